@@ -1,0 +1,656 @@
+"""Every configuration key: its name, default, limits and documentation.
+
+The models below are the only place where a key is defined. `config/config.yaml` (the defaults with
+comments), `config/schema.json` (for editors) and `docs/configuration.md` are written from them by
+`python -m lamostvac.configuration --write`; a test fails when they drift apart.
+
+A configuration file needs only what differs from the defaults. Snakemake passes its `config`
+dictionary (file and `--config` merged) to `load_configuration`, which answers a mistake with one
+sentence.
+"""
+
+import argparse
+import difflib
+import json
+import re
+import textwrap
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+
+from lamostvac.errors import UserError
+from lamostvac.simulate.settings import SimulationSettings
+
+CODE_VERSION = "1"
+
+SpectralType = Literal["OB", "A", "F", "G", "K", "M"]
+SPECTRAL_TYPES: tuple[SpectralType, ...] = ("OB", "A", "F", "G", "K", "M")
+Band = Literal["snru", "snrg", "snrr", "snri", "snrz"]
+Label = Literal["teff", "logg", "feh", "alpha_fe"]
+
+
+def _increasing(region: tuple[float, float]) -> tuple[float, float]:
+    if not region[0] < region[1]:
+        raise ValueError(f"the region must increase, as in [{region[1]:g}, {region[0]:g}]")
+    return region
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    if len(set(values)) < len(values):
+        raise ValueError("a name stands in the list twice")
+    return values
+
+
+Region = Annotated[tuple[float, float], AfterValidator(_increasing)]
+
+
+class Section(BaseModel):
+    """A part of the configuration; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+
+class Run(Section):
+    """The run as a whole."""
+
+    results: str = Field(
+        "results", min_length=1, description="Folder that receives everything the run writes."
+    )
+    seed: int = Field(1, ge=0, description="Seed of every random draw; the same seed gives the same bytes.")
+
+
+class _Switch(Section):
+    enabled: bool = Field(
+        True,
+        description="Simulate a survey and use its catalogue, library and truth instead of files given below.",
+    )
+
+
+class Simulation(SimulationSettings, _Switch):
+    """The simulated survey: LAMOST and MaStar files in the official formats, with known labels."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+
+class SnrThresholds(Section):
+    """One S/N threshold per spectral type."""
+
+    OB: NonNegativeFloat = Field(0.0, description="Threshold of O and B stars.")
+    A: NonNegativeFloat = Field(0.0, description="Threshold of A stars.")
+    F: NonNegativeFloat = Field(0.0, description="Threshold of F stars.")
+    G: NonNegativeFloat = Field(0.0, description="Threshold of G stars.")
+    K: NonNegativeFloat = Field(0.0, description="Threshold of K stars.")
+    M: NonNegativeFloat = Field(0.0, description="Threshold of M stars.")
+
+
+class Survey(Section):
+    """The release: its catalogue, which spectra are taken, how they are cut into jobs."""
+
+    root: str = Field(
+        ".",
+        min_length=1,
+        description="Folder that the names of catalogues and spectra below are relative to.",
+    )
+    catalogues: list[str] = Field(
+        default_factory=list,
+        description=(
+            "General catalogues of the release, CSV (| or , between columns, also .gz) or FITS table (also .gz); "
+            "file names or patterns with *, relative to survey.root. Not used by a simulated run."
+        ),
+    )
+    file_pattern: str = Field(
+        "{obsdate}/{planid}/spec-{lmjd}-{planid}_sp{spid:02d}-{fiberid:03d}.fits.gz",
+        description=(
+            "Where a spectrum lies below survey.root when the catalogue has no column `path`; the names in braces are "
+            "catalogue columns, obsdate as YYYYMMDD."
+        ),
+    )
+    column_aliases: dict[str, str] = Field(
+        default_factory=dict,
+        description=(
+            "Catalogue columns under another name than the official ones, as `name in the file: our name`, "
+            "for example {plate: planid}."
+        ),
+    )
+    classes: list[str] = Field(
+        ["STAR"],
+        min_length=1,
+        description="Values of the catalogue's CLASS that are taken (upper or lower case).",
+    )
+    types: Annotated[list[SpectralType], AfterValidator(_distinct)] = Field(
+        list(SPECTRAL_TYPES), min_length=1, description="Spectral types that are processed, by SUBCLASS."
+    )
+    snr_band: Band = Field("snrr", description="The S/N column that the thresholds below apply to.")
+    snr_min: SnrThresholds = Field(
+        SnrThresholds(),
+        description=(
+            "Spectra are taken when S/N in survey.snr_band > threshold (strictly). 0 takes every spectrum with a "
+            "positive S/N, as Liang et al. (2024) did."
+        ),
+    )
+    max_abs_redshift: PositiveFloat = Field(
+        0.01, description="Stars with |z| above this are rejected; 0.01 is 3000 km/s."
+    )
+    chunk_size: PositiveInt = Field(
+        20000,
+        description=(
+            "Spectra per job: whole plates of one spectral type are packed up to this number. A single larger plate "
+            "is not divided."
+        ),
+    )
+
+
+class Prepare(Section):
+    """Each spectrum onto the common grid: masks, rest frame, resampling, normalisation."""
+
+    telluric_regions: list[Region] = Field(
+        [(6850.0, 6960.0), (7210.0, 7350.0), (7560.0, 7720.0), (8105.0, 8240.0)],
+        description="Observed wavelengths with telluric absorption, masked (Liang et al. 2024, section 3.3); in A.",
+    )
+    dichroic_region: Region | None = Field(
+        (5700.0, 6050.0),
+        description="Observed wavelengths where blue and red arm overlap, masked; in A; null masks nothing.",
+    )
+    mask_diffuse_bands: bool = Field(True, description="Mask diffuse interstellar bands (Hobbs et al. 2008).")
+    median_window: int = Field(
+        400,
+        ge=3,
+        le=4901,
+        description="Width of the running median that normalises a spectrum, in pixels of 1 A.",
+    )
+    max_normalised_flux: float = Field(
+        2.0,
+        gt=1,
+        description="Normalised fluxes above this are set to 1 and masked (near-zero medians inflate them).",
+    )
+    min_good_fraction: float = Field(
+        0.5, ge=0, le=1, description="Spectra with a smaller share of usable pixels are rejected."
+    )
+    keep: bool = Field(
+        False, description="Keep the prepared chunks after the fit; 10 million spectra are 390 GB."
+    )
+
+
+class Resolution(Section):
+    """Matching the library's resolution to the survey's."""
+
+    match: bool = Field(True, description="Smooth a sharper library to the survey's resolution.")
+    survey_resolving_power: PositiveFloat = Field(
+        1800.0, description="Resolving power of LAMOST low-resolution spectra."
+    )
+    library_fwhm: PositiveFloat | None = Field(
+        None, description="Resolution (FWHM) of the library in A; null takes the known value of its format."
+    )
+
+
+class Library(Section):
+    """The empirical library that the emulator learns."""
+
+    name: str = Field(
+        "mastar", pattern=r"^[A-Za-z0-9_-]+$", description="Name of the library, part of file names."
+    )
+    format: Literal["mastar", "miles", "table"] = Field("mastar", description="How its files are laid out.")
+    spectra: str | None = Field(None, description="File with the spectra; a simulated run brings its own.")
+    labels_file: str | None = Field(
+        None,
+        description="File with the labels; null when they stand with the spectra, or in a simulated run.",
+    )
+    min_snr: NonNegativeFloat = Field(
+        20.0, description="Library spectra are taken when S/N > this (Liang et al. 2024)."
+    )
+    labels: Annotated[list[Label], AfterValidator(_distinct)] = Field(
+        ["teff", "logg", "feh", "alpha_fe"],
+        min_length=1,
+        description="Labels that the library has and the fit determines.",
+    )
+    label_columns: dict[Label, str] = Field(
+        default_factory=dict,
+        description="Columns of the labels file where they differ from the format's usual ones.",
+    )
+    resolution: Resolution = Field(
+        Resolution(), description="Matching the library's resolution to the survey's."
+    )
+
+
+class Emulator(Section):
+    """Principal components and Gaussian process: labels to spectrum."""
+
+    variance: float = Field(
+        0.95, gt=0, le=1, description="Share of the library's variance that the principal components keep."
+    )
+    length_scale: PositiveFloat = Field(1.5, description="Length scale of the kernel, in scaled labels.")
+    amplitude: PositiveFloat = Field(2.1, description="Amplitude of the kernel.")
+    folds: int = Field(10, ge=2, description="Parts of the cross-validation.")
+
+
+class Fit(Section):
+    """The labels of each spectrum."""
+
+    method: Literal["refine"] = Field(
+        "refine", description="refine: first guess, then Gauss-Newton for each star."
+    )
+    group_size: PositiveInt = Field(1000, description="Spectra per group, sorted by first guess.")
+    prior: Literal["none", "intervals", "density"] = Field(
+        "intervals",
+        description=(
+            "none; intervals: the prior intervals of Liang et al. (2024) around the first guess; density: the density "
+            "of the library's stars."
+        ),
+    )
+    max_iterations: PositiveInt = Field(30, description="Most Gauss-Newton iterations for a star.")
+    batch_size: PositiveInt = Field(1000, description="Stars fitted at once; sets memory, not results.")
+    max_extrapolation: NonNegativeFloat = Field(
+        0.1,
+        description="How far beyond the library's labels a solution may lie, as a share of each label's range.",
+    )
+
+
+class SnrFlagThresholds(Section):
+    """S/N thresholds of the recommended catalogue (Liang et al. 2024, Table 2)."""
+
+    OB: NonNegativeFloat = Field(5.0, description="O and B stars with log g >= 3.8.")
+    OB_giant: NonNegativeFloat = Field(8.0, description="O and B stars with log g < 3.8.")
+    A: NonNegativeFloat = Field(5.0, description="A stars.")
+    F: NonNegativeFloat = Field(8.0, description="F stars.")
+    G: NonNegativeFloat = Field(8.0, description="G stars.")
+    K: NonNegativeFloat = Field(8.0, description="K stars.")
+    M: NonNegativeFloat = Field(10.0, description="M stars.")
+
+
+class Catalog(Section):
+    """Flags of the catalogue."""
+
+    snr_flag_threshold: SnrFlagThresholds = Field(
+        SnrFlagThresholds(),
+        description="flag_snr is 0 when S/N in survey.snr_band > threshold (Liang et al. 2024, Table 2).",
+    )
+    alpha_max_teff: PositiveFloat = Field(
+        7000.0, description="flag_alpha_fe is 1 for hotter stars, whose spectra hardly show [alpha/Fe]; in K."
+    )
+
+
+class Validation(Section):
+    """Comparisons of the catalogue with other determinations."""
+
+    enabled: bool = Field(True, description="Write comparisons, pulls and figures.")
+    truth: str | None = Field(
+        None, description="Table of true labels by spectrum_id; a simulated run brings its own."
+    )
+    comparisons: str | None = Field(
+        None, description="YAML file that defines the comparisons with external catalogues; null: none."
+    )
+
+
+class Configuration(Section):
+    """Configuration of lamost-vac."""
+
+    run: Run = Field(Run(), description="The run as a whole.")
+    simulation: Simulation = Field(Simulation(), description="The simulated survey.")
+    survey: Survey = Field(Survey(), description="The release and the selection.")
+    prepare: Prepare = Field(Prepare(), description="Spectra onto the common grid.")
+    library: Library = Field(Library(), description="The empirical library.")
+    emulator: Emulator = Field(Emulator(), description="Labels to spectrum.")
+    fit: Fit = Field(Fit(), description="The labels of each spectrum.")
+    catalog: Catalog = Field(Catalog(), description="Flags of the catalogue.")
+    validation: Validation = Field(Validation(), description="Comparisons.")
+
+    @model_validator(mode="after")
+    def _inputs_are_named(self) -> Self:
+        """A run on real files names them; a simulated run must not be mistaken for one."""
+        if self.simulation.enabled:
+            if self.survey.catalogues:
+                raise ValueError(
+                    "survey.catalogues is set but simulation.enabled is true, so it would be ignored; "
+                    "set simulation.enabled to false or leave survey.catalogues out"
+                )
+        elif not self.survey.catalogues:
+            raise ValueError(
+                "survey.catalogues is empty; name the release's catalogue, or set simulation.enabled to true"
+            )
+        elif self.library.spectra is None:
+            raise ValueError("library.spectra is not set; name the file with the library's spectra")
+        return self
+
+
+def load_configuration(mapping: Mapping[str, Any]) -> Configuration:
+    """Defaults overlaid with `mapping` (nested dictionaries, as Snakemake's `config`).
+
+    A section that is present but empty (`survey:` in YAML) counts as left out. Texts are converted
+    to numbers where a number is wanted, and the text `null` to none, because Snakemake passes what
+    stands inside `--config 'section={key: value}'` as text.
+
+    Raises
+    ------
+    UserError
+        One sentence on the first mistake: an unknown key and the nearest valid one, or a wrong
+        value, what is allowed and the nearest valid value.
+    """
+    try:
+        return Configuration.model_validate(_cleaned(mapping))
+    except ValidationError as problems:
+        raise UserError(_sentence(problems)) from None
+
+
+def read_configuration(path: str | Path) -> Configuration:
+    """The configuration of a YAML file. Raises `UserError` when it is missing or not a mapping."""
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except OSError as error:
+        raise UserError(f"the configuration file {path} cannot be read: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise UserError(
+            f"the configuration file {path} is not YAML: {' '.join(str(error).split())}"
+        ) from None
+    if not isinstance(content or {}, dict):
+        raise UserError(f"the configuration file {path} must consist of `section:` blocks")
+    return load_configuration(content or {})
+
+
+def _cleaned(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    sections = {name for name in Configuration.model_fields}
+    return {
+        key: _without_null_text(value)
+        for key, value in mapping.items()
+        if not (value is None and key in sections)
+    }
+
+
+def _without_null_text(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_null_text(item) for key, item in value.items()}
+    return None if value == "null" else value
+
+
+# ---------------------------------------------------------------- mistakes in words
+
+
+def _sentence(problems: ValidationError) -> str:
+    """The first mistake as one sentence; an unknown key explains most others, so it comes first."""
+    errors = sorted(problems.errors(), key=lambda error: error["type"] != "extra_forbidden")
+    error = errors[0]
+    location = tuple(error["loc"])
+    if error["type"] == "extra_forbidden":
+        return _unknown_key(tuple(str(part) for part in location))
+    message = str(error["ctx"]["error"]) if error["type"] == "value_error" else ""
+    if not location:
+        return message
+    field, depth = _field_at(location)
+    # Beyond the field stand indices of list items and branches of unions (tags such as `literal`).
+    items = [part for part in location[depth:] if isinstance(part, int)]
+    name = ".".join(str(part) for part in location[:depth]) + "".join(f"[{item}]" for item in items)
+    value = error["input"]
+    if message:
+        return f"configuration key {name} = {_shown(value)} is not allowed: {message}"
+    if error["type"] in ("model_type", "model_attributes_type") or field is None:
+        return (
+            f"configuration key {name} = {_shown(value)} is not allowed; it is a section with keys of its own"
+        )
+    text = f"configuration key {name} = {_shown(value)} is not allowed; it must be {_allowed(field)}"
+    nearest = _nearest_value(error, value)
+    if nearest is None and not items and not field.is_required():
+        text += f" (default {_shown(_plain(field.get_default(call_default_factory=True)))})"
+    elif nearest is not None:
+        text += f" (nearest: {_shown(nearest)})"
+    return text
+
+
+def _unknown_key(location: tuple[str, ...]) -> str:
+    name = ".".join(location)
+    known = [path for path, _ in _walk(Configuration)]
+    siblings = _keys_at(location[:-1])
+    prefix = ".".join(location[:-1])
+    close = difflib.get_close_matches(location[-1].lower(), siblings, n=1, cutoff=0.6)
+    # A correct key in the wrong section is the other common mistake.
+    elsewhere = [path for path in known if path.split(".")[-1] == location[-1]]
+    if elsewhere and not (close and close[0] == location[-1]):
+        nearest = elsewhere[0]
+    elif close:
+        nearest = f"{prefix}.{close[0]}" if prefix else close[0]
+    else:
+        far = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        nearest = far[0] if far else ""
+    if nearest:
+        return f"configuration key {name} does not exist; did you mean {nearest}?"
+    return f"configuration key {name} does not exist; the keys {f'of {prefix} ' if prefix else ''}are {', '.join(siblings)}"
+
+
+def _nearest_value(error: Any, value: Any) -> Any:
+    """The valid value closest to `value`, or None when closeness means nothing."""
+    context = error.get("ctx", {})
+    if error["type"] == "literal_error":
+        choices = re.findall(r"'([^']*)'", context["expected"])
+        by_lower = {choice.lower(): choice for choice in choices}
+        close = difflib.get_close_matches(str(value).lower(), list(by_lower), n=1, cutoff=0.3)
+        return by_lower[close[0]] if close else choices[0]
+    for limit in ("ge", "le"):
+        if limit in context:
+            return context[limit]
+    return None
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return json.dumps(_plain(value), default=str, ensure_ascii=False)
+
+
+# ---------------------------------------------------------------- the models as documentation
+
+
+def _submodel(field: FieldInfo) -> type[BaseModel] | None:
+    annotation = field.annotation
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _walk(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """All keys below `model` that hold values, as dotted paths."""
+    for name, field in model.model_fields.items():
+        inner = _submodel(field)
+        if inner:
+            yield from _walk(inner, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field
+
+
+def _keys_at(location: Sequence[str]) -> list[str]:
+    model: type[BaseModel] = Configuration
+    for name in location:
+        inner = _submodel(model.model_fields[name])
+        if inner is None:
+            return []
+        model = inner
+    return list(model.model_fields)
+
+
+def _field_at(location: Sequence[int | str]) -> tuple[FieldInfo | None, int]:
+    """The field that `location` leads to, and how many of its parts name it."""
+    model: type[BaseModel] | None = Configuration
+    field: FieldInfo | None = None
+    for depth, part in enumerate(location):
+        if model is None or part not in model.model_fields:
+            return field, depth
+        field = model.model_fields[str(part)]
+        model = _submodel(field)
+    return (field if model is None else None), len(location)
+
+
+def _plain(value: Any) -> Any:
+    """Models and tuples as what YAML and JSON have."""
+    if isinstance(value, BaseModel):
+        return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _type_words(annotation: Any, metadata: Sequence[Any] = ()) -> str:
+    """An annotation in words: `a whole number`, `one of a, b`, `a list of ...`."""
+    origin = typing.get_origin(annotation)
+    arguments = typing.get_args(annotation)
+    if origin is Annotated:
+        return _type_words(arguments[0], [*arguments[1:], *metadata])
+    if origin is Literal:
+        return f"one of {', '.join(map(str, arguments))}"
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join(
+            "null" if part is type(None) else _type_words(part, metadata) for part in arguments
+        )
+    if origin in (list, Sequence):
+        return f"a list, each item {_type_words(arguments[0])}"
+    if origin is tuple and arguments and arguments[-1] is not Ellipsis:
+        return f"a list of {len(arguments)} values, each {_type_words(arguments[0])}"
+    if origin is tuple:
+        return f"a list, each item {_type_words(arguments[0])}"
+    if origin in (dict, Mapping):
+        return f"a mapping from {_type_words(arguments[0])} to {_type_words(arguments[1])}"
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}.get(
+        annotation, "a value"
+    )
+    limits = []
+    for mark in metadata:
+        for item in getattr(mark, "metadata", [mark]):
+            for attribute, phrase in (
+                ("gt", "above"),
+                ("ge", "at least"),
+                ("le", "at most"),
+                ("lt", "below"),
+            ):
+                bound = getattr(item, attribute, None)
+                if isinstance(bound, int | float):
+                    limits.append(f"{phrase} {bound:g}")
+            pattern = getattr(item, "pattern", None)
+            if isinstance(pattern, str):
+                limits.append(
+                    "of letters, digits, _ and -" if pattern == r"^[A-Za-z0-9_-]+$" else f"like {pattern}"
+                )
+    return f"{words} {' and '.join(limits)}" if limits else words
+
+
+def _allowed(field: FieldInfo) -> str:
+    return _type_words(field.annotation, field.metadata)
+
+
+def _flow(value: Any) -> str:
+    """A value as it stands behind `key:` in YAML, on one line."""
+    return (
+        yaml.safe_dump(
+            _plain(value), default_flow_style=True, width=10_000, allow_unicode=True, sort_keys=False
+        )
+        .removesuffix("\n...\n")
+        .strip()
+    )
+
+
+def _default(field: FieldInfo) -> Any:
+    return field.get_default(call_default_factory=True)
+
+
+def default_yaml() -> str:
+    """The text of config/config.yaml: every key with its default and its meaning."""
+    lines = [
+        "# yaml-language-server: $schema=schema.json",
+        "# Every configuration key with its default. Written by `python -m lamostvac.configuration --write`:",
+        "# copy what you want to change into a file of your own and run `snakemake --configfile FILE`.",
+    ]
+
+    def add(model: type[BaseModel], values: BaseModel, indent: int) -> None:
+        margin = " " * indent
+        for name, field in model.model_fields.items():
+            value = getattr(values, name)
+            inner = _submodel(field)
+            if indent == 0:
+                lines.append("")
+                text = (inner.__doc__ or "").strip().splitlines()[0] if inner else field.description or ""
+            else:
+                text = field.description or ""
+                if inner is None:
+                    text += f" [{_allowed(field)}]"
+            lines.extend(
+                textwrap.wrap(text, 108, initial_indent=f"{margin}# ", subsequent_indent=f"{margin}# ")
+            )
+            if inner:
+                lines.append(f"{margin}{name}:")
+                add(inner, value, indent + 2)
+            else:
+                lines.append(f"{margin}{name}: {_flow(value)}")
+
+    add(Configuration, Configuration(), 0)
+    return "\n".join(lines) + "\n"
+
+
+def schema_json() -> str:
+    """The text of config/schema.json, by which editors complete and check configuration files."""
+    return json.dumps(Configuration.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+def documentation() -> str:
+    """The text of docs/configuration.md: one table per section."""
+    lines = [
+        "# Configuration",
+        "",
+        "Written by `python -m lamostvac.configuration --write` from `lamostvac/configuration.py`.",
+        "",
+        "A configuration file contains only what differs from these defaults and stands alone:",
+        "`snakemake --configfile config/mine.yaml`. Single values can be set on the command line, by section:",
+        "`snakemake --configfile config/mine.yaml --config 'survey={types: [M]}' 'run={seed: 2}'`.",
+        "A wrong key or value ends the run before any job starts, with one sentence that names it.",
+    ]
+    for section, field in Configuration.model_fields.items():
+        inner = _submodel(field)
+        assert inner is not None
+        lines += ["", f"## {section}", "", (inner.__doc__ or "").strip(), ""]
+        lines += ["| key | default | allowed | meaning |", "|---|---|---|---|"]
+        for path, key in _walk(inner, f"{section}."):
+            owner: Any = Configuration()
+            for part in path.split("."):
+                owner = getattr(owner, part)
+            cells = [f"`{path}`", f"`{_flow(owner)}`", _allowed(key), key.description or ""]
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def generated_files(project: Path) -> dict[Path, str]:
+    """The files that are written from the models, with their content."""
+    return {
+        project / "config" / "config.yaml": default_yaml(),
+        project / "config" / "schema.json": schema_json(),
+        project / "docs" / "configuration.md": documentation(),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the generated files, or say which of them are out of date (exit code 1)."""
+    parser = argparse.ArgumentParser(prog="python -m lamostvac.configuration", description=main.__doc__)
+    parser.add_argument("--write", action="store_true", help="write config/config.yaml, schema.json, docs")
+    options = parser.parse_args(arguments)
+    stale = 0
+    for path, text in generated_files(Path(__file__).resolve().parent.parent).items():
+        if path.exists() and path.read_text() == text:
+            continue
+        stale += 1
+        if options.write:
+            path.write_text(text)
+        print(f"{'written' if options.write else 'out of date'}: {path}")
+    return 0 if options.write or not stale else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
