@@ -12,7 +12,6 @@ sentence.
 import argparse
 import difflib
 import json
-import re
 import textwrap
 import types
 import typing
@@ -53,7 +52,7 @@ def _increasing(region: tuple[float, float]) -> tuple[float, float]:
 
 def _distinct(values: list[Any]) -> list[Any]:
     if len(set(values)) < len(values):
-        raise ValueError("a name stands in the list twice")
+        raise ValueError("each name may stand in the list once")
     return values
 
 
@@ -382,62 +381,96 @@ def _without_null_text(value: Any) -> Any:
 
 def _sentence(problems: ValidationError) -> str:
     """The first mistake as one sentence; an unknown key explains most others, so it comes first."""
-    errors = sorted(problems.errors(), key=lambda error: error["type"] != "extra_forbidden")
-    error = errors[0]
-    location = tuple(error["loc"])
-    if error["type"] == "extra_forbidden":
-        return _unknown_key(tuple(str(part) for part in location))
-    message = str(error["ctx"]["error"]) if error["type"] == "value_error" else ""
-    if not location:
-        return message
-    field, depth = _field_at(location)
-    # Beyond the field stand indices of list items and branches of unions (tags such as `literal`).
-    items = [part for part in location[depth:] if isinstance(part, int)]
-    name = ".".join(str(part) for part in location[:depth]) + "".join(f"[{item}]" for item in items)
+    error = min(problems.errors(), key=lambda error: error["type"] != "extra_forbidden")
+    location = error["loc"]
     value = error["input"]
-    if message:
-        return f"configuration key {name} = {_shown(value)} is not allowed: {message}"
-    if error["type"] in ("model_type", "model_attributes_type") or field is None:
+    if error["type"] == "extra_forbidden":
+        return _unknown_key([str(part) for part in location])
+    if error["type"] == "value_error" and not location:
+        return str(error["ctx"]["error"])
+    field, depth = _field_at(location)
+    name = ".".join(str(part) for part in location[:depth])
+    if field is None:
+        keys = ", ".join(_keys_at([str(part) for part in location]))
+        if error["type"] == "value_error":
+            return str(error["ctx"]["error"])
         return (
-            f"configuration key {name} = {_shown(value)} is not allowed; it is a section with keys of its own"
+            f"configuration key {name} = {_shown(value)} is not allowed; it is a section with the keys {keys}"
         )
-    text = f"configuration key {name} = {_shown(value)} is not allowed; it must be {_allowed(field)}"
-    nearest = _nearest_value(error, value)
-    if nearest is None and not items and not field.is_required():
-        text += f" (default {_shown(_plain(field.get_default(call_default_factory=True)))})"
-    elif nearest is not None:
+    annotation, items = _descend(Annotated[field.annotation, None, *field.metadata], location[depth:])
+    if location[-1] == "[key]":
+        choices = list(typing.get_args(_unwrapped(annotation)))
+        close = _closest(str(value), choices) or choices[0]
+        return f"configuration key {name}.{value} does not exist; did you mean {name}.{close}?"
+    stem = f"configuration key {name}{items} = {_shown(value)} is not allowed"
+    if error["type"] == "value_error":
+        return f"{stem}: {error['ctx']['error']}"
+    text = f"{stem}; it must be {_type_words(annotation)}"
+    nearest = _nearest_value(error, annotation)
+    if nearest is not None:
         text += f" (nearest: {_shown(nearest)})"
+    elif not items:
+        text += f" (default: {_shown(field.get_default(call_default_factory=True))})"
     return text
 
 
-def _unknown_key(location: tuple[str, ...]) -> str:
-    name = ".".join(location)
-    known = [path for path, _ in _walk(Configuration)]
+def _unknown_key(location: Sequence[str]) -> str:
     siblings = _keys_at(location[:-1])
-    prefix = ".".join(location[:-1])
-    close = difflib.get_close_matches(location[-1].lower(), siblings, n=1, cutoff=0.6)
-    # A correct key in the wrong section is the other common mistake.
-    elsewhere = [path for path in known if path.split(".")[-1] == location[-1]]
-    if elsewhere and not (close and close[0] == location[-1]):
-        nearest = elsewhere[0]
-    elif close:
-        nearest = f"{prefix}.{close[0]}" if prefix else close[0]
-    else:
-        far = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        nearest = far[0] if far else ""
-    if nearest:
-        return f"configuration key {name} does not exist; did you mean {nearest}?"
-    return f"configuration key {name} does not exist; the keys {f'of {prefix} ' if prefix else ''}are {', '.join(siblings)}"
+    prefix = "".join(f"{part}." for part in location[:-1])
+    name, last = prefix + location[-1], location[-1]
+    # A correct key in the wrong section is as common a mistake as a misspelt one.
+    by_last = {path.split(".")[-1]: path for path, _ in _walk(Configuration)}
+    close = _closest(last, siblings)
+    stem = f"configuration key {name} does not exist"
+    if close and last not in by_last:
+        return f"{stem}; did you mean {prefix}{close}?"
+    elsewhere = _closest(last, list(by_last), cutoff=0.75)
+    if elsewhere:
+        return f"{stem}; did you mean {by_last[elsewhere]}?"
+    return f"{stem}; the keys {f'of {prefix[:-1]} ' if prefix else ''}are {', '.join(siblings)}"
 
 
-def _nearest_value(error: Any, value: Any) -> Any:
-    """The valid value closest to `value`, or None when closeness means nothing."""
+def _closest(word: str, choices: Sequence[str], cutoff: float = 0.6) -> str | None:
+    by_lower = {choice.lower(): choice for choice in choices}
+    close = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=cutoff)
+    return by_lower[close[0]] if close else None
+
+
+def _unwrapped(annotation: Any) -> Any:
+    """An annotation without what stands around it: limits (Annotated) and null as an alternative."""
+    arguments = typing.get_args(annotation)
+    if typing.get_origin(annotation) is Annotated:
+        return _unwrapped(arguments[0])
+    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
+        return _unwrapped(next(item for item in arguments if item is not type(None)))
+    return annotation
+
+
+def _descend(annotation: Any, path: Sequence[int | str]) -> tuple[Any, str]:
+    """The annotation of the item that `path` leads to inside a value, and the path as text."""
+    text = ""
+    for part in path:
+        inner = _unwrapped(annotation)
+        arguments = typing.get_args(inner)
+        if typing.get_origin(inner) is dict and part != "[key]":
+            annotation = arguments[0] if path[-1] == "[key]" else arguments[1]
+            text += f".{part}"
+        elif typing.get_origin(inner) in (list, tuple) and isinstance(part, int):
+            annotation = arguments[0]
+            text += f"[{part}]"
+    return annotation, text
+
+
+def _nearest_value(error: Any, annotation: Any) -> Any:
+    """The valid value closest to the wrong one, or None when closeness means nothing."""
     context = error.get("ctx", {})
     if error["type"] == "literal_error":
-        choices = re.findall(r"'([^']*)'", context["expected"])
-        by_lower = {choice.lower(): choice for choice in choices}
-        close = difflib.get_close_matches(str(value).lower(), list(by_lower), n=1, cutoff=0.3)
-        return by_lower[close[0]] if close else choices[0]
+        choices = typing.get_args(_unwrapped(annotation))
+        return _closest(str(error["input"]), choices, cutoff=0.3) or choices[0]
+    if error["type"] == "list_type" and isinstance(error["input"], str):
+        return [error["input"]]
+    if error["type"] == "greater_than" and _type_words(annotation).startswith("a whole"):
+        return context["gt"] + 1
     for limit in ("ge", "le"):
         if limit in context:
             return context[limit]
@@ -454,8 +487,10 @@ def _shown(value: Any) -> str:
 
 
 def _submodel(field: FieldInfo) -> type[BaseModel] | None:
-    annotation = field.annotation
-    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+    annotation: Any = field.annotation
+    # `list[str]` counts as a type for isinstance, but not for issubclass.
+    is_class = isinstance(annotation, type) and typing.get_origin(annotation) is None
+    return annotation if is_class and issubclass(annotation, BaseModel) else None
 
 
 def _walk(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
