@@ -1,0 +1,371 @@
+"""How right the labels and their errors are: against other catalogues, cross-validation and truth.
+
+Differences are always catalogue minus reference. offset is their median, sigma their standard
+deviation, robust_sigma 1.4826 times their median absolute deviation.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import yaml
+from astropy import units
+from astropy.table import Table
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lamostvac.errors import UserError
+from lamostvac.registry import load_registry
+
+CODE_VERSION = 1
+LABELS = ("teff", "logg", "feh", "alpha_fe")
+COMPARISON_COLUMNS = ["dataset", "subset", "label", "n", "offset", "sigma", "robust_sigma"]
+PULL_COLUMNS = ["label", "subset", "n", "mean", "width"]
+SNR_EDGES = (0.0, 10.0, 20.0, 40.0, 80.0, np.inf)
+# Flags that mean the fit itself warns of its labels.
+FIT_FLAGS = ("flag_edge", "flag_no_convergence", "flag_outside_library")
+# Catalogue columns that a comparison's conditions can name, and that pairs keep for the figures.
+_QUANTITIES = ("snru", "snrg", "snrr", "snri", "snrz", "spectral_type", "subclass", "chi2", "flags")
+
+
+class Comparison(BaseModel):
+    """One entry of config/comparisons.yaml; the fields are documented there."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9_]+$")
+    title: str
+    file: str
+    key: Literal["obsid", "spectrum_id", "designation", "file_name"]
+    reference_key: str
+    key_pattern: str | None = None
+    key_prefix: str = ""
+    labels: dict[Literal["teff", "logg", "feh", "alpha_fe"], str]
+    units: dict[str, str] = Field(default_factory=dict)
+    subsets: dict[str, str] = Field(default_factory=dict)
+
+    def path(self, root: str | Path) -> Path:
+        """The file's path; `root` is survey.root."""
+        return Path(root) / self.file
+
+
+def load_comparisons(path: str | Path) -> list[Comparison]:
+    """The comparisons that a YAML file defines.
+
+    Raises `UserError` naming the entry and the key that is wrong.
+    """
+    try:
+        entries = yaml.safe_load(Path(path).read_text(encoding="utf-8"))["comparisons"]
+    except OSError as error:
+        raise UserError(f"validation.comparisons: {path} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, KeyError, TypeError):
+        raise UserError(f"validation.comparisons: {path} must be YAML with a list `comparisons:`") from None
+    comparisons = []
+    for number, entry in enumerate(entries, start=1):
+        try:
+            comparisons.append(Comparison.model_validate(entry))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            name = entry.get("name", f"number {number}") if isinstance(entry, dict) else f"number {number}"
+            raise UserError(f"{path}: entry {name}: {where}: {first['msg']}") from None
+    names = [comparison.name for comparison in comparisons]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{path}: two entries are called {name}")
+    return comparisons
+
+
+# ---------------------------------------------------------------- statistics
+
+
+def robust_sigma(values: ArrayLike) -> float:
+    """1.4826 times the median absolute deviation from the median; NaN without values."""
+    array = np.asarray(values, np.float64)
+    return float(1.4826 * np.median(np.abs(array - np.median(array)))) if array.size else float("nan")
+
+
+def statistics(value: ArrayLike, reference: ArrayLike) -> dict[str, float]:
+    """n, offset, sigma and robust_sigma of value - reference (n,) where both are finite."""
+    difference = np.asarray(value, np.float64) - np.asarray(reference, np.float64)
+    difference = difference[np.isfinite(difference)]
+    if not difference.size:
+        return {"n": 0, "offset": np.nan, "sigma": np.nan, "robust_sigma": np.nan}
+    return {
+        "n": difference.size,
+        "offset": float(np.median(difference)),
+        "sigma": float(difference.std()),
+        "robust_sigma": robust_sigma(difference),
+    }
+
+
+def pull_statistics(value: ArrayLike, error: ArrayLike, truth: ArrayLike) -> dict[str, float]:
+    """n, mean and robust width of (value - truth) / error where all are finite and the error positive."""
+    value, error, truth = (np.asarray(array, np.float64) for array in (value, error, truth))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pull = (value - truth) / error
+    pull = pull[np.isfinite(pull) & (error > 0)]
+    if not pull.size:
+        return {"n": 0, "mean": np.nan, "width": np.nan}
+    return {"n": pull.size, "mean": float(pull.mean()), "width": robust_sigma(pull)}
+
+
+# ---------------------------------------------------------------- other catalogues
+
+
+def read_reference(comparison: Comparison, root: str | Path) -> pd.DataFrame:
+    """The comparison's file as `key` and `ref_{label}` columns, one row per key.
+
+    Rows without a key, or whose key stands earlier, are left out.
+
+    Raises
+    ------
+    UserError
+        A column that the entry names is not in the file.
+    """
+    path = comparison.path(root)
+    name = path.name.removesuffix(".gz")
+    if name.endswith((".fits", ".fit")):
+        table = Table.read(path, character_as_bytes=False)
+        frame = table[[column for column in table.colnames if table[column].ndim == 1]].to_pandas()
+    else:
+        frame = pd.read_csv(path, dtype={comparison.reference_key: str}, low_memory=False)
+    for column in (comparison.reference_key, *comparison.labels.values()):
+        if column not in frame:
+            raise UserError(f"comparison {comparison.name}: {path} has no column {column}; it has {', '.join(frame)}")
+    keys = frame[comparison.reference_key].astype("string").str.strip()
+    if comparison.key_pattern is not None:
+        keys = keys.str.extract(re.compile(comparison.key_pattern).pattern, expand=False)
+    reference = pd.DataFrame({"key": comparison.key_prefix + keys})
+    registry = load_registry()
+    for label, column in comparison.labels.items():
+        values = pd.to_numeric(frame[column], errors="coerce").to_numpy(np.float64)
+        if label in comparison.units:
+            values = units.Quantity(values, comparison.units[label]).to_value(registry[label].unit)
+        reference[f"ref_{label}"] = values
+    return reference.dropna(subset=["key"]).drop_duplicates("key").reset_index(drop=True)
+
+
+def catalogue_key(table: pd.DataFrame, key: str) -> pd.Series:
+    """The catalogue's side of a comparison's key, as text (n,)."""
+    if key == "file_name":
+        return pd.Series(
+            [
+                f"spec-{lmjd}-{planid}_sp{spid:02d}-{fiberid:03d}.fits"
+                for lmjd, planid, spid, fiberid in zip(
+                    table["lmjd"], table["planid"], table["spid"], table["fiberid"], strict=True
+                )
+            ],
+            index=table.index,
+            dtype="string",
+        )
+    keys = table[key].astype("string")
+    return keys.mask(keys == "-1") if key == "obsid" else keys
+
+
+def match(catalogue: str | Path, comparison: Comparison, root: str | Path) -> pd.DataFrame:
+    """Catalogue rows that the reference has, with both sides' labels.
+
+    The catalogue (Parquet) is read by row groups, so only the matches need memory. Several spectra
+    of one star all match.
+
+    Returns
+    -------
+    One row per match: the catalogue's columns and `ref_{label}`
+    """
+    reference = read_reference(comparison, root)
+    wanted = [*LABELS, *(f"{label}_err" for label in LABELS), *_QUANTITIES, *_flag_columns()]
+    needed = ["spectrum_id", "obsid", "designation", "lmjd", "planid", "spid", "fiberid", *wanted]
+    return pd.concat(
+        [
+            block.assign(key=catalogue_key(block, comparison.key)).merge(reference, on="key", how="inner")
+            for block in read_catalogue(catalogue, needed)
+        ],
+        ignore_index=True,
+    )
+
+
+def read_catalogue(path: str | Path, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+    """The catalogue (Parquet) one row group at a time; at least one, perhaps empty, frame."""
+    with pq.ParquetFile(path) as file:
+        if not file.num_row_groups:
+            yield file.schema_arrow.empty_table().select(list(columns)).to_pandas()
+        for number in range(file.num_row_groups):
+            yield file.read_row_group(number, columns=list(columns)).to_pandas()
+
+
+def _flag_columns() -> list[str]:
+    return list(load_registry().flag_bits)
+
+
+def select(table: pd.DataFrame, condition: str, where: str) -> pd.DataFrame:
+    """The rows that fulfil a condition of config/comparisons.yaml.
+
+    Raises `UserError` when the condition cannot be evaluated; `where` names it.
+    """
+    try:
+        return table.query(condition, engine="python")
+    except Exception as error:
+        raise UserError(f"{where}: the condition {condition!r} does not work: {error}") from None
+
+
+def comparison_rows(
+    dataset: str, subsets: Mapping[str, pd.DataFrame], labels: Iterable[str] = LABELS
+) -> list[dict[str, Any]]:
+    """Rows of comparisons.csv from tables with columns `{label}` and `ref_{label}`."""
+    return [
+        {"dataset": dataset, "subset": subset, "label": label}
+        | statistics(table[label], table[f"ref_{label}"])
+        for subset, table in subsets.items()
+        for label in labels
+    ]
+
+
+def compare(table: pd.DataFrame, comparison: Comparison) -> list[dict[str, Any]]:
+    """Rows of comparisons.csv for one external catalogue, from the matches of `match`."""
+    subsets = {"all": table} | {
+        name: select(table, condition, f"comparison {comparison.name}, subset {name}")
+        for name, condition in comparison.subsets.items()
+    }
+    return comparison_rows(comparison.name, subsets, comparison.labels)
+
+
+def compare_crossvalidation(table: pd.DataFrame, library: str) -> list[dict[str, Any]]:
+    """Rows of comparisons.csv from the emulator's cross-validation.
+
+    Parameters
+    ----------
+    table : `{label}_true` and `{label}` for each of the library's labels; Teff_true sets the subsets:
+        FGK is 4000 to 7000 K, OBA hotter, M cooler
+    """
+    labels = [label for label in LABELS if f"{label}_true" in table and label in table]
+    table = table.rename(columns={f"{label}_true": f"ref_{label}" for label in labels})
+    teff = table["ref_teff"]
+    fgk = table[(teff >= 4000) & (teff < 7000)]
+    subsets = {"all": table, "OBA": table[teff >= 7000], "FGK": fgk, "M": table[teff < 4000]}
+    if "logg" in labels:
+        subsets |= {"FGK dwarfs": fgk[fgk["ref_logg"] >= 3.8], "FGK giants": fgk[fgk["ref_logg"] < 3.8]}
+    return comparison_rows(f"crossvalidation_{library}", subsets, labels)
+
+
+def pairs(dataset: str, table: pd.DataFrame, labels: Iterable[str], limit: int = 50_000) -> pd.DataFrame:
+    """What the figures draw: `dataset label value error reference snr spectral_type fit_flagged`.
+
+    At most `limit` rows per label, evenly thinned in the table's order.
+    """
+    if len(table) > limit:
+        table = table.iloc[np.linspace(0, len(table) - 1, limit).round().astype(int)]
+    empty = pd.Series(np.nan, table.index)
+    flagged = table[[name for name in FIT_FLAGS if name in table]].any(axis=1)
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "dataset": dataset,
+                    "label": label,
+                    "value": table[label].astype(np.float64),
+                    "error": table.get(f"{label}_err", empty).astype(np.float64),
+                    "reference": table[f"ref_{label}"].astype(np.float64),
+                    "snr": table.get("snrg", empty).astype(np.float64),
+                    "spectral_type": table.get("spectral_type", pd.Series("", table.index)).astype(str),
+                    "fit_flagged": flagged.astype(bool),
+                }
+            )
+            for label in labels
+        ],
+        ignore_index=True,
+    )
+
+
+# ---------------------------------------------------------------- truth
+
+
+def read_truth(path: str | Path) -> pd.DataFrame:
+    """True labels of a simulated survey: `spectrum_id`, `ref_{label}`, `binary`, `emission`.
+
+    Columns are found by their names: labels as in the catalogue (with or without `true_` before or
+    `_true` behind), companions and emission by any column containing `binary` or `emission`.
+    """
+    if Path(path).name.removesuffix(".gz").endswith((".fits", ".fit")):
+        source = Table.read(path, character_as_bytes=False).to_pandas()
+    else:
+        source = pd.read_csv(path)
+    source.columns = [str(name).lower() for name in source.columns]
+    if "spectrum_id" not in source:
+        raise UserError(f"validation.truth: {path} has no column spectrum_id; it has {', '.join(source)}")
+    truth = pd.DataFrame({"spectrum_id": source["spectrum_id"].astype(str).str.strip()})
+    for label in LABELS:
+        for name in (f"{label}_true", f"true_{label}", label):
+            if name in source:
+                truth[f"ref_{label}"] = source[name].astype(np.float64)
+                break
+        else:
+            truth[f"ref_{label}"] = np.nan
+    for special in ("binary", "emission"):
+        matching = [name for name in source.columns if special in name]
+        truth[special] = (source[matching].fillna(0) != 0).any(axis=1) if matching else False
+    return truth
+
+
+def match_truth(catalogue: str | Path, truth: pd.DataFrame) -> pd.DataFrame:
+    """Catalogue rows with their true labels (`read_truth`)."""
+    errors = [f"{label}_err" for label in LABELS]
+    needed = ["spectrum_id", *LABELS, *errors, *_QUANTITIES, *_flag_columns()]
+    blocks = [block.merge(truth, on="spectrum_id", how="inner") for block in read_catalogue(catalogue, needed)]
+    return pd.concat(blocks, ignore_index=True)
+
+
+def truth_subsets(table: pd.DataFrame, snr_band: str) -> dict[str, pd.DataFrame]:
+    """The subsets that accuracy and pulls are given for.
+
+    Single stars without emission and without a warning from the fit come as `all`, by S/N, by type
+    and by type and S/N; binaries, emission-line stars and fits with a warning stand apart.
+    """
+    ordinary = ~table["binary"] & ~table["emission"]
+    warned = table[list(FIT_FLAGS)].any(axis=1)
+    good = table[ordinary & ~warned]
+    subsets = {"all": good} | _by_snr(good, snr_band, "")
+    for spectral_type in ("OB", "A", "F", "G", "K", "M"):
+        stars = good[good["spectral_type"] == spectral_type]
+        if len(stars):
+            subsets |= {spectral_type: stars} | _by_snr(stars, snr_band, f"{spectral_type} ")
+    return subsets | {
+        "fit warned": table[ordinary & warned],
+        "binaries": table[table["binary"] & ~warned],
+        "emission": table[table["emission"] & ~warned],
+    }
+
+
+def _by_snr(table: pd.DataFrame, snr_band: str, prefix: str) -> dict[str, pd.DataFrame]:
+    subsets = {}
+    for low, high in zip(SNR_EDGES[:-1], SNR_EDGES[1:], strict=True):
+        name = f"S/N>={low:g}" if np.isinf(high) else f"S/N {low:g}-{high:g}"
+        subsets[prefix + name] = table[(table[snr_band] >= low) & (table[snr_band] < high)]
+    return subsets
+
+
+def pull_rows(subsets: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
+    """Rows of pulls.csv from tables with `{label}`, `{label}_err` and `ref_{label}`.
+
+    [alpha/Fe] counts only where flag_alpha_fe recommends it.
+    """
+    rows = []
+    for label in LABELS:
+        for subset, table in subsets.items():
+            used = table[table["flag_alpha_fe"] == 0] if label == "alpha_fe" else table
+            rows.append(
+                {"label": label, "subset": subset}
+                | pull_statistics(used[label], used[f"{label}_err"], used[f"ref_{label}"])
+            )
+    return rows
+
+
+def pulls_of(table: pd.DataFrame) -> NDArray[np.float64]:
+    """(value - reference) / error of a table of pairs (n,), where the error is positive and all finite."""
+    usable = table[(table["error"] > 0) & ~table["fit_flagged"]]
+    pull = ((usable["value"] - usable["reference"]) / usable["error"]).to_numpy(np.float64)
+    return pull[np.isfinite(pull)]
