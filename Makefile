@@ -1,0 +1,71 @@
+# Everything a user types; each target sets up .venv first (needs python3 3.11, 3.12 or 3.13).
+
+PYTHON ?= python3
+CORES ?= all
+TEST_JOBS ?= 2
+LAMOSTVAC_REAL_DATA ?= ../shared/real
+
+VENV := .venv
+STAMP := $(VENV)/lamostvac-stamp
+SYSTEM_PATH := $(PATH)
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export LAMOSTVAC_REAL_DATA
+# A virtual environment or PYTHONPATH of the caller must not leak into this one.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+SNAKEMAKE := snakemake --cores $(CORES) --rerun-incomplete
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo real test check generated clean
+
+help:
+	@echo "make demo    simulate a small survey, run the whole workflow, write catalogue and report"
+	@echo "make real    run on the files at LAMOSTVAC_REAL_DATA ($(LAMOSTVAC_REAL_DATA)), into results/real"
+	@echo "make test    run every test"
+	@echo "make check   lint, format, types, snakemake --lint"
+	@echo "make setup   only make .venv from requirements.lock"
+	@echo "make generated  rewrite the files that are written from lamostvac/configuration.py"
+	@echo "make clean   remove .venv and caches; results/ stays"
+	@echo "Variables: PYTHON=python3.12  CORES=4  LAMOSTVAC_REAL_DATA=folder"
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock tools/bootstrap.py
+	@PATH="$(SYSTEM_PATH)" $(PYTHON) tools/bootstrap.py
+
+demo: $(STAMP)
+	$(SNAKEMAKE) --configfile config/demo.yaml
+	snakemake --configfile config/demo.yaml --report results/report.html
+	@echo
+	@echo "Catalogue: results/catalog/recommended.fits (and .parquet, rejected.csv, accounting.json)"
+	@echo "Report:    results/report.html"
+
+REAL_CONFIG = --configfile config/real.yaml --config 'survey={root: "$(LAMOSTVAC_REAL_DATA)"}' \
+	'library={spectra: "$(LAMOSTVAC_REAL_DATA)/libraries/miles/miles_v9.1_stack.fits.gz"}'
+
+real: $(STAMP)
+	@test -d "$(LAMOSTVAC_REAL_DATA)" || { echo "Error: there is no folder $(LAMOSTVAC_REAL_DATA); \
+	set LAMOSTVAC_REAL_DATA to the tree of real files" >&2; exit 1; }
+	$(SNAKEMAKE) $(REAL_CONFIG)
+	snakemake $(REAL_CONFIG) --report results/real/report.html
+	@echo
+	@echo "Catalogue: results/real/catalog/recommended.fits (and .parquet, rejected.csv, accounting.json)"
+	@echo "Report:    results/real/report.html"
+
+test: $(STAMP)
+	python -m pytest -q -n $(TEST_JOBS)
+
+check: $(STAMP)
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile rules
+	mypy
+	python -m lamostvac.configuration
+	snakemake --configfile config/demo.yaml --lint
+
+generated: $(STAMP)
+	python -m lamostvac.configuration --write
+
+clean:
+	rm -rf $(VENV) .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

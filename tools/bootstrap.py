@@ -1,0 +1,153 @@
+"""Make `.venv` with exactly the packages of requirements.lock; run by the Makefile.
+
+Needs nothing but Python and its `venv`. Kept to syntax that any Python reads, so that an
+unsupported version gets a sentence instead of a SyntaxError.
+
+uv installs several times faster than pip, so it comes first, pinned and hashed in the lock like
+everything else; when it cannot be installed or fails, pip does the same work.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+
+SUPPORTED = ((3, 11), (3, 12), (3, 13))
+PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+LOCK = os.path.join(PROJECT, "requirements.lock")
+
+
+class Problem(Exception):
+    """Something the user can mend; one sentence."""
+
+
+def check_python(version, name):
+    """Raise `Problem` unless `version` (major, minor, ...) is supported."""
+    if tuple(version[:2]) not in SUPPORTED:
+        raise Problem(
+            "lamost-vac needs Python 3.11, 3.12 or 3.13 but {} is {}; "
+            "name another one, as in `make PYTHON=python3.12`".format(name, ".".join(map(str, version[:3])))
+        )
+
+
+def check_venv_support(has_ensurepip):
+    """Raise `Problem` when this Python cannot make environments (Debian keeps that part apart)."""
+    if not has_ensurepip:
+        raise Problem(
+            "this Python cannot make virtual environments because its module ensurepip is missing; "
+            "on Debian or Ubuntu install the package python{}.{}-venv (or python3-venv)".format(
+                *sys.version_info[:2]
+            )
+        )
+
+
+def locked_block(lock, package):
+    """The lines of one package in the text of a lock file: its pin and its hashes."""
+    lines = []
+    for line in lock.splitlines():
+        if line.startswith(package + "=="):
+            lines.append(line)
+        elif lines and line.startswith("    --hash="):
+            lines.append(line)
+        elif lines:
+            break
+    return "\n".join(lines).rstrip(" \\") + "\n"
+
+
+def stamp_text(lock, version):
+    """What the stamp says about an environment: the lock's hash and the Python version."""
+    return "{} python{}.{}\n".format(hashlib.sha256(lock.encode()).hexdigest(), *version[:2])
+
+
+def say(text):
+    sys.stdout.write("[setup] " + text + "\n")
+    sys.stdout.flush()
+
+
+def read(path):
+    try:
+        with open(path) as handle:
+            return handle.read()
+    except (IOError, OSError):  # two classes before Python 3.3
+        return ""
+
+
+def write(path, text):
+    with open(path, "w") as handle:
+        handle.write(text)
+
+
+def venv_version(python):
+    """The version of an environment's Python, or None when there is none that runs."""
+    try:
+        out = subprocess.check_output([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"])
+        return tuple(int(part) for part in out.decode().split("."))
+    except (OSError, ValueError, subprocess.CalledProcessError):
+        return None
+
+
+def install_with_uv(python, venv, lock):
+    """Install the lock with uv; return False when uv is out of reach."""
+    wanted = os.path.join(venv, "uv-requirement.txt")
+    write(wanted, locked_block(lock, "uv"))
+    pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
+    if subprocess.call(pip + ["--require-hashes", "--no-deps", "-r", wanted]) != 0:
+        return False
+    uv = [os.path.join(os.path.dirname(python), "uv"), "pip", "install", "--python", python]
+    process = subprocess.Popen(uv + ["--require-hashes", "-r", LOCK], stderr=subprocess.PIPE)
+    for line in process.stderr:
+        if not line.startswith((b" + ", b" ~ ")):  # downloads are progress, the list of packages is not
+            sys.stderr.write(line.decode("utf-8", "replace"))
+            sys.stderr.flush()
+    return process.wait() == 0
+
+
+def install_with_pip(python):
+    """Install the lock with pip; the lock is complete, so nothing is resolved."""
+    pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--progress-bar", "off"]
+    if subprocess.call(pip + ["--require-hashes", "--no-deps", "-r", LOCK]) != 0:
+        raise Problem("the packages could not be installed; pip's message stands above")
+
+
+def main():
+    """Bring `.venv` up to the lock; return at once when its stamp says that it is."""
+    check_python(sys.version_info, sys.executable)
+    venv = os.path.join(PROJECT, ".venv")
+    python = os.path.join(venv, "bin", "python")
+    stamp = os.path.join(venv, "lamostvac-stamp")
+    lock = read(LOCK)
+    if not lock:
+        raise Problem("requirements.lock is missing; this is not a complete copy of lamost-vac")
+    version = venv_version(python)
+    if version and read(stamp) == stamp_text(lock, version):
+        os.utime(stamp, None)  # make compares times; a fresh checkout has newer files with old content
+        return
+    started = time.time()
+    if version not in SUPPORTED:
+        try:
+            import ensurepip  # noqa: F401
+        except ImportError:
+            check_venv_support(False)
+        say("making .venv with {} (once; one to three minutes, 2 GB)".format(sys.executable))
+        if subprocess.call([sys.executable, "-m", "venv", "--clear", venv]) != 0:
+            raise Problem("`python -m venv` failed; its message stands above")
+        version = sys.version_info[:2]
+    say("installing {} packages".format(sum("==" in line for line in lock.splitlines())))
+    installer = os.environ.get("LAMOSTVAC_INSTALLER", "uv")
+    if installer != "uv" or not install_with_uv(python, venv, lock):
+        say("installing with pip")
+        install_with_pip(python)
+    write(stamp, stamp_text(lock, version))
+    say("done in {:.0f} s".format(time.time() - started))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Problem as problem:
+        sys.stderr.write("Error: {}\n".format(problem))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the next make continues\n")
+        sys.exit(130)
