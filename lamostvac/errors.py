@@ -1,0 +1,57 @@
+"""What can go wrong with a user's input, in words.
+
+Two kinds of failure are expected and never shown as a traceback: a mistake in the
+configuration or in the files it names (`UserError`, which ends the rule), and a spectrum that
+cannot be used (`SpectrumRejected`, which ends nothing: the spectrum goes to `rejected.csv`).
+"""
+
+REASONS: dict[str, str] = {
+    # survey
+    "not_a_star": "CLASS in the catalogue is not one of survey.classes",
+    "no_spectral_type": "SUBCLASS belongs to none of the groups OB A F G K M",
+    "type_not_selected": "the spectral-type group is not in survey.types",
+    "low_snr": "S/N in survey.snr_band is below the threshold of its type, or missing",
+    "duplicate_spectrum": "the same spectrum (lmjd-planid-spid-fiberid) stands earlier in the catalogue",
+    "duplicate_obsid": "the same obsid stands earlier in the catalogue for another spectrum",
+    "bad_identifier": "lmjd, planid, spid or fiberid is missing or not a number",
+    "bad_coordinates": "right ascension or declination is missing or outside the sky",
+    "bad_redshift": "the redshift is missing, not finite or beyond survey.max_abs_redshift",
+    # prepare
+    "missing_file": "the spectrum's file does not exist",
+    "unreadable_file": "the file cannot be read (permission, input/output error)",
+    "empty_file": "the file has no bytes",
+    "corrupt_gzip": "the gzip stream is truncated or damaged",
+    "not_fits": "the file is not FITS",
+    "truncated_fits": "the FITS data end before the header says",
+    "unknown_layout": "the HDUs are none of the known LAMOST layouts",
+    "missing_column": "the binary table lacks FLUX, IVAR, WAVELENGTH, ANDMASK or ORMASK",
+    "missing_keyword": "a keyword that the layout needs is absent from the header",
+    "wrong_shape": "the arrays have an impossible size",
+    "bad_wavelength": "the wavelengths are not finite, increasing and optical",
+    "wavelength_coverage": "the spectrum does not cover the common grid",
+    "wrong_spectrum": "the header's identity differs from the catalogue's",
+    "nan_flux": "all fluxes are NaN or infinite",
+    "zero_flux": "the flux is zero everywhere",
+    "no_valid_ivar": "no pixel has a positive, finite inverse variance",
+    "negative_continuum": "the running median is negative or zero over most of the range",
+    "too_few_pixels": "fewer usable pixels than prepare.min_good_fraction",
+    # fit
+    "no_first_guess": "the correlation with every library spectrum is undefined",
+    "fit_failed": "the fit's equations could not be solved",
+    "outside_library": "the solution lies outside the library's labels by more than fit.max_extrapolation",
+}
+
+
+class UserError(Exception):
+    """A mistake that the user can mend; the message is one sentence naming it and the remedy."""
+
+
+class SpectrumRejected(Exception):
+    """One spectrum cannot be used; `reason` is a key of `REASONS`, `detail` says what was seen."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        if reason not in REASONS:
+            raise ValueError(f"unknown rejection reason {reason!r}")
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail

@@ -1,0 +1,73 @@
+"""Files that are either whole or absent, and tables inside HDF5."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+
+REJECTED_COLUMNS = ("spectrum_id", "obsid", "stage", "reason")
+
+
+@contextmanager
+def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary name beside `path`; on success rename it to `path`, on failure remove it.
+
+    The temporary name keeps the suffixes, because writers choose their format by them.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".tmp-{os.getpid()}-{target.name}")
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
+    """An HDF5 file open for writing that appears under `path` only when complete.
+
+    Object time stamps are left out, so that equal content gives equal bytes.
+    """
+    with atomic(path) as temporary, h5py.File(temporary, "w", libver="latest") as handle:
+        yield handle
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def write_columns(group: h5py.Group, columns: Mapping[str, np.ndarray] | pd.DataFrame) -> None:
+    """Write a table as one 1-D dataset per column; strings become fixed-length UTF-8 bytes."""
+    for name, values in columns.items():
+        array = np.asarray(values)
+        if array.dtype.kind in "OUT":
+            array = np.char.encode(array.astype(str), "utf-8") if array.size else np.empty(0, "S1")
+            if array.dtype.itemsize == 0:
+                array = array.astype("S1")
+        group.create_dataset(str(name), data=array, track_times=False)
+
+
+def read_columns(group: h5py.Group, names: list[str] | None = None) -> pd.DataFrame:
+    """The table that `write_columns` wrote, columns in alphabetical order or as in `names`."""
+    columns = {}
+    for name in names if names is not None else sorted(group):
+        array = group[name][()]
+        if array.dtype.kind == "S":
+            array = np.char.decode(array, "utf-8").astype(object) if array.size else np.empty(0, object)
+        columns[name] = array
+    return pd.DataFrame(columns)
+
+
+def rejected_table(rows: list[tuple[str, int, str, str, str]]) -> pd.DataFrame:
+    """Rejections as a table `spectrum_id obsid stage reason detail` with fixed dtypes."""
+    table = pd.DataFrame(rows, columns=[*REJECTED_COLUMNS, "detail"])
+    return table.astype({"obsid": "int64"}) if len(table) else table.astype({"obsid": "int64"}, errors="ignore")

@@ -1,0 +1,165 @@
+"""From a spectrum as released to a normalised one on the common grid (Liang+ 2024 section 3.3).
+
+The steps, in the paper's order: mask bad pixels and contaminated regions, shift to the rest frame,
+spline onto 3800-8700 A in 1 A steps, divide by the running median of 400 pixels, set what exceeds 2
+to 1. The same function prepares survey spectra and library spectra, so that whatever the
+normalisation does to a line it does to both.
+"""
+
+from dataclasses import dataclass
+
+import bottleneck
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
+
+from lamostvac.errors import SpectrumRejected
+from lamostvac.grid import GRID
+from lamostvac.masks import Regions, diffuse_band_regions, in_regions
+
+CODE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """The settings of the preparation; wavelengths in A, vacuum, observed frame.
+
+    Attributes
+    ----------
+    masked_regions : intervals that are masked in the observed frame
+    median_window : width of the running median in pixels of the common grid
+    max_normalised_flux : normalised flux above this is set to 1 and masked
+    min_good_fraction : a spectrum with a smaller share of usable pixels is rejected
+    """
+
+    masked_regions: Regions = ()
+    median_window: int = 400
+    max_normalised_flux: float = 2.0
+    min_good_fraction: float = 0.5
+
+    @classmethod
+    def from_settings(
+        cls,
+        telluric_regions: Regions,
+        dichroic_region: tuple[float, float],
+        mask_diffuse_bands: bool,
+        median_window: int,
+        max_normalised_flux: float,
+        min_good_fraction: float,
+    ) -> "Preparation":
+        """The preparation that the configuration's section `prepare` describes."""
+        regions = [*map(tuple, telluric_regions), tuple(dichroic_region)]
+        if mask_diffuse_bands:
+            regions += diffuse_band_regions()
+        return cls(tuple(regions), median_window, max_normalised_flux, min_good_fraction)
+
+
+def prepare_spectrum(
+    wave: NDArray[np.float64],
+    flux: NDArray[np.floating],
+    ivar: NDArray[np.floating],
+    redshift: float,
+    settings: Preparation,
+    coverage: tuple[float, float] | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """One spectrum on the common grid.
+
+    Parameters
+    ----------
+    wave : (n,) A, vacuum, observed frame, increasing
+    flux, ivar : (n,); ivar <= 0 or not finite, flux not finite or exactly 0 mark bad pixels
+    redshift : of the star, Liang+ 2024 equation (4)
+    coverage : (low, high) A, rest frame, that the spectrum must reach; the whole grid by default.
+        Pixels of the grid outside the spectrum are masked.
+
+    Returns
+    -------
+    flux : (4901,) float32, divided by the running median; 1 where masked
+    ivar : (4901,) float32, of the normalised flux; 0 where masked. It is the information per grid
+        pixel: native pixels are 0.9 to 2 A wide, and the sum over a stretch of spectrum is the
+        native sum, so that weighted sums over many grid pixels have the right variance although
+        neighbouring grid pixels are correlated.
+
+    Raises
+    ------
+    SpectrumRejected
+        nan_flux, zero_flux, no_valid_ivar, wavelength_coverage, too_few_pixels, negative_continuum
+    """
+    if not np.isfinite(redshift) or redshift <= -1:
+        raise SpectrumRejected("bad_redshift", f"z = {redshift}")
+    finite = np.isfinite(flux)
+    if not finite.any():
+        raise SpectrumRejected("nan_flux")
+    if not np.any(flux[finite] != 0):
+        raise SpectrumRejected("zero_flux")
+    valid = np.isfinite(ivar) & (ivar > 0)
+    if not valid.any():
+        raise SpectrumRejected("no_valid_ivar")
+    rest = wave / (1.0 + redshift)
+    low, high = coverage if coverage is not None else (GRID[0], GRID[-1])
+    if rest[0] > low or rest[-1] < high:
+        raise SpectrumRejected("wavelength_coverage", f"{rest[0]:.1f} to {rest[-1]:.1f} A at rest")
+    good = valid & finite & (flux != 0)
+    grid_flux, grid_ivar = _resample(rest, flux, ivar, good, redshift)
+    grid_ivar[in_regions(GRID * (1.0 + redshift), settings.masked_regions)] = 0.0
+    wanted = (GRID >= low) & (GRID <= high)
+    good_fraction = np.count_nonzero(grid_ivar[wanted]) / np.count_nonzero(wanted)
+    if good_fraction < settings.min_good_fraction:
+        raise SpectrumRejected("too_few_pixels", f"{100 * good_fraction:.1f} % of the pixels usable")
+    return _normalise(grid_flux, grid_ivar, settings)
+
+
+def _resample(
+    rest: NDArray[np.float64],
+    flux: NDArray[np.floating],
+    ivar: NDArray[np.floating],
+    good: NDArray[np.bool_],
+    redshift: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Cubic spline through the good pixels; a grid pixel that leans on a bad one is masked."""
+    # Bad pixels are bridged by straight lines before the spline, lest a cosmic ray rings.
+    bridged = np.where(good, flux, 0.0).astype(np.float64)
+    if not good.all():
+        bridged[~good] = np.interp(rest[~good], rest[good], bridged[good])
+    inside = (GRID >= rest[0]) & (GRID <= rest[-1])
+    position = GRID[inside]
+    right = np.clip(np.searchsorted(rest, position), 1, len(rest) - 1)
+    left = right - 1
+    width = rest[right] - rest[left]
+    weight = (position - rest[left]) / width
+    # A grid point that falls on a good pixel does not need its neighbour.
+    usable = (good[left] | (weight >= 1.0)) & (good[right] | (weight <= 0.0))
+    density = ((1.0 - weight) * np.where(good, ivar, 0.0)[left] + weight * np.where(good, ivar, 0.0)[right]) / width
+    grid_flux = np.zeros(len(GRID))
+    grid_ivar = np.zeros(len(GRID))
+    grid_flux[inside] = CubicSpline(rest, bridged)(position)
+    grid_ivar[inside] = np.where(usable, density * (GRID[1] - GRID[0]), 0.0)
+    return grid_flux, grid_ivar
+
+
+def running_median(flux: NDArray[np.floating], good: NDArray[np.bool_], window: int) -> NDArray[np.float64]:
+    """Median of the good pixels within `window` pixels centred on each pixel (last axis).
+
+    At the ends the window is cut off, not mirrored. NaN where a window holds no good pixel.
+    """
+    half = window // 2
+    padding = [(0, 0)] * (flux.ndim - 1) + [(half, half)]
+    padded = np.pad(np.where(good, flux, np.nan).astype(np.float64), padding, constant_values=np.nan)
+    return np.asarray(bottleneck.move_median(padded, 2 * half + 1, min_count=1, axis=-1)[..., 2 * half :])
+
+
+def _normalise(
+    flux: NDArray[np.float64], ivar: NDArray[np.float64], settings: Preparation
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    good = ivar > 0
+    continuum = running_median(flux, good, settings.median_window)
+    positive = np.isfinite(continuum) & (continuum > 0)
+    if np.count_nonzero(positive & good) < settings.min_good_fraction * np.count_nonzero(good):
+        raise SpectrumRejected("negative_continuum")
+    scale = np.where(positive, continuum, 1.0)
+    normalised = flux / scale
+    usable = good & positive & (normalised <= settings.max_normalised_flux)
+    return (
+        np.where(usable, normalised, 1.0).astype(np.float32),
+        np.where(usable, ivar * scale**2, 0.0).astype(np.float32),
+    )
