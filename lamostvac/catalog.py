@@ -6,6 +6,7 @@ the rows' bytes block by block: its memory does not grow with the number of star
 """
 
 import csv
+import hashlib
 import json
 import platform
 import subprocess
@@ -129,7 +130,9 @@ def assemble(
     n = n_rejected = 0
     for accepted, rejected in chunks:
         if n + n_rejected + len(accepted) + len(rejected) > n_spectra:
-            raise UserError(f"the chunks of type {spectral_type} hold more than the manifest's {n_spectra} spectra")
+            raise UserError(
+                f"the chunks of type {spectral_type} hold more than the manifest's {n_spectra} spectra"
+            )
         registry.fill(rows[n : n + len(accepted)], accepted)
         n += len(accepted)
         n_rejected += len(rejected)
@@ -145,7 +148,9 @@ def assemble(
     rows["flags"] = 0
     rows = rows[np.lexsort((rows["fiberid"], rows["spid"], rows["planid"], rows["lmjd"]))]
     check_distinct(rows["spectrum_id"])
-    rejected = pd.concat([table for table in rejections if len(table)] or [pd.DataFrame(columns=[*REJECTED_COLUMNS])])
+    rejected = pd.concat(
+        [table for table in rejections if len(table)] or [pd.DataFrame(columns=[*REJECTED_COLUMNS])]
+    )
     if len(rejected):
         rejected = rejected.sort_values(["lmjd", "planid", "spid", "fiberid"], kind="stable")
     return rows, rejected.reindex(columns=[*REJECTED_COLUMNS, "detail"])
@@ -162,7 +167,9 @@ def check_distinct(identities: NDArray[np.bytes_]) -> None:
 # ---------------------------------------------------------------- flags
 
 
-def snr_flag(snr: NDArray[np.floating], logg: NDArray[np.floating], dwarf: float, giant: float) -> NDArray[np.bool_]:
+def snr_flag(
+    snr: NDArray[np.floating], logg: NDArray[np.floating], dwarf: float, giant: float
+) -> NDArray[np.bool_]:
     """Where S/N is not above the threshold (n,); a missing S/N is not.
 
     `dwarf` and `giant` are the thresholds for log g >= 3.8 and below (Liang et al. 2024, Table 2).
@@ -261,7 +268,34 @@ def set_flags(
     rows["flags"] = total
 
 
+def snr_thresholds(thresholds: Mapping[str, float], spectral_type: str) -> tuple[float, float]:
+    """S/N thresholds of a type for dwarfs and giants; only `OB_giant` differs in the published ones."""
+    dwarf = thresholds[spectral_type]
+    return dwarf, thresholds.get(f"{spectral_type}_giant", dwarf)
+
+
 # ---------------------------------------------------------------- files
+
+
+def configuration_hash(configuration: Mapping[str, Any]) -> str:
+    """SHA-256 of the settings that a row of the catalogue depends on.
+
+    `configuration` is the whole one as nested dictionaries. Left out is what only says where files
+    are, which part of the survey runs, or how work is cut into jobs.
+    """
+    ignored = {
+        "run": {"results"},
+        "survey": {"root", "catalogues", "file_pattern", "types", "chunk_size"},
+        "prepare": {"keep"},
+        "library": {"spectra", "labels_file"},
+        "fit": {"batch_size"},
+    }
+    kept = {
+        section: {key: value for key, value in content.items() if key not in ignored.get(section, ())}
+        for section, content in configuration.items()
+        if section != "validation"
+    }
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def provenance(project: Path, version: str, config_hash: str, library: str) -> dict[str, tuple[str, str]]:
@@ -333,7 +367,9 @@ def read_blocks(path: str | Path, registry: Registry, size: int = ROW_GROUP) -> 
         names = [header[f"TTYPE{number}"] for number in range(1, header["TFIELDS"] + 1)]
         forms = [header[f"TFORM{number}"] for number in range(1, header["TFIELDS"] + 1)]
         if names != registry.names or forms != [column.tform for column in registry]:
-            raise UserError(f"{path} was written with other columns than config/columns.yaml has; delete it and run again")
+            raise UserError(
+                f"{path} was written with other columns than config/columns.yaml has; delete it and run again"
+            )
         n, offset = int(header["NAXIS2"]), int(hdus[1].fileinfo()["datLoc"])
     with open(path, "rb") as handle:
         handle.seek(offset)
@@ -412,7 +448,9 @@ def merge_tables(
                     fingerprints[done : done + len(rows)] = fingerprint(rows["spectrum_id"])
                     done += len(rows)
                     values, counts = np.unique(rows["layout"], return_counts=True)
-                    layouts.update({value.decode(): int(count) for value, count in zip(values, counts, strict=True)})
+                    layouts.update(
+                        {value.decode(): int(count) for value, count in zip(values, counts, strict=True)}
+                    )
                     flagged.update({flag: int(rows[flag].sum()) for flag in registry.flag_bits})
                     writer.write_table(registry.to_arrow(rows, metadata), row_group_size=block)
                     yield rows
@@ -438,7 +476,10 @@ def fingerprint(identities: NDArray[np.bytes_]) -> NDArray[np.uint64]:
 
 
 def _check_types_disjoint(
-    fingerprints: NDArray[np.uint64], tables: Mapping[str, str | Path], order: Sequence[str], registry: Registry
+    fingerprints: NDArray[np.uint64],
+    tables: Mapping[str, str | Path],
+    order: Sequence[str],
+    registry: Registry,
 ) -> None:
     fingerprints.sort()
     same = fingerprints[1:][fingerprints[1:] == fingerprints[:-1]]
@@ -477,7 +518,9 @@ def merge_rejections(
             with open(name, newline="", encoding="utf-8") as handle:
                 for row in csv.DictReader(handle):
                     if row["reason"] not in REASONS:
-                        raise UserError(f"{name} rejects {row['spectrum_id']} for the unknown reason {row['reason']!r}")
+                        raise UserError(
+                            f"{name} rejects {row['spectrum_id']} for the unknown reason {row['reason']!r}"
+                        )
                     counts[source][row["stage"], row["reason"]] += 1
                     writer.writerow([row[column] for column in REJECTED_COLUMNS])
     return counts
@@ -533,7 +576,10 @@ def accounting(
         "n_in": n_in,
         "n_accepted": n_accepted,
         "n_rejected": n_rejected,
-        "rejected": {"by_stage": dict(sorted(by_stage.items())), "by_reason": dict(sorted(by_reason.items()))},
+        "rejected": {
+            "by_stage": dict(sorted(by_stage.items())),
+            "by_reason": dict(sorted(by_reason.items())),
+        },
         "types": types,
     }
 

@@ -174,7 +174,9 @@ class Registry:
                 arrays.append(pa.array(values.astype(column.dtype)))
         return pa.Table.from_arrays(arrays, schema=self.schema(metadata))
 
-    def header(self, n: int, cards: Mapping[str, tuple[Any, str]] | None = None, name: str = "CATALOG") -> bytes:
+    def header(
+        self, n: int, cards: Mapping[str, tuple[Any, str]] | None = None, name: str = "CATALOG"
+    ) -> bytes:
         """Everything in a FITS file before the rows: primary header and the header of the table.
 
         Parameters
@@ -183,7 +185,8 @@ class Registry:
         cards : provenance, keyword to (value, comment); goes into both headers
         """
         columns = [
-            fits.Column(name=column.name, format=column.tform, unit=column.unit or None) for column in self.columns
+            fits.Column(name=column.name, format=column.tform, unit=column.unit or None)
+            for column in self.columns
         ]
         table = fits.BinTableHDU.from_columns(fits.ColDefs(columns), nrows=0, name=name)
         header = table.header
@@ -225,8 +228,8 @@ class Registry:
             lines.append(f"| {bit} | {1 << bit} | `{name}` | {self[name].description} |")
         lines += [
             "",
-            "Stars without reservations: `flags == 0`. To ignore single flags, mask them out: `flags & ~2 == 0` asks for",
-            "all but bit 1.",
+            "Stars without reservations: `flags == 0`. To ignore single flags, mask them out: `(flags & ~2) == 0`",
+            "asks for all but bit 1.",
         ]
         return "\n".join(lines) + "\n"
 

@@ -4,6 +4,7 @@ Differences are always catalogue minus reference. offset is their median, sigma 
 deviation, robust_sigma 1.4826 times their median absolute deviation.
 """
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -136,7 +137,9 @@ def read_reference(comparison: Comparison, root: str | Path) -> pd.DataFrame:
         frame = pd.read_csv(path, dtype={comparison.reference_key: str}, low_memory=False)
     for column in (comparison.reference_key, *comparison.labels.values()):
         if column not in frame:
-            raise UserError(f"comparison {comparison.name}: {path} has no column {column}; it has {', '.join(frame)}")
+            raise UserError(
+                f"comparison {comparison.name}: {path} has no column {column}; it has {', '.join(frame)}"
+            )
     keys = frame[comparison.reference_key].astype("string").str.strip()
     if comparison.key_pattern is not None:
         keys = keys.str.extract(re.compile(comparison.key_pattern).pattern, expand=False)
@@ -315,7 +318,9 @@ def match_truth(catalogue: str | Path, truth: pd.DataFrame) -> pd.DataFrame:
     """Catalogue rows with their true labels (`read_truth`)."""
     errors = [f"{label}_err" for label in LABELS]
     needed = ["spectrum_id", *LABELS, *errors, *_QUANTITIES, *_flag_columns()]
-    blocks = [block.merge(truth, on="spectrum_id", how="inner") for block in read_catalogue(catalogue, needed)]
+    blocks = [
+        block.merge(truth, on="spectrum_id", how="inner") for block in read_catalogue(catalogue, needed)
+    ]
     return pd.concat(blocks, ignore_index=True)
 
 
@@ -342,7 +347,7 @@ def truth_subsets(table: pd.DataFrame, snr_band: str) -> dict[str, pd.DataFrame]
 
 def _by_snr(table: pd.DataFrame, snr_band: str, prefix: str) -> dict[str, pd.DataFrame]:
     subsets = {}
-    for low, high in zip(SNR_EDGES[:-1], SNR_EDGES[1:], strict=True):
+    for low, high in itertools.pairwise(SNR_EDGES):
         name = f"S/N>={low:g}" if np.isinf(high) else f"S/N {low:g}-{high:g}"
         subsets[prefix + name] = table[(table[snr_band] >= low) & (table[snr_band] < high)]
     return subsets

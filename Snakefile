@@ -1,0 +1,54 @@
+# From a LAMOST low-resolution data release to one catalogue of stellar labels.
+#
+# snakemake --cores 4                                    the run that config/config.yaml describes
+# snakemake --cores 4 --configfile config/mine.yaml      another run; the file stands alone over the defaults
+# snakemake --cores 4 results/catalog/M.fits             one spectral type, touching only that type's files
+
+from snakemake.utils import min_version
+
+from lamostvac.configuration import load_configuration
+from lamostvac.log import user_errors
+
+min_version("9.0")
+
+# A file given with --configfile must not be mixed with the default one.
+if not workflow.configfiles:
+
+    configfile: "config/config.yaml"
+
+
+with user_errors():
+    CFG = load_configuration(config)
+RESULTS = CFG.run.results
+
+
+report: "report/workflow.rst"
+
+
+wildcard_constraints:
+    type="OB|A|F|G|K|M",
+    chunk=r"\d{4,}",
+
+
+include: "rules/common.smk"
+include: "rules/simulate.smk"
+include: "rules/survey.smk"
+include: "rules/prepare.smk"
+include: "rules/library.smk"
+include: "rules/emulator.smk"
+include: "rules/project.smk"
+include: "rules/fit.smk"
+include: "rules/catalog.smk"
+include: "rules/validation.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        RESULTS + "/catalog/recommended.fits",
+        RESULTS + "/catalog/recommended.parquet",
+        RESULTS + "/catalog/rejected.csv",
+        RESULTS + "/catalog/accounting.json",
+        RESULTS + "/catalog/datamodel.md",
+        validation_targets(),

@@ -1,0 +1,34 @@
+"""Observed and model spectra of one example of each spectral type."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from lamostvac.figures import save, spectra
+from lamostvac.grid import GRID
+from lamostvac.log import rule_log
+
+
+def first_example(path: str) -> dict[str, Any] | None:
+    """The first example that a fit stored in its group `examples`, or None."""
+    with h5py.File(path) as handle:
+        group = handle.get("examples")
+        if group is None or not len(group["spectrum_id"]):
+            return None
+        return {
+            "spectrum_id": group["spectrum_id"][0].decode(),
+            "spectral_type": Path(path).parent.name,
+            **{name: group[name][0] for name in ("flux", "model", "used")},
+        }
+
+
+def main(snakemake: Any) -> None:
+    log = rule_log(snakemake)
+    examples = [example for path in snakemake.input.fits if (example := first_example(path)) is not None]
+    save(spectra(GRID, examples), snakemake.output[0])
+    log.info("%d examples", len(examples))
+
+
+if __name__ == "__main__":
+    main(snakemake)

@@ -1,0 +1,22 @@
+"""Labels and errors of a simulated survey against its truth."""
+
+from typing import Any
+
+import pandas as pd
+
+from lamostvac.figures import comparison, pulls, save
+from lamostvac.log import rule_log
+
+
+def main(snakemake: Any) -> None:
+    log = rule_log(snakemake)
+    pairs = pd.read_parquet(snakemake.input.pairs)
+    pairs = pairs[pairs["dataset"] == "truth"]
+    title = "Injected truth, single stars without emission"
+    save(comparison(title, pairs), snakemake.output.comparison)
+    save(pulls(pairs, pd.read_csv(snakemake.input.pulls)), snakemake.output.pulls)
+    log.info("%d pairs", len(pairs))
+
+
+if __name__ == "__main__":
+    main(snakemake)
