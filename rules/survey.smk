@@ -1,0 +1,37 @@
+"""The release's catalogue: selection, spectral types and chunks of work."""
+
+from lamostvac import survey as survey_stage
+from lamostvac.log import user_errors
+
+with user_errors():
+    SURVEY_ROOT, CATALOGUES = survey_stage.survey_inputs(CFG)
+
+
+# The chunks, survey/chunks/{type}/{chunk}.parquet, are written beside the manifest but are no
+# declared output: Snakemake removes declared outputs before a rerun, and then every chunk would look
+# new. As it is, a chunk that did not change keeps its time and nothing after it runs again.
+checkpoint survey:
+    input:
+        catalogues=CATALOGUES,
+    output:
+        manifest=f"{RESULTS}/survey/manifest.csv",
+        groups=f"{RESULTS}/survey/groups.csv",
+        rejected=f"{RESULTS}/survey/rejected.csv",
+        summary=f"{RESULTS}/survey/summary.json",
+    log:
+        f"{RESULTS}/logs/survey.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/survey.tsv"
+    params:
+        root=SURVEY_ROOT,
+        survey=CFG.survey.model_dump(mode="json"),
+        group_size=CFG.fit.group_size,
+        code_version=survey_stage.CODE_VERSION,
+    resources:
+        # 11 million rows take 3 GB; the text of the catalogue is about 2.5 GB.
+        mem_mb=lambda wildcards, input, attempt: int((1000 + 2 * input.size_mb) * attempt),
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    conda:
+        "../envs/lamostvac.yaml"
+    script:
+        "../workflow_scripts/survey.py"

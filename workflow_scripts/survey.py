@@ -1,0 +1,106 @@
+"""Reads the release's catalogue and writes the manifest, the chunks and the rejected rows."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from lamostvac import survey
+from lamostvac.files import atomic, sha256
+from lamostvac.log import Progress, rule_log
+
+
+def write_if_changed(table: pa.Table, path: Path) -> bool:
+    """Write a Parquet file unless one with the same bytes stands there.
+
+    A chunk that did not change keeps its time, so that a new selection (another type, another year
+    in the catalogue) reruns only the chunks that it touches.
+    """
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    content = sink.getvalue()
+    if path.is_file() and path.stat().st_size == content.size and path.read_bytes() == content.to_pybytes():
+        return False
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)
+    return True
+
+
+def remove_stale(folder: Path, types: Sequence[str], current: set[Path]) -> int:
+    """Remove chunks of the given types that an earlier selection left behind; return their number.
+
+    Chunks of types that are not part of this run stay as they are, for the run that wants them.
+    """
+    stale = [path for name in types for path in (folder / name).glob("*.parquet") if path not in current]
+    for path in stale:
+        path.unlink()
+    return len(stale)
+
+
+def write_csv(path: str, header: str, rows: Sequence[Sequence[object]]) -> None:
+    """A small CSV file without quotes."""
+    lines = [header, *(",".join(str(value) for value in row) for row in rows)]
+    with atomic(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n")
+
+
+def write_rejected(table: pa.Table, path: Path) -> None:
+    """The rejected rows as CSV, quoted only when a damaged identifier contains a separator."""
+    for quoting in ("none", "needed"):
+        try:
+            options = pacsv.WriteOptions(quoting_style=quoting, quoting_header="none")
+            pacsv.write_csv(table, os.fspath(path), options)
+            return
+        except pa.ArrowInvalid:
+            if quoting == "needed":
+                raise
+
+
+def main(snakemake) -> None:
+    """Inputs `catalogues`; outputs `manifest groups rejected summary`, and the chunks beside them."""
+    log = rule_log(snakemake)
+    params = snakemake.params
+    paths = list(snakemake.input.catalogues)
+    settings = survey.Survey.model_validate(params.survey)
+    table = survey.read_catalogues(paths, settings.column_aliases)
+    log.info("%d rows in %d catalogue file(s)", len(table), len(paths))
+    survey.check_paths(table, settings.file_pattern)
+    selection = survey.select(table, settings)
+    totals = survey.counts(selection)
+    for reason, n in totals["rejected"].items():
+        log.info("%d rejected: %s", n, survey.REASONS[reason])
+
+    found = survey.chunks(selection, settings.chunk_size)
+    folder = Path(snakemake.output.manifest).parent / "chunks"
+    progress = Progress(log, total=totals["n_selected"], unit="spectra into chunks")
+    manifest = []
+    changed = 0
+    current = {folder / chunk.type / f"{chunk.name}.parquet" for chunk in found}
+    for chunk in found:
+        rows = survey.chunk_table(table, chunk.rows, params.root, settings.file_pattern)
+        changed += write_if_changed(rows, folder / chunk.type / f"{chunk.name}.parquet")
+        plates = [f"{rows['lmjd'][i]}-{rows['planid'][i]}" for i in (0, -1)]
+        manifest.append((chunk.type, chunk.name, len(rows), chunk.n_plates, *plates))
+        progress.add(len(rows))
+    progress.done()
+    removed = remove_stale(folder, settings.types, current)
+    log.info("%d chunks, %d of them new or changed, %d old ones removed", len(found), changed, removed)
+
+    rejected = survey.rejections(table, selection)
+    with atomic(snakemake.output.rejected) as temporary:
+        write_rejected(rejected, temporary)
+    groups = survey.groups(found, params.group_size)
+    write_csv(snakemake.output.groups, "type,n_spectra,n_groups", groups)
+    totals["inputs"] = [{"file": path, "sha256": sha256(path)} for path in paths]
+    with atomic(snakemake.output.summary) as temporary:
+        temporary.write_text(json.dumps(totals, indent=1) + "\n")
+    # The manifest is what the later stages wait for, so it appears last.
+    write_csv(snakemake.output.manifest, "type,chunk,n_spectra,n_plates,first_plate,last_plate", manifest)
+
+
+if __name__ == "__main__":
+    main(snakemake)
