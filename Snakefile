@@ -27,7 +27,7 @@ report: "report/workflow.rst"
 
 wildcard_constraints:
     type="OB|A|F|G|K|M",
-    chunk=r"\d{4,}",
+    chunk=r"\d+",
 
 
 include: "rules/common.smk"
@@ -46,9 +46,9 @@ include: "rules/report.smk"
 rule all:
     default_target: True
     input:
-        RESULTS + "/catalog/recommended.fits",
-        RESULTS + "/catalog/recommended.parquet",
-        RESULTS + "/catalog/rejected.csv",
-        RESULTS + "/catalog/accounting.json",
-        RESULTS + "/catalog/datamodel.md",
+        f"{RESULTS}/catalog/recommended.fits",
+        f"{RESULTS}/catalog/recommended.parquet",
+        f"{RESULTS}/catalog/rejected.csv",
+        f"{RESULTS}/catalog/accounting.json",
+        f"{RESULTS}/catalog/datamodel.md",
         validation_targets(),

@@ -17,6 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
@@ -134,7 +135,7 @@ def kiel(
 
 
 def _size(n: int) -> float:
-    return float(np.clip(6000 / max(n, 1), 2, 14))
+    return float(np.clip(12000 / max(n, 1), 2, 16))
 
 
 def _temperature_axis(axes: Axes, teff: NDArray[np.floating]) -> None:
@@ -214,8 +215,7 @@ def chi2(table: pd.DataFrame, snr_band: str, thresholds: Mapping[str, float]) ->
             )
             axes.hist(np.clip(values, edges[0], edges[-1]), edges, color=TYPE_COLOURS[name], alpha=0.75)
             axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            _plain_log_axis(axes.xaxis, edges[0], edges[-1])
             axes.set_title(f"{name}, {len(values):,} stars, median {np.median(values):.2f}")
             axes.set(xlabel=r"$\chi^2$", ylabel="stars")
             which = np.digitize(values, edges)
@@ -228,6 +228,15 @@ def chi2(table: pd.DataFrame, snr_band: str, thresholds: Mapping[str, float]) ->
             other.set_ylabel(f"mean S/N ({snr_band[-1]})")
             other.set_ylim(0, None)
     return figure
+
+
+def _plain_log_axis(axis: Axis, low: float, high: float) -> None:
+    """Ticks at 1, 2 and 5 times powers of ten, written out; a logarithmic axis over [low, high]."""
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    ticks = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
+    axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def spectra(wave: NDArray[np.floating], examples: Sequence[Mapping[str, Any]]) -> Figure:
@@ -329,6 +338,11 @@ def comparison(title: str, pairs: pd.DataFrame) -> Figure:
             margin = 0.06 * (high - low) or 0.1
             upper.plot([low - margin, high + margin], [low - margin, high + margin], color="black", lw=0.8)
             upper.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
+            if label == "teff" and low > 0 and high > 3 * low:
+                low, high, margin = low * 0.9, high * 1.1, 0.0
+                upper.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
+                _plain_log_axis(upper.xaxis, low, high)
+                _plain_log_axis(upper.yaxis, low, high)
             spread = max(float(np.percentile(np.abs(table["difference"]), 98)), 1e-3)
             lower.set_ylim(-1.15 * spread, 1.15 * spread)
             lower.axhline(0, color="black", lw=0.8)
@@ -441,7 +455,7 @@ def accounting(balance: Mapping[str, Any]) -> Figure:
             left.text(a + r, position, text, va="center", fontsize=8)
         left.set_xlim(0, longest * 1.3)
         left.set(xlabel="spectra", title="Spectra that the survey stage handed on")
-        left.legend(loc="lower right")
+        left.legend(loc="best")
         right.barh(range(len(reasons)), [count for _, count in reasons], color=REJECTED)
         largest = max((count for _, count in reasons), default=0) or 1
         for position, (_, count) in enumerate(reasons):

@@ -219,13 +219,23 @@ def select(table: pd.DataFrame, condition: str, where: str) -> pd.DataFrame:
 def comparison_rows(
     dataset: str, subsets: Mapping[str, pd.DataFrame], labels: Iterable[str] = LABELS
 ) -> list[dict[str, Any]]:
-    """Rows of comparisons.csv from tables with columns `{label}` and `ref_{label}`."""
-    return [
-        {"dataset": dataset, "subset": subset, "label": label}
-        | statistics(table[label], table[f"ref_{label}"])
-        for subset, table in subsets.items()
-        for label in labels
-    ]
+    """Rows of comparisons.csv from tables with columns `{label}` and `ref_{label}`.
+
+    [alpha/Fe] counts only where flag_alpha_fe recommends it.
+    """
+    rows = []
+    for subset, table in subsets.items():
+        for label in labels:
+            used = _recommended(table, label)
+            numbers = statistics(used[label], used[f"ref_{label}"])
+            rows.append({"dataset": dataset, "subset": subset, "label": label} | numbers)
+    return rows
+
+
+def _recommended(table: pd.DataFrame, label: str) -> pd.DataFrame:
+    if label == "alpha_fe" and "flag_alpha_fe" in table:
+        return table[table["flag_alpha_fe"] == 0]
+    return table
 
 
 def compare(table: pd.DataFrame, comparison: Comparison) -> list[dict[str, Any]]:
@@ -258,30 +268,27 @@ def compare_crossvalidation(table: pd.DataFrame, library: str) -> list[dict[str,
 def pairs(dataset: str, table: pd.DataFrame, labels: Iterable[str], limit: int = 50_000) -> pd.DataFrame:
     """What the figures draw: `dataset label value error reference snr spectral_type fit_flagged`.
 
-    At most `limit` rows per label, evenly thinned in the table's order.
+    At most `limit` rows per label, evenly thinned in the table's order. [alpha/Fe] only where
+    flag_alpha_fe recommends it.
     """
     if len(table) > limit:
         table = table.iloc[np.linspace(0, len(table) - 1, limit).round().astype(int)]
-    empty = pd.Series(np.nan, table.index)
-    flagged = table[[name for name in FIT_FLAGS if name in table]].any(axis=1)
-    return pd.concat(
-        [
-            pd.DataFrame(
-                {
-                    "dataset": dataset,
-                    "label": label,
-                    "value": table[label].astype(np.float64),
-                    "error": table.get(f"{label}_err", empty).astype(np.float64),
-                    "reference": table[f"ref_{label}"].astype(np.float64),
-                    "snr": table.get("snrg", empty).astype(np.float64),
-                    "spectral_type": table.get("spectral_type", pd.Series("", table.index)).astype(str),
-                    "fit_flagged": flagged.astype(bool),
-                }
-            )
-            for label in labels
-        ],
-        ignore_index=True,
-    )
+    frames = []
+    for label in labels:
+        used = _recommended(table, label)
+        empty = pd.Series(np.nan, used.index)
+        columns = {
+            "dataset": dataset,
+            "label": label,
+            "value": used[label].astype(np.float64),
+            "error": used.get(f"{label}_err", empty).astype(np.float64),
+            "reference": used[f"ref_{label}"].astype(np.float64),
+            "snr": used.get("snrg", empty).astype(np.float64),
+            "spectral_type": used.get("spectral_type", pd.Series("", used.index)).astype(str),
+            "fit_flagged": used[[name for name in FIT_FLAGS if name in used]].any(axis=1).astype(bool),
+        }
+        frames.append(pd.DataFrame(columns))
+    return pd.concat(frames, ignore_index=True)
 
 
 # ---------------------------------------------------------------- truth
@@ -361,7 +368,7 @@ def pull_rows(subsets: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
     rows = []
     for label in LABELS:
         for subset, table in subsets.items():
-            used = table[table["flag_alpha_fe"] == 0] if label == "alpha_fe" else table
+            used = _recommended(table, label)
             rows.append(
                 {"label": label, "subset": subset}
                 | pull_statistics(used[label], used[f"{label}_err"], used[f"ref_{label}"])

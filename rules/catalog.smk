@@ -14,18 +14,19 @@ COLUMNS = sha256(registry_library.REGISTRY_PATH)
 
 rule catalog:
     input:
-        manifest=RESULTS + "/survey/manifest.csv",
-        chunks=chunk_files(RESULTS + "/survey/chunks/{type}/{chunk}.parquet"),
-        prepared=chunk_files(RESULTS + "/prepared/{type}/{chunk}.h5"),
-        fits=chunk_files(RESULTS + "/fit/{type}/{chunk}.h5"),
-        library=RESULTS + f"/library/{CFG.library.name}.h5",
+        # The manifest is new after every survey; what the type's chunks are is in `chunks`.
+        manifest=ancient(f"{RESULTS}/survey/manifest.csv"),
+        chunks=chunk_files(f"{RESULTS}/survey/chunks/{{type}}/{{chunk}}.parquet"),
+        prepared=chunk_files(f"{RESULTS}/prepared/{{type}}/{{chunk}}.h5"),
+        fits=chunk_files(f"{RESULTS}/fit/{{type}}/{{chunk}}.h5"),
+        library=f"{RESULTS}/library/{CFG.library.name}.h5",
     output:
-        table=RESULTS + "/catalog/{type}.fits",
-        rejected=RESULTS + "/catalog/parts/{type}_rejected.csv",
+        table=f"{RESULTS}/catalog/{{type}}.fits",
+        rejected=f"{RESULTS}/catalog/parts/{{type}}_rejected.csv",
     log:
-        RESULTS + "/logs/catalog/{type}.log",
+        f"{RESULTS}/logs/catalog/{{type}}.log",
     benchmark:
-        RESULTS + "/benchmarks/catalog/{type}.tsv"
+        f"{RESULTS}/benchmarks/catalog/{{type}}.tsv"
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -46,21 +47,21 @@ rule catalog:
 
 rule merge:
     input:
-        summary=RESULTS + "/survey/summary.json",
-        manifest=RESULTS + "/survey/manifest.csv",
-        survey_rejected=RESULTS + "/survey/rejected.csv",
-        tables=expand(RESULTS + "/catalog/{type}.fits", type=CFG.survey.types),
-        rejected=expand(RESULTS + "/catalog/parts/{type}_rejected.csv", type=CFG.survey.types),
+        summary=f"{RESULTS}/survey/summary.json",
+        manifest=f"{RESULTS}/survey/manifest.csv",
+        survey_rejected=f"{RESULTS}/survey/rejected.csv",
+        tables=expand(f"{RESULTS}/catalog/{{type}}.fits", type=CFG.survey.types),
+        rejected=expand(f"{RESULTS}/catalog/parts/{{type}}_rejected.csv", type=CFG.survey.types),
     output:
-        fits=RESULTS + "/catalog/recommended.fits",
-        parquet=RESULTS + "/catalog/recommended.parquet",
-        rejected=RESULTS + "/catalog/rejected.csv",
-        accounting=RESULTS + "/catalog/accounting.json",
-        datamodel=RESULTS + "/catalog/datamodel.md",
+        fits=f"{RESULTS}/catalog/recommended.fits",
+        parquet=f"{RESULTS}/catalog/recommended.parquet",
+        rejected=f"{RESULTS}/catalog/rejected.csv",
+        accounting=f"{RESULTS}/catalog/accounting.json",
+        datamodel=f"{RESULTS}/catalog/datamodel.md",
     log:
-        RESULTS + "/logs/merge.log",
+        f"{RESULTS}/logs/merge.log",
     benchmark:
-        RESULTS + "/benchmarks/merge.tsv"
+        f"{RESULTS}/benchmarks/merge.tsv"
     conda:
         "../envs/lamostvac.yaml"
     resources:

@@ -2,57 +2,19 @@
 
 from lamostvac import figures as figures_library
 
-FIGURES = RESULTS + "/validation/figures"
-CATEGORIES = {
-    "complete": "1 Is the data complete?",
-    "labels": "2 Are the labels right?",
-    "errors": "3 Are the errors right?",
-}
-
-
-def figure(name, question, title, caption=None):
-    """An output that the report shows under a question."""
-    return report(
-        f"{FIGURES}/{name}.png",
-        caption=f"../report/{caption or name}.rst",
-        category=CATEGORIES[question],
-        labels={"what": title},
-    )
-
-
-def validation_targets():
-    """What `rule all` asks of validation: tables and figures, or nothing when it is switched off."""
-    if not CFG.validation.enabled:
-        return []
-    names = ["accounting", "kiel", "chi2", "spectra"]
-    names += [f"comparison_{comparison.name}" for comparison in PRESENT]
-    names += [f"crossvalidation_{CFG.library.name}"]
-    names += ["comparison_truth", "pulls"] if TRUTH else []
-    tables = [RESULTS + "/validation/comparisons.csv", RESULTS + "/validation/pulls.csv"]
-    return tables + [f"{FIGURES}/{name}.png" for name in names]
-
-
-def first_fits(wildcards):
-    """The first chunk's fit of each type; fits carry a few example spectra."""
-    return [
-        RESULTS + f"/fit/{spectral_type}/{chunk}.h5"
-        for spectral_type in CFG.survey.types
-        for chunk in chunks_of(spectral_type)[:1]
-    ]
-
 
 rule figures_catalog:
     input:
-        catalogue=RESULTS + "/catalog/recommended.parquet",
-        accounting=RESULTS + "/catalog/accounting.json",
+        catalogue=f"{RESULTS}/catalog/recommended.parquet",
+        accounting=f"{RESULTS}/catalog/accounting.json",
     output:
         accounting=figure("accounting", "complete", "What became of every spectrum"),
         kiel=figure("kiel", "labels", "Kiel diagram and abundances"),
         chi2=figure("chi2", "labels", "Misfit by spectral type"),
     log:
-        RESULTS + "/logs/figures_catalog.log",
+        f"{RESULTS}/logs/figures_catalog.log",
     benchmark:
-        RESULTS + "/benchmarks/figures_catalog.tsv"
+        f"{RESULTS}/benchmarks/figures_catalog.tsv"
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -72,9 +34,9 @@ rule figures_spectra:
     output:
         figure("spectra", "labels", "Observed and model spectra"),
     log:
-        RESULTS + "/logs/figures_spectra.log",
+        f"{RESULTS}/logs/figures_spectra.log",
     benchmark:
-        RESULTS + "/benchmarks/figures_spectra.tsv"
+        f"{RESULTS}/benchmarks/figures_spectra.tsv"
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -88,7 +50,7 @@ rule figures_spectra:
 
 rule figures_comparison:
     input:
-        pairs=RESULTS + "/validation/pairs.parquet",
+        pairs=f"{RESULTS}/validation/pairs.parquet",
     output:
         [
             figure(f"comparison_{comparison.name}", "labels", f"Against: {comparison.title}", "comparison")
@@ -101,9 +63,9 @@ rule figures_comparison:
             "crossvalidation",
         ),
     log:
-        RESULTS + "/logs/figures_comparison.log",
+        f"{RESULTS}/logs/figures_comparison.log",
     benchmark:
-        RESULTS + "/benchmarks/figures_comparison.tsv"
+        f"{RESULTS}/benchmarks/figures_comparison.tsv"
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -122,15 +84,15 @@ if TRUTH:
 
     rule figures_truth:
         input:
-            pairs=RESULTS + "/validation/pairs.parquet",
-            pulls=RESULTS + "/validation/pulls.csv",
+            pairs=f"{RESULTS}/validation/pairs.parquet",
+            pulls=f"{RESULTS}/validation/pulls.csv",
         output:
             comparison=figure("comparison_truth", "labels", "Against the injected truth"),
             pulls=figure("pulls", "errors", "Pulls against the injected truth"),
         log:
-            RESULTS + "/logs/figures_truth.log",
+            f"{RESULTS}/logs/figures_truth.log",
         benchmark:
-            RESULTS + "/benchmarks/figures_truth.tsv"
+            f"{RESULTS}/benchmarks/figures_truth.tsv"
         conda:
             "../envs/lamostvac.yaml"
         resources:

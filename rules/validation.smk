@@ -10,33 +10,33 @@ with user_errors():
     )
 # A comparison whose file is absent is skipped; the rule's log says so.
 PRESENT = [comparison for comparison in COMPARISONS if comparison.path(CFG.survey.root).exists()]
-TRUTH = RESULTS + "/simulated/truth.fits" if CFG.simulation.enabled else CFG.validation.truth
+TRUTH = f"{RESULTS}/simulated/truth.fits" if CFG.simulation.enabled else CFG.validation.truth
 
 
 rule validation:
     input:
-        catalogue=RESULTS + "/catalog/recommended.parquet",
+        catalogue=f"{RESULTS}/catalog/recommended.parquet",
         references=[str(comparison.path(CFG.survey.root)) for comparison in PRESENT],
-        crossvalidation=RESULTS + f"/emulator/{CFG.library.name}_crossvalidation.csv",
+        crossvalidation=f"{RESULTS}/emulator/{CFG.library.name}_crossvalidation.csv",
         truth=[TRUTH] if TRUTH else [],
     output:
         comparisons=report(
-            RESULTS + "/validation/comparisons.csv",
+            f"{RESULTS}/validation/comparisons.csv",
             caption="../report/comparisons.rst",
             category="2 Are the labels right?",
             labels={"what": "All comparisons in numbers"},
         ),
         pulls=report(
-            RESULTS + "/validation/pulls.csv",
+            f"{RESULTS}/validation/pulls.csv",
             caption="../report/pulls_table.rst",
             category="3 Are the errors right?",
             labels={"what": "Pulls in numbers"},
         ),
-        pairs=RESULTS + "/validation/pairs.parquet",
+        pairs=f"{RESULTS}/validation/pairs.parquet",
     log:
-        RESULTS + "/logs/validation.log",
+        f"{RESULTS}/logs/validation.log",
     benchmark:
-        RESULTS + "/benchmarks/validation.tsv"
+        f"{RESULTS}/benchmarks/validation.tsv"
     conda:
         "../envs/lamostvac.yaml"
     resources:
