@@ -1,0 +1,551 @@
+"""Synthesis of stellar spectra from labels: continuum, atomic lines, molecular bands.
+
+The flux is continuum x hydrogen and other strong lines (profiles integrated through the
+atmosphere) x weak lines (equivalent widths from a curve of growth) x molecular bands. Every step
+is vectorised over stars and smooth in the labels. See docs/simulation.md for what is left out.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+import scipy.sparse
+import scipy.special
+
+from lamostvac.simulate import atmosphere as atm
+from lamostvac.simulate.constants import (
+    BOLTZMANN,
+    BOLTZMANN_EV,
+    CLASSICAL_CROSS_SECTION,
+    HC_OVER_K,
+    SPEED_OF_LIGHT,
+    planck,
+)
+from lamostvac.simulate.linelist import (
+    BANDS,
+    ELEMENT_NAMES,
+    ELEMENTS,
+    HELIUM_II_LINES,
+    HYDROGEN_LINES,
+    MOLECULES,
+    STRONG_LINES,
+    WEAK_LINES,
+    LineList,
+    hydrogenic_f,
+    hydrogenic_wavelength,
+)
+
+# The grid of the synthesis: half a LAMOST pixel, 34.5 km/s
+LOG_STEP = 0.5e-4
+LOG_WAVE = np.arange(np.log10(3560.0), np.log10(10480.0), LOG_STEP)
+WAVE = 10.0**LOG_WAVE
+STEP_VELOCITY = SPEED_OF_LIGHT * np.log(10) * LOG_STEP
+
+# Weak lines are Gaussians of this width; `broaden` takes it off the line-spread function
+INTRINSIC_SIGMA = 40.0  # km/s
+
+# Velocities from the line centre at which profiles of strong lines are computed, km/s
+_PROFILE_VELOCITY = np.array(
+    [0, 12, 25, 40, 60, 90, 130, 180, 250, 340, 460, 620, 830, 1100, 1450, 1900, 2500, 3300, 4400, 6000.0]
+)
+
+# Free parameters, set by comparison with MILES and LAMOST spectra (docs/simulation.md)
+STARK_WING = 2.2  # Holtsmark wing 0.75 times what ions and electrons together make of it
+HAZE = 1.0  # strength of the lines that are too many to be listed
+WEAK_LAYERS = (np.searchsorted(atm.LOG_TAU, -1.6), np.searchsorted(atm.LOG_TAU, -0.5))
+WEAK_WEIGHTS = (0.5, 0.5)
+BAND_LAYER = int(np.searchsorted(atm.LOG_TAU, -1.2))
+
+# log10 of strength per molecule per hydrogen nucleus (absorbs f-values, partition functions, widths)
+BAND_STRENGTH = {
+    "CH": -17.1, "CN": -17.3, "CNred": -18.6, "C2": -17.2, "MgH": -18.0, "TiO": -16.9, "VO": -17.2, "CaH": -17.6,
+}  # fmt: skip
+
+
+def microturbulence(teff: np.ndarray, logg: np.ndarray) -> np.ndarray:
+    """Microturbulent velocity in km/s: about 1 in the Sun, 2 in giants and A stars, more in OB stars."""
+    giant = 0.25 * (4.4 - logg)
+    hot = 1.2 * np.exp(-(((teff - 8000) / 1800) ** 2)) + 3.0 / (1 + np.exp(-(teff - 18000) / 3000))
+    return np.clip(1.0 + giant + hot, 0.6, 8.0)
+
+
+@lru_cache(maxsize=1)
+def _growth_table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Curve of growth: log eta0, log a, and log10 of W / (depth x Doppler width).
+
+    The line's residual flux is 1 - D eta/(1+eta) (Milne-Eddington), eta = eta0 H(a, v).
+    """
+    log_eta = np.arange(-5.0, 9.01, 0.25)
+    log_a = np.arange(-5.0, 1.01, 0.5)
+    v = np.concatenate([np.linspace(0, 6, 240), np.geomspace(6.05, 3e4, 160)])
+    table = np.empty((log_eta.size, log_a.size))
+    for j, la in enumerate(log_a):
+        voigt = scipy.special.wofz(v + 1j * 10**la).real
+        for i, le in enumerate(log_eta):
+            eta = 10**le * voigt
+            table[i, j] = np.log10(2 * np.trapezoid(eta / (1 + eta), v))
+    return log_eta, log_a, table
+
+
+def _curve_of_growth(log_eta: np.ndarray, log_a: np.ndarray) -> np.ndarray:
+    """W / (depth x Doppler width), bilinear in the table's logarithms; arrays of one shape."""
+    grid_eta, grid_a, table = _growth_table()
+    x = np.clip((log_eta - grid_eta[0]) / 0.25, 0, grid_eta.size - 1.001)
+    y = np.clip((log_a - grid_a[0]) / 0.5, 0, grid_a.size - 1.001)
+    i, j = x.astype(np.int32), y.astype(np.int32)
+    fx, fy = x - i, y - j
+    value = (
+        table[i, j] * (1 - fx) * (1 - fy) + table[i + 1, j] * fx * (1 - fy)
+        + table[i, j + 1] * (1 - fx) * fy + table[i + 1, j + 1] * fx * fy
+    )  # fmt: skip
+    # below the table the curve is linear
+    return 10.0 ** (value + np.minimum(log_eta - grid_eta[0], 0.0))
+
+
+_ATOMIC_MASS = {
+    "He": 4, "Li": 7, "C": 12, "N": 14, "O": 16, "Na": 23, "Mg": 24, "Al": 27, "Si": 28, "S": 32, "K": 39, "Ca": 40,
+    "Sc": 45, "Ti": 48, "V": 51, "Cr": 52, "Mn": 55, "Fe": 56, "Co": 59, "Ni": 59, "Zn": 65, "Rb": 85, "Sr": 88,
+    "Y": 89, "Zr": 91, "Ba": 137, "La": 139, "Eu": 152,
+}  # fmt: skip
+_MASSES = np.array([_ATOMIC_MASS[name] for name in ELEMENT_NAMES], dtype=float)
+
+
+def _lower_density(lines: LineList, star: atm.Atmosphere, layers: slice | list[int]) -> np.ndarray:
+    """gf x number of atoms in the lower level over U, per hydrogen nucleus, (n, n_layers, n_lines)."""
+    temperature, pe = star.temperature[:, layers], star.electron_pressure[:, layers]
+    result = np.empty((*temperature.shape, len(lines)))
+    for element in np.unique(lines.element):
+        name = ELEMENT_NAMES[element]
+        fractions = stage = None
+        fractions = atm.stage_fractions(name, temperature, pe)
+        for stage in np.unique(lines.stage[lines.element == element]):
+            which = np.flatnonzero((lines.element == element) & (lines.stage == stage))
+            partition = ELEMENTS[name][3][stage]
+            population = fractions[..., stage, None] * atm.boltzmann(lines.excitation[which], temperature[..., None])
+            gf = 10 ** lines.log_gf[which] / partition
+            result[..., which] = star.abundances[:, element, None, None] * population * gf
+    return result
+
+
+def _damping(lines: LineList, wave: np.ndarray, star: atm.Atmosphere, layers: slice | list[int]) -> np.ndarray:
+    """Damping constant in rad/s, (n, n_layers, n_lines): radiative, van der Waals, Stark.
+
+    van der Waals after Unsoeld with a typical constant that grows with excitation; quadratic Stark
+    for ions and high levels.
+    """
+    temperature = star.temperature[:, layers, None]
+    neutral = (star.neutral * star.hydrogen)[:, layers, None]
+    electrons = star.electrons[:, layers, None]
+    radiative = 2.2e15 / wave**2 * 3.0
+    log_vdw = -7.75 + 0.06 * np.minimum(lines.excitation, 5.0)
+    log_stark = np.where(lines.excitation > 8.0, -4.9, -5.9)
+    return radiative + 10**log_vdw * neutral * (temperature / 1e4) ** 0.3 + 10**log_stark * electrons
+
+
+def _voigt(v: np.ndarray, a: np.ndarray) -> np.ndarray:
+    """Voigt function H(a, v) for a < 1: Gaussian core and Lorentz wing (error below 3 %)."""
+    v2 = v * v
+    return np.exp(-np.minimum(v2, 80.0)) + a / 1.77245 * v2 / (v2 * v2 + 0.5 * v2 + 1.0)
+
+
+@lru_cache(maxsize=64)
+def _profile_matrix(centre: float) -> tuple[int, int, np.ndarray]:
+    """Pixels [i, j) within the profile's reach and the matrix (n_velocity, j-i) that interpolates it.
+
+    Each pixel is the mean over seven points, so that narrow cores keep their equivalent width.
+    """
+    reach = np.log10(1 + _PROFILE_VELOCITY[-1] / SPEED_OF_LIGHT)
+    i = max(int(np.ceil((np.log10(centre) - reach - LOG_WAVE[0]) / LOG_STEP)), 0)
+    j = min(int((np.log10(centre) + reach - LOG_WAVE[0]) / LOG_STEP) + 1, LOG_WAVE.size)
+    sub = (np.arange(7) - 3) / 7
+    velocity = np.abs((LOG_WAVE[i:j, None] + sub * LOG_STEP - np.log10(centre)) * np.log(10) * SPEED_OF_LIGHT)
+    identity = np.eye(_PROFILE_VELOCITY.size)
+    matrix = np.stack(
+        [np.interp(velocity, _PROFILE_VELOCITY, row).mean(axis=1) for row in identity]
+    )
+    return i, j, matrix.astype(np.float32)
+
+
+class _Canvas:
+    """Flux of a batch relative to the continuum, and what the lines need to draw on it."""
+
+    def __init__(self, star: atm.Atmosphere, vmic: np.ndarray) -> None:
+        self.star, self.vmic = star, vmic
+        self.knots = atm.CONTINUUM_WAVE
+        self.ratio = atm.continuum_opacities(star, self.knots)  # (n, L, w)
+        self.source = planck(self.knots, star.temperature[:, :, None])
+        self.knot_flux = atm.emergent_flux(self.source, self.ratio)
+        self.log_opacity = np.log(self.ratio * star.rosseland[:, :, None])
+        self.flux = np.ones((star.teff.size, WAVE.size), dtype=np.float32)
+
+    def at(self, wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Index and weight that interpolate the knots at the wavelengths."""
+        i = np.clip(np.searchsorted(self.knots, wave) - 1, 0, self.knots.size - 2)
+        return i, (wave - self.knots[i]) / (self.knots[i + 1] - self.knots[i])
+
+    def opacity(self, wave: np.ndarray, layers: slice | list[int]) -> np.ndarray:
+        """Continuous opacity per hydrogen nucleus, (n, n_layers, n_wave)."""
+        i, f = self.at(wave)
+        part = self.log_opacity[:, layers]
+        return np.exp(part[..., i] * (1 - f) + part[..., i + 1] * f)
+
+    def continuum(self, wave: np.ndarray) -> np.ndarray:
+        """Continuum flux over pi, (n, n_wave)."""
+        i, f = self.at(wave)
+        log = np.log(self.knot_flux)
+        return np.exp(log[:, i] * (1 - f) + log[:, i + 1] * f)
+
+    def draw_profile(self, centre: float, line_opacity: np.ndarray) -> None:
+        """Multiply in one line: opacity per hydrogen nucleus at the profile velocities, (n, L, v)."""
+        one = np.array([centre])
+        continuous = self.opacity(one, slice(None))  # (n, L, 1)
+        scale = 1.0 / self.star.rosseland[:, :, None]
+        source = planck(one, self.star.temperature[:, :, None]).astype(np.float32)
+        total = ((continuous + line_opacity) * scale).astype(np.float32)
+        flux = atm.emergent_flux(np.broadcast_to(source, total.shape), total)
+        # relative to the flux of the same scheme without the line, so that far wings meet the continuum
+        base = atm.emergent_flux(source, (continuous * scale).astype(np.float32))
+        i, j, matrix = _profile_matrix(centre)
+        depth = np.maximum(1 - flux / base, 0)
+        depth -= depth[:, -1:]  # the profile ends at the last velocity
+        self.flux[:, i:j] *= 1 - np.maximum(depth, 0) @ matrix
+
+
+def _hydrogen_lines(canvas: _Canvas) -> None:
+    """Balmer and Paschen lines: Holtsmark-like Stark profile, Doppler core, resonance broadening."""
+    star = canvas.star
+    temperature = star.temperature
+    field = 1.25e-9 * star.electrons ** (2 / 3)
+    doppler = np.sqrt(2 * BOLTZMANN * temperature / 1.6735e-24) / 1e5
+    doppler = np.sqrt(doppler**2 + canvas.vmic[:, None] ** 2)
+    # levels dissolve in the plasma's field: the lines fade where the series merge
+    n_max = 10 ** ((23.26 - np.log10(np.maximum(star.electrons, 1e5))) / 7.5)
+    for lower, upper in HYDROGEN_LINES:
+        centre = hydrogenic_wavelength(lower, upper)
+        f = hydrogenic_f(lower, upper)
+        excitation = 13.598 * (1 - 1 / lower**2)
+        level = lower**2 * atm.boltzmann(excitation, temperature) * star.neutral
+        stimulated = 1 - np.exp(-HC_OVER_K / (centre * temperature))
+        survival = 1 / (1 + (upper / np.clip(n_max, 4, 60)) ** 8)
+        total = CLASSICAL_CROSS_SECTION * centre**2 * f * level * stimulated * survival  # cm2 x Angstrom
+
+        offset = centre * _PROFILE_VELOCITY / SPEED_OF_LIGHT
+        width = 5.5e-5 * (lower * upper) ** 4 / (upper**2 - lower**2) / (1 + 0.13 / (upper - lower))
+        scale = width * field  # Angstrom per unit of the Holtsmark argument
+        wing = 0.75 * STARK_WING
+        b = (wing * 2.6426) ** (2 / 3)  # normalises wing / (b^2.5 + beta^2.5)
+        core = np.sqrt(scale**2 * b**2 + (centre * doppler / SPEED_OF_LIGHT) ** 2)[:, :, None]
+        x = offset / core
+        shape = x**2.5
+        stark = 1 / (2.6426 * core) / (1 + shape)
+        # beyond the core keep the true wing coefficient, whatever the Doppler width
+        far = wing * (scale[:, :, None] ** 1.5) / np.maximum(offset, 1e-3) ** 2.5
+        profile = np.where(x > 1.5, np.minimum(stark, far), stark)
+        # broadening by neutral hydrogen matters in cool stars (Barklem et al. 2000)
+        gamma = {3: 0.9e-7, 4: 1.8e-7, 5: 3.0e-7}.get(upper, 4.5e-7) * star.hydrogen * star.neutral
+        lorentz = (gamma * centre**2 / (4 * np.pi * 2.998e18) / np.pi)[:, :, None]
+        profile = profile + lorentz / (offset**2 + core**2)
+        canvas.draw_profile(centre, total[:, :, None] * profile)
+
+
+def _helium_ii_lines(canvas: _Canvas) -> None:
+    star = canvas.star
+    helium = ELEMENT_NAMES.index("He")
+    fractions = atm.stage_fractions("He", star.temperature, star.electron_pressure)
+    field = 1.25e-9 * star.electrons ** (2 / 3)
+    for lower, upper in HELIUM_II_LINES:
+        centre = hydrogenic_wavelength(lower, upper, charge=2)
+        excitation = 54.418 * (1 - 1 / lower**2)
+        level = 2 * lower**2 / 2 * atm.boltzmann(excitation, star.temperature) * fractions[..., 1]
+        level = level * star.abundances[:, helium, None]
+        total = CLASSICAL_CROSS_SECTION * centre**2 * hydrogenic_f(lower, upper) * level
+        width = 5.5e-5 * (lower * upper) ** 4 / (upper**2 - lower**2) / 16
+        core = np.sqrt((width * field * 2) ** 2 + (centre * 12 / SPEED_OF_LIGHT) ** 2)[:, :, None]
+        profile = 1 / (2.6426 * core) / (1 + (centre * _PROFILE_VELOCITY / SPEED_OF_LIGHT / core) ** 2.5)
+        canvas.draw_profile(centre, total[:, :, None] * profile)
+
+
+def _strong_lines(canvas: _Canvas) -> None:
+    """Metal and He I lines with damping wings, one at a time."""
+    star = canvas.star
+    lower = _lower_density(STRONG_LINES, star, slice(None))
+    damping = _damping(STRONG_LINES, STRONG_LINES.wave, star, slice(None))
+    for k in range(len(STRONG_LINES)):
+        centre = float(STRONG_LINES.wave[k])
+        thermal = 2 * BOLTZMANN * star.temperature / (1.6605e-24 * _MASSES[STRONG_LINES.element[k]])
+        doppler = np.sqrt(thermal / 1e10 + canvas.vmic[:, None] ** 2)  # km/s
+        width = centre * doppler / SPEED_OF_LIGHT
+        stimulated = 1 - np.exp(-HC_OVER_K / (centre * star.temperature))
+        total = CLASSICAL_CROSS_SECTION * centre**2 * lower[..., k] * stimulated
+        gamma = damping[..., k]
+        if ELEMENT_NAMES[STRONG_LINES.element[k]] == "He":
+            # the upper levels are nearly hydrogenic: linear-like Stark broadening of the diffuse lines
+            gamma = gamma + 4.0e-4 * star.electrons
+        a = gamma * centre**2 / (4 * np.pi * 2.998e18) / width
+        v = _PROFILE_VELOCITY / doppler[:, :, None]
+        profile = _voigt(v, np.minimum(a, 3.0)[:, :, None]) / (1.77245 * width[:, :, None])
+        canvas.draw_profile(centre, total[:, :, None] * profile)
+
+
+@lru_cache(maxsize=1)
+def _weak_matrix() -> scipy.sparse.csr_matrix:
+    """(n_lines, n_wave): a unit-area Gaussian per line, in 1/Angstrom."""
+    sigma = INTRINSIC_SIGMA / STEP_VELOCITY
+    reach = int(np.ceil(4 * sigma))
+    position = (np.log10(WEAK_LINES.wave) - LOG_WAVE[0]) / LOG_STEP
+    column = np.round(position).astype(int)[:, None] + np.arange(-reach, reach + 1)
+    value = np.exp(-0.5 * ((column - position[:, None]) / sigma) ** 2)
+    pixel = WEAK_LINES.wave * np.log(10) * LOG_STEP
+    value /= value.sum(axis=1, keepdims=True) * pixel[:, None]
+    row = np.repeat(np.arange(len(WEAK_LINES)), column.shape[1])
+    shape = (len(WEAK_LINES), WAVE.size)
+    return scipy.sparse.csr_matrix((value.ravel().astype(np.float32), (row, column.ravel())), shape=shape)
+
+
+def _growth_widths(canvas: _Canvas, lines: LineList) -> np.ndarray:
+    """Equivalent widths in Angstrom, (n, n_lines), from the curve of growth in two layers."""
+    star = canvas.star
+    wave = lines.wave
+    layers = list(WEAK_LAYERS)
+    temperature = star.temperature[:, layers, None]
+    lower = _lower_density(lines, star, layers)
+    thermal = 2 * BOLTZMANN * temperature / (1.6605e-24 * _MASSES[lines.element])
+    width = wave * np.sqrt(thermal / 1e10 + canvas.vmic[:, None, None] ** 2) / SPEED_OF_LIGHT
+    stimulated = 1 - np.exp(-HC_OVER_K / (wave * temperature))
+    centre = CLASSICAL_CROSS_SECTION * wave**2 * lower * stimulated / (1.77245 * width)
+    eta = centre / canvas.opacity(wave, layers)
+    a = _damping(lines, wave, star, layers) * wave**2 / (4 * np.pi * 2.998e18) / width
+    growth = _curve_of_growth(np.log10(np.maximum(eta, 1e-30)), np.log10(a))
+    surface = planck(wave, star.temperature[:, 4, None])
+    depth = np.clip(1 - surface / canvas.continuum(wave), 0.02, 1.0)
+    return depth * np.tensordot(growth * width, np.array(WEAK_WEIGHTS), axes=(1, 0))
+
+
+def _weak_lines(canvas: _Canvas) -> None:
+    widths = _growth_widths(canvas, WEAK_LINES).astype(np.float32)
+    canvas.flux *= np.exp(-(_weak_matrix().T @ widths.T).T)
+
+
+# One line stands for the many unlisted ones: Fe I, 3 eV, at each knot; lines per Angstrom rise to the blue
+_HAZE_WAVE = np.geomspace(3500.0, 10600.0, 12)
+_HAZE_LINES = LineList(
+    ("Fe I",) * 12, _HAZE_WAVE, np.full(12, ELEMENT_NAMES.index("Fe")), np.zeros(12, int), np.full(12, 3.0), np.full(12, -1.6)
+)
+
+
+def _haze(canvas: _Canvas) -> None:
+    """Line blanketing by lines too weak and too many to be listed, as smooth absorption."""
+    per_angstrom = 0.9 * (_HAZE_WAVE / 4200.0) ** -5.5
+    absorption = HAZE * per_angstrom * _growth_widths(canvas, _HAZE_LINES)
+    log_flux = -np.minimum(absorption, 3.0)
+    position = np.log(WAVE / _HAZE_WAVE[0]) / np.log(_HAZE_WAVE[1] / _HAZE_WAVE[0])
+    i = np.clip(position.astype(int), 0, 10)
+    f = position - i
+    canvas.flux *= np.exp(log_flux[:, i] * (1 - f) + log_flux[:, i + 1] * f).astype(np.float32)
+
+
+# Tsuji (1973): log10 of the dissociation constants in dyn/cm2, polynomials in theta = 5040/T
+_DISSOCIATION = {
+    "CO": (13.820, -11.795, 0.17217, -0.022888, 1.1349e-3),
+    "N2": (13.590, -10.585, 0.22067, -0.029997, 1.4993e-3),
+    "CH": (12.135, -4.0760, 0.12768, -0.015473, 7.2661e-4),
+    "CN": (12.805, -8.2793, 0.064162, -0.0073627, 3.4666e-4),
+    "C2": (12.804, -6.5178, 0.097719, -0.012739, 6.2603e-4),
+    "MgH": (11.285, -2.7164, 0.19658, -0.027310, 1.3816e-3),
+    "TiO": (13.398, -8.5956, 0.40873, -0.057937, 2.9287e-3),
+    "VO": (13.811, -8.6622, 0.40859, -0.057937, 2.9287e-3),
+    "CaH": (11.340, -3.0144, 0.42349, -0.061467, 3.1639e-3),
+    "SiO": (13.413, -8.8710, 0.15042, -0.019581, 9.4828e-4),
+}
+
+
+def molecule_fractions(star: atm.Atmosphere, layer: int = BAND_LAYER) -> dict[str, np.ndarray]:
+    """Molecules per hydrogen nucleus in one layer, each (n,): CH CN C2 MgH TiO VO CaH.
+
+    Carbon and oxygen are bound in CO first, nitrogen in N2, silicon takes oxygen as SiO.
+    """
+    temperature, pe = star.temperature[:, layer], star.electron_pressure[:, layer]
+    theta = 5039.78 / temperature
+    constant = {
+        name: 10 ** np.clip(sum(c * theta**k for k, c in enumerate(row)), -12, 25)
+        for name, row in _DISSOCIATION.items()
+    }
+    unit = star.hydrogen[:, layer] * BOLTZMANN * temperature  # pressure of one particle per H nucleus
+    hydrogen = star.neutral[:, layer] * unit
+
+    def atoms(name: str) -> np.ndarray:
+        index = ELEMENT_NAMES.index(name)
+        neutral = atm.stage_fractions(name, temperature, pe)[:, 0]
+        return np.asarray(star.abundances[:, index] * neutral)
+
+    carbon, nitrogen, oxygen = (atoms(name) * unit for name in ("C", "N", "O"))
+    silicon = atoms("Si") * unit
+    # CO: (C - x)(O - x) = K x
+    total = carbon + oxygen + constant["CO"]
+    co = 2 * carbon * oxygen / (total + np.sqrt(np.maximum(total**2 - 4 * carbon * oxygen, 0)))
+    carbon_free = np.maximum(carbon - co, 1e-12 * carbon)
+    oxygen_free = np.maximum(oxygen - co, 1e-4 * oxygen)
+    # the free carbon when CO has taken nearly all of it follows from the constant
+    carbon_free = np.maximum(carbon_free, constant["CO"] * co / np.maximum(oxygen_free, 1e-300) * 0.999)
+    total = silicon + oxygen_free + constant["SiO"]
+    sio = 2 * silicon * oxygen_free / (total + np.sqrt(np.maximum(total**2 - 4 * silicon * oxygen_free, 0)))
+    oxygen_free = np.maximum(oxygen_free - sio, 1e-3 * oxygen_free)
+    # N2: n + 2 n^2/K = N
+    nitrogen_free = 2 * nitrogen / (1 + np.sqrt(1 + 8 * nitrogen / constant["N2"]))
+
+    def oxide(metal: str, name: str) -> np.ndarray:
+        # the metal's ions do not bind, so the fraction bound depends on its neutral part alone
+        x = oxygen_free / constant[name]
+        index = ELEMENT_NAMES.index(metal)
+        neutral = atm.stage_fractions(metal, temperature, pe)[:, 0]
+        return np.asarray(star.abundances[:, index] * neutral * x / (1 + neutral * x))
+
+    return {
+        "CH": carbon_free * hydrogen / constant["CH"] / unit,
+        "CN": carbon_free * nitrogen_free / constant["CN"] / unit,
+        "CNred": carbon_free * nitrogen_free / constant["CN"] / unit,
+        "C2": carbon_free**2 / constant["C2"] / unit,
+        "MgH": atoms("Mg") * hydrogen / constant["MgH"],
+        "CaH": atoms("Ca") * hydrogen / constant["CaH"],
+        "TiO": oxide("Ti", "TiO"),
+        "VO": oxide("V", "VO"),
+    }
+
+
+@lru_cache(maxsize=1)
+def _band_shapes() -> np.ndarray:
+    """(n_molecules, n_wave): relative opacity of each molecule, with the rise at the head resolved.
+
+    Under the smooth shading lies a comb of rotational groups whose spacing grows away from the
+    head, as in real bands seen at this resolution.
+    """
+    shapes = np.zeros((len(MOLECULES), WAVE.size))
+    for band in BANDS:
+        x = (WAVE - band.head) / band.length * abs(band.length)  # distance into the band, Angstrom
+        rise = 0.5 * (1 + scipy.special.erf(x / 2.0))
+        inside = np.maximum(x, 0.0)
+        shading = np.exp(-inside / abs(band.length))
+        comb = 1 + 0.25 * np.cos(2 * np.pi * np.sqrt(inside / 2.5)) * np.exp(-inside / 120.0)
+        shapes[MOLECULES.index(band.molecule)] += band.strength * rise * shading * comb
+    return shapes
+
+
+def _bands(canvas: _Canvas) -> None:
+    """Molecular bands: opacity over continuum in one layer, saturated the way many lines saturate."""
+    star = canvas.star
+    fractions = molecule_fractions(star)
+    opacity = star.rosseland[:, BAND_LAYER, None]
+    i, f = canvas.at(WAVE)
+    log_continuum = canvas.log_opacity[:, BAND_LAYER]
+    inverse = np.exp(-(log_continuum[:, i] * (1 - f) + log_continuum[:, i + 1] * f)).astype(np.float32)
+    shapes = _band_shapes().astype(np.float32)
+    # the cores of the bands form high up, where the source function is small
+    surface = planck(WAVE, star.temperature[:, 6, None]) / canvas.continuum(WAVE)
+    depth = np.clip(1 - surface, 0.02, 0.97).astype(np.float32)
+    del opacity
+    for k, molecule in enumerate(MOLECULES):
+        active = np.flatnonzero(shapes[k] > 1e-4)
+        strength = 10.0 ** BAND_STRENGTH[molecule] * fractions[molecule]
+        eta = strength[:, None].astype(np.float32) * shapes[k, active] * inverse[:, active]
+        # a band is a mixture of lines of all strengths, so its growth is slower than one line's
+        absorbed = 1 - (1 + eta) ** -0.7
+        canvas.flux[:, active] *= 1 - depth[:, active] * absorbed
+
+
+def _synthesize_batch(labels: np.ndarray) -> np.ndarray:
+    teff, logg, feh, alpha_fe, c_fe, n_fe = labels
+    star = atm.build(teff, logg, feh, alpha_fe, c_fe, n_fe)
+    canvas = _Canvas(star, microturbulence(teff, logg))
+    _hydrogen_lines(canvas)
+    if np.any(teff > 15000):
+        _helium_ii_lines(canvas)
+    _strong_lines(canvas)
+    _weak_lines(canvas)
+    _haze(canvas)
+    if np.any(teff < 8500):
+        _bands(canvas)
+    return (canvas.flux * canvas.continuum(WAVE)).astype(np.float32)
+
+
+def synthesize_native(
+    teff: np.ndarray, logg: np.ndarray, feh: np.ndarray, alpha_fe: np.ndarray, c_fe: np.ndarray, n_fe: np.ndarray,
+    batch: int = 64,
+) -> np.ndarray:
+    """Surface flux on the grid `WAVE` (vacuum, rest frame), (n, WAVE.size) float32.
+
+    Units are those of `constants.planck` and the same for all stars, so that the sum of two spectra
+    weighted with the stars' areas is a binary's. Lines have the width `INTRINSIC_SIGMA`; `broaden`
+    makes a spectrograph's resolution of it.
+    """
+    columns = [np.atleast_1d(np.asarray(x, dtype=float)) for x in (teff, logg, feh, alpha_fe, c_fe, n_fe)]
+    labels = np.stack(np.broadcast_arrays(*columns))
+    flux = np.empty((labels.shape[1], WAVE.size), dtype=np.float32)
+    for start in range(0, labels.shape[1], batch):
+        flux[start : start + batch] = _synthesize_batch(labels[:, start : start + batch])
+    return flux
+
+
+def broaden(
+    flux: np.ndarray, sigma_blue: np.ndarray, sigma_red: np.ndarray, rv: np.ndarray
+) -> np.ndarray:
+    """Doppler shift and Gaussian line-spread function on the native grid.
+
+    flux (n, WAVE.size); sigma_blue, sigma_red: standard deviation of the line-spread function in km/s
+    at 4000 and 8500 A (n,), linear in log wavelength between; rv in km/s (n,). Stellar rotation is
+    added by the caller in quadrature. Returns float32 of the same shape.
+    """
+    n_fft = 10240 if WAVE.size < 10000 else int(2 ** np.ceil(np.log2(WAVE.size + 400)))
+    pad = n_fft - WAVE.size
+    # a linear bridge avoids ringing between the two ends
+    bridge = np.linspace(0, 1, pad + 2, dtype=np.float32)[1:-1]
+    padded = np.concatenate([flux, flux[:, -1:] * (1 - bridge) + flux[:, :1] * bridge], axis=1)
+    spectrum = np.fft.rfft(padded, axis=1)
+    frequency = np.fft.rfftfreq(n_fft)[None, :]
+    shift = np.log10(1 + np.asarray(rv) / SPEED_OF_LIGHT)[:, None] / LOG_STEP
+    spectrum = spectrum * np.exp(-2j * np.pi * frequency * shift)
+    ends = []
+    for sigma in (sigma_blue, sigma_red):
+        pixels2 = np.maximum(np.asarray(sigma) ** 2 - INTRINSIC_SIGMA**2, 0.0)[:, None] / STEP_VELOCITY**2
+        kernel = np.exp(-2 * np.pi**2 * frequency**2 * pixels2)
+        ends.append(np.fft.irfft(spectrum * kernel, n_fft, axis=1)[:, : WAVE.size].astype(np.float32))
+    weight = ((LOG_WAVE - np.log10(4000.0)) / (np.log10(8500.0) - np.log10(4000.0))).clip(-0.1, 1.2).astype(np.float32)
+    return ends[0] * (1 - weight) + ends[1] * weight
+
+
+def synthesize(
+    wave: np.ndarray,
+    teff: np.ndarray,
+    logg: np.ndarray,
+    feh: np.ndarray,
+    alpha_fe: np.ndarray | float = 0.0,
+    c_fe: np.ndarray | float = 0.0,
+    n_fe: np.ndarray | float = 0.0,
+    resolution: float = 1800.0,
+) -> np.ndarray:
+    """Noiseless spectra at rest on a wavelength grid.
+
+    wave: vacuum Angstrom (w,), inside 3600 to 10400; labels: numbers or (n,); resolution: R = lambda /
+    FWHM. Returns (n, w) float32, surface flux per Angstrom in arbitrary but common units.
+    Raises ValueError when `wave` leaves the synthesis' range.
+    """
+    wave = np.asarray(wave, dtype=float)
+    if wave.min() < 3600 or wave.max() > 10400:
+        raise ValueError("wave must lie between 3600 and 10400 A")
+    flux = synthesize_native(*(np.asarray(x, dtype=float) for x in (teff, logg, feh, alpha_fe, c_fe, n_fe)))
+    sigma = np.full(flux.shape[0], SPEED_OF_LIGHT / resolution / 2.3548)
+    flux = broaden(flux, sigma, sigma, np.zeros(flux.shape[0]))
+    return resample(flux, wave)
+
+
+def resample(flux: np.ndarray, wave: np.ndarray) -> np.ndarray:
+    """Cubic interpolation (Catmull-Rom) of native-grid spectra (n, WAVE.size) at `wave` (w,): (n, w)."""
+    position = (np.log10(wave) - LOG_WAVE[0]) / LOG_STEP
+    i = np.clip(position.astype(int), 1, LOG_WAVE.size - 3)
+    f = (position - i).astype(np.float32)
+    w0 = f * (-0.5 + f * (1 - 0.5 * f))
+    w1 = 1 + f * f * (-2.5 + 1.5 * f)
+    w2 = f * (0.5 + f * (2 - 1.5 * f))
+    w3 = f * f * (-0.5 + 0.5 * f)
+    return np.asarray(flux[:, i - 1] * w0 + flux[:, i] * w1 + flux[:, i + 1] * w2 + flux[:, i + 2] * w3, dtype=np.float32)
+
+
+__all__ = ["BOLTZMANN_EV", "LOG_WAVE", "WAVE", "broaden", "microturbulence", "resample", "synthesize", "synthesize_native"]

@@ -1,0 +1,400 @@
+"""The whole simulated survey: plates and nights, spectra, catalogue, library, truth."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from astropy.table import Table
+from astropy.time import Time
+
+from lamostvac.errors import UserError
+from lamostvac.files import atomic
+from lamostvac.simulate import broken, instrument, mastar, population, release, spectrum
+from lamostvac.simulate.constants import SPEED_OF_LIGHT
+from lamostvac.simulate.settings import SimulationSettings
+
+CATALOGUE_NAME = "lamost/catalogue.csv"
+TRUTH_NAME = "truth.fits"
+BATCH = 64
+
+_STAR_TRUTH = (
+    "spectral_type", "teff", "logg", "feh", "alpha_fe", "c_fe", "n_fe", "mass", "luminosity", "radius", "vsini",
+    "distance", "ebv", "abs_mag_g", "g_mag", "secondary_teff",
+)  # fmt: skip
+_UNITS = {
+    "teff": "K", "mass": "solMass", "luminosity": "solLum", "radius": "solRad", "vsini": "km/s", "distance": "pc", "ebv": "mag", "abs_mag_g": "mag",
+    "g_mag": "mag", "secondary_teff": "K", "rv": "km/s", "ra": "deg", "dec": "deg", "sigma_lsf": "km/s",
+}  # fmt: skip
+
+
+def simulate_survey(
+    folder: str | Path,
+    settings: SimulationSettings,
+    seed: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> pd.DataFrame:
+    """Write a simulated survey below `folder` and return the truth, one row per spectrum.
+
+    Files: `lamost/catalogue.csv`, `lamost/{night}/{plan}/spec-*.fits.gz`, `mastar/*`, `truth.fits`.
+    seed: `settings.seed` when None. progress: called with a number of spectra that have been made,
+    library included. The bytes depend on settings and seed alone.
+
+    Raises UserError when nothing is to be simulated.
+    """
+    folder = Path(folder)
+    seed = settings.seed if seed is None else seed
+    if not sum(settings.n_stars.values()):
+        raise UserError("simulation.n_stars asks for no star at all; give at least one type a number above 0")
+    rng = np.random.default_rng([seed, 1])
+    stars, visits = plan(rng, settings)
+    rows, truth = _observe_stars(folder, settings, seed, stars, visits, progress)
+    other_rows, other_truth = _observe_others(folder, settings, seed, rng, visits, len(rows))
+    rows, truth = rows + other_rows, truth + other_truth
+    order = np.lexsort(([row["fiberid"] for row in rows], [row["spid"] for row in rows], [row["planid"] for row in rows]))
+    rows, truth = [rows[i] for i in order], [truth[i] for i in order]
+    if settings.n_broken:
+        rows, truth = broken.break_release(folder / "lamost", rows, truth, settings.n_broken, seed)
+    release.write_catalogue(folder / CATALOGUE_NAME, rows)
+    mastar.write_library(folder / "mastar", settings, seed, progress)
+    table = pd.DataFrame(truth)
+    _write_truth(folder / TRUTH_NAME, table)
+    return table
+
+
+def n_spectra(settings: SimulationSettings) -> int:
+    """About how many spectra `simulate_survey` makes, for a progress report."""
+    lamost = (sum(settings.n_stars.values()) + settings.n_low_snr) * (1 + 1.45 * settings.repeat_fraction)
+    return int(lamost + settings.n_library * (1 + settings.library_repeat_fraction))
+
+
+def plan(rng: np.random.Generator, settings: SimulationSettings) -> tuple[population.Stars, pd.DataFrame]:
+    """Draw the stars and give each its visits: plate, night, spectrograph, fibre, S/N.
+
+    Returns the stars (positions inside their fields) and a table with one row per visit.
+    """
+    counts = dict(settings.n_stars)
+    n_wanted = sum(counts.values())
+    n_low = settings.n_low_snr
+    # the extra low-S/N stars come on top of the types that have the most stars anyway
+    extra: dict[str, int] = {}
+    for i in range(n_low):
+        name = ("F", "G", "K", "M")[i % 4]
+        extra[name] = extra.get(name, 0) + 1
+    total = {name: counts.get(name, 0) + extra.get(name, 0) for name in population.SPECTRAL_TYPES}
+    stars = population.draw(
+        rng,
+        total,
+        binary_fraction=settings.binary_fraction,
+        emission_fraction=settings.emission_fraction,
+        ebv_scale=settings.ebv_scale,
+    )
+    n = stars.teff.size
+    low = np.zeros(n, dtype=bool)
+    for name, count in extra.items():
+        low[np.flatnonzero(stars.spectral_type == name)[-count:]] = True
+
+    # fields of 2.5 degrees; each is observed at least once, repeats come on other nights
+    n_fields = max(1, round(n_wanted / settings.stars_per_plate))
+    field = rng.permutation(np.arange(n) % n_fields)
+    field_ra = rng.uniform(0, 360, n_fields)
+    field_dec = np.degrees(np.arcsin(rng.uniform(np.sin(np.radians(-5)), np.sin(np.radians(55)), n_fields)))
+    radius, angle = 2.4 * np.sqrt(rng.random(n)), rng.uniform(0, 2 * np.pi, n)
+    stars.dec = field_dec[field] + radius * np.sin(angle)
+    stars.ra = (field_ra[field] + radius * np.cos(angle) / np.cos(np.radians(stars.dec))) % 360
+
+    snr = settings.snr_median * 10 ** (settings.snr_scatter_dex * rng.standard_normal(n))
+    snr = np.clip(snr, settings.snr_min, settings.snr_max)
+    snr[low] = rng.uniform(0.5, 4.0, int(low.sum()))
+    repeated = (rng.random(n) < settings.repeat_fraction) & ~low
+    n_visits = np.where(repeated, rng.choice([2, 2, 3, 4], n), 1)
+    first_night = 56000 + rng.choice(2500, n_fields, replace=False)
+    gaps = np.cumsum(np.concatenate([np.zeros((n_fields, 1), int), rng.integers(3, 120, (n_fields, 3))], axis=1), axis=1)
+    plate_table = rng.random((n_fields, 4)) < settings.table_fraction
+    if n_fields > 1 and 0 < settings.table_fraction < 1:
+        # both layouts, however few the plates
+        plate_table[0, 0], plate_table[1, 0] = True, False
+    moon = rng.random((n_fields, 4)) ** 2
+    helio = rng.uniform(-28, 28, (n_fields, 4))
+
+    star = np.repeat(np.arange(n), n_visits)
+    visit = np.concatenate([np.arange(k) for k in n_visits]) if n else np.empty(0, int)
+    table = pd.DataFrame({"star": star, "visit": visit, "field": field[star]})
+    f, v = table["field"].to_numpy(), visit
+    table["lmjd"] = first_night[f] + gaps[f, v]
+    sign = np.where(field_dec[f] < 0, "S", "N")
+    table["planid"] = [
+        f"HD{_sexagesimal(ra / 15)}{s}{_sexagesimal(abs(dec))}V{k + 1:02d}"
+        for ra, s, dec, k in zip(field_ra[f], sign, field_dec[f], v, strict=True)
+    ]
+    table["field_ra"], table["field_dec"] = field_ra[f], field_dec[f]
+    table["layout"] = np.where(plate_table[f, v], "table", "image")
+    table["moon"], table["helio_rv"] = moon[f, v], helio[f, v]
+    scatter = np.where(visit > 0, 10 ** (0.15 * rng.standard_normal(len(table))), 1.0)
+    table["snr"] = np.where(low[star], snr[star], np.clip(snr[star] * scatter, settings.snr_min, settings.snr_max))
+    table["low_snr"] = low[star]
+    # fibres: unique on a plate, 16 spectrographs with 250 fibres
+    fibre = np.empty(len(table), dtype=int)
+    for rows in table.groupby("planid", sort=True).indices.values():
+        if rows.size > 3990:
+            raise UserError("simulation.stars_per_plate is larger than the 4000 fibres of LAMOST; write at most 3500")
+        fibre[rows] = rng.choice(4000, rows.size, replace=False)
+    table["spid"], table["fiberid"] = fibre // 250 + 1, fibre % 250 + 1
+    return stars, table
+
+
+def _sexagesimal(value: float) -> str:
+    seconds = int(value * 3600)
+    return f"{seconds // 3600:02d}{seconds // 60 % 60:02d}{seconds % 60:02d}"
+
+
+def _catalogue_row(
+    rng: np.random.Generator, stars: population.Stars, visit: pd.Series, index: int
+) -> dict[str, Any]:
+    """What the catalogue says about a visit before the spectrum is measured."""
+    i = int(visit["star"])
+    night = Time(int(visit["lmjd"]), format="mjd").to_datetime().strftime("%Y-%m-%d")
+    ra, dec = float(stars.ra[i]), float(stars.dec[i])
+    g = float(stars.g_mag[i])
+    colour = float(np.interp(stars.teff[i], [3000, 4000, 5000, 6000, 8000, 15000], [1.6, 1.1, 0.65, 0.4, 0.0, -0.4]))
+    slopes = {"g": 0.45, "r": -0.05, "i": -0.3, "z": -0.42, "y": -0.48}
+    return {
+        "obsid": 10_000_000 + 101 * index + int(visit["spid"]),
+        "uid": f"G{14_000_000_000_000 + 977 * i}",
+        "gp_id": i + 1,
+        "designation": release.designation(ra, dec),
+        "obsdate": night,
+        "lmjd": int(visit["lmjd"]),
+        "mjd": int(visit["lmjd"]) - 1,
+        "planid": visit["planid"],
+        "spid": int(visit["spid"]),
+        "fiberid": int(visit["fiberid"]),
+        "ra_obs": ra,
+        "dec_obs": dec,
+        "ra": ra,
+        "dec": dec,
+        "ps_id": 100_000_000_000_000_000 + 12_345 * i,
+        **{f"mag_ps_{band}": g + slope * colour if rng.random() > 0.1 else -999.0 for band, slope in slopes.items()},
+        "gaia_source_id": 1_000_000_000_000_000_000 + 4_567_891 * i,
+        "gaia_g_mean_mag": g,
+        "tsource": "LEGUE_LCH",
+        "fibertype": "Obj",
+        "tfrom": "LCH000003",
+        "tcomment": str(20_000_000 + i),
+        "offsets": "F",
+        "offset_v": 0.0,
+        "fibermask": int(64 * (rng.random() < 0.03)),
+        "with_norm_flux": 0,
+        "helio_rv": float(visit["helio_rv"]),
+    }
+
+
+def _observe_stars(
+    folder: Path,
+    settings: SimulationSettings,
+    seed: int,
+    stars: population.Stars,
+    visits: pd.DataFrame,
+    progress: Callable[[int], None] | None,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Make and write the spectra of all stars; catalogue rows and truth rows, in the order of visits."""
+    rows, truth = [], []
+    law = instrument.extinction(spectrum.WAVE)
+    n = stars.teff.size
+    visits_star = visits["star"].to_numpy()
+    for start in range(0, n, BATCH):
+        stop = min(start + BATCH, n)
+        part = slice(start, stop)
+        labels = [x[part] for x in (stars.teff, stars.logg, stars.feh, stars.alpha_fe, stars.c_fe, stars.n_fe)]
+        paired = np.flatnonzero(np.isfinite(stars.secondary_teff[part]))
+        labels = [np.concatenate([x, x[paired]]) for x in labels]
+        m = stop - start
+        labels[0][m:] = stars.secondary_teff[part][paired]
+        labels[1][m:] = stars.secondary_logg[part][paired]
+        native = spectrum.synthesize_native(*labels)
+        second_of = dict(zip(paired, range(m, m + paired.size), strict=True))
+
+        index = np.flatnonzero((visits_star >= start) & (visits_star < stop))
+        generators = [np.random.default_rng([seed, 2, int(k)]) for k in index]
+        star = visits_star[index]
+        # line-spread function: R 1600 in the blue, 1850 in the red, from fibre to fibre 5 % different
+        quality = np.array([1 + 0.05 * r.standard_normal() for r in generators]).clip(0.85, 1.15)
+        lsf_blue = SPEED_OF_LIGHT / (1600 * quality) / 2.3548
+        lsf_red = SPEED_OF_LIGHT / (1850 * quality) / 2.3548
+        spread = [np.hypot(sigma, stars.vsini[star] / 2.0) for sigma in (lsf_blue, lsf_red)]
+        phase = np.array([np.sin(r.uniform(0, 2 * np.pi)) for r in generators])
+        swing = np.where(np.isfinite(stars.secondary_rv_amplitude[star]), stars.secondary_rv_amplitude[star], 0.0)
+        rv = stars.rv[star] + swing * phase
+        shaped = spectrum.broaden(native[star - start], *spread, rv) * (stars.radius[star, None] ** 2).astype(np.float32)
+        with_second = [k for k in range(index.size) if int(star[k] - start) in second_of]
+        if with_second:
+            which = np.array([second_of[int(star[k] - start)] for k in with_second])
+            mass_ratio = np.clip(stars.secondary_radius[star[with_second]] / stars.radius[star[with_second]], 0.3, 1.0)
+            rv_2 = stars.rv[star[with_second]] - swing[with_second] * phase[with_second] / mass_ratio
+            second = spectrum.broaden(native[which], *(s[with_second] for s in spread), rv_2)
+            shaped[with_second] += second * (stars.secondary_radius[star[with_second], None] ** 2).astype(np.float32)
+        shaped *= (10 ** (-0.4 * 3.1 * stars.ebv[star, None] * law)).astype(np.float32)
+        observed = spectrum.resample(shaped, instrument.LAMOST_WAVE)
+
+        for k, visit_index in enumerate(index):
+            visit, i, own = visits.iloc[int(visit_index)], int(star[k]), generators[k]
+            row = _catalogue_row(own, stars, visit, int(visit_index))
+            flux = observed[k].astype(float)
+            sigma = float(0.5 * (lsf_blue[k] + lsf_red[k]))
+            wave = instrument.LAMOST_WAVE
+            flux *= instrument.interstellar(wave, float(stars.ebv[i]), own.normal(0, 10), sigma)
+            if stars.emission[i]:
+                # the kind and strength belong to the star, not to the night
+                lines = np.random.default_rng([seed, 3, i])
+                flux *= 1 + instrument.emission_lines(lines, str(stars.emission[i]), wave, float(rv[k]), sigma)
+            seen = instrument.observe(
+                own,
+                wave,
+                flux,
+                float(visit["snr"]),
+                sigma=sigma,
+                moon=float(visit["moon"]),
+                velocity=float(visit["helio_rv"]),
+                calibration_error=settings.flux_calibration_error,
+                cosmic_rays=settings.cosmic_rays,
+                dead_pixels=settings.dead_pixels,
+                level=3000.0 * 10 ** (-0.4 * (float(stars.g_mag[i]) - 14.0)),
+            )
+            row["class"] = "STAR"
+            row["subclass"] = str(population.subclass(own, stars.teff[i : i + 1], stars.logg[i : i + 1])[0])
+            _measure(own, row, seen, float(rv[k]), hot=float(stars.teff[i]) > 7500)
+            _write_spectrum(folder, row, str(visit["layout"]), wave, seen, own)
+            rows.append(row)
+            truth.append(
+                {
+                    **_truth_keys(row),
+                    "star_id": i,
+                    "visit": int(visit["visit"]),
+                    **{name: getattr(stars, name)[i] for name in _STAR_TRUTH},
+                    "rv": rv[k],
+                    "is_binary": bool(np.isfinite(stars.secondary_teff[i])),
+                    "is_emission": bool(stars.emission[i]),
+                    "peculiarity": str(stars.emission[i]),
+                    "n_cosmic": seen.n_cosmic,
+                    "sigma_lsf": sigma,
+                    "layout": str(visit["layout"]),
+                    "low_snr": bool(visit["low_snr"]),
+                    "expected_reason": "",
+                }
+            )
+        if progress:
+            progress(index.size)
+    return rows, truth
+
+
+def _truth_keys(row: dict[str, Any]) -> dict[str, Any]:
+    keys = ("obsid", "lmjd", "planid", "spid", "fiberid", "ra", "dec")
+    return {
+        "spectrum_id": release.spectrum_id(row),
+        **{name: row[name] for name in keys},
+        "designation": row["designation"],
+        "gaia_source_id": row["gaia_source_id"],
+        "class": row["class"],
+        "subclass": row["subclass"],
+        **{f"snr{band}": row[f"snr{band}"] for band in "ugriz"},
+    }
+
+
+def _measure(
+    rng: np.random.Generator, row: dict[str, Any], seen: instrument.Observation, rv: float, hot: bool
+) -> None:
+    """Put the measured S/N and redshift into a catalogue row."""
+    for band, value in seen.snr.items():
+        row[f"snr{band}"] = round(value, 2)
+    error = np.hypot(3.0, (250.0 if hot else 120.0) / max(seen.snr["g"], 1.0))
+    error = min(error, 60.0)
+    row["z"] = round((rv + error * rng.standard_normal()) / SPEED_OF_LIGHT, 8)
+    row["z_err"] = round(error / SPEED_OF_LIGHT, 8)
+
+
+def _write_spectrum(
+    folder: Path, row: dict[str, Any], layout: str, wave: np.ndarray, seen: instrument.Observation, rng: np.random.Generator
+) -> None:
+    # most files have 3909 pixels, some lose a few at the red end
+    n = wave.size - int(rng.choice([0, 0, 0, 1, 3, 5, 6, 7, 8, 9]))
+    data = release.spectrum_bytes(
+        row, layout, wave[:n], seen.flux[:n], seen.ivar[:n], seen.andmask[:n], seen.ormask[:n]
+    )
+    release.write_gzip(folder / "lamost" / release.file_name(row), data)
+
+
+def _observe_others(
+    folder: Path, settings: SimulationSettings, seed: int, rng: np.random.Generator, visits: pd.DataFrame, offset: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Galaxies, quasars and unknown objects: on the plates, in the catalogue, not to be selected."""
+    rows: list[dict[str, Any]] = []
+    truth: list[dict[str, Any]] = []
+    n = settings.n_other
+    if not n:
+        return rows, truth
+    giant = spectrum.synthesize_native(*(np.array([x]) for x in (4600.0, 2.2, 0.0, 0.1, 0.0, 0.0)))
+    giant = spectrum.broaden(giant, np.array([150.0]), np.array([150.0]), np.zeros(1))[0]
+    plates = visits.drop_duplicates("planid").reset_index(drop=True)
+    used = set(zip(visits["planid"], visits["spid"], visits["fiberid"], strict=True))
+    objects = population.draw(rng, {"G": n})
+    wave = instrument.LAMOST_WAVE
+    for k in range(n):
+        own = np.random.default_rng([seed, 4, k])
+        visit = plates.iloc[int(own.integers(len(plates)))].copy()
+        while True:
+            visit["spid"], visit["fiberid"] = int(own.integers(1, 17)), int(own.integers(1, 251))
+            if (key := (visit["planid"], visit["spid"], visit["fiberid"])) not in used:
+                used.add(key)
+                break
+        visit["star"] = k
+        objects.ra[k] = (visit["field_ra"] + own.uniform(-2, 2)) % 360
+        objects.dec[k] = visit["field_dec"] + own.uniform(-2, 2)
+        row = _catalogue_row(own, objects, visit, offset + k)
+        row["gp_id"], row["gaia_source_id"] = -1, 3_000_000_000_000_000_000 + k
+        kind = ("GALAXY", "QSO", "Unknown")[k % 3]
+        redshift = float({"GALAXY": own.uniform(0.03, 0.2), "QSO": own.uniform(0.5, 2.2), "Unknown": 0.0}[kind])
+        if kind == "QSO":
+            flux = (wave / 5000) ** -1.2
+            for line, width, strength in ((1549, 25, 1.0), (1909, 25, 0.4), (2799, 30, 0.7), (4862, 40, 0.5), (6565, 50, 1.5)):
+                flux = flux * (1 + strength * np.exp(-0.5 * ((wave / (1 + redshift) - line) / width) ** 2))
+        else:
+            flux = np.interp(wave / (1 + redshift), spectrum.WAVE, giant)
+        seen = instrument.observe(
+            own, wave, flux, float(own.uniform(1.0, 4.0) if kind == "Unknown" else own.uniform(4, 25)),
+            sigma=75.0, moon=float(visit["moon"]), velocity=float(visit["helio_rv"]),
+            calibration_error=settings.flux_calibration_error, cosmic_rays=settings.cosmic_rays,
+            dead_pixels=settings.dead_pixels, level=100.0,
+        )  # fmt: skip
+        row["class"], row["subclass"] = kind, "Non"
+        _measure(own, row, seen, 0.0, hot=False)
+        row["z"] = round(redshift, 8) if kind != "Unknown" else -9999.0
+        _write_spectrum(folder, row, str(visit["layout"]), wave, seen, own)
+        rows.append(row)
+        nothing = {name: np.nan for name in _STAR_TRUTH if name != "spectral_type"}
+        truth.append(
+            {
+                **_truth_keys(row),
+                "star_id": -1, "visit": 0, "spectral_type": "", **nothing, "rv": np.nan, "is_binary": False,
+                "is_emission": False, "peculiarity": "", "n_cosmic": seen.n_cosmic, "sigma_lsf": 75.0,
+                "layout": str(visit["layout"]), "low_snr": False, "expected_reason": "not_a_star",
+            }
+        )  # fmt: skip
+    return rows, truth
+
+
+def _write_truth(path: Path, table: pd.DataFrame) -> None:
+    """The truth as a FITS table with units; strings as fixed-length characters."""
+    out = Table()
+    for name in table.columns:
+        values = table[name].to_numpy()
+        if values.dtype.kind in "OUT":
+            values = values.astype(str)
+        out[str(name)] = values
+        if name in _UNITS:
+            out[str(name)].unit = _UNITS[str(name)]
+    buffer = io.BytesIO()
+    out.write(buffer, format="fits")
+    with atomic(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())

@@ -1,0 +1,21 @@
+"""Write the simulated survey: LAMOST files and catalogue, MaStar library, truth."""
+
+from pathlib import Path
+
+from lamostvac.log import Progress, rule_log
+from lamostvac.simulate.settings import SimulationSettings
+from lamostvac.simulate.survey import n_spectra, simulate_survey
+
+
+def main(snakemake):
+    log = rule_log(snakemake)
+    settings = SimulationSettings(**snakemake.params.settings)
+    folder = Path(snakemake.output.truth).parent
+    progress = Progress(log, n_spectra(settings), "spectra")
+    truth = simulate_survey(folder, settings, settings.seed, progress.add)
+    progress.done()
+    log.info("%d LAMOST spectra of %d stars", len(truth), truth["star_id"].nunique())
+
+
+if __name__ == "__main__":
+    main(snakemake)
