@@ -83,7 +83,7 @@ def meta_cards(row: Mapping[str, Any], layout: str, n_pixels: int) -> list[str]:
     fibre_type, fibre_mask = ("FIB_TYPE", "FIB_MASK") if layout == "table" else ("FIBERTYP", "FIBERMAS")
     name = Path(file_name(row)).name.removesuffix(".gz")
     cards = [
-        card("COMMENT", " --------FILE INFORMATION"),
+        card("COMMENT", "--------FILE INFORMATION"),
         card("FILENAME", name),
         card("OBSID", int(row["obsid"]), "Unique number ID of this spectrum"),
         card("AUTHOR", "LAMOST Pipeline", "Who compiled the information"),
@@ -103,11 +103,11 @@ def meta_cards(row: Mapping[str, Any], layout: str, n_pixels: int) -> list[str]:
     cards += [
         card("ORIGIN", "NAOC-LAMOST", "Organization responsible for creating this file"),
         card("DATE", f"{row['obsdate']}T00:00:00", "Time when this HDU is created (UTC)"),
-        card("COMMENT", " --------TELESCOPE PARAMETERS"),
+        card("COMMENT", "--------TELESCOPE PARAMETERS"),
         card("TELESCOP", "LAMOST", "GuoShouJing Telescope"),
         card("LONGITUD", 117.58, "[deg] Longitude of site"),
         card("LATITUDE", 40.39, "[deg] Latitude of site"),
-        card("COMMENT", " --------OBSERVATION PARAMETERS"),
+        card("COMMENT", "--------OBSERVATION PARAMETERS"),
         card("DATE-OBS", f"{row['obsdate']}T16:00:00", "The observation median UTC"),
         card("LMJD", int(row["lmjd"]), "Local Modified Julian Day"),
         card("MJD", int(row["mjd"]), "Modified Julian Day"),
@@ -142,10 +142,10 @@ def meta_cards(row: Mapping[str, Any], layout: str, n_pixels: int) -> list[str]:
         card("EQUINOX", 2000.0, "Equinox in years"),
         card("NEXP", 3, "Number of valid exposures"),
         card("EXPTIME", 5400.0, "[s] Minimum of exposure time for all cameras"),
-        card("COMMENT", " --------SPECTROGRAPH PARAMETERS"),
+        card("COMMENT", "--------SPECTROGRAPH PARAMETERS"),
         card("SPID", int(row["spid"]), "Spectrograph ID"),
         card("SLIT_MOD", "x2/3", "Slit mode, x1, x2/3 or x1/2"),
-        card("COMMENT", " --------DATA REDUCTION PARAMETERS"),
+        card("COMMENT", "--------DATA REDUCTION PARAMETERS"),
         card("HELIO", True, "Heliocentric correction"),
         card("HELIO_RV", float(row["helio_rv"]), "[km/s] Heliocentric correction"),
         card("VACUUM", True, "Wavelengths are in vacuum"),
@@ -160,7 +160,7 @@ def meta_cards(row: Mapping[str, Any], layout: str, n_pixels: int) -> list[str]:
         card("CRPIX1", 1, "Starting pixel (1-indexed)"),
         card("CTYPE1", "LINEAR"),
         card("DC-FLAG", 1, "Log-linear flag"),
-        card("COMMENT", " --------SPECTRA ANALYSIS RESULTS"),
+        card("COMMENT", "--------SPECTRA ANALYSIS RESULTS"),
         card("VERSPIPE", "v2.9.8", "Version of Pipeline"),
         card("CLASS", row["class"], "Class of object"),
         card("SUBCLASS", row["subclass"], "Subclass of object"),
@@ -193,7 +193,7 @@ def spectrum_bytes(
         first += [
             card("BITPIX", -32), card("NAXIS", 2), card("NAXIS1", n), card("NAXIS2", 5), card("EXTEND", True),
         ]  # fmt: skip
-        return _header(first + meta) + _data(np.stack(columns).tobytes())
+        return _header(first + meta) + _data(b"".join(c.tobytes() for c in columns))
     if layout != "table":
         raise ValueError(f"unknown layout {layout!r}; use image or table")
     # the releases' primary headers keep NAXIS1 and NAXIS2 of the former image although NAXIS is 0
