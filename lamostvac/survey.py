@@ -135,8 +135,8 @@ def survey_inputs(configuration: Configuration) -> tuple[str, list[str]]:
         When a name or pattern of `survey.catalogues` matches no file.
     """
     if configuration.simulation.enabled:
-        root = f"{configuration.run.results}/simulated"
-        return root, [f"{root}/lamost/catalogue.csv"]
+        root = f"{configuration.run.results}/simulated/lamost"
+        return root, [f"{root}/catalogue.csv"]
     root = configuration.survey.root
     found: set[str] = set()
     for pattern in configuration.survey.catalogues:
@@ -289,7 +289,9 @@ def _read_fits(path: Path, compressed: bool, aliases: Mapping[str, str]) -> pa.T
     """The first table of a FITS file, streamed: only the needed fields ever stand in memory."""
     with gzip.open(path, "rb") if compressed else path.open("rb") as stream:
         header = _first_table_header(stream, path)
-        hdu = fits.BinTableHDU(header=header)
+        empty = header.copy()
+        empty["NAXIS2"] = empty["PCOUNT"] = 0
+        hdu = fits.BinTableHDU.fromstring(empty.tostring().encode())
         wanted = match_columns(hdu.columns.names, aliases, path)
         dtype = hdu.columns.dtype.newbyteorder(">")
         width, rows = int(header["NAXIS1"]), int(header["NAXIS2"])

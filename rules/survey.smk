@@ -28,8 +28,10 @@ checkpoint survey:
         group_size=CFG.fit.group_size,
         code_version=survey_stage.CODE_VERSION,
     resources:
-        # 11 million rows take 3 GB; the text of the catalogue is about 2.5 GB.
-        mem_mb=lambda wildcards, input, attempt: int((1000 + 2 * input.size_mb) * attempt),
+        # 11.4 million rows, 2.6 GB of text, peaked at 4.2 GB; gzip takes a catalogue to a third or less.
+        mem_mb=lambda wildcards, input, attempt: int(
+            (1000 + (6 if str(input.catalogues[0]).endswith(".gz") else 2) * input.size_mb) * attempt
+        ),
         runtime=lambda wildcards, attempt: 60 * attempt,
     conda:
         "../envs/lamostvac.yaml"
