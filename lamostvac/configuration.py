@@ -12,6 +12,8 @@ sentence.
 import argparse
 import difflib
 import json
+import re
+import string
 import textwrap
 import types
 import typing
@@ -54,6 +56,35 @@ def _distinct(values: list[Any]) -> list[Any]:
     if len(set(values)) < len(values):
         raise ValueError("each name may stand in the list once")
     return values
+
+
+PATTERN_FIELDS = {
+    "obsdate": "",
+    "lmjd": 1,
+    "planid": "",
+    "spid": 1,
+    "fiberid": 1,
+    "obsid": 1,
+    "designation": "",
+}
+"""Columns that `survey.file_pattern` may name, with a value of their kind."""
+
+
+def _file_pattern(pattern: str) -> str:
+    try:
+        pattern.format(**PATTERN_FIELDS)
+        fields = [name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None]
+    except (KeyError, IndexError, ValueError, AttributeError):
+        fields = [""]
+    if not fields or any(name not in PATTERN_FIELDS for name in fields):
+        unknown = re.findall(r"{(\w*)", pattern)
+        wrong = next((name for name in unknown if name not in PATTERN_FIELDS), None)
+        problem = f"there is no {{{wrong}}}" if wrong is not None else "it cannot be filled in"
+        raise ValueError(
+            f"{problem}; the names in braces may be {', '.join(PATTERN_FIELDS)}, "
+            "numbers with a width as in {spid:02d}"
+        )
+    return pattern
 
 
 Region = Annotated[tuple[float, float], AfterValidator(_increasing)]
@@ -113,7 +144,7 @@ class Survey(Section):
             "file names or patterns with *, relative to survey.root. Not used by a simulated run."
         ),
     )
-    file_pattern: str = Field(
+    file_pattern: Annotated[str, AfterValidator(_file_pattern)] = Field(
         "{obsdate}/{planid}/spec-{lmjd}-{planid}_sp{spid:02d}-{fiberid:03d}.fits.gz",
         description=(
             "Where a spectrum lies below survey.root when the catalogue has no column `path`; the names in braces are "

@@ -22,18 +22,18 @@ checkpoint survey:
         f"{RESULTS}/logs/survey.log",
     benchmark:
         f"{RESULTS}/benchmarks/survey.tsv"
-    params:
-        root=SURVEY_ROOT,
-        survey=CFG.survey.model_dump(mode="json"),
-        group_size=CFG.fit.group_size,
-        code_version=survey_stage.CODE_VERSION,
+    conda:
+        "../envs/lamostvac.yaml"
     resources:
         # 11.4 million rows, 2.6 GB of text, peaked at 4.2 GB; gzip takes a catalogue to a third or less.
         mem_mb=lambda wildcards, input, attempt: int(
             (1000 + (6 if str(input.catalogues[0]).endswith(".gz") else 2) * input.size_mb) * attempt
         ),
         runtime=lambda wildcards, attempt: 60 * attempt,
-    conda:
-        "../envs/lamostvac.yaml"
+    params:
+        root=SURVEY_ROOT,
+        survey=CFG.survey.model_dump(mode="json"),
+        group_size=CFG.fit.group_size,
+        code_version=survey_stage.CODE_VERSION,
     script:
         "../workflow_scripts/survey.py"

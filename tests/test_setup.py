@@ -1,0 +1,116 @@
+"""What a fresh clone needs: the environment's files agree, and an unfit machine is told so."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import yaml
+
+
+@pytest.fixture(scope="module")
+def bootstrap(project):
+    spec = importlib.util.spec_from_file_location("bootstrap", project / "tools" / "bootstrap.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def locked(project):
+    pins = re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", (project / "requirements.lock").read_text(), re.MULTILINE)
+    return {name.lower().replace("_", "-"): version for name, version in pins}
+
+
+def test_every_pin_of_the_project_stands_in_the_lock(project, locked):
+    settings = tomllib.loads((project / "pyproject.toml").read_text())
+    for requirement in settings["project"]["dependencies"] + settings["dependency-groups"]["dev"]:
+        name, _, version = requirement.partition("==")
+        assert name in locked
+        assert version in ("", locked[name])
+
+
+@pytest.mark.parametrize("name", ["lamostvac", "snakemake"])
+def test_conda_pins_are_the_locked_versions(project, locked, name):
+    pypi_names = {"matplotlib-base": "matplotlib", "snakemake-minimal": "snakemake"}
+    environment = yaml.safe_load((project / "envs" / f"{name}.yaml").read_text())
+    for spec in environment["dependencies"]:
+        package, version = spec.split("=")
+        if package != "python":
+            assert locked[pypi_names.get(package, package)] == version, spec
+
+
+def test_the_lock_names_no_host_and_every_package_has_hashes(project):
+    text = (project / "requirements.lock").read_text()
+    assert "://" not in text
+    blocks = re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE)
+    assert all("--hash=sha256:" in block for block in blocks if "==" in block.split("\n")[0])
+
+
+@pytest.mark.parametrize("version", [(3, 11, 0), (3, 12, 9), (3, 13, 1)])
+def test_supported_pythons_pass(bootstrap, version):
+    bootstrap.check_python(version, "python3")
+
+
+@pytest.mark.parametrize("version", [(2, 7, 18), (3, 10, 13), (3, 14, 0)])
+def test_another_python_is_told_what_to_do(bootstrap, version):
+    with pytest.raises(
+        bootstrap.Problem, match=r"needs Python 3\.11, 3\.12 or 3\.13 but python3 is .*make PYTHON="
+    ):
+        bootstrap.check_python(version, "python3")
+
+
+def test_missing_ensurepip_is_told_by_the_package_to_install(bootstrap):
+    with pytest.raises(bootstrap.Problem, match=r"ensurepip is missing.*-venv"):
+        bootstrap.check_venv_support(has_ensurepip=False)
+
+
+def test_uv_is_installed_at_the_locked_version_with_hashes(bootstrap, project, locked):
+    block = bootstrap.locked_block((project / "requirements.lock").read_text(), "uv").splitlines()
+    assert block[0] == f"uv=={locked['uv']} \\"
+    assert all(line.startswith("    --hash=sha256:") for line in block[1:])
+    assert not block[-1].endswith("\\")
+
+
+def test_setup_is_done_when_the_stamp_says_so(project, tmp_path, bootstrap):
+    """An environment whose stamp carries the lock's hash is left alone, whatever the files' times."""
+    (tmp_path / "tools").mkdir()
+    for name in ("tools/bootstrap.py", "requirements.lock"):
+        shutil.copy(project / name, tmp_path / name)
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    os.symlink(sys.executable, tmp_path / ".venv" / "bin" / "python")
+    stamp = tmp_path / ".venv" / "lamostvac-stamp"
+    stamp.write_text(bootstrap.stamp_text((project / "requirements.lock").read_text(), sys.version_info))
+    os.utime(stamp, (0, 0))
+    done = subprocess.run(
+        [sys.executable, "tools/bootstrap.py"], cwd=tmp_path, capture_output=True, check=True
+    )
+    assert done.stdout == b""
+    assert stamp.stat().st_mtime > 0
+
+
+def test_the_slurm_profile_is_found_by_its_name_and_names_no_account(project):
+    assert os.readlink(project / "slurm") == "profiles/slurm"
+    text = (project / "slurm" / "config.yaml").read_text()
+    assert "scheduler: greedy" in text
+    assert not re.search(r"slurm_(account|partition): (?!\?os\.environ)", text)
+
+
+def test_no_file_names_a_package_host_or_a_place_on_some_machine(project):
+    listed = subprocess.run(["git", "ls-files"], cwd=project, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    wrong = re.compile(r"(?<![\w.])/(?:home|root|work)/|pypi" + r"\.org|pythonhosted")
+    for name in listed.stdout.split():
+        path = project / name
+        if (
+            path.suffix in (".gz", ".png", ".fits")
+            or not path.is_file()
+            or path == project / "tests/test_setup.py"
+        ):
+            continue
+        assert not wrong.search(path.read_text()), name

@@ -1,0 +1,472 @@
+"""Every catalogue row ends in exactly one place; chunks are whole plates in a fixed order."""
+
+import gzip
+import importlib.util
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from astropy.table import Table
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lamostvac import survey
+from lamostvac.configuration import SPECTRAL_TYPES, Survey, load_configuration
+from lamostvac.errors import UserError
+
+
+def star(**changes):
+    row = {
+        "obsid": 101001, "designation": "LAMOST J000000.00+000000.0", "obsdate": "2011-10-24", "lmjd": 55859,
+        "planid": "F5902", "spid": 1, "fiberid": 1, "ra": 10.0, "dec": 20.0, "snru": 1.0, "snrg": 20.0, "snrr": 30.0,
+        "snri": 40.0, "snrz": 20.0, "class": "STAR", "subclass": "G5", "z": 1e-4, "z_err": 1e-5,
+    }  # fmt: skip
+    return row | changes
+
+
+def catalogue(path, rows, separator="|"):
+    pd.DataFrame(rows).to_csv(path, sep=separator, index=False)
+    return path
+
+
+def read(tmp_path, rows):
+    return survey.read_catalogues([catalogue(tmp_path / "catalogue.csv", rows)])
+
+
+def reasons(table, **settings):
+    selection = survey.select(table, Survey(**settings))
+    return [survey.STEPS[step] if step >= 0 else "" for step in selection.steps]
+
+
+# ---------------------------------------------------------------- spectral types
+
+
+@pytest.mark.parametrize(
+    ("subclass", "expected"),
+    [
+        *[(name, "OB") for name in ("O", "B", "OB", "B6", "B9", "O9.5V", "Be")],
+        *[(name, "A") for name in ("A0", "A2V", "A1IV", "A7III", "Am")],
+        *[(name, name[0]) for name in ("F0", "G5", "K7", "M3", "G", "K3III")],
+        *[(name, "M") for name in ("dM0", "gM3", "sdM1", "esdM2", " M1 ")],
+        ("dK5", "K"),
+        *[
+            (name, None)
+            for name in ("Non", "WD", "WDMagnetic", "Carbon", "CarbonWD", "DoubleStar", "CV", "EM", "")
+        ],
+        *[(name, None) for name in ("Binary", "MS", "Galaxy", "sdB", "sdO", "AGN", "BHB", "L0")],
+    ],
+)
+def test_spectral_type_by_subclass(subclass, expected):
+    assert survey.spectral_type(subclass) == expected
+
+
+@given(st.sampled_from("OBAFGKM"), st.integers(0, 9), st.sampled_from(["", "I", "III", "IV", "V", ".5V"]))
+def test_spectral_type_does_not_depend_on_subtype_or_luminosity_class(letter, subtype, luminosity):
+    expected = "OB" if letter in "OB" else letter
+    assert survey.spectral_type(f"{letter}{subtype}{luminosity}") == expected
+
+
+@given(st.text())
+def test_spectral_type_takes_any_text(subclass):
+    assert survey.spectral_type(subclass) in (*SPECTRAL_TYPES, None)
+
+
+# ---------------------------------------------------------------- reading
+
+
+@pytest.mark.parametrize("kind", ["csv|", "csv,", "csv|.gz", "fits", "fits.gz"])
+def test_every_format_reads_the_same(tmp_path, kind):
+    rows = [
+        star(fiberid=i, obsid=101000 + i, subclass="K3" if i % 2 else "dM1", z=i * 1e-5) for i in range(1, 6)
+    ]
+    path = tmp_path / ("catalogue." + kind.replace("|", "").replace(",", ""))
+    if kind.startswith("fits"):
+        Table(rows=rows).write(path, format="fits")
+    elif kind.endswith("gz"):
+        path.write_bytes(gzip.compress(pd.DataFrame(rows).to_csv(sep="|", index=False).encode()))
+    else:
+        catalogue(path, rows, kind[-1])
+    table = survey.read_catalogue(path)
+    assert table.column_names == list(survey.COLUMNS)
+    frame = table.to_pandas()
+    for name in star():
+        expected = [row[name] for row in rows]
+        if name.startswith(("snr", "z_err")):
+            np.testing.assert_allclose(frame[name], expected, rtol=1e-6)
+        else:
+            assert list(frame[name]) == expected, name
+
+
+def test_columns_of_older_releases_are_known(tmp_path):
+    old = {"ra": "RA_OBS", "dec": "DEC_OBS", "snrr": "sn_r", "snrg": "SN_G", "designation": "desig"}
+    rows = [{old.get(name, name): value for name, value in star().items()}]
+    frame = read(tmp_path, rows).to_pandas()
+    assert frame.loc[0, ["ra", "dec", "designation"]].tolist() == [10.0, 20.0, star()["designation"]]
+    assert frame.loc[0, ["snrr", "snrg"]].tolist() == [30.0, 20.0]
+
+
+def test_a_column_under_its_own_name_goes_before_an_alias_and_the_users_alias_before_both(tmp_path):
+    path = catalogue(tmp_path / "c.csv", [star() | {"ra_obs": 99.0, "alpha": 55.0}])
+    assert survey.read_catalogue(path)["ra"].to_pylist() == [10.0]
+    assert survey.read_catalogue(path, {"ALPHA": "ra"})["ra"].to_pylist() == [55.0]
+
+
+def test_optional_columns_may_be_absent(tmp_path):
+    row = star()
+    for name in ("obsid", "designation", "snru", "snrz", "z_err"):
+        del row[name]
+    table = read(tmp_path, [row])
+    assert reasons(table) == [""]
+    chunk = survey.chunk_table(table, np.array([0]), "data", Survey().file_pattern).to_pylist()[0]
+    assert chunk["obsid"] == -1
+    assert chunk["designation"] == ""
+    assert np.isnan(chunk["z_err"])
+
+
+@pytest.mark.parametrize("name", survey.REQUIRED)
+def test_a_missing_column_is_named_with_the_way_to_alias_it(tmp_path, name):
+    row = star()
+    row["other"] = row.pop(name)
+    with pytest.raises(UserError, match=rf"has no column {name};.*column_aliases: {{that name: {name}}}"):
+        read(tmp_path, [row])
+    path = catalogue(tmp_path / "c.csv", [row])
+    assert reasons(survey.read_catalogue(path, {"other": name}).unify_dictionaries()) == [""]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a;b;c\n1;2;3\n", "does not name columns separated by | or ,"),
+        ("", "does not name columns"),
+        ("|".join(star()) + "\n1|2\n", "cannot be read as a table"),
+        (b"\x1f\x8b\x08\x00broken", "cannot be read"),
+    ],
+)
+def test_a_catalogue_that_is_no_table_is_refused_in_one_sentence(tmp_path, content, message):
+    path = tmp_path / "catalogue.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError) as caught:
+        survey.read_catalogue(path)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_or_truncated_fits_catalogue_is_refused(tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        survey.read_catalogue(tmp_path / "none.fits")
+    Table(rows=[star(fiberid=i) for i in range(100)]).write(tmp_path / "whole.fits")
+    (tmp_path / "cut.fits").write_bytes((tmp_path / "whole.fits").read_bytes()[:-9000])
+    with pytest.raises(UserError, match="truncated"):
+        survey.read_catalogue(tmp_path / "cut.fits")
+
+
+def test_a_number_that_is_none_costs_its_row_only(tmp_path):
+    rows = [
+        star(fiberid=1),
+        star(fiberid="x", obsid=2),
+        star(fiberid=3, obsid="?"),
+        star(fiberid=4.5, obsid=4),
+    ]
+    rows += [
+        star(fiberid=5, obsid=5, ra="north"),
+        star(fiberid=6, obsid=6, snrr="nan"),
+        star(fiberid=7, obsid=7, z=""),
+    ]
+    table = read(tmp_path, rows)
+    expected = ["", "bad_identifier", "", "bad_identifier", "bad_coordinates", "low_snr", "bad_redshift"]
+    assert reasons(table) == expected
+
+
+# ---------------------------------------------------------------- selecting
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings", "reason"),
+    [
+        ({}, {}, ""),
+        ({"class": "star"}, {}, ""),
+        ({"class": "GALAXY"}, {}, "not_a_star"),
+        ({"class": "GALAXY"}, {"classes": ["star", "Galaxy"]}, ""),
+        ({"subclass": "Non"}, {}, "no_spectral_type"),
+        ({"subclass": ""}, {}, "no_spectral_type"),
+        ({}, {"types": ["M", "K"]}, "type_not_selected"),
+        ({"snrr": 0.0}, {}, "low_snr"),
+        ({"snrr": 0.01}, {}, ""),
+        ({"snrr": -9999.0}, {}, "low_snr"),
+        ({"snrr": 10.0}, {"snr_min": {"G": 10}}, "low_snr"),
+        ({"snrr": 10.1}, {"snr_min": {"G": 10}}, ""),
+        ({"snrr": 1.0}, {"snr_min": {"K": 10}}, ""),
+        ({"snrr": 0.0, "snrg": 5.0}, {"snr_band": "snrg"}, ""),
+        ({"z": 0.0101}, {}, "bad_redshift"),
+        ({"z": -0.0101}, {}, "bad_redshift"),
+        ({"z": -9999.0}, {}, "bad_redshift"),
+        ({"z": 0.02}, {"max_abs_redshift": 0.03}, ""),
+        ({"ra": -1.0}, {}, "bad_coordinates"),
+        ({"dec": 91.0}, {}, "bad_coordinates"),
+        ({"ra": np.nan}, {}, "bad_coordinates"),
+        ({"planid": ""}, {}, "bad_identifier"),
+        ({"lmjd": 0}, {}, "bad_identifier"),
+    ],
+)
+def test_each_reason_and_its_limit(tmp_path, changes, settings, reason):
+    assert reasons(read(tmp_path, [star(**changes)]), **settings) == [reason]
+
+
+def test_the_first_of_repeated_rows_is_kept(tmp_path):
+    rows = [
+        star(fiberid=2, obsid=7),
+        star(fiberid=1, obsid=8),
+        star(fiberid=2, obsid=9),  # the spectrum of row 0
+        star(fiberid=3, obsid=8),  # the obsid of row 1
+        star(fiberid=4, obsid=-28762),
+        star(fiberid=5, obsid=-28762),  # placeholders identify nothing
+        star(fiberid=6, obsid=""),
+        star(fiberid=7, obsid=""),
+        star(planid="F5903", fiberid=2, obsid=10),
+    ]
+    expected = ["", "", "duplicate_spectrum", "duplicate_obsid", "", "", "", "", ""]
+    assert reasons(read(tmp_path, rows)) == expected
+
+
+def test_the_first_over_several_catalogues_is_that_of_the_first_file(tmp_path):
+    one = catalogue(tmp_path / "a.csv", [star()])
+    two = catalogue(tmp_path / "b.csv", [star(subclass="K1"), star(planid="A", obsid=5)])
+    table = survey.read_catalogues([one, two])
+    assert reasons(table) == ["", "duplicate_spectrum", ""]
+    assert table["subclass"].to_pylist() == ["G5", "K1", "G5"]
+
+
+# ---------------------------------------------------------------- chunks
+
+SPECTRA = st.lists(
+    st.tuples(
+        st.integers(55859, 55862), st.sampled_from(["HD1", "B", "GAC"]), st.integers(1, 16), st.integers(1, 250),
+        st.sampled_from(["G5", "K1", "dM3", "Non"]),
+    ),
+    unique_by=lambda row: row[:4],
+    min_size=1,
+    max_size=60,
+)  # fmt: skip
+
+
+def chunked(rows, chunk_size):
+    """Chunks as `(type, name, [spectrum ids])` of a catalogue with the given rows."""
+    names = ("lmjd", "planid", "spid", "fiberid", "subclass")
+    frame = pd.DataFrame([star(obsid=-1, **dict(zip(names, row, strict=True))) for row in rows])
+    table = as_table(frame)
+    found = survey.chunks(survey.select(table, Survey()), chunk_size)
+    ids = np.array(survey.spectrum_ids(table).to_pylist())
+    return [(chunk.type, chunk.name, list(ids[chunk.rows])) for chunk in found]
+
+
+def as_table(frame):
+    import pyarrow as pa
+
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    columns = [
+        table[name].cast(pa.string()).cast(kind) if pa.types.is_dictionary(kind) else table[name].cast(kind)
+        for name, kind in survey.COLUMNS.items()
+        if name != "path"
+    ]
+    columns.append(pa.nulls(len(table), survey.COLUMNS["path"]))
+    return pa.table(columns, names=list(survey.COLUMNS)).combine_chunks()
+
+
+@given(SPECTRA, st.integers(1, 30))
+def test_no_row_is_lost_and_no_plate_is_divided(rows, chunk_size):
+    found = chunked(rows, chunk_size)
+    expected = sorted("-".join(map(str, row[:4])) for row in rows if row[4] != "Non")
+    assert sorted(name for _, _, ids in found for name in ids) == expected
+    homes = {}
+    for kind, chunk, ids in found:
+        plates = {name.rsplit("-", 2)[0] for name in ids}
+        assert len(ids) <= chunk_size or len(plates) == 1
+        for plate in plates:
+            assert homes.setdefault((kind, plate), chunk) == chunk
+
+
+@given(SPECTRA, st.integers(1, 30), st.randoms())
+def test_chunks_do_not_depend_on_the_order_of_the_catalogue(rows, chunk_size, random):
+    shuffled = list(rows)
+    random.shuffle(shuffled)
+    assert chunked(rows, chunk_size) == chunked(shuffled, chunk_size)
+
+
+@given(SPECTRA, st.integers(1, 30))
+def test_rows_and_chunks_are_sorted(rows, chunk_size):
+    def key(name):
+        lmjd, planid, spid, fiberid = name.split("-")
+        return int(lmjd), planid, int(spid), int(fiberid)
+
+    for kind in SPECTRAL_TYPES:
+        of_type = [(name, ids) for type_, name, ids in chunked(rows, chunk_size) if type_ == kind]
+        assert [name for name, _ in of_type] == [f"{i:04d}" for i in range(len(of_type))]
+        keys = [key(name) for _, ids in of_type for name in ids]
+        assert keys == sorted(keys)
+
+
+@given(st.lists(st.integers(1, 50), min_size=1), st.integers(1, 100))
+def test_packing_fills_chunks_as_far_as_whole_plates_allow(sizes, chunk_size):
+    numbers = survey.pack(sizes, chunk_size)
+    totals = np.bincount(numbers, weights=sizes)
+    assert numbers[0] == 0
+    assert set(np.diff(numbers)) <= {0, 1}
+    for chunk in range(1, numbers[-1] + 1):
+        first = int(np.argmax(numbers == chunk))
+        assert totals[chunk - 1] + sizes[first] > chunk_size
+
+
+def test_too_small_chunks_are_refused_with_a_size_that_works():
+    n = 10_001
+    frame = pd.DataFrame([star()] * n).assign(lmjd=np.arange(n) + 50_000, obsid=-1)
+    selection = survey.select(as_table(frame), Survey())
+    with pytest.raises(
+        UserError, match=r"survey\.chunk_size = 1 makes 10001 chunks of G stars.*set it to 3 or more"
+    ):
+        survey.chunks(selection, 1)
+
+
+def test_paths_follow_the_release_or_the_catalogue(tmp_path):
+    table = read(tmp_path, [star(spid=3, fiberid=7), star(fiberid=2, obsid=2) | {"path": "x/y.fits.gz"}])
+    pattern = Survey().file_pattern
+    built = "20111024/F5902/spec-55859-F5902_sp03-007.fits.gz"
+    assert survey.spectrum_paths(table, "data", pattern).to_pylist() == [f"data/{built}", "data/x/y.fits.gz"]
+    assert survey.spectrum_paths(table, ".", pattern).to_pylist() == [built, "x/y.fits.gz"]
+    assert survey.spectrum_paths(table, "/d/", "{obsid}.fits").to_pylist() == [
+        "/d/101001.fits",
+        "/d/x/y.fits.gz",
+    ]
+    absolute = read(tmp_path, [star() | {"path": "/data/a.fits"}])
+    assert survey.spectrum_paths(absolute, "elsewhere", pattern).to_pylist() == ["/data/a.fits"]
+
+
+def test_a_pattern_that_needs_an_absent_column_is_named(tmp_path):
+    row = star()
+    del row["obsdate"]
+    with pytest.raises(
+        UserError, match=r"survey\.file_pattern uses {obsdate} but the catalogue has no column obsdate"
+    ):
+        survey.check_paths(read(tmp_path, [row]), Survey().file_pattern)
+
+
+# ---------------------------------------------------------------- inputs and the rule's script
+
+
+def configured(root, catalogues, **section):
+    survey_section = {"root": str(root), "catalogues": catalogues} | section
+    return load_configuration(
+        {"simulation": {"enabled": False}, "survey": survey_section, "library": {"spectra": "library.fits"}}
+    )
+
+
+def test_catalogues_are_found_by_name_or_pattern_each_once(tmp_path):
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "catalogue.csv").touch()
+    configuration = configured(tmp_path, ["*/catalogue.csv", "a/catalogue.csv"])
+    expected = [str(tmp_path / name / "catalogue.csv") for name in ("a", "b")]
+    assert survey.survey_inputs(configuration) == (str(tmp_path), expected)
+
+
+@pytest.mark.parametrize("root", [".", "none"])
+def test_a_catalogue_that_does_not_exist_is_named_before_any_job(tmp_path, root):
+    with pytest.raises(UserError, match=r"no file dr8\.csv in .*survey\.root"):
+        survey.survey_inputs(configured(tmp_path / root, ["dr8.csv"]))
+
+
+def run_script(project, tmp_path, configuration, group_size=1000):
+    spec = importlib.util.spec_from_file_location("survey_script", project / "workflow_scripts" / "survey.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    root, files = survey.survey_inputs(configuration)
+    folder = tmp_path / "results" / "survey"
+
+    class Files(list):
+        catalogues = files
+
+    names = {name: str(folder / f"{name}.csv") for name in ("manifest", "groups", "rejected")}
+    script.main(
+        SimpleNamespace(
+            input=Files(files),
+            output=SimpleNamespace(**names, summary=str(folder / "summary.json")),
+            log=[str(tmp_path / "survey.log")],
+            threads=1,
+            rule="survey",
+            params=SimpleNamespace(
+                root=root, survey=configuration.survey.model_dump(mode="json"), group_size=group_size
+            ),
+        )
+    )
+    return folder
+
+
+@pytest.fixture
+def _keep_excepthook(monkeypatch):
+    """The script installs its own hook for uncaught exceptions; pytest's comes back afterwards."""
+    import sys
+
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+
+
+@pytest.mark.usefixtures("_keep_excepthook")
+class TestScript:
+    def test_every_row_is_in_a_chunk_or_among_the_rejected(self, project, tmp_path):
+        rows = [star(fiberid=i, obsid=i, subclass="G5" if i % 3 else "M0") for i in range(1, 40)]
+        rows += [star(planid="Z", fiberid=i, obsid=100 + i, subclass="Non") for i in range(5)]
+        catalogue(tmp_path / "c.csv", rows)
+        folder = run_script(project, tmp_path, configured(tmp_path, ["c.csv"], chunk_size=10), group_size=5)
+        summary = json.loads((folder / "summary.json").read_text())
+        rejected = pd.read_csv(folder / "rejected.csv")
+        manifest = pd.read_csv(folder / "manifest.csv", dtype={"chunk": str})
+        chunks = [
+            pq.read_table(folder / "chunks" / m.type / f"{m.chunk}.parquet") for m in manifest.itertuples()
+        ]
+        assert all(tuple(chunk.column_names) == survey.CHUNK_COLUMNS for chunk in chunks)
+        accepted = [name for chunk in chunks for name in chunk["spectrum_id"].to_pylist()]
+        assert len(set(accepted) | set(rejected["spectrum_id"])) == len(accepted) + len(rejected) == len(rows)
+        assert (summary["n_in"], summary["n_selected"], summary["n_rejected"]) == (44, 39, 5)
+        assert summary["rejected"] == {"no_spectral_type": 5}
+        assert list(manifest["n_spectra"]) == [len(chunk) for chunk in chunks]
+        assert (folder / "groups.csv").read_text() == "type,n_spectra,n_groups\nG,26,6\nM,13,3\n"
+
+    def test_the_same_input_gives_the_same_bytes_and_untouched_chunks(self, project, tmp_path):
+        rows = [star(fiberid=i, obsid=i, subclass="G5" if i % 3 else "M0") for i in range(1, 40)]
+        catalogue(tmp_path / "c.csv", rows)
+        configuration = configured(tmp_path, ["c.csv"])
+        folder = run_script(project, tmp_path, configuration)
+        first = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*.*")}
+        run_script(project, tmp_path, configuration)
+        for path, (content, modified) in first.items():
+            assert path.read_bytes() == content
+            assert path.suffix != ".parquet" or path.stat().st_mtime_ns == modified
+
+    def test_another_type_leaves_the_other_chunks_and_an_old_chunk_goes(self, project, tmp_path):
+        rows = [
+            star(fiberid=i, obsid=i, lmjd=55000 + i, subclass="G5" if i % 3 else "M0") for i in range(1, 40)
+        ]
+        catalogue(tmp_path / "c.csv", rows)
+        folder = run_script(project, tmp_path, configured(tmp_path, ["c.csv"], chunk_size=5))
+        kept = sorted((folder / "chunks" / "G").iterdir())
+        run_script(project, tmp_path, configured(tmp_path, ["c.csv"], chunk_size=100, types=["M"]))
+        assert [path.name for path in (folder / "chunks" / "M").iterdir()] == ["0000.parquet"]
+        assert sorted((folder / "chunks" / "G").iterdir()) == kept
+        assert set(pd.read_csv(folder / "manifest.csv")["type"]) == {"M"}
+
+    def test_real_catalogues(self, project, tmp_path, real_data):
+        """Whatever the tree lists is accounted for, and every selected spectrum's file is there."""
+        folder = run_script(
+            project, tmp_path, configured(real_data, ["lamost/*/catalogue.csv"], chunk_size=100)
+        )
+        summary = json.loads((folder / "summary.json").read_text())
+        lines = sum(len(pd.read_csv(path, sep="|")) for path in real_data.glob("lamost/*/catalogue.csv"))
+        assert summary["n_in"] == lines == summary["n_selected"] + summary["n_rejected"]
+        tables = [pq.read_table(path) for path in sorted(folder.glob("chunks/*/*.parquet"))]
+        assert sum(map(len, tables)) == summary["n_selected"]
+        ids = [name for table in tables for name in table["spectrum_id"].to_pylist()]
+        assert len(set(ids)) == len(ids)
+        from pathlib import Path
+
+        assert all(Path(path).is_file() for table in tables for path in table["path"].to_pylist())
