@@ -31,8 +31,10 @@ checkpoint survey:
         ),
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
+        **CFG.survey.model_dump(mode="json", exclude={"root", "catalogues", "file_pattern"}),
+        # A function, because Snakemake would take the names in braces for wildcards.
+        file_pattern=lambda wildcards: CFG.survey.file_pattern,
         root=SURVEY_ROOT,
-        survey=CFG.survey.model_dump(mode="json"),
         group_size=CFG.fit.group_size,
         code_version=survey_stage.CODE_VERSION,
     script:

@@ -396,7 +396,8 @@ def run_script(project, tmp_path, configuration, group_size=1000):
             threads=1,
             rule="survey",
             params=SimpleNamespace(
-                root=root, survey=configuration.survey.model_dump(mode="json"), group_size=group_size
+                **configuration.survey.model_dump(mode="json", exclude={"catalogues"}) | {"root": root},
+                group_size=group_size,
             ),
         )
     )

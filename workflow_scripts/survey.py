@@ -14,6 +14,9 @@ from lamostvac.files import atomic, sha256
 from lamostvac.log import Progress, rule_log
 
 
+SETTINGS = set(survey.Survey.model_fields) - {"catalogues"}  # those are the rule's input
+
+
 def write_if_changed(table: pa.Table, path: Path) -> bool:
     """Write a Parquet file unless one with the same bytes stands there.
 
@@ -65,7 +68,7 @@ def main(snakemake) -> None:
     log = rule_log(snakemake)
     params = snakemake.params
     paths = list(snakemake.input.catalogues)
-    settings = survey.Survey.model_validate(params.survey)
+    settings = survey.Survey(**{name: getattr(params, name) for name in SETTINGS})
     table = survey.read_catalogues(paths, settings.column_aliases)
     log.info("%d rows in %d catalogue file(s)", len(table), len(paths))
     survey.check_paths(table, settings.file_pattern)
