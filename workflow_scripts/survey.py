@@ -13,7 +13,6 @@ from lamostvac import survey
 from lamostvac.files import atomic, sha256
 from lamostvac.log import Progress, rule_log
 
-
 SETTINGS = set(survey.Survey.model_fields) - {"catalogues"}  # those are the rule's input
 
 
