@@ -161,7 +161,7 @@ def check_distinct(identities: NDArray[np.bytes_]) -> None:
     values, counts = np.unique(identities, return_counts=True)
     if (counts > 1).any():
         name = values[counts > 1][0].decode()
-        raise UserError(f"the spectrum {name} is in two chunks; delete results/survey and run again")
+        raise UserError(f"the spectrum {name} is in two chunks; run the survey stage again")
 
 
 # ---------------------------------------------------------------- flags
@@ -454,9 +454,10 @@ def merge_tables(
                     flagged.update({flag: int(rows[flag].sum()) for flag in registry.flag_bits})
                     writer.write_table(registry.to_arrow(rows, metadata), row_group_size=block)
                     yield rows
+            # Before the files get their names.
+            _check_types_disjoint(fingerprints, tables, order, registry)
 
         write_fits(fits_path, pieces(), n, registry, cards)
-    _check_types_disjoint(fingerprints, tables, order, registry)
     return {"accepted": accepted, "layouts": dict(sorted(layouts.items())), "flags": dict(flagged)}
 
 

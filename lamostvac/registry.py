@@ -198,7 +198,9 @@ class Registry:
         primary = fits.PrimaryHDU().header
         for target in (primary, header):
             for keyword, (value, comment) in (cards or {}).items():
-                target[keyword] = (value, comment)
+                # A card has 80 characters; a comment that does not fit is left out, not cut.
+                fitting = comment if len(f"{keyword:8}= '{value}' / {comment}") <= 80 else ""
+                target[keyword] = (value, fitting)
         return primary.tostring().encode("ascii") + header.tostring().encode("ascii")
 
     def datamodel(self) -> str:
