@@ -46,9 +46,7 @@ def locked_block(lock, package):
     """The lines of one package in the text of a lock file: its pin and its hashes."""
     lines = []
     for line in lock.splitlines():
-        if line.startswith(package + "=="):
-            lines.append(line)
-        elif lines and line.startswith("    --hash="):
+        if line.startswith(package + "==") or (lines and line.startswith("    --hash=")):
             lines.append(line)
         elif lines:
             break
