@@ -271,7 +271,8 @@ def spectra(wave: NDArray[np.floating], examples: Sequence[Mapping[str, Any]]) -
                 axes.margins(x=0)
             shown = np.concatenate([flux[used], model]) if used.any() else model
             bottom, top = np.nanpercentile(shown, [0.2, 99.8])
-            upper.set_ylim(bottom - 0.1 * (top - bottom), top + 0.25 * (top - bottom))
+            height = max(top - bottom, 0.1)
+            upper.set_ylim(bottom - 0.1 * height, top + 0.25 * height)
             spread = np.nanpercentile(np.abs((flux - model)[used]), 99) if used.any() else 0.1
             lower.set_ylim(-1.3 * max(spread, 0.01), 1.3 * max(spread, 0.01))
             upper.set_ylabel("flux")

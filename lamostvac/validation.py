@@ -297,28 +297,26 @@ def pairs(dataset: str, table: pd.DataFrame, labels: Iterable[str], limit: int =
 def read_truth(path: str | Path) -> pd.DataFrame:
     """True labels of a simulated survey: `spectrum_id`, `ref_{label}`, `binary`, `emission`.
 
-    Columns are found by their names: labels as in the catalogue (with or without `true_` before or
-    `_true` behind), companions and emission by any column containing `binary` or `emission`.
+    The table (FITS or CSV) has the labels under the catalogue's names, NaN or absent where unknown, and
+    optionally `is_binary` and `is_emission`. A spectrum that stands twice counts once.
+
+    Raises
+    ------
+    UserError
+        There is no column spectrum_id.
     """
     if Path(path).name.removesuffix(".gz").endswith((".fits", ".fit")):
         source = Table.read(path, character_as_bytes=False).to_pandas()
     else:
         source = pd.read_csv(path)
-    source.columns = [str(name).lower() for name in source.columns]
     if "spectrum_id" not in source:
         raise UserError(f"validation.truth: {path} has no column spectrum_id; it has {', '.join(source)}")
     truth = pd.DataFrame({"spectrum_id": source["spectrum_id"].astype(str).str.strip()})
     for label in LABELS:
-        for name in (f"{label}_true", f"true_{label}", label):
-            if name in source:
-                truth[f"ref_{label}"] = source[name].astype(np.float64)
-                break
-        else:
-            truth[f"ref_{label}"] = np.nan
+        truth[f"ref_{label}"] = source[label].astype(np.float64) if label in source else np.nan
     for special in ("binary", "emission"):
-        matching = [name for name in source.columns if special in name]
-        truth[special] = (source[matching].fillna(0) != 0).any(axis=1) if matching else False
-    return truth
+        truth[special] = source[f"is_{special}"].astype(bool) if f"is_{special}" in source else False
+    return truth.drop_duplicates("spectrum_id").reset_index(drop=True)
 
 
 def match_truth(catalogue: str | Path, truth: pd.DataFrame) -> pd.DataFrame:

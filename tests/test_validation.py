@@ -1,0 +1,298 @@
+"""The numbers about the catalogue's accuracy are what they say they are."""
+
+import math
+import statistics as plain
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from astropy.table import Table
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lamostvac import figures, validation
+from lamostvac.errors import UserError
+from lamostvac.registry import REGISTRY_PATH, load_registry
+
+REGISTRY = load_registry()
+SHIPPED = REGISTRY_PATH.parent / "comparisons.yaml"
+numbers = st.lists(st.floats(-1e4, 1e4, allow_nan=False), min_size=1, max_size=30)
+
+
+def catalogue(path, n=40, seed=3):
+    """A small catalogue as Parquet, and its rows as a data frame; two row groups."""
+
+    rng = np.random.default_rng(seed)
+    rows = REGISTRY.empty(n)
+    rows["spectrum_id"] = [f"58000-HD1-01-{i:03d}" for i in range(n)]
+    rows["designation"] = [f"LAMOST J{i:06d}" for i in range(n)]
+    rows["obsid"], rows["lmjd"], rows["planid"], rows["spid"] = np.arange(n) + 100, 58000, b"HD1", 1
+    rows["fiberid"], rows["spectral_type"] = np.arange(n), np.where(np.arange(n) % 2, b"G", b"K")
+    for band in "ugriz":
+        rows[f"snr{band}"] = rng.uniform(5, 120, n)
+    for label, value, error in (
+        ("teff", 5500, 80),
+        ("logg", 4.3, 0.1),
+        ("feh", -0.2, 0.1),
+        ("alpha_fe", 0.1, 0.05),
+    ):
+        rows[label] = value + rng.normal(0, 3 * error, n)
+        rows[f"{label}_err"] = error
+    rows["flags"], rows["chi2"] = 0, 1
+    table: pa.Table = REGISTRY.to_arrow(rows)
+    pq.write_table(table, path, row_group_size=max(n // 2, 1))
+    return table.to_pandas()
+
+
+def comparison(**changes):
+    entry = {
+        "name": "other",
+        "title": "Another catalogue",
+        "file": "other.csv",
+        "key": "obsid",
+        "reference_key": "id",
+        "labels": {"teff": "T", "feh": "m"},
+    }
+    return validation.Comparison.model_validate(entry | changes)
+
+
+# ---------------------------------------------------------------- statistics
+
+
+@settings(max_examples=100, deadline=None, database=None)
+@given(values=numbers, shift=st.floats(-100, 100))
+def test_statistics_against_brute_force(values, shift):
+    result = validation.statistics(np.array(values) + shift, np.full(len(values), shift))
+    difference = [(value + shift) - shift for value in values]
+    middle = plain.median(difference)
+    assert result["n"] == len(values)
+    assert math.isclose(result["offset"], middle, abs_tol=1e-9)
+    assert math.isclose(result["sigma"], plain.pstdev(difference), rel_tol=1e-9, abs_tol=1e-9)
+    deviation = plain.median([abs(value - middle) for value in difference])
+    assert math.isclose(result["robust_sigma"], 1.4826 * deviation, abs_tol=1e-9)
+
+
+def test_statistics_leave_missing_values_out():
+    result = validation.statistics([1.0, np.nan, 3.0, np.inf], [0.0, 0.0, 0.0, 0.0])
+    assert (result["n"], result["offset"]) == (2, 2.0)
+    empty = validation.statistics([np.nan], [1.0])
+    assert empty["n"] == 0
+    assert np.isnan(empty["offset"])
+
+
+def test_robust_sigma_is_the_width_of_a_normal_distribution():
+    assert validation.robust_sigma(np.random.default_rng(1).normal(0, 3, 200_000)) == pytest.approx(
+        3, rel=0.01
+    )
+
+
+def test_pulls_of_right_errors_have_mean_0_and_width_1():
+    rng = np.random.default_rng(2)
+    truth, error = rng.normal(5000, 500, 50_000), rng.uniform(20, 200, 50_000)
+    value = truth + error * rng.normal(size=50_000)
+    error[:10], value[10:20] = [0, -1, np.nan, np.inf, 0, 0, 0, 0, 0, 0], np.nan
+    result = validation.pull_statistics(value, error, truth)
+    # An infinite error is a pull of zero: the value says nothing, and says so.
+    assert result["n"] == 50_000 - 19
+    assert result["mean"] == pytest.approx(0, abs=0.02)
+    assert result["width"] == pytest.approx(1, abs=0.02)
+
+
+# ---------------------------------------------------------------- comparisons file
+
+
+def test_shipped_comparisons_are_valid_and_their_conditions_work(tmp_path):
+    frame = catalogue(tmp_path / "c.parquet")
+    for entry in validation.load_comparisons(SHIPPED):
+        table = frame.assign(**{f"ref_{label}": frame[label] for label in entry.labels})
+        rows = validation.compare(table, entry)
+        assert len(rows) == (1 + len(entry.subsets)) * len(entry.labels)
+        assert all(row["offset"] == 0 for row in rows if row["n"])
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("comparisons: [{name: x}]", "entry x: title: Field required"),
+        ("comparisons: [{name: X Y}]", "entry X Y: name"),
+        ("nothing: 1", "list `comparisons:`"),
+        ("[", "list `comparisons:`"),
+    ],
+)
+def test_a_wrong_comparisons_file_is_explained(tmp_path, text, complaint):
+    path = tmp_path / "comparisons.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=complaint):
+        validation.load_comparisons(path)
+
+
+def test_a_missing_comparisons_file_is_explained(tmp_path):
+    with pytest.raises(UserError, match="cannot be read"):
+        validation.load_comparisons(tmp_path / "none.yaml")
+
+
+def test_a_wrong_condition_is_explained():
+    with pytest.raises(UserError, match="subset x: the condition 'colour > 2' does not work"):
+        validation.select(pd.DataFrame({"teff": [1.0]}), "colour > 2", "subset x")
+
+
+# ---------------------------------------------------------------- matching
+
+
+def test_match_by_obsid(tmp_path):
+    frame = catalogue(tmp_path / "c.parquet")
+    reference = pd.DataFrame(
+        {"id": [101, 139, 999, 101], "T": [5000.0, 5100.0, 1.0, 7.0], "m": [0.1, np.nan, 0, 0]}
+    )
+    reference.to_csv(tmp_path / "other.csv", index=False)
+    table = validation.match(tmp_path / "c.parquet", comparison(), tmp_path)
+    assert table["obsid"].tolist() == [101, 139]
+    assert table["ref_teff"].tolist() == [5000.0, 5100.0]
+    rows = validation.compare(table, comparison(subsets={"odd": "spectral_type == 'G' and ref_teff < 5050"}))
+    found = {(row["subset"], row["label"]): row for row in rows}
+    assert found["all", "feh"]["n"] == 1
+    assert found["odd", "teff"]["offset"] == pytest.approx(frame["teff"][1] - 5000.0)
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "extra"),
+    [
+        ("file_name", ["spec-58000-HD1_sp01-001.fits", "spec-58000-HD1_sp01-003.fits"], {}),
+        ("obsid", ["101.fits", "103.fits"], {"key_pattern": r"(\d+)\.fits"}),
+        ("designation", ["J000001", " J000003"], {"key_prefix": "LAMOST "}),
+        ("spectrum_id", ["58000-HD1-01-001", "58000-HD1-01-003"], {}),
+    ],
+)
+def test_match_by_other_keys(tmp_path, key, values, extra):
+    catalogue(tmp_path / "c.parquet")
+    pd.DataFrame({"id": values, "T": [1, 2], "m": [3, 4]}).to_csv(tmp_path / "other.csv", index=False)
+    table = validation.match(tmp_path / "c.parquet", comparison(key=key, **extra), tmp_path)
+    assert table["obsid"].tolist() == [101, 103]
+
+
+def test_stars_without_obsid_do_not_match_each_other(tmp_path):
+    keys = validation.catalogue_key(pd.DataFrame({"obsid": [-1, -28762, 5]}), "obsid")
+    assert keys.isna().tolist() == [True, False, False]
+
+
+def test_units_and_fits_files(tmp_path):
+    catalogue(tmp_path / "c.parquet")
+    Table({"id": [101], "T": [5.0], "m": [0.0]}).write(tmp_path / "other.fits")
+    entry = comparison(file="other.fits", units={"teff": "kK"})
+    assert validation.match(tmp_path / "c.parquet", entry, tmp_path)["ref_teff"].tolist() == [5000.0]
+
+
+def test_an_absent_column_is_named(tmp_path):
+    (tmp_path / "other.csv").write_text("id,T\n1,2\n")
+    with pytest.raises(UserError, match="has no column m; it has id, T"):
+        validation.read_reference(comparison(), tmp_path)
+
+
+def test_a_catalogue_without_rows_matches_nothing(tmp_path):
+    catalogue(tmp_path / "c.parquet", n=0)
+    (tmp_path / "other.csv").write_text("id,T,m\n1,2,3\n")
+    table = validation.match(tmp_path / "c.parquet", comparison(), tmp_path)
+    assert len(table) == 0
+    assert [row["n"] for row in validation.compare(table, comparison())] == [0, 0]
+
+
+# ---------------------------------------------------------------- cross-validation and truth
+
+
+def test_crossvalidation_subsets_follow_the_true_temperature():
+    table = pd.DataFrame({"teff_true": [3500.0, 4000, 6999, 7000], "logg_true": [5.0, 2, 4, 4]})
+    table = table.assign(teff=table["teff_true"] + 10, logg=table["logg_true"])
+    rows = validation.compare_crossvalidation(table, "miles")
+    counts = {row["subset"]: row["n"] for row in rows if row["label"] == "teff"}
+    assert counts == {"all": 4, "OBA": 1, "FGK": 2, "M": 1, "FGK dwarfs": 1, "FGK giants": 1}
+    assert {row["label"] for row in rows} == {"teff", "logg"}
+    assert all(row["offset"] == 10 for row in rows if row["label"] == "teff")
+
+
+def test_truth_sets_binaries_emission_and_warned_fits_apart(tmp_path):
+    frame = catalogue(tmp_path / "c.parquet")
+    truth = frame[["spectrum_id", *validation.LABELS]].assign(is_binary=False, is_emission=False)
+    truth.loc[:3, "is_binary"] = True
+    truth.loc[4:5, "is_emission"] = True
+    Table.from_pandas(truth[truth["spectrum_id"] != "58000-HD1-01-039"]).write(tmp_path / "truth.fits")
+    table = validation.match_truth(tmp_path / "c.parquet", validation.read_truth(tmp_path / "truth.fits"))
+    table.loc[10, "flag_edge"] = 1
+    subsets = validation.truth_subsets(table, "snrr")
+    sizes = {name: len(rows) for name, rows in subsets.items()}
+    assert (sizes["binaries"], sizes["emission"], sizes["fit warned"], sizes["all"]) == (4, 2, 1, 32)
+    assert sum(sizes[name] for name in sizes if name.startswith("S/N")) == 32
+    assert sizes["G"] + sizes["K"] == 32
+    pulls = validation.pull_rows(subsets)
+    assert {row["label"] for row in pulls} == set(validation.LABELS)
+    # Values are stored as float32.
+    assert all(abs(row["mean"]) < 1e-4 for row in pulls if row["n"])
+
+
+def test_alpha_counts_only_where_it_is_recommended(tmp_path):
+    frame = catalogue(tmp_path / "c.parquet")
+    table = frame.assign(**{f"ref_{label}": frame[label] for label in validation.LABELS})
+    table.loc[:9, "flag_alpha_fe"] = 1
+    rows = validation.comparison_rows("x", {"all": table})
+    assert {row["label"]: row["n"] for row in rows} == {"teff": 40, "logg": 40, "feh": 40, "alpha_fe": 30}
+    assert (validation.pairs("x", table, ["alpha_fe", "feh"])["label"].value_counts()).to_dict() == {
+        "alpha_fe": 30,
+        "feh": 40,
+    }
+
+
+def test_pairs_are_thinned_evenly(tmp_path):
+    frame = catalogue(tmp_path / "c.parquet")
+    table = frame.assign(ref_teff=np.arange(40.0))
+    drawn = validation.pairs("x", table, ["teff"], limit=4)
+    assert drawn["reference"].tolist() == [0.0, 13.0, 26.0, 39.0]
+
+
+# ---------------------------------------------------------------- figures
+
+
+def every_figure(frame):
+    table = frame.assign(**{f"ref_{label}": frame[label] for label in validation.LABELS})
+    pairs = validation.pairs("truth", table, validation.LABELS)
+    subsets = {"all": table, "S/N 20-40": table}
+    pulls = pd.DataFrame(validation.pull_rows(subsets), columns=validation.PULL_COLUMNS)
+    wave = np.arange(3800.0, 8701.0)
+    used = np.ones(4901, bool)
+    used[:100] = used[500] = False
+    example = {
+        "spectrum_id": "s",
+        "spectral_type": "G",
+        "flux": np.ones(4901),
+        "model": np.ones(4901),
+        "used": used,
+    }
+    balance = {
+        "n_in": 3,
+        "n_accepted": 2,
+        "n_rejected": 1,
+        "types": {"G": {"n_in": 2, "n_accepted": 2, "n_rejected": 0}},
+        "rejected": {"by_reason": {"low_snr": 1}, "by_stage": {"survey": 1}},
+    }
+    labels = [frame[label].to_numpy() for label in validation.LABELS]
+    thresholds = dict.fromkeys(figures.TYPE_COLOURS, 8.0)
+    return [
+        figures.kiel(*labels),
+        figures.kiel(*(np.tile(label, 600) for label in labels)),
+        figures.chi2(frame, "snrr", thresholds),
+        figures.spectra(wave, [example] if len(frame) else []),
+        figures.comparison("Title", pairs),
+        figures.pulls(pairs, pulls),
+        figures.accounting(balance),
+    ]
+
+
+@pytest.mark.parametrize("n", [40, 1, 0])
+def test_figures_are_drawn_for_many_one_and_no_stars_with_the_same_bytes(tmp_path, n):
+    frame = catalogue(tmp_path / "c.parquet", n)
+    for run in ("a", "b") if n == 40 else ("a",):
+        for number, figure in enumerate(every_figure(frame)):
+            figures.save(figure, tmp_path / f"{run}{number}.png")
+    for path in tmp_path.glob("b*.png"):
+        assert path.read_bytes() == (tmp_path / path.name.replace("b", "a", 1)).read_bytes()
+    assert len(list(tmp_path.glob("a*.png"))) == 7
