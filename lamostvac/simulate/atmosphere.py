@@ -132,7 +132,7 @@ def equation_of_state(
 
     low = np.log(gas_pressure) - 30.0
     high = np.log(gas_pressure) + np.log(0.6)
-    for _ in range(30):
+    for _ in range(22):
         middle = 0.5 * (low + high)
         pe = np.exp(middle)
         per_nucleus, heavy, _, _ = nuclei(pe)
@@ -205,11 +205,13 @@ def continuum_opacity(
     )
 
 
-def _temperatures(teff: np.ndarray, feh: np.ndarray) -> np.ndarray:
+def _temperatures(teff: np.ndarray, logg: np.ndarray, feh: np.ndarray) -> np.ndarray:
     """Temperature structure (n, L): grey, with a surface that metal lines cool."""
     hopf = 0.7104 - 0.1331 * np.exp(-3.4488 * TAU)
     # solar-like stars have T0 about 0.74 Teff rather than the grey 0.81; metal-poor ones are nearer grey
     cooling = 0.16 * np.clip(1.0 + 0.30 * feh, 0.25, 1.2)
+    # in M dwarfs chromospheres heat the surface back, so that lines never reach zero flux
+    cooling = cooling * (1 - 0.8 / (1 + np.exp((teff - 4250) / 150)) / (1 + np.exp(-(logg - 3.0) / 0.5)))
     q = hopf - cooling[:, None] * np.exp(-np.sqrt(TAU / 0.03))
     return teff[:, None] * (0.75 * (TAU + q)) ** 0.25
 
@@ -225,8 +227,9 @@ def build(
     """Atmospheres of n stars; every argument has shape (n,); teff in K, the rest in dex."""
     composition = abundances(feh, alpha_fe, c_fe, n_fe)
     donors = composition[:, _DONOR_INDEX]
-    temperature = _temperatures(teff, feh)
+    temperature = _temperatures(teff, logg, feh)
     gravity = 10.0**logg
+    metals = 10.0 ** (0.6 * feh)
     # mass per hydrogen nucleus, g
     mass = 1.6735e-24 * (1 + 4 * _HELIUM_ABUNDANCE)
     n = teff.size
@@ -237,6 +240,8 @@ def build(
         t = temperature[:, layer]
         weight = (planck(_ROSSELAND_WAVE, 1.01 * t[:, None]) - planck(_ROSSELAND_WAVE, t[:, None])) * _ROSSELAND_WAVE
         weight /= weight.sum(axis=1, keepdims=True)
+        # what lines and molecules (TiO, H2O) add to the Rosseland mean (Ferguson et al. 2005, rounded)
+        molecules = 1.2e-25 * metals / (1 + np.exp(np.clip((t - 3500) / 150, -50, 50)))
         if layer:
             guess = gas[:, layer - 1] + gravity * mass * (TAU[layer] - TAU[layer - 1]) / opacity
         else:
@@ -245,6 +250,7 @@ def build(
             pe, hydrogen, h1, h2 = equation_of_state(t, guess, donors)
             kappa = continuum_opacity(_ROSSELAND_WAVE, t, pe, hydrogen, h1, h2)
             here = 1.0 / (weight / kappa).sum(axis=1)
+            here = here * (1 + 0.8 * metals / (1 + np.exp((t - 5500) / 500))) + molecules * np.minimum(guess / 1e5, 10.0) ** 0.4
             if layer == 0:
                 guess = np.sqrt(guess * gravity * mass * TAU[0] / here)
             else:

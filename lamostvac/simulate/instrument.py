@@ -80,7 +80,11 @@ def interstellar(wave: np.ndarray, ebv: float, velocity: float, sigma: float) ->
 
 
 def telluric(wave: np.ndarray, amount: float, velocity: float) -> np.ndarray:
-    """Transmission of the atmosphere; the heliocentric correction has moved the bands by `velocity`."""
+    """Transmission of the atmosphere; the heliocentric correction has moved the bands by `velocity`.
+
+    LAMOST's pipeline divides the bands out with standard stars, so a small `amount` of either sign is
+    what remains in a released spectrum.
+    """
     at = wave / (1 + velocity / SPEED_OF_LIGHT)
     tau = np.zeros_like(wave)
     for first, last, depth in _TELLURIC:
@@ -191,7 +195,7 @@ def observe(
     in km/s for the sky; velocity: heliocentric correction in km/s; level: median flux of the result.
     """
     band = (wave > SNR_BANDS["g"][0]) & (wave < SNR_BANDS["g"][1])
-    star = flux / np.median(flux) * telluric(wave, rng.uniform(0.7, 1.3), velocity)
+    star = flux / np.median(flux) * telluric(wave, 0.12 * rng.standard_normal(), velocity)
     efficiency = response(wave) * wave / 5000.0  # photons, not energy
     rate = star * efficiency
     sky = sky_spectrum(wave, moon, sigma) * efficiency * rng.uniform(25.0, 60.0)
@@ -202,7 +206,8 @@ def observe(
     snr2 = snr_g**2
     exposure = (snr2 + np.sqrt(snr2**2 + 4 * snr2 * background)) / 2 / typical
     counts = exposure * rate
-    variance = counts + sky + read_noise2
+    # light that the air took is noise in the corrected spectrum
+    variance = (counts + sky + read_noise2) / telluric(wave, 1.0, velocity)
     # sky lines leave residuals that the pipeline's variance covers only in part
     bright = np.maximum(sky - np.median(sky) * 1.5, 0.0)
     residual = 0.012 * bright * rng.standard_normal() * (1 + 0.5 * np.sin(wave / rng.uniform(2.0, 4.0)))

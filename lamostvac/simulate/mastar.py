@@ -95,7 +95,7 @@ def write_library(
     mask = np.zeros(flux.shape, dtype=np.int32)
     bad_fraction = np.zeros(n, dtype=np.float32)
     law = instrument.extinction(MASTAR_WAVE)
-    batch = 64
+    batch = 96
     for start in range(0, n_stars, batch):
         stop = min(start + batch, n_stars)
         native = spectrum.synthesize_native(

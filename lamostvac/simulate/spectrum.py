@@ -8,6 +8,7 @@ is vectorised over stars and smooth in the labels. See docs/simulation.md for wh
 from functools import lru_cache
 
 import numpy as np
+import scipy.ndimage
 import scipy.sparse
 import scipy.special
 
@@ -50,14 +51,17 @@ _PROFILE_VELOCITY = np.array(
 
 # Free parameters, set by comparison with MILES and LAMOST spectra (docs/simulation.md)
 STARK_WING = 2.2  # Holtsmark wing 0.75 times what ions and electrons together make of it
-HAZE = 1.0  # strength of the lines that are too many to be listed
+HAZE = 1.6e-15  # cm2 per excited iron atom at 4200 A: the lines that are too many to be listed
+HAZE_EXCITATION = 2.5  # eV
+BAND_HAZE = 0.8  # share of the molecular opacity between the bands' structure
+HAZE_SLOPE = -7.0  # lines per Angstrom rise to the blue
 WEAK_LAYERS = (np.searchsorted(atm.LOG_TAU, -1.6), np.searchsorted(atm.LOG_TAU, -0.5))
 WEAK_WEIGHTS = (0.5, 0.5)
 BAND_LAYER = int(np.searchsorted(atm.LOG_TAU, -1.2))
 
 # log10 of strength per molecule per hydrogen nucleus (absorbs f-values, partition functions, widths)
 BAND_STRENGTH = {
-    "CH": -17.1, "CN": -17.3, "CNred": -18.6, "C2": -17.2, "MgH": -18.0, "TiO": -16.9, "VO": -17.2, "CaH": -17.6,
+    "CH": -17.2, "CN": -17.5, "CNred": -18.8, "C2": -17.4, "MgH": -17.7, "TiO": -18.0, "VO": -18.3, "CaH": -17.8,
 }  # fmt: skip
 
 
@@ -147,7 +151,7 @@ def _voigt(v: np.ndarray, a: np.ndarray) -> np.ndarray:
     return np.exp(-np.minimum(v2, 80.0)) + a / 1.77245 * v2 / (v2 * v2 + 0.5 * v2 + 1.0)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _profile_matrix(centre: float) -> tuple[int, int, np.ndarray]:
     """Pixels [i, j) within the profile's reach and the matrix (n_velocity, j-i) that interpolates it.
 
@@ -165,6 +169,43 @@ def _profile_matrix(centre: float) -> tuple[int, int, np.ndarray]:
     return i, j, matrix.astype(np.float32)
 
 
+def _haze_ratio(star: atm.Atmosphere, wave: np.ndarray, ratio: np.ndarray) -> np.ndarray:
+    """Quasi-continuous opacity of unlisted lines over the Rosseland opacity, (n, L, w).
+
+    ratio: the continuous opacity over the Rosseland opacity, (n, L, w). The atomic part answers to
+    the number of excited iron atoms per continuous opacity, as a square root because the lines that
+    make it up are partly saturated; the molecular part is the bands' mean. As opacity, and not as
+    absorption afterwards, the haze both lowers the blue flux and makes the listed lines shallower,
+    as crowding does.
+    """
+    iron = ELEMENT_NAMES.index("Fe")
+    fractions = atm.stage_fractions("Fe", star.temperature, star.electron_pressure)
+    excited = star.abundances[:, iron, None] * fractions[..., 0] * atm.boltzmann(HAZE_EXCITATION, star.temperature)
+    linear = (excited / star.rosseland)[:, :, None] * (HAZE / ELEMENTS["Fe"][3][0])
+    haze = np.sqrt(linear * ratio) * (wave / 4200.0) ** HAZE_SLOPE
+    # hydrides and oxides crowd the blue of M dwarfs beyond what iron tells
+    dwarf = 1 / (1 + np.exp(-(star.logg - 3.0) / 0.5))
+    haze = haze * (1 + 2.5 * dwarf / (1 + np.exp((star.teff - 4050) / 120)))[:, None, None]
+    if np.any(star.teff < 4600):
+        fraction = molecule_fractions(star, slice(None))
+        shapes = _band_means(wave)
+        for name in ("TiO", "CaH", "VO", "MgH"):
+            per_atom = 10.0 ** BAND_STRENGTH[name] * fraction[name] / star.rosseland
+            haze = haze + BAND_HAZE * per_atom[:, :, None] * shapes[MOLECULES.index(name)]
+    return np.asarray(haze)
+
+
+@lru_cache(maxsize=2)
+def _band_means_cached(wave: tuple[float, ...]) -> np.ndarray:
+    smooth = scipy.ndimage.gaussian_filter1d(_band_shapes(), 150.0, axis=1)
+    return np.stack([np.interp(wave, WAVE, row) for row in smooth])
+
+
+def _band_means(wave: np.ndarray) -> np.ndarray:
+    """The bands' opacity without its structure, (n_molecules, w)."""
+    return _band_means_cached(tuple(wave.tolist()))
+
+
 class _Canvas:
     """Flux of a batch relative to the continuum, and what the lines need to draw on it."""
 
@@ -172,6 +213,7 @@ class _Canvas:
         self.star, self.vmic = star, vmic
         self.knots = atm.CONTINUUM_WAVE
         self.ratio = atm.continuum_opacities(star, self.knots)  # (n, L, w)
+        self.ratio = self.ratio + _haze_ratio(star, self.knots, self.ratio)
         self.source = planck(self.knots, star.temperature[:, :, None])
         self.knot_flux = atm.emergent_flux(self.source, self.ratio)
         self.log_opacity = np.log(self.ratio * star.rosseland[:, :, None])
@@ -217,13 +259,17 @@ def _hydrogen_lines(canvas: _Canvas) -> None:
     field = 1.25e-9 * star.electrons ** (2 / 3)
     doppler = np.sqrt(2 * BOLTZMANN * temperature / 1.6735e-24) / 1e5
     doppler = np.sqrt(doppler**2 + canvas.vmic[:, None] ** 2)
+    # Without line blanketing and convection the deep layers of cool stars come out too cool for their
+    # Balmer lines, which also have chromospheric cores: raise the excitation temperature there.
+    cool = 1 / (1 + np.exp((star.teff - 7300) / 500)) * (1 + 0.6 / (1 + np.exp((star.teff - 4900) / 200)))
+    excitation_temperature = temperature * (1 + 0.05 * cool[:, None])
     # levels dissolve in the plasma's field: the lines fade where the series merge
     n_max = 10 ** ((23.26 - np.log10(np.maximum(star.electrons, 1e5))) / 7.5)
     for lower, upper in HYDROGEN_LINES:
         centre = hydrogenic_wavelength(lower, upper)
         f = hydrogenic_f(lower, upper)
         excitation = 13.598 * (1 - 1 / lower**2)
-        level = lower**2 * atm.boltzmann(excitation, temperature) * star.neutral
+        level = lower**2 * atm.boltzmann(excitation, excitation_temperature) * star.neutral
         stimulated = 1 - np.exp(-HC_OVER_K / (centre * temperature))
         survival = 1 / (1 + (upper / np.clip(n_max, 4, 60)) ** 8)
         total = CLASSICAL_CROSS_SECTION * centre**2 * f * level * stimulated * survival  # cm2 x Angstrom
@@ -325,24 +371,6 @@ def _weak_lines(canvas: _Canvas) -> None:
     canvas.flux *= np.exp(-(_weak_matrix().T @ widths.T).T)
 
 
-# One line stands for the many unlisted ones: Fe I, 3 eV, at each knot; lines per Angstrom rise to the blue
-_HAZE_WAVE = np.geomspace(3500.0, 10600.0, 12)
-_HAZE_LINES = LineList(
-    ("Fe I",) * 12, _HAZE_WAVE, np.full(12, ELEMENT_NAMES.index("Fe")), np.zeros(12, int), np.full(12, 3.0), np.full(12, -1.6)
-)
-
-
-def _haze(canvas: _Canvas) -> None:
-    """Line blanketing by lines too weak and too many to be listed, as smooth absorption."""
-    per_angstrom = 0.9 * (_HAZE_WAVE / 4200.0) ** -5.5
-    absorption = HAZE * per_angstrom * _growth_widths(canvas, _HAZE_LINES)
-    log_flux = -np.minimum(absorption, 3.0)
-    position = np.log(WAVE / _HAZE_WAVE[0]) / np.log(_HAZE_WAVE[1] / _HAZE_WAVE[0])
-    i = np.clip(position.astype(int), 0, 10)
-    f = position - i
-    canvas.flux *= np.exp(log_flux[:, i] * (1 - f) + log_flux[:, i + 1] * f).astype(np.float32)
-
-
 # Tsuji (1973): log10 of the dissociation constants in dyn/cm2, polynomials in theta = 5040/T
 _DISSOCIATION = {
     "CO": (13.820, -11.795, 0.17217, -0.022888, 1.1349e-3),
@@ -358,8 +386,8 @@ _DISSOCIATION = {
 }
 
 
-def molecule_fractions(star: atm.Atmosphere, layer: int = BAND_LAYER) -> dict[str, np.ndarray]:
-    """Molecules per hydrogen nucleus in one layer, each (n,): CH CN C2 MgH TiO VO CaH.
+def molecule_fractions(star: atm.Atmosphere, layer: int | slice = BAND_LAYER) -> dict[str, np.ndarray]:
+    """Molecules per hydrogen nucleus, each (n,) in one layer or (n, L) in a slice of layers.
 
     Carbon and oxygen are bound in CO first, nitrogen in N2, silicon takes oxygen as SiO.
     """
@@ -372,10 +400,14 @@ def molecule_fractions(star: atm.Atmosphere, layer: int = BAND_LAYER) -> dict[st
     unit = star.hydrogen[:, layer] * BOLTZMANN * temperature  # pressure of one particle per H nucleus
     hydrogen = star.neutral[:, layer] * unit
 
+    def neutral_and_total(name: str) -> tuple[np.ndarray, np.ndarray]:
+        abundance = star.abundances[:, ELEMENT_NAMES.index(name)]
+        neutral = atm.stage_fractions(name, temperature, pe)[..., 0]
+        return neutral, abundance if temperature.ndim == 1 else abundance[:, None]
+
     def atoms(name: str) -> np.ndarray:
-        index = ELEMENT_NAMES.index(name)
-        neutral = atm.stage_fractions(name, temperature, pe)[:, 0]
-        return np.asarray(star.abundances[:, index] * neutral)
+        neutral, abundance = neutral_and_total(name)
+        return np.asarray(abundance * neutral)
 
     carbon, nitrogen, oxygen = (atoms(name) * unit for name in ("C", "N", "O"))
     silicon = atoms("Si") * unit
@@ -395,9 +427,8 @@ def molecule_fractions(star: atm.Atmosphere, layer: int = BAND_LAYER) -> dict[st
     def oxide(metal: str, name: str) -> np.ndarray:
         # the metal's ions do not bind, so the fraction bound depends on its neutral part alone
         x = oxygen_free / constant[name]
-        index = ELEMENT_NAMES.index(metal)
-        neutral = atm.stage_fractions(metal, temperature, pe)[:, 0]
-        return np.asarray(star.abundances[:, index] * neutral * x / (1 + neutral * x))
+        neutral, abundance = neutral_and_total(metal)
+        return np.asarray(abundance * neutral * x / (1 + neutral * x))
 
     return {
         "CH": carbon_free * hydrogen / constant["CH"] / unit,
@@ -430,25 +461,28 @@ def _band_shapes() -> np.ndarray:
 
 
 def _bands(canvas: _Canvas) -> None:
-    """Molecular bands: opacity over continuum in one layer, saturated the way many lines saturate."""
+    """Molecular bands: opacity over continuum where they form, saturated like a mixture of lines.
+
+    They form higher in giants, whose outer layers are cool and extended.
+    """
     star = canvas.star
-    fractions = molecule_fractions(star)
-    opacity = star.rosseland[:, BAND_LAYER, None]
+    height = -1.2 - 0.40 * np.clip(4.6 - star.logg, -0.5, 4.5)
+    weight = np.exp(-0.5 * ((atm.LOG_TAU - height[:, None]) / 0.3) ** 2)
+    weight /= weight.sum(axis=1, keepdims=True)
+    fractions = molecule_fractions(star, slice(None))
+    log_opacity = np.einsum("nl,nlw->nw", weight, canvas.log_opacity)
     i, f = canvas.at(WAVE)
-    log_continuum = canvas.log_opacity[:, BAND_LAYER]
-    inverse = np.exp(-(log_continuum[:, i] * (1 - f) + log_continuum[:, i + 1] * f)).astype(np.float32)
+    inverse = np.exp(-(log_opacity[:, i] * (1 - f) + log_opacity[:, i + 1] * f)).astype(np.float32)
     shapes = _band_shapes().astype(np.float32)
     # the cores of the bands form high up, where the source function is small
     surface = planck(WAVE, star.temperature[:, 6, None]) / canvas.continuum(WAVE)
     depth = np.clip(1 - surface, 0.02, 0.97).astype(np.float32)
-    del opacity
     for k, molecule in enumerate(MOLECULES):
         active = np.flatnonzero(shapes[k] > 1e-4)
-        strength = 10.0 ** BAND_STRENGTH[molecule] * fractions[molecule]
+        mean = np.exp((weight * np.log(np.maximum(fractions[molecule], 1e-40))).sum(axis=1))
+        strength = 10.0 ** BAND_STRENGTH[molecule] * mean
         eta = strength[:, None].astype(np.float32) * shapes[k, active] * inverse[:, active]
-        # a band is a mixture of lines of all strengths, so its growth is slower than one line's
-        absorbed = 1 - (1 + eta) ** -0.7
-        canvas.flux[:, active] *= 1 - depth[:, active] * absorbed
+        canvas.flux[:, active] *= 1 - depth[:, active] * eta / (1 + eta)
 
 
 def _synthesize_batch(labels: np.ndarray) -> np.ndarray:
@@ -460,7 +494,6 @@ def _synthesize_batch(labels: np.ndarray) -> np.ndarray:
         _helium_ii_lines(canvas)
     _strong_lines(canvas)
     _weak_lines(canvas)
-    _haze(canvas)
     if np.any(teff < 8500):
         _bands(canvas)
     return (canvas.flux * canvas.continuum(WAVE)).astype(np.float32)
@@ -468,7 +501,7 @@ def _synthesize_batch(labels: np.ndarray) -> np.ndarray:
 
 def synthesize_native(
     teff: np.ndarray, logg: np.ndarray, feh: np.ndarray, alpha_fe: np.ndarray, c_fe: np.ndarray, n_fe: np.ndarray,
-    batch: int = 64,
+    batch: int = 96,
 ) -> np.ndarray:
     """Surface flux on the grid `WAVE` (vacuum, rest frame), (n, WAVE.size) float32.
 

@@ -18,7 +18,7 @@ from lamostvac.simulate.settings import SimulationSettings
 
 CATALOGUE_NAME = "lamost/catalogue.csv"
 TRUTH_NAME = "truth.fits"
-BATCH = 64
+BATCH = 96
 
 _STAR_TRUTH = (
     "spectral_type", "teff", "logg", "feh", "alpha_fe", "c_fe", "n_fe", "mass", "luminosity", "radius", "vsini",
