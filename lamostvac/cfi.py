@@ -1,0 +1,45 @@
+"""First guess by correlation with the library (CFI; Du+ 2012, Luo+ 2015, Liang+ 2024 section 2.2).
+
+The correlation function of an observed and a library spectrum is the cosine of the angle between
+them after their means are taken off, over the pixels that the observation has.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def correlation(
+    flux: NDArray[np.floating], good: NDArray[np.bool_], library: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Correlation coefficients (n, N) of spectra (n, p) with library spectra (N, p).
+
+    Each is over the pixels `good` (n, p) of the observation; sums and norms of the library over
+    those pixels are matrix products as well. -1 where a spectrum has no variance.
+    """
+    # About 1 the numbers are small, and their squares keep their digits.
+    mask = good.astype(np.float64)
+    observed = np.where(good, flux - 1.0, 0.0)
+    reference = library.astype(np.float64) - 1.0
+    count = np.maximum(mask.sum(axis=1), 1.0)[:, None]
+    reference_mean = mask @ reference.T / count
+    observed_mean = observed.sum(axis=1)[:, None] / count
+    covariance = observed @ reference.T / count - observed_mean * reference_mean
+    reference_variance = mask @ (reference**2).T / count - reference_mean**2
+    observed_variance = (observed**2).sum(axis=1)[:, None] / count - observed_mean**2
+    product = reference_variance * observed_variance
+    defined = product > 1e-20
+    return np.where(defined, covariance / np.sqrt(np.where(defined, product, 1.0)), -1.0)
+
+
+def weighted_first_guess(
+    correlations: NDArray[np.float64], labels: NDArray[np.float64], n_best: int
+) -> NDArray[np.float64]:
+    """Labels (n, d) as the mean over the `n_best` most similar library stars, weighted by 1 / (1 - R).
+
+    1 - R is half the squared distance between the unit vectors, so a match twice as close counts
+    four times as much.
+    """
+    n_best = min(n_best, correlations.shape[1])
+    best = np.argsort(-correlations, axis=1, kind="stable")[:, :n_best]
+    weights = 1.0 / np.maximum(1.0 - np.take_along_axis(correlations, best, axis=1), 1e-9)
+    return np.asarray((weights[..., None] * labels[best]).sum(axis=1) / weights.sum(axis=1)[:, None])

@@ -1,0 +1,48 @@
+"""MILES (Sanchez-Blazquez+ 2006): 985 stars, 3540-7410 A in air, 2.50 A FWHM everywhere.
+
+Read from one FITS stack: an image of one row per star with a linear air wavelength in its header
+(CRVAL1, CDELT1) and a table `STARS` with `miles_id teff logg feh` (formats.md).
+"""
+
+from os import PathLike
+
+import numpy as np
+from astropy.io import fits
+
+from lamostvac.errors import UserError
+from lamostvac.library import RawLibrary, label_table
+from lamostvac.resolution import constant_fwhm
+
+FWHM = 2.50  # A; Falcon-Barroso+ 2011
+
+
+def read_miles(path: str | PathLike[str], fwhm: float = FWHM) -> RawLibrary:
+    """The MILES stack. It has no noise, so every finite pixel has inverse variance 1.
+
+    Raises `UserError` when the file is missing or is not such a stack.
+    """
+    try:
+        with fits.open(path) as hdus:
+            header = hdus[0].header
+            flux = np.asarray(hdus[0].data, dtype=np.float64)
+            table = hdus[1].data
+            columns = {name: np.asarray(table[name], dtype=float) for name in ("teff", "logg", "feh")}
+            ids = np.array([str(value).strip() for value in table["miles_id"]])
+            start, step = float(header["CRVAL1"]), float(header["CDELT1"])
+    except OSError as error:
+        raise UserError(f"library.spectra: {path} cannot be read as FITS ({error})") from None
+    except (KeyError, IndexError, TypeError) as error:
+        raise UserError(
+            f"library.spectra: {path} is not a MILES stack (an image with CRVAL1 and CDELT1 and a table with "
+            f"miles_id, teff, logg, feh): {error}"
+        ) from None
+    wave = start + step * np.arange(flux.shape[1])
+    return RawLibrary(
+        ids=ids,
+        wave=wave,
+        flux=flux,
+        ivar=np.isfinite(flux).astype(np.float32),
+        labels=label_table(columns, len(ids)),
+        in_air=True,
+        fwhm=constant_fwhm(fwhm),
+    )
