@@ -50,18 +50,21 @@ _PROFILE_VELOCITY = np.array(
 )
 
 # Free parameters, set by comparison with MILES and LAMOST spectra (docs/simulation.md)
-STARK_WING = 2.2  # Holtsmark wing 0.75 times what ions and electrons together make of it
-HAZE = 1.6e-15  # cm2 per excited iron atom at 4200 A: the lines that are too many to be listed
+STARK_WING = 4.0  # Holtsmark wing 0.75 times what ions and electrons together make of it
+HAZE = 1.3e-15  # cm2 per excited iron atom at 4200 A: the lines that are too many to be listed
 HAZE_EXCITATION = 2.5  # eV
 BAND_HAZE = 0.8  # share of the molecular opacity between the bands' structure
-HAZE_SLOPE = -7.0  # lines per Angstrom rise to the blue
+HAZE_SLOPE = -7.5  # lines per Angstrom rise to the blue
 WEAK_LAYERS = (np.searchsorted(atm.LOG_TAU, -1.6), np.searchsorted(atm.LOG_TAU, -0.5))
 WEAK_WEIGHTS = (0.5, 0.5)
 BAND_LAYER = int(np.searchsorted(atm.LOG_TAU, -1.2))
 
+# Where molecules and ionised helium are worth computing; their strength fades to zero there
+_BANDS_BELOW, _HELIUM_II_ABOVE = 8500.0, 15000.0
+
 # log10 of strength per molecule per hydrogen nucleus (absorbs f-values, partition functions, widths)
 BAND_STRENGTH = {
-    "CH": -17.2, "CN": -17.5, "CNred": -18.8, "C2": -17.4, "MgH": -17.7, "TiO": -18.0, "VO": -18.3, "CaH": -17.8,
+    "CH": -17.5, "CN": -17.3, "CNred": -18.8, "C2": -17.4, "MgH": -17.7, "TiO": -18.0, "VO": -18.3, "CaH": -17.8,
 }  # fmt: skip
 
 
@@ -141,6 +144,9 @@ def _damping(lines: LineList, wave: np.ndarray, star: atm.Atmosphere, layers: sl
     electrons = star.electrons[:, layers, None]
     radiative = 2.2e15 / wave**2 * 3.0
     log_vdw = -7.75 + 0.06 * np.minimum(lines.excitation, 5.0)
+    # the triplet's wings come out too strong in dwarfs with the tabulated constant (-7.6)
+    triplet = np.array([name == "Ca II" for name in lines.species]) & (lines.excitation > 1)
+    log_vdw = np.where(triplet, -8.0, log_vdw)
     log_stark = np.where(lines.excitation > 8.0, -4.9, -5.9)
     return radiative + 10**log_vdw * neutral * (temperature / 1e4) ** 0.3 + 10**log_stark * electrons
 
@@ -186,12 +192,13 @@ def _haze_ratio(star: atm.Atmosphere, wave: np.ndarray, ratio: np.ndarray) -> np
     # hydrides and oxides crowd the blue of M dwarfs beyond what iron tells
     dwarf = 1 / (1 + np.exp(-(star.logg - 3.0) / 0.5))
     haze = haze * (1 + 2.5 * dwarf / (1 + np.exp((star.teff - 4050) / 120)))[:, None, None]
-    if np.any(star.teff < 4600):
+    fade = np.clip((4600 - star.teff) / 400, 0, 1)
+    if np.any(fade > 0):
         fraction = molecule_fractions(star, slice(None))
         shapes = _band_means(wave)
         for name in ("TiO", "CaH", "VO", "MgH"):
             per_atom = 10.0 ** BAND_STRENGTH[name] * fraction[name] / star.rosseland
-            haze = haze + BAND_HAZE * per_atom[:, :, None] * shapes[MOLECULES.index(name)]
+            haze = haze + (BAND_HAZE * fade[:, None] * per_atom)[:, :, None] * shapes[MOLECULES.index(name)]
     return np.asarray(haze)
 
 
@@ -213,6 +220,7 @@ class _Canvas:
         self.star, self.vmic = star, vmic
         self.knots = atm.CONTINUUM_WAVE
         self.ratio = atm.continuum_opacities(star, self.knots)  # (n, L, w)
+        self.log_clear = np.log(self.ratio * star.rosseland[:, :, None])  # without the unlisted lines
         self.ratio = self.ratio + _haze_ratio(star, self.knots, self.ratio)
         self.source = planck(self.knots, star.temperature[:, :, None])
         self.knot_flux = atm.emergent_flux(self.source, self.ratio)
@@ -303,6 +311,7 @@ def _helium_ii_lines(canvas: _Canvas) -> None:
         excitation = 54.418 * (1 - 1 / lower**2)
         level = 2 * lower**2 / 2 * atm.boltzmann(excitation, star.temperature) * fractions[..., 1]
         level = level * star.abundances[:, helium, None]
+        level = level * np.clip((star.teff - _HELIUM_II_ABOVE) / 4000, 0, 1)[:, None]
         total = CLASSICAL_CROSS_SECTION * centre**2 * hydrogenic_f(lower, upper) * level
         width = 5.5e-5 * (lower * upper) ** 4 / (upper**2 - lower**2) / 16
         core = np.sqrt((width * field * 2) ** 2 + (centre * 12 / SPEED_OF_LIGHT) ** 2)[:, :, None]
@@ -470,9 +479,14 @@ def _bands(canvas: _Canvas) -> None:
     weight = np.exp(-0.5 * ((atm.LOG_TAU - height[:, None]) / 0.3) ** 2)
     weight /= weight.sum(axis=1, keepdims=True)
     fractions = molecule_fractions(star, slice(None))
-    log_opacity = np.einsum("nl,nlw->nw", weight, canvas.log_opacity)
     i, f = canvas.at(WAVE)
-    inverse = np.exp(-(log_opacity[:, i] * (1 - f) + log_opacity[:, i + 1] * f)).astype(np.float32)
+
+    def inverse_opacity(table: np.ndarray) -> np.ndarray:
+        log_opacity = np.einsum("nl,nlw->nw", weight, table)
+        return np.exp(-(log_opacity[:, i] * (1 - f) + log_opacity[:, i + 1] * f)).astype(np.float32)
+
+    # the dense bands of CH and CN stand out of the haze, the oxides and hydrides are part of it
+    inverse = {True: inverse_opacity(canvas.log_clear), False: inverse_opacity(canvas.log_opacity)}
     shapes = _band_shapes().astype(np.float32)
     # the cores of the bands form high up, where the source function is small
     surface = planck(WAVE, star.temperature[:, 6, None]) / canvas.continuum(WAVE)
@@ -480,8 +494,8 @@ def _bands(canvas: _Canvas) -> None:
     for k, molecule in enumerate(MOLECULES):
         active = np.flatnonzero(shapes[k] > 1e-4)
         mean = np.exp((weight * np.log(np.maximum(fractions[molecule], 1e-40))).sum(axis=1))
-        strength = 10.0 ** BAND_STRENGTH[molecule] * mean
-        eta = strength[:, None].astype(np.float32) * shapes[k, active] * inverse[:, active]
+        strength = 10.0 ** BAND_STRENGTH[molecule] * mean * np.clip((_BANDS_BELOW - star.teff) / 1500, 0, 1)
+        eta = strength[:, None].astype(np.float32) * shapes[k, active] * inverse[molecule in ("CH", "CN", "C2")][:, active]
         canvas.flux[:, active] *= 1 - depth[:, active] * eta / (1 + eta)
 
 
@@ -490,11 +504,11 @@ def _synthesize_batch(labels: np.ndarray) -> np.ndarray:
     star = atm.build(teff, logg, feh, alpha_fe, c_fe, n_fe)
     canvas = _Canvas(star, microturbulence(teff, logg))
     _hydrogen_lines(canvas)
-    if np.any(teff > 15000):
+    if np.any(teff > _HELIUM_II_ABOVE):
         _helium_ii_lines(canvas)
     _strong_lines(canvas)
     _weak_lines(canvas)
-    if np.any(teff < 8500):
+    if np.any(teff < _BANDS_BELOW):
         _bands(canvas)
     return (canvas.flux * canvas.continuum(WAVE)).astype(np.float32)
 
