@@ -171,16 +171,16 @@ def _discrepancy_scale(
 ) -> dict[str, float]:
     """How much larger or smaller than on average the emulator's error is for a type of star.
 
-    The median over the type's library stars of residual' discrepancy^-1 residual per component: one
+    The mean over the type's library stars of residual' discrepancy^-1 residual per component: one
     number, because a type has too few stars for a covariance of its own.
     """
     distance = np.einsum("nk,nk->n", residuals @ np.linalg.inv(discrepancy), residuals) / residuals.shape[1]
     types = spectral_type_of(teff)
-    overall = float(np.median(distance))
+    overall = float(distance.mean())
     result = {}
     for name in TYPE_LIMITS:
         members = distance[types == name]
-        result[name] = float(np.median(members)) if len(members) >= _MIN_PER_TYPE else overall
+        result[name] = float(members.mean()) if len(members) >= _MIN_PER_TYPE else overall
     return result
 
 

@@ -14,10 +14,11 @@ from lamostvac.library import RawLibrary, label_table
 from lamostvac.resolution import constant_fwhm
 
 FWHM = 2.50  # A; Falcon-Barroso+ 2011
+ASSUMED_SNR = 100.0  # per pixel; the library publishes no noise, its spectra have S/N above 100 (Sanchez-Blazquez+ 2006)
 
 
 def read_miles(path: str | PathLike[str], fwhm: float = FWHM) -> RawLibrary:
-    """The MILES stack. It has no noise, so every finite pixel has inverse variance 1.
+    """The MILES stack. It has no noise; every pixel is given `ASSUMED_SNR`.
 
     Raises `UserError` when the file is missing or is not such a stack.
     """
@@ -36,12 +37,15 @@ def read_miles(path: str | PathLike[str], fwhm: float = FWHM) -> RawLibrary:
             f"library.spectra: {path} is not a MILES stack (an image with CRVAL1 and CDELT1 and a table with "
             f"miles_id, teff, logg, feh): {error}"
         ) from None
+    ivar = np.zeros(flux.shape, dtype=np.float32)
+    positive = np.isfinite(flux) & (flux > 0)
+    ivar[positive] = (ASSUMED_SNR / flux[positive]) ** 2
     wave = start + step * np.arange(flux.shape[1])
     return RawLibrary(
         ids=ids,
         wave=wave,
         flux=flux,
-        ivar=np.isfinite(flux).astype(np.float32),
+        ivar=ivar,
         labels=label_table(columns, len(ids)),
         in_air=True,
         fwhm=constant_fwhm(fwhm),

@@ -25,7 +25,12 @@ _MU_WEIGHT = np.array([0.1819586, 0.3180414]) * 2.0
 
 # Knots of the continuum in Angstrom: dense near the Balmer and Paschen limits
 CONTINUUM_WAVE = np.concatenate(
-    [np.arange(3500, 3950, 15.0), np.arange(3950, 8150, 150.0), np.arange(8150, 8800, 25.0), np.arange(8800, 10601, 150.0)]
+    [
+        np.arange(3500, 3950, 15.0),
+        np.arange(3950, 8150, 150.0),
+        np.arange(8150, 8800, 25.0),
+        np.arange(8800, 10601, 150.0),
+    ]
 )
 _ROSSELAND_WAVE = np.geomspace(400.0, 40000.0, 36)
 
@@ -60,12 +65,12 @@ class Atmosphere:
         return self.electron_pressure / (BOLTZMANN * self.temperature)
 
 
-def abundances(
-    feh: np.ndarray, alpha_fe: np.ndarray, c_fe: np.ndarray, n_fe: np.ndarray
-) -> np.ndarray:
+def abundances(feh: np.ndarray, alpha_fe: np.ndarray, c_fe: np.ndarray, n_fe: np.ndarray) -> np.ndarray:
     """Atoms per hydrogen nucleus, (n, n_elements) in the order of `ELEMENT_NAMES`."""
     shift = {"he": 0.0 * feh, "fe": feh, "alpha": feh + alpha_fe, "c": feh + c_fe, "n": feh + n_fe}
-    return np.stack([10 ** (ELEMENTS[name][0] - 12 + shift[ELEMENTS[name][1]]) for name in ELEMENT_NAMES], axis=1)
+    return np.stack(
+        [10 ** (ELEMENTS[name][0] - 12 + shift[ELEMENTS[name][1]]) for name in ELEMENT_NAMES], axis=1
+    )
 
 
 def log_saha(temperature: np.ndarray, energy: float, ratio: float) -> np.ndarray:
@@ -238,7 +243,9 @@ def build(
     opacity = np.full(n, 1e-26)  # per nucleus; replaced by the first iteration
     for layer in range(TAU.size):
         t = temperature[:, layer]
-        weight = (planck(_ROSSELAND_WAVE, 1.01 * t[:, None]) - planck(_ROSSELAND_WAVE, t[:, None])) * _ROSSELAND_WAVE
+        weight = (
+            planck(_ROSSELAND_WAVE, 1.01 * t[:, None]) - planck(_ROSSELAND_WAVE, t[:, None])
+        ) * _ROSSELAND_WAVE
         weight /= weight.sum(axis=1, keepdims=True)
         # what lines and molecules (TiO, H2O) add to the Rosseland mean (Ferguson et al. 2005, rounded)
         molecules = 1.2e-25 * metals / (1 + np.exp(np.clip((t - 3500) / 150, -50, 50)))
@@ -250,7 +257,10 @@ def build(
             pe, hydrogen, h1, h2 = equation_of_state(t, guess, donors)
             kappa = continuum_opacity(_ROSSELAND_WAVE, t, pe, hydrogen, h1, h2)
             here = 1.0 / (weight / kappa).sum(axis=1)
-            here = here * (1 + 0.8 * metals / (1 + np.exp((t - 5500) / 500))) + molecules * np.minimum(guess / 1e5, 10.0) ** 0.4
+            here = (
+                here * (1 + 0.8 * metals / (1 + np.exp((t - 5500) / 500)))
+                + molecules * np.minimum(guess / 1e5, 10.0) ** 0.4
+            )
             if layer == 0:
                 guess = np.sqrt(guess * gravity * mass * TAU[0] / here)
             else:
@@ -259,7 +269,9 @@ def build(
         opacity = here
         gas[:, layer], electron[:, layer], nuclei[:, layer] = guess, pe, hydrogen
         neutral[:, layer], molecular[:, layer], rosseland[:, layer] = h1, h2, here
-    return Atmosphere(teff, logg, composition, temperature, gas, electron, nuclei, neutral, molecular, rosseland)
+    return Atmosphere(
+        teff, logg, composition, temperature, gas, electron, nuclei, neutral, molecular, rosseland
+    )
 
 
 def emergent_flux(source: np.ndarray, ratio: np.ndarray) -> np.ndarray:

@@ -137,10 +137,14 @@ def emission_lines(
     balmer = [hydrogenic_wavelength(2, n) for n in (3, 4, 5, 6)]
     if kind == "Be":
         width, base = rng.uniform(80, 180), rng.uniform(4.0, 30.0)
-        lines = [(centre, base * ratio, width) for centre, ratio in zip(balmer, (1, 0.12, 0.05, 0.02), strict=True)]
+        lines = [
+            (centre, base * ratio, width) for centre, ratio in zip(balmer, (1, 0.12, 0.05, 0.02), strict=True)
+        ]
     elif kind == "dMe":
         base = rng.uniform(2.0, 9.0)
-        lines = [(centre, base * ratio, 20.0) for centre, ratio in zip(balmer, (1, 1.0, 1.1, 1.2), strict=True)]
+        lines = [
+            (centre, base * ratio, 20.0) for centre, ratio in zip(balmer, (1, 1.0, 1.1, 1.2), strict=True)
+        ]
         lines += [(3934.77, 1.5 * base, 20.0), (3969.59, 1.2 * base, 20.0)]
     else:
         rv, base = rv * 0.2 + rng.normal(0, 15), rng.uniform(1.0, 12.0)
@@ -249,5 +253,11 @@ def observe(
         good = (wave > low) & (wave < high) & (ivar > 0)
         snr[name] = float(np.median(result[good] * np.sqrt(ivar[good]))) if good.any() else 0.0
     return Observation(
-        result.astype(np.float32), ivar.astype(np.float32), andmask, ormask, expected.astype(np.float32), snr, n_cosmic
+        result.astype(np.float32),
+        ivar.astype(np.float32),
+        andmask,
+        ormask,
+        expected.astype(np.float32),
+        snr,
+        n_cosmic,
     )

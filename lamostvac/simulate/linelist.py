@@ -287,7 +287,12 @@ class LineList:
         """The lines where the boolean array `keep` is true."""
         species = tuple(name for name, flag in zip(self.species, keep, strict=True) if flag)
         return LineList(
-            species, self.wave[keep], self.element[keep], self.stage[keep], self.excitation[keep], self.log_gf[keep]
+            species,
+            self.wave[keep],
+            self.element[keep],
+            self.stage[keep],
+            self.excitation[keep],
+            self.log_gf[keep],
         )
 
 
@@ -336,11 +341,20 @@ def hydrogenic_f(lower: int, upper: int) -> float:
 
     The Kramers form is multiplied by a Gaunt factor that reproduces the exact values to 3 %.
     """
-    exact = {(2, 3): 0.6407, (2, 4): 0.1193, (2, 5): 0.04467, (2, 6): 0.02209, (2, 7): 0.01270, (3, 4): 0.8421}
+    exact = {
+        (2, 3): 0.6407,
+        (2, 4): 0.1193,
+        (2, 5): 0.04467,
+        (2, 6): 0.02209,
+        (2, 7): 0.01270,
+        (3, 4): 0.8421,
+    }
     if (lower, upper) in exact:
         return exact[lower, upper]
     kramers = 32 / (3 * np.pi * np.sqrt(3)) / lower**5 / upper**3 / (1 / lower**2 - 1 / upper**2) ** 3
-    return float(kramers * (1 - 0.1728 * (1 + (lower / upper) ** 2) / (lower * (1 - (lower / upper) ** 2)) ** (2 / 3)))
+    return float(
+        kramers * (1 - 0.1728 * (1 + (lower / upper) ** 2) / (lower * (1 - (lower / upper) ** 2)) ** (2 / 3))
+    )
 
 
 # (lower, upper) of the hydrogen lines between 3640 and 10500 A, and of He II.
@@ -363,7 +377,10 @@ class Band:
 
 
 def _bands(molecule: str, *rows: tuple[float, float, float]) -> list[Band]:
-    return [Band(molecule, float(air_to_vacuum(np.array(head))), length, strength) for head, length, strength in rows]
+    return [
+        Band(molecule, float(air_to_vacuum(np.array(head))), length, strength)
+        for head, length, strength in rows
+    ]
 
 
 # Band heads in air from Pearse & Gaydon (The Identification of Molecular Spectra).

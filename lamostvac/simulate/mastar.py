@@ -34,7 +34,12 @@ def _label_tables(
 ) -> dict[str, np.ndarray]:
     """Label columns per visit (n,): values of each team, their medians, errors and validity."""
     n = star.size
-    truth = {"TEFF": stars.teff[star], "LOGG": stars.logg[star], "FEH": stars.feh[star], "ALPHA": stars.alpha_fe[star]}
+    truth = {
+        "TEFF": stars.teff[star],
+        "LOGG": stars.logg[star],
+        "FEH": stars.feh[star],
+        "ALPHA": stars.alpha_fe[star],
+    }
     hot = np.interp(truth["TEFF"], [6500, 9000, 15000, 30000], [1.0, 1.6, 2.5, 3.0])
     columns: dict[str, np.ndarray] = {}
     valid = rng.random((n, 4)) < np.array([0.95, 0.9, 0.9, 0.85])
@@ -99,7 +104,10 @@ def write_library(
     for start in range(0, n_stars, batch):
         stop = min(start + batch, n_stars)
         native = spectrum.synthesize_native(
-            *(x[start:stop] for x in (stars.teff, stars.logg, stars.feh, stars.alpha_fe, stars.c_fe, stars.n_fe))
+            *(
+                x[start:stop]
+                for x in (stars.teff, stars.logg, stars.feh, stars.alpha_fe, stars.c_fe, stars.n_fe)
+            )
         )
         which = np.flatnonzero((star >= start) & (star < stop))
         local = star[which] - start
@@ -113,7 +121,9 @@ def write_library(
             own = np.random.default_rng([seed, 8, int(row)])
             clean = shaped[k] * 10 ** (-0.4 * 3.1 * stars.ebv[star[row]] * law)
             clean = clean / np.median(clean)
-            clean = clean * instrument.telluric(MASTAR_WAVE, 0.05 * own.standard_normal(), own.uniform(-25, 25))
+            clean = clean * instrument.telluric(
+                MASTAR_WAVE, 0.05 * own.standard_normal(), own.uniform(-25, 25)
+            )
             photons = clean * (instrument.response(MASTAR_WAVE) + 0.15) * MASTAR_WAVE
             photons /= np.median(photons[(MASTAR_WAVE > 4000) & (MASTAR_WAVE < 8500)])
             local_snr = snr[row] * photons / np.sqrt(photons + 0.02 + 40.0 / snr[row] ** 2)
@@ -133,7 +143,12 @@ def write_library(
     plate = 8000 + (star % 97) * 11 + 500 * visit
     mjd = 57500 + (star * 7) % 1500 + 40 * visit
     design = np.array([f"{(127, 91, 61, 37, 19)[i % 5]}{i % 12 + 1:02d}" for i in star])
-    keys = {"MANGAID": mangaid[star], "PLATE": plate.astype(np.int32), "IFUDESIGN": design, "MJD": mjd.astype(np.int32)}
+    keys = {
+        "MANGAID": mangaid[star],
+        "PLATE": plate.astype(np.int32),
+        "IFUDESIGN": design,
+        "MJD": mjd.astype(np.int32),
+    }
 
     column = fits.Column
     ra, dec = stars.ra[star], stars.dec[star]
@@ -171,7 +186,10 @@ def write_library(
     _write(folder / PARAMETERS_NAME, parameters, "GOODVISITS")
     return {
         **keys,
-        **{name: getattr(stars, name)[star] for name in ("teff", "logg", "feh", "alpha_fe", "c_fe", "n_fe", "ebv")},
+        **{
+            name: getattr(stars, name)[star]
+            for name in ("teff", "logg", "feh", "alpha_fe", "c_fe", "n_fe", "ebv")
+        },
         "snr": snr,
         "bad": bad,
     }

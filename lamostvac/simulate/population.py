@@ -102,7 +102,9 @@ def _chemistry(
     """
     n = giant.size
     young = spectral_type in ("OB", "A")
-    share = [0.97, 0.02, 0.01] if spectral_type == "OB" else [0.90, 0.04, 0.06] if young else [0.62, 0.22, 0.16]
+    share = (
+        [0.97, 0.02, 0.01] if spectral_type == "OB" else [0.90, 0.04, 0.06] if young else [0.62, 0.22, 0.16]
+    )
     if spectral_type == "M":
         share = [0.78, 0.17, 0.05]
     population = rng.choice(3, size=n, p=share)
@@ -149,7 +151,9 @@ def _labels(
         teff = rng.uniform(low, high, n)
     logg, mass, _ = main_sequence(teff)
     # evolution off the main sequence, possible where the main-sequence life is shorter than the disc's age
-    reach = np.interp(teff, [4800, 5300, 5800, 6300, 7000, 9000, 20000], [0.03, 0.12, 0.35, 0.55, 0.6, 0.7, 0.55])
+    reach = np.interp(
+        teff, [4800, 5300, 5800, 6300, 7000, 9000, 20000], [0.03, 0.12, 0.35, 0.55, 0.6, 0.7, 0.55]
+    )
     logg = logg - reach * rng.random(n)
     # metal-poor dwarfs are denser at the same temperature
     logg = logg + np.where(teff < 6500, -0.06 * feh, 0.0)
@@ -164,7 +168,9 @@ def _labels(
         )
         logg = np.where(evolved, rng.uniform(floor, 3.6, n), logg)
         horizontal = (feh < -1.0) & (teff > 7000) & (teff < 14000)
-        logg = np.where(horizontal, 3.1 + 1.2 * np.log10(teff / 8000) * 3 + 0.1 * rng.standard_normal(n), logg)
+        logg = np.where(
+            horizontal, 3.1 + 1.2 * np.log10(teff / 8000) * 3 + 0.1 * rng.standard_normal(n), logg
+        )
         mass = np.where(horizontal, 0.6, mass)
     if giant.any():
         # red giant branch: Teff falls with log g; the branch is hotter for metal-poor stars

@@ -197,7 +197,13 @@ def spectrum_bytes(
     if layout != "table":
         raise ValueError(f"unknown layout {layout!r}; use image or table")
     # the releases' primary headers keep NAXIS1 and NAXIS2 of the former image although NAXIS is 0
-    first += [card("BITPIX", 16), card("NAXIS", 0), card("NAXIS1", n), card("NAXIS2", 5), card("EXTEND", True)]
+    first += [
+        card("BITPIX", 16),
+        card("NAXIS", 0),
+        card("NAXIS1", n),
+        card("NAXIS2", 5),
+        card("EXTEND", True),
+    ]
     names = ("FLUX", "IVAR", "WAVELENGTH", "ANDMASK", "ORMASK", "NORMALIZATION")
     columns.append(np.full(n, -9999.0, dtype=">f4"))
     table = [

@@ -127,13 +127,17 @@ def _lower_density(lines: LineList, star: atm.Atmosphere, layers: slice | list[i
         for stage in np.unique(lines.stage[lines.element == element]):
             which = np.flatnonzero((lines.element == element) & (lines.stage == stage))
             partition = ELEMENTS[name][3][stage]
-            population = fractions[..., stage, None] * atm.boltzmann(lines.excitation[which], temperature[..., None])
+            population = fractions[..., stage, None] * atm.boltzmann(
+                lines.excitation[which], temperature[..., None]
+            )
             gf = 10 ** lines.log_gf[which] / partition
             result[..., which] = star.abundances[:, element, None, None] * population * gf
     return result
 
 
-def _damping(lines: LineList, wave: np.ndarray, star: atm.Atmosphere, layers: slice | list[int]) -> np.ndarray:
+def _damping(
+    lines: LineList, wave: np.ndarray, star: atm.Atmosphere, layers: slice | list[int]
+) -> np.ndarray:
     """Damping constant in rad/s, (n, n_layers, n_lines): radiative, van der Waals, Stark.
 
     van der Waals after Unsoeld with a typical constant that grows with excitation; quadratic Stark
@@ -169,9 +173,7 @@ def _profile_matrix(centre: float) -> tuple[int, int, np.ndarray]:
     sub = (np.arange(7) - 3) / 7
     velocity = np.abs((LOG_WAVE[i:j, None] + sub * LOG_STEP - np.log10(centre)) * np.log(10) * SPEED_OF_LIGHT)
     identity = np.eye(_PROFILE_VELOCITY.size)
-    matrix = np.stack(
-        [np.interp(velocity, _PROFILE_VELOCITY, row).mean(axis=1) for row in identity]
-    )
+    matrix = np.stack([np.interp(velocity, _PROFILE_VELOCITY, row).mean(axis=1) for row in identity])
     return i, j, matrix.astype(np.float32)
 
 
@@ -186,7 +188,9 @@ def _haze_ratio(star: atm.Atmosphere, wave: np.ndarray, ratio: np.ndarray) -> np
     """
     iron = ELEMENT_NAMES.index("Fe")
     fractions = atm.stage_fractions("Fe", star.temperature, star.electron_pressure)
-    excited = star.abundances[:, iron, None] * fractions[..., 0] * atm.boltzmann(HAZE_EXCITATION, star.temperature)
+    excited = (
+        star.abundances[:, iron, None] * fractions[..., 0] * atm.boltzmann(HAZE_EXCITATION, star.temperature)
+    )
     linear = (excited / star.rosseland)[:, :, None] * (HAZE / ELEMENTS["Fe"][3][0])
     haze = np.sqrt(linear * ratio) * (wave / 4200.0) ** HAZE_SLOPE
     # hydrides and oxides crowd the blue of M dwarfs beyond what iron tells
@@ -495,7 +499,11 @@ def _bands(canvas: _Canvas) -> None:
         active = np.flatnonzero(shapes[k] > 1e-4)
         mean = np.exp((weight * np.log(np.maximum(fractions[molecule], 1e-40))).sum(axis=1))
         strength = 10.0 ** BAND_STRENGTH[molecule] * mean * np.clip((_BANDS_BELOW - star.teff) / 1500, 0, 1)
-        eta = strength[:, None].astype(np.float32) * shapes[k, active] * inverse[molecule in ("CH", "CN", "C2")][:, active]
+        eta = (
+            strength[:, None].astype(np.float32)
+            * shapes[k, active]
+            * inverse[molecule in ("CH", "CN", "C2")][:, active]
+        )
         canvas.flux[:, active] *= 1 - depth[:, active] * eta / (1 + eta)
 
 
@@ -514,7 +522,12 @@ def _synthesize_batch(labels: np.ndarray) -> np.ndarray:
 
 
 def synthesize_native(
-    teff: np.ndarray, logg: np.ndarray, feh: np.ndarray, alpha_fe: np.ndarray, c_fe: np.ndarray, n_fe: np.ndarray,
+    teff: np.ndarray,
+    logg: np.ndarray,
+    feh: np.ndarray,
+    alpha_fe: np.ndarray,
+    c_fe: np.ndarray,
+    n_fe: np.ndarray,
     batch: int = 96,
 ) -> np.ndarray:
     """Surface flux on the grid `WAVE` (vacuum, rest frame), (n, WAVE.size) float32.
@@ -531,9 +544,7 @@ def synthesize_native(
     return flux
 
 
-def broaden(
-    flux: np.ndarray, sigma_blue: np.ndarray, sigma_red: np.ndarray, rv: np.ndarray
-) -> np.ndarray:
+def broaden(flux: np.ndarray, sigma_blue: np.ndarray, sigma_red: np.ndarray, rv: np.ndarray) -> np.ndarray:
     """Doppler shift and Gaussian line-spread function on the native grid.
 
     flux (n, WAVE.size); sigma_blue, sigma_red: standard deviation of the line-spread function in km/s
@@ -554,7 +565,11 @@ def broaden(
         pixels2 = np.maximum(np.asarray(sigma) ** 2 - INTRINSIC_SIGMA**2, 0.0)[:, None] / STEP_VELOCITY**2
         kernel = np.exp(-2 * np.pi**2 * frequency**2 * pixels2)
         ends.append(np.fft.irfft(spectrum * kernel, n_fft, axis=1)[:, : WAVE.size].astype(np.float32))
-    weight = ((LOG_WAVE - np.log10(4000.0)) / (np.log10(8500.0) - np.log10(4000.0))).clip(-0.1, 1.2).astype(np.float32)
+    weight = (
+        ((LOG_WAVE - np.log10(4000.0)) / (np.log10(8500.0) - np.log10(4000.0)))
+        .clip(-0.1, 1.2)
+        .astype(np.float32)
+    )
     return ends[0] * (1 - weight) + ends[1] * weight
 
 
@@ -592,7 +607,18 @@ def resample(flux: np.ndarray, wave: np.ndarray) -> np.ndarray:
     w1 = 1 + f * f * (-2.5 + 1.5 * f)
     w2 = f * (0.5 + f * (2 - 1.5 * f))
     w3 = f * f * (-0.5 + 0.5 * f)
-    return np.asarray(flux[:, i - 1] * w0 + flux[:, i] * w1 + flux[:, i + 1] * w2 + flux[:, i + 2] * w3, dtype=np.float32)
+    return np.asarray(
+        flux[:, i - 1] * w0 + flux[:, i] * w1 + flux[:, i + 1] * w2 + flux[:, i + 2] * w3, dtype=np.float32
+    )
 
 
-__all__ = ["BOLTZMANN_EV", "LOG_WAVE", "WAVE", "broaden", "microturbulence", "resample", "synthesize", "synthesize_native"]
+__all__ = [
+    "BOLTZMANN_EV",
+    "LOG_WAVE",
+    "WAVE",
+    "broaden",
+    "microturbulence",
+    "resample",
+    "synthesize",
+    "synthesize_native",
+]

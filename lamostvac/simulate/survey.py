@@ -53,7 +53,9 @@ def simulate_survey(
     rows, truth = _observe_stars(folder, settings, seed, stars, visits, progress)
     other_rows, other_truth = _observe_others(folder, settings, seed, rng, visits, len(rows))
     rows, truth = rows + other_rows, truth + other_truth
-    order = np.lexsort(([row["fiberid"] for row in rows], [row["spid"] for row in rows], [row["planid"] for row in rows]))
+    order = np.lexsort(
+        ([row["fiberid"] for row in rows], [row["spid"] for row in rows], [row["planid"] for row in rows])
+    )
     rows, truth = [rows[i] for i in order], [truth[i] for i in order]
     if settings.n_broken:
         rows, truth = broken.break_release(folder / "lamost", rows, truth, settings.n_broken, seed)
@@ -111,7 +113,9 @@ def plan(rng: np.random.Generator, settings: SimulationSettings) -> tuple[popula
     repeated = (rng.random(n) < settings.repeat_fraction) & ~low
     n_visits = np.where(repeated, rng.choice([2, 2, 3, 4], n), 1)
     first_night = 56000 + rng.choice(2500, n_fields, replace=False)
-    gaps = np.cumsum(np.concatenate([np.zeros((n_fields, 1), int), rng.integers(3, 120, (n_fields, 3))], axis=1), axis=1)
+    gaps = np.cumsum(
+        np.concatenate([np.zeros((n_fields, 1), int), rng.integers(3, 120, (n_fields, 3))], axis=1), axis=1
+    )
     plate_table = rng.random((n_fields, 4)) < settings.table_fraction
     if n_fields > 1 and 0 < settings.table_fraction < 1:
         # both layouts, however few the plates
@@ -133,13 +137,17 @@ def plan(rng: np.random.Generator, settings: SimulationSettings) -> tuple[popula
     table["layout"] = np.where(plate_table[f, v], "table", "image")
     table["moon"], table["helio_rv"] = moon[f, v], helio[f, v]
     scatter = np.where(visit > 0, 10 ** (0.15 * rng.standard_normal(len(table))), 1.0)
-    table["snr"] = np.where(low[star], snr[star], np.clip(snr[star] * scatter, settings.snr_min, settings.snr_max))
+    table["snr"] = np.where(
+        low[star], snr[star], np.clip(snr[star] * scatter, settings.snr_min, settings.snr_max)
+    )
     table["low_snr"] = low[star]
     # fibres: unique on a plate, 16 spectrographs with 250 fibres
     fibre = np.empty(len(table), dtype=int)
     for rows in table.groupby("planid", sort=True).indices.values():
         if rows.size > 3990:
-            raise UserError("simulation.stars_per_plate is larger than the 4000 fibres of LAMOST; write at most 3500")
+            raise UserError(
+                "simulation.stars_per_plate is larger than the 4000 fibres of LAMOST; write at most 3500"
+            )
         fibre[rows] = rng.choice(4000, rows.size, replace=False)
     table["spid"], table["fiberid"] = fibre // 250 + 1, fibre % 250 + 1
     return stars, table
@@ -158,7 +166,9 @@ def _catalogue_row(
     night = Time(int(visit["lmjd"]), format="mjd").to_datetime().strftime("%Y-%m-%d")
     ra, dec = float(stars.ra[i]), float(stars.dec[i])
     g = float(stars.g_mag[i])
-    colour = float(np.interp(stars.teff[i], [3000, 4000, 5000, 6000, 8000, 15000], [1.6, 1.1, 0.65, 0.4, 0.0, -0.4]))
+    colour = float(
+        np.interp(stars.teff[i], [3000, 4000, 5000, 6000, 8000, 15000], [1.6, 1.1, 0.65, 0.4, 0.0, -0.4])
+    )
     slopes = {"g": 0.45, "r": -0.05, "i": -0.3, "z": -0.42, "y": -0.48}
     return {
         "obsid": 10_000_000 + 101 * index + int(visit["spid"]),
@@ -176,7 +186,10 @@ def _catalogue_row(
         "ra": ra,
         "dec": dec,
         "ps_id": 100_000_000_000_000_000 + 12_345 * i,
-        **{f"mag_ps_{band}": g + slope * colour if rng.random() > 0.1 else -999.0 for band, slope in slopes.items()},
+        **{
+            f"mag_ps_{band}": g + slope * colour if rng.random() > 0.1 else -999.0
+            for band, slope in slopes.items()
+        },
         "gaia_source_id": 1_000_000_000_000_000_000 + 4_567_891 * i,
         "gaia_g_mean_mag": g,
         "tsource": "LEGUE_LCH",
@@ -207,7 +220,9 @@ def _observe_stars(
     for start in range(0, n, BATCH):
         stop = min(start + BATCH, n)
         part = slice(start, stop)
-        labels = [x[part] for x in (stars.teff, stars.logg, stars.feh, stars.alpha_fe, stars.c_fe, stars.n_fe)]
+        labels = [
+            x[part] for x in (stars.teff, stars.logg, stars.feh, stars.alpha_fe, stars.c_fe, stars.n_fe)
+        ]
         paired = np.flatnonzero(np.isfinite(stars.secondary_teff[part]))
         labels = [np.concatenate([x, x[paired]]) for x in labels]
         m = stop - start
@@ -225,16 +240,24 @@ def _observe_stars(
         lsf_red = SPEED_OF_LIGHT / (1850 * quality) / 2.3548
         spread = [np.hypot(sigma, stars.vsini[star] / 2.0) for sigma in (lsf_blue, lsf_red)]
         phase = np.array([np.sin(r.uniform(0, 2 * np.pi)) for r in generators])
-        swing = np.where(np.isfinite(stars.secondary_rv_amplitude[star]), stars.secondary_rv_amplitude[star], 0.0)
+        swing = np.where(
+            np.isfinite(stars.secondary_rv_amplitude[star]), stars.secondary_rv_amplitude[star], 0.0
+        )
         rv = stars.rv[star] + swing * phase
-        shaped = spectrum.broaden(native[star - start], *spread, rv) * (stars.radius[star, None] ** 2).astype(np.float32)
+        shaped = spectrum.broaden(native[star - start], *spread, rv) * (stars.radius[star, None] ** 2).astype(
+            np.float32
+        )
         with_second = [k for k in range(index.size) if int(star[k] - start) in second_of]
         if with_second:
             which = np.array([second_of[int(star[k] - start)] for k in with_second])
-            mass_ratio = np.clip(stars.secondary_radius[star[with_second]] / stars.radius[star[with_second]], 0.3, 1.0)
+            mass_ratio = np.clip(
+                stars.secondary_radius[star[with_second]] / stars.radius[star[with_second]], 0.3, 1.0
+            )
             rv_2 = stars.rv[star[with_second]] - swing[with_second] * phase[with_second] / mass_ratio
             second = spectrum.broaden(native[which], *(s[with_second] for s in spread), rv_2)
-            shaped[with_second] += second * (stars.secondary_radius[star[with_second], None] ** 2).astype(np.float32)
+            shaped[with_second] += second * (stars.secondary_radius[star[with_second], None] ** 2).astype(
+                np.float32
+            )
         shaped *= (10 ** (-0.4 * 3.1 * stars.ebv[star, None] * law)).astype(np.float32)
         observed = spectrum.resample(shaped, instrument.LAMOST_WAVE)
 
@@ -248,7 +271,9 @@ def _observe_stars(
             if stars.emission[i]:
                 # the kind and strength belong to the star, not to the night
                 lines = np.random.default_rng([seed, 3, i])
-                flux *= 1 + instrument.emission_lines(lines, str(stars.emission[i]), wave, float(rv[k]), sigma)
+                flux *= 1 + instrument.emission_lines(
+                    lines, str(stars.emission[i]), wave, float(rv[k]), sigma
+                )
             seen = instrument.observe(
                 own,
                 wave,
@@ -315,7 +340,12 @@ def _measure(
 
 
 def _write_spectrum(
-    folder: Path, row: dict[str, Any], layout: str, wave: np.ndarray, seen: instrument.Observation, rng: np.random.Generator
+    folder: Path,
+    row: dict[str, Any],
+    layout: str,
+    wave: np.ndarray,
+    seen: instrument.Observation,
+    rng: np.random.Generator,
 ) -> None:
     # most files have 3909 pixels, some lose a few at the red end
     n = wave.size - int(rng.choice([0, 0, 0, 1, 3, 5, 6, 7, 8, 9]))
@@ -326,7 +356,12 @@ def _write_spectrum(
 
 
 def _observe_others(
-    folder: Path, settings: SimulationSettings, seed: int, rng: np.random.Generator, visits: pd.DataFrame, offset: int
+    folder: Path,
+    settings: SimulationSettings,
+    seed: int,
+    rng: np.random.Generator,
+    visits: pd.DataFrame,
+    offset: int,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Galaxies, quasars and unknown objects: on the plates, in the catalogue, not to be selected."""
     rows: list[dict[str, Any]] = []
@@ -354,10 +389,18 @@ def _observe_others(
         row = _catalogue_row(own, objects, visit, offset + k)
         row["gp_id"], row["gaia_source_id"] = -1, 3_000_000_000_000_000_000 + k
         kind = ("GALAXY", "QSO", "Unknown")[k % 3]
-        redshift = float({"GALAXY": own.uniform(0.03, 0.2), "QSO": own.uniform(0.5, 2.2), "Unknown": 0.0}[kind])
+        redshift = float(
+            {"GALAXY": own.uniform(0.03, 0.2), "QSO": own.uniform(0.5, 2.2), "Unknown": 0.0}[kind]
+        )
         if kind == "QSO":
             flux = (wave / 5000) ** -1.2
-            for line, width, strength in ((1549, 25, 1.0), (1909, 25, 0.4), (2799, 30, 0.7), (4862, 40, 0.5), (6565, 50, 1.5)):
+            for line, width, strength in (
+                (1549, 25, 1.0),
+                (1909, 25, 0.4),
+                (2799, 30, 0.7),
+                (4862, 40, 0.5),
+                (6565, 50, 1.5),
+            ):
                 flux = flux * (1 + strength * np.exp(-0.5 * ((wave / (1 + redshift) - line) / width) ** 2))
         else:
             flux = np.interp(wave / (1 + redshift), spectrum.WAVE, giant)
