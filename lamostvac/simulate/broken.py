@@ -101,7 +101,7 @@ def _wrong_hdus(data: bytes, row: Row) -> bytes:
 
 
 def _missing_column(data: bytes, row: Row) -> bytes:
-    _, n, _, arrays = unpack(data)
+    _, _, _, arrays = unpack(data)
     data = release.spectrum_bytes(_row_for(row), "table", *_ordered(arrays))
     return data.replace(b"TTYPE2  = 'IVAR    '", b"TTYPE2  = 'VARIANCE'")
 

@@ -93,7 +93,6 @@ def write_library(
     snr = np.clip(settings.library_snr_median * np.exp(0.45 * rng.standard_normal(n)), 40, 600)
     snr[kind == 2] = rng.uniform(3, 12, int((kind == 2).sum()))
     quality = np.where(kind == 0, rng.choice([2, 32, 64, 512], n), 0).astype(np.int32)
-    # MASK bits 1 to 3 of MJDQUAL are harmless notes that real files carry, but a simple cut wants 0
 
     flux = np.empty((n, MASTAR_WAVE.size), dtype=np.float32)
     ivar = np.empty_like(flux)
@@ -103,12 +102,8 @@ def write_library(
     batch = 96
     for start in range(0, n_stars, batch):
         stop = min(start + batch, n_stars)
-        native = spectrum.synthesize_native(
-            *(
-                x[start:stop]
-                for x in (stars.teff, stars.logg, stars.feh, stars.alpha_fe, stars.c_fe, stars.n_fe)
-            )
-        )
+        columns = (stars.teff, stars.logg, stars.feh, stars.alpha_fe, stars.c_fe, stars.n_fe)
+        native = spectrum.synthesize_native(*[x[start:stop] for x in columns])
         which = np.flatnonzero((star >= start) & (star < stop))
         local = star[which] - start
         scatter = 1 + 0.02 * rng.standard_normal(which.size)

@@ -202,7 +202,7 @@ def draw(
 
     uniform: spread hot stars evenly in log Teff and half of all stars in [Fe/H], as a library wants.
     """
-    parts = []
+    parts: list[tuple[np.ndarray, ...]] = []
     for spectral_type in SPECTRAL_TYPES:
         n = counts.get(spectral_type, 0)
         if not n:
@@ -249,7 +249,7 @@ def draw(
     order = np.argsort(_SEQUENCE[:, 2])
     teff_2 = np.interp(ratio * mass, _SEQUENCE[order, 2], _SEQUENCE[order, 0])
     teff_2 = np.clip(np.minimum(teff_2, teff), 2900, 40000)
-    logg_2, mass_2, luminosity_2 = main_sequence(teff_2)
+    logg_2, _, luminosity_2 = main_sequence(teff_2)
     radius_2 = np.sqrt(luminosity_2) * (SOLAR_TEFF / teff_2) ** 2
     secondary_teff[is_binary] = teff_2[is_binary]
     secondary_logg[is_binary] = np.clip(logg_2, 3.5, 5.3)[is_binary]

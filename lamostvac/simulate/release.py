@@ -40,7 +40,7 @@ def spectrum_id(row: Mapping[str, Any]) -> str:
 
 def designation(ra: float, dec: float) -> str:
     """'LAMOST Jhhmmss.ss+ddmmss.s', truncated as the IAU wants; degrees."""
-    hours = int(round(ra / 15 * 3600 * 100 - 0.5)) % (24 * 3600 * 100)
+    hours = int(ra / 15 * 3600 * 100) % (24 * 3600 * 100)
     arcsec = int(abs(dec) * 3600 * 10)
     sign = "-" if dec < 0 else "+"
     return (

@@ -15,7 +15,6 @@ import scipy.special
 from lamostvac.simulate import atmosphere as atm
 from lamostvac.simulate.constants import (
     BOLTZMANN,
-    BOLTZMANN_EV,
     CLASSICAL_CROSS_SECTION,
     HC_OVER_K,
     SPEED_OF_LIGHT,
@@ -55,7 +54,7 @@ HAZE = 1.3e-15  # cm2 per excited iron atom at 4200 A: the lines that are too ma
 HAZE_EXCITATION = 2.5  # eV
 BAND_HAZE = 0.8  # share of the molecular opacity between the bands' structure
 HAZE_SLOPE = -7.5  # lines per Angstrom rise to the blue
-WEAK_LAYERS = (np.searchsorted(atm.LOG_TAU, -1.6), np.searchsorted(atm.LOG_TAU, -0.5))
+WEAK_LAYERS = [int(np.searchsorted(atm.LOG_TAU, -1.6)), int(np.searchsorted(atm.LOG_TAU, -0.5))]
 WEAK_WEIGHTS = (0.5, 0.5)
 BAND_LAYER = int(np.searchsorted(atm.LOG_TAU, -1.2))
 
@@ -122,7 +121,6 @@ def _lower_density(lines: LineList, star: atm.Atmosphere, layers: slice | list[i
     result = np.empty((*temperature.shape, len(lines)))
     for element in np.unique(lines.element):
         name = ELEMENT_NAMES[element]
-        fractions = stage = None
         fractions = atm.stage_fractions(name, temperature, pe)
         for stage in np.unique(lines.stage[lines.element == element]):
             which = np.flatnonzero((lines.element == element) & (lines.stage == stage))
@@ -364,7 +362,7 @@ def _growth_widths(canvas: _Canvas, lines: LineList) -> np.ndarray:
     """Equivalent widths in Angstrom, (n, n_lines), from the curve of growth in two layers."""
     star = canvas.star
     wave = lines.wave
-    layers = list(WEAK_LAYERS)
+    layers = WEAK_LAYERS
     temperature = star.temperature[:, layers, None]
     lower = _lower_density(lines, star, layers)
     thermal = 2 * BOLTZMANN * temperature / (1.6605e-24 * _MASSES[lines.element])
@@ -464,7 +462,7 @@ def _band_shapes() -> np.ndarray:
     """
     shapes = np.zeros((len(MOLECULES), WAVE.size))
     for band in BANDS:
-        x = (WAVE - band.head) / band.length * abs(band.length)  # distance into the band, Angstrom
+        x = (WAVE - band.head) * np.sign(band.length)  # distance into the band, Angstrom
         rise = 0.5 * (1 + scipy.special.erf(x / 2.0))
         inside = np.maximum(x, 0.0)
         shading = np.exp(-inside / abs(band.length))
@@ -528,6 +526,7 @@ def synthesize_native(
     alpha_fe: np.ndarray,
     c_fe: np.ndarray,
     n_fe: np.ndarray,
+    *,
     batch: int = 96,
 ) -> np.ndarray:
     """Surface flux on the grid `WAVE` (vacuum, rest frame), (n, WAVE.size) float32.
@@ -592,7 +591,8 @@ def synthesize(
     wave = np.asarray(wave, dtype=float)
     if wave.min() < 3600 or wave.max() > 10400:
         raise ValueError("wave must lie between 3600 and 10400 A")
-    flux = synthesize_native(*(np.asarray(x, dtype=float) for x in (teff, logg, feh, alpha_fe, c_fe, n_fe)))
+    labels = [np.asarray(x, dtype=float) for x in (teff, logg, feh, alpha_fe, c_fe, n_fe)]
+    flux = synthesize_native(*labels)
     sigma = np.full(flux.shape[0], SPEED_OF_LIGHT / resolution / 2.3548)
     flux = broaden(flux, sigma, sigma, np.zeros(flux.shape[0]))
     return resample(flux, wave)
@@ -610,15 +610,3 @@ def resample(flux: np.ndarray, wave: np.ndarray) -> np.ndarray:
     return np.asarray(
         flux[:, i - 1] * w0 + flux[:, i] * w1 + flux[:, i + 1] * w2 + flux[:, i + 2] * w3, dtype=np.float32
     )
-
-
-__all__ = [
-    "BOLTZMANN_EV",
-    "LOG_WAVE",
-    "WAVE",
-    "broaden",
-    "microturbulence",
-    "resample",
-    "synthesize",
-    "synthesize_native",
-]

@@ -16,6 +16,8 @@ from lamostvac.simulate import broken, instrument, mastar, population, release, 
 from lamostvac.simulate.constants import SPEED_OF_LIGHT
 from lamostvac.simulate.settings import SimulationSettings
 
+Row = dict[str, Any]
+
 CATALOGUE_NAME = "lamost/catalogue.csv"
 TRUTH_NAME = "truth.fits"
 BATCH = 96
@@ -25,9 +27,18 @@ _STAR_TRUTH = (
     "distance", "ebv", "abs_mag_g", "g_mag", "secondary_teff",
 )  # fmt: skip
 _UNITS = {
-    "teff": "K", "mass": "solMass", "luminosity": "solLum", "radius": "solRad", "vsini": "km/s", "distance": "pc", "ebv": "mag", "abs_mag_g": "mag",
-    "g_mag": "mag", "secondary_teff": "K", "rv": "km/s", "ra": "deg", "dec": "deg", "sigma_lsf": "km/s",
-}  # fmt: skip
+    **dict.fromkeys(("teff", "secondary_teff"), "K"),
+    **dict.fromkeys(("rv", "vsini", "sigma_lsf"), "km/s"),
+    **dict.fromkeys(("ra", "dec"), "deg"),
+    **dict.fromkeys(("ebv", "abs_mag_g", "g_mag"), "mag"),
+    "mass": "solMass",
+    "luminosity": "solLum",
+    "radius": "solRad",
+    "distance": "pc",
+}
+
+# Wavelength, width (A) and strength over the continuum of a quasar's broad lines, at rest
+_QSO_LINES = ((1549, 25, 1.0), (1909, 25, 0.4), (2799, 30, 0.7), (4862, 40, 0.5), (6565, 50, 1.5))
 
 
 def simulate_survey(
@@ -77,7 +88,7 @@ def plan(rng: np.random.Generator, settings: SimulationSettings) -> tuple[popula
 
     Returns the stars (positions inside their fields) and a table with one row per visit.
     """
-    counts = dict(settings.n_stars)
+    counts = {str(name): count for name, count in settings.n_stars.items()}
     n_wanted = sum(counts.values())
     n_low = settings.n_low_snr
     # the extra low-S/N stars come on top of the types that have the most stars anyway
@@ -143,7 +154,8 @@ def plan(rng: np.random.Generator, settings: SimulationSettings) -> tuple[popula
     table["low_snr"] = low[star]
     # fibres: unique on a plate, 16 spectrographs with 250 fibres
     fibre = np.empty(len(table), dtype=int)
-    for rows in table.groupby("planid", sort=True).indices.values():
+    for indices in table.groupby("planid", sort=True).indices.values():
+        rows = np.asarray(indices)
         if rows.size > 3990:
             raise UserError(
                 "simulation.stars_per_plate is larger than the 4000 fibres of LAMOST; write at most 3500"
@@ -158,9 +170,7 @@ def _sexagesimal(value: float) -> str:
     return f"{seconds // 3600:02d}{seconds // 60 % 60:02d}{seconds % 60:02d}"
 
 
-def _catalogue_row(
-    rng: np.random.Generator, stars: population.Stars, visit: pd.Series, index: int
-) -> dict[str, Any]:
+def _catalogue_row(rng: np.random.Generator, stars: population.Stars, visit: pd.Series, index: int) -> Row:
     """What the catalogue says about a visit before the spectrum is measured."""
     i = int(visit["star"])
     night = Time(int(visit["lmjd"]), format="mjd").to_datetime().strftime("%Y-%m-%d")
@@ -204,6 +214,45 @@ def _catalogue_row(
     }
 
 
+def _light(
+    stars: population.Stars,
+    part: slice,
+    star: np.ndarray,
+    lsf: tuple[np.ndarray, np.ndarray],
+    phase: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Spectra of the visits of a batch of stars as they reach the telescope (n_visits, n_pixels), and RV.
+
+    part: the batch; star (n_visits,): index of each visit's star; lsf: sigma in km/s in the blue and
+    the red (n_visits,); phase: of the binaries' orbits, -1 to 1 (n_visits,).
+    """
+    columns = (stars.teff, stars.logg, stars.feh, stars.alpha_fe, stars.c_fe, stars.n_fe)
+    paired = np.flatnonzero(np.isfinite(stars.secondary_teff[part]))
+    n = part.stop - part.start
+    labels = [np.concatenate([x[part], x[part][paired]]) for x in columns]
+    labels[0][n:] = stars.secondary_teff[part][paired]
+    labels[1][n:] = stars.secondary_logg[part][paired]
+    native = spectrum.synthesize_native(*labels)
+    second_of = {int(i): n + k for k, i in enumerate(paired)}
+
+    blue, red = (np.hypot(sigma, stars.vsini[star] / 2.0) for sigma in lsf)
+    swing = np.nan_to_num(stars.secondary_rv_amplitude[star]) * phase
+    rv = stars.rv[star] + swing
+    area = (stars.radius[star, None] ** 2).astype(np.float32)
+    light = spectrum.broaden(native[star - part.start], blue, red, rv) * area
+    double = np.flatnonzero([int(i) - part.start in second_of for i in star])
+    if double.size:
+        i = star[double]
+        which = np.array([second_of[int(k) - part.start] for k in i])
+        mass_ratio = np.clip(stars.secondary_radius[i] / stars.radius[i], 0.3, 1.0)
+        rv_2 = stars.rv[i] - swing[double] / mass_ratio
+        second = spectrum.broaden(native[which], blue[double], red[double], rv_2)
+        light[double] += second * (stars.secondary_radius[i, None] ** 2).astype(np.float32)
+    law = instrument.extinction(spectrum.WAVE)
+    light *= (10 ** (-0.4 * population.R_V * stars.ebv[star, None] * law)).astype(np.float32)
+    return spectrum.resample(light, instrument.LAMOST_WAVE), rv
+
+
 def _observe_stars(
     folder: Path,
     settings: SimulationSettings,
@@ -211,86 +260,39 @@ def _observe_stars(
     stars: population.Stars,
     visits: pd.DataFrame,
     progress: Callable[[int], None] | None,
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+) -> tuple[list[Row], list[Row]]:
     """Make and write the spectra of all stars; catalogue rows and truth rows, in the order of visits."""
-    rows, truth = [], []
-    law = instrument.extinction(spectrum.WAVE)
-    n = stars.teff.size
+    rows: list[Row] = []
+    truth: list[Row] = []
+    wave = instrument.LAMOST_WAVE
     visits_star = visits["star"].to_numpy()
-    for start in range(0, n, BATCH):
-        stop = min(start + BATCH, n)
-        part = slice(start, stop)
-        labels = [
-            x[part] for x in (stars.teff, stars.logg, stars.feh, stars.alpha_fe, stars.c_fe, stars.n_fe)
-        ]
-        paired = np.flatnonzero(np.isfinite(stars.secondary_teff[part]))
-        labels = [np.concatenate([x, x[paired]]) for x in labels]
-        m = stop - start
-        labels[0][m:] = stars.secondary_teff[part][paired]
-        labels[1][m:] = stars.secondary_logg[part][paired]
-        native = spectrum.synthesize_native(*labels)
-        second_of = dict(zip(paired, range(m, m + paired.size), strict=True))
-
-        index = np.flatnonzero((visits_star >= start) & (visits_star < stop))
+    for start in range(0, stars.teff.size, BATCH):
+        part = slice(start, min(start + BATCH, stars.teff.size))
+        index = np.flatnonzero((visits_star >= part.start) & (visits_star < part.stop))
+        # each visit has its own random numbers, so that batches do not matter
         generators = [np.random.default_rng([seed, 2, int(k)]) for k in index]
-        star = visits_star[index]
         # line-spread function: R 1600 in the blue, 1850 in the red, from fibre to fibre 5 % different
         quality = np.array([1 + 0.05 * r.standard_normal() for r in generators]).clip(0.85, 1.15)
-        lsf_blue = SPEED_OF_LIGHT / (1600 * quality) / 2.3548
-        lsf_red = SPEED_OF_LIGHT / (1850 * quality) / 2.3548
-        spread = [np.hypot(sigma, stars.vsini[star] / 2.0) for sigma in (lsf_blue, lsf_red)]
+        lsf = (SPEED_OF_LIGHT / (1600 * quality) / 2.3548, SPEED_OF_LIGHT / (1850 * quality) / 2.3548)
         phase = np.array([np.sin(r.uniform(0, 2 * np.pi)) for r in generators])
-        swing = np.where(
-            np.isfinite(stars.secondary_rv_amplitude[star]), stars.secondary_rv_amplitude[star], 0.0
-        )
-        rv = stars.rv[star] + swing * phase
-        shaped = spectrum.broaden(native[star - start], *spread, rv) * (stars.radius[star, None] ** 2).astype(
-            np.float32
-        )
-        with_second = [k for k in range(index.size) if int(star[k] - start) in second_of]
-        if with_second:
-            which = np.array([second_of[int(star[k] - start)] for k in with_second])
-            mass_ratio = np.clip(
-                stars.secondary_radius[star[with_second]] / stars.radius[star[with_second]], 0.3, 1.0
-            )
-            rv_2 = stars.rv[star[with_second]] - swing[with_second] * phase[with_second] / mass_ratio
-            second = spectrum.broaden(native[which], *(s[with_second] for s in spread), rv_2)
-            shaped[with_second] += second * (stars.secondary_radius[star[with_second], None] ** 2).astype(
-                np.float32
-            )
-        shaped *= (10 ** (-0.4 * 3.1 * stars.ebv[star, None] * law)).astype(np.float32)
-        observed = spectrum.resample(shaped, instrument.LAMOST_WAVE)
-
+        light, rv = _light(stars, part, visits_star[index], lsf, phase)
         for k, visit_index in enumerate(index):
-            visit, i, own = visits.iloc[int(visit_index)], int(star[k]), generators[k]
-            row = _catalogue_row(own, stars, visit, int(visit_index))
-            flux = observed[k].astype(float)
-            sigma = float(0.5 * (lsf_blue[k] + lsf_red[k]))
-            wave = instrument.LAMOST_WAVE
-            flux *= instrument.interstellar(wave, float(stars.ebv[i]), own.normal(0, 10), sigma)
+            visit, own = visits.iloc[int(visit_index)], generators[k]
+            i = int(visit["star"])
+            sigma = float(0.5 * (lsf[0][k] + lsf[1][k]))
+            flux = light[k] * instrument.interstellar(wave, float(stars.ebv[i]), own.normal(0, 10), sigma)
             if stars.emission[i]:
-                # the kind and strength belong to the star, not to the night
+                # kind and strength belong to the star, not to the night
                 lines = np.random.default_rng([seed, 3, i])
-                flux *= 1 + instrument.emission_lines(
-                    lines, str(stars.emission[i]), wave, float(rv[k]), sigma
-                )
-            seen = instrument.observe(
-                own,
-                wave,
-                flux,
-                float(visit["snr"]),
-                sigma=sigma,
-                moon=float(visit["moon"]),
-                velocity=float(visit["helio_rv"]),
-                calibration_error=settings.flux_calibration_error,
-                cosmic_rays=settings.cosmic_rays,
-                dead_pixels=settings.dead_pixels,
-                level=3000.0 * 10 ** (-0.4 * (float(stars.g_mag[i]) - 14.0)),
-            )
+                added = instrument.emission_lines(lines, str(stars.emission[i]), wave, float(rv[k]), sigma)
+                flux *= 1 + added
+            row = _catalogue_row(own, stars, visit, int(visit_index))
+            level = 3000.0 * 10 ** (-0.4 * (float(stars.g_mag[i]) - 14.0))
+            seen = _expose(own, settings, visit, flux, float(visit["snr"]), sigma, level)
             row["class"] = "STAR"
             row["subclass"] = str(population.subclass(own, stars.teff[i : i + 1], stars.logg[i : i + 1])[0])
             _measure(own, row, seen, float(rv[k]), hot=float(stars.teff[i]) > 7500)
-            _write_spectrum(folder, row, str(visit["layout"]), wave, seen, own)
+            _write_spectrum(folder, row, str(visit["layout"]), seen, own)
             rows.append(row)
             truth.append(
                 {
@@ -314,7 +316,32 @@ def _observe_stars(
     return rows, truth
 
 
-def _truth_keys(row: dict[str, Any]) -> dict[str, Any]:
+def _expose(
+    rng: np.random.Generator,
+    settings: SimulationSettings,
+    visit: pd.Series,
+    flux: np.ndarray,
+    snr: float,
+    sigma: float,
+    level: float,
+) -> instrument.Observation:
+    """`instrument.observe` with the settings and the visit's sky."""
+    return instrument.observe(
+        rng,
+        instrument.LAMOST_WAVE,
+        flux,
+        snr,
+        sigma=sigma,
+        moon=float(visit["moon"]),
+        velocity=float(visit["helio_rv"]),
+        calibration_error=settings.flux_calibration_error,
+        cosmic_rays=settings.cosmic_rays,
+        dead_pixels=settings.dead_pixels,
+        level=level,
+    )
+
+
+def _truth_keys(row: Row) -> Row:
     keys = ("obsid", "lmjd", "planid", "spid", "fiberid", "ra", "dec")
     return {
         "spectrum_id": release.spectrum_id(row),
@@ -327,9 +354,7 @@ def _truth_keys(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _measure(
-    rng: np.random.Generator, row: dict[str, Any], seen: instrument.Observation, rv: float, hot: bool
-) -> None:
+def _measure(rng: np.random.Generator, row: Row, seen: instrument.Observation, rv: float, hot: bool) -> None:
     """Put the measured S/N and redshift into a catalogue row."""
     for band, value in seen.snr.items():
         row[f"snr{band}"] = round(value, 2)
@@ -340,18 +365,13 @@ def _measure(
 
 
 def _write_spectrum(
-    folder: Path,
-    row: dict[str, Any],
-    layout: str,
-    wave: np.ndarray,
-    seen: instrument.Observation,
-    rng: np.random.Generator,
+    folder: Path, row: Row, layout: str, seen: instrument.Observation, rng: np.random.Generator
 ) -> None:
     # most files have 3909 pixels, some lose a few at the red end
-    n = wave.size - int(rng.choice([0, 0, 0, 1, 3, 5, 6, 7, 8, 9]))
-    data = release.spectrum_bytes(
-        row, layout, wave[:n], seen.flux[:n], seen.ivar[:n], seen.andmask[:n], seen.ormask[:n]
-    )
+    n = instrument.N_PIXELS - int(rng.choice([0, 0, 0, 1, 3, 5, 6, 7, 8, 9]))
+    arrays = (instrument.LAMOST_WAVE, seen.flux, seen.ivar, seen.andmask, seen.ormask)
+    wave, flux, ivar, andmask, ormask = (array[:n] for array in arrays)
+    data = release.spectrum_bytes(row, layout, wave, flux, ivar, andmask, ormask)
     release.write_gzip(folder / "lamost" / release.file_name(row), data)
 
 
@@ -362,14 +382,15 @@ def _observe_others(
     rng: np.random.Generator,
     visits: pd.DataFrame,
     offset: int,
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+) -> tuple[list[Row], list[Row]]:
     """Galaxies, quasars and unknown objects: on the plates, in the catalogue, not to be selected."""
-    rows: list[dict[str, Any]] = []
-    truth: list[dict[str, Any]] = []
+    rows: list[Row] = []
+    truth: list[Row] = []
     n = settings.n_other
     if not n:
         return rows, truth
-    giant = spectrum.synthesize_native(*(np.array([x]) for x in (4600.0, 2.2, 0.0, 0.1, 0.0, 0.0)))
+    labels = [np.array([x]) for x in (4600.0, 2.2, 0.0, 0.1, 0.0, 0.0)]
+    giant = spectrum.synthesize_native(*labels)
     giant = spectrum.broaden(giant, np.array([150.0]), np.array([150.0]), np.zeros(1))[0]
     plates = visits.drop_duplicates("planid").reset_index(drop=True)
     used = set(zip(visits["planid"], visits["spid"], visits["fiberid"], strict=True))
@@ -394,26 +415,16 @@ def _observe_others(
         )
         if kind == "QSO":
             flux = (wave / 5000) ** -1.2
-            for line, width, strength in (
-                (1549, 25, 1.0),
-                (1909, 25, 0.4),
-                (2799, 30, 0.7),
-                (4862, 40, 0.5),
-                (6565, 50, 1.5),
-            ):
+            for line, width, strength in _QSO_LINES:
                 flux = flux * (1 + strength * np.exp(-0.5 * ((wave / (1 + redshift) - line) / width) ** 2))
         else:
             flux = np.interp(wave / (1 + redshift), spectrum.WAVE, giant)
-        seen = instrument.observe(
-            own, wave, flux, float(own.uniform(1.0, 4.0) if kind == "Unknown" else own.uniform(4, 25)),
-            sigma=75.0, moon=float(visit["moon"]), velocity=float(visit["helio_rv"]),
-            calibration_error=settings.flux_calibration_error, cosmic_rays=settings.cosmic_rays,
-            dead_pixels=settings.dead_pixels, level=100.0,
-        )  # fmt: skip
+        snr = float(own.uniform(1.0, 4.0) if kind == "Unknown" else own.uniform(4, 25))
+        seen = _expose(own, settings, visit, flux, snr, 75.0, 100.0)
         row["class"], row["subclass"] = kind, "Non"
         _measure(own, row, seen, 0.0, hot=False)
         row["z"] = round(redshift, 8) if kind != "Unknown" else -9999.0
-        _write_spectrum(folder, row, str(visit["layout"]), wave, seen, own)
+        _write_spectrum(folder, row, str(visit["layout"]), seen, own)
         rows.append(row)
         nothing = {name: np.nan for name in _STAR_TRUTH if name != "spectral_type"}
         truth.append(
