@@ -288,7 +288,6 @@ def configuration_hash(configuration: Mapping[str, Any]) -> str:
         "survey": {"root", "catalogues", "file_pattern", "types", "chunk_size"},
         "prepare": {"keep"},
         "library": {"spectra", "labels_file"},
-        "fit": {"batch_size"},
     }
     kept = {
         section: {key: value for key, value in content.items() if key not in ignored.get(section, ())}

@@ -193,6 +193,14 @@ class Prepare(Section):
         [(6850.0, 6960.0), (7210.0, 7350.0), (7560.0, 7720.0), (8105.0, 8240.0)],
         description="Observed wavelengths with telluric absorption, masked (Liang et al. 2024, section 3.3); in A.",
     )
+    extra_telluric_regions: list[Region] = Field(
+        [(6274.0, 6326.0), (7160.0, 7210.0)],
+        description=(
+            "Further observed wavelengths with telluric absorption, masked: the O2 gamma band and the blue end of an "
+            "H2O band, which the list of the paper leaves out and which show in the residuals of real spectra "
+            "(docs/method.md); in A; [] reproduces the paper."
+        ),
+    )
     dichroic_region: Region | None = Field(
         (5700.0, 6050.0),
         description="Observed wavelengths where blue and red arm overlap, masked; in A; null masks nothing.",
@@ -222,7 +230,15 @@ class Resolution(Section):
 
     match: bool = Field(True, description="Smooth a sharper library to the survey's resolution.")
     survey_resolving_power: PositiveFloat = Field(
-        1800.0, description="Resolving power of LAMOST low-resolution spectra."
+        1800.0,
+        description="Resolving power of the survey's spectra, used where survey_fwhm is null.",
+    )
+    survey_fwhm: list[tuple[PositiveFloat, PositiveFloat]] | None = Field(
+        None,
+        description=(
+            "Line width of the survey's spectra as pairs [wavelength, FWHM] in A, interpolated linearly; the shipped "
+            "files for real LAMOST data have the measured one (docs/method.md)."
+        ),
     )
     library_fwhm: PositiveFloat | None = Field(
         None, description="Resolution (FWHM) of the library in A; null takes the known value of its format."
@@ -262,10 +278,27 @@ class Emulator(Section):
     """Principal components and Gaussian process: labels to spectrum."""
 
     variance: float = Field(
-        0.95, gt=0, le=1, description="Share of the library's variance that the principal components keep."
+        0.95,
+        gt=0,
+        le=1,
+        description=(
+            "Share of the library's variance that the principal components keep; 0.95 gave Liang et al. (2024) 237 "
+            "components of the noisy MaStar spectra, a library with little noise needs 0.99 for as much detail."
+        ),
     )
-    length_scale: PositiveFloat = Field(1.5, description="Length scale of the kernel, in scaled labels.")
-    amplitude: PositiveFloat = Field(2.1, description="Amplitude of the kernel.")
+    length_scale: PositiveFloat = Field(
+        1.5,
+        description="Length scale of the kernel, in labels divided by their scatter in the library, Teff as 5040/Teff.",
+    )
+    amplitude: PositiveFloat = Field(2.1, description="Amplitude of the kernel, in components of flux.")
+    noise: PositiveFloat = Field(
+        0.2,
+        description="Standard deviation of a component about the process: library noise and errors of its labels.",
+    )
+    mean: Literal["zero", "constant", "quadratic"] = Field(
+        "quadratic",
+        description="Mean of the process, polynomial in the scaled labels; zero is the published one.",
+    )
     folds: int = Field(10, ge=2, description="Parts of the cross-validation.")
 
 
@@ -273,20 +306,39 @@ class Fit(Section):
     """The labels of each spectrum."""
 
     method: Literal["refine"] = Field(
-        "refine", description="refine: first guess, then Gauss-Newton for each star."
+        "refine", description="refine: first guess, then Levenberg-Marquardt for each star."
     )
     group_size: PositiveInt = Field(1000, description="Spectra per group, sorted by first guess.")
     prior: Literal["none", "intervals", "density"] = Field(
-        "intervals",
+        "density",
         description=(
             "none; intervals: the prior intervals of Liang et al. (2024) around the first guess; density: the density "
             "of the library's stars."
         ),
     )
-    max_iterations: PositiveInt = Field(30, description="Most Gauss-Newton iterations for a star.")
-    batch_size: PositiveInt = Field(1000, description="Stars fitted at once; sets memory, not results.")
+    prior_bandwidth: PositiveFloat = Field(
+        0.3, description="Smoothing of the library's density, in scaled labels; for prior: density."
+    )
+    flux_floor: NonNegativeFloat = Field(
+        0.01, description="Standard deviation added to the noise of every pixel of the normalised flux."
+    )
+    calibration_scale: NonNegativeFloat = Field(
+        60.0,
+        description=(
+            "Errors of the flux calibration that are smooth on this scale are left out of the fit; in A; 0 trusts the "
+            "calibration."
+        ),
+    )
+    calibration_error: NonNegativeFloat = Field(
+        0.03, description="Standard deviation of those errors, as a share of the flux."
+    )
+    first_guess_matches: PositiveInt = Field(
+        10,
+        description="Most similar library spectra whose labels are averaged as the first guess in the catalogue.",
+    )
+    max_iterations: PositiveInt = Field(30, description="Most iterations for a star and a start.")
     max_extrapolation: NonNegativeFloat = Field(
-        0.1,
+        0.05,
         description="How far beyond the library's labels a solution may lie, as a share of each label's range.",
     )
 

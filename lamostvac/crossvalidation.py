@@ -30,7 +30,7 @@ def cross_validate(
     mean: Mean,
     folds: int,
     seed: int,
-    settings: FitSettings,
+    fit: FitSettings,
     progress: Callable[[int], None] | None = None,
 ) -> pd.DataFrame:
     """Each library star fitted by an emulator without its fold.
@@ -57,7 +57,7 @@ def cross_validate(
         # The classification of a survey star is known before its fit; here the first guess stands in.
         types = spectral_type_of(labels[first, 0])
         scale = np.array([emulator.discrepancy_scale[name] for name in types])
-        fits = fit_stars(emulator, flux, ivar, labels[train][rows], scale, settings)
+        fits = fit_stars(emulator, flux, ivar, labels[train][rows], scale, fit)
         parts.append(
             pd.DataFrame(
                 {

@@ -155,7 +155,7 @@ def build_emulator(
         basis=basis,
         process=process,
         discrepancy=discrepancy,
-        discrepancy_scale=_discrepancy_scale(residuals, discrepancy, labels[:, 0]),
+        discrepancy_scale=_discrepancy_scale(process, residuals, discrepancy, labels[:, 0]),
         truncation=((centred - components @ basis) ** 2).mean(axis=0),
         variance_kept=kept,
     )
@@ -167,20 +167,34 @@ def covered_pixels(library: SpectralLibrary, masked_regions: Regions) -> NDArray
 
 
 def _discrepancy_scale(
-    residuals: NDArray[np.float64], discrepancy: NDArray[np.float64], teff: NDArray[np.float64]
+    process: GaussianProcess,
+    residuals: NDArray[np.float64],
+    discrepancy: NDArray[np.float64],
+    teff: NDArray[np.float64],
 ) -> dict[str, float]:
     """How much larger or smaller than on average the emulator's error is for a type of star.
 
-    The mean over the type's library stars of residual' discrepancy^-1 residual per component: one
-    number, because a type has too few stars for a covariance of its own.
+    What matters is the error of the labels that a residual causes: to first order it is
+    H^-1 J' S^-1 r with J the process's Jacobian, S the discrepancy and H = J' S^-1 J. In units of its
+    standard deviation H^-1/2 its variance is 1 for a type that S describes, and the factor on S for
+    one that it does not. One number (robust, all labels together), because a type has too few stars
+    for a covariance of its own.
     """
-    distance = np.einsum("nk,nk->n", residuals @ np.linalg.inv(discrepancy), residuals) / residuals.shape[1]
+    jacobian = process.predict_with_jacobian(process.inputs)[1]
+    inverse = np.linalg.inv(discrepancy)
+    whitened = jacobian @ inverse
+    root = np.linalg.cholesky(whitened @ jacobian.swapaxes(1, 2))
+    pull = np.linalg.solve(root, np.matvec(whitened, residuals)[..., None])[..., 0]
     types = spectral_type_of(teff)
-    overall = float(distance.mean())
+
+    def variance(values: NDArray[np.float64]) -> float:
+        return float((1.4826 * np.median(np.abs(values))) ** 2)
+
+    overall = variance(pull)
     result = {}
     for name in TYPE_LIMITS:
-        members = distance[types == name]
-        result[name] = float(members.mean()) if len(members) >= _MIN_PER_TYPE else overall
+        members = pull[types == name]
+        result[name] = variance(members) if len(members) >= _MIN_PER_TYPE else overall
     return result
 
 
@@ -248,6 +262,8 @@ def read_emulator(path: str | PathLike[str]) -> Emulator:
     )
 
 
-def label_columns(names: Sequence[str], values: NDArray[np.floating], suffix: str = "") -> dict[str, NDArray[np.floating]]:
+def label_columns(
+    names: Sequence[str], values: NDArray[np.floating], suffix: str = ""
+) -> dict[str, NDArray[np.floating]]:
     """Columns `{label}{suffix}` of an array (n, d) of labels."""
     return {f"{name}{suffix}": values[:, i] for i, name in enumerate(names)}

@@ -70,4 +70,6 @@ def read_columns(group: h5py.Group, names: list[str] | None = None) -> pd.DataFr
 def rejected_table(rows: list[tuple[str, int, str, str, str]]) -> pd.DataFrame:
     """Rejections as a table `spectrum_id obsid stage reason detail` with fixed dtypes."""
     table = pd.DataFrame(rows, columns=[*REJECTED_COLUMNS, "detail"])
-    return table.astype({"obsid": "int64"}) if len(table) else table.astype({"obsid": "int64"}, errors="ignore")
+    return (
+        table.astype({"obsid": "int64"}) if len(table) else table.astype({"obsid": "int64"}, errors="ignore")
+    )

@@ -70,7 +70,7 @@ class SpectralLibrary:
     ivar: NDArray[np.float32]
     labels: pd.DataFrame
     label_names: tuple[str, ...]
-    attributes: Mapping[str, str | float] = field(default_factory=dict)
+    attributes: dict[str, str | float | bool] = field(default_factory=dict)
 
     def label_array(self) -> NDArray[np.float64]:
         """(n, d) the labels of `label_names`, in that order."""
@@ -158,7 +158,9 @@ def _coverage(wave: NDArray[np.float64], settings: Preparation) -> tuple[float, 
     high = GRID[-1] if wave[-1] >= GRID[-1] else wave[-1] - half
     inside = GRID[(GRID >= low) & (GRID <= high)]
     if len(inside) < 2:
-        raise UserError(f"library.spectra: {wave[0]:.0f}-{wave[-1]:.0f} A do not reach the survey's 3800-8700 A")
+        raise UserError(
+            f"library.spectra: {wave[0]:.0f}-{wave[-1]:.0f} A do not reach the survey's 3800-8700 A"
+        )
     return float(inside[0]), float(inside[-1])
 
 
@@ -182,7 +184,9 @@ def _median_snr(flux: NDArray[np.floating], ivar: NDArray[np.floating]) -> NDArr
 def label_table(columns: Mapping[str, NDArray[np.floating]], n: int) -> pd.DataFrame:
     """A label table with every column of `LABELS` and its error; what is not given is NaN."""
     names = [column for label in LABELS for column in (label, f"{label}_err")]
-    return pd.DataFrame({name: np.asarray(columns.get(name, np.full(n, np.nan)), dtype=float) for name in names})
+    return pd.DataFrame(
+        {name: np.asarray(columns.get(name, np.full(n, np.nan)), dtype=float) for name in names}
+    )
 
 
 def write_library(library: SpectralLibrary, path: str | PathLike[str]) -> None:

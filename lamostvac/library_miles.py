@@ -14,7 +14,7 @@ from lamostvac.library import RawLibrary, label_table
 from lamostvac.resolution import constant_fwhm
 
 FWHM = 2.50  # A; Falcon-Barroso+ 2011
-ASSUMED_SNR = 100.0  # per pixel; the library publishes no noise, its spectra have S/N above 100 (Sanchez-Blazquez+ 2006)
+ASSUMED_SNR = 100.0  # per pixel; no noise is published, S/N is above 100 (Sanchez-Blazquez+ 2006)
 
 
 def read_miles(path: str | PathLike[str], fwhm: float = FWHM) -> RawLibrary:

@@ -42,7 +42,9 @@ def principal_components(
     return mean, basis * signs[:, None], float(share[k - 1])
 
 
-def fill_masked(spectra: NDArray[np.floating], good: NDArray[np.bool_], variance: float) -> NDArray[np.float64]:
+def fill_masked(
+    spectra: NDArray[np.floating], good: NDArray[np.bool_], variance: float
+) -> NDArray[np.float64]:
     """Replace masked pixels by what the other spectra suggest.
 
     Three rounds of principal components and reconstruction from them, beginning with the mean of

@@ -6,6 +6,7 @@ to 1. The same function prepares survey spectra and library spectra, so that wha
 normalisation does to a line it does to both.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import bottleneck
@@ -41,14 +42,17 @@ class Preparation:
     def from_settings(
         cls,
         telluric_regions: Regions,
-        dichroic_region: tuple[float, float],
+        extra_telluric_regions: Regions,
+        dichroic_region: tuple[float, float] | None,
         mask_diffuse_bands: bool,
         median_window: int,
         max_normalised_flux: float,
         min_good_fraction: float,
     ) -> "Preparation":
         """The preparation that the configuration's section `prepare` describes."""
-        regions = [*map(tuple, telluric_regions), tuple(dichroic_region)]
+        regions = [(low, high) for low, high in (*telluric_regions, *extra_telluric_regions)]
+        if dichroic_region is not None:
+            regions.append((dichroic_region[0], dichroic_region[1]))
         if mask_diffuse_bands:
             regions += diffuse_band_regions()
         return cls(tuple(regions), median_window, max_normalised_flux, min_good_fraction)
@@ -129,7 +133,9 @@ def _resample(
     weight = (position - rest[left]) / width
     # A grid point that falls on a good pixel does not need its neighbour.
     usable = (good[left] | (weight >= 1.0)) & (good[right] | (weight <= 0.0))
-    density = ((1.0 - weight) * np.where(good, ivar, 0.0)[left] + weight * np.where(good, ivar, 0.0)[right]) / width
+    density = (
+        (1.0 - weight) * np.where(good, ivar, 0.0)[left] + weight * np.where(good, ivar, 0.0)[right]
+    ) / width
     grid_flux = np.zeros(len(GRID))
     grid_ivar = np.zeros(len(GRID))
     grid_flux[inside] = CubicSpline(rest, bridged)(position)
@@ -163,3 +169,35 @@ def _normalise(
         np.where(usable, normalised, 1.0).astype(np.float32),
         np.where(usable, ivar * scale**2, 0.0).astype(np.float32),
     )
+
+
+def check_identity(
+    header: Mapping[str, object], lmjd: int, planid: str, spid: int, fiberid: int, obsid: int
+) -> None:
+    """Make sure that a file holds the spectrum that the catalogue says.
+
+    Compared are the keywords that the header has; the pilot survey has no OBSID, which -1 stands for.
+
+    Raises `SpectrumRejected("wrong_spectrum")` when one differs.
+    """
+    expected = {"LMJD": lmjd, "PLANID": planid, "SPID": spid, "FIBERID": fiberid}
+    if obsid > 0:
+        expected["OBSID"] = obsid
+    for keyword, value in expected.items():
+        found = header.get(keyword)
+        if found is None:
+            continue
+        same = (
+            str(found).strip() == str(value).strip() or _as_integer(found) == _as_integer(value) is not None
+        )
+        if not same:
+            raise SpectrumRejected(
+                "wrong_spectrum", f"{keyword} is {found} in the file, {value} in the catalogue"
+            )
+
+
+def _as_integer(value: object) -> int | None:
+    try:
+        return int(str(value))
+    except ValueError:
+        return None

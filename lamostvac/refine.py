@@ -151,9 +151,7 @@ class DensityPrior:
         """
         h2 = self.bandwidth**2
         squared = (
-            (points**2).sum(axis=1)[:, None]
-            + (self.centres**2).sum(axis=1)
-            - 2.0 * points @ self.centres.T
+            (points**2).sum(axis=1)[:, None] + (self.centres**2).sum(axis=1) - 2.0 * points @ self.centres.T
         )
         kernel = np.exp(-0.5 * np.clip(squared, 0.0, None) / h2)
         total = kernel.sum(axis=1) + self.floor
@@ -304,9 +302,7 @@ def best_of(fits: Sequence[Fit]) -> Fit:
     def pick(values: list[NDArray[np.generic]]) -> NDArray[np.generic]:
         return np.array(np.stack(values)[best, stars])
 
-    return Fit(
-        **{name: pick([getattr(fit, name) for fit in fits]) for name in Fit.__dataclass_fields__}
-    )
+    return Fit(**{name: pick([getattr(fit, name) for fit in fits]) for name in Fit.__dataclass_fields__})
 
 
 def label_errors(emulator: Emulator, fit: Fit) -> NDArray[np.float64]:
@@ -347,7 +343,9 @@ def prior_intervals(
     half_widths = {"logg": 1.0, "feh": 0.5, "alpha_fe": 0.2}
     half = np.empty_like(first_guess)
     for i, name in enumerate(emulator.label_names):
-        half[:, i] = np.where(first_guess[:, 0] < 10000.0, 1000.0, 5000.0) if name == "teff" else half_widths[name]
+        half[:, i] = (
+            np.where(first_guess[:, 0] < 10000.0, 1000.0, 5000.0) if name == "teff" else half_widths[name]
+        )
     low, high = first_guess - half, first_guess + half
     low[:, 0] = np.maximum(low[:, 0], 1000.0)
     return tuple((_linearised(edge) - emulator.offset) / emulator.scale for edge in (low, high))  # type: ignore[return-value]

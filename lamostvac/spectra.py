@@ -145,9 +145,7 @@ def _array(data: bytes, dtype: str, start: int, count: int) -> NDArray[np.generi
     return np.frombuffer(data, dtype=dtype, count=count, offset=start)
 
 
-def _parse_image(
-    data: bytes, header: dict[str, HeaderValue], start: int, shape: tuple[int, ...]
-) -> Spectrum:
+def _parse_image(data: bytes, header: dict[str, HeaderValue], start: int, shape: tuple[int, ...]) -> Spectrum:
     bitpix = _integer(header, "BITPIX")
     if bitpix not in _IMAGE_DTYPES:
         raise SpectrumRejected("unknown_layout", f"BITPIX = {bitpix}")

@@ -4,6 +4,7 @@ One function for the survey's stars and for the library's own in cross-validatio
 tested is what is used.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 from lamostvac import refine
 from lamostvac.cfi import correlation
 from lamostvac.emulator import Emulator
-from lamostvac.library import SpectralLibrary
 
 DWARF_LOGG = 3.5  # first guesses are taken on both sides of it, because chi2 often has a minimum on each
 _BATCH = 256  # stars fitted at once; bounds memory
@@ -96,17 +96,23 @@ def fit_stars(
         batch = slice(first, first + _BATCH)
         for value in np.unique(scale[batch]):
             rows = first + np.flatnonzero(scale[batch] == value)
-            parts.append((rows, _fit_batch(emulator, flux[rows], ivar[rows], starts[rows], float(value), settings)))
+            parts.append(
+                (rows, _fit_batch(emulator, flux[rows], ivar[rows], starts[rows], float(value), settings))
+            )
     if not parts:
         empty = np.empty((0, len(emulator.label_names)))
-        return StarFits(empty, empty, np.empty(0, np.int8), *(np.empty(0),) * 2, *(np.empty(0, np.int64),) * 2)
+        return StarFits(
+            empty, empty, np.empty(0, np.int8), *(np.empty(0),) * 2, *(np.empty(0, np.int64),) * 2
+        )
     order = np.argsort(np.concatenate([rows for rows, _ in parts]))
-    return StarFits(
-        **{
-            name: np.concatenate([getattr(part, name) for _, part in parts])[order]
-            for name in StarFits.__dataclass_fields__
-        }
-    )
+    joined = join([part for _, part in parts])
+    return StarFits(**{name: getattr(joined, name)[order] for name in StarFits.__dataclass_fields__})
+
+
+def join(parts: Sequence[StarFits]) -> StarFits:
+    """The stars of several fits in one, in their order."""
+    names = StarFits.__dataclass_fields__
+    return StarFits(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
 def _fit_batch(
@@ -156,14 +162,12 @@ def _fit_batch(
 
 
 def misfit(
-    emulator: Emulator, flux: NDArray[np.floating], ivar: NDArray[np.floating], components: NDArray[np.float64]
+    emulator: Emulator,
+    flux: NDArray[np.floating],
+    ivar: NDArray[np.floating],
+    components: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """(n,) sum of squared differences between spectra and models, over the pixels used."""
     used = ivar[:, emulator.pixels] > 0
     difference = flux[:, emulator.pixels] - (emulator.mean + components @ emulator.basis)
     return np.asarray(np.where(used, difference**2, 0.0).sum(axis=1))
-
-
-def library_starts(library: SpectralLibrary, rows: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Labels (n, s, d) of library rows (n, s)."""
-    return library.label_array()[rows]

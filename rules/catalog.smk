@@ -17,7 +17,7 @@ rule catalog:
         # The manifest is new after every survey; what the type's chunks are is in `chunks`.
         manifest=ancient(f"{RESULTS}/survey/manifest.csv"),
         chunks=chunk_files(f"{RESULTS}/survey/chunks/{{type}}/{{chunk}}.parquet"),
-        prepared=chunk_files(f"{RESULTS}/prepared/{{type}}/{{chunk}}.h5"),
+        prepared=chunk_files(f"{RESULTS}/prepared/{{type}}/{{chunk}}_meta.h5"),
         fits=chunk_files(f"{RESULTS}/fit/{{type}}/{{chunk}}.h5"),
         library=f"{RESULTS}/library/{CFG.library.name}.h5",
     output:

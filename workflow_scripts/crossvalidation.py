@@ -1,0 +1,36 @@
+"""Fit each library star with an emulator that has not seen it."""
+
+from typing import Any
+
+from lamostvac.crossvalidation import cross_validate
+from lamostvac.files import atomic
+from lamostvac.library import read_library
+from lamostvac.log import Progress, rule_log
+from lamostvac.prepare import Preparation
+from lamostvac.starfit import FitSettings
+from lamostvac.validation import robust_sigma
+
+
+def main(snakemake: Any) -> None:
+    log = rule_log(snakemake)
+    library = read_library(snakemake.input.library)
+    regions = Preparation.from_settings(**snakemake.params.prepare).masked_regions
+    progress = Progress(log, len(library.ids), "library spectra")
+    table = cross_validate(
+        library,
+        regions,
+        seed=snakemake.params.seed,
+        fit=FitSettings(**snakemake.params.fit),
+        progress=progress.add,
+        **snakemake.params.settings,
+    )
+    progress.done()
+    for label in library.label_names:
+        difference = (table[label] - table[f"{label}_true"]).to_numpy()
+        log.info("%s: robust sigma %.3f over all types", label, robust_sigma(difference))
+    with atomic(snakemake.output[0]) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
+
+
+if __name__ == "__main__":
+    main(snakemake)

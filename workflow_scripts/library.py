@@ -1,0 +1,61 @@
+"""Read the spectral library, match it to the survey, prepare its spectra."""
+
+from typing import Any
+
+from lamostvac.files import sha256
+from lamostvac.library import RawLibrary, prepare_library, write_library
+from lamostvac.library_mastar import read_mastar
+from lamostvac.library_miles import FWHM as MILES_FWHM
+from lamostvac.library_miles import read_miles
+from lamostvac.library_table import read_table_library
+from lamostvac.log import Progress, rule_log
+from lamostvac.prepare import Preparation
+from lamostvac.resolution import resolving_power_fwhm, tabulated_fwhm
+
+
+def read_raw(spectra: str, labels: str | None, settings: dict[str, Any]) -> RawLibrary:
+    """The library as published, by the reader of its format."""
+    fwhm = settings["resolution"]["library_fwhm"]
+    columns = settings["label_columns"]
+    if settings["format"] == "mastar":
+        return read_mastar(spectra, labels or spectra, columns, fwhm)
+    if settings["format"] == "miles":
+        return read_miles(spectra, fwhm or MILES_FWHM)
+    return read_table_library(spectra, columns, fwhm)
+
+
+def main(snakemake: Any) -> None:
+    log = rule_log(snakemake)
+    settings = snakemake.params.settings
+    spectra = str(snakemake.input.spectra)
+    labels = str(snakemake.input.labels[0]) if snakemake.input.labels else None
+    raw = read_raw(spectra, labels, settings)
+    log.info("%d spectra of %s read from %s", len(raw.ids), settings["name"], spectra)
+    resolution = settings["resolution"]
+    survey_fwhm = None
+    if resolution["match"]:
+        table = resolution["survey_fwhm"]
+        survey_fwhm = (
+            tabulated_fwhm(table) if table else resolving_power_fwhm(resolution["survey_resolving_power"])
+        )
+    progress = Progress(log, len(raw.ids), "library spectra")
+    library = prepare_library(
+        raw,
+        settings["name"],
+        settings["labels"],
+        Preparation.from_settings(**snakemake.params.prepare),
+        survey_fwhm,
+        settings["min_snr"],
+        log,
+        progress.add,
+    )
+    progress.done()
+    library.attributes["matched"] = resolution["match"]
+    library.attributes["source_sha256"] = sha256(spectra)
+    library.attributes["labels_sha256"] = sha256(labels) if labels else ""
+    write_library(library, snakemake.output[0])
+    log.info("%d spectra in the library", len(library.ids))
+
+
+if __name__ == "__main__":
+    main(snakemake)
