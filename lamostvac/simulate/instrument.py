@@ -5,7 +5,9 @@ flux calibration, photon and read noise, sky subtraction, cosmic rays and dead p
 one spectrum on the survey's log-wavelength grid.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -74,9 +76,21 @@ def interstellar(wave: np.ndarray, ebv: float, velocity: float, sigma: float) ->
         centre = float(air_to_vacuum(np.array(air))) * (1 + velocity / SPEED_OF_LIGHT)
         equivalent = width * saturation * (1 - np.exp(-ebv / saturation))
         spread = np.hypot(centre * sigma / SPEED_OF_LIGHT, intrinsic)
-        near = np.abs(wave - centre) < 6 * spread
-        tau[near] += equivalent / (2.5066 * spread) * np.exp(-0.5 * ((wave[near] - centre) / spread) ** 2)
+        _add_lines(tau, wave, [(centre, equivalent / (2.5066 * spread), spread)])
     return np.exp(-tau)
+
+
+@lru_cache(maxsize=1)
+def _telluric_depth() -> tuple[np.ndarray, np.ndarray]:
+    """Wavelength in the frame of the Earth and optical depth of the O2 and H2O bands."""
+    at = np.arange(3500.0, 10800.0, 0.5)
+    tau = np.zeros_like(at)
+    for first, last, depth in _TELLURIC:
+        soft = 2.0 + 0.04 * (last - first)
+        shape = 0.25 * (1 + np.tanh((at - first) / 2.0)) * (1 + np.tanh((last - at) / soft))
+        # the bands consist of pairs of lines 15 to 30 A apart, half resolved
+        tau -= np.log1p(-depth) * shape * (1 + 0.35 * np.cos(2 * np.pi * (at - first) / 23.0))
+    return at, tau
 
 
 def telluric(wave: np.ndarray, amount: float, velocity: float) -> np.ndarray:
@@ -85,14 +99,14 @@ def telluric(wave: np.ndarray, amount: float, velocity: float) -> np.ndarray:
     LAMOST's pipeline divides the bands out with standard stars, so a small `amount` of either sign is
     what remains in a released spectrum.
     """
-    at = wave / (1 + velocity / SPEED_OF_LIGHT)
-    tau = np.zeros_like(wave)
-    for first, last, depth in _TELLURIC:
-        soft = 2.0 + 0.04 * (last - first)
-        shape = 0.25 * (1 + np.tanh((at - first) / 2.0)) * (1 + np.tanh((last - at) / soft))
-        # the bands consist of pairs of lines 15 to 30 A apart, half resolved
-        tau -= np.log1p(-depth) * shape * (1 + 0.35 * np.cos(2 * np.pi * (at - first) / 23.0))
-    return np.exp(-amount * tau)
+    return np.exp(-amount * np.interp(wave / (1 + velocity / SPEED_OF_LIGHT), *_telluric_depth()))
+
+
+def _add_lines(target: np.ndarray, wave: np.ndarray, lines: Iterable[tuple[float, float, float]]) -> None:
+    """Add Gaussians (centre, height, sigma in Angstrom) to `target` in place."""
+    for centre, height, spread in lines:
+        i, j = np.searchsorted(wave, (centre - 6 * spread, centre + 6 * spread))
+        target[i:j] += height * np.exp(-0.5 * ((wave[i:j] - centre) / spread) ** 2)
 
 
 def response(wave: np.ndarray) -> np.ndarray:
@@ -106,10 +120,8 @@ def sky_spectrum(wave: np.ndarray, moon: float, sigma: float) -> np.ndarray:
     """Sky brightness, 1 per pixel in the dark green; moon from 0 to 1; sigma: LSF in km/s."""
     continuum = 1.0 + moon * 3.0 * (wave / 4500.0) ** -1.5 + 0.6 * ((wave - 3700.0) / 5400.0) ** 2
     lines = np.zeros_like(wave)
-    for centre, strength in _SKY_LINES:
-        spread = centre * sigma / SPEED_OF_LIGHT
-        near = np.abs(wave - centre) < 6 * spread
-        lines[near] += strength * 6.0 * np.exp(-0.5 * ((wave[near] - centre) / spread) ** 2)
+    sky = ((centre, 6.0 * strength, centre * sigma / SPEED_OF_LIGHT) for centre, strength in _SKY_LINES)
+    _add_lines(lines, wave, sky)
     return continuum + lines
 
 
@@ -157,8 +169,7 @@ def emission_lines(
     for centre, equivalent_width, intrinsic in lines:
         at = centre * (1 + rv / SPEED_OF_LIGHT)
         spread = at * np.hypot(sigma, intrinsic) / SPEED_OF_LIGHT
-        near = np.abs(wave - at) < 6 * spread
-        added[near] += equivalent_width / (2.5066 * spread) * np.exp(-0.5 * ((wave[near] - at) / spread) ** 2)
+        _add_lines(added, wave, [(at, equivalent_width / (2.5066 * spread), spread)])
     return added
 
 
