@@ -23,9 +23,8 @@ def main(snakemake: Any) -> None:
     manifest = pq.read_table(snakemake.input.chunk).to_pandas()
     rejected, accepted, layouts, sums, masked = [], [], [], [], []
     progress = Progress(log, len(manifest), "spectra")
-    shape = (len(manifest), len(GRID))
     with atomic_hdf5(snakemake.output.spectra) as handle:
-        options = {"dtype": "f4", "maxshape": shape, "chunks": (_ROWS, len(GRID)), "track_times": False}
+        options = {"dtype": "f4", "maxshape": (None, len(GRID)), "chunks": (_ROWS, len(GRID)), "track_times": False}
         flux = handle.create_dataset("flux", (0, len(GRID)), **options)
         ivar = handle.create_dataset("ivar", (0, len(GRID)), **options)
         waiting: list[tuple[np.ndarray, np.ndarray]] = []

@@ -228,7 +228,7 @@ def draw(
     for _ in range(6):
         scale_height = 120.0 / np.maximum(np.abs(np.sin(np.radians(latitude))), 0.02)
         path = scale_height * (1 - np.exp(-distance / scale_height))
-        ebv = np.clip(ebv_scale * path / 300.0 * noise, 0, 1.5)
+        ebv = np.clip(ebv_scale * path / 1000.0 * noise, 0, 1.5)
         distance = np.clip(10 ** ((g_mag - abs_mag_g - R_G * ebv + 5) / 5), 5.0, 60000.0)
     g_mag = abs_mag_g + R_G * ebv + 5 * np.log10(distance) - 5
 
