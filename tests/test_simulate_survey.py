@@ -11,12 +11,14 @@ from astropy.io import fits
 from astropy.table import Table
 from pydantic import ValidationError
 
+from lamostvac.configuration import Survey
 from lamostvac.errors import REASONS, SpectrumRejected, UserError
 from lamostvac.prepare import Preparation, check_identity, prepare_spectrum
 from lamostvac.simulate import broken, instrument, mastar, population, release
 from lamostvac.simulate.settings import SimulationSettings
 from lamostvac.simulate.survey import n_spectra, simulate_survey
 from lamostvac.spectra import read_spectrum
+from lamostvac.survey import STEPS, read_catalogue, select
 
 SETTINGS = SimulationSettings(
     n_stars={"OB": 6, "A": 8, "F": 10, "G": 12, "K": 10, "M": 8},
@@ -382,3 +384,20 @@ def test_progress_counts_about_all_spectra(tmp_path):
     counts = []
     simulate_survey(tmp_path, settings, seed=1, progress=counts.append)
     assert sum(counts) == pytest.approx(n_spectra(settings), abs=5)
+
+
+def test_the_selection_rejects_broken_catalogue_rows_for_the_stated_reasons(sky):
+    folder, truth = sky
+    table = read_catalogue(folder / "lamost/catalogue.csv")
+    selection = select(table, Survey())
+    reasons = [STEPS[step] if step >= 0 else "" for step in selection.steps]
+    seen = {}
+    for obsid, reason in zip(table["obsid"].to_pylist(), reasons, strict=True):
+        seen.setdefault(obsid, []).append(reason)
+    by_catalogue = {kind.reason for kind in broken.KINDS if kind.row} | {"not_a_star"}
+    for _, star in truth.iterrows():
+        if star["expected_reason"] in by_catalogue:
+            assert star["expected_reason"] in seen[star["obsid"]]
+        elif star["expected_reason"] == "":
+            assert "" in seen[star["obsid"]]
+    assert reasons.count("duplicate_obsid") == 1

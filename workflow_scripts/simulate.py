@@ -1,5 +1,6 @@
 """Write the simulated survey: LAMOST files and catalogue, MaStar library, truth."""
 
+import shutil
 from pathlib import Path
 
 from lamostvac.log import Progress, rule_log
@@ -11,6 +12,8 @@ def main(snakemake):
     log = rule_log(snakemake)
     settings = SimulationSettings(**snakemake.params.settings)
     folder = Path(snakemake.output.truth).parent
+    # spectra of an earlier simulation with other settings would lie about unlisted
+    shutil.rmtree(folder / "lamost", ignore_errors=True)
     progress = Progress(log, n_spectra(settings), "spectra")
     truth = simulate_survey(folder, settings, settings.seed, progress.add)
     progress.done()
