@@ -74,7 +74,8 @@ def prepare_spectrum(
     flux, ivar : (n,); ivar <= 0 or not finite, flux not finite or exactly 0 mark bad pixels
     redshift : of the star, Liang+ 2024 equation (4)
     coverage : (low, high) A, rest frame, that the spectrum must reach; the whole grid by default.
-        Pixels of the grid outside the spectrum are masked.
+        Pixels of the grid outside it are masked, though the running median of those inside
+        looks at them where the spectrum has them.
 
     Returns
     -------
@@ -110,7 +111,9 @@ def prepare_spectrum(
     good_fraction = np.count_nonzero(grid_ivar[wanted]) / np.count_nonzero(wanted)
     if good_fraction < settings.min_good_fraction:
         raise SpectrumRejected("too_few_pixels", f"{100 * good_fraction:.1f} % of the pixels usable")
-    return _normalise(grid_flux, grid_ivar, settings)
+    normalised, normalised_ivar = _normalise(grid_flux, grid_ivar, settings)
+    normalised[~wanted], normalised_ivar[~wanted] = 1.0, 0.0
+    return normalised, normalised_ivar
 
 
 def _resample(

@@ -52,7 +52,10 @@ def main(snakemake: Any) -> None:
                 )
             )
             progress.add(len(parts[-1].status))
-        example_flux, example_ivar = handle["flux"][:N_EXAMPLES], handle["ivar"][:N_EXAMPLES]
+        # The least noisy of the first batch show best what the model can and cannot do.
+        noise = np.median(1.0 / np.maximum(handle["ivar"][:BATCH], 1e-6), axis=1)
+        examples = np.sort(np.argsort(noise, kind="stable")[:N_EXAMPLES])
+        example_flux, example_ivar = handle["flux"][examples], handle["ivar"][examples]
     if not parts:
         parts = [fit_stars(emulator, example_flux, example_ivar, starts, factor, settings)]
     fits = StarFits(
@@ -72,12 +75,13 @@ def main(snakemake: Any) -> None:
     with atomic_hdf5(snakemake.output[0]) as handle:
         write_columns(handle.create_group("fit"), {name: values[~failed] for name, values in columns.items()})
         write_columns(handle.create_group("rejected"), rejected_table(rejected))
-        shown = np.flatnonzero(~failed[:N_EXAMPLES])
-        models = np.ones((len(shown), len(emulator.pixels)), dtype=np.float32)
-        if len(shown):
-            models[:, emulator.pixels] = emulator.spectra(fits.labels[shown])
+        shown = ~failed[examples]
+        stars = examples[shown]
+        models = np.ones((len(stars), len(emulator.pixels)), dtype=np.float32)
+        if len(stars):
+            models[:, emulator.pixels] = emulator.spectra(fits.labels[stars])
         group = handle.create_group("examples")
-        write_columns(group, {"spectrum_id": columns["spectrum_id"][shown]})
+        write_columns(group, {"spectrum_id": columns["spectrum_id"][stars]})
         group.create_dataset("flux", data=example_flux[shown], track_times=False)
         group.create_dataset("model", data=models, track_times=False)
         group.create_dataset("used", data=(example_ivar[shown] > 0) & emulator.pixels, track_times=False)
