@@ -137,9 +137,12 @@ def smooth_error(rng: np.random.Generator, wave: np.ndarray, amplitude: float) -
         return np.polynomial.legendre.legval(x, coefficients)
 
     blue, red = curve(3700.0, 5900.0), curve(5850.0, 9100.0)
-    step = amplitude * 0.3 * rng.standard_normal()
+    step = amplitude * 0.1 * rng.standard_normal()
     weight = 1 / (1 + np.exp(-(wave - 5880.0) / 25.0))
-    return np.exp(blue * (1 - weight) + (red + step) * weight)
+    # both arms are faint in the dichroic and often joined with a bump
+    centre, width = rng.uniform(5840, 5980), rng.uniform(25, 60)
+    bump = amplitude * rng.standard_normal() * np.exp(-0.5 * ((wave - centre) / width) ** 2)
+    return np.exp(blue * (1 - weight) + (red + step) * weight + bump)
 
 
 def emission_lines(

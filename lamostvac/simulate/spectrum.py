@@ -149,6 +149,9 @@ def _damping(
     # the triplet's wings come out too strong in dwarfs with the tabulated constant (-7.6)
     triplet = np.array([name == "Ca II" for name in lines.species]) & (lines.excitation > 1)
     log_vdw = np.where(triplet, -8.0, log_vdw)
+    # nor do the resonance lines of K and M dwarfs become as broad as it makes them
+    resonance = np.isin(lines.species, ("Na I", "K I", "Ca I")) & (lines.excitation < 0.1)
+    log_vdw = np.where(resonance, -8.0, log_vdw)
     log_stark = np.where(lines.excitation > 8.0, -4.9, -5.9)
     return radiative + 10**log_vdw * neutral * (temperature / 1e4) ** 0.3 + 10**log_stark * electrons
 
@@ -226,6 +229,7 @@ class _Canvas:
         self.ratio = self.ratio + _haze_ratio(star, self.knots, self.ratio)
         self.source = planck(self.knots, star.temperature[:, :, None])
         self.knot_flux = atm.emergent_flux(self.source, self.ratio)
+        self.clear_flux = atm.emergent_flux(self.source, np.exp(self.log_clear) / star.rosseland[:, :, None])
         self.log_opacity = np.log(self.ratio * star.rosseland[:, :, None])
         self.flux = np.ones((star.teff.size, WAVE.size), dtype=np.float32)
 
@@ -244,6 +248,17 @@ class _Canvas:
         """Continuum flux over pi, (n, n_wave)."""
         i, f = self.at(wave)
         log = np.log(self.knot_flux)
+        return np.exp(log[:, i] * (1 - f) + log[:, i + 1] * f)
+
+    def blanketed(self, wave: np.ndarray) -> np.ndarray:
+        """Continuum flux over pi with the unlisted lines' share of the blanketing, (n, n_wave).
+
+        They are absorption between open gaps and not a true continuum: taken at full strength they make
+        K stars too red, so the flux is the geometric mean with and without them (M stars: with them).
+        """
+        i, f = self.at(wave)
+        share = (0.5 + 0.5 / (1 + np.exp((self.star.teff - 4000) / 120)))[:, None]
+        log = share * np.log(self.knot_flux) + (1 - share) * np.log(self.clear_flux)
         return np.exp(log[:, i] * (1 - f) + log[:, i + 1] * f)
 
     def draw_profile(self, centre: float, line_opacity: np.ndarray) -> None:
@@ -516,7 +531,7 @@ def _synthesize_batch(labels: np.ndarray) -> np.ndarray:
     _weak_lines(canvas)
     if np.any(teff < _BANDS_BELOW):
         _bands(canvas)
-    return (canvas.flux * canvas.continuum(WAVE)).astype(np.float32)
+    return (canvas.flux * canvas.blanketed(WAVE)).astype(np.float32)
 
 
 def synthesize_native(
