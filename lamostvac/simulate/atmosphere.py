@@ -2,7 +2,7 @@
 
 A grey temperature structure (Hopf function, with a cooler surface where metal lines cool it),
 hydrostatic equilibrium on the Rosseland optical depth, Saha equilibrium for hydrogen, helium and
-sixteen electron donors, molecular hydrogen, and the continuous opacities of H, H-, electrons and
+twelve electron donors, molecular hydrogen, and the continuous opacities of H, H-, electrons and
 Rayleigh scattering (Gray, The Observation and Analysis of Stellar Photospheres, ch. 8). LTE, plane
 parallel, no convection, no line blanketing in the structure. It is not MARCS; it has the right
 signs, and the right sizes to a few tens of per cent, from 2800 to 40000 K.
