@@ -110,8 +110,9 @@ def prepare_library(
     snr = _median_snr(raw.flux, raw.ivar)
     bright = (snr > min_snr) | (min_snr == 0)
     log.info("%d of these have S/N > %g", (complete & bright).sum(), min_snr)
-    kept, fluxes, ivars = [], [], []
-    for row in np.flatnonzero(complete & bright):
+    kept: list[int] = []
+    fluxes, ivars = [], []
+    for row in np.flatnonzero(complete & bright).tolist():
         good = np.isfinite(raw.ivar[row]) & (raw.ivar[row] > 0) & np.isfinite(raw.flux[row])
         try:
             if not good.any():

@@ -40,7 +40,7 @@ def read_miles(path: str | PathLike[str], fwhm: float = FWHM) -> RawLibrary:
     ivar = np.zeros(flux.shape, dtype=np.float32)
     positive = np.isfinite(flux) & (flux > 0)
     ivar[positive] = (ASSUMED_SNR / flux[positive]) ** 2
-    wave = start + step * np.arange(flux.shape[1])
+    wave = start + step * np.arange(flux.shape[1], dtype=np.float64)
     return RawLibrary(
         ids=ids,
         wave=wave,

@@ -19,11 +19,12 @@ vector g per star (`condense`). After that no pixel is looked at again.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lamostvac.emulator import Emulator, _linearised
+from lamostvac.emulator import Emulator
 from lamostvac.grid import GRID
 
 CODE_VERSION = 1
@@ -299,7 +300,7 @@ def best_of(fits: Sequence[Fit]) -> Fit:
     best = np.argmin([fit.objective for fit in fits], axis=0)
     stars = np.arange(len(best))
 
-    def pick(values: list[NDArray[np.generic]]) -> NDArray[np.generic]:
+    def pick(values: list[NDArray[Any]]) -> NDArray[Any]:
         return np.array(np.stack(values)[best, stars])
 
     return Fit(**{name: pick([getattr(fit, name) for fit in fits]) for name in Fit.__dataclass_fields__})
@@ -348,4 +349,4 @@ def prior_intervals(
         )
     low, high = first_guess - half, first_guess + half
     low[:, 0] = np.maximum(low[:, 0], 1000.0)
-    return tuple((_linearised(edge) - emulator.offset) / emulator.scale for edge in (low, high))  # type: ignore[return-value]
+    return emulator.to_scaled(low), emulator.to_scaled(high)

@@ -151,13 +151,15 @@ def _parse_image(data: bytes, header: dict[str, HeaderValue], start: int, shape:
         raise SpectrumRejected("unknown_layout", f"BITPIX = {bitpix}")
     n = shape[1]
     rows = _array(data, _IMAGE_DTYPES[bitpix], start, 5 * n).reshape(5, n)
-    wave = rows[2].astype(np.float64)
+    flux, ivar, third, andmask, ormask = rows
+    wave = third.astype(np.float64)
     # The pilot's third row is the continuum-subtracted spectrum. Its header says so; should a file
     # not say, a row that cannot be a wavelength is not one.
     says = str(header.get("EXTEN0", "")).lower()
     if "subcontinuum" in says or ("wavelength" not in says and not _plausible(wave)):
-        return _spectrum(_wave_from_keywords(header, n), *rows[[0, 1, 3, 4]], header, "pilot")
-    return _spectrum(wave, *rows[[0, 1, 3, 4]], header, "image")
+        wave = _wave_from_keywords(header, n)
+        return _spectrum(wave, flux, ivar, andmask, ormask, header, "pilot")
+    return _spectrum(wave, flux, ivar, andmask, ormask, header, "image")
 
 
 def _wave_from_keywords(header: dict[str, HeaderValue], n: int) -> NDArray[np.float64]:

@@ -24,7 +24,12 @@ def main(snakemake: Any) -> None:
     rejected, accepted, layouts, sums, masked = [], [], [], [], []
     progress = Progress(log, len(manifest), "spectra")
     with atomic_hdf5(snakemake.output.spectra) as handle:
-        options = {"dtype": "f4", "maxshape": (None, len(GRID)), "chunks": (_ROWS, len(GRID)), "track_times": False}
+        options = {
+            "dtype": "f4",
+            "maxshape": (None, len(GRID)),
+            "chunks": (_ROWS, len(GRID)),
+            "track_times": False,
+        }
         flux = handle.create_dataset("flux", (0, len(GRID)), **options)
         ivar = handle.create_dataset("ivar", (0, len(GRID)), **options)
         waiting: list[tuple[np.ndarray, np.ndarray]] = []
