@@ -2,6 +2,7 @@
 
 from lamostvac import catalog as catalog_library
 from lamostvac import registry as registry_library
+from lamostvac import systematic as systematic_library
 from lamostvac.files import sha256
 
 # Every run with the same settings has the same header, wherever its files lie.
@@ -20,6 +21,7 @@ rule catalog:
         prepared=chunk_files(f"{RESULTS}/prepared/{{type}}/{{chunk}}_meta.h5"),
         fits=chunk_files(f"{RESULTS}/fit/{{type}}/{{chunk}}.h5"),
         library=f"{RESULTS}/library/{CFG.library.name}.h5",
+        crossvalidation=f"{RESULTS}/emulator/{CFG.library.name}_crossvalidation.csv",
     output:
         table=f"{RESULTS}/catalog/{{type}}.fits",
         rejected=f"{RESULTS}/catalog/parts/{{type}}_rejected.csv",
@@ -40,7 +42,7 @@ rule catalog:
         alpha_max_teff=CFG.catalog.alpha_max_teff,
         provenance=PROVENANCE,
         columns=COLUMNS,
-        code_version=catalog_library.CODE_VERSION,
+        code_version=(catalog_library.CODE_VERSION, systematic_library.CODE_VERSION),
     script:
         "../workflow_scripts/catalog.py"
 

@@ -12,6 +12,7 @@ from lamostvac.catalog import LABELS, assemble, provenance, read_chunk, set_flag
 from lamostvac.files import read_columns
 from lamostvac.log import Progress, rule_log
 from lamostvac.registry import load_registry
+from lamostvac.systematic import systematic_errors
 
 
 def library_labels(path: str) -> np.ndarray:
@@ -39,6 +40,11 @@ def main(snakemake: Any) -> None:
 
     rows, rejected = assemble(spectral_type, n_spectra, chunks(), registry, params.provenance["library"])
     progress.done()
+    for label, systematic in systematic_errors(
+        pd.read_csv(inputs.crossvalidation), spectral_type, LABELS
+    ).items():
+        log.info("systematic error of %s: %.4g", label, systematic)
+        rows[f"{label}_err"] = np.hypot(rows[f"{label}_err"], np.float32(systematic))
     dwarf_snr, giant_snr = params.snr_threshold
     set_flags(
         rows,
