@@ -166,12 +166,13 @@ def _normalise(
     if np.count_nonzero(positive & good) < settings.min_good_fraction * np.count_nonzero(good):
         raise SpectrumRejected("negative_continuum")
     scale = np.where(positive, continuum, 1.0)
-    normalised = flux / scale
+    with np.errstate(over="ignore"):
+        normalised = (flux / scale).astype(np.float32)
+        normalised_ivar = (ivar * scale**2).astype(np.float32)
     usable = good & positive & (normalised <= settings.max_normalised_flux)
-    return (
-        np.where(usable, normalised, 1.0).astype(np.float32),
-        np.where(usable, ivar * scale**2, 0.0).astype(np.float32),
-    )
+    # Absurd values that float32 cannot hold, or only as 0, say nothing.
+    usable &= np.isfinite(normalised) & np.isfinite(normalised_ivar) & (normalised_ivar > 0)
+    return np.where(usable, normalised, np.float32(1.0)), np.where(usable, normalised_ivar, np.float32(0.0))
 
 
 def check_identity(

@@ -79,6 +79,8 @@ def _read_bytes(path: str | PathLike[str]) -> bytes:
     return data
 
 
+# Absurd values become infinite, and are rejected or masked as such.
+@np.errstate(over="ignore", invalid="ignore")
 def parse_spectrum(data: bytes) -> Spectrum:
     """The spectrum in the bytes of an uncompressed FITS file; raises `SpectrumRejected`."""
     if data[:6] != b"SIMPLE":
@@ -129,7 +131,7 @@ def _parse_value(text: str) -> HeaderValue:
 
 def _integer(header: dict[str, HeaderValue], keyword: str) -> int:
     value = header.get(keyword)
-    if not isinstance(value, int):
+    if not isinstance(value, int) or isinstance(value, bool):
         raise SpectrumRejected("missing_keyword", f"{keyword} = {value!r}")
     return value
 
@@ -150,6 +152,8 @@ def _parse_image(data: bytes, header: dict[str, HeaderValue], start: int, shape:
     if bitpix not in _IMAGE_DTYPES:
         raise SpectrumRejected("unknown_layout", f"BITPIX = {bitpix}")
     n = shape[1]
+    if n < _MIN_PIXELS:
+        raise SpectrumRejected("wrong_shape", f"{n} pixels")
     rows = _array(data, _IMAGE_DTYPES[bitpix], start, 5 * n).reshape(5, n)
     flux, ivar, third, andmask, ormask = rows
     wave = third.astype(np.float64)
@@ -169,8 +173,7 @@ def _wave_from_keywords(header: dict[str, HeaderValue], n: int) -> NDArray[np.fl
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise SpectrumRejected("missing_keyword", f"{keyword} = {value!r}")
         coefficients.append(float(value))
-    with np.errstate(over="ignore"):  # absurd coefficients are rejected by the check of the result
-        return np.asarray(10.0 ** (coefficients[0] + coefficients[1] * np.arange(n)), dtype=np.float64)
+    return np.asarray(10.0 ** (coefficients[0] + coefficients[1] * np.arange(n)), dtype=np.float64)
 
 
 def _parse_table(data: bytes, header: dict[str, HeaderValue], start: int) -> Spectrum:
@@ -191,6 +194,8 @@ def _parse_table(data: bytes, header: dict[str, HeaderValue], start: int) -> Spe
         column = _array(data, _COLUMN_DTYPES[match.group(2)], position, count)
         columns[str(extension.get(f"TTYPE{i}")).upper().strip()] = column
         position += column.nbytes
+    if position - table_start != _integer(extension, "NAXIS1"):
+        raise SpectrumRejected("wrong_shape", "the columns do not fill the row that NAXIS1 says")
     missing = [name for name in _TABLE_COLUMNS if name not in columns]
     if missing:
         raise SpectrumRejected("missing_column", ", ".join(missing))
@@ -200,10 +205,9 @@ def _parse_table(data: bytes, header: dict[str, HeaderValue], start: int) -> Spe
 
 def _plausible(wave: NDArray[np.float64]) -> bool:
     return bool(
-        np.isfinite(wave).all()
+        wave.min() > _OPTICAL[0]  # false for NaN
+        and wave.max() < _OPTICAL[1]
         and (np.diff(wave) > 0).all()
-        and wave[0] > _OPTICAL[0]
-        and wave[-1] < _OPTICAL[1]
     )
 
 
