@@ -41,6 +41,7 @@ include: "rules/fit.smk"
 include: "rules/catalog.smk"
 include: "rules/validation.smk"
 include: "rules/report.smk"
+include: "rules/experiments.smk"
 
 
 rule all:

@@ -3,25 +3,11 @@
 from typing import Any
 
 from lamostvac.files import sha256
-from lamostvac.library import RawLibrary, prepare_library, write_library
-from lamostvac.library_mastar import read_mastar
-from lamostvac.library_miles import FWHM as MILES_FWHM
-from lamostvac.library_miles import read_miles
-from lamostvac.library_table import read_table_library
+from lamostvac.library import prepare_library, write_library
+from lamostvac.library_formats import read_raw
 from lamostvac.log import Progress, rule_log
 from lamostvac.prepare import Preparation
 from lamostvac.resolution import resolving_power_fwhm, tabulated_fwhm
-
-
-def read_raw(spectra: str, labels: str | None, settings: dict[str, Any]) -> RawLibrary:
-    """The library as published, by the reader of its format."""
-    fwhm = settings["resolution"]["library_fwhm"]
-    columns = settings["label_columns"]
-    if settings["format"] == "mastar":
-        return read_mastar(spectra, labels or spectra, columns, fwhm)
-    if settings["format"] == "miles":
-        return read_miles(spectra, fwhm or MILES_FWHM)
-    return read_table_library(spectra, columns, fwhm)
 
 
 def main(snakemake: Any) -> None:

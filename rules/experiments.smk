@@ -1,0 +1,41 @@
+# Experiments that show why a setting is what it is. None is part of the catalogue; ask for them by name:
+# snakemake ... {results}/experiments/line_spread.csv
+
+from lamostvac import line_spread as line_spread_library
+
+
+def prepared_of(types):
+    """Prepared chunks of some spectral types."""
+
+    def files(wildcards):
+        return [f"{RESULTS}/prepared/{name}/{chunk}.h5" for name in types for chunk in chunks_of(name)]
+
+    return files
+
+
+rule line_spread:
+    input:
+        spectra=prepared_of(["F", "G", "K"]),
+        library=rules.library.input.spectra,
+        labels=rules.library.input.labels,
+    output:
+        table=f"{RESULTS}/experiments/line_spread.csv",
+        best=f"{RESULTS}/experiments/line_spread_best.csv",
+        figure=f"{RESULTS}/experiments/line_spread.png",
+    log:
+        f"{RESULTS}/logs/line_spread.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/line_spread.tsv"
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=120,
+    params:
+        library=CFG.library.model_dump(mode="json", exclude={"spectra", "labels_file"}),
+        prepare=CFG.prepare.model_dump(mode="json", exclude={"keep"}),
+        emulator=CFG.emulator.model_dump(mode="json", exclude={"folds"}),
+        fit=FIT_SETTINGS,
+        code_version=line_spread_library.CODE_VERSION,
+    script:
+        "../workflow_scripts/line_spread.py"
