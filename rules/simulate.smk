@@ -6,14 +6,14 @@ from lamostvac.simulate.settings import SimulationSettings
 
 rule simulate:
     output:
-        catalogue=RESULTS + "/simulated/lamost/catalogue.csv",
-        truth=RESULTS + "/simulated/truth.fits",
-        spectra=RESULTS + "/simulated/mastar/mastar-goodspec-v3_1_1-v1_7_7.fits.gz",
-        labels=RESULTS + "/simulated/mastar/mastar-goodvisits-v3_1_1-v1_7_7-params-v2.fits",
+        catalogue=f"{RESULTS}/simulated/lamost/catalogue.csv",
+        truth=f"{RESULTS}/simulated/truth.fits",
+        spectra=f"{RESULTS}/simulated/mastar/mastar-goodspec-v3_1_1-v1_7_7.fits.gz",
+        labels=f"{RESULTS}/simulated/mastar/mastar-goodvisits-v3_1_1-v1_7_7-params-v2.fits",
     log:
-        RESULTS + "/logs/simulate.log",
+        f"{RESULTS}/logs/simulate.log",
     benchmark:
-        RESULTS + "/benchmarks/simulate.tsv"
+        f"{RESULTS}/benchmarks/simulate.tsv"
     conda:
         "../envs/lamostvac.yaml"
     resources:
