@@ -5,13 +5,18 @@ Each format has a reader that returns a `RawLibrary` (`library_mastar.py`, `libr
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
 
 import h5py
 import numpy as np
 import pandas as pd
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
 from numpy.typing import NDArray
 
 from lamostvac.errors import SpectrumRejected, UserError
@@ -97,9 +102,11 @@ def prepare_library(
     Raises
     ------
     UserError
-        when no spectrum remains.
+        when no spectrum remains, or the wavelengths are none.
     """
     log = log or logging.getLogger(__name__)
+    if not (np.diff(raw.wave) > 0).all():
+        raise UserError(f"library.spectra: the wavelengths of {name} do not increase from pixel to pixel")
     wave = air_to_vacuum(raw.wave) if raw.in_air else raw.wave
     smoothing = None
     if survey_fwhm is not None:
@@ -180,6 +187,37 @@ def _median_snr(flux: NDArray[np.floating], ivar: NDArray[np.floating]) -> NDArr
         if good.any():
             snr[row] = np.median(flux[row][good] * np.sqrt(ivar[row][good]))
     return snr
+
+
+@contextmanager
+def open_library_file(path: str | PathLike[str], key: str) -> Iterator[fits.HDUList]:
+    """The HDUs of a FITS file; raises `UserError` naming the configuration's `key` when it is none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "File may have been truncated", AstropyUserWarning)
+            with fits.open(path, memmap=False) as hdus:
+                yield hdus
+    except (OSError, EOFError, zlib.error, AstropyUserWarning) as error:
+        raise UserError(f"{key}: {path} cannot be read as FITS ({error})") from None
+
+
+def first_table(
+    path: str | PathLike[str], key: str, needed: Sequence[str]
+) -> tuple[fits.Header, fits.FITS_rec]:
+    """Header and rows of the first table in a FITS file, which must have the columns `needed`.
+
+    Raises `UserError` naming the configuration's `key` when there is no such file, table or column.
+    """
+    with open_library_file(path, key) as hdus:
+        tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
+        if not tables:
+            raise UserError(f"{key}: {path} holds no table")
+        header, table = tables[0].header, tables[0].data
+    names = {name.upper() for name in table.names}
+    missing = [name for name in needed if name not in names]
+    if missing:
+        raise UserError(f"{key}: {path} has no column {', '.join(missing)}; it has {', '.join(table.names)}")
+    return header, table
 
 
 def label_table(columns: Mapping[str, NDArray[np.floating]], n: int) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from lamostvac.errors import UserError
-from lamostvac.library import RawLibrary, label_table
+from lamostvac.library import RawLibrary, first_table, label_table
 from lamostvac.resolution import Fwhm, constant_fwhm, resolving_power_fwhm
 
 RESOLVING_POWER = 1800.0
@@ -37,8 +37,8 @@ def read_mastar(
 
     Raises `UserError` when a file or a column is missing, or no spectrum has labels.
     """
-    rows = _table(spectra, "library.spectra", ("MANGAID", "WAVE", "FLUX", "IVAR"))
-    labels = _table(parameters, "library.labels_file", ("MANGAID",))
+    rows = first_table(spectra, "library.spectra", ("MANGAID", "WAVE", "FLUX", "IVAR"))[1]
+    labels = first_table(parameters, "library.labels_file", ("MANGAID",))[1]
     good = np.ones(len(rows), dtype=bool)
     if "MJDQUAL" in rows.names:
         good &= np.asarray(rows["MJDQUAL"]) == 0
@@ -80,20 +80,6 @@ def read_mastar(
         in_air=False,
         fwhm=lsf,
     )
-
-
-def _table(path: str | PathLike[str], key: str, needed: tuple[str, ...]) -> fits.FITS_rec:
-    try:
-        with fits.open(path, memmap=False) as hdus:
-            table = next(hdu.data for hdu in hdus[1:] if hdu.data is not None and hasattr(hdu.data, "names"))
-    except OSError as error:
-        raise UserError(f"{key}: {path} cannot be read as FITS ({error})") from None
-    except StopIteration:
-        raise UserError(f"{key}: {path} holds no table") from None
-    missing = [name for name in needed if name not in table.names]
-    if missing:
-        raise UserError(f"{key}: {path} has no column {', '.join(missing)}; it has {', '.join(table.names)}")
-    return table
 
 
 def _match(rows: fits.FITS_rec, labels: fits.FITS_rec) -> NDArray[np.int64]:

@@ -7,10 +7,9 @@ Read from one FITS stack: an image of one row per star with a linear air wavelen
 from os import PathLike
 
 import numpy as np
-from astropy.io import fits
 
 from lamostvac.errors import UserError
-from lamostvac.library import RawLibrary, label_table
+from lamostvac.library import RawLibrary, label_table, open_library_file
 from lamostvac.resolution import constant_fwhm
 
 FWHM = 2.50  # A; Falcon-Barroso+ 2011
@@ -23,15 +22,13 @@ def read_miles(path: str | PathLike[str], fwhm: float = FWHM) -> RawLibrary:
     Raises `UserError` when the file is missing or is not such a stack.
     """
     try:
-        with fits.open(path) as hdus:
+        with open_library_file(path, "library.spectra") as hdus:
             header = hdus[0].header
             flux = np.asarray(hdus[0].data, dtype=np.float64)
             table = hdus[1].data
             columns = {name: np.asarray(table[name], dtype=float) for name in ("teff", "logg", "feh")}
             ids = np.array([str(value).strip() for value in table["miles_id"]])
             start, step = float(header["CRVAL1"]), float(header["CDELT1"])
-    except OSError as error:
-        raise UserError(f"library.spectra: {path} cannot be read as FITS ({error})") from None
     except (KeyError, IndexError, TypeError) as error:
         raise UserError(
             f"library.spectra: {path} is not a MILES stack (an image with CRVAL1 and CDELT1 and a table with "

@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from os import PathLike
 
 import numpy as np
-from astropy.io import fits
 
 from lamostvac.errors import UserError
-from lamostvac.library import LABELS, RawLibrary, label_table
+from lamostvac.library import LABELS, RawLibrary, first_table, label_table
 from lamostvac.resolution import constant_fwhm, resolving_power_fwhm
 
 
@@ -21,22 +20,15 @@ def read_table_library(
     path: str | PathLike[str], label_columns: Mapping[str, str] | None = None, fwhm: float | None = None
 ) -> RawLibrary:
     """Read such a file; raises `UserError` naming the column or keyword that is missing."""
-    try:
-        with fits.open(path, memmap=False) as hdus:
-            header, table = hdus[1].header, hdus[1].data
-    except (OSError, IndexError) as error:
-        raise UserError(f"library.spectra: {path} cannot be read as a FITS table ({error})") from None
+    header, table = first_table(path, "library.spectra", ("ID", "WAVE", "FLUX", "IVAR"))
     names = {name.upper(): name for name in table.names}
-    missing = [name for name in ("ID", "WAVE", "FLUX", "IVAR") if name not in names]
-    if missing:
-        raise UserError(f"library.spectra: {path} has no column {', '.join(missing)} (docs/libraries.md)")
     columns = {}
     for label in LABELS:
         column = (label_columns or {}).get(label, label.upper()).upper()
         for suffix in ("", "_err"):
             if column + suffix.upper() in names:
                 columns[label + suffix] = np.asarray(table[names[column + suffix.upper()]], dtype=float)
-    if "VACUUM" not in header:
+    if not isinstance(header.get("VACUUM"), bool):
         raise UserError(f"library.spectra: {path} does not say VACUUM = T or F in the table's header")
     if fwhm is not None:
         lsf = constant_fwhm(fwhm)
@@ -58,6 +50,6 @@ def read_table_library(
         flux=np.array(table[names["FLUX"]], dtype=np.float32),
         ivar=np.array(table[names["IVAR"]], dtype=np.float32),
         labels=label_table(columns, len(table)),
-        in_air=not bool(header["VACUUM"]),
+        in_air=not header["VACUUM"],
         fwhm=lsf,
     )
