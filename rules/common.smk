@@ -29,6 +29,15 @@ def chunk_files(pattern):
     return files
 
 
+def prepared_of(types):
+    """Prepared chunks of some spectral types."""
+
+    def files(wildcards):
+        return [f"{RESULTS}/prepared/{name}/{chunk}.h5" for name in types for chunk in chunks_of(name)]
+
+    return files
+
+
 FIGURES = f"{RESULTS}/validation/figures"
 CATEGORIES = {
     "complete": "1 Is the data complete?",

@@ -4,15 +4,6 @@
 from lamostvac import line_spread as line_spread_library
 
 
-def prepared_of(types):
-    """Prepared chunks of some spectral types."""
-
-    def files(wildcards):
-        return [f"{RESULTS}/prepared/{name}/{chunk}.h5" for name in types for chunk in chunks_of(name)]
-
-    return files
-
-
 rule line_spread:
     input:
         spectra=prepared_of(["F", "G", "K"]),

@@ -34,7 +34,7 @@ checkpoint survey:
         **CFG.survey.model_dump(mode="json", exclude={"root", "catalogues", "file_pattern"}),
         # A function, because Snakemake would take the names in braces for wildcards.
         file_pattern=lambda wildcards: CFG.survey.file_pattern,
-        root=SURVEY_ROOT,
+        root=lambda wildcards: SURVEY_ROOT,
         group_size=CFG.fit.group_size,
         code_version=survey_stage.CODE_VERSION,
     script:
