@@ -25,7 +25,11 @@ VARIANTS: dict[str, dict[str, dict]] = {
         "fit": {"calibration_error": 0.0, "prior": "none"},
     },
 }
-SUBSETS = ("FGK S/N>20", "A S/N>20")
+COMPARISONS = (
+    ("lasp_dr10", "FGK S/N>20"),
+    ("lasp_dr10", "A S/N>20"),
+    ("crossvalidation_miles", "FGK"),
+)
 
 
 def run(name: str, changes: dict[str, dict]) -> str:
