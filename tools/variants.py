@@ -63,11 +63,7 @@ def main() -> None:
     wanted = sys.argv[1:] or list(VARIANTS)
     for name in wanted:
         with open(run(name, VARIANTS[name]), encoding="utf-8") as handle:
-            rows = [
-                row
-                for row in csv.DictReader(handle)
-                if row["dataset"] == "lasp_dr10" and row["subset"] in SUBSETS
-            ]
+            rows = [row for row in csv.DictReader(handle) if (row["dataset"], row["subset"]) in COMPARISONS]
         for row in rows:
             offset, scatter = float(row["offset"]), float(row["robust_sigma"])
             print(
