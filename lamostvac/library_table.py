@@ -28,6 +28,11 @@ def read_table_library(
         for suffix in ("", "_err"):
             if column + suffix.upper() in names:
                 columns[label + suffix] = np.asarray(table[names[column + suffix.upper()]], dtype=float)
+            elif suffix == "" and label in (label_columns or {}):
+                raise UserError(
+                    f"library.label_columns.{label}: {path} has no column {column}; it has "
+                    f"{', '.join(table.names)}"
+                )
     if not isinstance(header.get("VACUUM"), bool):
         raise UserError(f"library.spectra: {path} does not say VACUUM = T or F in the table's header")
     if fwhm is not None:
