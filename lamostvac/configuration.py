@@ -217,6 +217,14 @@ class Prepare(Section):
         gt=1,
         description="Normalised fluxes above this are set to 1 and masked (near-zero medians inflate them).",
     )
+    min_normalised_flux: float | None = Field(
+        0.0,
+        lt=1,
+        description=(
+            "Normalised fluxes below this are set to 1 and masked, for the same reason: without it noise is cut off on "
+            "one side only. null reproduces the paper."
+        ),
+    )
     min_good_fraction: float = Field(
         0.5, ge=0, le=1, description="Spectra with a smaller share of usable pixels are rejected."
     )

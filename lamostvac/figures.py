@@ -233,9 +233,13 @@ def chi2(table: pd.DataFrame, snr_band: str, thresholds: Mapping[str, float]) ->
 
 
 def _plain_log_axis(axis: Axis, low: float, high: float) -> None:
-    """Ticks at 1, 2 and 5 times powers of ten, written out; a logarithmic axis over [low, high]."""
+    """Ticks at 1, 2 and 5 times powers of ten, written out; a logarithmic axis over [low, high].
+
+    Over more than three decades only the powers of ten, or the numbers run into each other.
+    """
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    ticks = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
+    digits = (1, 2, 5) if len(decades) <= 4 else (1,)
+    ticks = [digit * 10.0**decade for decade in decades for digit in digits]
     axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+_RIDGE = 1e-6  # keeps components defined that a star's mask hides completely
+
 
 def principal_components(
     spectra: NDArray[np.floating], variance: float
@@ -47,8 +49,8 @@ def fill_masked(
 ) -> NDArray[np.float64]:
     """Replace masked pixels by what the other spectra suggest.
 
-    Three rounds of principal components and reconstruction from them, beginning with the mean of
-    each pixel; enough for a few per cent of masked pixels.
+    Three rounds of principal components, each star's share of them from its good pixels, and
+    reconstruction, beginning with the mean of each pixel; enough for a few per cent of masked pixels.
 
     Parameters
     ----------
@@ -61,6 +63,26 @@ def fill_masked(
         return filled
     for _ in range(3):
         centre, basis, _ = principal_components(filled, variance)
-        model = centre + (filled - centre) @ basis.T @ basis
+        model = centre + masked_components(np.where(good, filled - centre, 0.0), good, basis) @ basis
         filled = np.where(good, spectra, model)
     return filled
+
+
+def masked_components(
+    centred: NDArray[np.float64], good: NDArray[np.bool_], basis: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Least-squares components (n, k) of spectra on the pixels that they have.
+
+    Parameters
+    ----------
+    centred : (n, p) spectra less the mean, 0 where masked
+    good : (n, p)
+    basis : (k, p) orthonormal rows
+    """
+    components = centred @ basis.T
+    # The basis is orthonormal over all pixels: only the masked ones have to be taken off.
+    for star in np.flatnonzero(~good.all(axis=1)):
+        hidden = basis[:, ~good[star]]
+        gram = (1.0 + _RIDGE) * np.eye(len(basis)) - hidden @ hidden.T
+        components[star] = np.linalg.solve(gram, components[star])
+    return components

@@ -18,7 +18,7 @@ from lamostvac.errors import SpectrumRejected
 from lamostvac.grid import GRID
 from lamostvac.masks import Regions, diffuse_band_regions, in_regions
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Preparation:
     ----------
     masked_regions : intervals that are masked in the observed frame
     median_window : width of the running median in pixels of the common grid
-    max_normalised_flux : normalised flux above this is set to 1 and masked
+    max_normalised_flux, min_normalised_flux : normalised flux outside is set to 1 and masked
     min_good_fraction : a spectrum with a smaller share of usable pixels is rejected
     """
 
@@ -37,6 +37,7 @@ class Preparation:
     median_window: int = 400
     max_normalised_flux: float = 2.0
     min_good_fraction: float = 0.5
+    min_normalised_flux: float = 0.0
 
     @classmethod
     def from_settings(
@@ -48,6 +49,7 @@ class Preparation:
         median_window: int,
         max_normalised_flux: float,
         min_good_fraction: float,
+        min_normalised_flux: float | None = None,
     ) -> "Preparation":
         """The preparation that the configuration's section `prepare` describes."""
         regions = [(low, high) for low, high in (*telluric_regions, *extra_telluric_regions)]
@@ -55,7 +57,13 @@ class Preparation:
             regions.append((dichroic_region[0], dichroic_region[1]))
         if mask_diffuse_bands:
             regions += diffuse_band_regions()
-        return cls(tuple(regions), median_window, max_normalised_flux, min_good_fraction)
+        return cls(
+            tuple(regions),
+            median_window,
+            max_normalised_flux,
+            min_good_fraction,
+            -np.inf if min_normalised_flux is None else min_normalised_flux,
+        )
 
 
 def prepare_spectrum(
@@ -170,6 +178,7 @@ def _normalise(
         normalised = (flux / scale).astype(np.float32)
         normalised_ivar = (ivar * scale**2).astype(np.float32)
     usable = good & positive & (normalised <= settings.max_normalised_flux)
+    usable &= normalised >= settings.min_normalised_flux
     # Absurd values that float32 cannot hold, or only as 0, say nothing.
     usable &= np.isfinite(normalised) & np.isfinite(normalised_ivar) & (normalised_ivar > 0)
     return np.where(usable, normalised, np.float32(1.0)), np.where(usable, normalised_ivar, np.float32(0.0))

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamostvac.emulator import Emulator
+from lamostvac.pca import masked_components
 
 CODE_VERSION = 1
-
-_RIDGE = 1e-6  # keeps components defined that a star's mask hides completely
 
 
 def project(
@@ -29,15 +28,8 @@ def project(
     residual : (n,) sum of squared differences that no components can take away
     """
     basis = emulator.basis
-    k = len(basis)
     used = ivar[:, emulator.pixels] > 0
     y = np.where(used, flux[:, emulator.pixels] - emulator.mean, 0.0)
-    right = y @ basis.T
-    components = np.empty((len(flux), k))
-    # The basis is orthonormal over all pixels: only the few masked ones have to be taken off.
-    for star in range(len(flux)):
-        hidden = basis[:, ~used[star]]
-        gram = (1.0 + _RIDGE) * np.eye(k) - hidden @ hidden.T
-        components[star] = np.linalg.solve(gram, right[star])
+    components = masked_components(y, used, basis)
     residual = np.where(used, (y - components @ basis) ** 2, 0.0).sum(axis=1)
     return components, residual
