@@ -23,7 +23,7 @@ from lamostvac.library import SpectralLibrary
 from lamostvac.masks import Regions, in_regions
 from lamostvac.pca import fill_masked, principal_components
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 # Where the spectral types divide in Teff (K); for libraries, which have no survey classification.
 TYPE_LIMITS = {"M": 3900.0, "K": 5250.0, "G": 6000.0, "F": 7400.0, "A": 10000.0, "OB": np.inf}
@@ -136,7 +136,7 @@ def build_emulator(
         )
     pixels = covered_pixels(library, masked_regions)
     flux, good = library.flux[rows][:, pixels], library.ivar[rows][:, pixels] > 0
-    flux = fill_masked(flux, good, variance)
+    flux = fill_masked(flux, good)
     mean_spectrum, basis, kept = principal_components(flux, variance)
     centred = flux - mean_spectrum
     components = centred @ basis.T

@@ -44,9 +44,12 @@ def principal_components(
     return mean, basis * signs[:, None], float(share[k - 1])
 
 
-def fill_masked(
-    spectra: NDArray[np.floating], good: NDArray[np.bool_], variance: float
-) -> NDArray[np.float64]:
+# More components than this describe noise, and with it each masked pixel as it was filled before. On
+# pixels hidden for the purpose 0.95 leaves half (MILES) and a third (MaStar) of the error of 0.99.
+_FILL_VARIANCE = 0.95
+
+
+def fill_masked(spectra: NDArray[np.floating], good: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Replace masked pixels by what the other spectra suggest.
 
     Three rounds of principal components, each star's share of them from its good pixels, and
@@ -62,7 +65,7 @@ def fill_masked(
     if good.all():
         return filled
     for _ in range(3):
-        centre, basis, _ = principal_components(filled, variance)
+        centre, basis, _ = principal_components(filled, _FILL_VARIANCE)
         model = centre + masked_components(np.where(good, filled - centre, 0.0), good, basis) @ basis
         filled = np.where(good, spectra, model)
     return filled
