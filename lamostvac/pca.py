@@ -45,7 +45,7 @@ def principal_components(
 
 
 # More components than this describe noise, and with it each masked pixel as it was filled before. On
-# pixels hidden for the purpose 0.95 leaves half (MILES) and a third (MaStar) of the error of 0.99.
+# pixels hidden for the purpose 0.95 leaves an error of 0.020 where 0.99 leaves 0.026 (MILES), 0.049 (MaStar).
 _FILL_VARIANCE = 0.95
 
 

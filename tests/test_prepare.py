@@ -150,6 +150,19 @@ def test_fluxes_over_2_are_set_to_1_and_masked():
     assert prepare_spectrum(WAVE, flux, ivar, 0.0, loose)[0][hit].max() > 4
 
 
+def test_fluxes_under_the_least_are_set_to_1_and_masked_unless_there_is_none():
+    flux, ivar = flat()
+    flux[1500:1503] = -0.8
+    hit = (GRID > WAVE[1500]) & (GRID < WAVE[1502])
+    prepared, information = prepare_spectrum(WAVE, flux, ivar, 0.0, PLAIN)
+    assert (prepared[hit] == 1).all()
+    assert (information[hit] == 0).all()
+    published = Preparation.from_settings([], [], None, False, 400, 2.0, 0.5, None)
+    prepared, information = prepare_spectrum(WAVE, flux, ivar, 0.0, published)
+    assert prepared[hit].max() < -0.7
+    assert (information[hit] > 0).all()
+
+
 def test_resampling_conserves_the_information():
     rng = np.random.default_rng(3)
     flux, _ = flat()
@@ -245,11 +258,13 @@ def test_settings_become_regions_in_vacuum():
         median_window=300,
         max_normalised_flux=3.0,
         min_good_fraction=0.4,
+        min_normalised_flux=-0.5,
     )
     assert list(made.masked_regions[:3]) == [(6860.0, 6960.0), (7590.0, 7720.0), (5700.0, 5900.0)]
     assert any(low < air_to_vacuum(6613.6) < high for low, high in made.masked_regions[3:])
     assert (made.median_window, made.max_normalised_flux, made.min_good_fraction) == (300, 3.0, 0.4)
-    bare = Preparation.from_settings([], [], None, False, 400, 2.0, 0.5)
+    assert made.min_normalised_flux == -0.5
+    bare = Preparation.from_settings([], [], None, False, 400, 2.0, 0.5, 0.0)
     assert bare == Preparation()
 
 
