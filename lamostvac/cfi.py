@@ -7,6 +7,8 @@ them after their means are taken off, over the pixels that the observation has.
 import numpy as np
 from numpy.typing import NDArray
 
+_ROUNDING = 1e-10
+
 
 def correlation(
     flux: NDArray[np.floating], good: NDArray[np.bool_], library: NDArray[np.floating]
@@ -24,10 +26,14 @@ def correlation(
     reference_mean = mask @ reference.T / count
     observed_mean = observed.sum(axis=1)[:, None] / count
     covariance = observed @ reference.T / count - observed_mean * reference_mean
-    reference_variance = mask @ (reference**2).T / count - reference_mean**2
-    observed_variance = (observed**2).sum(axis=1)[:, None] / count - observed_mean**2
+    reference_square = mask @ (reference**2).T / count
+    observed_square = (observed**2).sum(axis=1)[:, None] / count
+    reference_variance = reference_square - reference_mean**2
+    observed_variance = observed_square - observed_mean**2
+    # A variance that is nothing but the rounding of the squares is none.
+    defined = reference_variance > _ROUNDING * reference_square
+    defined &= observed_variance > _ROUNDING * observed_square
     product = reference_variance * observed_variance
-    defined = product > 1e-20
     return np.where(defined, covariance / np.sqrt(np.where(defined, product, 1.0)), -1.0)
 
 
