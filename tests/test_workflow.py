@@ -1,0 +1,335 @@
+"""The whole workflow on a tiny simulated survey: complete, repeatable, and no spectrum lost.
+
+One run is shared by most tests, also between the processes of pytest-xdist.
+"""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+from lamostvac.errors import REASONS
+from lamostvac.registry import load_registry
+from lamostvac.simulate import broken
+from lamostvac.validation import COMPARISON_COLUMNS, PULL_COLUMNS
+
+TYPES = ("OB", "A", "F", "G", "K", "M")
+PARTS = ("Snakefile", "rules", "workflow_scripts", "lamostvac", "config", "envs", "report")
+CATALOGUE = ("recommended.fits", "recommended.parquet", "rejected.csv", "accounting.json", "datamodel.md")
+
+
+def copy_project(project: Path, folder: Path) -> Path:
+    """What a run needs, in a folder of its own, with the tests' configuration as `tiny.yaml`."""
+    folder.mkdir(parents=True)
+    for name in PARTS:
+        if (project / name).is_dir():
+            shutil.copytree(project / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(project / name, folder / name)
+    shutil.copy(project / "tests/workflow.yaml", folder / "tiny.yaml")
+    return folder
+
+
+def command(folder: Path, *arguments: str) -> dict:
+    """Arguments of `subprocess` that run Snakemake in a copy of the project, as a user would."""
+    # Without compiled modules each of the many short jobs would spend three times as long on imports.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    return {
+        "args": [sys.executable, "-m", "snakemake", *arguments, "--configfile", "tiny.yaml"],
+        "cwd": folder,
+        "env": environment,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+        "text": True,
+    }
+
+
+def snakemake(folder: Path, *arguments: str, code: int = 0) -> str:
+    """Run Snakemake to its end and return what it wrote."""
+    done = subprocess.run(**command(folder, *arguments), timeout=280, check=False)
+    assert done.returncode == code, done.stdout[-4000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def run(project, tmp_path_factory) -> Path:
+    """The results of one complete run from nothing; tests only read them."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    folder = root / "workflow"
+    with open(root / "workflow.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            snakemake(copy_project(project, folder), "--cores", "2")
+    assert (folder / "results/catalog/recommended.fits").exists(), "the shared run failed in another test"
+    return folder / "results"
+
+
+@pytest.fixture(scope="module")
+def rejected(run) -> pd.DataFrame:
+    return pd.read_csv(run / "catalog/rejected.csv", dtype={"spectrum_id": str}, keep_default_na=False)
+
+
+@pytest.fixture(scope="module")
+def accepted(run) -> pd.DataFrame:
+    return pd.read_parquet(run / "catalog/recommended.parquet")
+
+
+@pytest.fixture(scope="module")
+def truth(run) -> pd.DataFrame:
+    return Table.read(run / "simulated/truth.fits", character_as_bytes=False).to_pandas()
+
+
+def same_files(one: Path, other: Path, names: tuple[str, ...] = CATALOGUE) -> None:
+    for name in names:
+        assert (one / "catalog" / name).read_bytes() == (other / "catalog" / name).read_bytes(), name
+
+
+# ---------------------------------------------------------------- nothing is lost
+
+
+def test_every_row_of_the_release_is_accepted_or_rejected_once(run, accepted, rejected):
+    release = pd.read_csv(run / "simulated/lamost/catalogue.csv", sep="|", dtype=str, keep_default_na=False)
+    rows = release["lmjd"] + "-" + release["planid"] + "-" + release["spid"] + "-" + release["fiberid"]
+    assert Counter(rows) == Counter(accepted["spectrum_id"]) + Counter(rejected["spectrum_id"])
+
+
+def test_the_accounting_is_what_the_files_say(run, accepted, rejected):
+    accounting = json.loads((run / "catalog/accounting.json").read_text())
+    assert accounting["n_in"] == len(accepted) + len(rejected)
+    assert accounting["n_accepted"] == len(accepted)
+    assert accounting["n_rejected"] == len(rejected)
+    assert accounting["rejected"]["by_reason"] == dict(Counter(rejected["reason"]))
+    assert accounting["rejected"]["by_stage"] == dict(Counter(rejected["stage"]))
+    by_type = {name: counts["n_accepted"] for name, counts in accounting["types"].items()}
+    assert by_type == dict(Counter(accepted["spectral_type"]))
+    assert set(by_type) == set(TYPES)
+
+
+def test_rejected_csv_has_the_columns_of_the_contract(run, rejected):
+    with open(run / "catalog/rejected.csv") as handle:
+        assert handle.readline() == "spectrum_id,obsid,stage,reason\n"
+    assert set(rejected["reason"]) <= set(REASONS)
+    assert set(rejected["stage"]) <= {"survey", "prepare", "fit"}
+
+
+def test_every_kind_of_broken_spectrum_occurs(truth):
+    kinds = (*broken.KINDS, broken.DUPLICATE_OBSID)
+    expected = Counter(kind.reason for kind in kinds)
+    assert len(kinds) >= 15
+    assert len(expected) >= 15
+    found = Counter(reason for reason in truth["expected_reason"] if reason not in ("", "not_a_star"))
+    assert found == expected
+
+
+def test_each_broken_spectrum_is_rejected_for_its_reason_and_no_other_spectrum_is(truth, accepted, rejected):
+    # A row without a fibre has another spectrum_id than the truth, one with a stolen obsid another obsid;
+    # what stands twice is accepted the first time.
+    by_id = rejected.groupby("spectrum_id")["reason"].apply(list).to_dict()
+    by_obsid = rejected.groupby("obsid")["reason"].apply(list).to_dict()
+    for row in truth.itertuples():
+        reasons = by_id.get(row.spectrum_id) or (
+            by_obsid.get(row.obsid, []) if row.spectrum_id not in set(accepted["spectrum_id"]) else []
+        )
+        assert reasons == ([row.expected_reason] if row.expected_reason else []), row
+    assert len(rejected) == sum(truth["expected_reason"] != "")
+
+
+# ---------------------------------------------------------------- the files
+
+
+def test_the_catalogue_has_the_columns_of_the_registry(run):
+    registry = load_registry()
+    for name in ("recommended", *TYPES):
+        with fits.open(run / f"catalog/{name}.fits") as hdus:
+            columns = hdus[1].columns
+            assert columns.names == registry.names
+            assert [column.unit or "" for column in columns] == [column.unit for column in registry]
+            assert hdus[1].data.dtype.fields.keys() == registry.record.fields.keys()
+            assert [hdus[1].data.dtype[i].newbyteorder("=") for i in range(len(columns))] == [
+                registry.record[i].newbyteorder("=") for i in range(len(columns))
+            ]
+    assert list(pd.read_parquet(run / "catalog/recommended.parquet").columns) == registry.names
+    datamodel = (run / "catalog/datamodel.md").read_text()
+    assert all(f"`{name}`" in datamodel for name in registry.names)
+
+
+def test_fits_and_parquet_hold_the_same_rows(run, accepted):
+    table = Table.read(run / "catalog/recommended.fits", character_as_bytes=False)
+    assert len(table) == len(accepted)
+    for name in table.colnames:
+        in_fits, in_parquet = np.ma.getdata(table[name]), accepted[name].to_numpy()
+        if in_fits.dtype.kind == "f":
+            np.testing.assert_array_equal(in_fits, in_parquet, err_msg=name)
+        else:
+            assert in_fits.tolist() == in_parquet.tolist(), name
+
+
+def test_the_types_one_after_the_other_are_the_catalogue(run):
+    parts = [fits.getdata(run / f"catalog/{name}.fits", 1) for name in TYPES]
+    assert b"".join(part.tobytes() for part in parts) == (
+        fits.getdata(run / "catalog/recommended.fits", 1).tobytes()
+    )
+    for name, part in zip(TYPES, parts, strict=True):
+        assert len(part)
+        assert set(part["spectral_type"]) == {name}
+
+
+def test_labels_of_accepted_spectra_are_finite_and_near_the_truth(accepted, truth):
+    """A coarse check that the columns are what they say; accuracy is measured by larger runs."""
+    for label in ("teff", "logg", "feh"):
+        assert np.isfinite(accepted[label]).all()
+        assert (accepted[f"{label}_err"] > 0).all()
+    both = accepted.merge(
+        truth[["spectrum_id", "teff", "logg", "feh"]], on="spectrum_id", suffixes=("", "_true")
+    )
+    both = both[both["snrr"] > 20]
+    assert np.median(np.abs(both["teff"] / both["teff_true"] - 1)) < 0.05
+    assert np.median(np.abs(both["logg"] - both["logg_true"])) < 0.4
+    assert np.median(np.abs(both["feh"] - both["feh_true"])) < 0.4
+
+
+def test_validation_tables_have_the_columns_of_the_contract(run):
+    comparisons = pd.read_csv(run / "validation/comparisons.csv")
+    assert list(comparisons.columns) == COMPARISON_COLUMNS
+    assert COMPARISON_COLUMNS == ["dataset", "subset", "label", "n", "offset", "sigma", "robust_sigma"]
+    assert {"truth", "crossvalidation_mastar"} <= set(comparisons["dataset"])
+    pulls = pd.read_csv(run / "validation/pulls.csv")
+    assert list(pulls.columns) == PULL_COLUMNS == ["label", "subset", "n", "mean", "width"]
+    assert {"teff", "logg", "feh", "alpha_fe"} == set(pulls["label"])
+    assert {"all", *TYPES} <= set(pulls["subset"])
+
+
+def test_every_job_left_a_log_without_a_traceback(run):
+    logs = list((run / "logs").rglob("*.log"))
+    assert len(logs) > 20
+    for path in logs:
+        text = path.read_text()
+        assert text, path
+        assert "Traceback" not in text, path
+
+
+def test_prepared_spectra_are_removed_when_nothing_needs_them(run):
+    assert {path.name[4:] for path in (run / "prepared").rglob("*.h5")} == {"_meta.h5"}
+
+
+# ---------------------------------------------------------------- running it
+
+
+def test_running_again_does_nothing(run):
+    assert "Nothing to be done" in snakemake(run.parent, "--cores", "1", "--rerun-incomplete")
+
+
+def test_the_report_shows_the_figures(run, tmp_path):
+    report = tmp_path / "report.html"
+    snakemake(run.parent, "--report", str(report))
+    text = report.read_text()
+    for title in (
+        "Kiel diagram and abundances",
+        "Observed and model spectra",
+        "Misfit by spectral type",
+        "Pulls in numbers",
+    ):
+        assert title in text
+
+
+def test_chunks_and_cores_do_not_change_the_catalogue(run, accepted, project, tmp_path):
+    folder = copy_project(project, tmp_path / "run")
+    snakemake(folder, "--cores", "1", "--config", "survey={chunk_size: 18}", "validation={enabled: false}")
+    n_chunks = [len(pd.read_csv(path / "survey/manifest.csv")) for path in (run, folder / "results")]
+    assert n_chunks[1] > n_chunks[0] == len(TYPES)
+    same_files(run, folder / "results", ("rejected.csv", "accounting.json", "datamodel.md"))
+    # BLAS adds up in an order that depends on how many stars stand in a batch: last digits differ.
+    other = pd.read_parquet(folder / "results/catalog/recommended.parquet")
+    pd.testing.assert_frame_equal(accepted, other, rtol=1e-5, atol=1e-5)
+
+
+def test_a_run_that_was_killed_goes_on_to_the_same_bytes(run, project, tmp_path):
+    """SIGKILL for Snakemake and its jobs, as when the machine goes down."""
+    folder = copy_project(project, tmp_path / "run")
+    options = ("--cores", "2", "--config", "validation={enabled: false}")
+    process = subprocess.Popen(
+        **command(folder, *options) | {"stdout": subprocess.DEVNULL}, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 200
+        while not list(folder.glob("results/fit/*/[0-9]*.h5")):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert len(list(folder.glob("results/fit/*/[0-9]*.h5"))) < len(TYPES)
+    assert not (folder / "results/catalog/recommended.fits").exists()
+
+    # Snakemake cannot know that the other run is dead, and says what to do.
+    assert "--unlock" in snakemake(folder, *options, "--rerun-incomplete", code=1)
+    snakemake(folder, *options, "--unlock")
+    snakemake(folder, *options, "--rerun-incomplete")
+    same_files(run, folder / "results")
+
+
+def test_a_run_of_one_type_makes_no_files_of_another(run, project, tmp_path):
+    folder = copy_project(project, tmp_path / "run")
+    results = folder / "results"
+    for name in ("simulated", "library", "emulator"):
+        shutil.copytree(run / name, results / name)
+    snakemake(folder, "results/catalog/M.fits", "--cores", "2")
+    assert (results / "catalog/M.fits").read_bytes() == (run / "catalog/M.fits").read_bytes()
+    # The survey sorts the whole release into chunks; every stage after it keeps to its type.
+    others = [
+        path.relative_to(results)
+        for path in results.rglob("*")
+        if path.is_file()
+        and path.relative_to(results).parts[0] not in ("simulated", "survey")
+        and re.search(r"/(OB|A|F|G|K)([/._]|$)", f"/{path.relative_to(results)}")
+    ]
+    assert others == []
+    assert not (results / "catalog/recommended.fits").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        (
+            "survey={chunksize: 12}",
+            "configuration key survey.chunksize does not exist; did you mean survey.chunk_size?",
+        ),
+        ("surveys={chunk_size: 12}", "configuration key surveys does not exist; did you mean survey?"),
+    ],
+)
+def test_a_wrong_key_is_told_in_one_sentence(project, tmp_path, setting, sentence):
+    folder = copy_project(project, tmp_path / "run")
+    out = snakemake(folder, "--cores", "1", "--config", setting, code=1)
+    assert f"Error: {sentence}" in out.splitlines()
+    assert "Traceback" not in out
+    assert not (folder / "results").exists()
+
+
+def test_every_rule_has_a_script_of_its_name_and_every_script_a_rule(project):
+    rules = {}
+    for path in sorted((project / "rules").glob("*.smk")):
+        for name, block in re.findall(
+            r"^ *(?:rule|checkpoint) (\w+):\n(.*?)(?=^\S|^ {0,4}(?:rule|checkpoint) |\Z)",
+            path.read_text(),
+            re.MULTILINE | re.DOTALL,
+        ):
+            rules[name] = re.search(r'"\.\./workflow_scripts/(\w+)\.py"', block).group(1)
+    assert {"survey", "prepare", "fit", "merge", "figures_truth"} <= set(rules)
+    assert rules == {name: name for name in rules}
+    assert {path.stem for path in (project / "workflow_scripts").glob("*.py")} == set(rules)
