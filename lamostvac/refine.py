@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
 
 from lamostvac.emulator import Emulator
 from lamostvac.grid import GRID
@@ -35,6 +36,8 @@ STATUS_NAMES = ("converged", "edge", "no_progress")
 _TOLERANCE = 1e-4  # of chi2: one-hundredth of a standard deviation
 _MAX_STEP = 0.7  # scaled labels; a step beyond half a length scale leaves the linear regime
 _MAX_DAMPING = 1e8
+_MAX_IVAR = 1e10  # of normalised flux; no spectrum is better, and absurd values would be singular
+_BLOCK = 512  # pixels whose products are made at once; a design of this width stays in the cache
 
 
 @dataclass(frozen=True)
@@ -92,39 +95,60 @@ def condense(
     calibration_scale : spacing of the bumps, A; 0 leaves them out
     calibration_error : standard deviation of a bump's amplitude
 
-    Cost: a symmetric product of (k + b, p) per star.
+    Cost: a symmetric product of (k + b, p) per star. A bump is local, so the product is made in
+    blocks of wavelength with the few bumps that reach into each, half the time of one product.
     """
-    k = emulator.n_components
-    parts = [emulator.basis]
-    prior = [np.linalg.inv(discrepancy_scale * emulator.discrepancy)]
+    bumps = np.empty((0, np.count_nonzero(emulator.pixels)))
     if calibration_scale > 0 and calibration_error > 0:
         bumps = calibration_bumps(GRID[emulator.pixels], calibration_scale)
-        parts.append(bumps)
-        prior.append(np.eye(len(bumps)) / calibration_error**2)
-    basis = np.concatenate(parts)
-    precision = np.zeros((len(basis), len(basis)))
-    precision[:k, :k] = prior[0]
-    if len(prior) == 2:
-        precision[k:, k:] = prior[1]
+    k, size = emulator.n_components, emulator.n_components + len(bumps)
+    precision = np.zeros((size, size))
+    precision[:k, :k] = np.linalg.inv(discrepancy_scale * emulator.discrepancy)
+    np.fill_diagonal(precision[k:, k:], 1.0 / calibration_error**2 if len(bumps) else 0.0)
+    blocks = _blocks(emulator.basis, bumps)
+    designs = [
+        np.empty_like(basis) for *_, basis in blocks
+    ]  # made once: new memory costs more than a product
     n = len(flux)
     result = Condensed(np.empty((n, k, k)), np.empty((n, k)), np.empty(n), np.empty(n, dtype=np.int64))
     floor = flux_floor**2 + emulator.truncation
     for star in range(n):
-        star_ivar = ivar[star, emulator.pixels].astype(np.float64)
-        used = star_ivar > 0
+        star_ivar = np.minimum(ivar[star, emulator.pixels], _MAX_IVAR).astype(np.float64)
         # 1 / (1 / ivar + floor), which is 0 where ivar is.
         root = np.sqrt(star_ivar / (1.0 + star_ivar * floor))
-        design = basis * root
         residual = (flux[star, emulator.pixels] - emulator.mean) * root
-        a = design @ design.T
-        b = design @ residual
+        a, b = np.zeros((size, size)), np.zeros(size)  # the lower triangle of A
+        for (pixels, near, basis), design in zip(blocks, designs, strict=True):
+            np.multiply(basis, root[pixels], out=design)
+            product, vector = design @ design.T, design @ residual[pixels]
+            a[:k, :k] += product[:k, :k]
+            a[near, :k] += product[k:, :k]
+            a[near, near] += product[k:, k:]
+            b[:k] += vector[:k]
+            b[near] += vector[k:]
         # With T = (A + precision)^-1 the condensed matrix is A - A T A and the vector b - A T b.
-        solved = np.linalg.solve(a + precision, np.column_stack([a[:, :k], b]))
-        result.q[star] = a[:k, :k] - a[:k] @ solved[:, :k]
-        result.g[star] = b[:k] - a[:k] @ solved[:, k]
-        result.constant[star] = residual @ residual - b @ solved[:, k]
-        result.n_pixels[star] = np.count_nonzero(used)
+        factor = cholesky(a + precision, lower=True, overwrite_a=True, check_finite=False)
+        solved = solve_triangular(factor, np.column_stack([a[:, :k], b]), lower=True, check_finite=False)
+        inner = solved.T @ solved
+        result.q[star] = a[:k, :k] - inner[:k, :k]
+        result.g[star] = b[:k] - inner[:k, k]
+        result.constant[star] = residual @ residual - inner[k, k]
+        result.n_pixels[star] = np.count_nonzero(star_ivar > 0)
     return result
+
+
+def _blocks(
+    basis: NDArray[np.float64], bumps: NDArray[np.float64]
+) -> list[tuple[slice, slice, NDArray[np.float64]]]:
+    """Blocks of pixels: which, the design's rows of the bumps that are not 0 there, and basis and these."""
+    blocks = []
+    for first in range(0, basis.shape[1], _BLOCK):
+        pixels = slice(first, first + _BLOCK)
+        near = np.flatnonzero(bumps[:, pixels].any(axis=1))
+        rows = slice(near[0], near[-1] + 1) if len(near) else slice(0, 0)
+        part = np.concatenate([basis[:, pixels], bumps[rows, pixels]])
+        blocks.append((pixels, slice(len(basis) + rows.start, len(basis) + rows.stop), part))
+    return blocks
 
 
 @dataclass(frozen=True)
