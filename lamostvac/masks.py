@@ -48,9 +48,11 @@ def diffuse_band_regions() -> list[tuple[float, float]]:
 
 
 def in_regions(wave: ArrayLike, regions: Regions) -> NDArray[np.bool_]:
-    """True where `wave` (A, any shape) lies inside one of the closed intervals `regions` (A)."""
-    wave = np.asarray(wave)
-    inside = np.zeros(wave.shape, dtype=bool)
-    for low, high in regions:
-        inside |= (wave >= low) & (wave <= high)
+    """True where `wave` (p,), A, increasing, lies inside one of the closed intervals `regions` (A)."""
+    inside = np.zeros(np.shape(wave), dtype=bool)
+    limits = np.array(regions, dtype=float).reshape(-1, 2)
+    first = np.searchsorted(wave, limits[:, 0], side="left")
+    last = np.searchsorted(wave, limits[:, 1], side="right")
+    for start, stop in zip(first.tolist(), last.tolist(), strict=True):
+        inside[start:stop] = True
     return inside

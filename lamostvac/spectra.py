@@ -24,6 +24,7 @@ _COLUMN_DTYPES = {"E": ">f4", "D": ">f8", "J": ">i4", "I": ">i2", "K": ">i8", "B
 _TABLE_COLUMNS = ("FLUX", "IVAR", "WAVELENGTH", "ANDMASK", "ORMASK")
 _OPTICAL = (3000.0, 11000.0)  # A; nothing that LAMOST records lies outside
 _MIN_PIXELS = 1000
+_TEXT = re.compile(r"'((?:[^']|'')*)'")
 
 HeaderValue = str | int | float | bool | None
 
@@ -104,7 +105,8 @@ def _parse_header(data: bytes, start: int) -> tuple[dict[str, HeaderValue], int]
             raise SpectrumRejected("truncated_fits", "a header without END")
         position += _CARD
         if card[8:10] == b"= ":
-            header.setdefault(card[:8].decode("latin-1").rstrip(), _parse_value(card[10:].decode("latin-1")))
+            text = card.decode("latin-1")
+            header.setdefault(text[:8].rstrip(), _parse_value(text[10:]))
         elif card[:8] == b"END     ":
             break
     size = position - start
@@ -114,7 +116,7 @@ def _parse_header(data: bytes, start: int) -> tuple[dict[str, HeaderValue], int]
 def _parse_value(text: str) -> HeaderValue:
     text = text.lstrip()
     if text.startswith("'"):
-        match = re.match(r"'((?:[^']|'')*)'", text)
+        match = _TEXT.match(text)
         return match.group(1).replace("''", "'").rstrip() if match else text[1:].rstrip()
     text = text.partition("/")[0].strip()
     if text in ("T", "F"):
@@ -237,6 +239,6 @@ def _spectrum(
 
 
 def _mask(values: NDArray[np.generic]) -> NDArray[np.int32]:
-    """Mask bits as integers; they are stored as floats, and a NaN among them says nothing."""
-    numbers = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    return np.clip(numbers, 0, 2**31 - 1).astype(np.int32)
+    """Mask bits as integers; they are stored as floats, and a NaN or what is too large says nothing."""
+    numbers = values.astype(np.float64)
+    return np.where((numbers >= 0) & (numbers < 2**31), numbers, 0.0).astype(np.int32)

@@ -64,10 +64,12 @@ def main(snakemake: Any) -> None:
     columns = {"spectrum_id": first_guess["spectrum_id"].to_numpy(), "obsid": first_guess["obsid"].to_numpy()}
     columns |= fit_columns(emulator.label_names, fits)
     columns |= {name: first_guess[name].to_numpy() for name in first_guess.columns if name.endswith("_cfi")}
-    # An error that cannot be computed means that the spectrum does not constrain the labels.
+    # An error that cannot be computed means that the spectrum does not constrain the labels; without a
+    # pixel in the emulator's range it is the prior alone that does.
     failed = ~(np.isfinite(fits.labels).all(axis=1) & np.isfinite(fits.errors).all(axis=1))
+    failed |= fits.n_pixels == 0
     rejected = [
-        (columns["spectrum_id"][i], columns["obsid"][i], "fit", "fit_failed", "labels or errors not finite")
+        (columns["spectrum_id"][i], columns["obsid"][i], "fit", "fit_failed", "labels not constrained")
         for i in np.flatnonzero(failed)
     ]
     for row in rejected:
