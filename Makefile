@@ -16,13 +16,14 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 SNAKEMAKE := snakemake --cores $(CORES) --rerun-incomplete
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo real test check generated clean
+.PHONY: help setup demo real test check bench generated clean
 
 help:
 	@echo "make demo    simulate a small survey, run the whole workflow, write catalogue and report"
 	@echo "make real    run on the files at LAMOSTVAC_REAL_DATA ($(LAMOSTVAC_REAL_DATA)), into results/real"
 	@echo "make test    run every test"
 	@echo "make check   lint, format, types, snakemake --lint"
+	@echo "make bench   rates on this machine, into results/bench"
 	@echo "make setup   only make .venv from requirements.lock"
 	@echo "make generated  rewrite the files that are written from lamostvac/configuration.py"
 	@echo "make clean   remove .venv and caches; results/ stays"
@@ -62,6 +63,9 @@ check: $(STAMP)
 	mypy
 	python -m lamostvac.configuration
 	snakemake --configfile config/demo.yaml --lint
+
+bench: $(STAMP)
+	python -m benchmarks.run
 
 generated: $(STAMP)
 	python -m lamostvac.configuration --write

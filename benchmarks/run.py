@@ -1,0 +1,209 @@
+"""Rates on this machine: `make bench`, or `python -m benchmarks.run prepare_rate` for some of them.
+
+Everything runs on a small simulated survey made for the purpose. Each benchmark writes
+`results/bench/NAME.json`; its baseline is measured in the same run or published, as `baseline_is` says.
+`load` is the machine's load before; above 0 others may have used it meanwhile.
+"""
+
+import json
+import multiprocessing
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
+from scipy.ndimage import median_filter
+from scipy.optimize import least_squares
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel
+from threadpoolctl import threadpool_limits
+
+from lamostvac.configuration import read_configuration
+from lamostvac.emulator import Emulator, build_emulator
+from lamostvac.files import atomic
+from lamostvac.grid import GRID
+from lamostvac.library import SpectralLibrary, prepare_library
+from lamostvac.library_mastar import read_mastar
+from lamostvac.prepare import Preparation, prepare_spectrum
+from lamostvac.simulate.mastar import PARAMETERS_NAME, SPECTRA_NAME
+from lamostvac.simulate.settings import SimulationSettings
+from lamostvac.simulate.survey import simulate_survey
+from lamostvac.spectra import read_spectrum
+from lamostvac.starfit import FitSettings, fit_stars, starting_rows
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIGURATION = read_configuration(ROOT / "config/demo.yaml")
+PREPARATION = Preparation.from_settings(**CONFIGURATION.prepare.model_dump(exclude={"keep"}))
+FIT = FitSettings(**{name: getattr(CONFIGURATION.fit, name) for name in FitSettings.__dataclass_fields__})
+STARS = {"OB": 10, "A": 20, "F": 30, "G": 40, "K": 30, "M": 20}
+SURVEY = SimulationSettings(n_stars=STARS, n_other=0, n_low_snr=0, stars_per_plate=50, n_library=400)
+SECONDS = 2.0  # that each rate is measured for, at least
+N_NAIVE = 8
+CHUNK = 50
+Array = NDArray[np.floating]
+Result = tuple[float, float, str]  # value, baseline, what the baseline is
+
+
+@dataclass(eq=False)
+class Workload:
+    """What the benchmarks run on: files, the emulator of the simulated library, prepared spectra."""
+
+    files: list[Path]
+    library: SpectralLibrary
+    emulator: Emulator
+    flux: Array  # (n, 4901), and ivar
+    ivar: Array
+    starts: Array  # (n, 2, d)
+
+
+def make_workload(folder: Path) -> Workload:
+    """Simulate, train, prepare."""
+    simulate_survey(folder, SURVEY)
+    raw = read_mastar(folder / "mastar" / SPECTRA_NAME, folder / "mastar" / PARAMETERS_NAME)
+    settings = CONFIGURATION.library
+    library = prepare_library(raw, "mastar", settings.labels, PREPARATION, None, settings.min_snr)
+    trained = CONFIGURATION.emulator.model_dump(exclude={"folds"})
+    emulator = build_emulator(library, PREPARATION.masked_regions, **trained)
+    files = sorted((folder / "lamost").rglob("*.fits.gz"))
+    flux, ivar = prepared(files)
+    return Workload(files, library, emulator, flux, ivar, first_guesses(library, emulator, flux, ivar))
+
+
+def prepared(files: list[Path]) -> tuple[Array, Array]:
+    """Files to spectra on the common grid, as the rule prepare does it."""
+    pairs = []
+    for path in files:
+        spectrum = read_spectrum(path)
+        z = float(spectrum.header["Z"] or 0.0)
+        pairs.append(prepare_spectrum(spectrum.wave, spectrum.flux, spectrum.ivar, z, PREPARATION))
+    flux, ivar = zip(*pairs, strict=True)
+    return np.array(flux), np.array(ivar)
+
+
+def first_guesses(library: SpectralLibrary, emulator: Emulator, flux: Array, ivar: Array) -> Array:
+    """Two starts for each star, as the rule project does it."""
+    rows, _ = starting_rows(emulator, flux, ivar, library.flux, library.labels["logg"].to_numpy())
+    return library.label_array()[rows]
+
+
+def rate(function: Callable[[], int]) -> float:
+    """Spectra per second of a function that returns how many it has done."""
+    function()
+    done, start = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - start) < SECONDS:
+        done += function()
+    return done / elapsed
+
+
+def usual_preparation(path: Path) -> Array:
+    """Reading with astropy, normalising with SciPy; neither masks nor inverse variance."""
+    with fits.open(path) as hdus:
+        image, header = hdus[0].data, hdus[0].header
+        columns = {"FLUX": image[0], "WAVELENGTH": image[2]} if image is not None else hdus[1].data[0]
+        flux, wave = (np.array(columns[name], dtype=float) for name in ("FLUX", "WAVELENGTH"))
+    on_grid = CubicSpline(wave / (1 + header["Z"]), flux)(GRID)
+    return np.asarray(on_grid / median_filter(on_grid, PREPARATION.median_window + 1, mode="nearest"))
+
+
+def prepare_rate(work: Workload) -> Result:
+    """Reading and preparing, both layouts, one core."""
+    ours = rate(lambda: len(prepared(work.files)[0]))
+    usual = rate(lambda: len([usual_preparation(path) for path in work.files]))
+    return ours, usual, "astropy.io.fits and SciPy, measured now"
+
+
+def refine_rate(work: Workload) -> Result:
+    """Labels with errors from prepared spectra, two starts each, one core."""
+    ours = rate(lambda: len(fit_stars(work.emulator, work.flux, work.ivar, work.starts, 1.0, FIT).status))
+    return ours, naive_rate(work)[0], "scikit-learn and SciPy star by star (naive_rate), measured now"
+
+
+@cache
+def naive_rate(work: Workload) -> Result:
+    """The same model without errors of emulator and calibration, star by star, one start, one core."""
+    emulator, process = work.emulator, work.emulator.process
+    components = (work.library.flux[:, emulator.pixels] - emulator.mean) @ emulator.basis.T
+    kernel = ConstantKernel(process.amplitude**2, "fixed") * RBF(process.length_scale, "fixed")
+    theirs = GaussianProcessRegressor(kernel, alpha=CONFIGURATION.emulator.noise**2, optimizer=None)
+    theirs.fit(process.inputs, components)
+    root = np.sqrt(work.ivar[:N_NAIVE, emulator.pixels])
+    scaled = emulator.to_scaled(work.starts[:N_NAIVE, 0])
+
+    def residual(labels: Array, star: int) -> Array:
+        model = emulator.mean + theirs.predict(labels[None])[0] @ emulator.basis
+        return np.asarray((work.flux[star, emulator.pixels] - model) * root[star])
+
+    value = rate(lambda: len([least_squares(residual, scaled[i], args=(i,)) for i in range(N_NAIVE)]))
+    return value, 5.0, "Liang+ 2024 without grouping (about 5 spectra/s)"
+
+
+_worker: list[Workload] = []  # in a worker process: what it got when it was started
+
+
+def _start_worker(work: Workload) -> None:
+    threadpool_limits(1)
+    _worker.append(work)
+
+
+def _fit_files(files: list[Path]) -> int:
+    flux, ivar = prepared(files)
+    starts = first_guesses(_worker[0].library, _worker[0].emulator, flux, ivar)
+    result = fit_stars(_worker[0].emulator, flux, ivar, starts, 1.0, FIT)
+    return int(np.isfinite(result.errors).all(axis=1).sum())
+
+
+def end_to_end_rate(work: Workload) -> Result:
+    """Files to labels with errors, one process per core."""
+    cores = os.cpu_count() or 1
+    chunks = [work.files[first : first + CHUNK] for first in range(0, len(work.files), CHUNK)]
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(cores, spawn, _start_worker, (work,)) as pool:
+        ours = rate(lambda: sum(pool.map(_fit_files, chunks * cores)))
+    return ours, 45.0, "Liang+ 2024, grouped fit, 8-core Xeon E5-2620 v4 (published)"
+
+
+BENCHMARKS = {f.__name__: f for f in (prepare_rate, refine_rate, naive_rate, end_to_end_rate)}
+
+
+def machine() -> dict[str, str | float]:
+    """Processors, load, and the commit that is measured, with a `+` when files differ from it."""
+    command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+    commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    models = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    hardware = f"{os.cpu_count()} x {models[0] if models else 'unknown'}"
+    return {"hardware": hardware, "load": os.getloadavg()[0], "commit": commit or "unknown"}
+
+
+def main(names: list[str]) -> None:
+    for name in set(names) - set(BENCHMARKS):
+        sys.exit(f"Error: there is no benchmark {name}; there are {', '.join(BENCHMARKS)}")
+    threadpool_limits(1)  # a rate is that of one core; several are used by several processes
+    here = machine()
+    with tempfile.TemporaryDirectory() as folder:
+        work = make_workload(Path(folder))
+        size = f"{len(work.library.ids)} library stars, {work.emulator.n_components} components"
+        print(f"{here['hardware']}, load {here['load']:.1f}; {size}; spectra per second\n")
+        for name in names or BENCHMARKS:
+            value, baseline, what = BENCHMARKS[name](work)
+            record = {"name": name, "value": value, "unit": "spectra/s", "baseline": baseline}
+            record |= {"ratio": value / baseline, "baseline_is": what, "setting": size, **here}
+            with atomic(ROOT / "results/bench" / f"{name}.json") as temporary:
+                temporary.write_text(json.dumps(record, indent=2) + "\n")
+            print(
+                f"{name:<16}{value:>7.1f}  {value / baseline:>5.1f} times {baseline:.1f}: {what}", flush=True
+            )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
