@@ -62,8 +62,10 @@ def dense_chi2(emulator, flux, ivar, labels, spacing):
     return residual @ np.linalg.solve(covariance, residual)
 
 
+@pytest.mark.parametrize("block", [64, 512], ids=["many blocks", "one block"])
 @pytest.mark.parametrize("spacing", [0.0, 60.0, 200.0])
-def test_chi2_is_that_of_the_full_covariance_of_the_pixels(emulator, spacing):
+def test_chi2_is_that_of_the_full_covariance_of_the_pixels(emulator, spacing, block, monkeypatch):
+    monkeypatch.setattr(refine, "_BLOCK", block)
     flux, ivar = mask_some(*observe(emulator, toy_labels(4, seed=1), 50))
     condensed = condensed_of(emulator, flux, ivar, spacing=spacing)
     trials = toy_labels(5, seed=2)
