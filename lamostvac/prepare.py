@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import bottleneck
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 
 from lamostvac.errors import SpectrumRejected
 from lamostvac.grid import GRID
 from lamostvac.masks import Regions, diffuse_band_regions, in_regions
+from lamostvac.resample import RestSpectrum, rest_spectrum
 
 CODE_VERSION = 2
 
@@ -98,23 +98,20 @@ def prepare_spectrum(
     SpectrumRejected
         nan_flux, zero_flux, no_valid_ivar, wavelength_coverage, too_few_pixels, negative_continuum
     """
-    if not np.isfinite(redshift) or redshift <= -1:
-        raise SpectrumRejected("bad_redshift", f"z = {redshift}")
-    finite = np.isfinite(flux)
-    if not finite.any():
-        raise SpectrumRejected("nan_flux")
-    if not np.any(flux[finite] != 0):
-        raise SpectrumRejected("zero_flux")
-    valid = np.isfinite(ivar) & (ivar > 0)
-    if not valid.any():
-        raise SpectrumRejected("no_valid_ivar")
-    rest = wave / (1.0 + redshift)
+    return normalise_spectrum(rest_spectrum(wave, flux, ivar, redshift), settings, coverage)
+
+
+def normalise_spectrum(
+    spectrum: RestSpectrum, settings: Preparation, coverage: tuple[float, float] | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """`prepare_spectrum` of a spectrum that is at rest already; raises what comes after that."""
     low, high = coverage if coverage is not None else (GRID[0], GRID[-1])
-    if rest[0] > low or rest[-1] < high:
-        raise SpectrumRejected("wavelength_coverage", f"{rest[0]:.1f} to {rest[-1]:.1f} A at rest")
-    good = valid & finite & (flux != 0)
-    grid_flux, grid_ivar = _resample(rest, flux, ivar, good, redshift)
-    grid_ivar[in_regions(GRID * (1.0 + redshift), settings.masked_regions)] = 0.0
+    if spectrum.wave[0] > low or spectrum.wave[-1] < high:
+        raise SpectrumRejected(
+            "wavelength_coverage", f"{spectrum.wave[0]:.1f} to {spectrum.wave[-1]:.1f} A at rest"
+        )
+    grid_flux, grid_ivar = spectrum.onto(GRID, GRID[1] - GRID[0])
+    grid_ivar[in_regions(GRID * (1.0 + spectrum.redshift), settings.masked_regions)] = 0.0
     wanted = (GRID >= low) & (GRID <= high)
     good_fraction = np.count_nonzero(grid_ivar[wanted]) / np.count_nonzero(wanted)
     if good_fraction < settings.min_good_fraction:
@@ -122,36 +119,6 @@ def prepare_spectrum(
     normalised, normalised_ivar = _normalise(grid_flux, grid_ivar, settings)
     normalised[~wanted], normalised_ivar[~wanted] = 1.0, 0.0
     return normalised, normalised_ivar
-
-
-def _resample(
-    rest: NDArray[np.float64],
-    flux: NDArray[np.floating],
-    ivar: NDArray[np.floating],
-    good: NDArray[np.bool_],
-    redshift: float,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Cubic spline through the good pixels; a grid pixel that leans on a bad one is masked."""
-    # Bad pixels are bridged by straight lines before the spline, lest a cosmic ray rings.
-    bridged = np.where(good, flux, 0.0).astype(np.float64)
-    if not good.all():
-        bridged[~good] = np.interp(rest[~good], rest[good], bridged[good])
-    inside = (GRID >= rest[0]) & (GRID <= rest[-1])
-    position = GRID[inside]
-    right = np.clip(np.searchsorted(rest, position), 1, len(rest) - 1)
-    left = right - 1
-    width = rest[right] - rest[left]
-    weight = (position - rest[left]) / width
-    # A grid point that falls on a good pixel does not need its neighbour.
-    usable = (good[left] | (weight >= 1.0)) & (good[right] | (weight <= 0.0))
-    density = (
-        (1.0 - weight) * np.where(good, ivar, 0.0)[left] + weight * np.where(good, ivar, 0.0)[right]
-    ) / width
-    grid_flux = np.zeros(len(GRID))
-    grid_ivar = np.zeros(len(GRID))
-    grid_flux[inside] = CubicSpline(rest, bridged)(position)
-    grid_ivar[inside] = np.where(usable, density * (GRID[1] - GRID[0]), 0.0)
-    return grid_flux, grid_ivar
 
 
 def running_median(flux: NDArray[np.floating], good: NDArray[np.bool_], window: int) -> NDArray[np.float64]:
