@@ -22,6 +22,7 @@ from lamostvac.survey import STEPS, read_catalogue, select
 
 SETTINGS = SimulationSettings(
     n_stars={"OB": 6, "A": 8, "F": 10, "G": 12, "K": 10, "M": 8},
+    n_training={"pastel": 3, "apogee": 3, "lgmwas": 3},
     repeat_fraction=0.4,
     binary_fraction=0.2,
     emission_fraction=0.1,
@@ -95,7 +96,7 @@ def test_catalogue_has_the_official_columns_and_separator(sky, catalogue):
 
 def test_every_type_is_there_with_the_number_asked_for(sky):
     truth = sky[1]
-    stars = truth[~truth["low_snr"]].drop_duplicates("star_id")
+    stars = truth[~truth["low_snr"] & (truth["sample"] == "field")].drop_duplicates("star_id")
     counts = stars[stars["star_id"] >= 0]["spectral_type"].value_counts().to_dict()
     assert counts == SETTINGS.n_stars
 
@@ -380,7 +381,9 @@ def test_nothing_to_simulate_is_a_users_mistake(tmp_path):
 
 
 def test_progress_counts_about_all_spectra(tmp_path):
-    settings = SETTINGS.model_copy(update={"n_stars": {"F": 3}, "n_library": 3, "n_other": 0, "n_broken": 0})
+    settings = SETTINGS.model_copy(
+        update={"n_stars": {"F": 3}, "n_training": {}, "n_library": 3, "n_other": 0, "n_broken": 0}
+    )
     counts = []
     simulate_survey(tmp_path, settings, seed=1, progress=counts.append)
     assert sum(counts) == pytest.approx(n_spectra(settings), abs=5)

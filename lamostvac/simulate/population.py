@@ -47,6 +47,8 @@ class Stars:
 
     mass, luminosity: Sun's; radius: Sun's; distance: pc; rv: km/s; vsini: km/s; abs_mag_g and g_mag: mag;
     secondary_*: of the companion, NaN when single; emission: "" or the kind of emission lines.
+    ra, dec: degrees at epoch 2000; pmra (with cos dec), pmdec: mas/yr; sample: "field" or the training set the
+    star was added for; fault: "" or the cut of the training sets that it must fail (`samples.FAULTS`).
     """
 
     spectral_type: np.ndarray
@@ -72,10 +74,21 @@ class Stars:
     secondary_radius: np.ndarray
     secondary_rv_amplitude: np.ndarray
     emission: np.ndarray
+    pmra: np.ndarray
+    pmdec: np.ndarray
+    sample: np.ndarray
+    fault: np.ndarray
 
     def table(self) -> pd.DataFrame:
         """The stars as a table, one row each."""
         return pd.DataFrame({field.name: getattr(self, field.name) for field in fields(self)})
+
+
+def concatenate(parts: list[Stars]) -> Stars:
+    """The stars of all parts, in order."""
+    return Stars(
+        **{item.name: np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(Stars)}
+    )
 
 
 def main_sequence(teff: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -118,6 +131,14 @@ def _chemistry(
         feh = np.where(chosen, spread, feh)
         population = np.where(chosen, np.digitize(-feh, [0.45, 1.1]), population)
     feh = np.where(spectral_type == "M", np.maximum(feh, -1.5), feh)
+    return (feh, *abundances(rng, feh, population, giant), population)
+
+
+def abundances(
+    rng: np.random.Generator, feh: np.ndarray, population: np.ndarray, giant: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """[alpha/Fe], [C/Fe] and [N/Fe] of stars of a population (0 thin disc, 1 thick disc, 2 halo), each (n,)."""
+    n = feh.size
     thin = np.clip(0.02 - 0.18 * feh, -0.05, 0.15)
     thick = np.clip(0.26 - 0.20 * (feh + 0.55), 0.08, 0.34)
     halo = np.clip(0.30 - 0.10 * (feh + 1.5), 0.15, 0.40)
@@ -131,10 +152,10 @@ def _chemistry(
     c_fe, n_fe = c_fe - dredge, n_fe + 1.4 * dredge
     rich = (feh < -1.8) & (rng.random(n) < 0.15)
     c_fe = np.where(rich, c_fe + rng.uniform(0.5, 1.4, n), c_fe)
-    return feh, alpha_fe, c_fe, n_fe, population
+    return alpha_fe, c_fe, n_fe
 
 
-def _labels(
+def labels(
     rng: np.random.Generator, spectral_type: str, n: int, uniform: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
     """Teff, log g, mass and chemistry of n stars of a type."""
@@ -207,21 +228,50 @@ def draw(
         n = counts.get(spectral_type, 0)
         if not n:
             continue
-        teff, logg, mass, (feh, alpha_fe, c_fe, n_fe, population) = _labels(rng, spectral_type, n, uniform)
+        teff, logg, mass, (feh, alpha_fe, c_fe, n_fe, population) = labels(rng, spectral_type, n, uniform)
         parts.append((np.full(n, spectral_type), teff, logg, mass, feh, alpha_fe, c_fe, n_fe, population))
     if not parts:
         parts.append(tuple(np.empty(0, dtype=t) for t in ("U2", *["f8"] * 7, "i8")))
     kind, teff, logg, mass, feh, alpha_fe, c_fe, n_fe, population = (
         np.concatenate(column) for column in zip(*parts, strict=True)
     )
+    return complete(
+        rng, kind, teff, logg, mass, (feh, alpha_fe, c_fe, n_fe, population),
+        binary_fraction=binary_fraction, emission_fraction=emission_fraction, ebv_scale=ebv_scale,
+    )  # fmt: skip
+
+
+def complete(
+    rng: np.random.Generator,
+    kind: np.ndarray,
+    teff: np.ndarray,
+    logg: np.ndarray,
+    mass: np.ndarray,
+    chemistry: tuple[np.ndarray, ...],
+    *,
+    binary_fraction: float,
+    emission_fraction: float,
+    ebv_scale: float,
+    magnitude: tuple[float | np.ndarray, float, float, float] = (14.0, 1.5, 9.5, 17.5),
+    distances: tuple[float | np.ndarray, float | np.ndarray] = (5.0, 60000.0),
+    latitude: np.ndarray | None = None,
+) -> Stars:
+    """The rest of the properties of stars with known labels, all arrays (n,).
+
+    kind: spectral type; chemistry: as `_chemistry` returns it; magnitude: mean, standard deviation and limits of
+    Gaia G; distances: limits in pc, which win over the magnitude; latitude: of the dust, degrees, random when None.
+    """
+    feh, alpha_fe, c_fe, n_fe, population = chemistry
     n = teff.size
     luminosity = mass * (teff / SOLAR_TEFF) ** 4 / 10 ** (logg - SOLAR_LOGG)
     radius = np.sqrt(luminosity) * (SOLAR_TEFF / teff) ** 2
     abs_mag_g = 4.74 - 2.5 * np.log10(luminosity) - bolometric_correction_g(teff)
 
     # The apparent magnitude that LAMOST observes decides the distance; dust grows along the way
-    g_mag = np.clip(rng.normal(14.0, 1.5, n), 9.5, 17.5)
-    latitude = np.degrees(np.arcsin(rng.uniform(-1, 1, n))) * np.where(population == 0, 0.6, 1.0)
+    mean, deviation, brightest, faintest = magnitude
+    g_mag = np.clip(rng.normal(mean, deviation, n), brightest, faintest)
+    if latitude is None:
+        latitude = np.degrees(np.arcsin(rng.uniform(-1, 1, n))) * np.where(population == 0, 0.6, 1.0)
     ebv = np.zeros(n)
     noise = np.exp(0.5 * rng.standard_normal(n))
     distance = np.full(n, 1000.0)
@@ -229,7 +279,7 @@ def draw(
         scale_height = 120.0 / np.maximum(np.abs(np.sin(np.radians(latitude))), 0.02)
         path = scale_height * (1 - np.exp(-distance / scale_height))
         ebv = np.clip(ebv_scale * path / 1000.0 * noise, 0, 1.5)
-        distance = np.clip(10 ** ((g_mag - abs_mag_g - R_G * ebv + 5) / 5), 5.0, 60000.0)
+        distance = np.clip(10 ** ((g_mag - abs_mag_g - R_G * ebv + 5) / 5), *distances)
     g_mag = abs_mag_g + R_G * ebv + 5 * np.log10(distance) - 5
 
     ra = rng.uniform(0, 360, n)
@@ -264,6 +314,7 @@ def draw(
     return Stars(
         kind, teff, logg, feh, alpha_fe, c_fe, n_fe, mass, luminosity, radius, vsini, rv, ra, dec, distance, ebv,
         abs_mag_g, g_mag, secondary_teff, secondary_logg, secondary_radius, amplitude, emission,
+        np.zeros(n), np.zeros(n), np.full(n, "field", dtype="U8"), np.full(n, "", dtype="U16"),
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+TrainingSet = Literal["pastel", "apogee", "lgmwas"]
 SpectralType = Literal["OB", "A", "F", "G", "K", "M"]
 
 
@@ -18,6 +19,11 @@ class SimulationSettings(BaseModel):
     n_stars: dict[SpectralType, int] = Field(
         default={"OB": 120, "A": 220, "F": 300, "G": 360, "K": 300, "M": 200},
         description="Number of stars of each spectral type observed by the simulated LAMOST.",
+    )
+    n_training: dict[TrainingSet, int] = Field(
+        default={"pastel": 600, "apogee": 1200, "lgmwas": 900},
+        description="Number of stars added to the simulated LAMOST for each training set of the networks; "
+        "a set that is left out gets none.",
     )
     repeat_fraction: float = Field(
         default=0.15, ge=0, le=1, description="Fraction of the stars observed on two to four nights."
@@ -97,6 +103,8 @@ class SimulationSettings(BaseModel):
     def _check(self) -> Self:
         if any(count < 0 for count in self.n_stars.values()):
             raise ValueError("simulation.n_stars: a number of stars cannot be negative; write 0 for none")
+        if any(count < 0 for count in self.n_training.values()):
+            raise ValueError("simulation.n_training: a number of stars cannot be negative; write 0 for none")
         if self.snr_max <= self.snr_min:
             raise ValueError("simulation.snr_max must be larger than simulation.snr_min")
         return self

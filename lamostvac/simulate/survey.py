@@ -7,12 +7,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from astropy.time import Time
 
 from lamostvac.errors import UserError
 from lamostvac.files import atomic
-from lamostvac.simulate import broken, instrument, mastar, population, release, spectrum
+from lamostvac.simulate import (
+    broken,
+    counterparts,
+    instrument,
+    mastar,
+    photometry,
+    population,
+    release,
+    samples,
+    spectrum,
+)
 from lamostvac.simulate.constants import SPEED_OF_LIGHT
 from lamostvac.simulate.settings import SimulationSettings
 
@@ -24,13 +35,14 @@ BATCH = 96
 
 _STAR_TRUTH = (
     "spectral_type", "teff", "logg", "feh", "alpha_fe", "c_fe", "n_fe", "mass", "luminosity", "radius", "vsini",
-    "distance", "ebv", "abs_mag_g", "g_mag", "secondary_teff",
+    "distance", "ebv", "abs_mag_g", "g_mag", "secondary_teff", "pmra", "pmdec", "sample", "fault",
 )  # fmt: skip
 _UNITS = {
     **dict.fromkeys(("teff", "secondary_teff"), "K"),
     **dict.fromkeys(("rv", "vsini", "sigma_lsf"), "km/s"),
     **dict.fromkeys(("ra", "dec"), "deg"),
-    **dict.fromkeys(("ebv", "abs_mag_g", "g_mag"), "mag"),
+    **dict.fromkeys(("ebv", "abs_mag_g", "g_mag", *photometry.BANDS), "mag"),
+    **dict.fromkeys(("pmra", "pmdec"), "mas/yr"),
     "mass": "solMass",
     "luminosity": "solLum",
     "radius": "solRad",
@@ -49,7 +61,8 @@ def simulate_survey(
 ) -> pd.DataFrame:
     """Write a simulated survey below `folder` and return the truth, one row per spectrum.
 
-    Files: `lamost/catalogue.csv`, `lamost/{night}/{plan}/spec-*.fits.gz`, `mastar/*`, `truth.fits`.
+    Files: `lamost/catalogue.csv`, `lamost/{night}/{plan}/spec-*.fits.gz`, `mastar/*`, `catalogs/*` (see
+    `counterparts`), `truth.fits`.
     seed: `settings.seed` when None. progress: called with a number of spectra that have been made,
     library included. The bytes depend on settings and seed alone.
 
@@ -71,6 +84,7 @@ def simulate_survey(
     if settings.n_broken:
         rows, truth = broken.break_release(folder / "lamost", rows, truth, settings.n_broken, seed)
     release.write_catalogue(folder / CATALOGUE_NAME, rows)
+    counterparts.write_catalogues(folder / "catalogs", stars, seed)
     mastar.write_library(folder / "mastar", settings, seed, progress)
     table = pd.DataFrame(truth)
     _write_truth(folder / TRUTH_NAME, table)
@@ -79,7 +93,8 @@ def simulate_survey(
 
 def n_spectra(settings: SimulationSettings) -> int:
     """About how many spectra `simulate_survey` makes, for a progress report."""
-    lamost = (sum(settings.n_stars.values()) + settings.n_low_snr) * (1 + 1.45 * settings.repeat_fraction)
+    n_stars = sum(settings.n_stars.values()) + settings.n_low_snr + sum(settings.n_training.values())
+    lamost = n_stars * (1 + 1.45 * settings.repeat_fraction)
     return int(lamost + settings.n_library * (1 + settings.library_repeat_fraction))
 
 
@@ -89,7 +104,7 @@ def plan(rng: np.random.Generator, settings: SimulationSettings) -> tuple[popula
     Returns the stars (positions inside their fields) and a table with one row per visit.
     """
     counts = {str(name): count for name, count in settings.n_stars.items()}
-    n_wanted = sum(counts.values())
+    n_wanted = sum(counts.values()) + sum(settings.n_training.values())
     n_low = settings.n_low_snr
     # the extra low-S/N stars come on top of the types that have the most stars anyway
     extra: dict[str, int] = {}
@@ -104,22 +119,31 @@ def plan(rng: np.random.Generator, settings: SimulationSettings) -> tuple[popula
         emission_fraction=settings.emission_fraction,
         ebv_scale=settings.ebv_scale,
     )
+    n_field_stars = stars.teff.size
+    snr_field = settings.snr_median * 10 ** (settings.snr_scatter_dex * rng.standard_normal(n_field_stars))
+    parts, wanted_snr = [stars], [np.clip(snr_field, settings.snr_min, settings.snr_max)]
+    for sample in samples.SAMPLES:
+        if count := settings.n_training.get(sample, 0):  # type: ignore[call-overload]
+            drawn, snr_drawn = samples.draw(
+                rng, sample, count, binary_fraction=settings.binary_fraction, ebv_scale=settings.ebv_scale,
+                snr_max=settings.snr_max,
+            )  # fmt: skip
+            parts.append(drawn)
+            wanted_snr.append(snr_drawn)
+    stars, snr = population.concatenate(parts), np.concatenate(wanted_snr)
     n = stars.teff.size
     low = np.zeros(n, dtype=bool)
     for name, count in extra.items():
-        low[np.flatnonzero(stars.spectral_type == name)[-count:]] = True
+        low[np.flatnonzero(stars.spectral_type[:n_field_stars] == name)[-count:]] = True
 
     # fields of 2.5 degrees; each is observed at least once, repeats come on other nights
     n_fields = max(1, round(n_wanted / settings.stars_per_plate))
-    field = rng.permutation(np.arange(n) % n_fields)
-    field_ra = rng.uniform(0, 360, n_fields)
-    field_dec = np.degrees(np.arcsin(rng.uniform(np.sin(np.radians(-5)), np.sin(np.radians(55)), n_fields)))
+    field_ra, field_dec, field = _fields(rng, stars, n_fields)
     radius, angle = 2.4 * np.sqrt(rng.random(n)), rng.uniform(0, 2 * np.pi, n)
     stars.dec = field_dec[field] + radius * np.sin(angle)
     stars.ra = (field_ra[field] + radius * np.cos(angle) / np.cos(np.radians(stars.dec))) % 360
+    stars.pmra, stars.pmdec = samples.proper_motions(rng, stars)
 
-    snr = settings.snr_median * 10 ** (settings.snr_scatter_dex * rng.standard_normal(n))
-    snr = np.clip(snr, settings.snr_min, settings.snr_max)
     snr[low] = rng.uniform(0.5, 4.0, int(low.sum()))
     repeated = (rng.random(n) < settings.repeat_fraction) & ~low
     n_visits = np.where(repeated, rng.choice([2, 2, 3, 4], n), 1)
@@ -149,7 +173,9 @@ def plan(rng: np.random.Generator, settings: SimulationSettings) -> tuple[popula
     table["moon"], table["helio_rv"] = moon[f, v], helio[f, v]
     scatter = np.where(visit > 0, 10 ** (0.15 * rng.standard_normal(len(table))), 1.0)
     table["snr"] = np.where(
-        low[star], snr[star], np.clip(snr[star] * scatter, settings.snr_min, settings.snr_max)
+        low[star] | (visit == 0),
+        snr[star],
+        np.clip(snr[star] * scatter, settings.snr_min, settings.snr_max),
     )
     table["low_snr"] = low[star]
     # fibres: unique on a plate, 16 spectrographs with 250 fibres
@@ -165,17 +191,49 @@ def plan(rng: np.random.Generator, settings: SimulationSettings) -> tuple[popula
     return stars, table
 
 
+def _fields(
+    rng: np.random.Generator, stars: population.Stars, n_fields: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Right ascension and declination of the fields' centres (n_fields,), and the field of each star (n,).
+
+    Stars of the sample lgmwas lie 30 degrees or more from the Galactic plane, unless that is their fault.
+    """
+    n = stars.teff.size
+    high = (stars.sample == "lgmwas") & (stars.fault != "latitude")
+    near_plane = stars.fault == "latitude"
+    latitude = np.full(n_fields, np.nan)
+    field_ra, field_dec = np.empty(n_fields), np.empty(n_fields)
+    # the fields that the sample needs at high latitude, and one near the plane when there are two or more
+    n_high = int(np.ceil(n_fields * high.sum() / max(n, 1)))
+    wanted = np.array([1] * n_high + [-1] * bool(near_plane.any()) + [0] * n_fields)[:n_fields]
+    for k, want in enumerate(wanted):
+        while True:
+            field_ra[k] = rng.uniform(0, 360)
+            field_dec[k] = np.degrees(np.arcsin(rng.uniform(np.sin(np.radians(-5)), np.sin(np.radians(55)))))
+            centre = SkyCoord(field_ra[k], field_dec[k], unit="deg").galactic.b.deg
+            latitude[k] = abs(centre)
+            if not want or (want > 0 and latitude[k] > 33) or (want < 0 and latitude[k] < 26):
+                break
+    field = rng.permutation(np.arange(n) % n_fields)
+    for which, allowed in ((high, latitude > 33), (near_plane, latitude < 26)):
+        index, choice = np.flatnonzero(which), np.flatnonzero(allowed)
+        if index.size and choice.size:
+            field[index] = rng.permutation(choice[np.arange(index.size) % choice.size])
+    return field_ra, field_dec, field
+
+
 def _sexagesimal(value: float) -> str:
     seconds = int(value * 3600)
     return f"{seconds // 3600:02d}{seconds // 60 % 60:02d}{seconds % 60:02d}"
 
 
-def _catalogue_row(rng: np.random.Generator, stars: population.Stars, visit: pd.Series, index: int) -> Row:
-    """What the catalogue says about a visit before the spectrum is measured."""
+def _catalogue_row(
+    rng: np.random.Generator, stars: population.Stars, visit: pd.Series, index: int, g: float
+) -> Row:
+    """What the catalogue says about a visit before the spectrum is measured; g: Gaia G with the companion."""
     i = int(visit["star"])
     night = Time(int(visit["lmjd"]), format="mjd").to_datetime().strftime("%Y-%m-%d")
     ra, dec = float(stars.ra[i]), float(stars.dec[i])
-    g = float(stars.g_mag[i])
     colour = float(
         np.interp(stars.teff[i], [3000, 4000, 5000, 6000, 8000, 15000], [1.6, 1.1, 0.65, 0.4, 0.0, -0.4])
     )
@@ -200,7 +258,7 @@ def _catalogue_row(rng: np.random.Generator, stars: population.Stars, visit: pd.
             f"mag_ps_{band}": g + slope * colour if rng.random() > 0.1 else -999.0
             for band, slope in slopes.items()
         },
-        "gaia_source_id": 1_000_000_000_000_000_000 + 4_567_891 * i,
+        "gaia_source_id": counterparts.source_id(i),
         "gaia_g_mean_mag": g,
         "tsource": "LEGUE_LCH",
         "fibertype": "Obj",
@@ -266,6 +324,8 @@ def _observe_stars(
     truth: list[Row] = []
     wave = instrument.LAMOST_WAVE
     visits_star = visits["star"].to_numpy()
+    apparent_g = photometry.apparent_magnitudes(stars)["abs_mag_g_gaia"]
+    magnitudes = photometry.primary_magnitudes(stars)
     for start in range(0, stars.teff.size, BATCH):
         part = slice(start, min(start + BATCH, stars.teff.size))
         index = np.flatnonzero((visits_star >= part.start) & (visits_star < part.stop))
@@ -286,7 +346,7 @@ def _observe_stars(
                 lines = np.random.default_rng([seed, 3, i])
                 added = instrument.emission_lines(lines, str(stars.emission[i]), wave, float(rv[k]), sigma)
                 flux *= 1 + added
-            row = _catalogue_row(own, stars, visit, int(visit_index))
+            row = _catalogue_row(own, stars, visit, int(visit_index), float(apparent_g[i]))
             level = 3000.0 * 10 ** (-0.4 * (float(stars.g_mag[i]) - 14.0))
             seen = _expose(own, settings, visit, flux, float(visit["snr"]), sigma, level)
             row["class"] = "STAR"
@@ -300,6 +360,7 @@ def _observe_stars(
                     "star_id": i,
                     "visit": int(visit["visit"]),
                     **{name: getattr(stars, name)[i] for name in _STAR_TRUTH},
+                    **{name: value[i] for name, value in magnitudes.items()},
                     "rv": rv[k],
                     "is_binary": bool(np.isfinite(stars.secondary_teff[i])),
                     "is_emission": bool(stars.emission[i]),
@@ -407,7 +468,7 @@ def _observe_others(
         visit["star"] = k
         objects.ra[k] = (visit["field_ra"] + own.uniform(-2, 2)) % 360
         objects.dec[k] = visit["field_dec"] + own.uniform(-2, 2)
-        row = _catalogue_row(own, objects, visit, offset + k)
+        row = _catalogue_row(own, objects, visit, offset + k, float(objects.g_mag[k]))
         row["gp_id"], row["gaia_source_id"] = -1, 3_000_000_000_000_000_000 + k
         kind = ("GALAXY", "QSO", "Unknown")[k % 3]
         redshift = float(
@@ -426,11 +487,12 @@ def _observe_others(
         row["z"] = round(redshift, 8) if kind != "Unknown" else -9999.0
         _write_spectrum(folder, row, str(visit["layout"]), seen, own)
         rows.append(row)
-        nothing = {name: np.nan for name in _STAR_TRUTH if name != "spectral_type"}
+        texts = ("spectral_type", "sample", "fault")
+        nothing = dict.fromkeys((*_STAR_TRUTH, *photometry.BANDS), np.nan) | dict.fromkeys(texts, "")
         truth.append(
             {
                 **_truth_keys(row),
-                "star_id": -1, "visit": 0, "spectral_type": "", **nothing, "rv": np.nan, "is_binary": False,
+                "star_id": -1, "visit": 0, **nothing, "rv": np.nan, "is_binary": False,
                 "is_emission": False, "peculiarity": "", "n_cosmic": seen.n_cosmic, "sigma_lsf": 75.0,
                 "layout": str(visit["layout"]), "low_snr": False, "expected_reason": "not_a_star",
             }
