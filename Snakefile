@@ -33,6 +33,7 @@ wildcard_constraints:
 include: "rules/common.smk"
 include: "rules/simulate.smk"
 include: "rules/survey.smk"
+include: "rules/training.smk"
 include: "rules/prepare.smk"
 include: "rules/library.smk"
 include: "rules/emulator.smk"

@@ -24,7 +24,7 @@ from astropy.io import fits
 from lamostvac.configuration import SPECTRAL_TYPES, Configuration, Survey
 from lamostvac.errors import REASONS, UserError
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 
@@ -48,6 +48,8 @@ COLUMNS: dict[str, pa.DataType] = {
     "z": pa.float64(),
     "z_err": pa.float32(),
     "path": pa.large_string(),
+    # Absent from many releases; -1 in the chunks then.
+    "gaia_source_id": pa.int64(),
 }
 """What is read from a catalogue: column and type in memory."""
 
@@ -77,6 +79,7 @@ ALIASES = {
     "sub_class": "subclass",
     "subcla": "subclass",
     "redshift": "z",
+    "gaia_id": "gaia_source_id",
 }
 """Names of the same columns in other releases (formats: shared facts on LAMOST files)."""
 
@@ -269,7 +272,13 @@ def _as_type(texts: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
     if kind == _TEXT:
         return texts.combine_chunks().cast(pa.string()).dictionary_encode()
     numbers = pd.to_numeric(pd.Series(texts.to_numpy(zero_copy_only=False), dtype=object), errors="coerce")
-    return _numbers(np.asarray(numbers, dtype=float), kind)
+    found = _numbers(np.asarray(numbers, dtype=float), kind)
+    if kind != pa.int64():
+        return found
+    # Gaia's identifiers have more digits than a float: what is written as digits is taken as such.
+    clean = pc.utf8_trim_whitespace(texts.combine_chunks())
+    digits = pc.if_else(pc.match_substring_regex(clean, r"^-?[0-9]{1,18}$"), clean, None)
+    return pc.coalesce(digits.cast(pa.int64()), found)
 
 
 def _numbers(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
@@ -350,7 +359,11 @@ def _fits_column(field: npt.NDArray[Any], column: fits.Column, kind: pa.DataType
         text = pa.array(values).cast(pa.string())
         return text.dictionary_encode() if kind == _TEXT else text.cast(kind)
     if native.dtype.kind in "iu" and column.null not in (None, ""):
-        values = np.where(native == int(column.null), np.nan, values.astype(float))
+        missing = native == int(column.null)
+        if kind == pa.int64() and values.dtype.kind == "i":
+            # Not through floats, which would round Gaia's identifiers.
+            return pa.array(values.astype(np.int64), mask=missing)
+        values = np.where(missing, np.nan, values.astype(float))
     return _numbers(values, kind)
 
 

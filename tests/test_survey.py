@@ -267,11 +267,13 @@ def as_table(frame):
 
     table = pa.Table.from_pandas(frame, preserve_index=False)
     columns = [
-        table[name].cast(pa.string()).cast(kind) if pa.types.is_dictionary(kind) else table[name].cast(kind)
+        pa.nulls(len(table), kind)
+        if name not in frame
+        else table[name].cast(pa.string()).cast(kind)
+        if pa.types.is_dictionary(kind)
+        else table[name].cast(kind)
         for name, kind in survey.COLUMNS.items()
-        if name != "path"
     ]
-    columns.append(pa.nulls(len(table), survey.COLUMNS["path"]))
     return pa.table(columns, names=list(survey.COLUMNS)).combine_chunks()
 
 

@@ -1,0 +1,177 @@
+"""From candidates to a training set: cuts, spectra, split, clipping."""
+
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from lamostvac import networks
+from lamostvac.errors import REASONS, SpectrumRejected, UserError
+from lamostvac.files import atomic_hdf5, sha256
+from lamostvac.log import Progress, rule_log
+from lamostvac.network_spectra import NetworkPreparation, prepare_network_spectrum
+from lamostvac.prepare import check_identity
+from lamostvac.spectra import read_spectrum
+from lamostvac.training import (
+    Accounting,
+    by_quality,
+    child_table,
+    choose,
+    count_split,
+    read_training,
+    split_stars,
+    training_table,
+    write_training,
+)
+from lamostvac.training_sets import TrainingSet
+
+
+def read_spectra(
+    table: pd.DataFrame, entry: TrainingSet, preparation: NetworkPreparation, log: logging.Logger
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, Counter[str]]:
+    """The usable spectra of the chosen rows; with `spectra: best` the best usable one of each star.
+
+    Returns
+    -------
+    rows : (n,) of the table, increasing
+    flux, ivar : (n, n_pixels) float32
+    rejected : how many were not usable, by reason
+    """
+    seen = (
+        np.ones(preparation.n_pixels, bool)
+        if entry.network.windows is None
+        else preparation.pixels_in(entry.network.windows)
+    )
+    place = by_quality(table)
+    best = entry.spectra == "best"
+    star = np.asarray(table["star"])
+    progress = Progress(log, int((place == 0).sum()) if best else len(table), "stars" if best else "spectra")
+    found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    done: set[int] = set()
+    rejected: Counter[str] = Counter()
+    for number in np.lexsort((place, star)).tolist():
+        if best and star[number] in done:
+            continue
+        row = table.iloc[number]
+        try:
+            spectrum = read_spectrum(row["path"])
+            check_identity(
+                spectrum.header, row["lmjd"], row["planid"], row["spid"], row["fiberid"], row["obsid"]
+            )
+            flux, ivar = prepare_network_spectrum(
+                spectrum.wave, spectrum.flux, spectrum.ivar, row["z"], preparation
+            )
+        except SpectrumRejected as rejection:
+            log.info("rejected %s (%s): %s", row["spectrum_id"], row["path"], rejection)
+            rejected[REASONS[rejection.reason]] += 1
+            continue
+        bad = float(np.mean(ivar[seen] <= 0))
+        if bad > entry.max_bad_fraction:
+            log.info("rejected %s: %.1f %% of its pixels are bad", row["spectrum_id"], 100 * bad)
+            rejected["more bad pixels than max_bad_fraction"] += 1
+            continue
+        found[number] = (flux, ivar)
+        done.add(int(star[number]))
+        progress.add()
+    progress.done()
+    rows = np.array(sorted(found), np.int64)
+    shape = (len(rows), preparation.n_pixels)
+    fluxes, ivars = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    for place_in, number in enumerate(rows.tolist()):
+        fluxes[place_in], ivars[place_in] = found.pop(number)
+    return rows, fluxes, ivars, rejected
+
+
+def clip(
+    table: pd.DataFrame,
+    flux: np.ndarray,
+    ivar: np.ndarray,
+    entry: TrainingSet,
+    preparation: NetworkPreparation,
+    params: Any,
+    log: logging.Logger,
+) -> pd.DataFrame:
+    """The table with `split` set to `binary` or `clipped` where a first network says so.
+
+    HOOK for the training of networks: `lamostvac.networks.clip_training(table, flux, ivar, entry,
+    preparation, settings, seed)` returns the new column `split` (n,).
+    """
+    if entry.clip is None:
+        return table
+    clip_training = getattr(networks, "clip_training", None)
+    if clip_training is None:
+        log.warning("%s: not clipped, lamostvac.networks has no clip_training yet", entry.name)
+        return table
+    split = clip_training(table, flux, ivar, entry, preparation, params.networks, params.seed)
+    return table.assign(split=np.asarray(split).astype(object))
+
+
+def own_table(
+    snakemake: Any, entry: TrainingSet, preparation: NetworkPreparation, log: logging.Logger
+) -> Any:
+    """Table, flux, ivar and accounting of a set with a catalogue of its own."""
+    params = snakemake.params
+    accounting = Accounting.read(entry.name, snakemake.input.steps)
+    candidates = pd.read_parquet(snakemake.input.candidates)
+    chosen, labels = choose(candidates, entry, accounting)
+    rows, flux, ivar, rejected = read_spectra(chosen, entry, preparation, log)
+    for reason, count in sorted(rejected.items()):
+        log.info("%d rejected: %s", count, reason)
+    chosen, labels = chosen.iloc[rows].reset_index(drop=True), labels.iloc[rows].reset_index(drop=True)
+    step = "best usable spectrum" if entry.spectra == "best" else "usable spectra"
+    accounting.count(step, f"bad pixels <= {entry.max_bad_fraction:g}", chosen)
+    split = split_stars(chosen, entry.split, params.seed, f"training set {entry.name}")
+    kept = split != ""
+    table = training_table(chosen[kept], labels[kept], split[kept], entry)
+    flux, ivar = flux[kept], ivar[kept]
+    table = clip(table, flux, ivar, entry, preparation, params, log)
+    count_split(table, accounting)
+    return table, flux, ivar, accounting
+
+
+def parent_table(snakemake: Any, entry: TrainingSet) -> Any:
+    """Table, flux, ivar and accounting of a set that takes its rows from a parent."""
+    accounting = Accounting(entry.name)
+    table, rows = child_table(read_training(snakemake.input.table), entry, accounting)
+    with h5py.File(snakemake.input.spectra) as handle:
+        # h5py takes increasing row numbers, which these are.
+        flux, ivar = (handle[name][rows] for name in ("flux", "ivar"))
+    return table, flux, ivar, accounting
+
+
+def main(snakemake: Any) -> None:
+    """Inputs `candidates steps`, or a parent's `table spectra`; outputs `table spectra cuts`."""
+    log = rule_log(snakemake)
+    params = snakemake.params
+    entry = TrainingSet.model_validate(params.entry)
+    settings = dict(params.preparation)
+    settings["windows"] = tuple((low, high) for low, high in settings["windows"])
+    preparation = NetworkPreparation(**settings)
+    if entry.parent is None:
+        table, flux, ivar, accounting = own_table(snakemake, entry, preparation, log)
+    else:
+        table, flux, ivar, accounting = parent_table(snakemake, entry)
+    accounting.write(snakemake.output.cuts)
+    if not (table["split"] == "train").any():
+        raise UserError(
+            f"training set {entry.name}: no star is left to train on; {snakemake.output.cuts} says which cut takes them"
+        )
+    files = [Path(str(path)) for path in snakemake.input.get("files", [])]
+    cards = [("PARENT", entry.parent, "rows and spectra are this set's")] if entry.parent else []
+    for number, path in enumerate(files, start=1):
+        cards.append((f"FILE{number}", path.name, "input"))
+        cards.append((f"SHA{number}", sha256(path), f"SHA-256 of FILE{number}"))
+    write_training(snakemake.output.table, table, entry, cards)
+    with atomic_hdf5(snakemake.output.spectra) as handle:
+        for name, values in (("flux", flux), ("ivar", ivar)):
+            handle.create_dataset(name, data=values, track_times=False)
+    counts = table["split"].value_counts()
+    log.info(", ".join(f"{name}: {count} spectra" for name, count in counts.sort_index().items()))
+
+
+if __name__ == "__main__":
+    main(snakemake)
