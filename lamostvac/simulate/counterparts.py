@@ -274,9 +274,10 @@ def _posterior(parallax: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.
     lowest = 0.02  # mas: 50 kpc
     bottom = np.maximum(parallax - 6 * error, lowest)
     top = np.maximum(parallax + 6 * error, lowest + 3 * error)
-    grid = bottom[:, None] + (top - bottom)[:, None] * np.linspace(0, 1, 801)
-    # p(r) dr with r = 1 / w: r^2 exp(-r / L) dr = w^-4 exp(-1 / (w L)) dw
-    log_p = -0.5 * ((grid - parallax[:, None]) / error[:, None]) ** 2 - 4 * np.log(grid) - 1 / (grid * scale)
+    # even in the logarithm: fine at great distances, where a poor parallax leaves the prior to decide
+    grid = bottom[:, None] * (top / bottom)[:, None] ** np.linspace(0, 1, 801)
+    # p(r) dr with r = 1 / w: r^2 exp(-r / L) dr = w^-3 exp(-1 / (w L)) dln(w)
+    log_p = -0.5 * ((grid - parallax[:, None]) / error[:, None]) ** 2 - 3 * np.log(grid) - 1 / (grid * scale)
     density = np.exp(log_p - log_p.max(axis=1, keepdims=True))
     total = np.cumsum(0.5 * (density[:, 1:] + density[:, :-1]), axis=1)
     total = np.concatenate([np.zeros((parallax.size, 1)), total], axis=1) / total[:, -1:]
@@ -336,9 +337,7 @@ def wise_table(rng: np.random.Generator, stars: Stars, magnitudes: dict[str, np.
         columns[f"{band}mpro"], columns[f"{band}sigmpro"] = _measure(rng, true, error)
     flags = np.array(["0000", "0000", "0000", "0000", "h000", "D000", "dd00"])
     columns["cc_flags"] = flags[np.where(rng.random(n) < 0.15, rng.integers(0, 7, n), 0)]
-    there = (stars.fault != "no_wise") & (
-        (rng.random(n) < 0.98) | ((stars.sample == "lgmwas") & (stars.fault == ""))
-    )
+    there = (stars.fault != "no_wise") & ((rng.random(n) < 0.98) | (stars.sample == "lgmwas"))
     return pd.DataFrame(columns)[there].reset_index(drop=True)
 
 
@@ -356,7 +355,7 @@ def apass_table(rng: np.random.Generator, stars: Stars, magnitudes: dict[str, np
     n = stars.teff.size
     ra, dec = _blurred(rng, stars, 2011.0, 0.25)
     columns: dict[str, np.ndarray] = {"RAJ2000": np.round(ra, 6), "DEJ2000": np.round(dec, 6)}
-    kept = (stars.sample == "lgmwas") & (stars.fault == "")
+    kept = stars.sample == "lgmwas"
     for band, name, fault in (
         ("B", "abs_mag_b_apass", "err_b_apass"),
         ("V", "abs_mag_v_apass", "err_v_apass"),
@@ -414,9 +413,7 @@ def extinction_table(rng: np.random.Generator, stars: Stars) -> pd.DataFrame:
         "ebv": stars.ebv + error * rng.standard_normal(n),
         "ebv_err": error,
     }
-    there = (stars.fault != "no_ebv") & (
-        (rng.random(n) < 0.98) | ((stars.sample == "lgmwas") & (stars.fault == ""))
-    )
+    there = (stars.fault != "no_ebv") & ((rng.random(n) < 0.98) | (stars.sample == "lgmwas"))
     return pd.DataFrame(columns)[there].reset_index(drop=True)
 
 

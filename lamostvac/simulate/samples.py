@@ -132,6 +132,9 @@ def _ordinary(rng: np.random.Generator, sample: str, n: int) -> Labels:
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     teff, logg, feh = columns[1], columns[2], columns[4]
     fits = np.flatnonzero((teff > low) & (teff < high) & (feh > _FEH[sample]) & (logg < 5.2))
+    if sample == "lgmwas":
+        # M dwarfs would have to be within some parsecs to be bright enough
+        fits = fits[(teff[fits] > 3700) | (logg[fits] < 3.5)]
     if sample == "apogee":
         # a survey of giants
         weight = np.where(logg[fits] < 3.6, 2.0, 1.0)
@@ -203,6 +206,9 @@ def proper_motions(rng: np.random.Generator, stars: Stars) -> tuple[np.ndarray, 
     dispersion = np.interp(stars.feh, [-1.6, -0.9, -0.5, 0.0], [130.0, 70.0, 45.0, 28.0])
     scale = 1000.0 / 4.74 / stars.distance
     pmra, pmdec = dispersion * scale * rng.standard_normal((2, n))
+    # the nearest would beat Barnard's star
+    slower = np.minimum(1.0, 2000.0 / np.maximum(np.hypot(pmra, pmdec), 1e-9))
+    pmra, pmdec = slower * pmra, slower * pmdec
     fast = rng.random(n) < 1 / 60
     # whichever the numbers, each sample has one
     for sample in np.unique(stars.sample):
