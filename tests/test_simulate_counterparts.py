@@ -199,7 +199,7 @@ def test_samples_are_what_the_paper_describes(stars_and_visits):
     assert stars.teff[pastel].min() > 3500
     assert stars.teff[pastel].max() < 10000
     assert np.mean(stars.feh[pastel] < -1) >= 0.2
-    assert stars.feh[pastel].min() < -3.4
+    assert stars.feh[pastel].min() < -3.6
     poor = pastel & (stars.feh < -2)
     assert np.all((stars.teff[poor] > 4450) & (stars.teff[poor] < 6550))
     assert 0.1 < np.mean((snr[pastel] > 20) & (snr[pastel] < 50)) < 0.4

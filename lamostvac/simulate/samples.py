@@ -148,7 +148,8 @@ def _ordinary(rng: np.random.Generator, sample: str, n: int) -> Labels:
 
 def _metal_poor(rng: np.random.Generator, n: int) -> Labels:
     """Labels of n halo stars with [Fe/H] from -1 to -3.8: half giants, half turn-off stars and subgiants."""
-    feh = -1.0 - 2.8 * rng.random(n) ** 1.3
+    # one star in each n-th of the distribution, so that the tail is there in small samples too
+    feh = -1.0 - 2.8 * rng.permutation((np.arange(n) + rng.random(n)) / max(n, 1)) ** 1.3
     giant = rng.random(n) < 0.5
     teff = np.where(giant, rng.uniform(4500, 5350, n), rng.uniform(5300, 6500, n))
     logg, mass, _ = population.main_sequence(teff)
