@@ -261,6 +261,15 @@ class TrainingSet(_Entry):
     clip: Clip | None = None
     network: Network = Network()
 
+    def own_columns(self) -> list[str]:
+        """The columns of the catalogue that candidates have, after combining."""
+        assert self.catalogue is not None
+        if self.combine is None:
+            return self.catalogue.kept
+        spent = {measured.error for measured in self.combine.labels.values()} | {self.combine.reference}
+        made = [f"{label}{end}" for label in self.combine.labels for end in ("_err", "_n")]
+        return [name for name in self.catalogue.kept if name not in spent] + made
+
     @property
     def label_names(self) -> list[str]:
         """Names of the labels in their order."""
@@ -279,13 +288,9 @@ class TrainingSet(_Entry):
         """The columns of the set's candidates, in order."""
         assert self.catalogue is not None
         added = [name for join in self.join for name in (*join.kept, f"{join.name}_separation")]
-        combined = []
-        if self.combine is not None:
-            for label in self.combine.labels:
-                combined += [f"{label}_err", f"{label}_n"]
         magnitudes = self.absolute_magnitudes.columns if self.absolute_magnitudes is not None else []
         names = [
-            *SURVEY_COLUMNS, *ADDED_COLUMNS, *self.catalogue.kept, *combined, *added, *self.derived, *magnitudes,
+            *SURVEY_COLUMNS, *ADDED_COLUMNS, *self.own_columns(), *added, *self.derived, *magnitudes,
         ]  # fmt: skip
         return list(dict.fromkeys(names))
 

@@ -59,12 +59,13 @@ def training_inputs(wildcards):
 
 def crossmatch_settings(wildcards):
     """What of a set the match depends on; cuts and labels can change without a new match."""
-    later = {"title", "optional", "cuts", "grid", "clip", "network", "split", "spectra", "max_bad_fraction"}
+    later = {"optional", "cuts", "grid", "clip", "network", "spectra", "max_bad_fraction"}
     entry = TRAINING_SETS[wildcards.training_set]
-    # `split` and one label must be there for the entry to be complete.
+    # Without these an entry is not complete, so the match gets some that never change.
     return entry.model_dump(mode="json", by_alias=True, exclude=later) | {
         "title": "",
         "split": {"train_fraction": 1},
+        "labels": [{"name": "unused", "column": "snr", "description": ""}],
     }
 
 

@@ -164,7 +164,7 @@ def main(snakemake: Any) -> None:
     cards = [("PARENT", entry.parent, "rows and spectra are this set's")] if entry.parent else []
     for number, path in enumerate(files, start=1):
         cards.append((f"FILE{number}", path.name, "input"))
-        cards.append((f"SHA{number}", sha256(path), f"SHA-256 of FILE{number}"))
+        cards.append((f"SHA{number}", sha256(path), ""))
     write_training(snakemake.output.table, table, entry, cards)
     with atomic_hdf5(snakemake.output.spectra) as handle:
         for name, values in (("flux", flux), ("ivar", ivar)):
