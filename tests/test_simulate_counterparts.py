@@ -171,6 +171,16 @@ def test_binaries_lie_up_to_three_quarters_of_a_magnitude_above(stars):
     main = pair & (stars.logg > 4.0) & (stars.feh > -0.8)
     assert np.quantile(excess[main], 0.97) < 0.8
     assert np.quantile(excess[main], 0.9) > 0.3
+    # every band gets the companion's light once
+    for name in photometry.BANDS:
+        assert np.all(single[name][main] - system[name][main] < 1.2), name
+        assert np.all(system[name] <= single[name])
+    np.testing.assert_array_equal(system["abs_mag_r_apass"], system["abs_mag_r_sdss"])
+    brighter = {
+        name: np.median((single[name] - system[name])[main])
+        for name in ("abs_mag_v_apass", "abs_mag_r_sdss", "abs_mag_ks")
+    }
+    assert brighter["abs_mag_v_apass"] < brighter["abs_mag_r_sdss"] < brighter["abs_mag_ks"]
     # companions are redder
     redder = (system["abs_mag_v_apass"] - system["abs_mag_ks"]) - (
         single["abs_mag_v_apass"] - single["abs_mag_ks"]
@@ -518,6 +528,7 @@ def test_lgmwas_victims(folder, stars, gaia, sdss, stars_and_visits):
     assert np.all(columns["distance"][with_fault["distance"]] > 2000)
     assert np.all(columns["distance_err"][with_fault["distance_err"]] > 0.15)
     assert np.all(columns["latitude"][with_fault["latitude"]] < 30)
+    assert np.isfinite(columns["g_sdss"][with_fault["latitude"]]).any()
     assert np.all(columns["ebv"][with_fault["ebv"]] > 0.02)
     assert np.all(np.isnan(columns["ebv"][with_fault["no_ebv"]]))
     assert np.all(columns["type"][with_fault["galaxy"]] == 3)

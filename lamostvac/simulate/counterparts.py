@@ -378,7 +378,7 @@ def apass_table(rng: np.random.Generator, stars: Stars, magnitudes: dict[str, np
 
 
 def sdss_table(rng: np.random.Generator, stars: Stars, magnitudes: dict[str, np.ndarray]) -> pd.DataFrame:
-    """SDSS DR12 PhotoPrimary: Galactic latitudes over 25 degrees, g from 14 to 22, and brighter stars saturated.
+    """SDSS DR12 PhotoPrimary: Galactic latitudes over 21 degrees, g from 14 to 22, and brighter stars saturated.
 
     The pipeline gives saturated stars small errors all the same; without them Wang et al. could not have had giants
     within 2 kpc. Their magnitudes here are 0.02 mag worse than the errors say.
@@ -399,7 +399,7 @@ def sdss_table(rng: np.random.Generator, stars: Stars, magnitudes: dict[str, np.
         error = _errors(rng, true, 0.0065, 22.3, 0.15)
         error = _spoil(rng, stars, f"err_{band}_sdss", error, 0.01)
         columns[f"psfMag_{band}"], columns[f"psfMagErr_{band}"] = _measure(rng, true + saturated[k], error)
-    there = (np.abs(latitude) > 25) & (g < 22) & (g > 8) & (stars.fault != "no_sdss")
+    there = (np.abs(latitude) > 21) & (g < 22) & (g > 8) & (stars.fault != "no_sdss")
     return pd.DataFrame(columns)[there].reset_index(drop=True)
 
 

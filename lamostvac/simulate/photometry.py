@@ -121,7 +121,8 @@ def absolute_magnitudes(
         g_gaia, rp + colour["bp_rp"], rp, h + colour["j_h"], h, ks, w1, w1 - colour["w1_w2"],
         v + colour["b_v"], v, r, g, r, r - colour["r_i"],
     )  # fmt: skip
-    return dict(zip(BANDS, values, strict=True))
+    # copies: some bands share an array
+    return {name: value.copy() for name, value in zip(BANDS, values, strict=True)}
 
 
 def primary_magnitudes(stars: Stars) -> dict[str, np.ndarray]:

@@ -196,7 +196,8 @@ def _fields(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Right ascension and declination of the fields' centres (n_fields,), and the field of each star (n,).
 
-    Stars of the sample lgmwas lie 30 degrees or more from the Galactic plane, unless that is their fault.
+    Stars of the sample lgmwas lie 30 degrees or more from the Galactic plane, unless that is their fault; then they are
+    just inside, where SDSS still is.
     """
     n = stars.teff.size
     high = (stars.sample == "lgmwas") & (stars.fault != "latitude")
@@ -212,10 +213,10 @@ def _fields(
             field_dec[k] = np.degrees(np.arcsin(rng.uniform(np.sin(np.radians(-5)), np.sin(np.radians(55)))))
             centre = SkyCoord(field_ra[k], field_dec[k], unit="deg").galactic.b.deg
             latitude[k] = abs(centre)
-            if not want or (want > 0 and latitude[k] > 33) or (want < 0 and latitude[k] < 26):
+            if not want or (want > 0 and latitude[k] > 33) or (want < 0 and 24 < latitude[k] < 27):
                 break
     field = rng.permutation(np.arange(n) % n_fields)
-    for which, allowed in ((high, latitude > 33), (near_plane, latitude < 26)):
+    for which, allowed in ((high, latitude > 33), (near_plane, (latitude > 24) & (latitude < 27))):
         index, choice = np.flatnonzero(which), np.flatnonzero(allowed)
         if index.size and choice.size:
             field[index] = rng.permutation(choice[np.arange(index.size) % choice.size])
