@@ -75,8 +75,7 @@ def propagate(
 def galactic_latitude(ra: ArrayLike, dec: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Galactic longitude and latitude (n,) in degrees of ICRS positions, by the rotation of Hipparcos.
 
-    (ESA 1997, SP-1200, volume 1, equation 1.5.11; astropy's frames agree to 1e-4 arcsec and take 30 times
-    as long.)
+    (ESA 1997, SP-1200, volume 1, equation 1.5.11. Astropy's frame, which goes through B1950, is 0.02 arcsec away.)
     """
     rotation = np.array(
         [
@@ -111,7 +110,7 @@ def sky_pairs(
     first, second = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     if len(usable) and len(rows):
         tree = cKDTree(others[usable], balanced_tree=False, compact_nodes=False)
-        # Half again the radius in the tree: whether the border belongs is decided below, by one formula.
+        # A hair wider: whether a pair on the border belongs is decided below, by one formula.
         reach = _chord(radius) * (1 + 1e-9)
         for start in range(0, len(rows), _BLOCK):
             part = rows[start : start + _BLOCK]
@@ -186,8 +185,9 @@ def match_sky(
     `repeat_radius` of each other, `group_stars`): of two different positions near one star the nearer has
     it, and the other gets its next nearest that is free, or none.
 
-    11.4 million positions against 1 million stars (90 % of them matched): see `docs` of the rates in
-    the tests' log; the pairs are found in blocks, so memory is that of the positions.
+    11.4 million positions of 7 million stars against a catalogue of 1 million, 1.5 million matches: 40 s on one
+    core of the development machine, 1.5 GB at the peak (0.7 GB of it the positions). `group_stars` of all
+    11.4 million takes 77 s and 4 GB; only positions with competition are grouped here.
 
     Parameters
     ----------
