@@ -380,7 +380,10 @@ class Networks(Section):
         description="Rest wavelengths that the networks see (Wang et al. 2022, section 2.2); in A.",
     )
     median_window: int = Field(
-        21, ge=1, le=401, description="Width of the median filter before the pseudo-continuum, in pixels; odd."
+        21,
+        ge=1,
+        le=401,
+        description="Width of the median filter before the pseudo-continuum, in pixels; odd.",
     )
     polynomial_degree: int = Field(
         6, ge=0, le=20, description="Degree of the pseudo-continuum's polynomial in each window."
@@ -401,6 +404,14 @@ class Networks(Section):
         le=0.5,
         description="Share of the training stars that each member keeps for early stopping.",
     )
+    input_components: int = Field(
+        150,
+        ge=0,
+        description=(
+            "Principal components of the training spectra that the first layers are trained on, folded back into "
+            "pixels afterwards; 0 trains on pixels, which is the published method."
+        ),
+    )
     augmentation_snr: NonNegativeFloat = Field(
         10.0,
         description=(
@@ -408,9 +419,9 @@ class Networks(Section):
             "adds none, which is the published method."
         ),
     )
-    epochs: PositiveInt = Field(150, description="Most passes over the training stars.")
+    epochs: PositiveInt = Field(100, description="Most passes over the training stars.")
     patience: PositiveInt = Field(
-        30, description="Passes without a better validation loss after which training stops."
+        40, description="Passes without a better validation loss after which training stops."
     )
     batch_size: PositiveInt = Field(64, description="Spectra per step of the optimiser.")
     learning_rate: PositiveFloat = Field(

@@ -31,8 +31,6 @@ class _Folded:
     first_bias: Array  # (members * h,)
     weights: tuple[Array, ...]  # (members, n_in, n_out)
     biases: tuple[Array, ...]  # (members, 1, n_out)
-    scale: np.float32
-    offset: np.float32
 
 
 class NetworkStack:
@@ -80,7 +78,7 @@ class NetworkStack:
                     # A pixel without data takes the training set's mean, which is 0 when standardised.
                     seen = seen.copy()
                     np.copyto(seen[:count], network.flux_mean - np.float32(1), where=bad[:, span])
-                answer[:, rows] = _forward(seen, folded)[:, :count]
+                answer[:, rows] = network.to_label(_forward(seen, folded)[:, :count])
         return answers
 
 
@@ -101,8 +99,6 @@ def _fold(network: Network) -> _Folded:
         first_bias=bias.reshape(-1).astype(np.float32),
         weights=tuple(network.weights[1:]),
         biases=tuple(bias[:, None, :] for bias in network.biases[1:]),
-        scale=np.float32(network.label_scale),
-        offset=np.float32(network.label_mean),
     )
 
 
@@ -118,7 +114,7 @@ def _forward(seen: Array, folded: _Folded) -> Array:
             # The activation stands before each layer but the first, which the products above are.
             hidden = np.maximum(hidden, 0) @ weight[member] + bias[member]
         out[member] = hidden[:, 0]
-    return out * folded.scale + folded.offset
+    return out
 
 
 def predict(stack: NetworkStack, flux: Array, ivar: Array, snr: Array) -> Iterator[tuple[str, Array]]:
@@ -132,10 +128,10 @@ def predict(stack: NetworkStack, flux: Array, ivar: Array, snr: Array) -> Iterat
     """
     for network, members in zip(stack.networks, stack.members(flux, ivar), strict=True):
         spread = members.std(axis=0, ddof=1) if len(members) > 1 else np.zeros(len(flux), np.float32)
-        yield network.label, members.mean(axis=0)
+        label = members.mean(axis=0)
+        yield network.label, label
+        yield f"{network.label}_err", np.hypot(network.label_error(label, snr), spread)
         yield f"{network.label}_spread", spread
-        error = np.interp(np.log(np.maximum(snr, 1e-3)), np.log(network.error_snr), network.error)
-        yield f"{network.label}_err", np.hypot(error.astype(np.float32), spread)
         outside = np.empty(len(flux), bool)
         for start in range(0, len(flux), BLOCK):
             rows = slice(start, start + BLOCK)

@@ -45,6 +45,13 @@ class NetworkPreparation:
     min_normalised_flux: float = 0.0
     min_good_fraction: float = 0.5
 
+    @classmethod
+    def from_settings(
+        cls, windows: Windows, median_window: int, polynomial_degree: int, **limits: float
+    ) -> "NetworkPreparation":
+        """The preparation that the configuration's section `networks` describes."""
+        return cls(tuple((low, high) for low, high in windows), median_window, polynomial_degree, **limits)
+
     @cached_property
     def _windows(self) -> list["_Window"]:
         half = self.median_window // 2
@@ -161,9 +168,7 @@ def _normalise_window(
     )
 
 
-def _median(
-    flux: NDArray[np.float64], good: NDArray[np.bool_], width: int
-) -> NDArray[np.float64]:
+def _median(flux: NDArray[np.float64], good: NDArray[np.bool_], width: int) -> NDArray[np.float64]:
     """Median of the good pixels within `width` pixels centred on each; NaN without any."""
     half = width // 2
     padded = np.full(len(flux) + half, np.nan)

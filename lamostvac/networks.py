@@ -10,7 +10,7 @@ member as a Keras model to whoever wants one.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -24,6 +24,25 @@ CODE_VERSION = 1
 FORMAT = "lamost-vac network 1"
 
 Array = NDArray[np.float32]
+LabelScale = Literal["linear", "reciprocal"]
+
+
+def to_learned(label: NDArray[np.floating], scale: LabelScale) -> NDArray[np.float64]:
+    """The quantity that a network learns for a label: itself, or -5040 / label (for Teff in K).
+
+    Lines change with 1/T (Boltzmann, Saha): 100 K at 4000 K change a spectrum as much as 600 K do at
+    10000 K. On a linear scale hot stars would take most of the network's attention.
+    """
+    values = np.asarray(label, np.float64)
+    return values if scale == "linear" else -5040.0 / values
+
+
+def from_learned(learned: NDArray[np.floating], scale: LabelScale) -> NDArray[np.floating]:
+    """The label of a learned quantity; the reciprocal of what is not negative is NaN."""
+    if scale == "linear":
+        return learned
+    with np.errstate(divide="ignore"):
+        return np.where(learned < 0, -5040.0 / learned, np.nan).astype(learned.dtype)
 
 
 @dataclass(frozen=True)
@@ -36,12 +55,14 @@ class Network:
     wave : (n_pixels,) A, vacuum, rest frame: the grid of `NetworkPreparation`
     pixels : (n_pixels,) which of them the network sees; p of them
     flux_mean, flux_scale : (p,) the standardisation of the input
-    label_mean, label_scale : the standardisation of the output, in the label's unit
+    label_kind : linear, or reciprocal when the network learns -5040 / label (Teff)
+    label_mean, label_scale : the standardisation of what is learned
     label_range : (low, high) outside which the label is an extrapolation
     weights, biases : per layer, (members, n_in, n_out) and (members, n_out)
     cloud : where the training spectra lie
-    error_snr, error : S/N and the robust standard deviation of the label at it, from stars left out of
-        training with noise added: the label's error at that S/N, label errors of the training set included
+    error_snr, error : S/N, and at it the robust standard deviation of the standardised output about that
+        of stars left out of training, with noise added to have the S/N; it contains the errors of the
+        training set's labels. `label_error` gives it in the label's unit
     history : learning curves, `loss` and `validation` (members, epochs), NaN after the end
     attributes : training set, unit, seed, number of stars, version of the code and the like
     """
@@ -57,8 +78,9 @@ class Network:
     weights: tuple[Array, ...]
     biases: tuple[Array, ...]
     cloud: TrainingCloud
-    error_snr: Array
-    error: Array
+    label_kind: LabelScale = "linear"
+    error_snr: Array = field(default_factory=lambda: np.ones(1, np.float32))
+    error: Array = field(default_factory=lambda: np.full(1, np.nan, np.float32))
     history: Mapping[str, Array] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
@@ -80,8 +102,8 @@ class Network:
         np.divide(1, np.sqrt(ivar[:, self.pixels]) * self.flux_scale, out=noise, where=good)
         return scaled, noise
 
-    def members(self, scaled: Array) -> Array:
-        """Labels (members, n) of standardised spectra (n, p), member by member.
+    def outputs(self, scaled: Array) -> Array:
+        """Standardised outputs (members, n) of standardised spectra (n, p), member by member.
 
         The plain form of what `lamostvac.network_prediction` does for many networks at once.
         """
@@ -92,8 +114,24 @@ class Network:
                 values = values @ weight[member] + bias[member]
                 if layer < len(self.weights) - 1:
                     values = np.maximum(values, 0)
-            answers.append(values[:, 0] * np.float32(self.label_scale) + np.float32(self.label_mean))
+            answers.append(values[:, 0])
         return np.array(answers)
+
+    def to_label(self, outputs: Array) -> Array:
+        """Labels of standardised outputs (any shape)."""
+        learned = outputs * np.float32(self.label_scale) + np.float32(self.label_mean)
+        return np.asarray(from_learned(learned, self.label_kind), np.float32)
+
+    def members(self, scaled: Array) -> Array:
+        """Labels (members, n) of standardised spectra (n, p)."""
+        return self.to_label(self.outputs(scaled))
+
+    def label_error(self, label: Array, snr: Array) -> Array:
+        """Error (n,) of labels (n,) at the spectra's S/N (n,); beyond the ends of `error_snr` as at them."""
+        level = np.interp(np.log(np.maximum(snr, 1e-3)), np.log(self.error_snr), self.error)
+        # d label / d learned is 1, or label^2 / 5040.
+        slope = np.ones_like(label) if self.label_kind == "linear" else label**2 / np.float32(5040)
+        return np.asarray(level * self.label_scale * slope, np.float32)
 
 
 def save_network(path: str | Path, network: Network) -> None:
@@ -105,6 +143,7 @@ def save_network(path: str | Path, network: Network) -> None:
 
         handle.attrs["format"] = FORMAT
         handle.attrs["label"] = network.label
+        handle.attrs["label_kind"] = network.label_kind
         for name in ("label_mean", "label_scale"):
             handle.attrs[name] = getattr(network, name)
         handle.attrs["label_range"] = network.label_range
@@ -144,6 +183,7 @@ def load_network(path: str | Path) -> Network:
                 pixels=handle["pixels"][()],
                 flux_mean=handle["flux_mean"][()],
                 flux_scale=handle["flux_scale"][()],
+                label_kind=handle.attrs["label_kind"],
                 label_mean=float(handle.attrs["label_mean"]),
                 label_scale=float(handle.attrs["label_scale"]),
                 label_range=(float(low), float(high)),

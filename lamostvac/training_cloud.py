@@ -107,9 +107,7 @@ def fit_cloud(
     distance, residual = np.zeros(len(flux), np.float32), np.zeros(len(flux), np.float32)
     for part in np.unique(parts):
         out = parts == part
-        distance[out], residual[out] = _distances(
-            flux[out], noise[out], *_fit(flux[~out], noise[~out], seed)
-        )
+        distance[out], residual[out] = _distances(flux[out], noise[out], *_fit(flux[~out], noise[~out], seed))
     return TrainingCloud(
         *_fit(flux, noise, seed),
         max_distance=float(np.quantile(distance, quantile)),

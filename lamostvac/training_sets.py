@@ -188,6 +188,7 @@ class Label(_Entry):
     unit: str = ""
     ucd: str = ""
     description: str
+    learn: Literal["linear", "reciprocal"] = "linear"
     range: tuple[float, float] | None = None
     cuts: list[Cut] = Field(default_factory=list)
 

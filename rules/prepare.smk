@@ -1,7 +1,14 @@
 # Spectra onto the common grid: one pass over the files of a chunk.
 
+from lamostvac import network_spectra
 from lamostvac import prepare as prepare_library
 
+# None when no network will see the spectra.
+NETWORK_PREPARATION = (
+    CFG.networks.model_dump(mode="json", include={"windows", "median_window", "polynomial_degree"})
+    if CFG.networks.training_sets
+    else None
+)
 PREPARED = f"{RESULTS}/prepared/{{type}}/{{chunk}}.h5"
 
 
@@ -23,6 +30,7 @@ rule prepare:
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         settings=CFG.prepare.model_dump(mode="json", exclude={"keep"}),
-        code_version=prepare_library.CODE_VERSION,
+        networks=NETWORK_PREPARATION,
+        code_version=(prepare_library.CODE_VERSION, network_spectra.CODE_VERSION),
     script:
         "../workflow_scripts/prepare.py"

@@ -117,9 +117,7 @@ rule training:
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
         entry=lambda wildcards: TRAINING_SETS[wildcards.training_set].model_dump(mode="json", by_alias=True),
-        preparation=CFG.networks.model_dump(
-            mode="json", include={"windows", "median_window", "polynomial_degree"}
-        ),
+        preparation=NETWORK_PREPARATION,
         networks=CFG.networks.model_dump(mode="json", exclude={"training_sets", "root", "pretrained"}),
         seed=CFG.run.seed,
         code_version=(training_library.CODE_VERSION, network_spectra_library.CODE_VERSION),

@@ -1,0 +1,94 @@
+# Networks: one trained per label, all applied to a chunk in one pass.
+
+from lamostvac import network_prediction as network_prediction_library
+from lamostvac import network_training as network_training_library
+from lamostvac import training_cloud as training_cloud_library
+
+# Label to the training set that has it, in the order of the catalogue.
+SET_OF_LABEL = {
+    label: entry.name
+    for entry in TRAINING_SETS.values()
+    for label in entry.label_names
+}
+NETWORK_FOLDER = CFG.networks.pretrained or f"{RESULTS}/networks"
+
+
+wildcard_constraints:
+    label="|".join(SET_OF_LABEL) or "none",
+
+
+def training_table(wildcards):
+    """Table and spectra of the set that a label belongs to."""
+    name = SET_OF_LABEL[wildcards.label]
+    return {
+        "table": f"{RESULTS}/training/{name}.fits",
+        "spectra": f"{RESULTS}/training/{name}_spectra.h5",
+    }
+
+
+def label_entry(wildcards):
+    """What the configuration says of a label and of its set's networks."""
+    entry = TRAINING_SETS[SET_OF_LABEL[wildcards.label]]
+    label = next(label for label in entry.labels if label.name == wildcards.label)
+    return {
+        "set": entry.name,
+        "optional": entry.optional,
+        "snr_band": entry.snr_band,
+        "label": label.model_dump(mode="json", exclude={"cuts", "column", "error"}),
+        "network": entry.network.model_dump(mode="json", exclude={"apply"}),
+    }
+
+
+rule train:
+    input:
+        unpack(training_table),
+    output:
+        network=f"{RESULTS}/networks/{{label}}.h5",
+        left_out=f"{RESULTS}/networks/{{label}}_left_out.parquet",
+    log:
+        f"{RESULTS}/logs/train/{{label}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train/{{label}}.tsv"
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        # TensorFlow, the spectra three times, and the weights of all members with their moments.
+        mem_mb=lambda wildcards, input, attempt: int((3000 + 4 * input.size_mb) * attempt),
+        runtime=lambda wildcards, attempt: 120 * attempt,
+    params:
+        entry=label_entry,
+        preparation=NETWORK_PREPARATION,
+        settings=CFG.networks.model_dump(
+            mode="json", include=set(network_training_library.NetworkTraining.__dataclass_fields__)
+        ),
+        seed=CFG.run.seed,
+        code_version=(network_training_library.CODE_VERSION, training_cloud_library.CODE_VERSION),
+    script:
+        "../workflow_scripts/train.py"
+
+
+rule predict:
+    input:
+        spectra=PREPARED,
+        networks=[f"{NETWORK_FOLDER}/{label}.h5" for label in SET_OF_LABEL],
+    output:
+        f"{RESULTS}/predicted/{{type}}/{{chunk}}.h5",
+    log:
+        f"{RESULTS}/logs/predict/{{type}}/{{chunk}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/predict/{{type}}/{{chunk}}.tsv"
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        mem_mb=lambda wildcards, input, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        apply={
+            label: TRAINING_SETS[name].network.apply
+            for label, name in SET_OF_LABEL.items()
+            if TRAINING_SETS[name].network.apply
+        },
+        grids={label: TRAINING_SETS[name].grid for label, name in SET_OF_LABEL.items()},
+        code_version=network_prediction_library.CODE_VERSION,
+    script:
+        "../workflow_scripts/predict.py"

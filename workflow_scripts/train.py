@@ -1,0 +1,62 @@
+"""Train the ensemble of one label."""
+
+import os
+import zlib
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from lamostvac.files import atomic
+from lamostvac.log import rule_log
+from lamostvac.network_spectra import NetworkPreparation
+from lamostvac.network_training import NetworkTraining, TrainingSpectra, train_network
+from lamostvac.networks import save_network
+from lamostvac.training import read_training
+
+
+def main(snakemake: Any) -> None:
+    """Inputs `table`, `spectra` of the training set; outputs `network`, `left_out`."""
+    log = rule_log(snakemake)
+    params = snakemake.params
+    # TensorFlow reads these when it is imported, which is when training starts.
+    os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = str(snakemake.threads)
+    entry, label = params.entry, params.entry["label"]
+    preparation = NetworkPreparation.from_settings(**params.preparation)
+    windows, layers = entry["network"]["windows"], entry["network"]["layers"]
+    settings = {**params.settings, **({"layers": layers} if layers else {})}
+    table = read_training(snakemake.input.table)
+    train = np.flatnonzero(table["split"] == "train")
+    log.info("%s: %d of %d spectra of the set %s train", label["name"], len(train), len(table), entry["set"])
+    with h5py.File(snakemake.input.spectra) as handle:
+        flux, ivar = (handle[name][train] for name in ("flux", "ivar"))
+    rows = table.iloc[train]
+    network, left_out = train_network(
+        label["name"],
+        rows[label["name"]].to_numpy(np.float64),
+        TrainingSpectra(flux, ivar, rows["star"].to_numpy(), rows["snr"].to_numpy(np.float32)),
+        preparation.wave,
+        np.ones(preparation.n_pixels, bool) if windows is None else preparation.pixels_in(windows),
+        NetworkTraining(**{**settings, "layers": tuple(settings["layers"])}),
+        # The label's own stream: no network feels which others there are.
+        seed=zlib.crc32(f"{params.seed} {label['name']}".encode()),
+        label_range=None if label["range"] is None else (label["range"][0], label["range"][1]),
+        scale=label["learn"],
+        attributes={"set": entry["set"], "snr_band": entry["snr_band"], "unit": label["unit"]},
+        log=log,
+    )
+    save_network(snakemake.output.network, network)
+    with atomic(snakemake.output.left_out) as temporary:
+        pd.DataFrame(
+            {
+                "spectrum_id": rows["spectrum_id"].to_numpy(),
+                "snr": rows["snr"].to_numpy(),
+                "reference": rows[label["name"]].to_numpy(),
+                "left_out": left_out,
+            }
+        ).to_parquet(temporary, index=False)
+
+
+if __name__ == "__main__":
+    main(snakemake)
