@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
+
+CODE_VERSION = 1
 
 Array = NDArray[np.float32]
 
@@ -78,6 +79,9 @@ def _distances(
 
 def _fit(flux: Array, noise: Array, seed: int) -> tuple[Array, Array, Array]:
     """Components, centres and residual variance of standardised spectra (n, p)."""
+    # Here, because the Snakefile reads this module and scikit-learn takes a second to import.
+    from sklearn.cluster import KMeans
+
     _, singular, rows = np.linalg.svd(flux, full_matrices=False)
     share = singular**2 / (singular**2).sum()
     count = max(1, min(N_COMPONENTS, int(np.count_nonzero(share > _MIN_SHARE)), len(flux) // 5))
