@@ -439,8 +439,8 @@ def _entry(entry: Any, number: int, path: str | Path) -> TrainingSet:
         return TrainingSet.model_validate(entry)
     except ValidationError as error:
         name = entry.get("name", f"number {number}") if isinstance(entry, dict) else f"number {number}"
-        # The deepest error first: an unknown key says more than what follows from it.
-        first = error.errors()[0]
+        # An unknown key first: a misspelt one is missing too.
+        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
         location = [str(part) for part in first["loc"]]
         where = ".".join(location)
         message = first["msg"].removeprefix("Value error, ")

@@ -145,7 +145,7 @@ def test_groups_are_chains_and_cross_zero():
     ra = np.array([359.9999, 0.0001, 10.0, 10.0, 10.0])
     dec = np.array([0.0, 0.0, 0.0, 0.9 * SECOND, 1.8 * SECOND])
     assert group_stars(ra, dec, 1.0).tolist() == [0, 0, 1, 1, 1]
-    assert len(set(group_stars(ra, dec, 0.8).tolist())) == 5
+    assert len(set(group_stars(ra, dec, 0.7).tolist())) == 5
 
 
 def test_groups_join_what_has_one_name():
