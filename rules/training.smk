@@ -2,6 +2,7 @@
 
 from lamostvac import crossmatch as crossmatch_library
 from lamostvac import network_spectra as network_spectra_library
+from lamostvac import network_training as network_training_library
 from lamostvac import tables as tables_library
 from lamostvac import training as training_library
 from lamostvac import training_sets as training_sets_library
@@ -24,6 +25,11 @@ with user_errors():
 TRAINING_SETS = {entry.name: entry for entry in PRESENT_SETS}
 for sentence in TRAINING_SETS_SKIPPED:
     logger.info(sentence)
+
+
+CLIP_SETTINGS = CFG.networks.model_dump(
+    mode="json", include=set(network_training_library.NetworkTraining.__dataclass_fields__)
+)
 
 
 wildcard_constraints:
@@ -118,7 +124,8 @@ rule training:
     params:
         entry=lambda wildcards: TRAINING_SETS[wildcards.training_set].model_dump(mode="json", by_alias=True),
         preparation=NETWORK_PREPARATION,
-        networks=CFG.networks.model_dump(mode="json", exclude={"training_sets", "root", "pretrained"}),
+        # How the first network is trained; a set that is not clipped does not depend on it.
+        clip=lambda wildcards: CLIP_SETTINGS if TRAINING_SETS[wildcards.training_set].clip else None,
         seed=CFG.run.seed,
         code_version=(training_library.CODE_VERSION, network_spectra_library.CODE_VERSION),
     script:

@@ -1,6 +1,8 @@
 """From candidates to a training set: cuts, spectra, split, clipping."""
 
 import logging
+import os
+import zlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,8 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from lamostvac import networks
 from lamostvac.errors import REASONS, SpectrumRejected, UserError
+from lamostvac.expressions import parse
 from lamostvac.files import atomic_hdf5, sha256
 from lamostvac.log import Progress, rule_log
 from lamostvac.network_spectra import NetworkPreparation, prepare_network_spectrum
@@ -30,6 +32,13 @@ from lamostvac.training import (
 from lamostvac.training_sets import TrainingSet
 
 
+def seen_pixels(entry: TrainingSet, preparation: NetworkPreparation) -> np.ndarray:
+    """Which pixels (n_pixels,) the set's networks see."""
+    if entry.network.windows is None:
+        return np.ones(preparation.n_pixels, bool)
+    return preparation.pixels_in(entry.network.windows)
+
+
 def read_spectra(
     table: pd.DataFrame, entry: TrainingSet, preparation: NetworkPreparation, log: logging.Logger
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Counter[str]]:
@@ -41,11 +50,7 @@ def read_spectra(
     flux, ivar : (n, n_pixels) float32
     rejected : how many were not usable, by reason
     """
-    seen = (
-        np.ones(preparation.n_pixels, bool)
-        if entry.network.windows is None
-        else preparation.pixels_in(entry.network.windows)
-    )
+    seen = seen_pixels(entry, preparation)
     place = by_quality(table)
     best = entry.spectra == "best"
     star = np.asarray(table["star"])
@@ -95,19 +100,34 @@ def clip(
     params: Any,
     log: logging.Logger,
 ) -> pd.DataFrame:
-    """The table with `split` set to `binary` or `clipped` where a first network says so.
-
-    HOOK for the training of networks: `lamostvac.networks.clip_training(table, flux, ivar, entry,
-    preparation, settings, seed)` returns the new column `split` (n,).
-    """
+    """The table with `split` set to `binary` or `clipped` for training stars unlike their label."""
     if entry.clip is None:
         return table
-    clip_training = getattr(networks, "clip_training", None)
-    if clip_training is None:
-        log.warning("%s: not clipped, lamostvac.networks has no clip_training yet", entry.name)
-        return table
-    split = clip_training(table, flux, ivar, entry, preparation, params.networks, params.seed)
-    return table.assign(split=np.asarray(split).astype(object))
+    # TensorFlow takes seconds to import, and only such a set needs it.
+    from lamostvac.network_clipping import clip_training
+    from lamostvac.network_training import NetworkTraining, TrainingSpectra
+
+    rows = np.flatnonzero(table["split"] == "train")
+    train = table.iloc[rows]
+    excepted = np.zeros(len(rows), bool)
+    if entry.clip.except_ is not None:
+        excepted = parse(entry.clip.except_, f"training set {entry.name}: clip: except").holds(train)
+    layers = entry.network.layers or params.clip["layers"]
+    verdict = clip_training(
+        train[entry.clip.label].to_numpy(np.float64),
+        excepted,
+        TrainingSpectra(flux[rows], ivar[rows], train["star"].to_numpy(), train["snr"].to_numpy(np.float32)),
+        preparation.wave,
+        seen_pixels(entry, preparation),
+        NetworkTraining(**{**params.clip, "layers": tuple(layers)}),
+        zlib.crc32(f"{params.seed} {entry.name} clip".encode()),
+        entry.clip.binary_magnitude,
+        entry.clip.sigma,
+        log=log,
+    )
+    split = table["split"].to_numpy(dtype=object, copy=True)
+    split[rows] = np.where(verdict == "", "train", verdict)
+    return table.assign(split=split)
 
 
 def own_table(
@@ -148,9 +168,9 @@ def main(snakemake: Any) -> None:
     log = rule_log(snakemake)
     params = snakemake.params
     entry = TrainingSet.model_validate(params.entry)
-    settings = dict(params.preparation)
-    settings["windows"] = tuple((low, high) for low, high in settings["windows"])
-    preparation = NetworkPreparation(**settings)
+    # TensorFlow reads these when it is imported.
+    os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = str(snakemake.threads)
+    preparation = NetworkPreparation.from_settings(**params.preparation)
     if entry.parent is None:
         table, flux, ivar, accounting = own_table(snakemake, entry, preparation, log)
     else:
