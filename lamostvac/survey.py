@@ -277,7 +277,7 @@ def _as_type(texts: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
         return found
     # Gaia's identifiers have more digits than a float: what is written as digits is taken as such.
     clean = pc.utf8_trim_whitespace(texts.combine_chunks())
-    digits = pc.if_else(pc.match_substring_regex(clean, r"^-?[0-9]{1,18}$"), clean, None)
+    digits = pc.if_else(pc.match_substring_regex(clean, r"^-?([0-9]{1,18}|[1-8][0-9]{18})$"), clean, None)
     return pc.coalesce(digits.cast(pa.int64()), found)
 
 

@@ -473,3 +473,28 @@ class TestScript:
         from pathlib import Path
 
         assert all(Path(path).is_file() for table in tables for path in table["path"].to_pylist())
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_gaia_identifiers_keep_their_digits(tmp_path, damaged):
+    """Also where another column makes the file be read as text."""
+    gaia = [4_611_686_018_427_387_905, None, 7]
+    rows = [star(fiberid=i, gaia_source_id=name) for i, name in enumerate(gaia)]
+    if damaged:
+        rows[2]["snrg"] = "bad"
+    path = tmp_path / "catalogue.csv"
+    pd.DataFrame(rows, dtype=object).to_csv(path, sep="|", index=False)
+    found = survey.read_catalogue(path)["gaia_source_id"].to_pylist()
+    assert found == gaia
+
+
+def test_gaia_identifiers_from_fits_keep_their_digits(tmp_path):
+    from astropy.io import fits
+
+    rows = pd.DataFrame([star(fiberid=i) for i in range(3)])
+    columns = list(fits.BinTableHDU(Table.from_pandas(rows)).columns)
+    gaia = np.array([4_611_686_018_427_387_905, -99, 7])
+    columns.append(fits.Column("GAIA_SOURCE_ID", "K", array=gaia, null=-99))
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "catalogue.fits")
+    table = survey.read_catalogue(tmp_path / "catalogue.fits")
+    assert table["gaia_source_id"].to_pylist() == [4_611_686_018_427_387_905, None, 7]
