@@ -26,16 +26,16 @@ from scipy.spatial import cKDTree
 
 from lamostvac.errors import REASONS, UserError
 from lamostvac.files import REJECTED_COLUMNS, atomic, read_columns
-from lamostvac.registry import Registry
+from lamostvac.registry import NetworkLabel, Registry
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 TYPE_ORDER = ("OB", "A", "F", "G", "K", "M")
 LABELS = ("teff", "logg", "feh", "alpha_fe")
 # Codes of fit_status (lamostvac/refine.py).
 CONVERGED, EDGE, NO_PROGRESS = 0, 1, 2
 # Giants and dwarfs have different S/N thresholds (Liang et al. 2024, Table 2).
 GIANT_LOGG = 3.8
-# Rows of a Parquet row group, and of a block while merging (45 MB).
+# Rows of a Parquet row group, and of a block while merging (30 MB, with two dozen labels of networks 80 MB).
 ROW_GROUP = 131072
 _FITS_BLOCK = 2880
 
@@ -44,7 +44,11 @@ _FITS_BLOCK = 2880
 
 
 def read_chunk(
-    manifest: str | Path, prepared: str | Path, fit: str | Path
+    manifest: str | Path,
+    prepared: str | Path,
+    fit: str | Path,
+    predicted: str | Path | None = None,
+    labels: Sequence[NetworkLabel] = (),
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One chunk's accepted and rejected spectra.
 
@@ -53,17 +57,19 @@ def read_chunk(
     manifest : the chunk's rows as the survey stage wrote them (Parquet)
     prepared : HDF5 with groups `meta` and `rejected`
     fit : HDF5 with groups `fit` and `rejected`
+    predicted : HDF5 with group `labels`, a row for each of `meta`; None in a run without networks
+    labels : the labels of networks, in any order
 
     Returns
     -------
-    accepted : one row per spectrum with a fit, columns of manifest, meta and fit together
+    accepted : one row per spectrum with a fit, columns of manifest, meta, fit and networks together
     rejected : `spectrum_id obsid stage reason detail` plus the manifest's sort key
 
     Raises
     ------
     UserError
         A spectrum of the manifest is in neither table, or in both, or a table has one that the
-        manifest does not have; the sentence names it.
+        manifest does not have; the sentence names it. Or `predicted` lacks a label.
     """
     rows = pd.read_parquet(manifest)
     with h5py.File(prepared) as handle:
@@ -74,12 +80,31 @@ def read_chunk(
     _check_partition(meta["spectrum_id"], (fitted, failed), str(fit))
     extra = [name for name in meta.columns if name not in rows.columns]
     accepted = rows.merge(meta[["spectrum_id", *extra]], on="spectrum_id", validate="1:1")
-    labels = [name for name in fitted.columns if name not in accepted.columns]
-    accepted = accepted.merge(fitted[["spectrum_id", *labels]], on="spectrum_id", validate="1:1")
+    new = [name for name in fitted.columns if name not in accepted.columns]
+    accepted = accepted.merge(fitted[["spectrum_id", *new]], on="spectrum_id", validate="1:1")
+    if predicted is not None:
+        found = _read_predicted(predicted, labels)
+        _check_partition(meta["spectrum_id"], (found,), str(predicted))
+        accepted = accepted.merge(found, on="spectrum_id", validate="1:1")
     key = rows[["spectrum_id", "lmjd", "planid", "spid", "fiberid"]]
     rejected = pd.concat([table for table in (bad, failed) if len(table)] or [bad])
     rejected = key.merge(rejected[[*REJECTED_COLUMNS, "detail"]], on="spectrum_id", validate="1:1")
     return accepted, rejected
+
+
+def _read_predicted(path: str | Path, labels: Sequence[NetworkLabel]) -> pd.DataFrame:
+    """`spectrum_id` and the columns of each label, under the catalogue's names."""
+    sources = {"spectrum_id": "spectrum_id"}
+    for label in labels:
+        name = label.label
+        sources |= {name: name, f"{name}_err": f"{name}_err", f"{name}_spread": f"{name}_spread"}
+        sources |= dict(zip(label.flags, (f"flag_{name}", f"cloud_{name}"), strict=True))
+    with h5py.File(path) as handle:
+        group = handle["labels"]
+        if missing := [name for name in sources.values() if name not in group]:
+            raise UserError(f"{path} lacks {missing[0]}; delete the file and run again")
+        found = read_columns(group, list(sources.values()))
+    return found.set_axis(list(sources), axis=1)
 
 
 def _check_partition(expected: pd.Series, parts: Sequence[pd.DataFrame], path: str) -> None:
@@ -280,7 +305,8 @@ def snr_thresholds(thresholds: Mapping[str, float], spectral_type: str) -> tuple
 def configuration_hash(configuration: Mapping[str, Any]) -> str:
     """SHA-256 of the settings that a row of the catalogue depends on.
 
-    `configuration` is the whole one as nested dictionaries. Left out is what only says where files
+    `configuration` is the whole one as nested dictionaries, with a section `training_sets` for the content of
+    the file that the section `networks` names. Left out is what only says where files
     are, which part of the survey runs, or how work is cut into jobs.
     """
     ignored = {
@@ -288,6 +314,7 @@ def configuration_hash(configuration: Mapping[str, Any]) -> str:
         "survey": {"root", "catalogues", "file_pattern", "types", "chunk_size"},
         "prepare": {"keep"},
         "library": {"spectra", "labels_file"},
+        "networks": {"root", "training_sets"},
     }
     kept = {
         section: {key: value for key, value in content.items() if key not in ignored.get(section, ())}
@@ -424,7 +451,7 @@ def merge_tables(
     accepted = {name: count_rows(tables[name]) for name in order}
     n = sum(accepted.values())
     layouts: Counter[str] = Counter()
-    flagged: Counter[str] = Counter(dict.fromkeys(registry.flag_bits, 0))
+    flagged: Counter[str] = Counter(dict.fromkeys(registry.flags, 0))
     fingerprints = np.empty(n, np.uint64)
     metadata = {keyword.lower(): str(value) for keyword, (value, _) in cards.items()}
     few_values = ["class", "subclass", "spectral_type", "layout", "library", "planid", "obsdate"]
@@ -450,7 +477,7 @@ def merge_tables(
                     layouts.update(
                         {value.decode(): int(count) for value, count in zip(values, counts, strict=True)}
                     )
-                    flagged.update({flag: int(rows[flag].sum()) for flag in registry.flag_bits})
+                    flagged.update({flag: int(rows[flag].sum()) for flag in registry.flags})
                     writer.write_table(registry.to_arrow(rows, metadata), row_group_size=block)
                     yield rows
             # Before the files get their names.

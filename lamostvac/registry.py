@@ -1,11 +1,12 @@
 """The column registry: what `config/columns.yaml` says about each column, in every form it is needed.
 
-The writers (FITS, Parquet), the data model and the tests read the registry; nothing else spells out
+The labels that networks give differ from run to run; their columns are made from the templates of the
+same file. The writers (FITS, Parquet), the data model and the tests read the registry; nothing else spells out
 a column's type, unit or description.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,12 +23,14 @@ from numpy.typing import NDArray
 
 from lamostvac.errors import UserError
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 REGISTRY_PATH = Path(__file__).resolve().parent.parent / "config" / "columns.yaml"
 FITS_CODES = {"uint8": "B", "int16": "I", "int32": "J", "int64": "K", "float32": "E", "float64": "D"}
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _STRING = re.compile(r"string\[(\d+)\]")
+_PLACE = "network_columns"
+_NO_UCD = "stat.value"
 _KEYS = {"name", "dtype", "unit", "ucd", "description", "origin"}
 
 
@@ -81,6 +84,34 @@ class Column:
 
 
 @dataclass(frozen=True)
+class NetworkLabel:
+    """A label that networks give, as its training set describes it.
+
+    Attributes
+    ----------
+    label : name of the column
+    unit, ucd, description : of the training set's entry; no UCD is the most general one
+    set : name of the training set
+    """
+
+    label: str
+    unit: str
+    ucd: str
+    description: str
+    set: str
+
+    @property
+    def flags(self) -> tuple[str, str]:
+        """The flags of this label alone."""
+        return f"flag_{self.label}", f"flag_cloud_{self.label}"
+
+
+def network_labels(entries: Iterable[Mapping[str, str]]) -> list[NetworkLabel]:
+    """Labels from dictionaries with the fields of `NetworkLabel`, which is how rules hand them on."""
+    return [NetworkLabel(**entry) for entry in entries]
+
+
+@dataclass(frozen=True)
 class Registry:
     """The columns in the order of the catalogue."""
 
@@ -105,6 +136,11 @@ class Registry:
     def flag_bits(self) -> dict[str, int]:
         """Bit number in `flags` of each flag."""
         return {column.name: column.bit for column in self.columns if column.bit is not None}
+
+    @property
+    def flags(self) -> list[str]:
+        """All flags: those with a bit in `flags`, and those that stand for themselves."""
+        return [column.name for column in self.columns if column.name.startswith("flag_")]
 
     @property
     def record(self) -> np.dtype:
@@ -228,6 +264,14 @@ class Registry:
         lines += ["", "## Bits of `flags`", "", "| bit | value | flag | meaning |", "|---|---|---|---|"]
         for name, bit in sorted(self.flag_bits.items(), key=lambda item: item[1]):
             lines.append(f"| {bit} | {1 << bit} | `{name}` | {self[name].description} |")
+        alone = [name for name in self.flags if self[name].bit is None]
+        if alone:
+            lines += [
+                "",
+                "Flags that stand for themselves, each for one label: "
+                + ", ".join(f"`{name}`" for name in alone)
+                + ".",
+            ]
         lines += [
             "",
             "Stars without reservations: `flags == 0`. To ignore single flags, mask them out: `(flags & ~2) == 0`",
@@ -250,35 +294,78 @@ def _fixed_width(column: Column, values: NDArray[Any]) -> NDArray[np.bytes_]:
     return values
 
 
-def load_registry(path: str | Path = REGISTRY_PATH) -> Registry:
+def load_registry(labels: Sequence[NetworkLabel] = (), path: str | Path = REGISTRY_PATH) -> Registry:
     """Read and check the registry.
+
+    Parameters
+    ----------
+    labels : labels that networks give in this run, in the order of the catalogue
 
     Raises
     ------
     UserError
         The file breaks a rule of the registry: unknown or missing keys, a name that is not
-        snake_case or stands twice, a type, unit or UCD that does not exist, a flag without bit.
+        snake_case or stands twice, a type, unit or UCD that does not exist, a flag that does not say
+        which bit it has. Or a training set does; then the sentence names set and label.
     """
     with open(path, encoding="utf-8") as handle:
-        entries = yaml.safe_load(handle)["columns"]
-    columns = []
-    for entry in entries:
-        name = entry.get("name")
-        if missing := _KEYS - set(entry):
-            raise UserError(f"{path}: column {name!r} lacks {', '.join(sorted(missing))}")
-        if unknown := set(entry) - _KEYS - {"bit"}:
-            raise UserError(f"{path}: column {name!r} has unknown keys {', '.join(sorted(unknown))}")
-        columns.append(Column(**entry))
-    registry = Registry(tuple(columns))
-    for problem in problems(registry):
+        content = yaml.safe_load(handle)
+    templates = content.get(_PLACE, [])
+    made = {label: [_filled(entry, label, path) for entry in templates] for label in labels}
+    columns: list[Column] = []
+    shipped: list[Column] = []
+    for entry in content["columns"]:
+        if entry == _PLACE:
+            columns += [column for parts in made.values() for column in parts]
+        else:
+            shipped.append(_column(entry, path))
+            columns.append(shipped[-1])
+    # A set's mistakes are judged against the columns that no set can change, and the sets before it.
+    for problem in problems(Registry(tuple(shipped))):
         raise UserError(f"{path}: {problem}")
+    registry = Registry(tuple(columns))
+    for label, parts in made.items():
+        for problem in problems(registry, parts):
+            raise UserError(f"training set {label.set}: label {label.label}: {problem}")
     return registry
 
 
-def problems(registry: Registry) -> Iterator[str]:
-    """What is wrong with a registry, one sentence at a time."""
+def _column(entry: Mapping[str, Any], path: str | Path) -> Column:
+    name = entry.get("name")
+    if missing := _KEYS - set(entry):
+        raise UserError(f"{path}: column {name!r} lacks {', '.join(sorted(missing))}")
+    if unknown := set(entry) - _KEYS - {"bit"}:
+        raise UserError(f"{path}: column {name!r} has unknown keys {', '.join(sorted(unknown))}")
+    if str(name).startswith("flag_") != ("bit" in entry):
+        raise UserError(
+            f"{path}: column {name!r}: columns named flag_* say which `bit` they have (null for one that stands "
+            f"for itself), others do not"
+        )
+    return Column(**entry)
+
+
+def _filled(template: Mapping[str, Any], label: NetworkLabel, path: str | Path) -> Column:
+    """A column of a label from a template with {label}, {unit}, {ucd}, {description} and {set}."""
+    words = {**vars(label), "ucd": label.ucd or _NO_UCD}
+    # The name is judged as written in the template: a label may be called flag_something.
+    column = _column(template, path)
+    try:
+        return Column(
+            **{
+                key: value.format(**words) if isinstance(value, str) else value
+                for key, value in vars(column).items()
+            }
+        )
+    except (KeyError, IndexError, ValueError) as error:
+        raise UserError(
+            f"{path}: {_PLACE}: {template['name']} has an unknown word in braces: {error}"
+        ) from None
+
+
+def problems(registry: Registry, columns: Sequence[Column] | None = None) -> Iterator[str]:
+    """What is wrong with a registry, or with some of its columns, one sentence at a time."""
     names = registry.names
-    for column in registry:
+    for column in registry.columns if columns is None else columns:
         if not _NAME.fullmatch(column.name):
             yield f"column {column.name!r} is not lower-case snake_case"
         if names.count(column.name) > 1:
@@ -298,11 +385,11 @@ def problems(registry: Registry) -> Iterator[str]:
                 yield f"column {column.name!r} is an error, so its UCD must start with stat.error;"
         elif column.ucd.startswith("stat.error"):
             yield f"column {column.name!r} has the UCD of an error but does not end in _err"
-        if column.name.startswith("flag_") != (column.bit is not None):
-            yield f"column {column.name!r}: columns named flag_* have a bit, others have none"
+        if column.bit is not None and not column.name.startswith("flag_"):
+            yield f"column {column.name!r}: only columns named flag_* have a bit"
         if column.name.startswith("flag_") and column.dtype != "uint8":
             yield f"column {column.name!r} is a flag, so its dtype must be uint8"
-    bits = [bit for bit in registry.flag_bits.values()]
+    bits = list(registry.flag_bits.values())
     if len(set(bits)) < len(bits):
         yield "two flags share a bit"
 

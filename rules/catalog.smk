@@ -5,9 +5,24 @@ from lamostvac import registry as registry_library
 from lamostvac import systematic as systematic_library
 from lamostvac.files import sha256
 
+# What the registry needs to know of the labels that networks give, in the order of the catalogue.
+NETWORK_LABELS = [
+    {"label": label.name, "set": entry.name, **label.model_dump(include={"unit", "ucd", "description"})}
+    for entry in TRAINING_SETS.values()
+    for label in entry.labels
+]
+with user_errors():
+    REGISTRY = registry_library.load_registry(registry_library.network_labels(NETWORK_LABELS))
 # Every run with the same settings has the same header, wherever its files lie.
 PROVENANCE = {
-    "config_hash": catalog_library.configuration_hash(CFG.model_dump(mode="json")),
+    "config_hash": catalog_library.configuration_hash(
+        CFG.model_dump(mode="json")
+        | {
+            "training_sets": {
+                name: entry.model_dump(mode="json", by_alias=True) for name, entry in TRAINING_SETS.items()
+            }
+        }
+    ),
     "library": CFG.library.name,
 }
 COLUMNS = sha256(registry_library.REGISTRY_PATH)
@@ -20,6 +35,9 @@ rule catalog:
         chunks=chunk_files(f"{RESULTS}/survey/chunks/{{type}}/{{chunk}}.parquet"),
         prepared=chunk_files(f"{RESULTS}/prepared/{{type}}/{{chunk}}_meta.h5"),
         fits=chunk_files(f"{RESULTS}/fit/{{type}}/{{chunk}}.h5"),
+        predicted=(
+            chunk_files(f"{RESULTS}/predicted/{{type}}/{{chunk}}.h5") if NETWORK_LABELS else []
+        ),
         library=f"{RESULTS}/library/{CFG.library.name}.h5",
         crossvalidation=f"{RESULTS}/emulator/{CFG.library.name}_crossvalidation.csv",
     output:
@@ -32,7 +50,8 @@ rule catalog:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        # The type's rows twice while they are sorted; the largest has some five million.
+        mem_mb=lambda wildcards, attempt: (3000 + 11 * REGISTRY.record.itemsize) * attempt,
         runtime=60,
     params:
         snr_band=CFG.survey.snr_band,
@@ -42,7 +61,8 @@ rule catalog:
         alpha_max_teff=CFG.catalog.alpha_max_teff,
         provenance=PROVENANCE,
         columns=COLUMNS,
-        code_version=(catalog_library.CODE_VERSION, systematic_library.CODE_VERSION),
+        network_labels=NETWORK_LABELS,
+        code_version=(catalog_library.CODE_VERSION, registry_library.CODE_VERSION, systematic_library.CODE_VERSION),
     script:
         "../workflow_scripts/catalog.py"
 
@@ -73,6 +93,7 @@ rule merge:
         types=CFG.survey.types,
         provenance=PROVENANCE,
         columns=COLUMNS,
-        code_version=catalog_library.CODE_VERSION,
+        network_labels=NETWORK_LABELS,
+        code_version=(catalog_library.CODE_VERSION, registry_library.CODE_VERSION),
     script:
         "../workflow_scripts/merge.py"

@@ -80,7 +80,7 @@ def test_wrong_keys_are_named(tmp_path, key, complaint):
     path = tmp_path / "columns.yaml"
     path.write_text(yaml.safe_dump(content))
     with pytest.raises(UserError, match=complaint):
-        load_registry(path)
+        load_registry(path=path)
 
 
 def test_fits_has_types_units_ucds_and_descriptions_of_the_registry(tmp_path):

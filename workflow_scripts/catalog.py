@@ -11,7 +11,7 @@ import lamostvac
 from lamostvac.catalog import LABELS, assemble, provenance, read_chunk, set_flags, write_type
 from lamostvac.files import read_columns
 from lamostvac.log import Progress, rule_log
-from lamostvac.registry import load_registry
+from lamostvac.registry import load_registry, network_labels
 from lamostvac.systematic import systematic_errors
 
 
@@ -28,14 +28,16 @@ def main(snakemake: Any) -> None:
     log = rule_log(snakemake)
     spectral_type = snakemake.wildcards.type
     params, inputs = snakemake.params, snakemake.input
-    registry = load_registry()
+    labels = network_labels(params.network_labels)
+    registry = load_registry(labels)
     manifest = pd.read_csv(inputs.manifest, dtype={"type": str, "chunk": str}, keep_default_na=False)
     n_spectra = int(manifest.loc[manifest["type"] == spectral_type, "n_spectra"].sum())
     progress = Progress(log, len(inputs.chunks), "chunks")
 
     def chunks():
-        for manifest_path, prepared, fit in zip(inputs.chunks, inputs.prepared, inputs.fits, strict=True):
-            yield read_chunk(manifest_path, prepared, fit)
+        predicted = inputs.predicted if labels else [None] * len(inputs.chunks)
+        for paths in zip(inputs.chunks, inputs.prepared, inputs.fits, predicted, strict=True):
+            yield read_chunk(*paths, labels)
             progress.add()
 
     rows, rejected = assemble(spectral_type, n_spectra, chunks(), registry, params.provenance["library"])

@@ -10,13 +10,13 @@ import lamostvac
 from lamostvac.catalog import accounting, merge_rejections, merge_tables, provenance, write_json
 from lamostvac.files import atomic
 from lamostvac.log import rule_log
-from lamostvac.registry import load_registry
+from lamostvac.registry import load_registry, network_labels
 
 
 def main(snakemake: Any) -> None:
     log = rule_log(snakemake)
     inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
-    registry = load_registry()
+    registry = load_registry(network_labels(params.network_labels))
     cards = provenance(
         Path(lamostvac.__file__).resolve().parent.parent, lamostvac.__version__, **params.provenance
     )
