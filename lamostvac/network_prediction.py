@@ -117,8 +117,12 @@ def _forward(seen: Array, folded: _Folded) -> Array:
     return out
 
 
-def predict(stack: NetworkStack, flux: Array, ivar: Array, snr: Array) -> Iterator[tuple[str, Array]]:
+def predict(
+    stack: NetworkStack, flux: Array, ivar: Array, snr: Mapping[str, Array]
+) -> Iterator[tuple[str, Array]]:
     """Columns of the catalogue for spectra (n, n_pixels), network by network.
+
+    `snr` gives each label the S/N (n,) that its errors are a function of.
 
     Yields
     ------
@@ -130,7 +134,7 @@ def predict(stack: NetworkStack, flux: Array, ivar: Array, snr: Array) -> Iterat
         spread = members.std(axis=0, ddof=1) if len(members) > 1 else np.zeros(len(flux), np.float32)
         label = members.mean(axis=0)
         yield network.label, label
-        yield f"{network.label}_err", np.hypot(network.label_error(label, snr), spread)
+        yield f"{network.label}_err", np.hypot(network.label_error(label, snr[network.label]), spread)
         yield f"{network.label}_spread", spread
         outside = np.empty(len(flux), bool)
         for start in range(0, len(flux), BLOCK):

@@ -16,14 +16,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from lamostvac.errors import UserError
 from lamostvac.log import Progress
 from lamostvac.networks import LabelScale, Network, to_learned
 from lamostvac.training_cloud import fit_cloud
 
-# Must stand before the first import of TensorFlow, which otherwise greets every job with a page of text.
+# These must stand before the first import of TensorFlow, which otherwise greets every job with a page of text.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# One thread: with more, sums are cut up differently and the last digits change. Labels are trained side by
+# side in jobs of their own, which uses the cores better than threads in one small network do.
+os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
 
 CODE_VERSION = 1
 MIN_STARS = 20
@@ -36,8 +40,6 @@ _MIN_SCALE = 1e-3
 # Noise in units of the continuum beyond which a pixel is worthless anyway.
 _MAX_NOISE = 0.5
 _HUBER = 1.0
-# Standard deviation of the first principal component as the first layer sees it.
-_FIRST_COMPONENT = 3.0
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,25 @@ def train_network(
     UserError
         Fewer than `MIN_STARS` stars have the label, or all have the same.
     """
+    with threadpool_limits(limits=1):
+        return _train(
+            label, values, spectra, wave, pixels, settings, seed, label_range, scale, attributes, log
+        )
+
+
+def _train(
+    label: str,
+    values: NDArray[np.floating],
+    spectra: TrainingSpectra,
+    wave: NDArray[np.float64],
+    pixels: NDArray[np.bool_],
+    settings: NetworkTraining,
+    seed: int,
+    label_range: tuple[float, float] | None,
+    scale: LabelScale,
+    attributes: Mapping[str, Any] | None,
+    log: logging.Logger | None,
+) -> tuple[Network, Array]:
     known = np.isfinite(values)
     stars = len(np.unique(spectra.star[known]))
     if stars < MIN_STARS or np.ptp(values[known]) == 0:
@@ -221,7 +242,7 @@ class _Problem:
 
 
 def _projection(flux: Array, components: int) -> Array | None:
-    """Leading principal directions (p, c), all scaled alike so that the first varies by 3; None for 0.
+    """Leading principal directions (p, c), all scaled alike so that the first has unit variance; None for 0.
 
     Directions are not whitened: what hardly varies in the training set moves the first layer little and is
     learned last, and so early stopping keeps noise out.
@@ -240,7 +261,7 @@ def _projection(flux: Array, components: int) -> Array | None:
     order = order[variance[order] > 1e-6 * variance[order[0]]]
     chosen = vectors[:, order]
     chosen *= np.sign(chosen[np.abs(chosen).argmax(axis=0), np.arange(len(order))])
-    return (chosen * (_FIRST_COMPONENT / np.sqrt(variance[order[0]]))).astype(np.float32)
+    return (chosen / np.sqrt(variance[order[0]])).astype(np.float32)
 
 
 def noise_factors(snr: Array, lowest: float, generator: np.random.Generator) -> Array:

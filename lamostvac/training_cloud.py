@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 CODE_VERSION = 1
 
@@ -52,7 +53,7 @@ class TrainingCloud:
 
         Returns
         -------
-        distance : (n,) in standard deviations, 0 where noise explains it
+        distance : (n,) the least that it is despite the noise, 0 where noise explains it all
         residual : (n,) mean over the measured pixels of residual^2 / (noise^2 + variance); 1 is normal
         """
         return _distances(flux, noise, self.components, self.centres, self.variance)
@@ -68,9 +69,12 @@ def _distances(
 ) -> tuple[Array, Array]:
     measured = noise > 0
     scores = flux @ components.T
-    expected = (noise**2) @ (components**2).sum(axis=0)
     squared = (scores**2).sum(axis=1)[:, None] - 2 * scores @ centres.T + (centres**2).sum(axis=1)
-    distance = np.sqrt(np.maximum(squared.min(axis=1) - expected, 0))
+    squared = np.maximum(squared.min(axis=1), 0)
+    # What noise adds to the squared distance on average, and three times how much that varies.
+    noisy = (noise**2) @ (components**2).T
+    varies = np.sqrt(2 * (noisy**2).sum(axis=1) + 4 * squared * noisy.max(axis=1))
+    distance = np.sqrt(np.maximum(squared - noisy.sum(axis=1) - 3 * varies, 0))
     difference = np.where(measured, flux - scores @ components, 0)
     chi2 = (difference**2 / (noise**2 + variance)).sum(axis=1)
     residual = chi2 / np.maximum(measured.sum(axis=1), 1)
@@ -90,7 +94,9 @@ def _fit(flux: Array, noise: Array, seed: int) -> tuple[Array, Array, Array]:
     components *= np.sign(components[np.arange(count), np.abs(components).argmax(axis=1)])[:, None]
     scores = flux @ components.T
     n_centres = max(1, min(N_CENTRES, len(flux) // 4))
-    centres = KMeans(n_centres, n_init=1, random_state=seed).fit(scores).cluster_centers_
+    # With more threads than one the centres' last digits would depend on their number.
+    with threadpool_limits(limits=1):
+        centres = KMeans(n_centres, n_init=1, random_state=seed).fit(scores).cluster_centers_
     difference = flux - scores @ components
     variance = np.maximum((difference**2 - noise**2).mean(axis=0), 0.05 * (difference**2).mean(axis=0))
     return components, centres.astype(np.float32), np.maximum(variance, 1e-6).astype(np.float32)

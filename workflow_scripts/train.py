@@ -1,6 +1,5 @@
 """Train the ensemble of one label."""
 
-import os
 import zlib
 from typing import Any
 
@@ -20,8 +19,6 @@ def main(snakemake: Any) -> None:
     """Inputs `table`, `spectra` of the training set; outputs `network`, `left_out`."""
     log = rule_log(snakemake)
     params = snakemake.params
-    # TensorFlow reads these when it is imported, which is when training starts.
-    os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = str(snakemake.threads)
     entry, label = params.entry, params.entry["label"]
     preparation = NetworkPreparation.from_settings(**params.preparation)
     windows, layers = entry["network"]["windows"], entry["network"]["layers"]

@@ -1,0 +1,289 @@
+"""Networks: training, files, prediction in one pass, flags."""
+
+import hashlib
+import subprocess
+import sys
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+
+from lamostvac.errors import UserError
+from lamostvac.network_clipping import judge
+from lamostvac.network_prediction import BLOCK, NetworkStack, predict, range_flags
+from lamostvac.network_training import (
+    NetworkTraining,
+    TrainingSpectra,
+    noise_factors,
+    parts_of,
+    train_network,
+)
+from lamostvac.networks import from_learned, keras_model, load_network, save_network, to_learned
+from lamostvac.training_cloud import fit_cloud
+
+N_PIXELS = 120
+WAVE = np.linspace(4000, 5000, N_PIXELS)
+SMALL = NetworkTraining(
+    layers=(24, 12, 6),
+    members=3,
+    validation_fraction=1 / 3,
+    input_components=20,
+    epochs=80,
+    learning_rate=3e-3,
+)
+ALL = np.ones(N_PIXELS, bool)
+
+
+def toy_spectra(n, snr, seed=0):
+    """Spectra whose three lines deepen with Teff and metallicity, and their labels."""
+    rng = np.random.default_rng(seed)
+    teff, feh = rng.uniform(4000, 7000, n), rng.uniform(-2, 0.5, n)
+    snr = np.broadcast_to(np.asarray(snr, float), (n,)).astype(np.float32)
+    depth = np.column_stack(
+        [0.1 + 0.6 * (7000 - teff) / 3000, 0.2 + 0.15 * feh / 2, 0.3 + 0.1 * (teff / 5000) + 0.1 * feh]
+    )
+    profile = np.exp(-0.5 * ((WAVE[:, None] - np.array([4200, 4500, 4800])) / 20) ** 2)
+    flux = 1 - depth @ profile.T + rng.standard_normal((n, N_PIXELS)) / snr[:, None]
+    ivar = np.repeat(snr[:, None] ** 2, N_PIXELS, axis=1)
+    return TrainingSpectra(flux.astype(np.float32), ivar, np.arange(n), snr), teff, feh
+
+
+@pytest.fixture(scope="module")
+def spectra():
+    return toy_spectra(400, 100)
+
+
+@pytest.fixture(scope="module")
+def trained(spectra):
+    found, teff, feh = spectra
+    return {
+        "teff_x": train_network("teff_x", teff, found, WAVE, ALL, SMALL, 5, scale="reciprocal"),
+        "feh_x": train_network("feh_x", feh, found, WAVE, ALL, SMALL, 6, label_range=(-1.5, 0.5)),
+    }
+
+
+def test_injected_labels_come_back(trained):
+    new, teff, feh = toy_spectra(300, 100, seed=1)
+    stack = NetworkStack([trained["teff_x"][0], trained["feh_x"][0]])
+    columns = dict(predict(stack, new.flux, new.ivar, {"teff_x": new.snr, "feh_x": new.snr}))
+    for name, truth, limit in (("teff_x", teff, 220), ("feh_x", feh, 0.18)):
+        difference = columns[name] - truth
+        assert abs(np.median(difference)) < limit / 5
+        assert np.std(difference) < limit
+        # The errors say how far off the labels are.
+        assert 0.6 < np.median(np.abs(difference / columns[f"{name}_err"])) / 0.6745 < 1.4
+
+
+def test_noise_in_training_keeps_faint_stars_unbiased(spectra):
+    found, _, feh = spectra
+    faint, _, truth = toy_spectra(400, 6, seed=2)
+    without = replace(SMALL, augmentation_snr=0.0, members=1)
+    scatter = {}
+    for name, how in (("with", replace(SMALL, augmentation_snr=5.0, members=1)), ("without", without)):
+        network, _ = train_network("feh_x", feh, found, WAVE, ALL, how, 3)
+        scaled, _ = network.standardise(faint.flux, faint.ivar)
+        scatter[name] = np.std(network.members(scaled)[0] - truth)
+    assert scatter["with"] < scatter["without"]
+
+
+def test_stars_left_out_are_judged_by_members_that_did_not_learn_from_them(spectra, trained):
+    _, teff, _ = spectra
+    network, left_out = trained["teff_x"]
+    assert np.isfinite(left_out).all()  # three members, three parts
+    parts = parts_of(np.arange(len(teff)), 3, 5)
+    scaled, _ = network.standardise(spectra[0].flux, spectra[0].ivar)
+    expected = network.members(scaled)[parts, np.arange(len(teff))]
+    np.testing.assert_allclose(left_out, expected, rtol=1e-5)
+
+
+def test_a_star_is_never_divided():
+    star = np.repeat(np.arange(50), 3)
+    part = parts_of(star, 5, 1)
+    assert all(len(set(part[star == number])) == 1 for number in range(50))
+    assert set(part) == set(range(5))
+
+
+def test_unknown_labels_take_no_part(spectra):
+    found, teff, _ = spectra
+    some = np.where(np.arange(len(teff)) < 300, teff, np.nan)
+    network, left_out = train_network("t", some, found, WAVE, ALL, replace(SMALL, epochs=3), 1)
+    assert network.attributes["n_spectra"] == 300
+    assert np.isnan(left_out[300:]).all()
+
+
+def test_too_few_stars_are_said_in_one_sentence(spectra):
+    found, teff, _ = spectra
+    few = np.where(np.arange(len(teff)) < 7, teff, np.nan)
+    with pytest.raises(UserError, match="7 stars with different labels are too few to train on"):
+        train_network("teff_x", few, found, WAVE, ALL, SMALL, 1)
+
+
+@pytest.mark.parametrize("scale", ["linear", "reciprocal"])
+def test_learned_quantities_go_back_to_labels(scale):
+    label = np.array([3500.0, 5777.0, 30000.0])
+    np.testing.assert_allclose(from_learned(to_learned(label, scale), scale), label)
+
+
+def test_noise_brings_spectra_to_lower_signal_to_noise():
+    snr = np.full(20000, 100, np.float32)
+    factor = noise_factors(snr, 10, np.random.default_rng(1))
+    resulting = snr / np.sqrt(1 + factor**2)
+    assert resulting.min() >= 9.99
+    assert resulting.max() <= 100.01
+    # evenly in the logarithm
+    assert np.median(resulting) == pytest.approx(np.sqrt(10 * 100), rel=0.03)
+    faint = noise_factors(np.full(10, 4, np.float32), 10, np.random.default_rng(1))
+    np.testing.assert_array_equal(faint, 0)
+
+
+# ---------------------------------------------------------------- files
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_network_survives_its_file(tmp_path, trained):
+    network, _ = trained["teff_x"]
+    save_network(tmp_path / "a.h5", network)
+    again = load_network(tmp_path / "a.h5")
+    save_network(tmp_path / "b.h5", again)
+    assert digest(tmp_path / "a.h5") == digest(tmp_path / "b.h5")
+    assert again.label_range == network.label_range
+    assert again.label_kind == "reciprocal"
+    assert again.attributes == dict(network.attributes)
+
+
+def test_what_is_no_network_is_refused(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as handle:
+        handle["a"] = 1
+    (tmp_path / "y.h5").write_text("nothing")
+    for name in ("x.h5", "y.h5", "missing.h5"):
+        with pytest.raises(UserError, match=name):
+            load_network(tmp_path / name)
+
+
+def test_keras_says_the_same(trained, spectra):
+    network, _ = trained["feh_x"]
+    scaled, _ = network.standardise(spectra[0].flux[:50], spectra[0].ivar[:50])
+    model = keras_model(network, 1)
+    assert [layer.units for layer in model.layers] == [24, 12, 6, 1]
+    found = network.to_label(model.predict(scaled, verbose=0)[:, 0])
+    np.testing.assert_allclose(found, network.members(scaled)[1], atol=1e-4)
+
+
+TRAIN_SCRIPT = """
+import os, sys
+threads, path = sys.argv[1:3]
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = threads
+from dataclasses import replace
+from test_networks import ALL, SMALL, WAVE, toy_spectra
+from lamostvac.network_training import train_network
+from lamostvac.networks import save_network
+found, teff, _ = toy_spectra(150, 50)
+save_network(path, train_network("t", teff, found, WAVE, ALL, replace(SMALL, epochs=5), 1)[0])
+"""
+
+
+def test_same_seed_same_bytes_on_one_core_or_two(tmp_path):
+    for name, threads in (("a", "1"), ("b", "2")):
+        subprocess.run(
+            [sys.executable, "-c", TRAIN_SCRIPT, threads, str(tmp_path / name)],
+            check=True,
+            cwd="tests",
+            env={"PYTHONPATH": "..:.", "PATH": "/usr/bin:/bin", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
+
+
+# ---------------------------------------------------------------- prediction
+
+
+def test_one_pass_equals_network_by_network(trained, spectra):
+    found = spectra[0]
+    networks = [trained["teff_x"][0], trained["feh_x"][0]]
+    ivar = found.ivar.copy()
+    ivar[3, 10:20] = 0
+    answers = NetworkStack(networks).members(found.flux, ivar)
+    for network, answer in zip(networks, answers, strict=True):
+        scaled, _ = network.standardise(found.flux, ivar)
+        np.testing.assert_allclose(answer, network.members(scaled), rtol=2e-4, atol=2e-4)
+
+
+def test_the_answer_does_not_depend_on_the_company(trained, spectra):
+    flux, ivar = (np.tile(array, (4, 1)) for array in (spectra[0].flux, spectra[0].ivar))
+    assert len(flux) > BLOCK
+    stack = NetworkStack([trained["teff_x"][0]])
+    together = stack.members(flux, ivar)[0]
+    for rows in (slice(0, 1), slice(100, 107), slice(5, BLOCK + 3)):
+        np.testing.assert_array_equal(stack.members(flux[rows], ivar[rows])[0], together[:, rows])
+
+
+def test_networks_of_different_grids_do_not_mix(trained):
+    other = replace(trained["feh_x"][0], wave=WAVE + 1)
+    with pytest.raises(UserError, match="different grids"):
+        NetworkStack([trained["teff_x"][0], other])
+
+
+def test_one_member_has_no_spread(spectra):
+    found, _, feh = spectra
+    network, left_out = train_network("f", feh, found, WAVE, ALL, replace(SMALL, members=1, epochs=3), 1)
+    columns = dict(predict(NetworkStack([network]), found.flux, found.ivar, {"f": found.snr}))
+    assert (columns["f_spread"] == 0).all()
+    assert (columns["f_err"] > 0).all()
+    assert 0.25 < np.isfinite(left_out).mean() < 0.42
+
+
+def test_the_published_flag_is_one_beyond_the_training_grid():
+    labels = {
+        "teff": np.array([5000.0, 12000.0, np.nan, 5000.0]),
+        "feh": np.array([0.0, 0.0, 0.0, -5.0]),
+    }
+    ranges = {"teff": (3500.0, 10000.0), "feh": (-4.0, 0.5)}
+    flags = range_flags(labels, ranges, {"feh": {"teff": (3500.0, 10000.0), "absent": (0.0, 1.0)}})
+    np.testing.assert_array_equal(flags["teff"], [0, 1, 1, 0])
+    np.testing.assert_array_equal(flags["feh"], [0, 1, 1, 1])
+
+
+# ---------------------------------------------------------------- training cloud
+
+
+def test_the_cloud_knows_its_own_and_strangers(trained):
+    network, _ = trained["feh_x"]
+    own, *_ = toy_spectra(300, 100, seed=9)
+    assert network.cloud.outside(*network.standardise(own.flux, own.ivar)).mean() < 0.05
+    # Faint stars of the same kind are no strangers.
+    faint, *_ = toy_spectra(300, 8, seed=10)
+    assert network.cloud.outside(*network.standardise(faint.flux, faint.ivar)).mean() < 0.1
+    strange = own.flux + 0.5 * np.exp(-0.5 * ((WAVE - 4650) / 10) ** 2).astype(np.float32)
+    assert network.cloud.outside(*network.standardise(strange, own.ivar)).all()
+    far = 1 - 3 * (1 - own.flux)
+    assert network.cloud.outside(*network.standardise(far, own.ivar)).mean() > 0.9
+
+
+def test_the_clouds_limits_let_in_the_share_asked_for():
+    rng = np.random.default_rng(3)
+    flux = rng.standard_normal((600, 3)).astype(np.float32) @ rng.standard_normal((3, 40)).astype(np.float32)
+    noise = np.full_like(flux, 0.1)
+    flux += 0.1 * rng.standard_normal(flux.shape).astype(np.float32)
+    cloud = fit_cloud(flux[:400], noise[:400], np.arange(400) % 5, 0.95, 1)
+    share = cloud.outside(flux[400:], noise[400:]).mean()
+    assert 0.02 < share < 0.2  # two limits of 5 % each
+
+
+# ---------------------------------------------------------------- clipping
+
+
+def test_binaries_go_first_and_then_the_far_ones():
+    rng = np.random.default_rng(4)
+    residual = 0.1 * rng.standard_normal(2000)
+    residual[:100] -= 0.7  # equal pairs
+    faint = np.zeros(2000, bool)
+    faint[1000:] = True
+    verdict = judge(residual, faint, binary_magnitude=0.45, sigma=1.5)
+    assert (verdict[:100] == "binary").mean() > 0.95
+    assert not (verdict[1000:] == "clipped").any()
+    # 13 % of a normal distribution lie beyond 1.5 standard deviations.
+    assert (verdict[100:1000] == "clipped").mean() == pytest.approx(0.134, abs=0.04)
+    assert judge(np.array([np.nan]), np.array([False]), 0.45, 1.5)[0] == ""
