@@ -3,9 +3,8 @@
 Equal input gives equal bytes: no time stamps, no random thinning.
 """
 
-import itertools
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,9 @@ from numpy.typing import NDArray
 
 from lamostvac.errors import REASONS
 from lamostvac.files import atomic
-from lamostvac.validation import LABELS, SNR_EDGES, pulls_of, statistics
+from lamostvac.validation import LABELS, pulls_of, snr_bins, statistics
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 TITLES = {"teff": r"$T_{\rm eff}$ / K", "logg": r"$\log\,g$", "feh": "[Fe/H]", "alpha_fe": r"[$\alpha$/Fe]"}
 DIGITS = {"teff": 0, "logg": 2, "feh": 2, "alpha_fe": 2}
@@ -45,7 +44,7 @@ ACCEPTED, REJECTED, GREY = "#3d7ea6", "#d9674f", "#6c757d"
 _MANY = 20_000
 
 # Any: Matplotlib types the keys as a closed list.
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.labelsize": 9,
@@ -70,7 +69,7 @@ def save(figure: Figure, path: str | Path) -> None:
 
 def message(text: str) -> Figure:
     """A figure that only says something, for when there is nothing to draw."""
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(6, 1.6))
         axes.axis("off")
         axes.text(0.5, 0.5, textwrap.fill(text, 70), ha="center", va="center", color=GREY, fontsize=11)
@@ -92,7 +91,7 @@ def kiel(
         return message("No star has both effective temperature and surface gravity.")
     teff, logg, feh, alpha_fe = teff[known], logg[known], feh[known], alpha_fe[known]
     has_alpha = bool(np.isfinite(alpha_fe).any())
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, 1 + has_alpha, figsize=(5.6 + 4.6 * has_alpha, 4.6), squeeze=False)
         low, high = np.percentile(feh, [2, 98]) if len(feh) > 1 else (feh[0], feh[0])
         shade = Normalize(low, max(high, low + 0.1))
@@ -100,12 +99,12 @@ def kiel(
         mappable: Any
         if len(teff) < _MANY:
             mappable = left.scatter(
-                teff, logg, c=feh, s=_size(len(teff)), norm=shade, cmap="viridis", linewidths=0
+                teff, logg, c=feh, s=point_size(len(teff)), norm=shade, cmap="viridis", linewidths=0
             )
         else:
             mappable = _mean_map(left, np.log10(teff), logg, feh, shade)
         left.set_xscale("log")
-        _temperature_axis(left, teff)
+        temperature_axis(left, teff)
         left.invert_yaxis()
         left.set(xlabel=TITLES["teff"], ylabel=TITLES["logg"], title=f"Kiel diagram, {len(teff):,} stars")
         figure.colorbar(mappable, ax=left, label="[Fe/H]" if len(teff) < _MANY else "mean [Fe/H]", pad=0.02)
@@ -134,11 +133,13 @@ def kiel(
     return figure
 
 
-def _size(n: int) -> float:
+def point_size(n: int) -> float:
+    """Area of a point among `n`."""
     return float(np.clip(9000 / max(n, 1), 2, 10))
 
 
-def _temperature_axis(axes: Axes, teff: NDArray[np.floating]) -> None:
+def temperature_axis(axes: Axes, teff: NDArray[np.floating]) -> None:
+    """Limits and ticks of a logarithmic axis of temperatures (n,), hot on the left."""
     low, high = float(teff.min()), float(teff.max())
     margin = max((high / low) ** 0.04, 1.01)
     axes.set_xlim(high * margin, low / margin)
@@ -202,7 +203,7 @@ def chi2(table: pd.DataFrame, snr_band: str, thresholds: Mapping[str, float]) ->
     present = [name for name in TYPE_COLOURS if (table["spectral_type"] == name).any()]
     if not present:
         return message("No star has a chi2.")
-    with plt.rc_context(_STYLE | {"axes.spines.right": True}):
+    with plt.rc_context(STYLE | {"axes.spines.right": True}):
         columns = min(3, len(present))
         lines = -(-len(present) // columns)
         figure, grid = plt.subplots(lines, columns, figsize=(3.9 * columns, 2.9 * lines), squeeze=False)
@@ -217,7 +218,7 @@ def chi2(table: pd.DataFrame, snr_band: str, thresholds: Mapping[str, float]) ->
             )
             axes.hist(np.clip(values, edges[0], edges[-1]), edges, color=TYPE_COLOURS[name], alpha=0.75)
             axes.set_xscale("log")
-            _plain_log_axis(axes.xaxis, edges[0], edges[-1])
+            plain_log_axis(axes.xaxis, edges[0], edges[-1])
             axes.set_title(f"{name}, {len(values):,} stars, median {np.median(values):.2f}")
             axes.set(xlabel=r"$\chi^2$", ylabel="stars")
             which = np.digitize(values, edges)
@@ -232,7 +233,7 @@ def chi2(table: pd.DataFrame, snr_band: str, thresholds: Mapping[str, float]) ->
     return figure
 
 
-def _plain_log_axis(axis: Axis, low: float, high: float) -> None:
+def plain_log_axis(axis: Axis, low: float, high: float) -> None:
     """Ticks at 1, 2 and 5 times powers of ten, written out; a logarithmic axis over [low, high].
 
     Over more than three decades only the powers of ten, or the numbers run into each other.
@@ -256,7 +257,7 @@ def spectra(wave: NDArray[np.floating], examples: Sequence[Mapping[str, Any]]) -
     """
     if not examples:
         return message("The fit stored no example spectra.")
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         figure, grid = plt.subplots(
             2 * len(examples),
             1,
@@ -298,16 +299,16 @@ def _shade_masked(axes: Axes, wave: NDArray[np.floating], used: NDArray[np.bool_
         axes.axvspan(wave[start] - 0.5, wave[stop - 1] + 0.5, color="#dee2e6", lw=0)
 
 
-def comparison(title: str, pairs: pd.DataFrame) -> Figure:
+def comparison(title: str, pairs: pd.DataFrame, labels: Iterable[str] = LABELS) -> Figure:
     """One-to-one and residuals of each label against a reference, coloured by S/N.
 
     `pairs` is what `lamostvac.validation.pairs` returns, for one dataset. Axes cover the central
     99 % of the values; stars whose fit carries a warning are open grey circles.
     """
-    labels = [name for name in LABELS if np.isfinite(_labelled(pairs, name)["difference"]).any()]
+    labels = [name for name in labels if np.isfinite(labelled(pairs, name)["difference"]).any()]
     if not labels:
         return message(f"{title}: no star of the catalogue has a label to compare.")
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         figure, grid = plt.subplots(
             2,
             len(labels),
@@ -318,7 +319,7 @@ def comparison(title: str, pairs: pd.DataFrame) -> Figure:
         )
         mappable = None
         for label, (upper, lower) in zip(labels, grid.T, strict=True):
-            table = _labelled(pairs, label)
+            table = labelled(pairs, label)
             table = table[np.isfinite(table["difference"])]
             good, warned = table[~table["fit_flagged"]], table[table["fit_flagged"]]
             for axes, y in ((upper, "value"), (lower, "difference")):
@@ -334,7 +335,7 @@ def comparison(title: str, pairs: pd.DataFrame) -> Figure:
                 points = axes.scatter(
                     good["reference"],
                     good[y],
-                    s=_size(len(good)),
+                    s=point_size(len(good)),
                     c=good["snr"].clip(5, 200) if coloured else ACCEPTED,
                     norm=LogNorm(5, 200) if coloured else None,
                     cmap="viridis" if coloured else None,
@@ -348,14 +349,14 @@ def comparison(title: str, pairs: pd.DataFrame) -> Figure:
             if label == "teff" and low > 0 and high > 3 * low:
                 low, high, margin = low * 0.9, high * 1.1, 0.0
                 upper.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
-                _plain_log_axis(upper.xaxis, low, high)
-                _plain_log_axis(upper.yaxis, low, high)
+                plain_log_axis(upper.xaxis, low, high)
+                plain_log_axis(upper.yaxis, low, high)
             spread = max(float(np.percentile(np.abs(table["difference"]), 98)), 1e-3)
             lower.set_ylim(-1.15 * spread, 1.15 * spread)
             lower.axhline(0, color="black", lw=0.8)
             numbers = statistics(good["value"], good["reference"])
             lower.axhline(numbers["offset"], color="#d9480f", lw=0.9, ls="--")
-            digits = DIGITS[label]
+            digits = digits_of(label, table["reference"])
             upper.text(
                 0.04,
                 0.96,
@@ -366,7 +367,7 @@ def comparison(title: str, pairs: pd.DataFrame) -> Figure:
                 fontsize=8,
                 bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1.5},
             )
-            upper.set_title(TITLES[label])
+            upper.set_title(TITLES.get(label, label))
             lower.set_xlabel("reference")
         grid[0, 0].set_ylabel("this catalogue")
         grid[1, 0].set_ylabel("difference")
@@ -379,7 +380,13 @@ def comparison(title: str, pairs: pd.DataFrame) -> Figure:
     return figure
 
 
-def _labelled(pairs: pd.DataFrame, label: str) -> pd.DataFrame:
+def digits_of(label: str, values: pd.Series) -> int:
+    """Digits behind the point for statistics of a label: none for temperatures."""
+    return DIGITS.get(label, 0 if values.abs().median() > 100 else 2)
+
+
+def labelled(pairs: pd.DataFrame, label: str) -> pd.DataFrame:
+    """The pairs of one label with their `difference`."""
     table = pairs[pairs["label"] == label]
     return table.assign(difference=table["value"] - table["reference"])
 
@@ -396,7 +403,7 @@ def pulls(pairs: pd.DataFrame, table: pd.DataFrame) -> Figure:
     if not labels:
         return message("No star has a label, an error and a true value.")
     x = np.linspace(-5, 5, 201)
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         figure, grid = plt.subplots(2, len(labels), figsize=(3.2 * len(labels), 5), squeeze=False)
         for label, (upper, lower) in zip(labels, grid.T, strict=True):
             values = pulls_of(pairs[pairs["label"] == label])
@@ -415,19 +422,17 @@ def pulls(pairs: pd.DataFrame, table: pd.DataFrame) -> Figure:
                     fontsize=8,
                 )
             upper.set(title=TITLES[label], xlabel="(value - truth) / error", yticks=[])
-            _pulls_by_snr(lower, table[table["label"] == label])
+            pulls_by_snr(lower, table[table["label"] == label])
         grid[0, -1].legend(loc="upper right")
         grid[1, -1].legend(loc="upper right")
         grid[1, 0].set_ylabel("pull")
     return figure
 
 
-def _pulls_by_snr(axes: Axes, table: pd.DataFrame) -> None:
-    names = [
-        f"S/N>={low:g}" if np.isinf(high) else f"S/N {low:g}-{high:g}"
-        for low, high in itertools.pairwise(SNR_EDGES)
-    ]
-    rows = table.set_index("subset").reindex(names)
+def pulls_by_snr(axes: Axes, table: pd.DataFrame, prefix: str = "") -> None:
+    """Mean and width of a label's pulls by S/N, of the subsets of pulls.csv whose names have the prefix."""
+    names = list(snr_bins())
+    rows = table.set_index("subset").reindex([prefix + name for name in names])
     positions = np.arange(len(names))
     axes.axhline(1, color=GREY, lw=0.7)
     axes.axhline(0, color=GREY, lw=0.7)
@@ -449,7 +454,7 @@ def accounting(balance: Mapping[str, Any]) -> Figure:
     reasons = sorted(balance["rejected"]["by_reason"].items(), key=lambda item: item[1])
     types = balance["types"]
     height = max(2.6, 0.34 * max(len(reasons), len(types)) + 1.2)
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(11, height), width_ratios=[1, 1])
         names = list(types)[::-1]
         accepted = [types[name]["n_accepted"] for name in names]

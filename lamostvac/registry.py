@@ -350,16 +350,15 @@ def _filled(template: Mapping[str, Any], label: NetworkLabel, path: str | Path) 
     # The name is judged as written in the template: a label may be called flag_something.
     column = _column(template, path)
     try:
-        return Column(
-            **{
-                key: value.format(**words) if isinstance(value, str) else value
-                for key, value in vars(column).items()
-            }
-        )
+        fields: dict[str, Any] = {
+            key: value.format(**words) if isinstance(value, str) else value
+            for key, value in vars(column).items()
+        }
     except (KeyError, IndexError, ValueError) as error:
         raise UserError(
             f"{path}: {_PLACE}: {template['name']} has an unknown word in braces: {error}"
         ) from None
+    return Column(**fields)
 
 
 def problems(registry: Registry, columns: Sequence[Column] | None = None) -> Iterator[str]:

@@ -20,15 +20,19 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lamostvac.errors import UserError
-from lamostvac.registry import load_registry
+from lamostvac.expressions import nearest
+from lamostvac.registry import NetworkLabel, Registry
+from lamostvac.tables import read_table
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 LABELS = ("teff", "logg", "feh", "alpha_fe")
 COMPARISON_COLUMNS = ["dataset", "subset", "label", "n", "offset", "sigma", "robust_sigma"]
 PULL_COLUMNS = ["label", "subset", "n", "mean", "width"]
 SNR_EDGES = (0.0, 10.0, 20.0, 40.0, 80.0, np.inf)
 # Flags that mean the fit itself warns of its labels.
 FIT_FLAGS = ("flag_edge", "flag_no_convergence", "flag_outside_library")
+# The simulated abundances are of one kind only: the scaled-solar mixture plus alpha elements.
+_TRUTH_ALIASES = {"mh": "feh", "alpha_m": "alpha_fe"}
 # Catalogue columns that a comparison's conditions can name, and that pairs keep for the figures.
 _QUANTITIES = ("snru", "snrg", "snrr", "snri", "snrz", "spectral_type", "subclass", "chi2", "flags")
 
@@ -45,8 +49,9 @@ class Comparison(BaseModel):
     reference_key: str
     key_pattern: str | None = None
     key_prefix: str = ""
-    labels: dict[Literal["teff", "logg", "feh", "alpha_fe"], str]
+    labels: dict[str, str] = Field(min_length=1)
     units: dict[str, str] = Field(default_factory=dict)
+    missing: list[float] = Field(default_factory=list)
     subsets: dict[str, str] = Field(default_factory=dict)
 
     def path(self, root: str | Path) -> Path:
@@ -54,11 +59,19 @@ class Comparison(BaseModel):
         return Path(root) / self.file
 
 
-def load_comparisons(path: str | Path) -> list[Comparison]:
+def load_comparisons(path: str | Path, network_labels: Sequence[str] = ()) -> list[Comparison]:
     """The comparisons that a YAML file defines.
 
-    Raises `UserError` naming the entry and the key that is wrong.
+    Parameters
+    ----------
+    network_labels : labels of the run's networks, which comparisons can name beside the emulator's
+
+    Raises
+    ------
+    UserError
+        Naming the entry and the key that is wrong, or a label that the run does not have.
     """
+    known = (*LABELS, *network_labels)
     try:
         entries = yaml.safe_load(Path(path).read_text(encoding="utf-8"))["comparisons"]
     except OSError as error:
@@ -74,6 +87,12 @@ def load_comparisons(path: str | Path) -> list[Comparison]:
             where = ".".join(str(part) for part in first["loc"])
             name = entry.get("name", f"number {number}") if isinstance(entry, dict) else f"number {number}"
             raise UserError(f"{path}: entry {name}: {where}: {first['msg']}") from None
+        for label in comparisons[-1].labels:
+            if label not in known:
+                raise UserError(
+                    f"{path}: entry {comparisons[-1].name}: labels: this run has no label {label}"
+                    f"{nearest(label, known)}"
+                )
     names = [comparison.name for comparison in comparisons]
     for name in names:
         if names.count(name) > 1:
@@ -118,7 +137,7 @@ def pull_statistics(value: ArrayLike, error: ArrayLike, truth: ArrayLike) -> dic
 # ---------------------------------------------------------------- other catalogues
 
 
-def read_reference(comparison: Comparison, root: str | Path) -> pd.DataFrame:
+def read_reference(comparison: Comparison, root: str | Path, registry: Registry) -> pd.DataFrame:
     """The comparison's file as `key` and `ref_{label}` columns, one row per key.
 
     Rows without a key, or whose key stands earlier, are left out.
@@ -128,25 +147,24 @@ def read_reference(comparison: Comparison, root: str | Path) -> pd.DataFrame:
     UserError
         A column that the entry names is not in the file.
     """
-    path = comparison.path(root)
-    name = path.name.removesuffix(".gz")
-    if name.endswith((".fits", ".fit")):
-        table = Table.read(path, character_as_bytes=False)
-        frame = table[[column for column in table.colnames if table[column].ndim == 1]].to_pandas()
-    else:
-        frame = pd.read_csv(path, dtype={comparison.reference_key: str}, low_memory=False)
-    for column in (comparison.reference_key, *comparison.labels.values()):
-        if column not in frame:
-            raise UserError(
-                f"comparison {comparison.name}: {path} has no column {column}; it has {', '.join(frame)}"
-            )
-    keys = frame[comparison.reference_key].astype("string").str.strip()
+    columns = {"key": comparison.reference_key, **comparison.labels}
+    is_number = comparison.key == "obsid" and comparison.key_pattern is None
+    try:
+        frame = read_table(
+            comparison.path(root),
+            columns,
+            identifiers=["key"] if is_number else [],
+            missing=comparison.missing,
+        )
+    except UserError as error:
+        raise UserError(f"comparison {comparison.name}: {error}") from None
+    keys = frame["key"].astype("string").str.strip()
+    keys = keys.mask(keys.isin(["", "-1"]))
     if comparison.key_pattern is not None:
         keys = keys.str.extract(re.compile(comparison.key_pattern).pattern, expand=False)
     reference = pd.DataFrame({"key": comparison.key_prefix + keys})
-    registry = load_registry()
-    for label, column in comparison.labels.items():
-        values = pd.to_numeric(frame[column], errors="coerce").to_numpy(np.float64)
+    for label in comparison.labels:
+        values = pd.to_numeric(frame[label], errors="coerce").to_numpy(np.float64)
         if label in comparison.units:
             values = units.Quantity(values, comparison.units[label]).to_value(registry[label].unit)
         reference[f"ref_{label}"] = values
@@ -170,7 +188,9 @@ def catalogue_key(table: pd.DataFrame, key: str) -> pd.Series:
     return keys.mask(keys == "-1") if key == "obsid" else keys
 
 
-def match(catalogue: str | Path, comparison: Comparison, root: str | Path) -> pd.DataFrame:
+def match(
+    catalogue: str | Path, comparison: Comparison, root: str | Path, registry: Registry
+) -> pd.DataFrame:
     """Catalogue rows that the reference has, with both sides' labels.
 
     The catalogue (Parquet) is read by row groups, so only the matches need memory. Several spectra
@@ -180,9 +200,9 @@ def match(catalogue: str | Path, comparison: Comparison, root: str | Path) -> pd
     -------
     One row per match: the catalogue's columns and `ref_{label}`
     """
-    reference = read_reference(comparison, root)
-    wanted = [*LABELS, *(f"{label}_err" for label in LABELS), *_QUANTITIES, *_flag_columns()]
-    needed = ["spectrum_id", "obsid", "designation", "lmjd", "planid", "spid", "fiberid", *wanted]
+    reference = read_reference(comparison, root, registry)
+    keys = ["spectrum_id", "obsid", "designation", "lmjd", "planid", "spid", "fiberid"]
+    needed = [*keys, *label_columns([*LABELS, *comparison.labels], registry)]
     return pd.concat(
         [
             block.assign(key=catalogue_key(block, comparison.key)).merge(reference, on="key", how="inner")
@@ -201,8 +221,24 @@ def read_catalogue(path: str | Path, columns: Sequence[str]) -> Iterator[pd.Data
             yield file.read_row_group(number, columns=list(columns)).to_pandas()
 
 
-def _flag_columns() -> list[str]:
-    return list(load_registry().flag_bits)
+def label_columns(labels: Iterable[str], registry: Registry) -> list[str]:
+    """Columns that statistics of labels need: labels, errors, flags, S/N and type."""
+    labels = list(dict.fromkeys(labels))
+    own = [name for label in labels for name in network_flags(label) if name in registry.names]
+    flags = [*registry.flag_bits, *own]
+    return list(dict.fromkeys([*labels, *(f"{label}_err" for label in labels), *_QUANTITIES, *flags]))
+
+
+def network_flags(label: str) -> tuple[str, str]:
+    """The flags that a label of a network has to itself; the emulator's labels have none of these."""
+    return f"flag_{label}", f"flag_cloud_{label}"
+
+
+def warned(table: pd.DataFrame, label: str) -> pd.Series:
+    """Where a warning concerns a label (n,): the fit's for the emulator's labels, its own for a network's."""
+    own = network_flags(label)
+    names = own if own[1] in table else FIT_FLAGS
+    return table[[name for name in names if name in table]].any(axis=1).astype(bool)
 
 
 def select(table: pd.DataFrame, condition: str, where: str) -> pd.DataFrame:
@@ -265,11 +301,13 @@ def compare_crossvalidation(table: pd.DataFrame, library: str) -> list[dict[str,
     return comparison_rows(f"crossvalidation_{library}", subsets, labels)
 
 
-def pairs(dataset: str, table: pd.DataFrame, labels: Iterable[str], limit: int = 50_000) -> pd.DataFrame:
-    """What the figures draw: `dataset label value error reference snr spectral_type fit_flagged`.
+def pairs(
+    dataset: str, table: pd.DataFrame, labels: Iterable[str], limit: int = 50_000, subset: str = ""
+) -> pd.DataFrame:
+    """What the figures draw: `dataset subset label value error reference snr spectral_type fit_flagged`.
 
-    At most `limit` rows per label, evenly thinned in the table's order. [alpha/Fe] only where
-    flag_alpha_fe recommends it.
+    fit_flagged is where a warning concerns the label (`warned`). At most `limit` rows per label, evenly
+    thinned in the table's order. [alpha/Fe] only where flag_alpha_fe recommends it.
     """
     if len(table) > limit:
         table = table.iloc[np.linspace(0, len(table) - 1, limit).round().astype(int)]
@@ -279,13 +317,14 @@ def pairs(dataset: str, table: pd.DataFrame, labels: Iterable[str], limit: int =
         empty = pd.Series(np.nan, used.index)
         columns = {
             "dataset": dataset,
+            "subset": subset,
             "label": label,
             "value": used[label].astype(np.float64),
             "error": used.get(f"{label}_err", empty).astype(np.float64),
             "reference": used[f"ref_{label}"].astype(np.float64),
             "snr": used.get("snrg", empty).astype(np.float64),
             "spectral_type": used.get("spectral_type", pd.Series("", used.index)).astype(str),
-            "fit_flagged": used[[name for name in FIT_FLAGS if name in used]].any(axis=1).astype(bool),
+            "fit_flagged": warned(used, label),
         }
         frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True)
@@ -294,11 +333,18 @@ def pairs(dataset: str, table: pd.DataFrame, labels: Iterable[str], limit: int =
 # ---------------------------------------------------------------- truth
 
 
-def read_truth(path: str | Path) -> pd.DataFrame:
-    """True labels of a simulated survey: `spectrum_id`, `ref_{label}`, `binary`, `emission`.
+def truth_column(label: NetworkLabel) -> str:
+    """The column of the truth that a network's label is compared with: its name without the set's."""
+    name = label.label.removesuffix(f"_{label.set}")
+    return _TRUTH_ALIASES.get(name, name)
 
-    The table (FITS or CSV) has the labels under the catalogue's names, NaN or absent where unknown, and
-    optionally `is_binary` and `is_emission`. A spectrum that stands twice counts once.
+
+def read_truth(path: str | Path, networks: Sequence[NetworkLabel] = ()) -> pd.DataFrame:
+    """True labels of a simulated survey: `spectrum_id`, `ref_{label}`, `star`, `binary`, `emission`.
+
+    The table (FITS or CSV) has the labels under the catalogue's names, those of networks without the name
+    of their training set; NaN or absent where unknown. Optional are `is_binary`, `is_emission`, and
+    `star_id`, the number of the star, -1 where unknown. A spectrum that stands twice counts once.
 
     Raises
     ------
@@ -311,20 +357,23 @@ def read_truth(path: str | Path) -> pd.DataFrame:
         source = pd.read_csv(path)
     if "spectrum_id" not in source:
         raise UserError(f"validation.truth: {path} has no column spectrum_id; it has {', '.join(source)}")
-    truth = pd.DataFrame({"spectrum_id": source["spectrum_id"].astype(str).str.strip()})
-    for label in LABELS:
-        truth[f"ref_{label}"] = source[label].astype(np.float64) if label in source else np.nan
+    columns: dict[str, Any] = {"spectrum_id": source["spectrum_id"].astype(str).str.strip()}
+    sources = {label: label for label in LABELS} | {label.label: truth_column(label) for label in networks}
+    for label, column in sources.items():
+        columns[f"ref_{label}"] = source[column].astype(np.float64) if column in source else np.nan
+    columns["star"] = source["star_id"].astype(np.int64) if "star_id" in source else -1
     for special in ("binary", "emission"):
-        truth[special] = source[f"is_{special}"].astype(bool) if f"is_{special}" in source else False
-    return truth.drop_duplicates("spectrum_id").reset_index(drop=True)
+        columns[special] = source[f"is_{special}"].astype(bool) if f"is_{special}" in source else False
+    return pd.DataFrame(columns).drop_duplicates("spectrum_id").reset_index(drop=True)
 
 
-def match_truth(catalogue: str | Path, truth: pd.DataFrame) -> pd.DataFrame:
-    """Catalogue rows with their true labels (`read_truth`)."""
-    errors = [f"{label}_err" for label in LABELS]
-    needed = ["spectrum_id", *LABELS, *errors, *_QUANTITIES, *_flag_columns()]
+def match_spectra(
+    catalogue: str | Path, table: pd.DataFrame, labels: Iterable[str], registry: Registry
+) -> pd.DataFrame:
+    """Catalogue rows of the spectra of a table (`spectrum_id` and more), with the table's columns."""
+    needed = ["spectrum_id", *label_columns([*LABELS, *labels], registry)]
     blocks = [
-        block.merge(truth, on="spectrum_id", how="inner") for block in read_catalogue(catalogue, needed)
+        block.merge(table, on="spectrum_id", how="inner") for block in read_catalogue(catalogue, needed)
     ]
     return pd.concat(blocks, ignore_index=True)
 
@@ -336,35 +385,43 @@ def truth_subsets(table: pd.DataFrame, snr_band: str) -> dict[str, pd.DataFrame]
     and by type and S/N; binaries, emission-line stars and fits with a warning stand apart.
     """
     ordinary = ~table["binary"] & ~table["emission"]
-    warned = table[list(FIT_FLAGS)].any(axis=1)
-    good = table[ordinary & ~warned]
-    subsets = {"all": good} | _by_snr(good, snr_band, "")
+    doubtful = table[list(FIT_FLAGS)].any(axis=1)
+    good = table[ordinary & ~doubtful]
+    subsets = {"all": good} | by_snr(good, snr_band)
     for spectral_type in ("OB", "A", "F", "G", "K", "M"):
         stars = good[good["spectral_type"] == spectral_type]
         if len(stars):
-            subsets |= {spectral_type: stars} | _by_snr(stars, snr_band, f"{spectral_type} ")
+            subsets |= {spectral_type: stars} | by_snr(stars, snr_band, f"{spectral_type} ")
     return subsets | {
-        "fit warned": table[ordinary & warned],
-        "binaries": table[table["binary"] & ~warned],
-        "emission": table[table["emission"] & ~warned],
+        "fit warned": table[ordinary & doubtful],
+        "binaries": table[table["binary"] & ~doubtful],
+        "emission": table[table["emission"] & ~doubtful],
     }
 
 
-def _by_snr(table: pd.DataFrame, snr_band: str, prefix: str) -> dict[str, pd.DataFrame]:
-    subsets = {}
-    for low, high in itertools.pairwise(SNR_EDGES):
-        name = f"S/N>={low:g}" if np.isinf(high) else f"S/N {low:g}-{high:g}"
-        subsets[prefix + name] = table[(table[snr_band] >= low) & (table[snr_band] < high)]
-    return subsets
+def snr_bins() -> dict[str, tuple[float, float]]:
+    """Name and limits of each S/N bin."""
+    return {
+        f"S/N>={low:g}" if np.isinf(high) else f"S/N {low:g}-{high:g}": (low, high)
+        for low, high in itertools.pairwise(SNR_EDGES)
+    }
 
 
-def pull_rows(subsets: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
+def by_snr(table: pd.DataFrame, snr_band: str, prefix: str = "") -> dict[str, pd.DataFrame]:
+    """The rows of each S/N bin, under the bin's name with a prefix."""
+    return {
+        prefix + name: table[(table[snr_band] >= low) & (table[snr_band] < high)]
+        for name, (low, high) in snr_bins().items()
+    }
+
+
+def pull_rows(subsets: Mapping[str, pd.DataFrame], labels: Iterable[str] = LABELS) -> list[dict[str, Any]]:
     """Rows of pulls.csv from tables with `{label}`, `{label}_err` and `ref_{label}`.
 
     [alpha/Fe] counts only where flag_alpha_fe recommends it.
     """
     rows = []
-    for label in LABELS:
+    for label in labels:
         for subset, table in subsets.items():
             used = _recommended(table, label)
             rows.append(

@@ -35,9 +35,7 @@ rule catalog:
         chunks=chunk_files(f"{RESULTS}/survey/chunks/{{type}}/{{chunk}}.parquet"),
         prepared=chunk_files(f"{RESULTS}/prepared/{{type}}/{{chunk}}_meta.h5"),
         fits=chunk_files(f"{RESULTS}/fit/{{type}}/{{chunk}}.h5"),
-        predicted=(
-            chunk_files(f"{RESULTS}/predicted/{{type}}/{{chunk}}.h5") if NETWORK_LABELS else []
-        ),
+        predicted=(chunk_files(f"{RESULTS}/predicted/{{type}}/{{chunk}}.h5") if NETWORK_LABELS else []),
         library=f"{RESULTS}/library/{CFG.library.name}.h5",
         crossvalidation=f"{RESULTS}/emulator/{CFG.library.name}_crossvalidation.csv",
     output:
@@ -62,7 +60,11 @@ rule catalog:
         provenance=PROVENANCE,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
-        code_version=(catalog_library.CODE_VERSION, registry_library.CODE_VERSION, systematic_library.CODE_VERSION),
+        code_version=(
+            catalog_library.CODE_VERSION,
+            registry_library.CODE_VERSION,
+            systematic_library.CODE_VERSION,
+        ),
     script:
         "../workflow_scripts/catalog.py"
 

@@ -65,6 +65,10 @@ def validation_targets():
     names += [f"crossvalidation_{CFG.library.name}"]
     names += ["comparison_truth", "pulls"] if TRUTH else []
     tables = [f"{RESULTS}/validation/comparisons.csv", f"{RESULTS}/validation/pulls.csv"]
+    if NETWORK_LABELS:
+        tables.append(f"{RESULTS}/validation/networks.csv")
+        names += ["network_curves"] + (["network_truth", "network_pulls"] if TRUTH else [])
+        names += [f"network_{what}_{name}" for name in SETS_TRAINED_HERE for what in ("stars", "predictions")]
     return tables + [f"{FIGURES}/{name}.png" for name in names]
 
 

@@ -1,6 +1,7 @@
 # The figures of the report. The report itself is written after the run: snakemake --report results/report.html
 
 from lamostvac import figures as figures_library
+from lamostvac import network_figures as network_figures_library
 
 
 rule figures_catalog:
@@ -102,3 +103,56 @@ if TRUTH:
             code_version=figures_library.CODE_VERSION,
         script:
             "../workflow_scripts/figures_truth.py"
+
+
+if NETWORK_LABELS:
+
+    rule figures_networks:
+        input:
+            catalogue=f"{RESULTS}/catalog/recommended.parquet",
+            pairs=f"{RESULTS}/validation/pairs.parquet",
+            pulls=f"{RESULTS}/validation/pulls.csv",
+            networks=[f"{NETWORK_FOLDER}/{label}.h5" for label in SET_OF_LABEL],
+            training=[f"{RESULTS}/training/{name}.fits" for name in SETS_TRAINED_HERE],
+        output:
+            curves=figure("network_curves", "labels", "Networks: how they learned"),
+            planes=[
+                figure(
+                    f"network_stars_{name}",
+                    "labels",
+                    f"Networks: the stars of {TRAINING_SETS[name].title}",
+                    "network_stars",
+                )
+                for name in SETS_TRAINED_HERE
+            ],
+            predictions=[
+                figure(
+                    f"network_predictions_{name}",
+                    "labels",
+                    f"Networks: against {TRAINING_SETS[name].title}",
+                    "network_predictions",
+                )
+                for name in SETS_TRAINED_HERE
+            ],
+            truth=(figure("network_truth", "labels", "Networks: against the injected truth") if TRUTH else []),
+            pulls=(
+                figure("network_pulls", "errors", "Networks: pulls against the injected truth")
+                if TRUTH
+                else []
+            ),
+        log:
+            f"{RESULTS}/logs/figures_networks.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/figures_networks.tsv"
+        conda:
+            "../envs/lamostvac.yaml"
+        resources:
+            mem_mb=lambda wildcards, attempt: 4000 * attempt,
+            runtime=30,
+        params:
+            network_labels=NETWORK_LABELS,
+            sets=SETS_TRAINED_HERE,
+            titles=[TRAINING_SETS[name].title for name in SETS_TRAINED_HERE],
+            code_version=(figures_library.CODE_VERSION, network_figures_library.CODE_VERSION),
+        script:
+            "../workflow_scripts/figures_networks.py"

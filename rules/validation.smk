@@ -1,16 +1,20 @@
 # How right the labels and their errors are.
 
+from lamostvac import network_validation as network_validation_library
 from lamostvac import validation as validation_library
 
 with user_errors():
     COMPARISONS = (
-        validation_library.load_comparisons(CFG.validation.comparisons)
+        validation_library.load_comparisons(CFG.validation.comparisons, list(SET_OF_LABEL))
         if CFG.validation.enabled and CFG.validation.comparisons
         else []
     )
 # A comparison whose file is absent is skipped; the rule's log says so.
 PRESENT = [comparison for comparison in COMPARISONS if comparison.path(CFG.survey.root).exists()]
 TRUTH = f"{RESULTS}/simulated/truth.fits" if CFG.simulation.enabled else CFG.validation.truth
+# Networks from elsewhere bring no training sets and no stars left out of them.
+TRAINED_HERE = {} if CFG.networks.pretrained else SET_OF_LABEL
+SETS_TRAINED_HERE = list(dict.fromkeys(TRAINED_HERE.values()))
 
 
 rule validation:
@@ -19,6 +23,9 @@ rule validation:
         references=[str(comparison.path(CFG.survey.root)) for comparison in PRESENT],
         crossvalidation=f"{RESULTS}/emulator/{CFG.library.name}_crossvalidation.csv",
         truth=[TRUTH] if TRUTH else [],
+        training=[f"{RESULTS}/training/{name}.fits" for name in SETS_TRAINED_HERE],
+        left_out=[f"{RESULTS}/networks/{label}_left_out.parquet" for label in TRAINED_HERE],
+        published=[str(network_validation_library.PUBLISHED_PATH)] if NETWORK_LABELS else [],
     output:
         comparisons=report(
             f"{RESULTS}/validation/comparisons.csv",
@@ -32,6 +39,16 @@ rule validation:
             category="3 Are the errors right?",
             labels={"what": "Pulls in numbers"},
         ),
+        networks=(
+            report(
+                f"{RESULTS}/validation/networks.csv",
+                caption="../report/networks_table.rst",
+                category="2 Are the labels right?",
+                labels={"what": "Networks in numbers, beside the published ones"},
+            )
+            if NETWORK_LABELS
+            else []
+        ),
         pairs=f"{RESULTS}/validation/pairs.parquet",
     log:
         f"{RESULTS}/logs/validation.log",
@@ -40,13 +57,17 @@ rule validation:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=60,
+        # Positions of the whole survey are grouped by star: 4 GB for 11.4 million.
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=120,
     params:
         comparisons=[comparison.model_dump() for comparison in COMPARISONS],
         root=CFG.survey.root,
         library=CFG.library.name,
         snr_band=CFG.survey.snr_band,
-        code_version=validation_library.CODE_VERSION,
+        network_labels=NETWORK_LABELS,
+        trained_here=SETS_TRAINED_HERE,
+        columns=COLUMNS,
+        code_version=(validation_library.CODE_VERSION, network_validation_library.CODE_VERSION),
     script:
         "../workflow_scripts/validation.py"

@@ -147,7 +147,7 @@ def test_match_by_obsid(tmp_path):
         {"id": [101, 139, 999, 101], "T": [5000.0, 5100.0, 1.0, 7.0], "m": [0.1, np.nan, 0, 0]}
     )
     reference.to_csv(tmp_path / "other.csv", index=False)
-    table = validation.match(tmp_path / "c.parquet", comparison(), tmp_path)
+    table = validation.match(tmp_path / "c.parquet", comparison(), tmp_path, REGISTRY)
     assert table["obsid"].tolist() == [101, 139]
     assert table["ref_teff"].tolist() == [5000.0, 5100.0]
     rows = validation.compare(table, comparison(subsets={"odd": "spectral_type == 'G' and ref_teff < 5050"}))
@@ -168,7 +168,7 @@ def test_match_by_obsid(tmp_path):
 def test_match_by_other_keys(tmp_path, key, values, extra):
     catalogue(tmp_path / "c.parquet")
     pd.DataFrame({"id": values, "T": [1, 2], "m": [3, 4]}).to_csv(tmp_path / "other.csv", index=False)
-    table = validation.match(tmp_path / "c.parquet", comparison(key=key, **extra), tmp_path)
+    table = validation.match(tmp_path / "c.parquet", comparison(key=key, **extra), tmp_path, REGISTRY)
     assert table["obsid"].tolist() == [101, 103]
 
 
@@ -181,19 +181,21 @@ def test_units_and_fits_files(tmp_path):
     catalogue(tmp_path / "c.parquet")
     Table({"id": [101], "T": [5.0], "m": [0.0]}).write(tmp_path / "other.fits")
     entry = comparison(file="other.fits", units={"teff": "kK"})
-    assert validation.match(tmp_path / "c.parquet", entry, tmp_path)["ref_teff"].tolist() == [5000.0]
+    assert validation.match(tmp_path / "c.parquet", entry, tmp_path, REGISTRY)["ref_teff"].tolist() == [
+        5000.0
+    ]
 
 
 def test_an_absent_column_is_named(tmp_path):
     (tmp_path / "other.csv").write_text("id,T\n1,2\n")
-    with pytest.raises(UserError, match="has no column m; it has id, T"):
-        validation.read_reference(comparison(), tmp_path)
+    with pytest.raises(UserError, match=r"comparison other: .* has no column m"):
+        validation.read_reference(comparison(), tmp_path, REGISTRY)
 
 
 def test_a_catalogue_without_rows_matches_nothing(tmp_path):
     catalogue(tmp_path / "c.parquet", n=0)
     (tmp_path / "other.csv").write_text("id,T,m\n1,2,3\n")
-    table = validation.match(tmp_path / "c.parquet", comparison(), tmp_path)
+    table = validation.match(tmp_path / "c.parquet", comparison(), tmp_path, REGISTRY)
     assert len(table) == 0
     assert [row["n"] for row in validation.compare(table, comparison())] == [0, 0]
 
@@ -217,7 +219,9 @@ def test_truth_sets_binaries_emission_and_warned_fits_apart(tmp_path):
     truth.loc[:3, "is_binary"] = True
     truth.loc[4:5, "is_emission"] = True
     Table.from_pandas(truth[truth["spectrum_id"] != "58000-HD1-01-039"]).write(tmp_path / "truth.fits")
-    table = validation.match_truth(tmp_path / "c.parquet", validation.read_truth(tmp_path / "truth.fits"))
+    table = validation.match_spectra(
+        tmp_path / "c.parquet", validation.read_truth(tmp_path / "truth.fits"), [], REGISTRY
+    )
     table.loc[10, "flag_edge"] = 1
     subsets = validation.truth_subsets(table, "snrr")
     sizes = {name: len(rows) for name, rows in subsets.items()}

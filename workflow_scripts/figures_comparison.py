@@ -13,7 +13,8 @@ def main(snakemake: Any) -> None:
     pairs = pd.read_parquet(snakemake.input.pairs)
     params = snakemake.params
     for dataset, title, path in zip(params.datasets, params.titles, snakemake.output, strict=True):
-        save(comparison(title, pairs[pairs["dataset"] == dataset]), path)
+        table = pairs[pairs["dataset"] == dataset]
+        save(comparison(title, table, list(dict.fromkeys(table["label"]))), path)
         log.info("%s", dataset)
 
 

@@ -1,12 +1,17 @@
-"""Compare the catalogue with other catalogues, cross-validation and injected truth."""
+"""Compare the catalogue with other catalogues, cross-validation, injected truth, training sets and itself."""
 
+import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from lamostvac import network_validation as networks
 from lamostvac.files import atomic
 from lamostvac.log import rule_log
+from lamostvac.registry import NetworkLabel, Registry, load_registry, network_labels
+from lamostvac.training import read_training
 from lamostvac.validation import (
     COMPARISON_COLUMNS,
     LABELS,
@@ -16,12 +21,14 @@ from lamostvac.validation import (
     compare_crossvalidation,
     comparison_rows,
     match,
-    match_truth,
+    match_spectra,
     pairs,
     pull_rows,
     read_truth,
     truth_subsets,
 )
+
+Rows = list[dict[str, Any]]
 
 
 def write_csv(table: pd.DataFrame, path: str) -> None:
@@ -30,42 +37,125 @@ def write_csv(table: pd.DataFrame, path: str) -> None:
         table.to_csv(temporary, index=False, float_format="%.5g", lineterminator="\n")
 
 
-def main(snakemake: Any) -> None:
-    log = rule_log(snakemake)
-    inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
-    rows: list[dict[str, Any]] = []
-    pulls: list[dict[str, Any]] = []
+def against_catalogues(
+    snakemake: Any, registry: Registry, log: logging.Logger
+) -> tuple[Rows, list[pd.DataFrame]]:
+    """Rows of comparisons.csv and pairs of the comparisons whose files are there."""
+    rows: Rows = []
     drawn = []
-    for entry in params.comparisons:
+    for entry in snakemake.params.comparisons:
         comparison = Comparison.model_validate(entry)
-        if not comparison.path(params.root).exists():
-            log.info("%s: skipped, there is no %s", comparison.name, comparison.path(params.root))
+        path = comparison.path(snakemake.params.root)
+        if not path.exists():
+            log.info("%s: skipped, there is no %s", comparison.name, path)
             continue
-        table = match(inputs.catalogue, comparison, params.root)
+        table = match(snakemake.input.catalogue, comparison, snakemake.params.root, registry)
         log.info("%s: %d spectra in common", comparison.name, len(table))
         rows += compare(table, comparison)
         drawn.append(pairs(comparison.name, table, comparison.labels))
+    return rows, drawn
 
-    table = pd.read_csv(inputs.crossvalidation)
-    rows += compare_crossvalidation(table, params.library)
+
+def against_library(snakemake: Any) -> tuple[Rows, pd.DataFrame]:
+    """The same for the emulator's cross-validation."""
+    table, library = pd.read_csv(snakemake.input.crossvalidation), snakemake.params.library
+    rows = compare_crossvalidation(table, library)
     labels = [label for label in LABELS if f"{label}_true" in table]
     table = table.rename(columns={f"{label}_true": f"ref_{label}" for label in labels}).assign(snrg=np.nan)
-    drawn.append(pairs(f"crossvalidation_{params.library}", table, labels))
+    return rows, pairs(f"crossvalidation_{library}", table, labels)
 
+
+def against_truth(
+    path: str,
+    catalogue: str,
+    labels: Sequence[NetworkLabel],
+    trained: dict[str, list[str]],
+    registry: Registry,
+    snr_band: str,
+) -> tuple[Rows, Rows, list[pd.DataFrame]]:
+    """Rows of comparisons.csv and of pulls.csv, and pairs.
+
+    `trained` are the spectra that each set's networks learned from.
+    """
+    table = match_spectra(catalogue, read_truth(path, labels), [label.label for label in labels], registry)
+    subsets = truth_subsets(table, snr_band)
+    rows, pulls = comparison_rows("truth", subsets), pull_rows(subsets)
+    single = ~table["binary"] & ~table["emission"]
+    drawn = [pairs("truth", table[single], LABELS)]
+    seen = {name: networks.mark_trained(table, spectra) for name, spectra in trained.items()}
+    for label in labels:
+        known = seen.get(label.set, np.zeros(len(table), bool))
+        subsets = networks.truth_subsets(table, label.label, known, snr_band)
+        rows += comparison_rows("truth", subsets, [label.label])
+        pulls += pull_rows(subsets, [label.label])
+        drawn.append(pairs("truth", table[single & ~known], [label.label]))
+    return rows, pulls, drawn
+
+
+def against_training(
+    name: str,
+    training: pd.DataFrame,
+    labels: Sequence[NetworkLabel],
+    left_out: dict[str, str],
+    catalogue: str,
+    registry: Registry,
+) -> tuple[Rows, list[pd.DataFrame]]:
+    """Rows of comparisons.csv and pairs of a training set; `left_out` are the files by label."""
+    names = [label.label for label in labels]
+    table = match_spectra(catalogue, networks.with_references(training, names), names, registry)
+    teff = networks.reference_teff(training, labels, table)
+    left = {label: networks.left_out_table(pd.read_parquet(left_out[label]), label, teff) for label in names}
+    dataset = f"training_{name}"
+    drawn = [pairs(dataset, table[table["split"] == part], names, subset=part) for part in ("train", "test")]
+    drawn += [pairs(dataset, left[label], [label], subset="left out") for label in names]
+    return networks.training_rows(name, table, left), drawn
+
+
+def main(snakemake: Any) -> None:
+    log = rule_log(snakemake)
+    inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
+    labels = network_labels(params.network_labels)
+    registry = load_registry(labels)
+    rows, drawn = against_catalogues(snakemake, registry, log)
+    more, table = against_library(snakemake)
+    rows += more
+    drawn.append(table)
+
+    training = {
+        name: read_training(path) for name, path in zip(params.trained_here, inputs.training, strict=True)
+    }
+    pulls: Rows = []
     if inputs.truth:
-        truth = read_truth(inputs.truth[0] if isinstance(inputs.truth, list) else inputs.truth)
-        table = match_truth(inputs.catalogue, truth)
-        log.info("truth: %d spectra in common", len(table))
-        subsets = truth_subsets(table, params.snr_band)
-        rows += comparison_rows("truth", subsets)
-        pulls = pull_rows(subsets)
-        ordinary = table[~table["binary"] & ~table["emission"]]
-        drawn.append(pairs("truth", ordinary, LABELS))
+        trained = {
+            name: table.loc[table["split"] == "train", "spectrum_id"].tolist()
+            for name, table in training.items()
+        }
+        more, pulls, tables = against_truth(
+            inputs.truth[0], inputs.catalogue, labels, trained, registry, params.snr_band
+        )
+        rows += more
+        drawn += tables
+
+    own = [label for label in labels if label.set in training]
+    left_out = dict(zip([label.label for label in own], inputs.left_out, strict=True))
+    for name, table in training.items():
+        of_set = [label for label in own if label.set == name]
+        more, tables = against_training(name, table, of_set, left_out, inputs.catalogue, registry)
+        rows += more
+        drawn += tables
+        log.info("training set %s: %d spectra", name, len(table))
+
+    names = [*LABELS, *(label.label for label in labels)]
+    rows += networks.repeat_rows(inputs.catalogue, names, registry, params.snr_band)
 
     write_csv(pd.DataFrame(rows, columns=COMPARISON_COLUMNS), outputs.comparisons)
     write_csv(pd.DataFrame(pulls, columns=PULL_COLUMNS), outputs.pulls)
+    if labels:
+        published = networks.load_published(inputs.published[0])
+        write_csv(networks.networks_table(labels, rows, published), outputs.networks)
     with atomic(outputs.pairs) as temporary:
         pd.concat(drawn, ignore_index=True).to_parquet(temporary, index=False)
+    log.info("%d rows of comparisons", len(rows))
 
 
 if __name__ == "__main__":
