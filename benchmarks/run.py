@@ -1,10 +1,12 @@
 """Rates on this machine: `make bench`, or `python -m benchmarks.run prepare_rate` for some of them.
 
-Everything runs on a small simulated survey made for the purpose. Each benchmark writes
+Everything runs on a small simulated survey made for the purpose, the networks on random weights of the
+published sizes (rates do not depend on what was learned). Each benchmark writes
 `results/bench/NAME.json`; its baseline is measured in the same run or published, as `baseline_is` says.
 `load` is the machine's load before; above 0 others may have used it meanwhile.
 """
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -35,19 +37,29 @@ from lamostvac.files import atomic
 from lamostvac.grid import GRID
 from lamostvac.library import SpectralLibrary, prepare_library
 from lamostvac.library_mastar import read_mastar
-from lamostvac.prepare import Preparation, prepare_spectrum
+from lamostvac.network_prediction import BLOCK, NetworkStack
+from lamostvac.network_spectra import NetworkPreparation, normalise_network_spectrum
+from lamostvac.networks import Network, keras_model
+from lamostvac.prepare import Preparation, normalise_spectrum
+from lamostvac.resample import rest_spectrum
 from lamostvac.simulate.mastar import PARAMETERS_NAME, SPECTRA_NAME
 from lamostvac.simulate.settings import SimulationSettings
 from lamostvac.simulate.survey import simulate_survey
 from lamostvac.spectra import read_spectrum
 from lamostvac.starfit import FitSettings, fit_stars, starting_rows
+from lamostvac.training_cloud import TrainingCloud
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGURATION = read_configuration(ROOT / "config/demo.yaml")
 PREPARATION = Preparation.from_settings(**CONFIGURATION.prepare.model_dump(exclude={"keep"}))
+NETWORKS = NetworkPreparation.from_settings(
+    **CONFIGURATION.networks.model_dump(include={"windows", "median_window", "polynomial_degree"})
+)
 FIT = FitSettings(**{name: getattr(CONFIGURATION.fit, name) for name in FitSettings.__dataclass_fields__})
 STARS = {"OB": 10, "A": 20, "F": 30, "G": 40, "K": 30, "M": 20}
-SURVEY = SimulationSettings(n_stars=STARS, n_other=0, n_low_snr=0, stars_per_plate=50, n_library=400)
+SURVEY = SimulationSettings(
+    n_stars=STARS, n_training={}, n_other=0, n_low_snr=0, stars_per_plate=50, n_library=400
+)
 SECONDS = 2.0  # that each rate is measured for, at least
 N_NAIVE = 8
 CHUNK = 50
@@ -86,7 +98,9 @@ def prepared(files: list[Path]) -> tuple[Array, Array]:
     for path in files:
         spectrum = read_spectrum(path)
         z = float(spectrum.header["Z"] or 0.0)
-        pairs.append(prepare_spectrum(spectrum.wave, spectrum.flux, spectrum.ivar, z, PREPARATION))
+        rest = rest_spectrum(spectrum.wave, spectrum.flux, spectrum.ivar, z)
+        pairs.append(normalise_spectrum(rest, PREPARATION))
+        normalise_network_spectrum(rest, NETWORKS)
     flux, ivar = zip(*pairs, strict=True)
     return np.array(flux), np.array(ivar)
 
@@ -117,7 +131,7 @@ def usual_preparation(path: Path) -> Array:
 
 
 def prepare_rate(work: Workload) -> Result:
-    """Reading and preparing, both layouts, one core."""
+    """Reading and preparing for emulator and networks, both layouts, one core."""
     ours = rate(lambda: len(prepared(work.files)[0]))
     usual = rate(lambda: len([usual_preparation(path) for path in work.files]))
     return ours, usual, "astropy.io.fits and SciPy, measured now"
@@ -148,6 +162,89 @@ def naive_rate(work: Workload) -> Result:
     return value, 5.0, "Liang+ 2024 without grouping (about 5 spectra/s)"
 
 
+def random_network(label: str, layers: tuple[int, ...], pixels: NDArray[np.bool_], members: int) -> Network:
+    """A network of a published size with weights that were not trained."""
+    rng = np.random.default_rng(sum(label.encode()))
+    p = int(pixels.sum())
+    sizes = (p, *layers, 1)
+
+    def draw(*shape: int) -> Array:
+        return (rng.standard_normal(shape) / np.sqrt(shape[-2])).astype(np.float32)
+
+    cloud = TrainingCloud(draw(20, p), draw(200, 20), np.ones(p, np.float32), 1.0, 1.0)
+    pairs = list(itertools.pairwise(sizes))
+    return Network(
+        label=label,
+        wave=NETWORKS.wave,
+        pixels=pixels,
+        flux_mean=np.ones(p, np.float32),
+        flux_scale=np.full(p, 0.1, np.float32),
+        label_mean=0.0,
+        label_scale=1.0,
+        label_range=(-1.0, 1.0),
+        weights=tuple(draw(members, a, b) for a, b in pairs),
+        biases=tuple(draw(members, b) for _, b in pairs),
+        cloud=cloud,
+    )
+
+
+def all_networks(members: int) -> NetworkStack:
+    """The 24 networks of Wang+ 2022: 23 of the usual size and the one of very metal-poor stars."""
+    whole, blue = np.ones(NETWORKS.n_pixels, bool), NETWORKS.pixels_in([(3900.0, 4400.0)])
+    networks = [random_network(f"label{number}", (512, 256, 64), whole, members) for number in range(23)]
+    return NetworkStack([*networks, random_network("feh_vmp", (256, 64), blue, members)])
+
+
+def operations(stack: NetworkStack) -> float:
+    """Floating-point operations of all members of all networks for one spectrum."""
+    return float(sum(2 * weight.size for network in stack.networks for weight in network.weights))
+
+
+def _networks_rate(stack: NetworkStack, flux: Array) -> float:
+    ivar = np.full_like(flux, 1e4)
+    return rate(lambda: stack.members(flux, ivar)[0].shape[1])
+
+
+def _spectra_seen(n: int) -> Array:
+    return (1 + 0.1 * np.random.default_rng(1).standard_normal((n, NETWORKS.n_pixels))).astype(np.float32)
+
+
+def networks_rate(work: Workload) -> Result:
+    """Labels of 24 networks from prepared spectra, all cores."""
+    flux = _spectra_seen(2 * BLOCK)
+    with threadpool_limits(os.cpu_count()):
+        members = CONFIGURATION.networks.model_fields["members"].default
+        ensembles = _networks_rate(all_networks(members), flux)
+        print(f"{'':<23}{ensembles:>8.4g}  with {members} members each, the default")
+        ours = _networks_rate(all_networks(1), flux)
+    models = [keras_model(network) for network in all_networks(1).networks]
+    seen = [flux[:, network.pixels] for network in all_networks(1).networks]
+
+    def one_after_the_other() -> int:
+        for model, values in zip(models, seen, strict=True):
+            model.predict(values, batch_size=BLOCK, verbose=0)
+        return len(flux)
+
+    return ours, rate(one_after_the_other), "Keras, one network after the other, measured now"
+
+
+def networks_peak_fraction(work: Workload) -> Result:
+    """Share of the peak of float32 matrix products that prediction reaches, all cores."""
+    stack, flux = all_networks(1), _spectra_seen(2 * BLOCK)
+    square = np.random.default_rng(1).standard_normal((4096, 4096)).astype(np.float32)
+    with threadpool_limits(os.cpu_count()):
+        # In turn, so that whatever else the machine does hits both.
+        pairs = [
+            (
+                _networks_rate(stack, flux) * operations(stack),
+                rate(lambda: len(square @ square)) * 2 * 4096**2,
+            )
+            for _ in range(3)
+        ]
+    reached, peak = (float(np.max(column)) for column in zip(*pairs, strict=True))
+    return reached / peak, 0.8, f"the aim; peak {peak / 1e9:.0f} GFLOP/s, measured now"
+
+
 _worker: list[Workload] = []  # in a worker process: what it got when it was started
 
 
@@ -173,7 +270,18 @@ def end_to_end_rate(work: Workload) -> Result:
     return ours, 45.0, "Liang+ 2024, grouped fit, 8-core Xeon E5-2620 v4 (published)"
 
 
-BENCHMARKS = {f.__name__: f for f in (prepare_rate, refine_rate, naive_rate, end_to_end_rate)}
+BENCHMARKS = {
+    f.__name__: f
+    for f in (
+        prepare_rate,
+        refine_rate,
+        naive_rate,
+        networks_rate,
+        networks_peak_fraction,
+        end_to_end_rate,
+    )
+}
+UNITS = {"networks_peak_fraction": "1"}
 
 
 def machine() -> dict[str, str | float]:
@@ -196,12 +304,17 @@ def main(names: list[str]) -> None:
         print(f"{here['hardware']}, load {here['load']:.1f}; {size}; spectra per second\n")
         for name in names or BENCHMARKS:
             value, baseline, what = BENCHMARKS[name](work)
-            record = {"name": name, "value": value, "unit": "spectra/s", "baseline": baseline}
+            record = {
+                "name": name,
+                "value": value,
+                "unit": UNITS.get(name, "spectra/s"),
+                "baseline": baseline,
+            }
             record |= {"ratio": value / baseline, "baseline_is": what, "setting": size, **here}
             with atomic(ROOT / "results/bench" / f"{name}.json") as temporary:
                 temporary.write_text(json.dumps(record, indent=2) + "\n")
             print(
-                f"{name:<16}{value:>7.1f}  {value / baseline:>5.1f} times {baseline:.1f}: {what}", flush=True
+                f"{name:<23}{value:>8.4g}  {value / baseline:>5.1f} times {baseline:.4g}: {what}", flush=True
             )
 
 

@@ -1,0 +1,125 @@
+"""Five-fold cross-validation of networks on the LASP-labelled real spectra, once per variant of the method.
+
+`python tools/network_variants.py [VARIANT ...]` after `make real`, which makes the training set. A star is in one
+fold with all its spectra; each variant trains on four fifths and predicts the fifth. Prints, and writes to
+results/experiments/network_variants.csv, offset and robust sigma of FGK stars with S/N(g) > 20, of those with less,
+and of A stars.
+"""
+
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from lamostvac.configuration import Networks  # noqa: E402
+from lamostvac.files import atomic  # noqa: E402
+from lamostvac.network_prediction import NetworkStack  # noqa: E402
+from lamostvac.network_spectra import NetworkPreparation, prepare_network_spectrum  # noqa: E402
+from lamostvac.network_training import NetworkTraining, TrainingSpectra, parts_of, train_network  # noqa: E402
+from lamostvac.spectra import read_spectrum  # noqa: E402
+from lamostvac.training import read_training  # noqa: E402
+
+SETTINGS = Networks()
+PREPARATION = NetworkPreparation.from_settings(
+    **SETTINGS.model_dump(include={"windows", "median_window", "polynomial_degree"})
+)
+TRAINING = NetworkTraining(
+    **{
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in SETTINGS.model_dump(include=set(NetworkTraining.__dataclass_fields__)).items()
+    }
+)
+ALL_PIXELS = ((3900.0, 8950.0),)
+PUBLISHED = {"members": 1, "augmentation_snr": 0.0, "input_components": 0}
+# Name to changes of the preparation, of the training, and of what is learned for Teff.
+VARIANTS: dict[str, tuple[dict, dict, str]] = {
+    "default": ({}, {}, "reciprocal"),
+    "one_member": ({}, {"members": 1}, "reciprocal"),
+    "no_augmentation": ({}, {"augmentation_snr": 0.0}, "reciprocal"),
+    "pixels": ({}, {"input_components": 0}, "reciprocal"),
+    "linear_teff": ({}, {}, "linear"),
+    "as_published": ({}, PUBLISHED, "linear"),
+    "no_median_filter": ({"median_window": 1}, {}, "reciprocal"),
+    "second_order": ({"polynomial_degree": 2}, {}, "reciprocal"),
+    "level_only": ({"polynomial_degree": 0}, {}, "reciprocal"),
+    "one_window": ({"windows": ALL_PIXELS}, {}, "reciprocal"),
+}
+LABELS = ("teff_lasp", "logg_lasp", "feh_lasp")
+FOLDS = 5
+
+
+def spectra_of(preparation: NetworkPreparation, rows: pd.DataFrame) -> TrainingSpectra:
+    """The set's spectra as a variant prepares them."""
+    pairs = []
+    for path, redshift in zip(rows["path"], rows["z"], strict=True):
+        spectrum = read_spectrum(path)
+        pairs.append(
+            prepare_network_spectrum(spectrum.wave, spectrum.flux, spectrum.ivar, redshift, preparation)
+        )
+    flux, ivar = (np.array(column) for column in zip(*pairs, strict=True))
+    return TrainingSpectra(flux, ivar, rows["star"].to_numpy(), rows["snr"].to_numpy(np.float32))
+
+
+def fold(job: tuple[str, str, int], rows: pd.DataFrame) -> tuple[tuple[str, str, int], np.ndarray]:
+    """Predictions of one fold, NaN for the other stars."""
+    variant, label, number = job
+    preparation_changes, training_changes, learned = VARIANTS[variant]
+    preparation = replace(PREPARATION, **preparation_changes)
+    spectra = spectra_of(preparation, rows)
+    out = parts_of(spectra.star, FOLDS, 1) == number
+    network, _ = train_network(
+        label,
+        np.where(out, np.nan, rows[label].to_numpy(float)),
+        spectra,
+        preparation.wave,
+        np.ones(preparation.n_pixels, bool),
+        replace(TRAINING, **training_changes),
+        seed=1,
+        scale=learned if label == "teff_lasp" else "linear",
+    )
+    answer = NetworkStack([network]).members(spectra.flux, spectra.ivar)[0].mean(axis=0)
+    return job, np.where(out, answer, np.nan)
+
+
+def main(wanted: list[str]) -> None:
+    """Run the variants and print one line for each, label and subset."""
+    folder = Path("results/real/training")
+    table = read_training(folder / "lasp.fits")
+    rows = table.merge(pd.read_parquet(folder / "lasp_candidates.parquet")[["spectrum_id", "path", "z"]])
+    subsets = {
+        "FGK S/N>20": (rows["snr"] > 20) & (rows["teff_lasp"] < 7000),
+        "FGK S/N<=20": (rows["snr"] <= 20) & (rows["teff_lasp"] < 7000),
+        "A S/N>20": (rows["snr"] > 20) & (rows["teff_lasp"] >= 7000),
+    }
+    lines = []
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        for variant in wanted or VARIANTS:
+            jobs = [(variant, label, number) for label in LABELS for number in range(FOLDS)]
+            found = dict(pool.map(fold, jobs, [rows] * len(jobs)))
+            for label in LABELS:
+                parts = np.array([found[variant, label, number] for number in range(FOLDS)])
+                difference = np.nansum(parts, axis=0) - rows[label].to_numpy(float)
+                for subset, chosen in subsets.items():
+                    values = difference[chosen.to_numpy()]
+                    offset = np.median(values)
+                    sigma = 1.4826 * np.median(np.abs(values - offset))
+                    lines.append((variant, label, subset, len(values), offset, sigma))
+                    print(
+                        f"{variant:18}{label:11}{subset:12}{len(values):4}{offset:9.3f} +- {sigma:.3f}",
+                        flush=True,
+                    )
+    with atomic("results/experiments/network_variants.csv") as temporary:
+        columns = ["variant", "label", "subset", "n", "offset", "robust_sigma"]
+        pd.DataFrame(lines, columns=columns).to_csv(temporary, index=False)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
