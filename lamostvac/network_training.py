@@ -10,6 +10,7 @@ published one in form).
 
 import logging
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -277,10 +278,26 @@ def noise_factors(snr: Array, lowest: float, generator: np.random.Generator) -> 
 # ---------------------------------------------------------------- the optimiser
 
 
+def _tensorflow() -> Any:
+    """TensorFlow, imported in about half the time.
+
+    Keras imports scikit-learn and Matplotlib for wrappers and pictures that nothing here uses, which takes
+    as long as all the rest; it goes without them where they are not installed.
+    """
+    absent = [name for name in ("sklearn", "matplotlib") if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]
+    try:
+        import tensorflow
+    finally:
+        for name in absent:
+            del sys.modules[name]
+    return tensorflow
+
+
 def _members_model(inputs: int, layers: tuple[int, ...], members: int, seed: int) -> Any:
     """A Keras model (n, inputs) -> (members, n): networks side by side that share nothing but the input."""
+    tf = _tensorflow()
     import keras
-    import tensorflow as tf
 
     class Members(keras.layers.Layer):
         """A dense layer for each member; the first one sees the shared input."""
@@ -320,7 +337,7 @@ def _optimise(
     problem: _Problem, settings: NetworkTraining, seed: int, log: logging.Logger | None
 ) -> tuple[tuple[Array, ...], tuple[Array, ...], dict[str, Array]]:
     """Weights and biases by layer, the first one's on pixels, and learning curves."""
-    import tensorflow as tf
+    tf = _tensorflow()
 
     tf.config.experimental.enable_op_determinism()
     n, members = len(problem.target), settings.members
@@ -427,7 +444,7 @@ class _Adam:
     """
 
     def __init__(self, variables: list[Any], weight_decay: float) -> None:
-        import tensorflow as tf
+        tf = _tensorflow()
 
         self.variables = [variable.value for variable in variables]
         self.decay = weight_decay
@@ -437,7 +454,7 @@ class _Adam:
 
     def step(self, gradients: list[Any], rate: Any) -> None:
         """One step at a learning rate."""
-        import tensorflow as tf
+        tf = _tensorflow()
 
         for value, first, second, gradient in zip(
             self.variables, self.first, self.second, gradients, strict=True
@@ -462,7 +479,7 @@ class _Adam:
 
 def _huber(error: Any) -> Any:
     """Half the square up to 1, linear beyond: a few wrong labels must not bend the network."""
-    import tensorflow as tf
+    tf = _tensorflow()
 
     size = tf.abs(error)
     return tf.where(size < _HUBER, 0.5 * error * error, _HUBER * (size - 0.5 * _HUBER))

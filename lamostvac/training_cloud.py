@@ -8,11 +8,12 @@ components cannot describe. Both are freed of what noise alone contributes, so t
 called strange for being faint.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from scipy.cluster.vq import kmeans2
 
 CODE_VERSION = 1
 
@@ -83,9 +84,6 @@ def _distances(
 
 def _fit(flux: Array, noise: Array, seed: int) -> tuple[Array, Array, Array]:
     """Components, centres and residual variance of standardised spectra (n, p)."""
-    # Here, because the Snakefile reads this module and scikit-learn takes a second to import.
-    from sklearn.cluster import KMeans
-
     _, singular, rows = np.linalg.svd(flux, full_matrices=False)
     share = singular**2 / (singular**2).sum()
     count = max(1, min(N_COMPONENTS, int(np.count_nonzero(share > _MIN_SHARE)), len(flux) // 5))
@@ -94,9 +92,10 @@ def _fit(flux: Array, noise: Array, seed: int) -> tuple[Array, Array, Array]:
     components *= np.sign(components[np.arange(count), np.abs(components).argmax(axis=1)])[:, None]
     scores = flux @ components.T
     n_centres = max(1, min(N_CENTRES, len(flux) // 4))
-    # With more threads than one the centres' last digits would depend on their number.
-    with threadpool_limits(limits=1):
-        centres = KMeans(n_centres, n_init=1, random_state=seed).fit(scores).cluster_centers_
+    # An empty cluster stays where it began, which is on a spectrum: a centre as good as any.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "One of the clusters is empty")
+        centres, _ = kmeans2(scores.astype(np.float64), n_centres, iter=20, minit="++", rng=seed)
     difference = flux - scores @ components
     variance = np.maximum((difference**2 - noise**2).mean(axis=0), 0.05 * (difference**2).mean(axis=0))
     return components, centres.astype(np.float32), np.maximum(variance, 1e-6).astype(np.float32)

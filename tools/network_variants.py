@@ -19,13 +19,13 @@ import pandas as pd
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lamostvac.configuration import Networks  # noqa: E402
-from lamostvac.files import atomic  # noqa: E402
-from lamostvac.network_prediction import NetworkStack  # noqa: E402
-from lamostvac.network_spectra import NetworkPreparation, prepare_network_spectrum  # noqa: E402
-from lamostvac.network_training import NetworkTraining, TrainingSpectra, parts_of, train_network  # noqa: E402
-from lamostvac.spectra import read_spectrum  # noqa: E402
-from lamostvac.training import read_training  # noqa: E402
+from lamostvac.configuration import Networks
+from lamostvac.files import atomic
+from lamostvac.network_prediction import NetworkStack
+from lamostvac.network_spectra import NetworkPreparation, prepare_network_spectrum
+from lamostvac.network_training import NetworkTraining, TrainingSpectra, parts_of, train_network
+from lamostvac.spectra import read_spectrum
+from lamostvac.training import read_training
 
 SETTINGS = Networks()
 PREPARATION = NetworkPreparation.from_settings(
