@@ -23,7 +23,7 @@ docs/grouped.md says what each form of the reduction and each search is worth.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from bayes_opt import BayesianOptimization
@@ -317,36 +317,34 @@ def search_bayesian(
     width = float((high - low).max())
     top = (high - low) / width
     names = [f"d{i:04d}" for i in range(len(low))]
+    best_value, best, n_evaluations = np.inf, first, 0
+
+    def target(**point: float) -> float:
+        nonlocal best_value, best, n_evaluations
+        d = np.clip(low + width * np.array([point[name] for name in names]), low, high)
+        value = objective(d)
+        n_evaluations += 1
+        if value < best_value:
+            best_value, best = value, d
+        return -value
+
     optimiser = BayesianOptimization(
-        f=None,
+        f=target,
         pbounds={name: (0.0, float(limit)) for name, limit in zip(names, top, strict=True)},
         acquisition_function=UpperConfidenceBound(kappa=settings.kappa),
         random_state=seed,
         verbose=0,
-        allow_duplicate_points=True,
     )
-    best_value, best = np.inf, first
-
-    def evaluate(point: NDArray[np.float64]) -> None:
-        nonlocal best_value, best
-        d = np.clip(low + width * point, low, high)
-        value = objective(d)
-        optimiser.register(dict(zip(names, point, strict=True)), -value)
-        if value < best_value:
-            best_value, best = value, d
-
-    def array(point: dict[str, Any]) -> NDArray[np.float64]:
-        return np.array([float(point[name]) for name in names])
-
-    for point in optimiser.random_sample(settings.random_points):
-        evaluate(array(point))
-    evaluate(np.clip((first - low) / width, 0.0, top))
+    match = np.clip((first - low) / width, 0.0, top)
+    for point in [*optimiser.random_sample(settings.random_points), dict(zip(names, match, strict=True))]:
+        optimiser.probe(point, lazy=False)
     history, idle = [best_value], 0
     while idle < settings.patience and len(history) <= settings.max_iterations:
-        evaluate(array(optimiser.suggest()))
+        # A point that is suggested again is not evaluated again; the package remembers it.
+        optimiser.probe(optimiser.suggest(), lazy=False)
         idle = 0 if best_value < history[-1] else idle + 1
         history.append(best_value)
-    return _Found(best, history, settings.random_points + len(history), idle >= settings.patience)
+    return _Found(best, history, n_evaluations, idle >= settings.patience)
 
 
 def search_gradient(
