@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
 from numpy.typing import NDArray
 
 from lamostvac.figures import (
@@ -30,7 +31,7 @@ from lamostvac.validation import robust_sigma, statistics
 CODE_VERSION = 1
 
 # What a figure of predictions draws, in this order.
-SUBSETS = {"train": GREY, "left out": ACCEPTED, "test": REJECTED}
+SUBSETS = {"train": "#adb5bd", "left out": ACCEPTED, "test": REJECTED}
 # Colour and magnitude of the Hertzsprung-Russell diagrams (Wang et al. 2022, Figure 3).
 _DIAGRAMS = (
     ("abs_mag_bp", "abs_mag_rp", "abs_mag_g_gaia"),
@@ -75,7 +76,7 @@ def learning_curves(histories: Mapping[str, Mapping[str, NDArray[np.floating]]])
             low, high = axes.get_ylim()
             plain_log_axis(axes.yaxis, low, high)
             axes.set_title(label, fontsize=9)
-        panels[0].legend(loc="upper right")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
         figure.supxlabel("epoch", fontsize=9)
         figure.supylabel("loss", fontsize=9)
     return figure
@@ -107,7 +108,9 @@ def predictions(title: str, pairs: pd.DataFrame, labels: Sequence[str]) -> Figur
             upper.axis("on")
             lower.axis("on")
             _predicted(upper, lower, labelled(pairs, label), label)
-        grid[0, 0].legend(loc="lower right", markerscale=2)
+        figure.legend(
+            *grid[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=3, markerscale=2
+        )
         figure.suptitle(title, fontsize=11)
         figure.supxlabel("reference", fontsize=9)
         figure.supylabel("predicted, and predicted minus reference", fontsize=9)
@@ -263,6 +266,7 @@ def residuals_by_snr(pairs: pd.DataFrame, labels: Iterable[str]) -> Figure:
             low, high = max(snr.min() * 0.9, 1), snr.max() * 1.1
             axes.set_xlim(low, high)
             plain_log_axis(axes.xaxis, low, high)
+            axes.xaxis.set_major_locator(FixedLocator([3, 10, 30, 100, 300]))
             limit = max(float(np.percentile(np.abs(difference), 97)), 1e-3) * 1.2
             axes.set_ylim(-limit, limit)
             axes.set_title(label, fontsize=9)
@@ -294,7 +298,7 @@ def network_pulls(table: pd.DataFrame, labels: Iterable[str]) -> Figure:
             pulls_by_snr(axes, unflagged[unflagged["label"] == label], "unflagged ")
             axes.set_title(label, fontsize=9)
             axes.set_xlabel("")
-        panels[0].legend(loc="upper right", fontsize=7)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
         figure.supxlabel("S/N (g)", fontsize=9)
         figure.supylabel("pull", fontsize=9)
     return figure

@@ -279,6 +279,7 @@ def networks_table(
             "n_truth": number("truth", "unflagged", name, "n"),
             "sigma_truth_all": number("truth", "all", name),
             "sigma_truth": number("truth", "unflagged", name),
+            "robust_sigma_truth": number("truth", "unflagged", name, "robust_sigma"),
         }
         for bin_ in _TRUTH_BINS:
             key = bin_.removeprefix("S/N").strip().replace("-", "_").replace(">=", "above_")
