@@ -16,6 +16,7 @@ DOCUMENTS = (
     "docs/internals.md",
     "docs/libraries.md",
     "docs/method.md",
+    "docs/networks.md",
     "docs/simulation.md",
 )
 
