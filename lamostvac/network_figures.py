@@ -91,7 +91,8 @@ def predictions(title: str, pairs: pd.DataFrame, labels: Sequence[str]) -> Figur
     if not labels:
         return message(f"{title}: no star of the catalogue has a label to compare.")
     with plt.rc_context(STYLE):
-        columns = min(5, len(labels))
+        # The number of columns that leaves the fewest places empty, more columns if equal.
+        columns = min(len(labels), min((5, 4, 3), key=lambda count: -len(labels) % count))
         lines = -(-len(labels) // columns)
         figure, grid = plt.subplots(
             2 * lines,
