@@ -201,8 +201,7 @@ def operations(stack: NetworkStack) -> float:
 
 
 def _networks_rate(stack: NetworkStack, flux: Array) -> float:
-    ivar = np.full_like(flux, 1e4)
-    return rate(lambda: stack.members(flux, ivar)[0].shape[1])
+    return rate(lambda: stack.members(flux)[0].shape[1])
 
 
 def _spectra_seen(n: int) -> Array:

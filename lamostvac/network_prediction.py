@@ -58,7 +58,7 @@ class NetworkStack:
         # Consecutive columns of the first layers are slices of the block, which need no copy.
         self._spans = [_span(network.pixels) for network in self.networks]
 
-    def members(self, flux: Array, ivar: Array) -> list[Array]:
+    def members(self, flux: Array) -> list[Array]:
         """Labels (members, n) of each network for spectra (n, n_pixels)."""
         n = len(flux)
         answers = [np.empty((network.n_members, n), np.float32) for network in self.networks]
@@ -69,16 +69,10 @@ class NetworkStack:
             # Relative to 1, where most of the spectrum is, lest float32 loses digits in the folding.
             np.subtract(flux[rows], np.float32(1), out=block[:count])
             block[count:] = 0
-            bad = ivar[rows] <= 0
             for answer, network, folded, span in zip(
                 answers, self.networks, self._folded, self._spans, strict=True
             ):
-                seen = block[:, span]
-                if bad[:, span].any():
-                    # A pixel without data takes the training set's mean, which is 0 when standardised.
-                    seen = seen.copy()
-                    np.copyto(seen[:count], network.flux_mean - np.float32(1), where=bad[:, span])
-                answer[:, rows] = network.to_label(_forward(seen, folded)[:, :count])
+                answer[:, rows] = network.to_label(_forward(block[:, span], folded)[:, :count])
         return answers
 
 
@@ -103,16 +97,21 @@ def _fold(network: Network) -> _Folded:
 
 
 def _forward(seen: Array, folded: _Folded) -> Array:
+    """Standardised outputs (members, n) of spectra relative to 1 (n, p)."""
     values = seen @ folded.first_weight
-    values += folded.first_bias
     members = len(folded.weights[0])
+    values += folded.first_bias
+    np.maximum(values, 0, out=values)
     stacked = values.reshape(len(seen), members, -1)
     out = np.empty((members, len(seen)), np.float32)
+    last = len(folded.weights) - 1
     for member in range(members):
         hidden = stacked[:, member]
-        for weight, bias in zip(folded.weights, folded.biases, strict=True):
-            # The activation stands before each layer but the first, which the products above are.
-            hidden = np.maximum(hidden, 0) @ weight[member] + bias[member]
+        for layer, (weight, bias) in enumerate(zip(folded.weights, folded.biases, strict=True)):
+            hidden = hidden @ weight[member]
+            hidden += bias[member]
+            if layer < last:
+                np.maximum(hidden, 0, out=hidden)
         out[member] = hidden[:, 0]
     return out
 
@@ -130,7 +129,7 @@ def predict(
     spectrum's S/N and the members' spread in quadrature), `_spread` (standard deviation of the members;
     0 with one) and `cloud_{label}` (1 where the spectrum lies outside the training cloud)
     """
-    for network, members in zip(stack.networks, stack.members(flux, ivar), strict=True):
+    for network, members in zip(stack.networks, stack.members(flux), strict=True):
         spread = members.std(axis=0, ddof=1) if len(members) > 1 else np.zeros(len(flux), np.float32)
         label = members.mean(axis=0)
         yield network.label, label

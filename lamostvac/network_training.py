@@ -188,7 +188,7 @@ def _train(
 class _Problem:
     """Standardised spectra and label, and which member keeps which spectra."""
 
-    flux: Array  # (n, p), 0 without data
+    flux: Array  # (n, p)
     noise: Array  # (n, p)
     target: Array  # (n,)
     snr: Array  # (n,)
@@ -214,7 +214,7 @@ class _Problem:
         flux = spectra.flux[:, pixels]
         mean = flux.mean(axis=0, dtype=np.float64).astype(np.float32)
         spread = np.maximum(flux.std(axis=0, dtype=np.float64), _MIN_SCALE).astype(np.float32)
-        scaled = np.where(good, (flux - mean) / spread, np.float32(0))
+        scaled = (flux - mean) / spread
         noise = np.zeros_like(scaled)
         np.divide(1, np.sqrt(spectra.ivar[:, pixels]), out=noise, where=good)
         noise = np.minimum(noise, np.float32(_MAX_NOISE)) / spread

@@ -95,9 +95,9 @@ class Network:
         return tuple(weight.shape[2] for weight in self.weights[:-1])
 
     def standardise(self, flux: Array, ivar: Array) -> tuple[Array, Array]:
-        """Standardised flux and noise (n, p) of spectra (n, n_pixels); 0 and 0 where ivar is 0."""
+        """Standardised flux and noise (n, p) of spectra (n, n_pixels); the noise is 0 where ivar is 0."""
         good = ivar[:, self.pixels] > 0
-        scaled = np.where(good, (flux[:, self.pixels] - self.flux_mean) / self.flux_scale, np.float32(0))
+        scaled = ((flux[:, self.pixels] - self.flux_mean) / self.flux_scale).astype(np.float32)
         noise = np.zeros_like(scaled)
         np.divide(1, np.sqrt(ivar[:, self.pixels]) * self.flux_scale, out=noise, where=good)
         return scaled, noise

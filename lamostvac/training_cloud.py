@@ -49,8 +49,7 @@ class TrainingCloud:
 
         Parameters
         ----------
-        flux, noise : (n, p) standardised flux and its standard deviation (0 for a pixel without data,
-            which should hold 0, the training set's mean)
+        flux, noise : (n, p) standardised flux and its standard deviation, 0 for a pixel without data
 
         Returns
         -------

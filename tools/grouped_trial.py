@@ -138,7 +138,9 @@ def timed(work: Callable[[], NDArray[np.float64]]) -> tuple[NDArray[np.float64],
     return result, time.process_time() - begin
 
 
-def trial(folder: Path, spectral_type: str, group_size: int, seed: int, methods: list[str]) -> None:
+def trial(
+    folder: Path, spectral_type: str, group_size: int, seed: int, methods: list[str], only_groups: bool
+) -> None:
     """Print the lines of one spectral type."""
     emulator = read_emulator(next((folder / "emulator").glob("*.h5")))
     spectra = Spectra(folder, spectral_type, emulator, PAPER.matches)
@@ -172,9 +174,13 @@ def trial(folder: Path, spectral_type: str, group_size: int, seed: int, methods:
             )
             seconds += time.process_time() - begin
             labels[rows] = fit.labels
-            notes.append(f"{fit.n_dimensions}, {len(fit.history) - 1}{'' if fit.settled else '+'}")
+            if number < 2:
+                notes.append(f"{fit.n_dimensions}, {len(fit.history) - 1}{'' if fit.settled else '+'}")
         found[method] = labels
+        method = f"{method}, N = {group_size}" if only_groups else method
         report(emulator, spectra, spectral_type, method, labels, seconds, "; ".join(notes))
+    if only_groups:
+        return
     labels, seconds = timed(lambda: one_step(emulator, spectra))
     report(emulator, spectra, spectral_type, "one Gauss-Newton step per star", labels, seconds, "")
     factor = emulator.discrepancy_scale[spectral_type]
@@ -196,12 +202,20 @@ def main() -> None:
     parser.add_argument("--types", nargs="*", default=["OB", "A", "F", "G", "K", "M"])
     parser.add_argument("--methods", nargs="*", default=list(SEARCHES))
     parser.add_argument("--group-size", type=int, default=1000)
+    parser.add_argument("--only-groups", action="store_true", help="leave the fits of single stars out")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     print("| type | method | mean chi2 | Teff | log g | [Fe/H] | [alpha/Fe] | m, iterations | s per 1000 |")
     print("|---|---|---|---|---|---|---|---|---|")
     for spectral_type in arguments.types:
-        trial(arguments.results, spectral_type, arguments.group_size, arguments.seed, arguments.methods)
+        trial(
+            arguments.results,
+            spectral_type,
+            arguments.group_size,
+            arguments.seed,
+            arguments.methods,
+            arguments.only_groups,
+        )
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def fold(job: tuple[str, str, int], rows: pd.DataFrame) -> tuple[tuple[str, str,
         seed=1,
         scale=learned if label == "teff_lasp" else "linear",
     )
-    answer = NetworkStack([network]).members(spectra.flux, spectra.ivar)[0].mean(axis=0)
+    answer = NetworkStack([network]).members(spectra.flux)[0].mean(axis=0)
     return job, np.where(out, answer, np.nan)
 
 
