@@ -171,7 +171,8 @@ def random_network(label: str, layers: tuple[int, ...], pixels: NDArray[np.bool_
     def draw(*shape: int) -> Array:
         return (rng.standard_normal(shape) / np.sqrt(shape[-2])).astype(np.float32)
 
-    cloud = TrainingCloud(draw(20, p), draw(200, 20), np.ones(p, np.float32), 1.0, 1.0)
+    ones = np.ones(max(p, 200), np.float32)
+    cloud = TrainingCloud(draw(20, p), draw(200, 20), ones[:200], ones[:200], ones[:p], 1.0, 1.0)
     pairs = list(itertools.pairwise(sizes))
     return Network(
         label=label,

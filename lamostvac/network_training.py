@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits
 from lamostvac.errors import UserError
 from lamostvac.log import Progress
 from lamostvac.networks import LabelScale, Network, to_learned
+from lamostvac.pca import leading_directions
 from lamostvac.training_cloud import fit_cloud
 
 # These must stand before the first import of TensorFlow, which otherwise greets every job with a page of text.
@@ -250,19 +251,8 @@ def _projection(flux: Array, components: int) -> Array | None:
     """
     if components == 0:
         return None
-    n, p = flux.shape
-    data = flux.astype(np.float64)
-    # The smaller of the two Gram matrices has the same eigenvalues.
-    if n < p:
-        variance, left = np.linalg.eigh(data @ data.T / n)
-        vectors = data.T @ left / np.sqrt(np.maximum(variance * n, 1e-12))
-    else:
-        variance, vectors = np.linalg.eigh(data.T @ data / n)
-    order = np.argsort(variance)[::-1][: min(components, n - 1, p)]
-    order = order[variance[order] > 1e-6 * variance[order[0]]]
-    chosen = vectors[:, order]
-    chosen *= np.sign(chosen[np.abs(chosen).argmax(axis=0), np.arange(len(order))])
-    return (chosen / np.sqrt(variance[order[0]])).astype(np.float32)
+    basis, variance = leading_directions(flux, components, 1e-6)
+    return np.asarray(basis.T / np.sqrt(variance[0]), np.float32)
 
 
 def noise_factors(snr: Array, lowest: float, generator: np.random.Generator) -> Array:

@@ -23,10 +23,40 @@ def principal_components(
         largest element positive, so that the same spectra give the same basis on any machine
     kept : the share of variance that the k components hold, >= variance
     """
-    spectra = np.asarray(spectra, dtype=np.float64)
-    n, p = spectra.shape
-    mean = spectra.mean(axis=0)
-    centred = spectra - mean
+    data: NDArray[np.float64] = np.asarray(spectra, dtype=np.float64)
+    n, p = data.shape
+    mean = data.mean(axis=0)
+    values, basis = _directions(data - mean)
+    rank = int(np.count_nonzero(values > values[0] * 1e-12)) if values[0] > 0 else 1
+    share = np.cumsum(values) / max(values.sum(), np.finfo(float).tiny)
+    k = min(int(np.searchsorted(share, variance - 1e-12)) + 1, max(rank, 1), min(n - 1, p))
+    return mean, _orthonormal(basis[:k]), float(share[k - 1])
+
+
+def leading_directions(
+    centred: NDArray[np.floating], count: int, min_share: float
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """The first principal directions of data that have mean zero.
+
+    Parameters
+    ----------
+    centred : (n, p)
+    count : at most so many directions, one at least
+    min_share : directions with a smaller share of the variance are left out
+
+    Returns
+    -------
+    basis : (k, p) orthonormal rows, by falling variance, signs fixed as for `principal_components`
+    variance : (k,) along each
+    """
+    values, basis = _directions(np.asarray(centred, np.float64))
+    k = max(1, min(count, int(np.count_nonzero(values > min_share * values.sum()))))
+    return _orthonormal(basis[:k]).astype(np.float32), values[:k] / len(centred)
+
+
+def _directions(centred: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Eigenvalues of the scatter matrix, falling, and their directions as rows of any length."""
+    n, p = centred.shape
     # The smaller of the two Gram matrices has the same non-zero eigenvalues.
     if p <= n:
         values, vectors = np.linalg.eigh(centred.T @ centred)
@@ -34,14 +64,14 @@ def principal_components(
     else:
         values, vectors = np.linalg.eigh(centred @ centred.T)
         basis = (centred.T @ vectors).T[::-1]
-    values = np.clip(values[::-1], 0.0, None)
-    rank = int(np.count_nonzero(values > values[0] * 1e-12)) if values[0] > 0 else 1
-    share = np.cumsum(values) / max(values.sum(), np.finfo(float).tiny)
-    k = min(int(np.searchsorted(share, variance - 1e-12)) + 1, max(rank, 1), min(n - 1, p))
-    basis = basis[:k]
+    return np.clip(values[::-1], 0.0, None), basis
+
+
+def _orthonormal(basis: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows at length 1, the largest element of each positive."""
     basis = basis / np.linalg.norm(basis, axis=1, keepdims=True)
-    signs = np.sign(basis[np.arange(k), np.abs(basis).argmax(axis=1)])
-    return mean, basis * signs[:, None], float(share[k - 1])
+    signs = np.sign(basis[np.arange(len(basis)), np.abs(basis).argmax(axis=1)])
+    return np.asarray(basis * signs[:, None])
 
 
 # More components than this describe noise, and with it each masked pixel as it was filled before. On

@@ -2,10 +2,11 @@
 
 A network answers for any spectrum: a quasar, a double star or an O star gets a label from a set of
 dwarfs. Whether the label lies inside the training range says little then; whether the spectrum looks
-like one of the training set's does. Two distances tell: how far a spectrum is from the nearest of the
+like one of the training set's does. Two numbers tell: how far a spectrum is from the nearest of the
 training spectra's cluster centres within their leading principal components, and how much of it those
-components cannot describe. Both are freed of what noise alone contributes, so that a faint star is not
-called strange for being faint.
+components cannot describe. Both are measured in units of what the training spectra around that centre
+do themselves, because F dwarfs crowd where M giants are few and far between, and freed of what noise
+contributes, so that a faint star is not called strange for being faint.
 """
 
 import warnings
@@ -15,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2
 
+from lamostvac.pca import leading_directions
+
 CODE_VERSION = 1
 
 Array = NDArray[np.float32]
@@ -22,6 +25,8 @@ Array = NDArray[np.float32]
 # Enough for what stellar spectra of R = 1800 vary by; further components of real sets are noise.
 N_COMPONENTS = 20
 N_CENTRES = 200
+# Training spectra by which a centre knows what is usual around it.
+N_AROUND = 10
 # A component that explains less than this share of the variance is noise.
 _MIN_SHARE = 1e-3
 
@@ -34,12 +39,15 @@ class TrainingCloud:
     ----------
     components : (c, p) orthonormal rows, in standardised flux
     centres : (k, c) cluster centres
+    radii, levels : (k,) distance and mean squared residual of the training spectra around each centre
     variance : (p,) of what the components leave of the training spectra, besides noise
     max_distance, max_residual : limits that a given share of left-out training spectra keep to
     """
 
     components: Array
     centres: Array
+    radii: Array
+    levels: Array
     variance: Array
     max_distance: float
     max_residual: float
@@ -53,10 +61,12 @@ class TrainingCloud:
 
         Returns
         -------
-        distance : (n,) the least that it is despite the noise, 0 where noise explains it all
-        residual : (n,) mean over the measured pixels of residual^2 / (noise^2 + variance); 1 is normal
+        distance : (n,) from the nearest centre over the centre's radius: the least that it is despite the
+            noise, 0 where noise explains it all
+        residual : (n,) mean over the measured pixels of residual^2 / (noise^2 + variance), over the centre's
+            level where that is above 1
         """
-        return _distances(flux, noise, self.components, self.centres, self.variance)
+        return _distances(flux, noise, self.components, self.centres, self.radii, self.levels, self.variance)
 
     def outside(self, flux: Array, noise: Array) -> NDArray[np.bool_]:
         """(n,) whether a spectrum lies outside the cloud."""
@@ -65,39 +75,61 @@ class TrainingCloud:
 
 
 def _distances(
-    flux: Array, noise: Array, components: Array, centres: Array, variance: Array
+    flux: Array,
+    noise: Array,
+    components: Array,
+    centres: Array,
+    radii: Array,
+    levels: Array,
+    variance: Array,
 ) -> tuple[Array, Array]:
-    measured = noise > 0
     scores = flux @ components.T
-    squared = (scores**2).sum(axis=1)[:, None] - 2 * scores @ centres.T + (centres**2).sum(axis=1)
-    squared = np.maximum(squared.min(axis=1), 0)
+    squared = _squared_distances(scores, centres)
+    nearest = squared.argmin(axis=1)
+    closest = squared[np.arange(len(flux)), nearest]
     # What noise adds to the squared distance on average, and three times how much that varies.
     noisy = (noise**2) @ (components**2).T
-    varies = np.sqrt(2 * (noisy**2).sum(axis=1) + 4 * squared * noisy.max(axis=1))
-    distance = np.sqrt(np.maximum(squared - noisy.sum(axis=1) - 3 * varies, 0))
-    difference = np.where(measured, flux - scores @ components, 0)
-    chi2 = (difference**2 / (noise**2 + variance)).sum(axis=1)
-    residual = chi2 / np.maximum(measured.sum(axis=1), 1)
-    return distance.astype(np.float32), residual.astype(np.float32)
+    varies = np.sqrt(2 * (noisy**2).sum(axis=1) + 4 * closest * noisy.max(axis=1))
+    distance = np.sqrt(np.maximum(closest - noisy.sum(axis=1) - 3 * varies, 0))
+    residual = _residuals(flux, noise, scores @ components, variance)
+    return (
+        (distance / radii[nearest]).astype(np.float32),
+        (residual / np.maximum(levels[nearest], 1)).astype(np.float32),
+    )
 
 
-def _fit(flux: Array, noise: Array, seed: int) -> tuple[Array, Array, Array]:
-    """Components, centres and residual variance of standardised spectra (n, p)."""
-    _, singular, rows = np.linalg.svd(flux, full_matrices=False)
-    share = singular**2 / (singular**2).sum()
-    count = max(1, min(N_COMPONENTS, int(np.count_nonzero(share > _MIN_SHARE)), len(flux) // 5))
-    components = rows[:count].astype(np.float32)
-    # The sign of a singular vector is arbitrary; fixed, so that files do not depend on the library.
-    components *= np.sign(components[np.arange(count), np.abs(components).argmax(axis=1)])[:, None]
+def _squared_distances(scores: Array, centres: Array) -> Array:
+    squared = (scores**2).sum(axis=1)[:, None] - 2 * scores @ centres.T + (centres**2).sum(axis=1)
+    return np.asarray(np.maximum(squared, 0))
+
+
+def _residuals(flux: Array, noise: Array, described: NDArray[np.floating], variance: Array) -> Array:
+    """Mean (n,) over the measured pixels of residual^2 / (noise^2 + variance)."""
+    measured = noise > 0
+    chi2 = (np.where(measured, flux - described, 0) ** 2 / (noise**2 + variance)).sum(axis=1)
+    return np.asarray(chi2 / np.maximum(measured.sum(axis=1), 1))
+
+
+def _fit(flux: Array, noise: Array, seed: int) -> tuple[Array, Array, Array, Array, Array]:
+    """Components, centres, radii, levels and residual variance of standardised spectra (n, p)."""
+    components = leading_directions(flux, max(1, min(N_COMPONENTS, len(flux) // 5)), _MIN_SHARE)[0]
     scores = flux @ components.T
-    n_centres = max(1, min(N_CENTRES, len(flux) // 4))
+    n_centres = max(1, min(N_CENTRES, len(flux) // N_AROUND))
     # An empty cluster stays where it began, which is on a spectrum: a centre as good as any.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "One of the clusters is empty")
         centres, _ = kmeans2(scores.astype(np.float64), n_centres, iter=20, minit="++", rng=seed)
-    difference = flux - scores @ components
+    centres = centres.astype(np.float32)
+    described = scores @ components
+    difference = flux - described
     variance = np.maximum((difference**2 - noise**2).mean(axis=0), 0.05 * (difference**2).mean(axis=0))
-    return components, centres.astype(np.float32), np.maximum(variance, 1e-6).astype(np.float32)
+    variance = np.maximum(variance, 1e-6).astype(np.float32)
+    squared = _squared_distances(scores, centres)
+    around = np.argsort(squared, axis=0, kind="stable")[:N_AROUND]
+    radii = np.sqrt(np.take_along_axis(squared, around, axis=0).mean(axis=0))
+    levels = _residuals(flux, noise, described, variance)[around].mean(axis=0)
+    floor = 0.1 * np.median(radii)  # of clusters that are one spectrum many times over
+    return components, centres, np.maximum(radii, max(floor, 1e-6)), levels, variance
 
 
 def fit_cloud(

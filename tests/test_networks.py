@@ -260,6 +260,23 @@ def test_the_cloud_knows_its_own_and_strangers(trained):
     assert network.cloud.outside(*network.standardise(far, own.ivar)).mean() > 0.9
 
 
+def test_the_cloud_is_strict_where_training_spectra_crowd():
+    """A spectrum between a dense and a loose cluster is a stranger to the dense one only."""
+    rng = np.random.default_rng(5)
+    dense = 0.05 * rng.standard_normal((300, 30))
+    loose = 1.0 * rng.standard_normal((300, 30))
+    dense[:, 0] -= 20
+    loose[:, 0] += 20
+    flux = np.concatenate([dense, loose]).astype(np.float32)
+    noise = np.full_like(flux, 1e-3)
+    cloud = fit_cloud(flux, noise, np.arange(600) % 5, 0.99, 1)
+    step = np.zeros((1, 30), np.float32)
+    step[0, 1] = 2.0
+    near_dense, near_loose = dense[:1] + step, loose[:1] + step
+    assert cloud.outside(near_dense.astype(np.float32), noise[:1]).all()
+    assert not cloud.outside(near_loose.astype(np.float32), noise[:1]).any()
+
+
 def test_the_clouds_limits_let_in_the_share_asked_for():
     rng = np.random.default_rng(3)
     flux = rng.standard_normal((600, 3)).astype(np.float32) @ rng.standard_normal((3, 40)).astype(np.float32)
@@ -284,4 +301,6 @@ def test_binaries_go_first_and_then_the_far_ones():
     assert not (verdict[1000:] == "clipped").any()
     # 13 % of a normal distribution lie beyond 1.5 standard deviations.
     assert (verdict[100:1000] == "clipped").mean() == pytest.approx(0.134, abs=0.04)
+    # A star that is four magnitudes off is no pair of stars.
+    assert judge(np.append(residual, -4.0), np.append(faint, False), 0.45, 1.5)[-1] == "clipped"
     assert judge(np.array([np.nan]), np.array([False]), 0.45, 1.5)[0] == ""
