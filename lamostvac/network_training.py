@@ -44,6 +44,10 @@ _MAX_NOISE = 0.5
 _HUBER = 1.0
 
 
+class TooFewStars(UserError):
+    """A label that too few stars have to train on."""
+
+
 @dataclass(frozen=True)
 class NetworkTraining:
     """How networks are trained; the fields are those of the configuration's section `networks`."""
@@ -118,7 +122,7 @@ def train_network(
 
     Raises
     ------
-    UserError
+    TooFewStars
         Fewer than `MIN_STARS` stars have the label, or all have the same.
     """
     with threadpool_limits(limits=1):
@@ -142,8 +146,8 @@ def _train(
 ) -> tuple[Network, Array]:
     known = np.isfinite(values)
     stars = len(np.unique(spectra.star[known]))
-    if stars < MIN_STARS or np.ptp(values[known]) == 0:
-        raise UserError(
+    if stars < MIN_STARS or np.ptp(np.asarray(values)[known]) == 0:
+        raise TooFewStars(
             f"{label}: {stars} stars with different labels are too few to train on; {MIN_STARS} are needed, so "
             "loosen the training set's cuts or take the label out of the set"
         )

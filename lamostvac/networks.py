@@ -134,6 +134,32 @@ class Network:
         return np.asarray(level * self.label_scale * slope, np.float32)
 
 
+def untrained_network(
+    label: str, wave: NDArray[np.float64], pixels: NDArray[np.bool_], attributes: Mapping[str, Any]
+) -> Network:
+    """A network that knows nothing: every label is NaN, every spectrum outside its training cloud.
+
+    It stands for a label whose optional training set has too few stars, so that the run goes on.
+    """
+    p = int(pixels.sum())
+    zeros, ones = np.zeros(p, np.float32), np.ones(p, np.float32)
+    one = np.ones(1, np.float32)
+    return Network(
+        label=label,
+        wave=wave,
+        pixels=pixels,
+        flux_mean=ones,
+        flux_scale=ones,
+        label_mean=np.nan,
+        label_scale=1.0,
+        label_range=(0.0, 0.0),
+        weights=(np.zeros((1, p, 1), np.float32),),
+        biases=(np.zeros((1, 1), np.float32),),
+        cloud=TrainingCloud(zeros[None], np.zeros((1, 1), np.float32), one, one, ones, -1.0, -1.0),
+        attributes={**attributes, "n_spectra": 0, "n_stars": 0},
+    )
+
+
 def save_network(path: str | Path, network: Network) -> None:
     """Write a network to HDF5; equal networks give equal bytes."""
     with atomic_hdf5(path) as handle:

@@ -38,6 +38,67 @@ def prepared_of(types):
     return files
 
 
+def all_chunks(wildcards):
+    """The chunks of all types as the survey wrote them."""
+    return [
+        f"{RESULTS}/survey/chunks/{name}/{chunk}.parquet"
+        for name in CFG.survey.types
+        for chunk in chunks_of(name)
+    ]
+
+
+def training_files(wildcards):
+    """The catalogue files of a set."""
+    return [f"{CATALOGUES_ROOT}/{name}" for name in TRAINING_SETS[wildcards.training_set].files()]
+
+
+def training_inputs(wildcards):
+    """Candidates of a set, or the parent that its rows are from."""
+    entry = TRAINING_SETS[wildcards.training_set]
+    folder = f"{RESULTS}/training"
+    if entry.parent is not None:
+        return {"table": f"{folder}/{entry.parent}.fits", "spectra": f"{folder}/{entry.parent}_spectra.h5"}
+    return {
+        "candidates": f"{folder}/{entry.name}_candidates.parquet",
+        "steps": f"{folder}/{entry.name}_crossmatch.csv",
+        "files": training_files(wildcards),
+    }
+
+
+def crossmatch_settings(wildcards):
+    """What of a set the match depends on; cuts and labels can change without a new match."""
+    later = {"optional", "cuts", "grid", "clip", "network", "spectra", "max_bad_fraction"}
+    entry = TRAINING_SETS[wildcards.training_set]
+    # Without these an entry is not complete, so the match gets some that never change.
+    return entry.model_dump(mode="json", by_alias=True, exclude=later) | {
+        "title": "",
+        "split": {"train_fraction": 1},
+        "labels": [{"name": "unused", "column": "snr", "description": ""}],
+    }
+
+
+def training_table(wildcards):
+    """Table and spectra of the set that a label belongs to."""
+    name = SET_OF_LABEL[wildcards.label]
+    return {
+        "table": f"{RESULTS}/training/{name}.fits",
+        "spectra": f"{RESULTS}/training/{name}_spectra.h5",
+    }
+
+
+def label_entry(wildcards):
+    """What the configuration says of a label and of its set's networks."""
+    entry = TRAINING_SETS[SET_OF_LABEL[wildcards.label]]
+    label = next(label for label in entry.labels if label.name == wildcards.label)
+    return {
+        "set": entry.name,
+        "optional": entry.optional,
+        "snr_band": entry.snr_band,
+        "label": label.model_dump(mode="json", exclude={"cuts", "column", "error"}),
+        "network": entry.network.model_dump(mode="json", exclude={"apply"}),
+    }
+
+
 FIGURES = f"{RESULTS}/validation/figures"
 CATEGORIES = {
     "complete": "1 Is the data complete?",

@@ -5,38 +5,12 @@ from lamostvac import network_training as network_training_library
 from lamostvac import training_cloud as training_cloud_library
 
 # Label to the training set that has it, in the order of the catalogue.
-SET_OF_LABEL = {
-    label: entry.name
-    for entry in TRAINING_SETS.values()
-    for label in entry.label_names
-}
+SET_OF_LABEL = {label: entry.name for entry in TRAINING_SETS.values() for label in entry.label_names}
 NETWORK_FOLDER = CFG.networks.pretrained or f"{RESULTS}/networks"
 
 
 wildcard_constraints:
     label="|".join(SET_OF_LABEL) or "none",
-
-
-def training_table(wildcards):
-    """Table and spectra of the set that a label belongs to."""
-    name = SET_OF_LABEL[wildcards.label]
-    return {
-        "table": f"{RESULTS}/training/{name}.fits",
-        "spectra": f"{RESULTS}/training/{name}_spectra.h5",
-    }
-
-
-def label_entry(wildcards):
-    """What the configuration says of a label and of its set's networks."""
-    entry = TRAINING_SETS[SET_OF_LABEL[wildcards.label]]
-    label = next(label for label in entry.labels if label.name == wildcards.label)
-    return {
-        "set": entry.name,
-        "optional": entry.optional,
-        "snr_band": entry.snr_band,
-        "label": label.model_dump(mode="json", exclude={"cuts", "column", "error"}),
-        "network": entry.network.model_dump(mode="json", exclude={"apply"}),
-    }
 
 
 rule train:

@@ -36,45 +36,6 @@ wildcard_constraints:
     training_set="|".join(TRAINING_SETS) or "none",
 
 
-def all_chunks(wildcards):
-    """The chunks of all types as the survey wrote them."""
-    return [
-        f"{RESULTS}/survey/chunks/{name}/{chunk}.parquet"
-        for name in CFG.survey.types
-        for chunk in chunks_of(name)
-    ]
-
-
-def training_files(wildcards):
-    """The catalogue files of a set."""
-    return [f"{CATALOGUES_ROOT}/{name}" for name in TRAINING_SETS[wildcards.training_set].files()]
-
-
-def training_inputs(wildcards):
-    """Candidates of a set, or the parent that its rows are from."""
-    entry = TRAINING_SETS[wildcards.training_set]
-    folder = f"{RESULTS}/training"
-    if entry.parent is not None:
-        return {"table": f"{folder}/{entry.parent}.fits", "spectra": f"{folder}/{entry.parent}_spectra.h5"}
-    return {
-        "candidates": f"{folder}/{entry.name}_candidates.parquet",
-        "steps": f"{folder}/{entry.name}_crossmatch.csv",
-        "files": training_files(wildcards),
-    }
-
-
-def crossmatch_settings(wildcards):
-    """What of a set the match depends on; cuts and labels can change without a new match."""
-    later = {"optional", "cuts", "grid", "clip", "network", "spectra", "max_bad_fraction"}
-    entry = TRAINING_SETS[wildcards.training_set]
-    # Without these an entry is not complete, so the match gets some that never change.
-    return entry.model_dump(mode="json", by_alias=True, exclude=later) | {
-        "title": "",
-        "split": {"train_fraction": 1},
-        "labels": [{"name": "unused", "column": "snr", "description": ""}],
-    }
-
-
 rule crossmatch:
     input:
         manifest=f"{RESULTS}/survey/manifest.csv",

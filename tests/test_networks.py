@@ -19,7 +19,14 @@ from lamostvac.network_training import (
     parts_of,
     train_network,
 )
-from lamostvac.networks import from_learned, keras_model, load_network, save_network, to_learned
+from lamostvac.networks import (
+    from_learned,
+    keras_model,
+    load_network,
+    save_network,
+    to_learned,
+    untrained_network,
+)
 from lamostvac.training_cloud import fit_cloud
 
 N_PIXELS = 120
@@ -231,6 +238,17 @@ def test_one_member_has_no_spread(spectra):
     assert (columns["f_spread"] == 0).all()
     assert (columns["f_err"] > 0).all()
     assert 0.25 < np.isfinite(left_out).mean() < 0.42
+
+
+def test_an_untrained_network_leaves_the_label_empty(spectra, tmp_path):
+    save_network(tmp_path / "n.h5", untrained_network("x", WAVE, ALL, {"snr_band": "snrg"}))
+    network = load_network(tmp_path / "n.h5")
+    found = spectra[0]
+    columns = dict(predict(NetworkStack([network]), found.flux, found.ivar, {"x": found.snr}))
+    assert np.isnan(columns["x"]).all()
+    assert np.isnan(columns["x_err"]).all()
+    assert columns["cloud_x"].all()
+    assert range_flags({"x": columns["x"]}, {"x": network.label_range}, {})["x"].all()
 
 
 def test_the_published_flag_is_one_beyond_the_training_grid():

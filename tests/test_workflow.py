@@ -23,7 +23,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from lamostvac.errors import REASONS
-from lamostvac.registry import load_registry
+from lamostvac.registry import load_registry, network_labels
 from lamostvac.simulate import broken
 from lamostvac.validation import COMPARISON_COLUMNS, PULL_COLUMNS
 
@@ -173,7 +173,17 @@ def test_each_broken_spectrum_is_rejected_for_its_reason_and_no_other_spectrum_i
 
 
 def test_the_catalogue_has_the_columns_of_the_registry(run):
-    registry = load_registry()
+    labels = [
+        {
+            "label": label["name"],
+            "set": entry["name"],
+            **{key: label.get(key, "") for key in ("unit", "ucd", "description")},
+        }
+        for entry in yaml.safe_load((run.parent / "training_sets.yaml").read_text())["training_sets"]
+        for label in entry["labels"]
+    ]
+    registry = load_registry(network_labels(labels))
+    assert {"teff_pastel_err", "flag_cloud_abs_mag_g_gaia", "feh_vmp_spread"} <= set(registry.names)
     for name in ("recommended", *TYPES):
         with fits.open(run / f"catalog/{name}.fits") as hdus:
             columns = hdus[1].columns
@@ -230,7 +240,8 @@ def test_validation_tables_have_the_columns_of_the_contract(run):
     assert {"truth", "crossvalidation_mastar"} <= set(comparisons["dataset"])
     pulls = pd.read_csv(run / "validation/pulls.csv")
     assert list(pulls.columns) == PULL_COLUMNS == ["label", "subset", "n", "mean", "width"]
-    assert {"teff", "logg", "feh", "alpha_fe"} == set(pulls["label"])
+    networks = {label for labels in FEW_LABELS.values() for label in labels}
+    assert {"teff", "logg", "feh", "alpha_fe"} | networks == set(pulls["label"])
     assert {"all", *TYPES} <= set(pulls["subset"])
 
 

@@ -10,8 +10,8 @@ import pandas as pd
 from lamostvac.files import atomic
 from lamostvac.log import rule_log
 from lamostvac.network_spectra import NetworkPreparation
-from lamostvac.network_training import NetworkTraining, TrainingSpectra, train_network
-from lamostvac.networks import save_network
+from lamostvac.network_training import NetworkTraining, TooFewStars, TrainingSpectra, train_network
+from lamostvac.networks import save_network, untrained_network
 from lamostvac.training import read_training
 
 
@@ -29,20 +29,29 @@ def main(snakemake: Any) -> None:
     with h5py.File(snakemake.input.spectra) as handle:
         flux, ivar = (handle[name][train] for name in ("flux", "ivar"))
     rows = table.iloc[train]
-    network, left_out = train_network(
-        label["name"],
-        rows[label["name"]].to_numpy(np.float64),
-        TrainingSpectra(flux, ivar, rows["star"].to_numpy(), rows["snr"].to_numpy(np.float32)),
-        preparation.wave,
-        np.ones(preparation.n_pixels, bool) if windows is None else preparation.pixels_in(windows),
-        NetworkTraining(**{**settings, "layers": tuple(settings["layers"])}),
-        # The label's own stream: no network feels which others there are.
-        seed=zlib.crc32(f"{params.seed} {label['name']}".encode()),
-        label_range=None if label["range"] is None else (label["range"][0], label["range"][1]),
-        scale=label["learn"],
-        attributes={"set": entry["set"], "snr_band": entry["snr_band"], "unit": label["unit"]},
-        log=log,
-    )
+    pixels = np.ones(preparation.n_pixels, bool) if windows is None else preparation.pixels_in(windows)
+    attributes = {"set": entry["set"], "snr_band": entry["snr_band"], "unit": label["unit"]}
+    try:
+        network, left_out = train_network(
+            label["name"],
+            rows[label["name"]].to_numpy(np.float64),
+            TrainingSpectra(flux, ivar, rows["star"].to_numpy(), rows["snr"].to_numpy(np.float32)),
+            preparation.wave,
+            pixels,
+            NetworkTraining(**{**settings, "layers": tuple(settings["layers"])}),
+            # The label's own stream: no network feels which others there are.
+            seed=zlib.crc32(f"{params.seed} {label['name']}".encode()),
+            label_range=None if label["range"] is None else (label["range"][0], label["range"][1]),
+            scale=label["learn"],
+            attributes=attributes,
+            log=log,
+        )
+    except TooFewStars as problem:
+        if not entry["optional"]:
+            raise
+        log.warning("%s; the training set is optional, so the label is left empty", problem)
+        network = untrained_network(label["name"], preparation.wave, pixels, attributes)
+        left_out = np.full(len(rows), np.nan, np.float32)
     save_network(snakemake.output.network, network)
     with atomic(snakemake.output.left_out) as temporary:
         pd.DataFrame(

@@ -176,7 +176,7 @@ def main(snakemake: Any) -> None:
     else:
         table, flux, ivar, accounting = parent_table(snakemake, entry)
     accounting.write(snakemake.output.cuts)
-    if not (table["split"] == "train").any():
+    if not entry.optional and not (table["split"] == "train").any():
         raise UserError(
             f"training set {entry.name}: no star is left to train on; {snakemake.output.cuts} says which cut takes them"
         )
