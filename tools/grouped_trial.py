@@ -139,17 +139,31 @@ def timed(work: Callable[[], NDArray[np.float64]]) -> tuple[NDArray[np.float64],
 
 
 def trial(
-    folder: Path, spectral_type: str, group_size: int, seed: int, methods: list[str], only_groups: bool
+    folder: Path,
+    spectral_type: str,
+    group_size: int,
+    seed: int,
+    methods: list[str],
+    only_groups: bool,
+    matches: int,
 ) -> None:
     """Print the lines of one spectral type."""
     emulator = read_emulator(next((folder / "emulator").glob("*.h5")))
-    spectra = Spectra(folder, spectral_type, emulator, PAPER.matches)
+    spectra = Spectra(folder, spectral_type, emulator, matches)
     n = len(spectra.name)
     print(
         f"{spectral_type}: {n} spectra, candidates {1000 * spectra.seconds_candidates / n:.1f} s per 1000",
         flush=True,
     )
     first = spectra.candidates[:, 0]
+    low, high = refine.prior_intervals(emulator, first)
+    scaled = emulator.to_scaled(spectra.candidates.reshape(-1, first.shape[1])).reshape(
+        spectra.candidates.shape
+    )
+    inside = ((scaled >= low[:, None]) & (scaled <= high[:, None])).all(axis=2)
+    print(
+        f"{spectral_type}: {100 * inside.mean():.0f} % of the candidates in the prior intervals", flush=True
+    )
     exact = misfit(emulator, spectra.flux, spectra.ivar, emulator.process.predict(emulator.to_scaled(first)))
     ratio = grouped.misfits(emulator, spectra.components, spectra.residual, first) / exact
     print(
@@ -177,7 +191,7 @@ def trial(
             if number < 2:
                 notes.append(f"{fit.n_dimensions}, {len(fit.history) - 1}{'' if fit.settled else '+'}")
         found[method] = labels
-        method = f"{method}, N = {group_size}" if only_groups else method
+        method = f"{method}, t = {matches}, N = {group_size}" if only_groups else method
         report(emulator, spectra, spectral_type, method, labels, seconds, "; ".join(notes))
     if only_groups:
         return
@@ -202,6 +216,7 @@ def main() -> None:
     parser.add_argument("--types", nargs="*", default=["OB", "A", "F", "G", "K", "M"])
     parser.add_argument("--methods", nargs="*", default=list(SEARCHES))
     parser.add_argument("--group-size", type=int, default=1000)
+    parser.add_argument("--matches", type=int, default=PAPER.matches)
     parser.add_argument("--only-groups", action="store_true", help="leave the fits of single stars out")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
@@ -215,6 +230,7 @@ def main() -> None:
             arguments.seed,
             arguments.methods,
             arguments.only_groups,
+            arguments.matches,
         )
 
 
