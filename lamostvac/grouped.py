@@ -69,7 +69,7 @@ class GroupedSettings:
     random_points: int = 10
     kappa: float = 2.576
     patience: int = 5
-    max_iterations: int = 100
+    max_iterations: int = 50
     max_extrapolation: float = 0.05
 
 

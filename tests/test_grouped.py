@@ -311,6 +311,26 @@ def test_same_seed_same_result_and_nothing_is_changed(name, emulator):
         np.testing.assert_array_equal(before, after)
 
 
+def test_the_order_in_which_stars_come_does_not_matter(emulator):
+    _, components, residual, candidates = stars(emulator, 11)
+    names = np.array([f"s{i:02d}" for i in range(11)])
+    settings = replace(QUICK, max_iterations=4)
+
+    def labels_by_name(rows):
+        order = rows[group_order(candidates[rows, 0], names[rows])]
+        result = {}
+        for number, part in enumerate(group_slices(len(order), 4)):
+            members = order[part]
+            seed = group_seed(1, "G", number)
+            fit = fit_group(
+                emulator, components[members], residual[members], candidates[members], settings, seed
+            )
+            result |= dict(zip(names[members], fit.labels.tolist(), strict=True))
+        return result
+
+    assert labels_by_name(np.arange(11)) == labels_by_name(np.random.default_rng(3).permutation(11))
+
+
 def test_seeds_differ_between_groups_and_types_and_know_nothing_else():
     seeds = {group_seed(s, t, g) for s in (1, 2) for t in ("OB", "A", "F") for g in range(5)}
     assert len(seeds) == 30
