@@ -11,14 +11,20 @@ from lamostvac.files import atomic, atomic_hdf5, write_columns
 def test_equal_content_gives_equal_bytes_at_another_time(tmp_path):
     for name in ("a.h5", "b.h5"):
         with atomic_hdf5(tmp_path / name) as handle:
-            write_columns(handle.create_group("group/inner"), {"x": np.arange(5), "name": np.array(["a"] * 5)})
+            write_columns(
+                handle.create_group("group/inner"), {"x": np.arange(5), "name": np.array(["a"] * 5)}
+            )
             handle.attrs["format"] = "test"
         time.sleep(1.1)  # HDF5 keeps whole seconds
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
 
 def test_a_failed_write_leaves_nothing(tmp_path):
-    with pytest.raises(RuntimeError), atomic(tmp_path / "x.txt") as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+    def write():
+        with atomic(tmp_path / "x.txt") as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write()
     assert list(tmp_path.iterdir()) == []
