@@ -70,6 +70,10 @@ def test_the_picture_of_the_workflow_shows_rules_and_what_they_read(project):
         "survey": "survey/|input:\n",
         "prepare": "PREPARED|prepared/",
         "crossvalidation": "_crossvalidation.csv",
+        "crossmatch": "training_inputs",
+        "training": "training_table",
+        "train": "NETWORK_FOLDER",
+        "predict": "predicted/",
         "merge": "catalog/recommended|catalog/accounting",
     }
     for source, target in arrows:
