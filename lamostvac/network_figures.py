@@ -124,6 +124,8 @@ def _predicted(upper: Axes, lower: Axes, table: pd.DataFrame, label: str) -> Non
     lines = []
     for subset, colour in SUBSETS.items():
         part = table[table["subset"] == subset]
+        if part.empty:
+            continue
         size = min(point_size(len(part)), 6)
         for axes, y in ((upper, "value"), (lower, "difference")):
             axes.scatter(part["reference"], part[y], s=size, color=colour, linewidths=0, label=subset)
