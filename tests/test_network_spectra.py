@@ -1,12 +1,14 @@
 """What the networks see: windows, pseudo-continuum, bad pixels (Wang+ 2022 section 2.2)."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamostvac.errors import SpectrumRejected
 from lamostvac.network_spectra import NetworkPreparation, prepare_network_spectrum
+from lamostvac.spectra import read_spectrum
 
 WAVE = 10 ** (3.5682 + 1e-4 * np.arange(3909))
 PREPARATION = NetworkPreparation()
@@ -148,3 +150,24 @@ def test_whatever_comes_out_is_finite_and_bounded(seed, bad, noise):
     assert np.isfinite(information).all()
     assert ((found >= 0) & (found <= 2)).all()
     assert (information >= 0).all()
+
+
+def test_real_spectra_of_every_folder_look_like_normalised_spectra(real_data):
+    """Up to ten stars of each folder: near 1, with the Ca triplet of cool stars where it belongs."""
+    triplet = np.abs(PREPARATION.wave[:, None] - np.array([8544.4, 8664.5])).min(axis=1) < 4
+    depths = []
+    for catalogue in sorted(real_data.glob("lamost/*/catalogue.csv")):
+        table = pd.read_csv(catalogue, sep="|")
+        table = table[(table["class"] == "STAR") & (table["z"].abs() < 0.01) & (table["snrg"] > 20)]
+        for row in table.head(10).itertuples():
+            spectrum = read_spectrum(real_data / row.path)
+            flux, ivar = prepare_network_spectrum(
+                spectrum.wave, spectrum.flux, spectrum.ivar, row.z, PREPARATION
+            )
+            good = ivar > 0
+            assert good.mean() > 0.7
+            assert 0.9 < np.median(flux[good]) < 1.1
+            if str(row.subclass).startswith(("F", "G", "K")):
+                depths.append(1 - np.median(flux[triplet & good]))
+    assert len(depths) > 10
+    assert 0.08 < np.median(depths) < 0.5
