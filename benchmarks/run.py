@@ -172,7 +172,7 @@ def random_network(label: str, layers: tuple[int, ...], pixels: NDArray[np.bool_
         return (rng.standard_normal(shape) / np.sqrt(shape[-2])).astype(np.float32)
 
     ones = np.ones(max(p, 200), np.float32)
-    cloud = TrainingCloud(draw(20, p), draw(200, 20), ones[:200], ones[:200], ones[:p], 1.0, 1.0)
+    cloud = TrainingCloud(draw(20, p), ones[:20], draw(200, 20), ones[:200], ones[:200], ones[:p], 1.0, 1.0)
     pairs = list(itertools.pairwise(sizes))
     return Network(
         label=label,

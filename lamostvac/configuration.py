@@ -431,7 +431,7 @@ class Networks(Section):
         0.0, description="Decay of the weights per step, in units of the learning rate (AdamW)."
     )
     cloud_quantile: float = Field(
-        0.995,
+        0.98,
         gt=0.5,
         lt=1,
         description=(

@@ -62,7 +62,7 @@ class NetworkTraining:
     batch_size: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
-    cloud_quantile: float = 0.995
+    cloud_quantile: float = 0.98
 
 
 @dataclass(frozen=True)

@@ -155,7 +155,7 @@ def untrained_network(
         label_range=(0.0, 0.0),
         weights=(np.zeros((1, p, 1), np.float32), np.zeros((1, 1, 1), np.float32)),
         biases=(np.zeros((1, 1), np.float32), np.zeros((1, 1), np.float32)),
-        cloud=TrainingCloud(zeros[None], np.zeros((1, 1), np.float32), one, one, ones, -1.0, -1.0),
+        cloud=TrainingCloud(zeros[None], one, np.zeros((1, 1), np.float32), one, one, ones, -1.0, -1.0),
         attributes={**attributes, "n_spectra": 0, "n_stars": 0},
     )
 

@@ -546,7 +546,8 @@ def training_table(
     table: pd.DataFrame, labels: pd.DataFrame, split: NDArray[np.str_], entry: TrainingSet
 ) -> pd.DataFrame:
     """The columns of the set's FITS file."""
-    keys = table[["spectrum_id", "obsid", "ra", "dec", "snr", "star", "identifier"]].reset_index(drop=True)
+    names = ["spectrum_id", "obsid", "ra", "dec", "spectral_type", "snr", "star", "identifier"]
+    keys = table[names].reset_index(drop=True)
     result = pd.concat([keys, labels.reset_index(drop=True)], axis=1)
     return result.assign(split=np.asarray(split).astype(object))[table_columns(entry)]
 
@@ -592,6 +593,7 @@ def write_training(
         "obsid": ("", "obsid of the LAMOST spectrum; -1 where it has none", "meta.id"),
         "ra": ("deg", "right ascension of the fibre", "pos.eq.ra;meta.main"),
         "dec": ("deg", "declination of the fibre", "pos.eq.dec;meta.main"),
+        "spectral_type": ("", "OB A F G K M, after the survey's SUBCLASS", "src.spType"),
         "snr": ("", f"S/N per pixel, {entry.snr_band} of the LAMOST catalogue", "stat.snr"),
         "star": ("", "number of the star within this file", "meta.id"),
         "identifier": ("", "the star in the catalogue that the labels are from", "meta.id"),

@@ -38,6 +38,8 @@ class TrainingCloud:
     Attributes
     ----------
     components : (c, p) orthonormal rows, in standardised flux
+    weights : (c,) of the components in distances: one over the root of their standard deviation, between
+        none, where cool stars with their many lines decide alone, and whitening, where noise does
     centres : (k, c) cluster centres
     radii, levels : (k,) distance and mean squared residual of the training spectra around each centre
     variance : (p,) of what the components leave of the training spectra, besides noise
@@ -45,6 +47,7 @@ class TrainingCloud:
     """
 
     components: Array
+    weights: Array
     centres: Array
     radii: Array
     levels: Array
@@ -66,7 +69,16 @@ class TrainingCloud:
         residual : (n,) mean over the measured pixels of residual^2 / (noise^2 + variance), over the centre's
             level where that is above 1
         """
-        return _distances(flux, noise, self.components, self.centres, self.radii, self.levels, self.variance)
+        return _distances(
+            flux,
+            noise,
+            self.components,
+            self.weights,
+            self.centres,
+            self.radii,
+            self.levels,
+            self.variance,
+        )
 
     def outside(self, flux: Array, noise: Array) -> NDArray[np.bool_]:
         """(n,) whether a spectrum lies outside the cloud."""
@@ -78,20 +90,23 @@ def _distances(
     flux: Array,
     noise: Array,
     components: Array,
+    weights: Array,
     centres: Array,
     radii: Array,
     levels: Array,
     variance: Array,
 ) -> tuple[Array, Array]:
     scores = flux @ components.T
-    squared = _squared_distances(scores, centres)
+    squared = _squared_distances(scores * weights, centres)
     nearest = squared.argmin(axis=1)
     closest = squared[np.arange(len(flux)), nearest]
-    # What noise adds to the squared distance on average, and three times how much that varies.
-    noisy = (noise**2) @ (components**2).T
+    # What noise adds to the squared distance on average, and how much that varies.
+    noisy = (noise**2) @ (components**2).T * weights**2
     varies = np.sqrt(2 * (noisy**2).sum(axis=1) + 4 * closest * noisy.max(axis=1))
-    distance = np.sqrt(np.maximum(closest - noisy.sum(axis=1) - 3 * varies, 0))
+    distance = np.sqrt(np.maximum(closest - noisy.sum(axis=1) - varies, 0))
     residual = _residuals(flux, noise, scores @ components, variance)
+    # So much it varies by noise alone.
+    residual -= np.sqrt(2 / np.maximum((noise > 0).sum(axis=1), 1))
     return (
         (distance / radii[nearest]).astype(np.float32),
         (residual / np.maximum(levels[nearest], 1)).astype(np.float32),
@@ -110,26 +125,29 @@ def _residuals(flux: Array, noise: Array, described: NDArray[np.floating], varia
     return np.asarray(chi2 / np.maximum(measured.sum(axis=1), 1))
 
 
-def _fit(flux: Array, noise: Array, seed: int) -> tuple[Array, Array, Array, Array, Array]:
-    """Components, centres, radii, levels and residual variance of standardised spectra (n, p)."""
-    components = leading_directions(flux, max(1, min(N_COMPONENTS, len(flux) // 5)), _MIN_SHARE)[0]
-    scores = flux @ components.T
+def _fit(flux: Array, noise: Array, seed: int) -> tuple[Array, Array, Array, Array, Array, Array]:
+    """Components, weights, centres, radii, levels and residual variance of standardised spectra (n, p)."""
+    count = max(1, min(N_COMPONENTS, len(flux) // 5))
+    components, spread = leading_directions(flux, count, _MIN_SHARE)
+    weights: Array = (np.maximum(spread, 1e-12) ** -0.25).astype(np.float32)
+    unweighted = flux @ components.T
+    scores: Array = unweighted * weights
     n_centres = max(1, min(N_CENTRES, len(flux) // N_AROUND))
     # An empty cluster stays where it began, which is on a spectrum: a centre as good as any.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "One of the clusters is empty")
         centres, _ = kmeans2(scores.astype(np.float64), n_centres, iter=20, minit="++", rng=seed)
-    centres = centres.astype(np.float32)
-    described = scores @ components
+    centres = np.asarray(centres, np.float32)
+    described = unweighted @ components
     difference = flux - described
     variance = np.maximum((difference**2 - noise**2).mean(axis=0), 0.05 * (difference**2).mean(axis=0))
-    variance = np.maximum(variance, 1e-6).astype(np.float32)
+    variance = np.asarray(np.maximum(variance, 1e-6), np.float32)
     squared = _squared_distances(scores, centres)
     around = np.argsort(squared, axis=0, kind="stable")[:N_AROUND]
     radii = np.sqrt(np.take_along_axis(squared, around, axis=0).mean(axis=0))
     levels = _residuals(flux, noise, described, variance)[around].mean(axis=0)
     floor = 0.1 * np.median(radii)  # of clusters that are one spectrum many times over
-    return components, centres, np.maximum(radii, max(floor, 1e-6)), levels, variance
+    return components, weights, centres, np.maximum(radii, max(floor, 1e-6)), levels, variance
 
 
 def fit_cloud(

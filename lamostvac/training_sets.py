@@ -544,7 +544,8 @@ def _check_child(entry: TrainingSet, parent: TrainingSet, path: str | Path) -> N
 def table_columns(entry: TrainingSet) -> list[str]:
     """The columns of the set's FITS table."""
     labels = [name for label in entry.label_names for name in (label, f"{label}_err")]
-    return ["spectrum_id", "obsid", "ra", "dec", "snr", "star", "identifier", *labels, "split"]
+    keys = ["spectrum_id", "obsid", "ra", "dec", "spectral_type", "snr", "star", "identifier"]
+    return [*keys, *labels, "split"]
 
 
 def available_sets(

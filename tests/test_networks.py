@@ -269,9 +269,10 @@ def test_the_cloud_knows_its_own_and_strangers(trained):
     network, _ = trained["feh_x"]
     own, *_ = toy_spectra(300, 100, seed=9)
     assert network.cloud.outside(*network.standardise(own.flux, own.ivar)).mean() < 0.05
-    # Faint stars of the same kind are no strangers.
+    # Faint stars of the same kind are no strangers: at worst the sixth that one standard deviation of the noise's
+    # contribution leaves, when the training spectra themselves hardly differ but for noise, as here.
     faint, *_ = toy_spectra(300, 8, seed=10)
-    assert network.cloud.outside(*network.standardise(faint.flux, faint.ivar)).mean() < 0.1
+    assert network.cloud.outside(*network.standardise(faint.flux, faint.ivar)).mean() < 0.2
     strange = own.flux + 0.5 * np.exp(-0.5 * ((WAVE - 4650) / 10) ** 2).astype(np.float32)
     assert network.cloud.outside(*network.standardise(strange, own.ivar)).all()
     far = 1 - 3 * (1 - own.flux)

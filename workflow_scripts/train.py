@@ -14,6 +14,15 @@ from lamostvac.network_training import NetworkTraining, TooFewStars, TrainingSpe
 from lamostvac.networks import save_network, untrained_network
 from lamostvac.training import read_training
 
+# A type with fewer training spectra is not one that the network knows.
+MIN_OF_TYPE = 3
+
+
+def known_types(types: pd.Series) -> str:
+    """The spectral types of the training spectra, in alphabetical order with blanks between."""
+    counts = types.value_counts()
+    return " ".join(sorted(counts.index[counts >= MIN_OF_TYPE]))
+
 
 def main(snakemake: Any) -> None:
     """Inputs `table`, `spectra` of the training set; outputs `network`, `left_out`."""
@@ -30,7 +39,12 @@ def main(snakemake: Any) -> None:
         flux, ivar = (handle[name][train] for name in ("flux", "ivar"))
     rows = table.iloc[train]
     pixels = np.ones(preparation.n_pixels, bool) if windows is None else preparation.pixels_in(windows)
-    attributes = {"set": entry["set"], "snr_band": entry["snr_band"], "unit": label["unit"]}
+    attributes = {
+        "set": entry["set"],
+        "snr_band": entry["snr_band"],
+        "unit": label["unit"],
+        "spectral_types": known_types(rows.loc[np.isfinite(rows[label["name"]]), "spectral_type"]),
+    }
     try:
         network, left_out = train_network(
             label["name"],
