@@ -213,7 +213,7 @@ def networks_rate(work: Workload) -> Result:
     """Labels of 24 networks from prepared spectra, all cores."""
     flux = _spectra_seen(2 * BLOCK)
     with threadpool_limits(os.cpu_count()):
-        members = CONFIGURATION.networks.model_fields["members"].default
+        members = type(CONFIGURATION.networks).model_fields["members"].default
         ensembles = _networks_rate(all_networks(members), flux)
         print(f"{'':<23}{ensembles:>8.4g}  with {members} members each, the default")
         ours = _networks_rate(all_networks(1), flux)
