@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
+from lamostvac.kernel import rbf
+
 Mean = Literal["zero", "constant", "quadratic"]
 
 
@@ -58,15 +60,6 @@ class GaussianProcess:
             jacobian[:, axis] = (moment - points[:, axis, None] * value) / self.length_scale**2
             jacobian[:, axis] += gradients[:, axis] @ self.coefficients
         return value + terms @ self.coefficients, jacobian
-
-
-def rbf(
-    a: NDArray[np.float64], b: NDArray[np.float64], amplitude: float, length_scale: float
-) -> NDArray[np.float64]:
-    """Kernel matrix (m, n) between points a (m, d) and b (n, d)."""
-    a, b = a / length_scale, b / length_scale
-    squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2.0 * a @ b.T
-    return np.asarray(amplitude**2 * np.exp(-0.5 * np.clip(squared, 0.0, None)))
 
 
 def mean_terms(points: NDArray[np.float64], mean: Mean) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -20,8 +20,9 @@ from lamostvac.emulator import (
     write_emulator,
 )
 from lamostvac.errors import UserError
-from lamostvac.gaussian_process import rbf, train
+from lamostvac.gaussian_process import train
 from lamostvac.grid import GRID
+from lamostvac.kernel import rbf
 from lamostvac.pca import fill_masked, principal_components
 
 MEANS = ("zero", "constant", "quadratic")
