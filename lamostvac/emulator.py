@@ -4,7 +4,8 @@ Principal components of the library's normalised spectra, and one Gaussian proce
 labels to their coefficients. Two things go past the paper. Teff enters as 5040 / Teff, in which line
 strengths change evenly, and every label is divided by its scatter in the library: that is the scaling
 in which the paper's length scale of 1.5 is meaningful. And the emulator knows how wrong it is: the
-covariance of its leave-one-out residuals (`discrepancy`) weighs the components in the fit.
+covariance of its leave-one-out residuals, less what the library's noise and the errors of its labels
+put there, is the covariance of its error (`discrepancy`), which weighs the components in the fit.
 """
 
 from collections.abc import Sequence
@@ -23,11 +24,15 @@ from lamostvac.library import SpectralLibrary
 from lamostvac.masks import Regions, in_regions
 from lamostvac.pca import fill_masked, principal_components
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 
 # Where the spectral types divide in Teff (K); for libraries, which have no survey classification.
 TYPE_LIMITS = {"M": 3900.0, "K": 5250.0, "G": 6000.0, "F": 7400.0, "A": 10000.0, "OB": np.inf}
-_MIN_PER_TYPE = 8  # fewer library stars than this do not tell a type's discrepancy
+_MIN_PER_TYPE = 8  # fewer library stars than this tell nothing of a type's discrepancy
+# A type's covariance is its own to the share n / (n + this * k): k (k + 1) / 2 numbers need many stars.
+_STARS_PER_COMPONENT = 3.0
+_WINSOR = 3.0  # residuals longer than this times their type's median are shortened to it
+_LEAST = 1e-3  # share of the mean variance that every direction of a discrepancy has at least
 
 
 def spectral_type_of(teff: ArrayLike) -> NDArray[np.str_]:
@@ -47,11 +52,12 @@ class Emulator:
     offset, scale : (d,) of the scaled labels: (label' - offset) / scale, label' = -5040 / Teff for teff
     pixels : (4901,) bool, the p pixels of the common grid that the emulator covers
     mean : (p,) mean spectrum
-    basis : (k, p) principal components, orthonormal
-    process : Gaussian process from scaled labels (d) to components (k)
-    discrepancy : (k, k) covariance of the components about the emulator
-    discrepancy_scale : spectral type -> factor on `discrepancy`
-    truncation : (p,) variance of the library about its own k components
+    basis : (k, p) orthonormal; the first r rows are those of the emulated spectra, all k those of its error.
+        r = k for the exact emulator, whose basis are principal components; see `distil` for the other
+    process : Gaussian process from scaled labels (d) to components (r)
+    library_scaled : (N, d) scaled labels of the library's stars
+    discrepancy : spectral type -> (k, k) covariance of the components about the emulator
+    truncation : spectral type -> (p,) variance of the pixels outside the basis
     variance_kept : share of the library's variance in the basis
     """
 
@@ -62,20 +68,20 @@ class Emulator:
     mean: NDArray[np.float64]
     basis: NDArray[np.float64]
     process: GaussianProcess
-    discrepancy: NDArray[np.float64]
-    discrepancy_scale: dict[str, float]
-    truncation: NDArray[np.float64]
+    library_scaled: NDArray[np.float64]
+    discrepancy: dict[str, NDArray[np.float64]]
+    truncation: dict[str, NDArray[np.float64]]
     variance_kept: float
 
     @property
     def n_components(self) -> int:
-        """Number of principal components."""
+        """Number of rows of the basis, k."""
         return len(self.basis)
 
     @property
-    def library_scaled(self) -> NDArray[np.float64]:
-        """(N, d) scaled labels of the library stars."""
-        return self.process.inputs
+    def n_signal(self) -> int:
+        """Number of components that the process gives, r."""
+        return self.process.weights.shape[1]
 
     def to_scaled(self, labels: ArrayLike) -> NDArray[np.float64]:
         """Scaled labels (n, d) of labels (n, d) in the order of `label_names`."""
@@ -95,7 +101,7 @@ class Emulator:
 
     def spectra(self, labels: ArrayLike) -> NDArray[np.float64]:
         """Normalised spectra (n, p) on `pixels` for labels (n, d): equation (1)."""
-        return self.mean + self.process.predict(self.to_scaled(labels)) @ self.basis
+        return self.mean + self.process.predict(self.to_scaled(labels)) @ self.basis[: self.n_signal]
 
 
 def _linearised(labels: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -143,9 +149,10 @@ def build_emulator(
     linear = _linearised(labels)
     offset, scale = linear.mean(axis=0), linear.std(axis=0)
     process, residuals = train((linear - offset) / scale, components, amplitude, length_scale, noise, mean)
-    discrepancy = residuals.T @ residuals / len(residuals)
-    # A little of the mean variance on the diagonal keeps it invertible when stars are few.
-    discrepancy[np.diag_indices(len(basis))] += 1e-3 * np.trace(discrepancy) / len(basis)
+    types = spectral_type_of(labels[:, 0])
+    ivar, errors = library.ivar[rows][:, pixels], _label_errors(library, rows, linear) / scale
+    # What the basis leaves out, less the noise in it.
+    lost = (centred - components @ basis) ** 2 - np.where(ivar > 0, 1.0 / np.where(ivar > 0, ivar, 1.0), 0.0)
     return Emulator(
         label_names=library.label_names,
         offset=offset,
@@ -154,11 +161,21 @@ def build_emulator(
         mean=mean_spectrum,
         basis=basis,
         process=process,
-        discrepancy=discrepancy,
-        discrepancy_scale=_discrepancy_scale(process, residuals, discrepancy, labels[:, 0]),
-        truncation=((centred - components @ basis) ** 2).mean(axis=0),
+        library_scaled=process.inputs,
+        discrepancy=_discrepancies(process, residuals, basis, ivar, errors, types),
+        truncation={name: np.maximum(_mean_of_type(lost, types, name), 0.0) for name in TYPE_LIMITS},
         variance_kept=kept,
     )
+
+
+def _label_errors(
+    library: SpectralLibrary, rows: NDArray[np.integer], linear: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Errors (n, d) of the labels that the library gives, Teff's as that of -5040 / Teff; 0 where it gives none."""
+    columns = [library.labels[f"{name}_err"].to_numpy(np.float64)[rows] for name in library.label_names]
+    errors = np.nan_to_num(np.stack(columns, axis=1), nan=0.0)
+    errors[:, 0] *= linear[:, 0] ** 2 / 5040.0
+    return errors
 
 
 def covered_pixels(library: SpectralLibrary, masked_regions: Regions) -> NDArray[np.bool_]:
@@ -166,36 +183,99 @@ def covered_pixels(library: SpectralLibrary, masked_regions: Regions) -> NDArray
     return ((library.ivar > 0).mean(axis=0) > 0.9) & ~in_regions(GRID, masked_regions)
 
 
-def _discrepancy_scale(
+def _mean_of_type(
+    values: NDArray[np.float64], types: NDArray[np.str_], name: str
+) -> NDArray[np.float64]:
+    """Mean (p,) over the rows of `values` (n, p) of one type, or of all where it has too few."""
+    members = types == name
+    return np.asarray(values[members if members.sum() >= _MIN_PER_TYPE else slice(None)].mean(axis=0))
+
+
+def _discrepancies(
     process: GaussianProcess,
     residuals: NDArray[np.float64],
+    basis: NDArray[np.float64],
+    ivar: NDArray[np.floating],
+    label_errors: NDArray[np.float64],
+    types: NDArray[np.str_],
+) -> dict[str, NDArray[np.float64]]:
+    """Covariance (k, k) of the emulator's error for each spectral type.
+
+    What a star shows that was left out is the emulator's error there, what four labels do not tell of
+    a star, the noise of its own spectrum, and the difference that the errors of its own labels make. A
+    star of the survey brings its own noise, and its labels are what is looked for: the last two are taken
+    off, as far as the library knows them. A type with few stars leans on all types (shrinkage), by the
+    factor between the two that its residuals show in the directions which labels move.
+
+    Parameters
+    ----------
+    residuals : (n, k) leave-one-out
+    ivar : (n, p) of the library's spectra
+    label_errors : (n, d) of the scaled labels
+    """
+    k = len(basis)
+    size = np.linalg.norm(residuals, axis=1)
+    jacobians = [
+        process.predict_with_jacobian(process.inputs[first : first + 512])[1]
+        for first in range(0, len(residuals), 512)
+    ]
+    jacobian = np.concatenate(jacobians)
+
+    def covariance(members: NDArray[np.bool_]) -> NDArray[np.float64]:
+        limit = _WINSOR * np.median(size[members])
+        shortened = residuals[members] * np.minimum(1.0, limit / np.maximum(size[members], 1e-300))[:, None]
+        good = ivar[members] > 0
+        noise = np.where(good, 1.0 / np.where(good, ivar[members], 1.0), 0.0).sum(axis=0)
+        noise /= np.maximum(good.sum(axis=0), 1)
+        moved = (jacobian[members] * label_errors[members][:, :, None]).reshape(-1, k)
+        count = np.count_nonzero(members)
+        total = shortened.T @ shortened / count
+        return _positive(total - (basis * noise) @ basis.T - moved.T @ moved / count, np.trace(total) / k)
+
+    everyone = np.ones(len(types), dtype=bool)
+    pooled = covariance(everyone)
+    factor = _factors(jacobian, residuals, pooled, types)
+    result = {}
+    for name in TYPE_LIMITS:
+        members = types == name
+        n = np.count_nonzero(members)
+        share = n / (n + _STARS_PER_COMPONENT * k) if n >= _MIN_PER_TYPE else 0.0
+        own = covariance(members) if share > 0 else pooled
+        result[name] = share * own + (1.0 - share) * factor[name] * pooled
+    return result
+
+
+def _positive(matrix: NDArray[np.float64], mean_variance: float) -> NDArray[np.float64]:
+    """The symmetric matrix with its eigenvalues raised to a little of `mean_variance`, so that it is a covariance."""
+    values, vectors = np.linalg.eigh(matrix)
+    return np.asarray((vectors * np.maximum(values, _LEAST * mean_variance)) @ vectors.T)
+
+
+def _factors(
+    jacobian: NDArray[np.float64],
+    residuals: NDArray[np.float64],
     discrepancy: NDArray[np.float64],
-    teff: NDArray[np.float64],
+    types: NDArray[np.str_],
 ) -> dict[str, float]:
-    """How much larger or smaller than on average the emulator's error is for a type of star.
+    """How much larger or smaller than on average the emulator's squared error is for a type of star.
 
     What matters is the error of the labels that a residual causes: to first order it is
     H^-1 J' S^-1 r with J the process's Jacobian, S the discrepancy and H = J' S^-1 J. In units of its
-    standard deviation H^-1/2 its variance is 1 for a type that S describes, and the factor on S for
-    one that it does not. One number (robust, all labels together), because a type has too few stars
-    for a covariance of its own.
+    standard deviation H^-1/2 its variance is the same for all types that S describes equally well.
     """
-    jacobian = process.predict_with_jacobian(process.inputs)[1]
-    inverse = np.linalg.inv(discrepancy)
-    whitened = jacobian @ inverse
+    whitened = jacobian @ np.linalg.inv(discrepancy)
     root = np.linalg.cholesky(whitened @ jacobian.swapaxes(1, 2))
     pull = np.linalg.solve(root, np.matvec(whitened, residuals)[..., None])[..., 0]
-    types = spectral_type_of(teff)
 
     def variance(values: NDArray[np.float64]) -> float:
         return float((1.4826 * np.median(np.abs(values))) ** 2)
 
     overall = variance(pull)
-    result = {}
-    for name in TYPE_LIMITS:
-        members = pull[types == name]
-        result[name] = variance(members) if len(members) >= _MIN_PER_TYPE else overall
-    return result
+    counts = {name: np.count_nonzero(types == name) for name in TYPE_LIMITS}
+    return {
+        name: variance(pull[types == name]) / overall if counts[name] >= _MIN_PER_TYPE else 1.0
+        for name in TYPE_LIMITS
+    }
 
 
 def nearest_library_star(emulator: Emulator, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -218,8 +298,9 @@ def write_emulator(emulator: Emulator, path: str | PathLike[str], attributes: di
             "inputs": process.inputs,
             "weights": process.weights,
             "coefficients": process.coefficients,
-            "discrepancy": emulator.discrepancy,
-            "truncation": emulator.truncation,
+            "library_scaled": emulator.library_scaled,
+            "discrepancy": np.stack([emulator.discrepancy[name] for name in TYPE_LIMITS]),
+            "truncation": np.stack([emulator.truncation[name] for name in TYPE_LIMITS]),
         }
         for name, values in arrays.items():
             handle.create_dataset(name, data=values, track_times=False)
@@ -228,8 +309,6 @@ def write_emulator(emulator: Emulator, path: str | PathLike[str], attributes: di
         handle.attrs["length_scale"] = process.length_scale
         handle.attrs["mean_function"] = process.mean
         handle.attrs["variance_kept"] = emulator.variance_kept
-        for name, value in emulator.discrepancy_scale.items():
-            handle.attrs[f"discrepancy_scale_{name}"] = value
         for name, text in attributes.items():
             handle.attrs[name] = text
 
@@ -255,9 +334,9 @@ def read_emulator(path: str | PathLike[str]) -> Emulator:
         mean=values["mean"],
         basis=values["basis"],
         process=process,
-        discrepancy=values["discrepancy"],
-        discrepancy_scale={name: float(attributes[f"discrepancy_scale_{name}"]) for name in TYPE_LIMITS},
-        truncation=values["truncation"],
+        library_scaled=values["library_scaled"],
+        discrepancy=dict(zip(TYPE_LIMITS, values["discrepancy"], strict=True)),
+        truncation=dict(zip(TYPE_LIMITS, values["truncation"], strict=True)),
         variance_kept=float(attributes["variance_kept"]),
     )
 

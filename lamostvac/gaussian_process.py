@@ -7,6 +7,7 @@ polynomial mean in the inputs, fitted together with the process (Rasmussen & Wil
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -52,14 +53,18 @@ class GaussianProcess:
         both come from one product of the kernel with the weights and the weights times the inputs.
         """
         kernel = rbf(points, self.inputs, self.amplitude, self.length_scale)
-        value = kernel @ self.weights
+        sums = (kernel @ self._moments).reshape(len(points), -1, self.weights.shape[1])
+        value, moments = sums[:, 0], sums[:, 1:]
         terms, gradients = mean_terms(points, self.mean)
-        jacobian = np.empty((len(points), points.shape[1], self.weights.shape[1]))
-        for axis in range(points.shape[1]):
-            moment = kernel @ (self.inputs[:, axis, None] * self.weights)
-            jacobian[:, axis] = (moment - points[:, axis, None] * value) / self.length_scale**2
-            jacobian[:, axis] += gradients[:, axis] @ self.coefficients
+        jacobian = (moments - points[:, :, None] * value[:, None, :]) / self.length_scale**2
+        jacobian += (gradients.reshape(-1, gradients.shape[2]) @ self.coefficients).reshape(jacobian.shape)
         return value + terms @ self.coefficients, jacobian
+
+    @cached_property
+    def _moments(self) -> NDArray[np.float64]:
+        """(n, (1 + d) k) the weights, and the weights times each coordinate of the inputs."""
+        factors = np.column_stack([np.ones(len(self.inputs)), self.inputs])
+        return (factors[:, :, None] * self.weights[:, None, :]).reshape(len(self.inputs), -1)
 
 
 def mean_terms(points: NDArray[np.float64], mean: Mean) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

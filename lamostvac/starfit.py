@@ -1,21 +1,29 @@
-"""The fit of a set of prepared spectra, from first guesses to labels with errors.
+"""The fit of a set of prepared spectra, to labels with errors.
 
 One function for the survey's stars and for the library's own in cross-validation, so that what is
 tested is what is used.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lamostvac import refine
 from lamostvac.cfi import correlation
+from lamostvac.condense import Condensed, Design, Sums
 from lamostvac.emulator import Emulator
+from lamostvac.grid import GRID
+from lamostvac.outliers import find_outliers, hat_functions
+from lamostvac.pivoted_cholesky import pivoted_cholesky
+from lamostvac.priors import DensityPrior, prior_intervals
 
-DWARF_LOGG = 3.5  # first guesses are taken on both sides of it, because chi2 often has a minimum on each
+DWARF_LOGG = 3.5  # starts are taken on both sides of it, because chi2 often has a minimum on each
 _BATCH = 256  # stars fitted at once; bounds memory
+_ANCHORS = 500
+_ANCHOR_LENGTH = 0.75  # length scale that spreads the anchors over the library, in scaled labels
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,8 @@ class FitSettings:
     calibration_error: float = 0.03
     max_iterations: int = 30
     max_extrapolation: float = 0.1
+    outlier_sigma: float = 5.0
+    outlier_rounds: int = 3
 
 
 @dataclass(frozen=True)
@@ -37,20 +47,23 @@ class StarFits:
 
     Attributes
     ----------
-    labels, errors : (n, d)
+    labels, errors, first : (n, d); `first` are those that the fit began with
     status : (n,) int8, codes of `refine`
     chi2, chi2_first : (n,) sum of squared differences of normalised flux and model over the pixels
-        used (Liang+ 2024 equation 2 for one star), at the solution and at the first guess
+        used (Liang+ 2024 equation 2 for one star), at the solution and at `first`
     n_pixels, n_iterations : (n,)
+    n_outliers : (n,) pixels that were left out because they are unlike any star
     """
 
     labels: NDArray[np.float64]
     errors: NDArray[np.float64]
+    first: NDArray[np.float64]
     status: NDArray[np.int8]
     chi2: NDArray[np.float64]
     chi2_first: NDArray[np.float64]
     n_pixels: NDArray[np.int64]
     n_iterations: NDArray[np.int64]
+    n_outliers: NDArray[np.int64]
 
 
 def starting_rows(
@@ -73,101 +86,216 @@ def starting_rows(
     return best, correlations
 
 
-def fit_stars(
-    emulator: Emulator,
-    flux: NDArray[np.floating],
-    ivar: NDArray[np.floating],
-    starts: NDArray[np.floating],
-    discrepancy_scale: float | NDArray[np.float64],
-    settings: FitSettings,
-) -> StarFits:
-    """Fit prepared spectra.
+class StarFitter:
+    """An emulator made ready to fit many batches of spectra.
 
     Parameters
     ----------
-    flux, ivar : (n, 4901)
-    starts : (n, s, d) labels of s first guesses for each star; the prior intervals are about each
-    discrepancy_scale : factor on the emulator's covariance, one for all or (n,)
+    emulator : exact or distilled (`distil`)
+    settings : of the fit
     """
-    n = len(flux)
-    scale = np.broadcast_to(np.asarray(discrepancy_scale, dtype=float), (n,))
-    parts = []
-    for first in range(0, n, _BATCH):
-        batch = slice(first, first + _BATCH)
-        for value in np.unique(scale[batch]):
-            rows = first + np.flatnonzero(scale[batch] == value)
-            parts.append(
-                (rows, _fit_batch(emulator, flux[rows], ivar[rows], starts[rows], float(value), settings))
-            )
-    if not parts:
-        empty = np.empty((0, len(emulator.label_names)))
-        return StarFits(
-            empty, empty, np.empty(0, np.int8), *(np.empty(0),) * 2, *(np.empty(0, np.int64),) * 2
+
+    def __init__(self, emulator: Emulator, settings: FitSettings) -> None:
+        self.emulator, self.settings = emulator, settings
+        self.design = Design(
+            emulator, settings.flux_floor, settings.calibration_scale, settings.calibration_error
         )
-    order = np.argsort(np.concatenate([rows for rows, _ in parts]))
-    joined = join([part for _, part in parts])
-    return StarFits(**{name: getattr(joined, name)[order] for name in StarFits.__dataclass_fields__})
+        self.prior = None
+        if settings.prior == "density":
+            self.prior = DensityPrior(emulator.library_scaled, settings.prior_bandwidth)
+        self.low, self.high = refine.box(emulator, settings.max_extrapolation)
+        stars = emulator.library_scaled
+        rows, _ = pivoted_cholesky(stars, 1.0, _ANCHOR_LENGTH, _ANCHORS, 1e-6)
+        self.anchors = stars[rows]
+
+    def fit(
+        self,
+        flux: NDArray[np.floating],
+        ivar: NDArray[np.floating],
+        spectral_types: str | NDArray[np.str_],
+        starts: NDArray[np.floating] | None = None,
+    ) -> StarFits:
+        """Fit prepared spectra.
+
+        Parameters
+        ----------
+        flux, ivar : (n, 4901)
+        spectral_types : of all stars or (n,); the type tells how wrong the emulator is
+        starts : (n, s, d) labels of s first guesses for each star; by default the best dwarf and the best
+            giant of some hundred anchors, library stars spread over its labels, by the same objective that is
+            minimised. The prior intervals are about each start.
+        """
+        n = len(flux)
+        types = np.broadcast_to(np.asarray(spectral_types), (n,))
+        parts, places = [self._nothing()], [np.empty(0, dtype=np.int64)]
+        for name in np.unique(types):
+            members = np.flatnonzero(types == name)
+            for first in range(0, len(members), _BATCH):
+                rows = members[first : first + _BATCH]
+                own = None if starts is None else np.asarray(starts[rows], dtype=np.float64)
+                parts.append(self._fit_batch(flux[rows], ivar[rows], str(name), own))
+                places.append(rows)
+        order = np.argsort(np.concatenate(places), kind="stable")
+        joined = join(parts)
+        return StarFits(**{name: getattr(joined, name)[order] for name in StarFits.__dataclass_fields__})
+
+    @cached_property
+    def _anchor_models(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Components (a, r) at the anchors, and -2 ln prior (a,)."""
+        components = self.emulator.process.predict(self.anchors)
+        value = np.zeros(len(self.anchors)) if self.prior is None else self.prior.evaluate(self.anchors)[0]
+        return components, value
+
+    @cached_property
+    def _sides(self) -> list[NDArray[np.int64]]:
+        """Anchors of dwarfs and of giants; all twice where there is no such difference."""
+        everyone = np.arange(len(self.anchors))
+        if "logg" not in self.emulator.label_names:
+            return [everyone]
+        logg = self.emulator.from_scaled(self.anchors)[:, self.emulator.label_names.index("logg")]
+        sides = [np.flatnonzero(logg >= DWARF_LOGG), np.flatnonzero(logg < DWARF_LOGG)]
+        return [side for side in sides if len(side)]
+
+    def _starts(self, condensed: Condensed) -> NDArray[np.float64]:
+        """Scaled labels (n, s, d) of the best anchors, the very best first."""
+        components, prior = self._anchor_models
+        objective = condensed.chi2_of_each(components) + prior
+        best = np.stack([side[objective[:, side].argmin(axis=1)] for side in self._sides], axis=1)
+        value = np.take_along_axis(objective, best, axis=1)
+        best = np.take_along_axis(best, np.argsort(value, axis=1, kind="stable"), axis=1)
+        return self.anchors[best]
+
+    def _fit_batch(
+        self,
+        flux: NDArray[np.floating],
+        ivar: NDArray[np.floating],
+        spectral_type: str,
+        starts: NDArray[np.float64] | None,
+    ) -> StarFits:
+        emulator, design = self.emulator, self.design
+        n, d = len(flux), len(emulator.label_names)
+        sums = design.sums(flux, ivar, spectral_type)
+        condensed = design.condense(sums, spectral_type)
+        if starts is None:
+            scaled = self._starts(condensed)
+        else:
+            scaled = emulator.to_scaled(starts.reshape(-1, d)).reshape(n, -1, d)
+        per_star = scaled.shape[1]
+        stars = np.repeat(np.arange(n), per_star)
+        points = scaled.reshape(-1, d)
+        low, high = self._limits(points)
+        fits = refine.refine(
+            emulator, condensed, stars, points, low, high, self.prior, self.settings.max_iterations
+        )
+        best = refine.best_starts(fits.objective, stars)
+        solution, low, high = fits.take(best), low[best], high[best]
+        left_out = self._leave_outliers_out(sums, condensed, solution, spectral_type, low, high)
+        first = emulator.process.predict(scaled[:, 0])
+        used = (sums.weight > 0) & ~left_out
+        return StarFits(
+            labels=emulator.from_scaled(solution.scaled),
+            errors=refine.label_errors(emulator, solution),
+            first=emulator.from_scaled(scaled[:, 0]),
+            status=solution.status,
+            chi2=self._misfit(sums, used, solution.components),
+            chi2_first=self._misfit(sums, used, first),
+            n_pixels=condensed.n_pixels,
+            n_iterations=solution.n_iterations,
+            n_outliers=np.count_nonzero(left_out, axis=1),
+        )
+
+    def _limits(
+        self, points: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        low, high = np.broadcast_to(self.low, points.shape), np.broadcast_to(self.high, points.shape)
+        if self.settings.prior == "intervals":
+            nearby = prior_intervals(self.emulator, self.emulator.from_scaled(points))
+            low, high = np.maximum(low, nearby[0]), np.minimum(high, nearby[1])
+        return low, high
+
+    def _leave_outliers_out(
+        self,
+        sums: Sums,
+        condensed: Condensed,
+        solution: refine.Fit,
+        spectral_type: str,
+        low: NDArray[np.float64],
+        high: NDArray[np.float64],
+    ) -> NDArray[np.bool_]:
+        """Find outliers, fit again without them, until no new ones are found; (n, p) pixels left out.
+
+        `condensed` and `solution` are changed in place for the stars that have outliers.
+        """
+        emulator, settings = self.emulator, self.settings
+        left_out = np.zeros(sums.weight.shape, dtype=bool)
+        rows = np.arange(len(left_out))
+        for _ in range(settings.outlier_rounds if settings.outlier_sigma > 0 else 0):
+            model = solution.components[rows].astype(np.float32) @ self._signal
+            found = find_outliers(
+                sums.residual[rows] - model,
+                np.where(left_out[rows], np.float32(0.0), sums.weight[rows]),
+                self._spread[spectral_type],
+                settings.outlier_sigma,
+                self._hats,
+            )
+            new = found.any(axis=1)
+            rows, found = rows[new], found[new]
+            if len(rows) == 0:
+                break
+            left_out[rows] |= found
+            again = self.design.condense(sums, spectral_type, rows, left_out[rows])
+            for name in Condensed.__dataclass_fields__:
+                getattr(condensed, name)[rows] = getattr(again, name)
+            fits = refine.refine(
+                emulator,
+                again,
+                np.arange(len(rows)),
+                solution.scaled[rows],
+                low[rows],
+                high[rows],
+                self.prior,
+                settings.max_iterations,
+            )
+            earlier = solution.n_iterations[rows]
+            solution.put(rows, replace(fits, n_iterations=fits.n_iterations + earlier))
+        return left_out
+
+    @cached_property
+    def _signal(self) -> NDArray[np.float32]:
+        return self.emulator.basis[: self.emulator.n_signal].astype(np.float32)
+
+    @cached_property
+    def _spread(self) -> dict[str, NDArray[np.float32]]:
+        """Variance (p,) that the emulator's error gives a pixel, by type."""
+        basis = self.emulator.basis
+        return {
+            name: np.vecdot(basis.T @ covariance, basis.T).astype(np.float32)
+            for name, covariance in self.emulator.discrepancy.items()
+        }
+
+    @cached_property
+    def _hats(self) -> NDArray[np.float32] | None:
+        if len(self.design.bumps) == 0:
+            return None
+        return hat_functions(GRID[self.emulator.pixels], self.settings.calibration_scale)
+
+    def _misfit(
+        self, sums: Sums, used: NDArray[np.bool_], components: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """(n,) sum of squared differences between spectra and models, over the pixels used."""
+        difference = sums.residual - components.astype(np.float32) @ self._signal
+        difference[~used] = 0.0
+        return np.vecdot(difference.astype(np.float64), difference)
+
+    def _nothing(self) -> StarFits:
+        labels = np.empty((0, len(self.emulator.label_names)))
+        numbers, counts = np.empty(0), np.empty(0, np.int64)
+        return StarFits(
+            labels, labels, labels, np.empty(0, np.int8), numbers, numbers, counts, counts, counts
+        )
 
 
 def join(parts: Sequence[StarFits]) -> StarFits:
     """The stars of several fits in one, in their order."""
     names = StarFits.__dataclass_fields__
     return StarFits(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
-
-
-def _fit_batch(
-    emulator: Emulator,
-    flux: NDArray[np.floating],
-    ivar: NDArray[np.floating],
-    starts: NDArray[np.floating],
-    discrepancy_scale: float,
-    settings: FitSettings,
-) -> StarFits:
-    condensed = refine.condense(
-        emulator,
-        flux,
-        ivar,
-        discrepancy_scale,
-        settings.flux_floor,
-        settings.calibration_scale,
-        settings.calibration_error,
-    )
-    prior = None
-    if settings.prior == "density":
-        prior = refine.DensityPrior(emulator.library_scaled, settings.prior_bandwidth)
-    low, high = refine.box(emulator, settings.max_extrapolation)
-    fits = []
-    for start in range(starts.shape[1]):
-        guess = np.asarray(starts[:, start], dtype=float)
-        limits = (low, high)
-        if settings.prior == "intervals":
-            nearby = refine.prior_intervals(emulator, guess)
-            limits = (np.maximum(low, nearby[0]), np.minimum(high, nearby[1]))
-        fits.append(
-            refine.refine(
-                emulator, condensed, emulator.to_scaled(guess), *limits, prior, settings.max_iterations
-            )
-        )
-    best = refine.best_of(fits)
-    first = emulator.process.predict(emulator.to_scaled(starts[:, 0]))
-    return StarFits(
-        labels=emulator.from_scaled(best.scaled),
-        errors=refine.label_errors(emulator, best),
-        status=best.status,
-        chi2=misfit(emulator, flux, ivar, best.components),
-        chi2_first=misfit(emulator, flux, ivar, first),
-        n_pixels=condensed.n_pixels,
-        n_iterations=best.n_iterations,
-    )
-
-
-def misfit(
-    emulator: Emulator,
-    flux: NDArray[np.floating],
-    ivar: NDArray[np.floating],
-    components: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """(n,) sum of squared differences between spectra and models, over the pixels used."""
-    used = ivar[:, emulator.pixels] > 0
-    difference = flux[:, emulator.pixels] - (emulator.mean + components @ emulator.basis)
-    return np.asarray(np.where(used, difference**2, 0.0).sum(axis=1))

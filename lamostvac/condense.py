@@ -1,0 +1,251 @@
+"""Spectra condensed to what the fit of labels needs: a small quadratic form for each star.
+
+The spectrum of a star on its usable pixels is taken as
+
+    flux = mean + basis' (f(labels) + e) + bumps' c + noise
+
+with f the emulator, e its error (covariance `discrepancy` of the star's type), c a smooth error of the
+survey's flux calibration (independent amplitudes of overlapping bumps) and noise of each pixel. Errors
+of the emulator and of the calibration are correlated over many pixels; a chi2 that takes pixels for
+independent believes them (docs/method.md has what each term does on real spectra). Integrating e and c
+out leaves
+
+    chi2(labels) = (y - basis' f)' C^-1 (y - basis' f) = constant - 2 f'g + f'Q f
+
+with C the sum of the three covariances, and one matrix Q and vector g for each star, exact for its own
+mask and noise. After that no pixel is looked at again.
+
+Cost. Nearly all of it is W = sum over pixels of weight times (basis row)(basis row)' for each star. The
+products of basis rows are the same for all stars, so they stand in a table and W of many stars is one
+matrix product of their weights with that table: every operation is a useful one, half of a symmetric
+product for each star, and it runs at the machine's full rate in single precision. The bumps are local,
+and so are their tables. Integrating out is done in double precision.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
+
+from lamostvac.emulator import Emulator
+from lamostvac.grid import GRID
+
+_MAX_IVAR = 1e10  # of normalised flux; no spectrum is better, and absurd values would be singular
+_BUMP_END = 1e-6  # of a bump's height; where it ends
+
+
+@dataclass(frozen=True)
+class Condensed:
+    """Spectra of n stars as the fit sees them: chi2 = constant - 2 f'g + f'Q f.
+
+    Attributes
+    ----------
+    q : (n, r, r)
+    g : (n, r)
+    constant : (n,)
+    n_pixels : (n,) pixels used
+    """
+
+    q: NDArray[np.float64]
+    g: NDArray[np.float64]
+    constant: NDArray[np.float64]
+    n_pixels: NDArray[np.int64]
+
+    def chi2(self, components: NDArray[np.float64], rows: NDArray[np.integer]) -> NDArray[np.float64]:
+        """chi2 (m,) of model components (m, r) for the stars `rows` (m,)."""
+        quadratic = np.vecdot(np.matvec(self.q[rows], components), components)
+        return np.asarray(self.constant[rows] - 2.0 * np.vecdot(components, self.g[rows]) + quadratic)
+
+    def chi2_of_each(self, components: NDArray[np.float64]) -> NDArray[np.float64]:
+        """chi2 (n, m) of every star with each of m models (m, r)."""
+        i, j = np.tril_indices(components.shape[1])
+        products = components[:, i] * components[:, j] * np.where(i == j, 1.0, 2.0)
+        quadratic = self.q[:, i, j] @ products.T
+        return np.asarray(self.constant[:, None] - 2.0 * self.g @ components.T + quadratic)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Weighted sums over the pixels of n stars; A and b of their normal equations in pieces.
+
+    Attributes
+    ----------
+    pairs : (n, d (d + 1) / 2) float32, sums of products of basis rows, lower triangle by rows
+    local : one (n, d + m) float32 for each of the bumps: sums of its products with the basis rows and
+        with itself and the m - 1 bumps that follow it
+    basis_flux, bump_flux : (n, d), (n, b) sums of residual flux times basis rows and bumps
+    square : (n,) sum of squares of the residual flux
+    weight : (n, p) float32, 1 / variance of the pixels, 0 where masked
+    residual : (n, p) float32, flux less the emulator's mean
+    """
+
+    pairs: NDArray[np.float32]
+    local: list[NDArray[np.float32]]
+    basis_flux: NDArray[np.float64]
+    bump_flux: NDArray[np.float64]
+    square: NDArray[np.float64]
+    weight: NDArray[np.float32]
+    residual: NDArray[np.float32]
+
+
+def calibration_bumps(wave: NDArray[np.float64], spacing: float) -> NDArray[np.float64]:
+    """Gaussian bumps (b, p) every `spacing` A with a standard deviation of 0.8 spacings.
+
+    Neighbours overlap so far that their sum can follow any curve smooth on the scale of the spacing.
+    A bump ends where it is 1e-6 of its height.
+    """
+    centres = np.arange(wave[0] - spacing, wave[-1] + 2 * spacing, spacing)
+    bumps = np.exp(-0.5 * ((wave - centres[:, None]) / (0.8 * spacing)) ** 2)
+    bumps = np.where(bumps > _BUMP_END, bumps, 0.0)
+    return bumps[bumps.any(axis=1)]
+
+
+class Design:
+    """The tables of an emulator from which spectra are condensed; made once for many spectra.
+
+    Parameters
+    ----------
+    emulator : d basis rows, the first r of them those of the emulated spectra
+    flux_floor : standard deviation added to the noise of every pixel
+    calibration_scale : spacing of the bumps, A; 0 leaves them out
+    calibration_error : standard deviation of a bump's amplitude; 0 leaves them out
+    """
+
+    def __init__(
+        self, emulator: Emulator, flux_floor: float, calibration_scale: float, calibration_error: float
+    ) -> None:
+        self.emulator = emulator
+        self.bumps = np.empty((0, np.count_nonzero(emulator.pixels)))
+        if calibration_scale > 0 and calibration_error > 0:
+            self.bumps = calibration_bumps(GRID[emulator.pixels], calibration_scale)
+        self._bump_precision = 1.0 / calibration_error**2 if len(self.bumps) else 0.0
+        self._floor = {
+            name: (flux_floor**2 + truncation).astype(np.float32)
+            for name, truncation in emulator.truncation.items()
+        }
+        self._precision: dict[str, NDArray[np.float64]] = {}
+        d = len(emulator.basis)
+        i, j = np.tril_indices(d)
+        basis = emulator.basis.astype(np.float32)
+        self._rows = np.concatenate([basis, self.bumps.astype(np.float32)])
+        self._pairs = basis[i]
+        self._pairs *= basis[j]
+        # Where the product of two basis rows stands among the pairs.
+        self._place = np.empty((d, d), dtype=np.intp)
+        self._place[i, j] = self._place[j, i] = np.arange(len(i))
+        self._local = [self._bump_table(bump) for bump in range(len(self.bumps))]
+
+    def _bump_table(self, bump: int) -> tuple[slice, slice, NDArray[np.float32]]:
+        """Pixels of a bump, the bumps from itself on that reach into them, and its products with the rows."""
+        d = len(self.emulator.basis)
+        inside = np.flatnonzero(self.bumps[bump])
+        pixels = slice(int(inside[0]), int(inside[-1]) + 1)
+        last = int(np.flatnonzero(self.bumps[:, pixels].any(axis=1))[-1])
+        near = slice(bump, last + 1)
+        rows = np.concatenate([self._rows[:d, pixels], self._rows[d:][near, pixels]])
+        return pixels, near, rows * self._rows[d + bump, pixels]
+
+    def precision(self, spectral_type: str) -> NDArray[np.float64]:
+        """(d, d) inverse of the covariance of the emulator's error for a type."""
+        if spectral_type not in self._precision:
+            self._precision[spectral_type] = np.linalg.inv(self.emulator.discrepancy[spectral_type])
+        return self._precision[spectral_type]
+
+    def sums(self, flux: NDArray[np.floating], ivar: NDArray[np.floating], spectral_type: str) -> Sums:
+        """Sums over the pixels of normalised spectra.
+
+        Parameters
+        ----------
+        flux, ivar : (n, 4901) prepared spectra; ivar 0 masks
+        spectral_type : of all n stars
+        """
+        pixels = self.emulator.pixels
+        weight = np.minimum(ivar[:, pixels], np.float32(_MAX_IVAR)).astype(np.float32, copy=False)
+        # 1 / (1 / ivar + floor), which is 0 where ivar is.
+        weight /= 1.0 + weight * self._floor[spectral_type]
+        residual = (flux[:, pixels] - self.emulator.mean).astype(np.float32)
+        residual[weight == 0] = 0.0  # what a masked pixel holds may be anything
+        weighted = weight * residual
+        d = len(self.emulator.basis)
+        linear = (weighted @ self._rows.T).astype(np.float64)
+        return Sums(
+            pairs=weight @ self._pairs.T,
+            local=[weight[:, inside] @ table.T for inside, _, table in self._local],
+            basis_flux=linear[:, :d],
+            bump_flux=linear[:, d:],
+            square=np.vecdot(weighted.astype(np.float64), residual),
+            weight=weight,
+            residual=residual,
+        )
+
+    def condense(
+        self,
+        sums: Sums,
+        spectral_type: str,
+        rows: NDArray[np.integer] | None = None,
+        left_out: NDArray[np.bool_] | None = None,
+    ) -> Condensed:
+        """Integrate the errors of emulator and calibration out.
+
+        Parameters
+        ----------
+        rows : (m,) of the stars wanted; all by default
+        left_out : (m, p) pixels to take out of the sums, which had them in
+        """
+        rows = np.arange(len(sums.square)) if rows is None else rows
+        n, d, b, r = len(rows), len(self.emulator.basis), len(self.bumps), self.emulator.n_signal
+        result = Condensed(np.empty((n, r, r)), np.empty((n, r)), np.empty(n), np.empty(n, dtype=np.int64))
+        precision = self.precision(spectral_type)
+        right = np.empty((d, r + 1), order="F")
+        right[:, :r] = precision[:, :r]
+        bump_right = np.empty((b, d + 1), order="F")
+        for place, star in enumerate(rows):
+            a = sums.pairs[star][self._place].astype(np.float64)
+            flux, bump_flux, square = sums.basis_flux[star].copy(), sums.bump_flux[star].copy(), sums.square[star]
+            bump_bump, bump_basis = self._bump_sums(sums, int(star))
+            n_pixels = np.count_nonzero(sums.weight[star])
+            if left_out is not None and left_out[place].any():
+                out = np.flatnonzero(left_out[place])
+                design = self._rows[:, out].astype(np.float64)
+                weighted = design * sums.weight[star, out]
+                residual = sums.residual[star, out].astype(np.float64)
+                product = weighted @ design.T
+                a -= product[:d, :d]
+                bump_basis -= product[d:, :d]
+                bump_bump -= product[d:, d:]
+                flux -= weighted[:d] @ residual
+                bump_flux -= weighted[d:] @ residual
+                square -= sums.weight[star, out] @ residual**2
+                n_pixels -= np.count_nonzero(sums.weight[star, out])
+            if b:
+                bump_bump.flat[:: b + 1] += self._bump_precision
+                bump_right[:, :d], bump_right[:, d] = bump_basis, bump_flux
+                factor = cholesky(bump_bump, lower=True, overwrite_a=True, check_finite=False)
+                solved = solve_triangular(factor, bump_right, lower=True, check_finite=False)
+                inner = solved.T @ solved
+                a -= inner[:d, :d]
+                flux -= inner[:d, d]
+                square -= inner[d, d]
+            # With v = f + e the whole spectrum: chi2 = v'Av - 2 v'b + (v - f)'P(v - f), and v integrated out
+            # leaves Q = P - P K P and g = P K b with K = (A + P)^-1.
+            right[:, r] = flux
+            factor = cholesky(a + precision, lower=True, overwrite_a=True, check_finite=False)
+            solved = solve_triangular(factor, right, lower=True, check_finite=False)
+            inner = solved.T @ solved
+            result.q[place] = precision[:r, :r] - inner[:r, :r]
+            result.g[place] = inner[:r, r]
+            result.constant[place] = square - inner[r, r]
+            result.n_pixels[place] = n_pixels
+        return result
+
+    def _bump_sums(self, sums: Sums, star: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Sums of products of a star's bumps with each other (b, b), and with the basis rows (b, d)."""
+        d, b = len(self.emulator.basis), len(self.bumps)
+        bump_bump, bump_basis = np.zeros((b, b)), np.empty((b, d))
+        for bump, (_, near, _) in enumerate(self._local):
+            values = sums.local[bump][star]
+            bump_basis[bump] = values[:d]
+            bump_bump[bump, near] = values[d:]
+            bump_bump[near, bump] = values[d:]
+        return bump_bump, bump_basis

@@ -1,0 +1,68 @@
+"""Pixels that are unlike any star: cosmic rays, unrecorded bad pixels, emission lines.
+
+Liang+ 2024 (sections 4.3, 4.6.2) name them as the cause of their worst errors. They are found against
+the model that has been fitted: a pixel that differs by many times what noise, emulator and calibration
+can do is an outlier, and with it go its neighbours as far as they lean the same way, so that a line goes
+with its wings.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+_CLIP_SIGMA = 3.0
+_GROW_SIGMA = 2.0  # neighbours of an outlier go with it while they differ by more, in the same direction
+
+
+def find_outliers(
+    difference: NDArray[np.floating],
+    weight: NDArray[np.floating],
+    spread: NDArray[np.floating],
+    sigma: float,
+    hats: NDArray[np.floating] | None = None,
+) -> NDArray[np.bool_]:
+    """Outliers (n, p) of spectra.
+
+    Parameters
+    ----------
+    difference : (n, p) flux less model
+    weight : (n, p) 1 / variance of the noise, 0 for pixels that are not looked at
+    spread : (p,) variance of what else may differ
+    sigma : standard deviations from which a pixel is an outlier
+    hats : (m, p) overlapping functions that add up to 1; a curve on their scale, an error of the flux
+        calibration, is taken off the difference before
+    """
+    if hats is not None:
+        # Clipped, so that an outlier does not bend the curve.
+        reach = np.sqrt(1.0 / np.maximum(weight, 1e-6) + spread)
+        clipped = np.clip(difference, -_CLIP_SIGMA * reach, _CLIP_SIGMA * reach)
+        count = weight @ hats.T
+        level = (clipped * weight) @ hats.T / np.maximum(count, 1e-30)
+        difference = difference - level @ hats
+    # difference^2 > sigma^2 (1 / weight + spread), without dividing by a weight of 0.
+    squared = difference * difference * weight
+    limit = 1.0 + weight * spread
+    core = squared > sigma**2 * limit
+    rows = np.flatnonzero(core.any(axis=1))
+    for row in rows:
+        core[row] = _grown(
+            core[row], (squared[row] > _GROW_SIGMA**2 * limit[row]), np.sign(difference[row])
+        )
+    return core
+
+
+def _grown(
+    core: NDArray[np.bool_], wing: NDArray[np.bool_], side: NDArray[np.floating]
+) -> NDArray[np.bool_]:
+    """Runs (p,) of pixels that are in `core` or `wing`, lie to one side, and hold a pixel of `core`."""
+    value = np.where(core | wing, side, 0.0)
+    run = np.cumsum(np.diff(value, prepend=0.0) != 0)
+    has_core = np.zeros(run[-1] + 1, dtype=bool)
+    has_core[run[core]] = True
+    return has_core[run] & (value != 0)
+
+
+def hat_functions(wave: NDArray[np.float64], spacing: float) -> NDArray[np.float32]:
+    """Triangles (m, p), `spacing` apart and twice as wide, that add up to 1 everywhere on `wave` (p,)."""
+    position = (wave - wave[0]) / spacing
+    knots = np.arange(int(np.ceil(position[-1])) + 1)
+    return np.maximum(1.0 - np.abs(position - knots[:, None]), 0.0).astype(np.float32)

@@ -1,0 +1,101 @@
+"""What is known of a star's labels before its spectrum is looked at.
+
+`DensityPrior` is the density of the library's stars in scaled labels; `prior_intervals` are those of
+Liang+ 2024 (section 2.2 step 4), a box about a first guess.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamostvac.emulator import Emulator
+from lamostvac.pivoted_cholesky import pivoted_cholesky
+
+_FLOOR = 1e-3  # density far from every library star, in units of the peak of one star's Gaussian
+_MOST_CELLS = 400
+_CELL_LENGTH = 2.0  # length scale that spreads the cells' centres over the library, in bandwidths
+
+
+class DensityPrior:
+    """A sum of Gaussians, one for each star of a small library, one for each cell of a large one.
+
+    A density of 18,654 Gaussians would cost more than the rest of the fit. Stars that lie together are
+    taken together: each star belongs to the nearest of some hundred centres spread over the library, and
+    the stars of a cell are one Gaussian with their number, mean and covariance plus the bandwidth's.
+
+    Parameters
+    ----------
+    stars : (N, d) scaled labels of the library
+    bandwidth : of the Gaussian on each star, in scaled labels
+    max_cells : libraries of at most so many stars keep one Gaussian for each
+    """
+
+    def __init__(self, stars: NDArray[np.float64], bandwidth: float, max_cells: int = _MOST_CELLS) -> None:
+        d = stars.shape[1]
+        own = bandwidth**2 * np.eye(d)
+        if len(stars) <= max_cells:
+            self.centres = stars
+            covariance = np.broadcast_to(own, (len(stars), d, d))
+            counts = np.ones(len(stars))
+        else:
+            pivots, _ = pivoted_cholesky(stars, 1.0, _CELL_LENGTH * bandwidth, max_cells, 1e-3)
+            cell = _nearest(stars, stars[pivots])
+            counts = np.bincount(cell, minlength=len(pivots)).astype(float)
+            self.centres = np.zeros((len(pivots), d))
+            np.add.at(self.centres, cell, stars)
+            self.centres /= counts[:, None]
+            away = stars - self.centres[cell]
+            covariance = np.zeros((len(pivots), d, d))
+            np.add.at(covariance, cell, away[:, :, None] * away[:, None, :])
+            covariance = covariance / counts[:, None, None] + own
+        self.precision = np.linalg.inv(covariance)
+        # In units of the peak of one star's Gaussian.
+        self.height = np.log(counts) + 0.5 * (np.linalg.slogdet(own)[1] - np.linalg.slogdet(covariance)[1])
+
+    def evaluate(
+        self, points: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """-2 ln p (m,), half its negative gradient (m, d) and a positive semi-definite half Hessian (m, d, d).
+
+        The Hessian of a logarithm of a sum is not definite; it is kept where it is positive.
+        """
+        m, d = points.shape
+        flat = self.precision.transpose(1, 0, 2).reshape(d, -1)
+        # Precision times (centre - point), for every point and centre.
+        toward = np.matvec(self.precision, self.centres).reshape(-1) - points @ flat
+        toward = toward.reshape(m, -1, d)
+        away = self.centres - points[:, None]
+        kernel = np.exp(self.height - 0.5 * np.vecdot(toward, away))
+        total = kernel.sum(axis=1) + _FLOOR
+        share = kernel / total[:, None]
+        pull = np.vecmat(share, toward)
+        hessian = np.tensordot(share, self.precision, axes=1)
+        hessian -= (toward * share[:, :, None]).swapaxes(1, 2) @ toward
+        hessian += pull[:, :, None] * pull[:, None, :]
+        values, vectors = np.linalg.eigh(hessian)
+        definite = (vectors * np.maximum(values, 0.0)[:, None, :]) @ vectors.swapaxes(1, 2)
+        return -2.0 * np.log(total), pull, definite
+
+
+def _nearest(points: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Index (n,) of the nearest centre; the first of equally near ones."""
+    squared = (points**2).sum(axis=1)[:, None] + (centres**2).sum(axis=1) - 2.0 * points @ centres.T
+    return np.asarray(squared.argmin(axis=1))
+
+
+def prior_intervals(
+    emulator: Emulator, first_guess: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scaled labels (n, d) of the prior intervals of Liang+ 2024 (section 2.2 step 4).
+
+    Teff +- 1000 K (5000 K from 10000 K on), log g +- 1, [Fe/H] +- 0.5, [alpha/Fe] +- 0.2 about the
+    first guess (n, d).
+    """
+    half_widths = {"logg": 1.0, "feh": 0.5, "alpha_fe": 0.2}
+    half = np.empty_like(first_guess)
+    for i, name in enumerate(emulator.label_names):
+        half[:, i] = (
+            np.where(first_guess[:, 0] < 10000.0, 1000.0, 5000.0) if name == "teff" else half_widths[name]
+        )
+    low, high = first_guess - half, first_guess + half
+    low[:, 0] = np.maximum(low[:, 0], 1000.0)
+    return emulator.to_scaled(low), emulator.to_scaled(high)
