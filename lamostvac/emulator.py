@@ -22,8 +22,9 @@ from lamostvac.grid import GRID
 from lamostvac.library import SpectralLibrary
 from lamostvac.masks import Regions, in_regions
 from lamostvac.pca import fill_masked, principal_components
+from lamostvac.process_variance import ProcessVariance
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 
 # Where the spectral types divide in Teff (K); for libraries, which have no survey classification.
 TYPE_LIMITS = {"M": 3900.0, "K": 5250.0, "G": 6000.0, "F": 7400.0, "A": 10000.0, "OB": np.inf}
@@ -218,6 +219,10 @@ def write_emulator(emulator: Emulator, path: str | PathLike[str], attributes: di
             "inputs": process.inputs,
             "weights": process.weights,
             "coefficients": process.coefficients,
+            "variance_points": process.spread.points,
+            "variance_root": process.spread.root,
+            "variance_mean_root": process.spread.mean_root,
+            "variance_normal_root": process.spread.normal_root,
             "discrepancy": emulator.discrepancy,
             "truncation": emulator.truncation,
         }
@@ -246,6 +251,12 @@ def read_emulator(path: str | PathLike[str]) -> Emulator:
         float(attributes["amplitude"]),
         float(attributes["length_scale"]),
         attributes["mean_function"],
+        ProcessVariance(
+            values["variance_points"],
+            values["variance_root"],
+            values["variance_mean_root"],
+            values["variance_normal_root"],
+        ),
     )
     return Emulator(
         label_names=tuple(str(attributes["label_names"]).split(",")),
