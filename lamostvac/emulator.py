@@ -23,11 +23,13 @@ from lamostvac.grid import GRID
 from lamostvac.library import SpectralLibrary
 from lamostvac.masks import Regions, in_regions
 from lamostvac.pca import fill_masked, principal_components
+from lamostvac.process_variance import ProcessVariance
 
 CODE_VERSION = 3
 
 # Where the spectral types divide in Teff (K); for libraries, which have no survey classification.
 TYPE_LIMITS = {"M": 3900.0, "K": 5250.0, "G": 6000.0, "F": 7400.0, "A": 10000.0, "OB": np.inf}
+_SPREAD = ("points", "root", "mean_root", "normal_root")
 _MIN_PER_TYPE = 8  # fewer library stars than this tell nothing of a type's discrepancy
 # A type's covariance is its own to the share n / (n + this * k): k (k + 1) / 2 numbers need many stars.
 _STARS_PER_COMPONENT = 3.0
@@ -302,6 +304,8 @@ def write_emulator(emulator: Emulator, path: str | PathLike[str], attributes: di
             "discrepancy": np.stack([emulator.discrepancy[name] for name in TYPE_LIMITS]),
             "truncation": np.stack([emulator.truncation[name] for name in TYPE_LIMITS]),
         }
+        if process.spread is not None:
+            arrays |= {f"variance_{name}": getattr(process.spread, name) for name in _SPREAD}
         for name, values in arrays.items():
             handle.create_dataset(name, data=values, track_times=False)
         handle.attrs["label_names"] = ",".join(emulator.label_names)
@@ -318,6 +322,9 @@ def read_emulator(path: str | PathLike[str]) -> Emulator:
     with h5py.File(path) as handle:
         attributes = dict(handle.attrs)
         values = {name: dataset[()] for name, dataset in handle.items()}
+    spread = None
+    if f"variance_{_SPREAD[0]}" in values:
+        spread = ProcessVariance(*(values[f"variance_{name}"] for name in _SPREAD))
     process = GaussianProcess(
         values["inputs"],
         values["weights"],
@@ -325,6 +332,7 @@ def read_emulator(path: str | PathLike[str]) -> Emulator:
         float(attributes["amplitude"]),
         float(attributes["length_scale"]),
         attributes["mean_function"],
+        spread,
     )
     return Emulator(
         label_names=tuple(str(attributes["label_names"]).split(",")),
