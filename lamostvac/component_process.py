@@ -75,7 +75,9 @@ def train_by_component(
             residuals[:, columns] = residuals_of(ratio, columns)
             shrink = np.sqrt(values) / (values + ratio * amplitude**2)
             on_features[:, columns] = vectors @ (shrink[:, None] * inner[:, columns])
-        coefficients = solve_triangular(r, q.T @ (outputs - factor @ on_features))
+        coefficients = q.T @ (outputs - factor @ on_features)
+        if len(coefficients):
+            coefficients = solve_triangular(r, coefficients)
         # With K ~ L L', a feature weight u is the kernel weight L_m^-T u on the pivots.
         weights = solve_triangular(factor[pivots], on_features, lower=True, trans="T")
     process = GaussianProcess(inputs[pivots], weights, coefficients, amplitude, length_scale, mean)

@@ -11,11 +11,14 @@ put there, is the covariance of its error (`discrepancy`), which weighs the comp
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
+from typing import Literal
 
 import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lamostvac.component_process import train_by_component
+from lamostvac.discrepancy import line_covariance, residual_covariance, truncated_variance
 from lamostvac.errors import UserError
 from lamostvac.files import atomic_hdf5
 from lamostvac.gaussian_process import GaussianProcess, Mean, train
@@ -24,24 +27,26 @@ from lamostvac.library import SpectralLibrary
 from lamostvac.masks import Regions, in_regions
 from lamostvac.pca import fill_masked, principal_components
 from lamostvac.process_variance import ProcessVariance
+from lamostvac.spectral_types import TYPE_LIMITS, spectral_type_of
 
 CODE_VERSION = 3
 
-# Where the spectral types divide in Teff (K); for libraries, which have no survey classification.
-TYPE_LIMITS = {"M": 3900.0, "K": 5250.0, "G": 6000.0, "F": 7400.0, "A": 10000.0, "OB": np.inf}
 _SPREAD = ("points", "root", "mean_root", "normal_root")
-_MIN_PER_TYPE = 8  # fewer library stars than this tell nothing of a type's discrepancy
-# A type's covariance is its own to the share n / (n + this * k): k (k + 1) / 2 numbers need many stars.
-_STARS_PER_COMPONENT = 3.0
-_WINSOR = 3.0  # residuals longer than this times their type's median are shortened to it
-_LEAST = 1e-3  # share of the mean variance that every direction of a discrepancy has at least
 
 
-def spectral_type_of(teff: ArrayLike) -> NDArray[np.str_]:
-    """Spectral-type group of an effective temperature (K), by `TYPE_LIMITS`."""
-    names = np.array(list(TYPE_LIMITS))
-    limits = np.array(list(TYPE_LIMITS.values()))
-    return names[np.searchsorted(limits, np.asarray(teff), side="right")]
+@dataclass(frozen=True)
+class EmulatorSettings:
+    """Settings of the emulator; see the configuration's section `emulator` for their meaning."""
+
+    variance: float = 0.95
+    process: Literal["by_component", "exact"] = "by_component"
+    length_scale: float = 1.5
+    amplitude: float = 2.1
+    noise: float = 0.2
+    mean: Mean = "quadratic"
+    velocity_error: float = 5.0
+    line_width_error: float = 0.05
+    resolving_power: float = 1800.0
 
 
 @dataclass(frozen=True)
@@ -115,11 +120,7 @@ def _linearised(labels: NDArray[np.float64]) -> NDArray[np.float64]:
 def build_emulator(
     library: SpectralLibrary,
     masked_regions: Regions,
-    variance: float,
-    length_scale: float,
-    amplitude: float,
-    noise: float,
-    mean: Mean,
+    settings: EmulatorSettings,
     rows: NDArray[np.integer] | None = None,
 ) -> Emulator:
     """Train the emulator on a library, or on some of its rows.
@@ -127,8 +128,6 @@ def build_emulator(
     Parameters
     ----------
     masked_regions : intervals (A) that no star at rest is fitted in
-    variance : share of the variance that the principal components keep
-    length_scale, amplitude, noise, mean : of the Gaussian process; see `gaussian_process.train`
 
     Raises
     ------
@@ -143,18 +142,33 @@ def build_emulator(
             f"{labels.shape[1]} labels; lower library.min_snr or shorten library.labels"
         )
     pixels = covered_pixels(library, masked_regions)
-    flux, good = library.flux[rows][:, pixels], library.ivar[rows][:, pixels] > 0
-    flux = fill_masked(flux, good)
-    mean_spectrum, basis, kept = principal_components(flux, variance)
+    ivar = library.ivar[rows][:, pixels]
+    flux = fill_masked(library.flux[rows][:, pixels], ivar > 0)
+    mean_spectrum, basis, kept = principal_components(flux, settings.variance)
     centred = flux - mean_spectrum
     components = centred @ basis.T
     linear = _linearised(labels)
     offset, scale = linear.mean(axis=0), linear.std(axis=0)
-    process, residuals = train((linear - offset) / scale, components, amplitude, length_scale, noise, mean)
+    scaled = (linear - offset) / scale
+    kernel = scaled, components, settings.amplitude, settings.length_scale
+    if settings.process == "exact":
+        process, residuals = train(*kernel, settings.noise, settings.mean)
+    else:
+        process, residuals, _ = train_by_component(*kernel, settings.mean)
     types = spectral_type_of(labels[:, 0])
-    ivar, errors = library.ivar[rows][:, pixels], _label_errors(library, rows, linear) / scale
-    # What the basis leaves out, less the noise in it.
-    lost = (centred - components @ basis) ** 2 - np.where(ivar > 0, 1.0 / np.where(ivar > 0, ivar, 1.0), 0.0)
+    label_errors = _label_errors(library, rows, linear) / scale
+    own = residual_covariance(process, scaled, residuals, basis, ivar, label_errors, types)
+    emulated = process.predict(scaled)
+    lines = line_covariance(
+        emulated,
+        mean_spectrum,
+        basis,
+        GRID[pixels],
+        types,
+        settings.velocity_error,
+        settings.line_width_error,
+        settings.resolving_power,
+    )
     return Emulator(
         label_names=library.label_names,
         offset=offset,
@@ -163,9 +177,9 @@ def build_emulator(
         mean=mean_spectrum,
         basis=basis,
         process=process,
-        library_scaled=process.inputs,
-        discrepancy=_discrepancies(process, residuals, basis, ivar, errors, types),
-        truncation={name: np.maximum(_mean_of_type(lost, types, name), 0.0) for name in TYPE_LIMITS},
+        library_scaled=scaled,
+        discrepancy={name: own[name] + lines[name] for name in own},
+        truncation=truncated_variance(centred - components @ basis, ivar, types),
         variance_kept=kept,
     )
 
@@ -183,101 +197,6 @@ def _label_errors(
 def covered_pixels(library: SpectralLibrary, masked_regions: Regions) -> NDArray[np.bool_]:
     """(4901,) the pixels that the emulator models: unmasked, and good in nearly all library spectra."""
     return ((library.ivar > 0).mean(axis=0) > 0.9) & ~in_regions(GRID, masked_regions)
-
-
-def _mean_of_type(
-    values: NDArray[np.float64], types: NDArray[np.str_], name: str
-) -> NDArray[np.float64]:
-    """Mean (p,) over the rows of `values` (n, p) of one type, or of all where it has too few."""
-    members = types == name
-    return np.asarray(values[members if members.sum() >= _MIN_PER_TYPE else slice(None)].mean(axis=0))
-
-
-def _discrepancies(
-    process: GaussianProcess,
-    residuals: NDArray[np.float64],
-    basis: NDArray[np.float64],
-    ivar: NDArray[np.floating],
-    label_errors: NDArray[np.float64],
-    types: NDArray[np.str_],
-) -> dict[str, NDArray[np.float64]]:
-    """Covariance (k, k) of the emulator's error for each spectral type.
-
-    What a star shows that was left out is the emulator's error there, what four labels do not tell of
-    a star, the noise of its own spectrum, and the difference that the errors of its own labels make. A
-    star of the survey brings its own noise, and its labels are what is looked for: the last two are taken
-    off, as far as the library knows them. A type with few stars leans on all types (shrinkage), by the
-    factor between the two that its residuals show in the directions which labels move.
-
-    Parameters
-    ----------
-    residuals : (n, k) leave-one-out
-    ivar : (n, p) of the library's spectra
-    label_errors : (n, d) of the scaled labels
-    """
-    k = len(basis)
-    size = np.linalg.norm(residuals, axis=1)
-    jacobians = [
-        process.predict_with_jacobian(process.inputs[first : first + 512])[1]
-        for first in range(0, len(residuals), 512)
-    ]
-    jacobian = np.concatenate(jacobians)
-
-    def covariance(members: NDArray[np.bool_]) -> NDArray[np.float64]:
-        limit = _WINSOR * np.median(size[members])
-        shortened = residuals[members] * np.minimum(1.0, limit / np.maximum(size[members], 1e-300))[:, None]
-        good = ivar[members] > 0
-        noise = np.where(good, 1.0 / np.where(good, ivar[members], 1.0), 0.0).sum(axis=0)
-        noise /= np.maximum(good.sum(axis=0), 1)
-        moved = (jacobian[members] * label_errors[members][:, :, None]).reshape(-1, k)
-        count = np.count_nonzero(members)
-        total = shortened.T @ shortened / count
-        return _positive(total - (basis * noise) @ basis.T - moved.T @ moved / count, np.trace(total) / k)
-
-    everyone = np.ones(len(types), dtype=bool)
-    pooled = covariance(everyone)
-    factor = _factors(jacobian, residuals, pooled, types)
-    result = {}
-    for name in TYPE_LIMITS:
-        members = types == name
-        n = np.count_nonzero(members)
-        share = n / (n + _STARS_PER_COMPONENT * k) if n >= _MIN_PER_TYPE else 0.0
-        own = covariance(members) if share > 0 else pooled
-        result[name] = share * own + (1.0 - share) * factor[name] * pooled
-    return result
-
-
-def _positive(matrix: NDArray[np.float64], mean_variance: float) -> NDArray[np.float64]:
-    """The symmetric matrix with its eigenvalues raised to a little of `mean_variance`, so that it is a covariance."""
-    values, vectors = np.linalg.eigh(matrix)
-    return np.asarray((vectors * np.maximum(values, _LEAST * mean_variance)) @ vectors.T)
-
-
-def _factors(
-    jacobian: NDArray[np.float64],
-    residuals: NDArray[np.float64],
-    discrepancy: NDArray[np.float64],
-    types: NDArray[np.str_],
-) -> dict[str, float]:
-    """How much larger or smaller than on average the emulator's squared error is for a type of star.
-
-    What matters is the error of the labels that a residual causes: to first order it is
-    H^-1 J' S^-1 r with J the process's Jacobian, S the discrepancy and H = J' S^-1 J. In units of its
-    standard deviation H^-1/2 its variance is the same for all types that S describes equally well.
-    """
-    whitened = jacobian @ np.linalg.inv(discrepancy)
-    root = np.linalg.cholesky(whitened @ jacobian.swapaxes(1, 2))
-    pull = np.linalg.solve(root, np.matvec(whitened, residuals)[..., None])[..., 0]
-
-    def variance(values: NDArray[np.float64]) -> float:
-        return float((1.4826 * np.median(np.abs(values))) ** 2)
-
-    overall = variance(pull)
-    counts = {name: np.count_nonzero(types == name) for name in TYPE_LIMITS}
-    return {
-        name: variance(pull[types == name]) / overall if counts[name] >= _MIN_PER_TYPE else 1.0
-        for name in TYPE_LIMITS
-    }
 
 
 def nearest_library_star(emulator: Emulator, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
