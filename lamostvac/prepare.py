@@ -112,12 +112,13 @@ def normalise_spectrum(
         )
     grid_flux, grid_ivar = spectrum.onto(GRID, GRID[1] - GRID[0])
     grid_ivar[in_regions(GRID * (1.0 + spectrum.redshift), settings.masked_regions)] = 0.0
-    wanted = (GRID >= low) & (GRID <= high)
-    good_fraction = np.count_nonzero(grid_ivar[wanted]) / np.count_nonzero(wanted)
+    wanted = slice(*np.searchsorted(GRID, [low, np.nextafter(high, np.inf)]))
+    good_fraction = np.count_nonzero(grid_ivar[wanted]) / len(GRID[wanted])
     if good_fraction < settings.min_good_fraction:
         raise SpectrumRejected("too_few_pixels", f"{100 * good_fraction:.1f} % of the pixels usable")
     normalised, normalised_ivar = _normalise(grid_flux, grid_ivar, settings)
-    normalised[~wanted], normalised_ivar[~wanted] = 1.0, 0.0
+    for unwanted in (slice(wanted.start), slice(wanted.stop, None)):
+        normalised[unwanted], normalised_ivar[unwanted] = 1.0, 0.0
     return normalised, normalised_ivar
 
 
@@ -127,9 +128,12 @@ def running_median(flux: NDArray[np.floating], good: NDArray[np.bool_], window: 
     At the ends the window is cut off, not mirrored. NaN where a window holds no good pixel.
     """
     half = window // 2
-    padding = [(0, 0)] * (flux.ndim - 1) + [(half, half)]
-    padded = np.pad(np.where(good, flux, np.nan).astype(np.float64), padding, constant_values=np.nan)
-    return np.asarray(bottleneck.move_median(padded, 2 * half + 1, min_count=1, axis=-1)[..., 2 * half :])
+    n = flux.shape[-1]
+    # Bottleneck's windows end at their pixel and are cut off at the beginning; it wants at least one whole.
+    padded = np.full((*flux.shape[:-1], max(n, half + 1) + half), np.nan)
+    np.copyto(padded[..., :n], flux, where=good)
+    medians = bottleneck.move_median(padded, 2 * half + 1, min_count=1, axis=-1)
+    return np.asarray(medians[..., half : half + n])
 
 
 def _normalise(
