@@ -132,7 +132,7 @@ def parse_spectrum(data: bytes) -> Spectrum:
 
 def _parse_header(data: bytes, start: int) -> tuple[Header, int]:
     """The header at `start`, and where its data begin."""
-    end = _find_card(data, b"END       ", start)
+    end = _find_card(data, b"END     ", start)
     if end < 0 or len(data) < end + _CARD:
         raise SpectrumRejected("truncated_fits", "a header without END")
     size = end + _CARD - start
