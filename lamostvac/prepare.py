@@ -112,13 +112,13 @@ def normalise_spectrum(
         )
     grid_flux, grid_ivar = spectrum.onto(GRID, GRID[1] - GRID[0])
     grid_ivar[in_regions(GRID * (1.0 + spectrum.redshift), settings.masked_regions)] = 0.0
-    wanted = slice(*np.searchsorted(GRID, [low, np.nextafter(high, np.inf)]))
-    good_fraction = np.count_nonzero(grid_ivar[wanted]) / len(GRID[wanted])
+    wanted = slice(int(GRID.searchsorted(low)), int(GRID.searchsorted(high, side="right")))
+    good_fraction = np.count_nonzero(grid_ivar[wanted]) / (wanted.stop - wanted.start)
     if good_fraction < settings.min_good_fraction:
         raise SpectrumRejected("too_few_pixels", f"{100 * good_fraction:.1f} % of the pixels usable")
     normalised, normalised_ivar = _normalise(grid_flux, grid_ivar, settings)
-    for unwanted in (slice(wanted.start), slice(wanted.stop, None)):
-        normalised[unwanted], normalised_ivar[unwanted] = 1.0, 0.0
+    for beyond in (slice(wanted.start), slice(wanted.stop, None)):
+        normalised[beyond], normalised_ivar[beyond] = 1.0, 0.0
     return normalised, normalised_ivar
 
 

@@ -43,7 +43,7 @@ class RestSpectrum:
         have the right variance although neighbouring grid pixels are correlated.
         """
         wave = self.wave
-        position = np.clip(grid, wave[0], wave[-1])
+        position = np.minimum(np.maximum(grid, wave[0]), wave[-1])
         left = _interval(wave, position)
         right = left + 1
         start = wave.take(left)
@@ -116,9 +116,9 @@ def _interval(wave: NDArray[np.float64], position: NDArray[np.float64]) -> NDArr
     n = len(wave)
     origin, end = np.log(wave[[0, -1]])
     left = ((np.log(position) - origin) * ((n - 1) / (end - origin))).astype(np.intp)
-    np.clip(left, 0, n - 2, out=left)
+    left = np.minimum(np.maximum(left, 0), n - 2)
     missed = np.flatnonzero((position <= wave.take(left)) | (position > wave.take(left + 1)))
-    left[missed] = np.maximum(np.searchsorted(wave, position[missed]) - 1, 0)
+    left[missed] = np.maximum(wave.searchsorted(position[missed]) - 1, 0)
     return left
 
 
@@ -128,8 +128,8 @@ def _slopes(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float6
     What `scipy.interpolate.CubicSpline` solves (de Boor 1978, A Practical Guide to Splines, chapter IV),
     in a quarter of the time: it checks, and sets up the polynomials, of which `onto` needs few.
     """
-    step = np.diff(x)
-    chord = np.diff(y) / step
+    step = x[1:] - x[:-1]
+    chord = (y[1:] - y[:-1]) / step
     below, diagonal, above, right = (
         np.empty(len(step)),
         np.empty(len(x)),

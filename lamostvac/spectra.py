@@ -252,7 +252,7 @@ def _plausible(wave: NDArray[np.float64]) -> bool:
     return bool(
         wave.min() > _OPTICAL[0]  # false for NaN
         and wave.max() < _OPTICAL[1]
-        and (np.diff(wave) > 0).all()
+        and (wave[1:] > wave[:-1]).all()
     )
 
 
