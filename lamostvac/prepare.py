@@ -8,6 +8,7 @@ normalisation does to a line it does to both.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import bottleneck
 import numpy as np
@@ -65,6 +66,10 @@ class Preparation:
             -np.inf if min_normalised_flux is None else min_normalised_flux,
         )
 
+    @cached_property
+    def _limits(self) -> NDArray[np.float64]:
+        return np.array(self.masked_regions, dtype=np.float64).reshape(-1, 2)
+
 
 def prepare_spectrum(
     wave: NDArray[np.float64],
@@ -111,7 +116,7 @@ def normalise_spectrum(
             "wavelength_coverage", f"{spectrum.wave[0]:.1f} to {spectrum.wave[-1]:.1f} A at rest"
         )
     grid_flux, grid_ivar = spectrum.onto(GRID, GRID[1] - GRID[0])
-    grid_ivar[in_regions(GRID * (1.0 + spectrum.redshift), settings.masked_regions)] = 0.0
+    grid_ivar[in_regions(GRID * (1.0 + spectrum.redshift), settings._limits)] = 0.0
     wanted = slice(int(GRID.searchsorted(low)), int(GRID.searchsorted(high, side="right")))
     good_fraction = np.count_nonzero(grid_ivar[wanted]) / (wanted.stop - wanted.start)
     if good_fraction < settings.min_good_fraction:

@@ -17,7 +17,7 @@ from lamostvac.resample import RestSpectrum, rest_spectrum
 from lamostvac.spectra import read_spectrum
 
 _ROWS = 64  # spectra per HDF5 chunk; a multiple of nothing that a result depends on
-_NEEDED = ["spectrum_id", "obsid", "lmjd", "planid", "spid", "fiberid", "z", "path"]  # of the chunk's columns
+_NEEDED = ["spectrum_id", "obsid", "lmjd", "planid", "spid", "fiberid", "z", "path"]  # to read a spectrum
 
 
 class _Datasets:
