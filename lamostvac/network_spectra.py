@@ -58,6 +58,13 @@ class NetworkPreparation:
         return [_Window(low, high, half, self.polynomial_degree) for low, high in self.windows]
 
     @cached_property
+    def _padded(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Grid and pixel widths of all windows with their margins, one after the other."""
+        padded = [(window.padded, window.width) for window in self._windows]
+        grid, width = (np.concatenate(parts) for parts in zip(*padded, strict=True))
+        return grid, width
+
+    @cached_property
     def wave(self) -> NDArray[np.float64]:
         """(n_pixels,) A, vacuum, rest frame."""
         return np.concatenate([window.wave for window in self._windows])
@@ -91,10 +98,12 @@ class _Window:
         self.orthonormal = np.linalg.qr(self.basis)[0]
 
     def continuum(self, smooth: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The polynomial (m,) through the smoothed spectrum (m,), NaN where there is none."""
+        """The polynomial (m,) through the smoothed spectrum (m,), NaN if too little of that is known."""
         known = np.isfinite(smooth)
         if known.all():
             return np.asarray(self.orthonormal @ (self.orthonormal.T @ smooth))
+        if np.count_nonzero(known) < self.basis.shape[1]:
+            return np.full(len(smooth), np.nan)
         coefficients = np.linalg.lstsq(self.basis[known], smooth[known], rcond=None)[0]
         return np.asarray(self.basis @ coefficients)
 
@@ -131,41 +140,36 @@ def normalise_network_spectrum(
     spectrum: RestSpectrum, settings: NetworkPreparation
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """`prepare_network_spectrum` of a spectrum that is at rest already."""
-    parts = [_normalise_window(spectrum, window, settings) for window in settings._windows]
-    flux = np.concatenate([part[0] for part in parts])
-    ivar = np.concatenate([part[1] for part in parts])
-    good_fraction = np.count_nonzero(ivar) / len(ivar)
-    if good_fraction < settings.min_good_fraction:
-        if all(part[2] for part in parts):
-            raise SpectrumRejected("too_few_pixels", f"{100 * good_fraction:.1f} % of the pixels usable")
-        raise SpectrumRejected("negative_continuum")
-    return flux, ivar
-
-
-def _normalise_window(
-    spectrum: RestSpectrum, window: _Window, settings: NetworkPreparation
-) -> tuple[NDArray[np.float32], NDArray[np.float32], bool]:
-    padded_flux, padded_ivar = spectrum.onto(window.padded, window.width)
-    smooth = _median(padded_flux, padded_ivar > 0, settings.median_window)[window.inside]
-    flux, ivar = padded_flux[window.inside], padded_ivar[window.inside]
-    if np.count_nonzero(np.isfinite(smooth)) <= settings.polynomial_degree:
-        return np.ones(len(flux), np.float32), np.zeros(len(flux), np.float32), True
-    continuum = window.continuum(smooth)
-    positive = continuum > 0
+    padded_flux, padded_ivar = spectrum.onto(*settings._padded)
+    parts, start = [], 0
+    for window in settings._windows:
+        part = slice(start, start + len(window.padded))
+        median = _median(padded_flux[part], padded_ivar[part] > 0, settings.median_window)
+        inside = window.inside
+        parts.append((padded_flux[part][inside], padded_ivar[part][inside], median[inside]))
+        start = part.stop
+    continua = [
+        window.continuum(smooth) for window, (_, _, smooth) in zip(settings._windows, parts, strict=True)
+    ]
+    flux, ivar, smooth = (np.concatenate(part) for part in zip(*parts, strict=True))
+    continuum = np.concatenate(continua)
+    positive = continuum > 0  # false for NaN
     scale = np.where(positive, continuum, 1.0)
     with np.errstate(over="ignore", invalid="ignore"):
         normalised = (flux / scale).astype(np.float32)
         information = (ivar * scale**2).astype(np.float32)
         local = (smooth / scale).astype(np.float32)
+    low, high = settings.min_normalised_flux, settings.max_normalised_flux
     usable = positive & np.isfinite(information) & (information > 0)
-    usable &= (normalised >= settings.min_normalised_flux) & (normalised <= settings.max_normalised_flux)
-    plausible = positive & (local >= settings.min_normalised_flux) & (local <= settings.max_normalised_flux)
+    usable &= (normalised >= low) & (normalised <= high)
+    good_fraction = np.count_nonzero(usable) / len(usable)
+    if good_fraction < settings.min_good_fraction:
+        if all(np.isnan(part).all() or (part > 0).any() for part in continua):
+            raise SpectrumRejected("too_few_pixels", f"{100 * good_fraction:.1f} % of the pixels usable")
+        raise SpectrumRejected("negative_continuum")
+    plausible = positive & (local >= low) & (local <= high)
     replacement = np.where(plausible, local, np.float32(1.0))
-    return (
-        np.where(usable, normalised, replacement),
-        np.where(usable, information, np.float32(0.0)),
-        bool(positive.any()),
-    )
+    return np.where(usable, normalised, replacement), np.where(usable, information, np.float32(0.0))
 
 
 def _median(flux: NDArray[np.float64], good: NDArray[np.bool_], width: int) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ normalisation does to a line it does to both.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import bottleneck
 import numpy as np
@@ -65,6 +66,10 @@ class Preparation:
             -np.inf if min_normalised_flux is None else min_normalised_flux,
         )
 
+    @cached_property
+    def _limits(self) -> NDArray[np.float64]:
+        return np.array(self.masked_regions, dtype=np.float64).reshape(-1, 2)
+
 
 def prepare_spectrum(
     wave: NDArray[np.float64],
@@ -111,13 +116,14 @@ def normalise_spectrum(
             "wavelength_coverage", f"{spectrum.wave[0]:.1f} to {spectrum.wave[-1]:.1f} A at rest"
         )
     grid_flux, grid_ivar = spectrum.onto(GRID, GRID[1] - GRID[0])
-    grid_ivar[in_regions(GRID * (1.0 + spectrum.redshift), settings.masked_regions)] = 0.0
-    wanted = (GRID >= low) & (GRID <= high)
-    good_fraction = np.count_nonzero(grid_ivar[wanted]) / np.count_nonzero(wanted)
+    grid_ivar[in_regions(GRID * (1.0 + spectrum.redshift), settings._limits)] = 0.0
+    wanted = slice(int(GRID.searchsorted(low)), int(GRID.searchsorted(high, side="right")))
+    good_fraction = np.count_nonzero(grid_ivar[wanted]) / (wanted.stop - wanted.start)
     if good_fraction < settings.min_good_fraction:
         raise SpectrumRejected("too_few_pixels", f"{100 * good_fraction:.1f} % of the pixels usable")
     normalised, normalised_ivar = _normalise(grid_flux, grid_ivar, settings)
-    normalised[~wanted], normalised_ivar[~wanted] = 1.0, 0.0
+    for beyond in (slice(wanted.start), slice(wanted.stop, None)):
+        normalised[beyond], normalised_ivar[beyond] = 1.0, 0.0
     return normalised, normalised_ivar
 
 
@@ -127,9 +133,12 @@ def running_median(flux: NDArray[np.floating], good: NDArray[np.bool_], window: 
     At the ends the window is cut off, not mirrored. NaN where a window holds no good pixel.
     """
     half = window // 2
-    padding = [(0, 0)] * (flux.ndim - 1) + [(half, half)]
-    padded = np.pad(np.where(good, flux, np.nan).astype(np.float64), padding, constant_values=np.nan)
-    return np.asarray(bottleneck.move_median(padded, 2 * half + 1, min_count=1, axis=-1)[..., 2 * half :])
+    n = flux.shape[-1]
+    # Bottleneck's windows end at their pixel and are cut off at the beginning; it wants at least one whole.
+    padded = np.full((*flux.shape[:-1], max(n, half + 1) + half), np.nan)
+    np.copyto(padded[..., :n], flux, where=good)
+    medians = bottleneck.move_median(padded, 2 * half + 1, min_count=1, axis=-1)
+    return np.asarray(medians[..., half : half + n])
 
 
 def _normalise(

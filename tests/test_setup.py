@@ -36,7 +36,11 @@ def test_every_pin_of_the_project_stands_in_the_lock(project, locked):
 
 @pytest.mark.parametrize("name", ["lamostvac", "snakemake"])
 def test_conda_pins_are_the_locked_versions(project, locked, name):
-    pypi_names = {"matplotlib-base": "matplotlib", "snakemake-minimal": "snakemake"}
+    pypi_names = {
+        "matplotlib-base": "matplotlib",
+        "python-isal": "isal",
+        "snakemake-minimal": "snakemake",
+    }
     environment = yaml.safe_load((project / "envs" / f"{name}.yaml").read_text())
     for spec in environment["dependencies"]:
         package, version = spec.split("=")

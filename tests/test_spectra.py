@@ -1,10 +1,10 @@
 """Every layout is read as astropy reads it, and whatever is not one of them is rejected by name."""
 
-import contextlib
 import csv
 import gzip
 import io
 import warnings
+import zlib
 from collections import Counter
 
 import hypothesis.strategies as st
@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from lamostvac.errors import SpectrumRejected
 from lamostvac.prepare import Preparation, prepare_spectrum
 from lamostvac.simulate import release
-from lamostvac.spectra import parse_spectrum, read_spectrum
+from lamostvac.spectra import _read_bytes, parse_spectrum, read_spectrum
 
 NAMES = ("FLUX", "IVAR", "WAVELENGTH", "ANDMASK", "ORMASK")
 ROW = {
@@ -123,6 +123,35 @@ def test_header_values_have_their_types():
     assert header["TSOURCE"] == "O'Brien"
     assert (header["OBSID"], header["HELIO"], header["COEFF1"]) == (123456, True, 1e-4)
     assert header["SUBCLASS"] == "G5"
+
+
+def test_a_header_is_read_as_it_stands():
+    """The first of equal keywords, nothing from inside a card, and every keyword that has a value."""
+    cards = image(
+        arrays(), NOTE="OBSID   = 5 END       ", TSOURCE="x", TCOMMENT="", LASTKEY=2.5, COMMENT="LASTKEY = 3"
+    )
+    data = replace_card(cards, "TSOURCE", "OBSID   = 654321")
+    header = parse_spectrum(data).header
+    assert header["OBSID"] == 123456
+    assert header["NOTE"] == "OBSID   = 5 END"
+    assert header["LASTKEY"] == 2.5
+    assert header.get("TSOURCE") is None
+    assert "COMMENT" not in header
+    assert "LASTKEY = 2" not in header
+    with fits.open(io.BytesIO(data)) as hdus:
+        expected = {key: value for key, value in hdus[0].header.items() if key != "COMMENT"}
+    expected["OBSID"] = 123456  # of which astropy gives the last here
+    assert dict(header) == expected
+    assert len(header) == len(expected)
+
+
+def test_tables_with_other_headers_do_not_mix():
+    columns = arrays()
+    for _ in range(2):
+        for order in (NAMES, NAMES[::-1]):
+            spectrum = parse_spectrum(table(columns, order))
+            np.testing.assert_array_equal(spectrum.flux, columns["FLUX"])
+            np.testing.assert_array_equal(spectrum.ivar, columns["IVAR"])
 
 
 def test_a_nan_among_the_mask_bits_is_no_bit():
@@ -294,16 +323,31 @@ def test_any_bits_may_stand_for_a_value(name, where, raw, dtype):
     read_or_reject(header + b"".join(values[key].tobytes() for key in NAMES))
 
 
-@settings(max_examples=200)
+BYTES = st.tuples(st.integers(0, len(PACKED) - 1), st.integers(0, 255))
+ENDS = st.tuples(st.one_of(st.integers(0, 12), st.integers(-12, -1)), st.integers(0, 255))
+
+
+@settings(max_examples=400)
 @given(
-    changes=st.lists(st.tuples(st.integers(0, len(PACKED) - 1), st.integers(0, 255)), min_size=1, max_size=5),
+    changes=st.lists(st.one_of(BYTES, ENDS), max_size=5),
     end=st.one_of(st.just(1.0), st.floats(0, 1)),
+    behind=st.sampled_from([b"", bytes(512), PACKED, bytes(7) + PACKED, PACKED[:30], b"\x1f", b"<html>"]),
 )
-def test_damaged_gzip_streams_are_read_or_rejected(tmp_path_factory, changes, end):
+@example([], 1.0, PACKED)  # a gzip file may be several streams, with zeros behind each
+@example([], 1.0, bytes(7) + PACKED)
+@example([(3, 0xE0)], 1.0, b"")  # reserved flags
+def test_streams_are_unpacked_or_refused_as_python_does(tmp_path_factory, changes, end, behind):
     path = tmp_path_factory.getbasetemp() / "damaged.fits.gz"
-    path.write_bytes(damaged(PACKED, changes, end))
-    with contextlib.suppress(SpectrumRejected):
-        read_spectrum(path)
+    data = damaged(PACKED, changes, end) + behind
+    path.write_bytes(data)
+    try:
+        expected = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+    except (EOFError, OSError, zlib.error):
+        expected = b""
+        with pytest.raises(SpectrumRejected, match="corrupt_gzip"):
+            read_spectrum(path)
+    if expected[:6] == b"SIMPLE":
+        assert _read_bytes(path) == expected
 
 
 def astropy_arrays(path):

@@ -17,6 +17,7 @@ from lamostvac.resample import RestSpectrum, rest_spectrum
 from lamostvac.spectra import read_spectrum
 
 _ROWS = 64  # spectra per HDF5 chunk; a multiple of nothing that a result depends on
+_NEEDED = ["spectrum_id", "obsid", "lmjd", "planid", "spid", "fiberid", "z", "path"]  # to read a spectrum
 
 
 class _Datasets:
@@ -64,7 +65,7 @@ def main(snakemake: Any) -> None:
         if networks:
             widths |= {"network_flux": networks.n_pixels, "network_ivar": networks.n_pixels}
         datasets = _Datasets(handle, widths)
-        for index, row in enumerate(manifest.itertuples(index=False)):
+        for index, row in enumerate(manifest[_NEEDED].itertuples(index=False)):
             try:
                 spectrum = read_spectrum(row.path)
                 check_identity(spectrum.header, row.lmjd, row.planid, row.spid, row.fiberid, row.obsid)

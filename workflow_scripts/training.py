@@ -31,6 +31,8 @@ from lamostvac.training import (
 )
 from lamostvac.training_sets import TrainingSet
 
+_NEEDED = ["spectrum_id", "obsid", "lmjd", "planid", "spid", "fiberid", "z", "path"]  # to read a spectrum
+
 
 def seen_pixels(entry: TrainingSet, preparation: NetworkPreparation) -> np.ndarray:
     """Which pixels (n_pixels,) the set's networks see."""
@@ -54,6 +56,7 @@ def read_spectra(
     place = by_quality(table)
     best = entry.spectra == "best"
     star = np.asarray(table["star"])
+    records = table[_NEEDED].to_dict("records")
     progress = Progress(log, int((place == 0).sum()) if best else len(table), "stars" if best else "spectra")
     found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     done: set[int] = set()
@@ -61,7 +64,7 @@ def read_spectra(
     for number in np.lexsort((place, star)).tolist():
         if best and star[number] in done:
             continue
-        row = table.iloc[number]
+        row = records[number]
         try:
             spectrum = read_spectrum(row["path"])
             check_identity(
