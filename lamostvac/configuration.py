@@ -314,7 +314,10 @@ class ComparedLibrary(Library):
     name: str = Field(pattern=r"^[A-Za-z0-9_-]+$", description="Name of the library, part of file names.")
     spectra: str = Field(description="File with the spectra, or folder with their files.")
     variance: float | None = Field(
-        None, gt=0, le=1, description="Share of its variance that the components keep; null: emulator.variance."
+        None,
+        gt=0,
+        le=1,
+        description="Share of its variance that the components keep; null: emulator.variance.",
     )
 
 
@@ -687,9 +690,7 @@ def _list_item(location: Sequence[int | str]) -> tuple[type[BaseModel], str, Seq
     return root, place, rest
 
 
-def _unknown_key(
-    location: Sequence[str], root: type[BaseModel] | None = None, place: str = ""
-) -> str:
+def _unknown_key(location: Sequence[str], root: type[BaseModel] | None = None, place: str = "") -> str:
     siblings = _keys_at(location[:-1], root)
     prefix = place + "".join(f"{part}." for part in location[:-1])
     name, last = prefix + location[-1], location[-1]
@@ -742,7 +743,11 @@ def _nearest_value(error: Any, annotation: Any) -> Any:
     if error["type"] == "literal_error":
         choices = typing.get_args(_unwrapped(annotation))
         return _closest(str(error["input"]), choices, cutoff=0.3) or choices[0]
-    if error["type"] == "list_type" and isinstance(error["input"], str) and " section " not in _type_words(annotation):
+    if (
+        error["type"] == "list_type"
+        and isinstance(error["input"], str)
+        and " section " not in _type_words(annotation)
+    ):
         return [error["input"]]
     if error["type"] == "greater_than" and _type_words(annotation).startswith("a whole"):
         return context["gt"] + 1

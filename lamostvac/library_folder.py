@@ -84,7 +84,7 @@ def read_spectrum(path: str | PathLike[str]) -> StarSpectrum:
     pixel = _number(header.get("CRPIX1", 1.0))
     if not np.isfinite(start + step + pixel):
         raise UserError(f"{key}: {path} has no wavelengths, CRVAL1 and CDELT1, in its header")
-    wave = start + step * (np.arange(len(flux)) + 1.0 - pixel)
+    wave: NDArray[np.float64] = start + step * (np.arange(len(flux), dtype=np.float64) + 1.0 - pixel)
     if step <= 0 or not 1000 < wave[0] < 30000:
         raise UserError(
             f"{key}: the wavelengths of {path} begin at {wave[0]:g} in steps of {step:g}, which are not "

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,11 @@ def read_raw(
 def library_files(path: str) -> list[str]:
     """The files that a library's `spectra` stands for: its files when it is a folder, else itself."""
     return [str(file) for file in spectrum_files(path)] if Path(path).is_dir() else [path]
+
+
+def library_path(files: Sequence[str], layout: str) -> str:
+    """The `spectra` that `library_files` made `files` of: their folder, for a format that is one."""
+    return str(Path(files[0]).parent) if layout in _FOLDERS else files[0]
 
 
 def source_sha256(path: str) -> str:

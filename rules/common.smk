@@ -125,7 +125,8 @@ def validation_targets():
     names += [f"comparison_{comparison.name}" for comparison in PRESENT]
     names += [f"crossvalidation_{CFG.library.name}"]
     names += ["comparison_truth", "pulls"] if TRUTH else []
-    tables = [f"{RESULTS}/validation/comparisons.csv", f"{RESULTS}/validation/pulls.csv"]
+    names += ["libraries"]
+    tables = [f"{RESULTS}/validation/{name}.csv" for name in ("comparisons", "pulls", "libraries")]
     if NETWORK_LABELS:
         tables.append(f"{RESULTS}/validation/networks.csv")
         names += ["network_curves"] + (["network_truth", "network_pulls"] if TRUTH else [])

@@ -111,8 +111,14 @@ def test_schema_refuses_unknown_keys(project):
         ),
         (further({"name": "s", "spectra": "f", "format": "stelb"}), ["libraries[0].format", '"stelib"']),
         (further({"name": "s"}), ["validation.libraries[0].spectra is missing"]),
-        (further({"name": "s", "spectra": "f", "labls": 1}), ["did you mean validation.libraries[0].labels?"]),
-        (further({"name": "s", "spectra": "f", "folds": 3}), ["libraries[0].folds does not exist", "keys of"]),
+        (
+            further({"name": "s", "spectra": "f", "labls": 1}),
+            ["did you mean validation.libraries[0].labels?"],
+        ),
+        (
+            further({"name": "s", "spectra": "f", "folds": 3}),
+            ["libraries[0].folds does not exist", "keys of"],
+        ),
         (
             further({"name": "s", "spectra": "f", "resolution": {"mtch": 1}}),
             ["did you mean validation.libraries[0].resolution.match?"],

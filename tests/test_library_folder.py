@@ -162,7 +162,9 @@ def test_older_headers_with_a_hierarch_card_are_understood(tmp_path):
 def test_a_table_of_labels_replaces_the_headers(tmp_path):
     folder = tmp_path / "L"
     elodie.write_library(folder, 12, seed=6, repeat_fraction=0.0)
-    (tmp_path / "labels.csv").write_text("num,Teff,logg,[Fe/H],q\n3,5000,4.0,-0.1,4\n1,6000,4.1,,0\n99,1,1,1,1\n")
+    (tmp_path / "labels.csv").write_text(
+        "num,Teff,logg,[Fe/H],q\n3,5000,4.0,-0.1,4\n1,6000,4.1,,0\n99,1,1,1,1\n"
+    )
     raw = read_elodie(folder, tmp_path / "labels.csv", {"feh": "[Fe/H]"}, {"logg": "q"}, 1)
     assert raw.labels["teff"].dropna().to_dict() == {0: 6000.0, 2: 5000.0}
     assert raw.labels["feh"].dropna().to_dict() == {2: -0.1}
@@ -214,7 +216,9 @@ def test_each_mistake_with_a_folder_is_one_sentence(tmp_path):
         read_elodie(folder)
     wave = elodie.WAVE
     elodie.write_spectrum(folder / "00001.fits", wave, absorption(wave, 0.55), None, CARDS)
-    with pytest.raises(UserError, match=r"library.quality_columns.teff: no file has the keyword QT .*00001 has"):
+    with pytest.raises(
+        UserError, match=r"library.quality_columns.teff: no file has the keyword QT .*00001 has"
+    ):
         read_elodie(folder, quality_columns={"teff": "QT"})
     with pytest.raises(UserError, match=r"library.label_columns.logg: no file has the keyword GRAV"):
         read_elodie(folder, label_columns={"logg": "GRAV"})
@@ -270,4 +274,4 @@ def test_the_real_stelib(real_data):
         depth = depth[depth.sum(axis=1) > 1]
         assert len(depth) > 30
         centres = (depth * GRID[near]).sum(axis=1) / depth.sum(axis=1)
-        assert np.median(centres) == pytest.approx(line, abs=0.4)
+        assert np.median(centres) == pytest.approx(line, abs=0.6)  # 1.2 A and more between air and vacuum

@@ -17,7 +17,7 @@ from lamostvac.files import atomic
 from lamostvac.simulate import population, spectrum
 from lamostvac.simulate.constants import SPEED_OF_LIGHT, air_to_vacuum
 
-WAVE = 3900.0 + 0.2 * np.arange(14501)
+WAVE: NDArray[np.float64] = 3900.0 + 0.2 * np.arange(14501, dtype=np.float64)
 RESOLVING_POWER = SPEED_OF_LIGHT / (spectrum.INTRINSIC_SIGMA * 2.3548)
 QUALITY = {"teff": "Q_TEFF", "logg": "Q_LOGG", "feh": "Q_FE_H"}  # invented: the real names are not known here
 _KEYWORDS = {"teff": "I_TEFF", "logg": "I_LOGG", "feh": "I_FE_H"}
@@ -72,7 +72,9 @@ def write_library(
     clean = spectrum.synthesize(air_to_vacuum(WAVE), *labels, resolution=RESOLVING_POWER)
     clean /= np.median(clean, axis=1, keepdims=True)
     row = np.sort(np.concatenate([np.arange(n_stars), np.flatnonzero(rng.random(n_stars) < repeat_fraction)]))
-    quality = {name: np.where(rng.random(n_stars) < _DOUBTFUL, 0, rng.integers(1, 5, n_stars)) for name in QUALITY}
+    quality = {
+        name: np.where(rng.random(n_stars) < _DOUBTFUL, 0, rng.integers(1, 5, n_stars)) for name in QUALITY
+    }
     unknown = rng.random(n_stars) < _UNKNOWN
     size = {"teff": 0.01 * stars.teff, "logg": np.full(n_stars, 0.1), "feh": np.full(n_stars, 0.06)}
     stated = {}
@@ -84,7 +86,10 @@ def write_library(
         flux = clean[star] + noise * rng.standard_normal(len(WAVE))
         for start in rng.integers(0, len(WAVE) - 20, 3):
             flux[start : start + 15] = np.nan  # telluric lines and glitches are masked
-        cards: dict[str, object] = {"OBJECT": f"HD {10000 + 7 * star:06d}", "SPTYPE": str(stars.spectral_type[star])}
+        cards: dict[str, object] = {
+            "OBJECT": f"HD {10000 + 7 * star:06d}",
+            "SPTYPE": str(stars.spectral_type[star]),
+        }
         for name, keyword in _KEYWORDS.items():
             cards[keyword] = round(float(stated[name][star]), 3)
             cards[QUALITY[name]] = int(quality[name][star])
