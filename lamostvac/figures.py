@@ -20,7 +20,7 @@ from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from lamostvac.errors import REASONS
@@ -334,6 +334,7 @@ def libraries(table: pd.DataFrame) -> Figure:
                 ends = [fgk[0] - 0.4, fgk[-1] + 0.4]
                 axes.plot(ends, [PUBLISHED_FGK[label]] * 2, color=GREY, lw=3, alpha=0.5, zorder=0)
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.yaxis.set_minor_formatter(NullFormatter())
             axes.set_ylabel(rf"$\sigma$ of {TITLES[label]}")

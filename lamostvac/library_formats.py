@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +42,16 @@ def read_raw(
     return read_table_library(spectra, columns, fwhm)
 
 
-def library_files(path: str) -> list[str]:
-    """The files that a library's `spectra` stands for: its files when it is a folder, else itself."""
-    return [str(file) for file in spectrum_files(path)] if Path(path).is_dir() else [path]
+def folder_state(path: str) -> tuple[str, float]:
+    """What tells that a folder's files have changed, from their names, sizes and times, and their size in MB.
 
-
-def library_path(files: Sequence[str], layout: str) -> str:
-    """The `spectra` that `library_files` made `files` of: their folder, for a format that is one."""
-    return str(Path(files[0]).parent) if layout in _FOLDERS else files[0]
+    "" and 0 for a file or for what does not exist: Snakemake looks at these itself.
+    """
+    if not Path(path).is_dir():
+        return "", 0.0
+    stats = [(file.name, file.stat()) for file in spectrum_files(path)]
+    lines = [f"{name} {stat.st_size} {stat.st_mtime_ns}\n" for name, stat in stats]
+    return hashlib.sha256("".join(lines).encode()).hexdigest(), sum(s.st_size for _, s in stats) / 1e6
 
 
 def source_sha256(path: str) -> str:

@@ -8,9 +8,9 @@ SIMULATED_LIBRARY = (
     rules.simulate.output.spectra if CFG.simulation.enabled and CFG.library.spectra is None else None
 )
 with user_errors():
-    # For a folder its files, so that a new or changed one counts as new input.
-    LIBRARY_SPECTRA = {
-        name: library_formats_library.library_files(library.spectra)
+    # Of a folder Snakemake sees only its own time, not those of its files.
+    LIBRARY_FOLDERS = {
+        name: library_formats_library.folder_state(library.spectra)
         for name, library in LIBRARIES.items()
         if library.spectra
     }
@@ -21,10 +21,8 @@ wildcard_constraints:
 
 
 def library_spectra(name):
-    """The files with the spectra of a library; the run's own may be a simulated one."""
-    if name == CFG.library.name and SIMULATED_LIBRARY:
-        return [SIMULATED_LIBRARY]
-    return LIBRARY_SPECTRA[name]
+    """The file with the spectra of a library, or the folder; the run's own may be a simulated one."""
+    return SIMULATED_LIBRARY if name == CFG.library.name and SIMULATED_LIBRARY else LIBRARIES[name].spectra
 
 
 def library_labels(name):
@@ -52,10 +50,13 @@ rule library:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, input, attempt: int((2000 + 8 * input.size_mb) * attempt),
+        mem_mb=lambda wildcards, input, attempt: int(
+            (2000 + 8 * (input.size_mb + LIBRARY_FOLDERS.get(wildcards.library, ("", 0))[1])) * attempt
+        ),
         runtime=60,
     params:
         settings=lambda wildcards: library_settings(wildcards.library),
+        folder=lambda wildcards: LIBRARY_FOLDERS.get(wildcards.library, ("",))[0],
         prepare=CFG.prepare.model_dump(mode="json", exclude={"keep"}),
         code_version=(library_library.CODE_VERSION, prepare_library.CODE_VERSION),
     script:

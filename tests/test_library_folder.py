@@ -14,7 +14,8 @@ from lamostvac.grid import GRID, vacuum_to_air
 from lamostvac.library import prepare_library
 from lamostvac.library_elodie import ASSUMED_SNR, read_elodie
 from lamostvac.library_folder import on_one_grid, read_spectrum
-from lamostvac.library_formats import library_files, source_sha256
+from lamostvac.library_formats import folder_state, source_sha256
+from lamostvac.library_miles import read_miles
 from lamostvac.library_stelib import read_stelib
 from lamostvac.prepare import Preparation
 from lamostvac.resolution import constant_fwhm, resolving_power_fwhm
@@ -79,11 +80,13 @@ def test_same_seed_same_bytes(tmp_path):
     for name in ("a", "b"):
         elodie.write_library(tmp_path / name, 8, seed=5)
     assert source_sha256(str(tmp_path / "a")) == source_sha256(str(tmp_path / "b"))
-    assert len(library_files(str(tmp_path / "a"))) == len(list((tmp_path / "b").iterdir()))
-    first = library_files(str(tmp_path / "a"))[0]
-    with fits.open(first, mode="update") as hdus:
+    state, size = folder_state(str(tmp_path / "a"))
+    assert size == pytest.approx(sum(path.stat().st_size for path in (tmp_path / "a").iterdir()) / 1e6)
+    assert folder_state(str(tmp_path / "a" / "00001.fits")) == folder_state("nowhere") == ("", 0)
+    with fits.open(tmp_path / "a/00001.fits", mode="update") as hdus:
         hdus[0].header["I_TEFF"] = 1.0
     assert source_sha256(str(tmp_path / "a")) != source_sha256(str(tmp_path / "b"))
+    assert folder_state(str(tmp_path / "a"))[0] != state
 
 
 @pytest.mark.parametrize(
@@ -256,7 +259,7 @@ def test_spectra_with_pixels_of_their_own_come_onto_one_grid(tmp_path):
 
 
 def test_the_real_stelib(real_data):
-    """255 files; 203 with all labels; Balmer lines at their vacuum wavelengths, so air and rest are right."""
+    """255 files; 203 with all labels; lines where MILES has them, so air and rest are right."""
     folder = real_data / "libraries/stelib/spectra"
     if not folder.is_dir():
         pytest.skip(f"no STELIB at {folder}")
@@ -267,11 +270,21 @@ def test_the_real_stelib(real_data):
     assert raw.labels.loc[vega, list(LABELS)].tolist() == [9520, 3.97, -0.55]
     library = prepared(raw)
     assert len(library.ids) == 180  # the others lack more than half of the pixels
-    hot = library.flux[library.labels["teff"].between(6500, 12000)]
-    for line in (4341.69, 4862.69, 6564.61):
-        near = np.abs(GRID - line) < 20
-        depth = np.clip(1 - hot[:, near], 0, None)
-        depth = depth[depth.sum(axis=1) > 1]
-        assert len(depth) > 30
-        centres = (depth * GRID[near]).sum(axis=1) / depth.sum(axis=1)
-        assert np.median(centres) == pytest.approx(line, abs=0.6)  # 1.2 A and more between air and vacuum
+    miles = prepared(read_miles(real_data / "libraries/miles/miles_v9.1_stack.fits.gz"))
+    scaled = [
+        np.column_stack([one.labels["teff"] / 200, one.labels["logg"] / 0.3, one.labels["feh"] / 0.2])
+        for one in (library, miles)
+    ]
+    distance = ((scaled[0][:, None] - scaled[1]) ** 2).sum(axis=2)
+    alike = np.flatnonzero(distance.min(axis=1) < 1)
+    assert len(alike) > 80
+    inside = (GRID > 4200) & (GRID < 5600)
+    trials = np.arange(-2.0, 2.05, 0.1)
+    best = []
+    for row in alike:
+        reference = miles.flux[distance[row].argmin()]
+        moved = [np.interp(GRID[inside] - shift, GRID, reference) for shift in trials]
+        used = library.ivar[row, inside] > 0
+        best.append(trials[np.argmin([((library.flux[row, inside] - m)[used] ** 2).sum() for m in moved])])
+    assert abs(np.median(best)) < 0.2  # A; air for vacuum would be 1.3, not at rest more than that for most
+    assert 1.4826 * np.median(np.abs(best - np.median(best))) < 0.5

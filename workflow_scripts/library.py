@@ -4,7 +4,7 @@ from typing import Any
 
 from lamostvac.files import sha256
 from lamostvac.library import prepare_library, write_library
-from lamostvac.library_formats import library_path, read_raw, source_sha256
+from lamostvac.library_formats import read_raw, source_sha256
 from lamostvac.log import Progress, rule_log
 from lamostvac.prepare import Preparation
 from lamostvac.resolution import resolving_power_fwhm, tabulated_fwhm
@@ -13,7 +13,7 @@ from lamostvac.resolution import resolving_power_fwhm, tabulated_fwhm
 def main(snakemake: Any) -> None:
     log = rule_log(snakemake)
     settings = snakemake.params.settings
-    spectra = library_path(list(snakemake.input.spectra), settings["format"])
+    spectra = str(snakemake.input.spectra)
     labels = str(snakemake.input.labels[0]) if snakemake.input.labels else None
     raw = read_raw(spectra, labels, settings, log)
     log.info("%d spectra of %s read from %s", len(raw.ids), settings["name"], spectra)

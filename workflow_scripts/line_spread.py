@@ -12,7 +12,7 @@ from lamostvac.emulator import build_emulator
 from lamostvac.figures import save
 from lamostvac.files import atomic
 from lamostvac.library import prepare_library
-from lamostvac.library_formats import library_path, read_raw
+from lamostvac.library_formats import read_raw
 from lamostvac.line_spread import best_width, measure
 from lamostvac.log import Progress, rule_log
 from lamostvac.prepare import Preparation
@@ -71,9 +71,7 @@ def main(snakemake: Any) -> None:
     log = rule_log(snakemake)
     params = snakemake.params
     labels = str(snakemake.input.labels[0]) if snakemake.input.labels else None
-    raw = read_raw(
-        library_path(list(snakemake.input.library), params.library["format"]), labels, params.library, log
-    )
+    raw = read_raw(str(snakemake.input.library), labels, params.library, log)
     settings = Preparation.from_settings(**params.prepare)
     flux, ivar = best_spectra(list(snakemake.input.spectra))
     progress = Progress(log, len(WIDTHS), "trial widths")
