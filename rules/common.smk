@@ -1,4 +1,4 @@
-# What several rules ask of the survey's manifest, and what the report consists of.
+# What several rules ask of the survey's manifest and of the configuration, and what the report consists of.
 
 import functools
 import os
@@ -45,6 +45,30 @@ def all_chunks(wildcards):
         for name in CFG.survey.types
         for chunk in chunks_of(name)
     ]
+
+
+def library_spectra(name):
+    """The file with the spectra of a library, or the folder; the run's own may be a simulated one."""
+    return SIMULATED_LIBRARY if name == CFG.library.name and SIMULATED_LIBRARY else LIBRARIES[name].spectra
+
+
+def library_labels(name):
+    """The file with the labels of a library, in a list that is empty when they stand with the spectra."""
+    if name == CFG.library.name and SIMULATED_LIBRARY:
+        return [rules.simulate.output.labels]
+    return [LIBRARIES[name].labels_file] if LIBRARIES[name].labels_file else []
+
+
+def library_settings(name):
+    """What of a library's section its reader and its preparation depend on."""
+    return LIBRARIES[name].model_dump(mode="json", exclude={"spectra", "labels_file", "variance"})
+
+
+def emulator_settings(name, exclude=None):
+    """The section `emulator`, with the variance that a compared library may have of its own."""
+    settings = CFG.emulator.model_dump(mode="json", exclude=exclude)
+    own = getattr(LIBRARIES[name], "variance", None)
+    return settings if own is None else settings | {"variance": own}
 
 
 def training_files(wildcards):

@@ -6,13 +6,6 @@ from lamostvac import refine as refine_library
 FIT_SETTINGS = CFG.fit.model_dump(mode="json", exclude={"method", "group_size", "first_guess_matches"})
 
 
-def emulator_settings(name, exclude=None):
-    """The section `emulator`, with the variance that a compared library may have of its own."""
-    settings = CFG.emulator.model_dump(mode="json", exclude=exclude)
-    own = getattr(LIBRARIES[name], "variance", None)
-    return settings if own is None else settings | {"variance": own}
-
-
 rule emulator:
     input:
         library=f"{RESULTS}/library/{{library}}.h5",

@@ -20,23 +20,6 @@ wildcard_constraints:
     library="|".join(LIBRARIES),
 
 
-def library_spectra(name):
-    """The file with the spectra of a library, or the folder; the run's own may be a simulated one."""
-    return SIMULATED_LIBRARY if name == CFG.library.name and SIMULATED_LIBRARY else LIBRARIES[name].spectra
-
-
-def library_labels(name):
-    """The file with the labels of a library, in a list that is empty when they stand with the spectra."""
-    if name == CFG.library.name and SIMULATED_LIBRARY:
-        return [rules.simulate.output.labels]
-    return [LIBRARIES[name].labels_file] if LIBRARIES[name].labels_file else []
-
-
-def library_settings(name):
-    """What of a library's section its reader and its preparation depend on."""
-    return LIBRARIES[name].model_dump(mode="json", exclude={"spectra", "labels_file", "variance"})
-
-
 rule library:
     input:
         spectra=lambda wildcards: library_spectra(wildcards.library),
