@@ -259,8 +259,15 @@ class Library(Section):
     name: str = Field(
         "mastar", pattern=r"^[A-Za-z0-9_-]+$", description="Name of the library, part of file names."
     )
-    format: Literal["mastar", "miles", "table"] = Field("mastar", description="How its files are laid out.")
-    spectra: str | None = Field(None, description="File with the spectra; a simulated run brings its own.")
+    format: Literal["mastar", "miles", "elodie", "stelib", "table"] = Field(
+        "mastar", description="How its files are laid out (docs/libraries.md)."
+    )
+    spectra: str | None = Field(
+        None,
+        description=(
+            "File with the spectra, for elodie and stelib the folder with their files; a simulated run brings its own."
+        ),
+    )
     labels_file: str | None = Field(
         None,
         description="File with the labels; null when they stand with the spectra, or in a simulated run.",
@@ -277,8 +284,40 @@ class Library(Section):
         default_factory=dict,
         description="Columns of the labels file where they differ from the format's usual ones.",
     )
+    quality_columns: dict[Label, str] = Field(
+        default_factory=dict,
+        description=(
+            "Header keywords, or columns of the labels file, with the quality flag of a label, for elodie and stelib; "
+            "{} uses no flags."
+        ),
+    )
+    min_quality: float = Field(
+        1.0, description="A label whose flag in quality_columns is lower than this, or missing, is not used."
+    )
     resolution: Resolution = Field(
         Resolution(), description="Matching the library's resolution to the survey's."
+    )
+
+    @model_validator(mode="after")
+    def _flags_are_read(self) -> Self:
+        """A quality flag that no reader looks at would be a cut that is not made."""
+        if self.quality_columns and self.format not in ("elodie", "stelib"):
+            raise ValueError(
+                f"library.quality_columns is set but the format {self.format} has no quality flags; leave it out"
+            )
+        return self
+
+
+class ComparedLibrary(Library):
+    """A further library, cross-validated beside the one that the run uses."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$", description="Name of the library, part of file names.")
+    spectra: str = Field(description="File with the spectra, or folder with their files.")
+    variance: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Share of its variance that the components keep; null: emulator.variance.",
     )
 
 
@@ -475,6 +514,14 @@ class Validation(Section):
     comparisons: str | None = Field(
         None, description="YAML file that defines the comparisons with external catalogues; null: none."
     )
+    libraries: list[ComparedLibrary] = Field(
+        default_factory=list,
+        description=(
+            "Further libraries whose emulators are cross-validated and compared with the run's own (Liang et al. 2024, "
+            "Figure 7); each has the keys of the section library, name and spectra at least, and variance if it needs "
+            "another than emulator.variance; resolution.survey_fwhm is that of library.resolution unless it is given."
+        ),
+    )
 
 
 class Configuration(Section):
@@ -507,6 +554,27 @@ class Configuration(Section):
         elif self.library.spectra is None:
             raise ValueError("library.spectra is not set; name the file with the library's spectra")
         return self
+
+    @model_validator(mode="after")
+    def _libraries_have_names_of_their_own(self) -> Self:
+        names = [self.library.name, *(library.name for library in self.validation.libraries)]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(
+                    f"two libraries are called {name}; give each entry of validation.libraries a name of its own"
+                )
+        return self
+
+    def libraries(self) -> dict[str, Library]:
+        """The run's library and those compared with it, by name; one line width of the survey for all."""
+        width = self.library.resolution.survey_fwhm
+        found: dict[str, Library] = {self.library.name: self.library}
+        for library in self.validation.libraries:
+            if library.resolution.survey_fwhm is None and width is not None:
+                matched = library.resolution.model_copy(update={"survey_fwhm": width})
+                library = library.model_copy(update={"resolution": matched})
+            found[library.name] = library
+        return found
 
 
 def load_configuration(mapping: Mapping[str, Any]) -> Configuration:
@@ -564,16 +632,18 @@ def _without_null_text(value: Any) -> Any:
 def _sentence(problems: ValidationError) -> str:
     """The first mistake as one sentence; an unknown key explains most others, so it comes first."""
     error = min(problems.errors(), key=lambda error: error["type"] != "extra_forbidden")
-    location = error["loc"]
+    root, place, location = _list_item(error["loc"])
     value = error["input"]
     if error["type"] == "extra_forbidden":
-        return _unknown_key([str(part) for part in location])
+        return _unknown_key([str(part) for part in location], root, place)
     if error["type"] == "value_error" and not location:
-        return str(error["ctx"]["error"])
-    field, depth = _field_at(location)
-    name = ".".join(str(part) for part in location[:depth])
+        return f"{place[:-1]}: {error['ctx']['error']}" if place else str(error["ctx"]["error"])
+    field, depth = _field_at(location, root)
+    name = (place + ".".join(str(part) for part in location[:depth])).removesuffix(".")
+    if error["type"] == "missing":
+        return f"configuration key {name} is missing; it must be {_allowed(field) if field else 'given'}"
     if field is None:
-        keys = ", ".join(_keys_at([str(part) for part in location]))
+        keys = ", ".join(_keys_at([str(part) for part in location], root))
         if error["type"] == "value_error":
             return str(error["ctx"]["error"])
         return (
@@ -591,23 +661,47 @@ def _sentence(problems: ValidationError) -> str:
     nearest = _nearest_value(error, annotation)
     if nearest is not None:
         text += f" (nearest: {_shown(nearest)})"
-    elif not items:
+    elif not items and not field.is_required():
         text += f" (default: {_shown(field.get_default(call_default_factory=True))})"
     return text
 
 
-def _unknown_key(location: Sequence[str]) -> str:
-    siblings = _keys_at(location[:-1])
-    prefix = "".join(f"{part}." for part in location[:-1])
+def _list_item(location: Sequence[int | str]) -> tuple[type[BaseModel], str, Sequence[int | str]]:
+    """Where a location lies in a list of sections: the items' model, `list[0].` and what follows that.
+
+    The configuration itself, "" and the whole location when it lies in no such list.
+    """
+    root: type[BaseModel] = Configuration
+    place, rest = "", location
+    model: type[BaseModel] | None = root
+    field: FieldInfo | None = None
+    text = ""
+    for depth, part in enumerate(location):
+        if model is not None and part in model.model_fields:
+            field = model.model_fields[str(part)]
+            model = _submodel(field)
+            text += f"{part}."
+        elif isinstance(part, int) and field is not None and (item := _item_model(field)) is not None:
+            root = model = item
+            place = text = f"{text[:-1]}[{part}]."
+            rest = location[depth + 1 :]
+        else:
+            break
+    return root, place, rest
+
+
+def _unknown_key(location: Sequence[str], root: type[BaseModel] | None = None, place: str = "") -> str:
+    siblings = _keys_at(location[:-1], root)
+    prefix = place + "".join(f"{part}." for part in location[:-1])
     name, last = prefix + location[-1], location[-1]
     # A correct key in the wrong section is as common a mistake as a misspelt one.
     by_last = {path.split(".")[-1]: path for path, _ in _walk(Configuration)}
     close = _closest(last, siblings)
     stem = f"configuration key {name} does not exist"
-    if close and last not in by_last:
+    if close and (place or last not in by_last):
         return f"{stem}; did you mean {prefix}{close}?"
     elsewhere = _closest(last, list(by_last), cutoff=0.75)
-    if elsewhere:
+    if elsewhere and not place:
         return f"{stem}; did you mean {by_last[elsewhere]}?"
     return f"{stem}; the keys {f'of {prefix[:-1]} ' if prefix else ''}are {', '.join(siblings)}"
 
@@ -649,7 +743,11 @@ def _nearest_value(error: Any, annotation: Any) -> Any:
     if error["type"] == "literal_error":
         choices = typing.get_args(_unwrapped(annotation))
         return _closest(str(error["input"]), choices, cutoff=0.3) or choices[0]
-    if error["type"] == "list_type" and isinstance(error["input"], str):
+    if (
+        error["type"] == "list_type"
+        and isinstance(error["input"], str)
+        and " section " not in _type_words(annotation)
+    ):
         return [error["input"]]
     if error["type"] == "greater_than" and _type_words(annotation).startswith("a whole"):
         return context["gt"] + 1
@@ -675,6 +773,15 @@ def _submodel(field: FieldInfo) -> type[BaseModel] | None:
     return annotation if is_class and issubclass(annotation, BaseModel) else None
 
 
+def _item_model(field: FieldInfo) -> type[BaseModel] | None:
+    """The model of a list's items when they are sections."""
+    annotation: Any = _unwrapped(field.annotation)
+    items = typing.get_args(annotation)
+    if typing.get_origin(annotation) is not list or not isinstance(items[0], type):
+        return None
+    return items[0] if issubclass(items[0], BaseModel) else None
+
+
 def _walk(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """All keys below `model` that hold values, as dotted paths."""
     for name, field in model.model_fields.items():
@@ -685,8 +792,8 @@ def _walk(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Field
             yield f"{prefix}{name}", field
 
 
-def _keys_at(location: Sequence[str]) -> list[str]:
-    model: type[BaseModel] = Configuration
+def _keys_at(location: Sequence[str], root: type[BaseModel] | None = None) -> list[str]:
+    model: type[BaseModel] = root or Configuration
     for name in location:
         inner = _submodel(model.model_fields[name])
         if inner is None:
@@ -695,9 +802,11 @@ def _keys_at(location: Sequence[str]) -> list[str]:
     return list(model.model_fields)
 
 
-def _field_at(location: Sequence[int | str]) -> tuple[FieldInfo | None, int]:
-    """The field that `location` leads to, and how many of its parts name it."""
-    model: type[BaseModel] | None = Configuration
+def _field_at(
+    location: Sequence[int | str], root: type[BaseModel] | None = None
+) -> tuple[FieldInfo | None, int]:
+    """The field that `location` leads to below `root`, and how many of its parts name it."""
+    model: type[BaseModel] | None = root or Configuration
     field: FieldInfo | None = None
     for depth, part in enumerate(location):
         if model is None or part not in model.model_fields:
@@ -738,6 +847,8 @@ def _type_words(annotation: Any, metadata: Sequence[Any] = ()) -> str:
         return f"a list, each item {_type_words(arguments[0])}"
     if origin in (dict, Mapping):
         return f"a mapping from {_type_words(arguments[0])} to {_type_words(arguments[1])}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return f"a section with the keys {', '.join(annotation.model_fields)}"
     words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}.get(
         annotation, "a value"
     )

@@ -20,14 +20,15 @@ from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from lamostvac.errors import REASONS
 from lamostvac.files import atomic
+from lamostvac.library_comparison import PUBLISHED_FGK, SUBCLASSES, curve
 from lamostvac.validation import LABELS, pulls_of, snr_bins, statistics
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 
 TITLES = {"teff": r"$T_{\rm eff}$ / K", "logg": r"$\log\,g$", "feh": "[Fe/H]", "alpha_fe": r"[$\alpha$/Fe]"}
 DIGITS = {"teff": 0, "logg": 2, "feh": 2, "alpha_fe": 2}
@@ -297,6 +298,49 @@ def _shade_masked(axes: Axes, wave: NDArray[np.floating], used: NDArray[np.bool_
     change = np.flatnonzero(np.diff(np.concatenate([[True], used, [True]]).astype(int)))
     for start, stop in zip(change[::2], change[1::2], strict=True):
         axes.axvspan(wave[start] - 0.5, wave[stop - 1] + 0.5, color="#dee2e6", lw=0)
+
+
+LIBRARY_COLOURS = ("#3d7ea6", "#d9674f", "#63b598", "#9c6ade", "#e0b020", "#495057")
+
+
+def libraries(table: pd.DataFrame) -> Figure:
+    """Dispersion of the cross-validation's errors by subclass, a colour per library (Liang et al. 2024, Figure 7).
+
+    `table` is what `lamostvac.library_comparison.compare_libraries` returns. Subclasses without a point in any
+    panel are left out.
+    """
+    names = list(dict.fromkeys(table["library"]))
+    labels = list(dict.fromkeys(table["label"]))
+    drawn = [
+        subclass
+        for i, subclass in enumerate(SUBCLASSES)
+        if any(np.isfinite(curve(table, name, label, "sigma")[i]) for name in names for label in labels)
+    ]
+    if not drawn:
+        return message("No library has enough stars in any subclass to show a dispersion.")
+    x = np.arange(len(drawn))
+    fgk = [i for i, subclass in enumerate(drawn) if subclass[0] in "FGK"]
+    with plt.rc_context(STYLE):
+        figure, grid = plt.subplots(
+            len(labels), 1, figsize=(7.2, 2.1 * len(labels) + 0.7), sharex=True, squeeze=False
+        )
+        for label, axes in zip(labels, grid[:, 0], strict=True):
+            for number, name in enumerate(names):
+                colour = LIBRARY_COLOURS[number % len(LIBRARY_COLOURS)]
+                for column, style in (("robust_sigma", "o-"), ("sigma", "--")):
+                    y = curve(table, name, label, column, drawn)
+                    axes.plot(x, y, style, color=colour, ms=4, label=name if style == "o-" else None)
+            if label in PUBLISHED_FGK and fgk:
+                ends = [fgk[0] - 0.4, fgk[-1] + 0.4]
+                axes.plot(ends, [PUBLISHED_FGK[label]] * 2, color=GREY, lw=3, alpha=0.5, zorder=0)
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.yaxis.set_minor_formatter(NullFormatter())
+            axes.set_ylabel(rf"$\sigma$ of {TITLES[label]}")
+        grid[0, 0].legend(ncols=len(names))
+        grid[-1, 0].set_xticks(x, drawn)
+    return figure
 
 
 def comparison(title: str, pairs: pd.DataFrame, labels: Iterable[str] = LABELS) -> Figure:

@@ -195,7 +195,8 @@ def open_library_file(path: str | PathLike[str], key: str) -> Iterator[fits.HDUL
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", "File may have been truncated", AstropyUserWarning)
-            with fits.open(path, memmap=False) as hdus:
+            # The handle is ours, because astropy leaves its own open when a warning ends `fits.open`.
+            with open(path, "rb") as handle, fits.open(handle, memmap=False) as hdus:
                 yield hdus
     except (OSError, EOFError, zlib.error, AstropyUserWarning) as error:
         raise UserError(f"{key}: {path} cannot be read as FITS ({error})") from None

@@ -28,6 +28,7 @@ CODE_VERSION = 2
 LABELS = ("teff", "logg", "feh", "alpha_fe")
 COMPARISON_COLUMNS = ["dataset", "subset", "label", "n", "offset", "sigma", "robust_sigma"]
 PULL_COLUMNS = ["label", "subset", "n", "mean", "width"]
+FGK = (4000.0, 7000.0)  # K, of the stars that comparisons call FGK
 SNR_EDGES = (0.0, 10.0, 20.0, 40.0, 80.0, np.inf)
 # Flags that mean the fit itself warns of its labels.
 FIT_FLAGS = ("flag_edge", "flag_no_convergence", "flag_outside_library")
@@ -294,8 +295,8 @@ def compare_crossvalidation(table: pd.DataFrame, library: str) -> list[dict[str,
     labels = [label for label in LABELS if f"{label}_true" in table and label in table]
     table = table.rename(columns={f"{label}_true": f"ref_{label}" for label in labels})
     teff = table["ref_teff"]
-    fgk = table[(teff >= 4000) & (teff < 7000)]
-    subsets = {"all": table, "OBA": table[teff >= 7000], "FGK": fgk, "M": table[teff < 4000]}
+    fgk = table[(teff >= FGK[0]) & (teff < FGK[1])]
+    subsets = {"all": table, "OBA": table[teff >= FGK[1]], "FGK": fgk, "M": table[teff < FGK[0]]}
     if "logg" in labels:
         subsets |= {"FGK dwarfs": fgk[fgk["ref_logg"] >= 3.8], "FGK giants": fgk[fgk["ref_logg"] < 3.8]}
     return comparison_rows(f"crossvalidation_{library}", subsets, labels)

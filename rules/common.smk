@@ -1,4 +1,4 @@
-# What several rules ask of the survey's manifest, and what the report consists of.
+# What several rules ask of the survey's manifest and of the configuration, and what the report consists of.
 
 import functools
 import os
@@ -45,6 +45,30 @@ def all_chunks(wildcards):
         for name in CFG.survey.types
         for chunk in chunks_of(name)
     ]
+
+
+def library_spectra(name):
+    """The file with the spectra of a library, or the folder; the run's own may be a simulated one."""
+    return SIMULATED_LIBRARY if name == CFG.library.name and SIMULATED_LIBRARY else LIBRARIES[name].spectra
+
+
+def library_labels(name):
+    """The file with the labels of a library, in a list that is empty when they stand with the spectra."""
+    if name == CFG.library.name and SIMULATED_LIBRARY:
+        return [rules.simulate.output.labels]
+    return [LIBRARIES[name].labels_file] if LIBRARIES[name].labels_file else []
+
+
+def library_settings(name):
+    """What of a library's section its reader and its preparation depend on."""
+    return LIBRARIES[name].model_dump(mode="json", exclude={"spectra", "labels_file", "variance"})
+
+
+def emulator_settings(name, exclude=None):
+    """The section `emulator`, with the variance that a compared library may have of its own."""
+    settings = CFG.emulator.model_dump(mode="json", exclude=exclude)
+    own = getattr(LIBRARIES[name], "variance", None)
+    return settings if own is None else settings | {"variance": own}
 
 
 def training_files(wildcards):
@@ -125,7 +149,8 @@ def validation_targets():
     names += [f"comparison_{comparison.name}" for comparison in PRESENT]
     names += [f"crossvalidation_{CFG.library.name}"]
     names += ["comparison_truth", "pulls"] if TRUTH else []
-    tables = [f"{RESULTS}/validation/comparisons.csv", f"{RESULTS}/validation/pulls.csv"]
+    names += ["libraries"]
+    tables = [f"{RESULTS}/validation/{name}.csv" for name in ("comparisons", "pulls", "libraries")]
     if NETWORK_LABELS:
         tables.append(f"{RESULTS}/validation/networks.csv")
         names += ["network_curves"] + (["network_truth", "network_pulls"] if TRUTH else [])

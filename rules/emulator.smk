@@ -8,13 +8,13 @@ FIT_SETTINGS = CFG.fit.model_dump(mode="json", exclude={"method", "group_size", 
 
 rule emulator:
     input:
-        library=f"{RESULTS}/library/{CFG.library.name}.h5",
+        library=f"{RESULTS}/library/{{library}}.h5",
     output:
-        f"{RESULTS}/emulator/{CFG.library.name}.h5",
+        f"{RESULTS}/emulator/{{library}}.h5",
     log:
-        f"{RESULTS}/logs/emulator.log",
+        f"{RESULTS}/logs/emulator/{{library}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/emulator.tsv"
+        f"{RESULTS}/benchmarks/emulator/{{library}}.tsv"
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -22,7 +22,7 @@ rule emulator:
         mem_mb=lambda wildcards, attempt: 12000 * attempt,
         runtime=120,
     params:
-        settings=CFG.emulator.model_dump(mode="json", exclude={"folds"}),
+        settings=lambda wildcards: emulator_settings(wildcards.library, {"folds"}),
         prepare=CFG.prepare.model_dump(mode="json", exclude={"keep"}),
         code_version=emulator_library.CODE_VERSION,
     script:
@@ -31,20 +31,20 @@ rule emulator:
 
 rule crossvalidation:
     input:
-        library=f"{RESULTS}/library/{CFG.library.name}.h5",
+        library=f"{RESULTS}/library/{{library}}.h5",
     output:
-        f"{RESULTS}/emulator/{CFG.library.name}_crossvalidation.csv",
+        f"{RESULTS}/emulator/{{library}}_crossvalidation.csv",
     log:
-        f"{RESULTS}/logs/crossvalidation.log",
+        f"{RESULTS}/logs/crossvalidation/{{library}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/crossvalidation.tsv"
+        f"{RESULTS}/benchmarks/crossvalidation/{{library}}.tsv"
     conda:
         "../envs/lamostvac.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 12000 * attempt,
         runtime=lambda wildcards, attempt: 600 * attempt,
     params:
-        settings=CFG.emulator.model_dump(mode="json"),
+        settings=lambda wildcards: emulator_settings(wildcards.library),
         prepare=CFG.prepare.model_dump(mode="json", exclude={"keep"}),
         fit=FIT_SETTINGS,
         seed=CFG.run.seed,

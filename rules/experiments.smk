@@ -7,8 +7,8 @@ from lamostvac import line_spread as line_spread_library
 rule line_spread:
     input:
         spectra=prepared_of(["F", "G", "K"]),
-        library=rules.library.input.spectra,
-        labels=rules.library.input.labels,
+        library=library_spectra(CFG.library.name),
+        labels=library_labels(CFG.library.name),
     output:
         table=f"{RESULTS}/experiments/line_spread.csv",
         best=f"{RESULTS}/experiments/line_spread_best.csv",
@@ -23,7 +23,7 @@ rule line_spread:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=120,
     params:
-        library=CFG.library.model_dump(mode="json", exclude={"spectra", "labels_file"}),
+        library=library_settings(CFG.library.name),
         prepare=CFG.prepare.model_dump(mode="json", exclude={"keep"}),
         emulator=CFG.emulator.model_dump(mode="json", exclude={"folds"}),
         fit=FIT_SETTINGS,

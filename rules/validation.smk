@@ -1,5 +1,7 @@
 # How right the labels and their errors are.
 
+from lamostvac import figures as figures_library
+from lamostvac import library_comparison as library_comparison_library
 from lamostvac import network_validation as network_validation_library
 from lamostvac import validation as validation_library
 
@@ -71,3 +73,30 @@ rule validation:
         code_version=(validation_library.CODE_VERSION, network_validation_library.CODE_VERSION),
     script:
         "../workflow_scripts/validation.py"
+
+
+rule libraries:
+    input:
+        crossvalidations=[f"{RESULTS}/emulator/{name}_crossvalidation.csv" for name in LIBRARIES],
+    output:
+        table=report(
+            f"{RESULTS}/validation/libraries.csv",
+            caption="../report/libraries_table.rst",
+            category="2 Are the labels right?",
+            labels={"what": "The emulators of all libraries in numbers"},
+        ),
+        figure=figure("libraries", "labels", "The emulators of all libraries on their own library"),
+    log:
+        f"{RESULTS}/logs/libraries.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/libraries.tsv"
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        libraries=list(LIBRARIES),
+        code_version=(library_comparison_library.CODE_VERSION, figures_library.CODE_VERSION),
+    script:
+        "../workflow_scripts/libraries.py"

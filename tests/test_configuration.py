@@ -29,6 +29,10 @@ def mistake(mapping):
     return sentence
 
 
+def further(*libraries):
+    return {"validation": {"libraries": list(libraries)}}
+
+
 @pytest.mark.parametrize("name", ["config/config.yaml", "config/schema.json", "docs/configuration.md"])
 def test_generated_files_agree_with_the_models(project, name):
     expected = configuration.generated_files(project)[project / name]
@@ -101,6 +105,28 @@ def test_schema_refuses_unknown_keys(project):
             {"simulation": {"enabled": False}, "survey": {"catalogues": ["a.csv"]}},
             ["library.spectra is not set"],
         ),
+        (
+            {"library": {"quality_columns": {"teff": "Q"}}},
+            ["library.quality_columns is set", "mastar has no quality flags"],
+        ),
+        (further({"name": "s", "spectra": "f", "format": "stelb"}), ["libraries[0].format", '"stelib"']),
+        (further({"name": "s"}), ["validation.libraries[0].spectra is missing"]),
+        (
+            further({"name": "s", "spectra": "f", "labls": 1}),
+            ["did you mean validation.libraries[0].labels?"],
+        ),
+        (
+            further({"name": "s", "spectra": "f", "folds": 3}),
+            ["libraries[0].folds does not exist", "keys of"],
+        ),
+        (
+            further({"name": "s", "spectra": "f", "resolution": {"mtch": 1}}),
+            ["did you mean validation.libraries[0].resolution.match?"],
+        ),
+        (further(1), ["validation.libraries[0] = 1", "a section with the keys name, format"]),
+        ({"validation": {"libraries": "x"}}, ["each item a section with the keys name"]),
+        (further({"name": "a b", "spectra": "f"}), ['libraries[0].name = "a b"', "letters, digits"]),
+        (further({"name": "mastar", "spectra": "f"}), ["two libraries are called mastar"]),
     ],
 )
 def test_a_mistake_is_named_with_the_remedy(mapping, parts):
@@ -163,3 +189,15 @@ def test_a_configuration_file_that_is_missing_or_no_yaml_is_named(tmp_path):
     (tmp_path / "list.yaml").write_text("- a")
     with pytest.raises(UserError, match=r"list\.yaml must consist of"):
         read_configuration(tmp_path / "list.yaml")
+
+
+def test_further_libraries_are_matched_to_the_same_survey_unless_they_say_otherwise():
+    entries = [{"name": "a", "spectra": "f"}, {"name": "b", "spectra": "f"}]
+    entries[1]["resolution"] = {"survey_fwhm": [[5000, 4.0]], "library_fwhm": 2.0}
+    configuration = load_configuration(
+        further(*entries) | {"library": {"resolution": {"survey_fwhm": [[5000, 3.0]], "library_fwhm": 1.0}}}
+    )
+    libraries = configuration.libraries()
+    assert list(libraries) == ["mastar", "a", "b"]
+    widths = [(one.resolution.survey_fwhm, one.resolution.library_fwhm) for one in libraries.values()]
+    assert widths == [([(5000, 3.0)], 1.0), ([(5000, 3.0)], None), ([(5000, 4.0)], 2.0)]

@@ -95,6 +95,6 @@ def test_the_example_of_a_library_can_be_read(project, tmp_path, monkeypatch):
 
 def test_the_examples_of_configuration_are_valid(project):
     examples = blocks((project / "docs/libraries.md").read_text(), "yaml")
-    assert len(examples) == 3
+    assert len(examples) == 6
     formats = [load_configuration(yaml.safe_load(example)).library.format for example in examples]
-    assert formats == ["mastar", "miles", "table"]
+    assert formats == ["mastar", "miles", "elodie", "stelib", "miles", "table"]

@@ -4,7 +4,7 @@ from typing import Any
 
 from lamostvac.files import sha256
 from lamostvac.library import prepare_library, write_library
-from lamostvac.library_formats import read_raw
+from lamostvac.library_formats import read_raw, source_sha256
 from lamostvac.log import Progress, rule_log
 from lamostvac.prepare import Preparation
 from lamostvac.resolution import resolving_power_fwhm, tabulated_fwhm
@@ -15,7 +15,7 @@ def main(snakemake: Any) -> None:
     settings = snakemake.params.settings
     spectra = str(snakemake.input.spectra)
     labels = str(snakemake.input.labels[0]) if snakemake.input.labels else None
-    raw = read_raw(spectra, labels, settings)
+    raw = read_raw(spectra, labels, settings, log)
     log.info("%d spectra of %s read from %s", len(raw.ids), settings["name"], spectra)
     resolution = settings["resolution"]
     survey_fwhm = None
@@ -37,7 +37,7 @@ def main(snakemake: Any) -> None:
     )
     progress.done()
     library.attributes["matched"] = resolution["match"]
-    library.attributes["source_sha256"] = sha256(spectra)
+    library.attributes["source_sha256"] = source_sha256(spectra)
     library.attributes["labels_sha256"] = sha256(labels) if labels else ""
     write_library(library, snakemake.output[0])
     log.info("%d spectra in the library", len(library.ids))

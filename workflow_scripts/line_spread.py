@@ -71,7 +71,7 @@ def main(snakemake: Any) -> None:
     log = rule_log(snakemake)
     params = snakemake.params
     labels = str(snakemake.input.labels[0]) if snakemake.input.labels else None
-    raw = read_raw(str(snakemake.input.library), labels, params.library)
+    raw = read_raw(str(snakemake.input.library), labels, params.library, log)
     settings = Preparation.from_settings(**params.prepare)
     flux, ivar = best_spectra(list(snakemake.input.spectra))
     progress = Progress(log, len(WIDTHS), "trial widths")

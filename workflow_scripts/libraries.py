@@ -1,0 +1,28 @@
+"""Table and figure of how well the emulator of each library recovers the library's own labels."""
+
+from typing import Any
+
+import pandas as pd
+
+from lamostvac.figures import libraries, save
+from lamostvac.files import atomic
+from lamostvac.library_comparison import compare_libraries
+from lamostvac.log import rule_log
+
+
+def main(snakemake: Any) -> None:
+    log = rule_log(snakemake)
+    names = snakemake.params.libraries
+    tables = {
+        name: pd.read_csv(path) for name, path in zip(names, snakemake.input.crossvalidations, strict=True)
+    }
+    table = compare_libraries(tables)
+    with atomic(snakemake.output.table) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
+    save(libraries(table), snakemake.output.figure)
+    fgk = table[table["subset"] == "FGK"].drop(columns=["subset", "offset"])
+    log.info("errors of the FGK stars:\n%s", fgk.to_string(index=False, float_format="%.3g"))
+
+
+if __name__ == "__main__":
+    main(snakemake)
