@@ -7,6 +7,7 @@ in which the paper's length scale of 1.5 is meaningful. And the emulator knows h
 covariance of its leave-one-out residuals (`discrepancy`) weighs the components in the fit.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -14,14 +15,16 @@ from os import PathLike
 import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import threadpool_limits
 
 from lamostvac.errors import UserError
 from lamostvac.files import atomic_hdf5
 from lamostvac.gaussian_process import GaussianProcess, Mean, train
 from lamostvac.grid import GRID
+from lamostvac.hyperparameters import Choice, best_hyperparameters
 from lamostvac.library import SpectralLibrary
 from lamostvac.masks import Regions, in_regions
-from lamostvac.pca import fill_masked, principal_components
+from lamostvac.pca import fill_masked, in_basis, principal_components
 from lamostvac.process_variance import ProcessVariance
 
 CODE_VERSION = 3
@@ -113,7 +116,9 @@ def build_emulator(
     amplitude: float,
     noise: float,
     mean: Mean,
+    hyperparameters: Choice = "fixed",
     rows: NDArray[np.integer] | None = None,
+    log: logging.Logger | None = None,
 ) -> Emulator:
     """Train the emulator on a library, or on some of its rows.
 
@@ -122,6 +127,8 @@ def build_emulator(
     masked_regions : intervals (A) that no star at rest is fitted in
     variance : share of the variance that the principal components keep
     length_scale, amplitude, noise, mean : of the Gaussian process; see `gaussian_process.train`
+    hyperparameters : `fixed` as given, or `cross_validation`, which chooses the first three
+    log : hears what the choice tried
 
     Raises
     ------
@@ -136,17 +143,24 @@ def build_emulator(
             f"{labels.shape[1]} labels; lower library.min_snr or shorten library.labels"
         )
     pixels = covered_pixels(library, masked_regions)
-    flux, good = library.flux[rows][:, pixels], library.ivar[rows][:, pixels] > 0
-    flux = fill_masked(flux, good)
-    mean_spectrum, basis, kept = principal_components(flux, variance)
-    centred = flux - mean_spectrum
-    components = centred @ basis.T
+    # One thread wherever sums are BLAS's own: the same bytes on any number of cores.
+    with threadpool_limits(1, "blas"):
+        chosen = np.ix_(rows, np.flatnonzero(pixels))
+        flux = fill_masked(library.flux[chosen], library.ivar[chosen] > 0)
+        mean_spectrum, basis, kept = principal_components(flux, variance)
+        components, truncation = in_basis(flux, mean_spectrum, basis)
+        del flux
     linear = _linearised(labels)
     offset, scale = linear.mean(axis=0), linear.std(axis=0)
-    process, residuals = train((linear - offset) / scale, components, amplitude, length_scale, noise, mean)
-    discrepancy = residuals.T @ residuals / len(residuals)
-    # A little of the mean variance on the diagonal keeps it invertible when stars are few.
-    discrepancy[np.diag_indices(len(basis))] += 1e-3 * np.trace(discrepancy) / len(basis)
+    scaled = (linear - offset) / scale
+    if hyperparameters == "cross_validation":
+        length_scale, amplitude, noise = best_hyperparameters(scaled, components, mean, log)
+    process, residuals = train(scaled, components, amplitude, length_scale, noise, mean)
+    with threadpool_limits(1, "blas"):
+        discrepancy = residuals.T @ residuals / len(residuals)
+        # A little of the mean variance on the diagonal keeps it invertible when stars are few.
+        discrepancy[np.diag_indices(len(basis))] += 1e-3 * np.trace(discrepancy) / len(basis)
+        discrepancy_scale = _discrepancy_scale(process, residuals, discrepancy, labels[:, 0])
     return Emulator(
         label_names=library.label_names,
         offset=offset,
@@ -156,8 +170,8 @@ def build_emulator(
         basis=basis,
         process=process,
         discrepancy=discrepancy,
-        discrepancy_scale=_discrepancy_scale(process, residuals, discrepancy, labels[:, 0]),
-        truncation=((centred - components @ basis) ** 2).mean(axis=0),
+        discrepancy_scale=discrepancy_scale,
+        truncation=truncation,
         variance_kept=kept,
     )
 
@@ -231,6 +245,7 @@ def write_emulator(emulator: Emulator, path: str | PathLike[str], attributes: di
         handle.attrs["label_names"] = ",".join(emulator.label_names)
         handle.attrs["amplitude"] = process.amplitude
         handle.attrs["length_scale"] = process.length_scale
+        handle.attrs["noise"] = process.noise
         handle.attrs["mean_function"] = process.mean
         handle.attrs["variance_kept"] = emulator.variance_kept
         for name, value in emulator.discrepancy_scale.items():
@@ -250,6 +265,7 @@ def read_emulator(path: str | PathLike[str]) -> Emulator:
         values["coefficients"],
         float(attributes["amplitude"]),
         float(attributes["length_scale"]),
+        float(attributes["noise"]),
         attributes["mean_function"],
         ProcessVariance(
             values["variance_points"],
