@@ -31,6 +31,7 @@ CODE_VERSION = 3
 
 # Where the spectral types divide in Teff (K); for libraries, which have no survey classification.
 TYPE_LIMITS = {"M": 3900.0, "K": 5250.0, "G": 6000.0, "F": 7400.0, "A": 10000.0, "OB": np.inf}
+_BATCH = 1024  # stars whose Jacobians are held at a time
 _MIN_PER_TYPE = 8  # fewer library stars than this do not tell a type's discrepancy
 
 
@@ -195,11 +196,14 @@ def _discrepancy_scale(
     one that it does not. One number (robust, all labels together), because a type has too few stars
     for a covariance of its own.
     """
-    jacobian = process.predict_with_jacobian(process.inputs)[1]
     inverse = np.linalg.inv(discrepancy)
-    whitened = jacobian @ inverse
-    root = np.linalg.cholesky(whitened @ jacobian.swapaxes(1, 2))
-    pull = np.linalg.solve(root, np.matvec(whitened, residuals)[..., None])[..., 0]
+    pull = np.empty_like(process.inputs)
+    for first in range(0, len(pull), _BATCH):
+        rows = slice(first, first + _BATCH)
+        jacobian = process.predict_with_jacobian(process.inputs[rows])[1]
+        whitened = jacobian @ inverse
+        root = np.linalg.cholesky(whitened @ jacobian.swapaxes(1, 2))
+        pull[rows] = np.linalg.solve(root, np.matvec(whitened, residuals[rows])[..., None])[..., 0]
     types = spectral_type_of(teff)
 
     def variance(values: NDArray[np.float64]) -> float:

@@ -67,7 +67,6 @@ class GaussianProcess:
         both come from one product of the kernel with the weights and the weights times the inputs.
         """
         d = points.shape[1]
-        moments = [self.inputs[:, axis, None] * self.weights for axis in range(d)]
         value = np.empty((len(points), self.weights.shape[1]))
         jacobian = np.empty((len(points), d, self.weights.shape[1]))
         for rows in _batches(len(points)):
@@ -76,7 +75,7 @@ class GaussianProcess:
             process = kernel @ self.weights
             value[rows] = process + terms @ self.coefficients
             for axis in range(d):
-                moment = kernel @ moments[axis]
+                moment = kernel @ (self.inputs[:, axis, None] * self.weights)
                 slope = (moment - points[rows, axis, None] * process) / self.length_scale**2
                 jacobian[rows, axis] = slope + gradients[:, axis] @ self.coefficients
         return value, jacobian
