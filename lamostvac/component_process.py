@@ -28,14 +28,14 @@ def train_by_component(
     length_scale: float,
     mean: Mean = "quadratic",
     max_points: int = 1200,
-) -> tuple[GaussianProcess, NDArray[np.float64], NDArray[np.float64]]:
-    """Train a process; also return its leave-one-out residuals and what was chosen.
+) -> tuple[GaussianProcess, NDArray[np.float64]]:
+    """Train a process; also return its leave-one-out residuals.
 
     Parameters
     ----------
     inputs : (n, d), scaled so that one length scale suits all of them
     outputs : (n, k)
-    amplitude : only sets the unit of the noise
+    amplitude : of the kernel; only the ratio of noise to it matters, and that is chosen
     max_points : at most so many points carry the kernel
 
     Returns
@@ -43,7 +43,6 @@ def train_by_component(
     process : on m <= max_points of the inputs
     residuals : (n, k) each output minus what the process without that point predicts (points of the
         kernel and ratios stay)
-    noise : (k,) chosen standard deviation of the noise for a kernel of `amplitude`
     """
     pivots, factor = pivoted_cholesky(inputs, amplitude, length_scale, max_points, _TOLERANCE)
     terms = mean_terms(inputs, mean)[0]
@@ -80,5 +79,5 @@ def train_by_component(
             coefficients = solve_triangular(r, coefficients)
         # With K ~ L L', a feature weight u is the kernel weight L_m^-T u on the pivots.
         weights = solve_triangular(factor[pivots], on_features, lower=True, trans="T")
-    process = GaussianProcess(inputs[pivots], weights, coefficients, amplitude, length_scale, mean)
-    return process, residuals, amplitude * np.sqrt(ratios)
+    process = GaussianProcess(inputs[pivots], weights, coefficients, amplitude, length_scale, np.nan, mean)
+    return process, residuals

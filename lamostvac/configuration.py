@@ -346,6 +346,13 @@ class Emulator(Section):
         "quadratic",
         description="Mean of the process, polynomial in the scaled labels; zero is the published one.",
     )
+    hyperparameters: Literal["fixed", "cross_validation"] = Field(
+        "fixed",
+        description=(
+            "fixed: length_scale, amplitude and noise as given; cross_validation: those that predict left-out stars "
+            "best, chosen on up to 3000 of the library's; the log has the table of what was tried."
+        ),
+    )
     folds: int = Field(10, ge=2, description="Parts of the cross-validation.")
 
 

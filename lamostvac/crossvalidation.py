@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from lamostvac.emulator import build_emulator, label_columns, spectral_type_of
 from lamostvac.gaussian_process import Mean
+from lamostvac.hyperparameters import Choice
 from lamostvac.library import SpectralLibrary
 from lamostvac.masks import Regions
 from lamostvac.starfit import FitSettings, fit_stars, starting_rows
@@ -28,6 +29,7 @@ def cross_validate(
     amplitude: float,
     noise: float,
     mean: Mean,
+    hyperparameters: Choice,
     folds: int,
     seed: int,
     fit: FitSettings,
@@ -49,7 +51,15 @@ def cross_validate(
         if len(test) == 0:
             continue
         emulator = build_emulator(
-            library, masked_regions, variance, length_scale, amplitude, noise, mean, rows=train
+            library,
+            masked_regions,
+            variance,
+            length_scale,
+            amplitude,
+            noise,
+            mean,
+            hyperparameters,
+            rows=train,
         )
         flux, ivar = library.flux[test], library.ivar[test]
         rows, correlations = starting_rows(emulator, flux, ivar, library.flux[train], logg[train])

@@ -105,27 +105,33 @@ def _factors(
     }
 
 
-def _mean_of_type(
-    values: NDArray[np.float64], types: NDArray[np.str_], name: str
-) -> NDArray[np.float64]:
-    """Mean (p,) over the rows of `values` (n, p) of one type, or of all where it has too few."""
-    members = types == name
-    return np.asarray(values[members if members.sum() >= _MIN_PER_TYPE else slice(None)].mean(axis=0))
-
-
 def truncated_variance(
-    lost: NDArray[np.float64], ivar: NDArray[np.floating], types: NDArray[np.str_]
+    flux: NDArray[np.floating],
+    ivar: NDArray[np.floating],
+    mean: NDArray[np.float64],
+    basis: NDArray[np.float64],
+    types: NDArray[np.str_],
 ) -> dict[str, NDArray[np.float64]]:
     """Variance (p,) of the pixels for each type that the basis leaves out of the library, less the noise in it.
 
     Parameters
     ----------
-    lost : (n, p) spectra less their part in the basis
-    ivar : (n, p) of the library's spectra
+    flux, ivar : (n, p) the library's spectra
+    mean, basis : (p,), (k, p)
     """
-    excess = lost**2
-    excess -= np.where(ivar > 0, 1.0 / np.where(ivar > 0, ivar, 1.0), 0.0)
-    return {name: np.maximum(_mean_of_type(excess, types, name), 0.0) for name in TYPE_LIMITS}
+    result = {}
+    for name in TYPE_LIMITS:
+        members = types == name
+        if members.sum() < _MIN_PER_TYPE:
+            members = np.ones(len(types), dtype=bool)
+        excess = np.zeros(len(mean))
+        for rows in np.array_split(np.flatnonzero(members), -(-members.sum() // 1024)):
+            centred = flux[rows] - mean
+            lost = centred - (centred @ basis.T) @ basis
+            good = ivar[rows] > 0
+            excess += (lost**2 - np.where(good, 1.0 / np.where(good, ivar[rows], 1.0), 0.0)).sum(axis=0)
+        result[name] = np.maximum(excess / members.sum(), 0.0)
+    return result
 
 
 def line_covariance(

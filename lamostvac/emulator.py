@@ -8,6 +8,7 @@ covariance of its leave-one-out residuals, less what the library's noise and the
 put there, is the covariance of its error (`discrepancy`), which weighs the components in the fit.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -16,6 +17,7 @@ from typing import Literal
 import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import threadpool_limits
 
 from lamostvac.component_process import train_by_component
 from lamostvac.discrepancy import line_covariance, residual_covariance, truncated_variance
@@ -23,9 +25,10 @@ from lamostvac.errors import UserError
 from lamostvac.files import atomic_hdf5
 from lamostvac.gaussian_process import GaussianProcess, Mean, train
 from lamostvac.grid import GRID
+from lamostvac.hyperparameters import Choice, best_hyperparameters
 from lamostvac.library import SpectralLibrary
 from lamostvac.masks import Regions, in_regions
-from lamostvac.pca import fill_masked, principal_components
+from lamostvac.pca import fill_masked, in_basis, principal_components
 from lamostvac.process_variance import ProcessVariance
 from lamostvac.spectral_types import TYPE_LIMITS, spectral_type_of
 
@@ -46,6 +49,7 @@ class EmulatorSettings:
     mean: Mean = "quadratic"
     velocity_error: float = 5.0
     line_width_error: float = 0.05
+    hyperparameters: Choice = "fixed"
     resolving_power: float = 1800.0
 
 
@@ -122,12 +126,14 @@ def build_emulator(
     masked_regions: Regions,
     settings: EmulatorSettings,
     rows: NDArray[np.integer] | None = None,
+    log: logging.Logger | None = None,
 ) -> Emulator:
     """Train the emulator on a library, or on some of its rows.
 
     Parameters
     ----------
     masked_regions : intervals (A) that no star at rest is fitted in
+    log : hears what the choice of hyperparameters tried
 
     Raises
     ------
@@ -142,33 +148,33 @@ def build_emulator(
             f"{labels.shape[1]} labels; lower library.min_snr or shorten library.labels"
         )
     pixels = covered_pixels(library, masked_regions)
-    ivar = library.ivar[rows][:, pixels]
-    flux = fill_masked(library.flux[rows][:, pixels], ivar > 0)
-    mean_spectrum, basis, kept = principal_components(flux, settings.variance)
-    centred = flux - mean_spectrum
-    components = centred @ basis.T
+    # One thread wherever sums are BLAS's own: the same bytes on any number of cores.
+    with threadpool_limits(1, "blas"):
+        chosen = np.ix_(rows, np.flatnonzero(pixels))
+        ivar = library.ivar[chosen]
+        flux = fill_masked(library.flux[chosen], ivar > 0)
+        mean_spectrum, basis, kept = principal_components(flux, settings.variance)
+        components, _ = in_basis(flux, mean_spectrum, basis)
+    types = spectral_type_of(labels[:, 0])
+    truncation = truncated_variance(flux, ivar, mean_spectrum, basis, types)
+    del flux
     linear = _linearised(labels)
     offset, scale = linear.mean(axis=0), linear.std(axis=0)
     scaled = (linear - offset) / scale
-    kernel = scaled, components, settings.amplitude, settings.length_scale
-    if settings.process == "exact":
-        process, residuals = train(*kernel, settings.noise, settings.mean)
-    else:
-        process, residuals, _ = train_by_component(*kernel, settings.mean)
-    types = spectral_type_of(labels[:, 0])
-    label_errors = _label_errors(library, rows, linear) / scale
-    own = residual_covariance(process, scaled, residuals, basis, ivar, label_errors, types)
-    emulated = process.predict(scaled)
-    lines = line_covariance(
-        emulated,
-        mean_spectrum,
-        basis,
-        GRID[pixels],
-        types,
-        settings.velocity_error,
-        settings.line_width_error,
-        settings.resolving_power,
-    )
+    process, residuals = _train(scaled, components, settings, log)
+    with threadpool_limits(1, "blas"):
+        label_errors = _label_errors(library, rows, linear) / scale
+        own = residual_covariance(process, scaled, residuals, basis, ivar, label_errors, types)
+        lines = line_covariance(
+            process.predict(scaled),
+            mean_spectrum,
+            basis,
+            GRID[pixels],
+            types,
+            settings.velocity_error,
+            settings.line_width_error,
+            settings.resolving_power,
+        )
     return Emulator(
         label_names=library.label_names,
         offset=offset,
@@ -179,9 +185,24 @@ def build_emulator(
         process=process,
         library_scaled=scaled,
         discrepancy={name: own[name] + lines[name] for name in own},
-        truncation=truncated_variance(centred - components @ basis, ivar, types),
+        truncation=truncation,
         variance_kept=kept,
     )
+
+
+def _train(
+    scaled: NDArray[np.float64],
+    components: NDArray[np.float64],
+    settings: EmulatorSettings,
+    log: logging.Logger | None,
+) -> tuple[GaussianProcess, NDArray[np.float64]]:
+    """The process, and its leave-one-out residuals (n, k)."""
+    amplitude, length_scale, noise = settings.amplitude, settings.length_scale, settings.noise
+    if settings.hyperparameters == "cross_validation":
+        length_scale, amplitude, noise = best_hyperparameters(scaled, components, settings.mean, log)
+    if settings.process == "exact":
+        return train(scaled, components, amplitude, length_scale, noise, settings.mean)
+    return train_by_component(scaled, components, amplitude, length_scale, settings.mean)
 
 
 def _label_errors(
@@ -230,6 +251,7 @@ def write_emulator(emulator: Emulator, path: str | PathLike[str], attributes: di
         handle.attrs["label_names"] = ",".join(emulator.label_names)
         handle.attrs["amplitude"] = process.amplitude
         handle.attrs["length_scale"] = process.length_scale
+        handle.attrs["noise"] = process.noise
         handle.attrs["mean_function"] = process.mean
         handle.attrs["variance_kept"] = emulator.variance_kept
         for name, text in attributes.items():
@@ -250,6 +272,7 @@ def read_emulator(path: str | PathLike[str]) -> Emulator:
         values["coefficients"],
         float(attributes["amplitude"]),
         float(attributes["length_scale"]),
+        float(attributes["noise"]),
         attributes["mean_function"],
         spread,
     )

@@ -37,6 +37,7 @@ class GaussianProcess:
     weights : (n, k) kernel weights
     coefficients : (h, k) of the mean's h terms
     amplitude, length_scale : of the kernel amplitude^2 exp(-r^2 / 2 length_scale^2)
+    noise : standard deviation of the outputs about the process that it was trained with; NaN when each has its own
     mean : which terms the mean has
     spread : what the variance needs; None when each output has its own noise
     """
@@ -46,6 +47,7 @@ class GaussianProcess:
     coefficients: NDArray[np.float64]
     amplitude: float
     length_scale: float
+    noise: float
     mean: Mean
     spread: ProcessVariance | None = None
 
@@ -162,9 +164,40 @@ def train(
     UserError
         when the noise is so small that the kernel matrix is singular to rounding.
 
-    For 18,654 stars and 237 outputs 2.1 GB and 1.4e12 multiplications; the same bytes on any number of cores.
+    For 18,654 stars and 237 outputs 2.3 GB and 2.2e12 multiplications; the same bytes on any number of cores.
     """
     factor = factorise(inputs, amplitude, length_scale, noise)
+    weights, coefficients, inverse_diagonal, weighted, normal = _solve(factor, inputs, outputs, mean)
+    spread = process_variance(factor, inputs, weighted, normal, amplitude, length_scale)
+    process = GaussianProcess(inputs, weights, coefficients, amplitude, length_scale, noise, mean, spread)
+    return process, weights / inverse_diagonal[:, None]
+
+
+def leave_one_out(
+    inputs: NDArray[np.float64],
+    outputs: NDArray[np.float64],
+    amplitude: float,
+    length_scale: float,
+    noise: float,
+    mean: Mean,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Residuals (n, k) as `train` returns them, and their variances (n,) as the process predicts them.
+
+    Rasmussen & Williams (2006), equation 5.12; the variances contain the noise. Raises as `train`.
+    """
+    factor = factorise(inputs, amplitude, length_scale, noise)
+    weights, _, inverse_diagonal, _, _ = _solve(factor, inputs, outputs, mean)
+    return weights / inverse_diagonal[:, None], 1.0 / inverse_diagonal
+
+
+def _solve(
+    factor: PanelCholesky, inputs: NDArray[np.float64], outputs: NDArray[np.float64], mean: Mean
+) -> tuple[NDArray[np.float64], ...]:
+    """Kernel weights (n, k), the mean's coefficients (h, k), and what else training needs.
+
+    That is the diagonal (n,) of the matrix that turns outputs into weights, the inverse kernel matrix times the
+    terms (n, h), and the covariance of the coefficients (h, h).
+    """
     terms = mean_terms(inputs, mean)[0]
     solved = factor.solve(np.hstack([outputs, terms]))
     weights, weighted = solved[:, : outputs.shape[1]], solved[:, outputs.shape[1] :]
@@ -175,9 +208,7 @@ def train(
         coefficients = normal @ (weighted.T @ outputs)
         weights = weights - weighted @ coefficients
         inverse_diagonal -= ((weighted @ normal) * weighted).sum(axis=1)
-    spread = process_variance(factor, inputs, weighted, normal, amplitude, length_scale)
-    process = GaussianProcess(inputs, weights, coefficients, amplitude, length_scale, mean, spread)
-    return process, weights / inverse_diagonal[:, None]
+    return weights, coefficients, inverse_diagonal, weighted, normal
 
 
 def factorise(

@@ -1,8 +1,13 @@
 """Principal components of a library's spectra (Liang+ 2024 section 2.2 step 1)."""
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
+_Float = TypeVar("_Float", bound=np.floating)
+
+_BATCH = 1024  # spectra that are held in double precision at a time
 _RIDGE = 1e-6  # keeps components defined that a star's mask hides completely
 
 
@@ -23,10 +28,9 @@ def principal_components(
         largest element positive, so that the same spectra give the same basis on any machine
     kept : the share of variance that the k components hold, >= variance
     """
-    data: NDArray[np.float64] = np.asarray(spectra, dtype=np.float64)
-    n, p = data.shape
-    mean = data.mean(axis=0)
-    values, basis = _directions(data - mean)
+    n, p = spectra.shape
+    mean = spectra.mean(axis=0, dtype=np.float64)
+    values, basis = _directions(spectra, mean)
     rank = int(np.count_nonzero(values > values[0] * 1e-12)) if values[0] > 0 else 1
     share = np.cumsum(values) / max(values.sum(), np.finfo(float).tiny)
     k = min(int(np.searchsorted(share, variance - 1e-12)) + 1, max(rank, 1), min(n - 1, p))
@@ -49,19 +53,43 @@ def leading_directions(
     basis : (k, p) orthonormal rows, by falling variance, signs fixed as for `principal_components`
     variance : (k,) along each
     """
-    values, basis = _directions(np.asarray(centred, np.float64))
+    values, basis = _directions(centred, np.zeros(centred.shape[1]))
     k = max(1, min(count, int(np.count_nonzero(values > min_share * values.sum()))))
     return _orthonormal(basis[:k]).astype(np.float32), values[:k] / len(centred)
 
 
-def _directions(centred: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Eigenvalues of the scatter matrix, falling, and their directions as rows of any length."""
-    n, p = centred.shape
+def in_basis(
+    spectra: NDArray[np.floating], mean: NDArray[np.float64], basis: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Components (n, k) of spectra (n, p), and the mean square (p,) of what the basis leaves out."""
+    components = np.empty((len(spectra), len(basis)))
+    left_out = np.zeros(len(mean))
+    for rows in _batches(len(spectra)):
+        centred = spectra[rows] - mean
+        components[rows] = centred @ basis.T
+        left_out += ((centred - components[rows] @ basis) ** 2).sum(axis=0)
+    return components, left_out / len(spectra)
+
+
+def _batches(count: int) -> list[slice]:
+    return [slice(first, first + _BATCH) for first in range(0, count, _BATCH)]
+
+
+def _directions(
+    spectra: NDArray[np.floating], mean: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Eigenvalues of the scatter matrix about `mean`, falling, and their directions as rows of any length."""
+    n, p = spectra.shape
     # The smaller of the two Gram matrices has the same non-zero eigenvalues.
     if p <= n:
-        values, vectors = np.linalg.eigh(centred.T @ centred)
+        gram = np.zeros((p, p))
+        for rows in _batches(n):
+            centred = spectra[rows] - mean
+            gram += centred.T @ centred
+        values, vectors = np.linalg.eigh(gram)
         basis = vectors.T[::-1]
     else:
+        centred = spectra - mean
         values, vectors = np.linalg.eigh(centred @ centred.T)
         basis = (centred.T @ vectors).T[::-1]
     return np.clip(values[::-1], 0.0, None), basis
@@ -79,7 +107,7 @@ def _orthonormal(basis: NDArray[np.float64]) -> NDArray[np.float64]:
 _FILL_VARIANCE = 0.95
 
 
-def fill_masked(spectra: NDArray[np.floating], good: NDArray[np.bool_]) -> NDArray[np.float64]:
+def fill_masked(spectra: NDArray[_Float], good: NDArray[np.bool_]) -> NDArray[_Float]:
     """Replace masked pixels by what the other spectra suggest.
 
     Three rounds of principal components, each star's share of them from its good pixels, and
@@ -88,16 +116,24 @@ def fill_masked(spectra: NDArray[np.floating], good: NDArray[np.bool_]) -> NDArr
     Parameters
     ----------
     spectra, good : (n, p); a masked value is not looked at
+
+    Returns
+    -------
+    filled : (n, p) in the precision of `spectra`, another array
     """
-    count = np.maximum(good.sum(axis=0), 1)
-    mean = np.where(good, spectra, 0.0).sum(axis=0) / count
-    filled = np.where(good, spectra, mean).astype(np.float64)
+    total = np.zeros(spectra.shape[1])
+    for rows in _batches(len(spectra)):
+        total += np.where(good[rows], spectra[rows], 0.0).sum(axis=0, dtype=np.float64)
+    mean = (total / np.maximum(good.sum(axis=0), 1)).astype(spectra.dtype)
+    filled = np.where(good, spectra, mean)
     if good.all():
         return filled
     for _ in range(3):
         centre, basis, _ = principal_components(filled, _FILL_VARIANCE)
-        model = centre + masked_components(np.where(good, filled - centre, 0.0), good, basis) @ basis
-        filled = np.where(good, spectra, model)
+        for rows in _batches(len(spectra)):
+            centred = np.where(good[rows], filled[rows] - centre, 0.0)
+            model = centre + masked_components(centred, good[rows], basis) @ basis
+            filled[rows] = np.where(good[rows], filled[rows], model)
     return filled
 
 
@@ -113,9 +149,17 @@ def masked_components(
     basis : (k, p) orthonormal rows
     """
     components = centred @ basis.T
+    pixels = np.ascontiguousarray(basis.T)
+    k = len(basis)
     # The basis is orthonormal over all pixels: only the masked ones have to be taken off.
     for star in np.flatnonzero(~good.all(axis=1)):
-        hidden = basis[:, ~good[star]]
-        gram = (1.0 + _RIDGE) * np.eye(len(basis)) - hidden @ hidden.T
-        components[star] = np.linalg.solve(gram, components[star])
+        hidden = pixels[~good[star]]
+        if len(hidden) > k:
+            gram = (1.0 + _RIDGE) * np.eye(k) - hidden.T @ hidden
+            components[star] = np.linalg.solve(gram, components[star])
+        else:
+            # The same by Woodbury's identity, in a matrix of the few masked pixels.
+            gram = (1.0 + _RIDGE) * np.eye(len(hidden)) - hidden @ hidden.T
+            missing = np.linalg.solve(gram, hidden @ components[star])
+            components[star] = (components[star] + missing @ hidden) / (1.0 + _RIDGE)
     return components

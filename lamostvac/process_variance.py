@@ -88,7 +88,7 @@ def process_variance(
             trans="T",
             check_finite=False,
         )
-        normal_root = np.linalg.cholesky(normal) if len(normal) else normal
+        normal_root = np.asarray(np.linalg.cholesky(normal), np.float64)
     count = len(pivots)
     return ProcessVariance(
         inputs[pivots],

@@ -6,6 +6,14 @@ from lamostvac import refine as refine_library
 FIT_SETTINGS = CFG.fit.model_dump(mode="json", exclude={"method", "group_size", "first_guess_matches"})
 
 
+def emulator_memory(input):
+    """MB to build an emulator: half a kernel matrix (4 n^2 bytes, n = 27 spectra per MB), and spectra and components.
+
+    MaStar's 18,654 spectra, 730 MB, peak at 3.3 GB with 13 components; 4.9 GB are asked for.
+    """
+    return int(1000 + 3.5 * input.size_mb + 4 * (27 * input.size_mb) ** 2 / 1e6)
+
+
 rule emulator:
     input:
         library=f"{RESULTS}/library/{{library}}.h5",
@@ -17,9 +25,9 @@ rule emulator:
         f"{RESULTS}/benchmarks/emulator/{{library}}.tsv"
     conda:
         "../envs/lamostvac.yaml"
+    threads: 4
     resources:
-        # The kernel matrix of MaStar's 18,654 spectra is 2.8 GB, and there are three of its size.
-        mem_mb=lambda wildcards, attempt: 12000 * attempt,
+        mem_mb=lambda wildcards, input, attempt: emulator_memory(input) * attempt,
         runtime=120,
     params:
         settings=lambda wildcards: emulator_settings(wildcards.library, {"folds"}),
@@ -41,7 +49,7 @@ rule crossvalidation:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 12000 * attempt,
+        mem_mb=lambda wildcards, input, attempt: (emulator_memory(input) + 2000) * attempt,
         runtime=lambda wildcards, attempt: 600 * attempt,
     params:
         settings=lambda wildcards: emulator_settings(wildcards.library),

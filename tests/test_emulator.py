@@ -22,8 +22,9 @@ from lamostvac.emulator import (
 from lamostvac.errors import UserError
 from lamostvac.gaussian_process import train
 from lamostvac.grid import GRID
+from lamostvac.hyperparameters import best_hyperparameters
 from lamostvac.kernel import rbf
-from lamostvac.pca import fill_masked, principal_components
+from lamostvac.pca import fill_masked, in_basis, masked_components, principal_components
 
 MEANS = ("zero", "constant", "quadratic")
 
@@ -127,6 +128,37 @@ def test_masked_pixels_are_filled_from_the_other_spectra(seed, share):
         assert wrong < 0.3 * np.sqrt(((mean - truth)[hidden] ** 2).mean())
 
 
+@pytest.mark.parametrize("hidden", [1, 5, 30], ids=["none", "few", "more than components"])
+def test_components_of_masked_spectra_are_the_least_squares_ones(hidden):
+    rng = np.random.default_rng(6)
+    basis = np.linalg.qr(rng.normal(0, 1, (100, 8)))[0].T
+    spectra = rng.normal(0, 1, (4, 100))
+    good = np.ones(spectra.shape, bool)
+    for star in range(1, 4):
+        good[star, rng.permutation(100)[:hidden]] = False
+    found = masked_components(np.where(good, spectra, 0.0), good, basis)
+    for star in range(4):
+        expected = np.linalg.lstsq(basis[:, good[star]].T, spectra[star, good[star]])[0]
+        np.testing.assert_allclose(found[star], expected, atol=1e-4)
+
+
+def test_work_in_batches_and_in_single_precision_changes_only_rounding(monkeypatch):
+    rng = np.random.default_rng(3)
+    spectra = rng.normal(0, 1, (60, 3)) @ rng.normal(0, 1, (3, 50)) + rng.normal(0, 0.1, (60, 50))
+    good = rng.random(spectra.shape) > 0.02
+    filled, single = fill_masked(spectra, good), fill_masked(spectra.astype(np.float32), good)
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, filled, atol=1e-4)
+    mean, basis, _ = principal_components(filled, 0.9)
+    components, left_out = in_basis(filled, mean, basis)
+    np.testing.assert_allclose(components, (filled - mean) @ basis.T)
+    np.testing.assert_allclose(left_out, ((filled - mean - components @ basis) ** 2).mean(axis=0))
+    monkeypatch.setattr("lamostvac.pca._BATCH", 7)
+    np.testing.assert_allclose(fill_masked(spectra, good), filled, atol=1e-9)
+    np.testing.assert_allclose(principal_components(filled, 0.9)[1], basis, atol=1e-9)
+    np.testing.assert_allclose(in_basis(filled, mean, basis)[1], left_out)
+
+
 @pytest.fixture(scope="module")
 def library():
     return toy_library()
@@ -216,6 +248,9 @@ def test_an_emulator_is_read_as_it_was_written(tmp_path, emulator):
     again = read_emulator(tmp_path / "e.h5")
     labels = toy_labels(10, seed=2)
     np.testing.assert_array_equal(again.spectra(labels), emulator.spectra(labels))
+    scaled = emulator.to_scaled(labels)
+    np.testing.assert_array_equal(again.process.variance(scaled), emulator.process.variance(scaled))
+    assert again.process.noise == BUILD["noise"]
     for name in ("discrepancy", "truncation", "pixels", "offset", "scale"):
         np.testing.assert_array_equal(getattr(again, name), getattr(emulator, name))
     assert again.label_names == emulator.label_names
@@ -241,6 +276,16 @@ def test_building_looks_only_at_its_rows_and_changes_nothing(library):
         assert len(built.library_scaled) == len(rows)
     np.testing.assert_array_equal(library.flux, flux)
     np.testing.assert_array_equal(library.ivar, ivar)
+
+
+def test_hyperparameters_are_chosen_on_request(library):
+    built = build_emulator(library, [], **(BUILD | {"hyperparameters": "cross_validation"}))
+    components = (library.flux[:, built.pixels] - built.mean) @ built.basis.T
+    best = best_hyperparameters(built.library_scaled, components, "quadratic")
+    process = built.process
+    np.testing.assert_allclose((process.length_scale, process.amplitude, process.noise), best)
+    given = build_emulator(library, [], **BUILD).process
+    assert (given.length_scale, given.amplitude, given.noise) == (1.5, 2.1, 0.05)
 
 
 def test_too_small_a_library_is_the_users_mistake(library):

@@ -41,4 +41,11 @@ def toy_library(n=150, snr=300.0, seed=0, ids=None):
     )
 
 
-BUILD = {"variance": 0.99, "length_scale": 1.5, "amplitude": 2.1, "noise": 0.05, "mean": "quadratic"}
+BUILD = {
+    "variance": 0.99,
+    "length_scale": 1.5,
+    "amplitude": 2.1,
+    "noise": 0.05,
+    "mean": "quadratic",
+    "hyperparameters": "fixed",
+}
