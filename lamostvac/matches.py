@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 CODE_VERSION = 1
 
-# How far the products may be wrong: 1e-6 for 19,365 spectra of 3807 pixels at S/N 3 to 300, and ten times that.
+# How far the products may be wrong: 2e-6 with 19,365 spectra of 3807 pixels and S/N 3 to 300, and five times that.
 _MARGIN = 1e-5
 _FLAT = 1e-5  # a share of the square that float32 cannot tell from no variance
 _ROUNDING = 1e-10  # the same for float64
@@ -38,7 +38,8 @@ def references(flux: NDArray[np.floating]) -> References:
     """Library spectra (N, p) made ready for any number of comparisons."""
     mean = flux.mean(axis=1, dtype=np.float64, keepdims=True)
     # A spectrum's pixels side by side, whatever selection they come from: rows are picked one by one later.
-    centred = np.ascontiguousarray(flux - mean, dtype=np.float32)
+    centred = np.empty(flux.shape, dtype=np.float32)
+    np.subtract(flux, mean, out=centred, casting="same_kind")
     return References(centred, centred**2)
 
 
