@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from lamostvac import refine
 from lamostvac.emulator import Emulator
 
-CODE_VERSION = 2
+CODE_VERSION = 1
 
 Form = Literal["published", "centred", "scaled"]
 Search = Literal["bayesian", "gradient"]
