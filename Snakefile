@@ -28,6 +28,7 @@ report: "report/workflow.rst"
 wildcard_constraints:
     type="OB|A|F|G|K|M",
     chunk=r"\d+",
+    batch=r"\d+",
 
 
 include: "rules/common.smk"
@@ -39,6 +40,7 @@ include: "rules/networks.smk"
 include: "rules/library.smk"
 include: "rules/emulator.smk"
 include: "rules/project.smk"
+include: "rules/group.smk"
 include: "rules/fit.smk"
 include: "rules/catalog.smk"
 include: "rules/validation.smk"

@@ -314,6 +314,7 @@ def configuration_hash(configuration: Mapping[str, Any]) -> str:
         "survey": {"root", "catalogues", "file_pattern", "types", "chunk_size"},
         "prepare": {"keep"},
         "library": {"spectra", "labels_file"},
+        "grouped": {"groups_per_job"},
         "networks": {"root", "training_sets"},
     }
     kept = {

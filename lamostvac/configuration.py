@@ -359,10 +359,13 @@ class Emulator(Section):
 class Fit(Section):
     """The labels of each spectrum."""
 
-    method: Literal["refine"] = Field(
-        "refine", description="refine: first guess, then Levenberg-Marquardt for each star."
+    method: Literal["refine", "grouped", "grouped_refine"] = Field(
+        "refine",
+        description=(
+            "refine: first guess, then Levenberg-Marquardt for each star; grouped: the search of Liang et al. (2024) "
+            "for groups of stars, section grouped; grouped_refine: Levenberg-Marquardt from that search's result."
+        ),
     )
-    group_size: PositiveInt = Field(1000, description="Spectra per group, sorted by first guess.")
     prior: Literal["none", "intervals", "density"] = Field(
         "density",
         description=(
@@ -395,6 +398,40 @@ class Fit(Section):
         0.05,
         description="How far beyond the library's labels a solution may lie, as a share of each label's range.",
     )
+
+
+class Grouped(Section):
+    """The grouped search of Liang et al. (2024, section 2.2), for fit.method grouped and grouped_refine."""
+
+    group_size: PositiveInt = Field(1000, description="Spectra per group, sorted by first guess.")
+    matches: PositiveInt = Field(
+        100, description="Library spectra that a star's labels are combined from, the most similar ones."
+    )
+    variance: float = Field(
+        0.98,
+        gt=0,
+        le=1,
+        description="Share of the variance of a group's candidate labels that the search can reach.",
+    )
+    form: Literal["published", "centred", "scaled"] = Field(
+        "published",
+        description=(
+            "published: candidate labels as they are; centred: less their mean; scaled: each label also divided by "
+            "its standard deviation."
+        ),
+    )
+    search: Literal["bayesian", "gradient"] = Field(
+        "bayesian", description="bayesian: the published search; gradient: by derivatives."
+    )
+    random_points: PositiveInt = Field(10, description="Random points that the Bayesian search begins with.")
+    kappa: NonNegativeFloat = Field(
+        2.576, description="How much the Bayesian search favours the unknown: of its upper confidence bound."
+    )
+    patience: PositiveInt = Field(5, description="Iterations without a better fit that end a search.")
+    max_iterations: PositiveInt = Field(
+        50, description="Most iterations of a search after its first points; the paper has no limit."
+    )
+    groups_per_job: PositiveInt = Field(10, description="Groups of a job; results do not depend on it.")
 
 
 class Networks(Section):
@@ -541,6 +578,7 @@ class Configuration(Section):
     library: Library = Field(Library(), description="The empirical library.")
     emulator: Emulator = Field(Emulator(), description="Labels to spectrum.")
     fit: Fit = Field(Fit(), description="The labels of each spectrum.")
+    grouped: Grouped = Field(Grouped(), description="The grouped search.")
     networks: Networks = Field(Networks(), description="Labels by networks.")
     catalog: Catalog = Field(Catalog(), description="Flags of the catalogue.")
     validation: Validation = Field(Validation(), description="Comparisons.")

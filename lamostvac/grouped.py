@@ -142,33 +142,43 @@ def candidate_rows(
     library_labels: NDArray[np.floating],
     matches: int,
 ) -> NDArray[np.int64]:
+    """`filled_candidates` of the `matches` library stars with the greatest correlations (n, N)."""
+    t = min(matches, len(library_labels))
+    similar = np.array([_smallest(-values, t) for values in correlations], dtype=np.int64)
+    return filled_candidates(emulator, similar.reshape(len(correlations), t), library_labels)
+
+
+def filled_candidates(
+    emulator: Emulator, similar: NDArray[np.integer], library_labels: NDArray[np.floating]
+) -> NDArray[np.int64]:
     """Candidates (n, t) of each star: rows of the library, the best match first (L24 section 2.2 step 4).
 
     Of the t library stars most like a star, those stay whose labels lie in the prior intervals about the
     labels of the first. If k < t stay, the t - k library stars closest in Teff to the first one, of those
     that are not among the t most similar, follow. A library with too few of these gives the removed ones
-    back, again by Teff, and t is at most the number of library stars.
+    back, again by Teff.
 
     Parameters
     ----------
-    correlations : (n, N) with the library's stars, `cfi.correlation`
-    library_labels : (N, L)
-    matches : t
+    similar : (n, t) rows of the most similar library stars, the best match first, `matches.best_matches`
+    library_labels : (N, L), t <= N
     """
-    t = min(matches, len(library_labels))
-    scaled = emulator.to_scaled(library_labels)
-    result = np.empty((len(correlations), t), dtype=np.int64)
-    teff = np.asarray(library_labels[:, 0], dtype=float)
-    for star, values in enumerate(correlations):
-        similar = _smallest(-values, t)
-        low, high = refine.prior_intervals(emulator, np.asarray(library_labels[similar[:1]], dtype=float))
-        inside = np.logical_and(scaled[similar] >= low, scaled[similar] <= high).all(axis=1)
-        chosen = similar[inside]
-        distance = np.abs(teff - teff[similar[0]])
+    n, t = similar.shape
+    labels = np.asarray(library_labels, dtype=float)
+    scaled, teff = emulator.to_scaled(labels), labels[:, 0]
+    low, high = refine.prior_intervals(emulator, labels[similar[:, 0]])
+    inside = ((scaled[similar] >= low[:, None]) & (scaled[similar] <= high[:, None])).all(axis=2)
+    result = np.empty((n, t), dtype=np.int64)
+    for star in range(n):
+        chosen = similar[star, inside[star]]
+        result[star, : len(chosen)] = chosen
+        if len(chosen) == t:
+            continue
+        distance = np.abs(teff - teff[similar[star, 0]])
         # Behind all others, in the order of their distance, come the removed ones; never the chosen.
-        distance[similar] += np.ptp(teff) + 1.0
+        distance[similar[star]] += np.ptp(teff) + 1.0
         distance[chosen] = np.inf
-        result[star] = np.concatenate([chosen, _smallest(distance, t - len(chosen))])
+        result[star, len(chosen) :] = _smallest(distance, t - len(chosen))
     return result
 
 

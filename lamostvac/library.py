@@ -255,3 +255,10 @@ def read_library(path: str | PathLike[str]) -> SpectralLibrary:
             label_names=tuple(str(handle.attrs["label_names"]).split(",")),
             attributes={key: value for key, value in handle.attrs.items() if key not in fixed},
         )
+
+
+def read_library_labels(path: str | PathLike[str]) -> NDArray[np.float64]:
+    """`label_array` of the library that `write_library` wrote, without reading its spectra."""
+    with h5py.File(path) as handle:
+        names = str(handle.attrs["label_names"]).split(",")
+        return read_columns(handle["labels"], names).to_numpy(np.float64)

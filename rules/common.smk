@@ -5,6 +5,8 @@ import os
 
 import pandas as pd
 
+from lamostvac.grouping import batch_names
+
 
 @functools.lru_cache(maxsize=4)
 def read_manifest(path, modified):
@@ -27,6 +29,15 @@ def chunk_files(pattern):
         return expand(pattern, type=wildcards.type, chunk=chunks_of(wildcards.type))
 
     return files
+
+
+def group_batches(wildcards):
+    """Results of the jobs that search the groups of a type; the survey knows how many there can be."""
+    checkpoints.survey.get()
+    groups = pd.read_csv(f"{RESULTS}/survey/groups.csv", dtype={"type": str}, keep_default_na=False)
+    n_groups = int(groups.loc[groups["type"] == wildcards.type, "n_groups"].sum())
+    names = batch_names(n_groups, CFG.grouped.groups_per_job)
+    return expand(f"{RESULTS}/grouped/{{type}}/{{batch}}.h5", type=wildcards.type, batch=names)
 
 
 def prepared_of(types):

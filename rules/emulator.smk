@@ -3,7 +3,7 @@
 from lamostvac import emulator as emulator_library
 from lamostvac import refine as refine_library
 
-FIT_SETTINGS = CFG.fit.model_dump(mode="json", exclude={"method", "group_size", "first_guess_matches"})
+FIT_SETTINGS = CFG.fit.model_dump(mode="json", exclude={"method", "first_guess_matches"})
 
 
 def emulator_memory(input):

@@ -1,5 +1,6 @@
-# Labels of each star. The grouped search of Liang et al. (2024) will stand between project and fit: it
-# replaces the first guesses that the fit starts from.
+# Labels of each star, from its own first guesses or from the grouped search (group.smk).
+
+from lamostvac import grouping as grouping_library
 
 
 rule fit:
@@ -7,6 +8,7 @@ rule fit:
         spectra=PREPARED,
         project=f"{RESULTS}/project/{{type}}/{{chunk}}.h5",
         emulator=f"{RESULTS}/emulator/{CFG.library.name}.h5",
+        grouped=GROUPED_LABELS,
     output:
         f"{RESULTS}/fit/{{type}}/{{chunk}}.h5",
     log:
@@ -20,6 +22,7 @@ rule fit:
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         settings=FIT_SETTINGS,
-        code_version=refine_library.CODE_VERSION,
+        method=CFG.fit.method,
+        code_version=(refine_library.CODE_VERSION, grouping_library.CODE_VERSION),
     script:
         "../workflow_scripts/fit.py"

@@ -35,7 +35,7 @@ checkpoint survey:
         # A function, because Snakemake would take the names in braces for wildcards.
         file_pattern=lambda wildcards: CFG.survey.file_pattern,
         root=lambda wildcards: SURVEY_ROOT,
-        group_size=CFG.fit.group_size,
+        group_size=CFG.grouped.group_size,
         code_version=survey_stage.CODE_VERSION,
     script:
         "../workflow_scripts/survey.py"

@@ -9,6 +9,7 @@ import numpy as np
 from lamostvac.emulator import label_columns, read_emulator
 from lamostvac.errors import REASONS
 from lamostvac.files import atomic_hdf5, read_columns, rejected_table, write_columns
+from lamostvac.grouping import fit_at, read_labels
 from lamostvac.log import Progress, rule_log
 from lamostvac.refine import STATUS_NAMES
 from lamostvac.starfit import FitSettings, StarFits, fit_stars
@@ -33,7 +34,7 @@ def fit_columns(names: tuple[str, ...], fits: StarFits) -> dict[str, np.ndarray]
 
 
 def main(snakemake: Any) -> None:
-    """Inputs `spectra project emulator`."""
+    """Inputs `spectra project emulator grouped`, the last one empty without a grouped search."""
     log = rule_log(snakemake)
     settings = FitSettings(**snakemake.params.settings)
     emulator = read_emulator(snakemake.input.emulator)
@@ -41,29 +42,39 @@ def main(snakemake: Any) -> None:
     with h5py.File(snakemake.input.project) as handle:
         starts = handle["starts"][()]
         first_guess = read_columns(handle["first_guess"])
+    method, stars = snakemake.params.method, None
+    if method != "refine":
+        stars = read_labels(
+            snakemake.input.grouped, snakemake.wildcards.chunk, first_guess["spectrum_id"].tolist()
+        )
+        starts = stars.labels[:, None]
+
+    def fit(flux: np.ndarray, ivar: np.ndarray, rows: slice) -> StarFits:
+        if method == "grouped":
+            return fit_at(emulator, flux, ivar, stars[rows], factor, settings)
+        return fit_stars(emulator, flux, ivar, starts[rows], factor, settings)
+
     parts = []
     with h5py.File(snakemake.input.spectra) as handle:
         progress = Progress(log, len(starts), "spectra")
         for first in range(0, len(starts), BATCH):
             batch = slice(first, first + BATCH)
-            parts.append(
-                fit_stars(
-                    emulator, handle["flux"][batch], handle["ivar"][batch], starts[batch], factor, settings
-                )
-            )
+            parts.append(fit(handle["flux"][batch], handle["ivar"][batch], batch))
             progress.add(len(parts[-1].status))
         # The least noisy of the first batch show best what the model can and cannot do.
         noise = np.median(1.0 / np.maximum(handle["ivar"][:BATCH], 1e-6), axis=1)
         examples = np.sort(np.argsort(noise, kind="stable")[:N_EXAMPLES])
         example_flux, example_ivar = handle["flux"][examples], handle["ivar"][examples]
     if not parts:
-        parts = [fit_stars(emulator, example_flux, example_ivar, starts, factor, settings)]
+        parts = [fit(example_flux, example_ivar, slice(0, 0))]
     fits = StarFits(
         **{name: np.concatenate([getattr(p, name) for p in parts]) for name in StarFits.__dataclass_fields__}
     )
     columns = {"spectrum_id": first_guess["spectrum_id"].to_numpy(), "obsid": first_guess["obsid"].to_numpy()}
     columns |= fit_columns(emulator.label_names, fits)
     columns |= {name: first_guess[name].to_numpy() for name in first_guess.columns if name.endswith("_cfi")}
+    if stars is not None:
+        columns["fit_group"] = stars.fit_group
     # An error that cannot be computed means that the spectrum does not constrain the labels; without a
     # pixel in the emulator's range it is the prior alone that does.
     failed = ~(np.isfinite(fits.labels).all(axis=1) & np.isfinite(fits.errors).all(axis=1))

@@ -1,0 +1,106 @@
+# The grouped search of Liang et al. (2024) for fit.method grouped and grouped_refine; with refine nothing of it runs.
+
+from lamostvac import grouped as grouped_library
+from lamostvac import grouping as grouping_library
+from lamostvac import matches as matches_library
+
+SEARCH_SETTINGS = CFG.grouped.model_dump(mode="json", exclude={"group_size", "groups_per_job"}) | {
+    "max_extrapolation": CFG.fit.max_extrapolation
+}
+# What the fit needs of the grouped search.
+GROUPED_LABELS = f"{RESULTS}/grouped/{{type}}/labels.h5" if CFG.fit.method != "refine" else []
+
+
+rule candidates:
+    input:
+        spectra=PREPARED,
+        library=f"{RESULTS}/library/{CFG.library.name}.h5",
+        emulator=f"{RESULTS}/emulator/{CFG.library.name}.h5",
+    output:
+        f"{RESULTS}/candidates/{{type}}/{{chunk}}.h5",
+    log:
+        f"{RESULTS}/logs/candidates/{{type}}/{{chunk}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/candidates/{{type}}/{{chunk}}.tsv"
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
+    params:
+        matches=CFG.grouped.matches,
+        code_version=(matches_library.CODE_VERSION, grouped_library.CODE_VERSION),
+    script:
+        "../workflow_scripts/candidates.py"
+
+
+# A job of a search has stars of all chunks. So that it need not open hundreds of files, the stars of a type
+# are copied in the order of their groups, and their labels brought back into that of the chunks.
+rule group:
+    input:
+        candidates=chunk_files(f"{RESULTS}/candidates/{{type}}/{{chunk}}.h5"),
+        project=chunk_files(f"{RESULTS}/project/{{type}}/{{chunk}}.h5"),
+        library=f"{RESULTS}/library/{CFG.library.name}.h5",
+    output:
+        order=f"{RESULTS}/grouped/{{type}}/order.h5",
+        stars=temp(f"{RESULTS}/grouped/{{type}}/stars.h5"),
+    log:
+        f"{RESULTS}/logs/group/{{type}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/group/{{type}}.tsv"
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
+    params:
+        code_version=(grouping_library.CODE_VERSION, grouped_library.CODE_VERSION),
+    script:
+        "../workflow_scripts/group.py"
+
+
+rule search:
+    input:
+        stars=f"{RESULTS}/grouped/{{type}}/stars.h5",
+        emulator=f"{RESULTS}/emulator/{CFG.library.name}.h5",
+        library=f"{RESULTS}/library/{CFG.library.name}.h5",
+    output:
+        f"{RESULTS}/grouped/{{type}}/{{batch}}.h5",
+    log:
+        f"{RESULTS}/logs/search/{{type}}/{{batch}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/search/{{type}}/{{batch}}.tsv"
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
+    params:
+        settings=SEARCH_SETTINGS,
+        group_size=CFG.grouped.group_size,
+        groups_per_job=CFG.grouped.groups_per_job,
+        seed=CFG.run.seed,
+        code_version=(grouping_library.CODE_VERSION, grouped_library.CODE_VERSION),
+    script:
+        "../workflow_scripts/search.py"
+
+
+rule grouped_labels:
+    input:
+        order=f"{RESULTS}/grouped/{{type}}/order.h5",
+        batches=group_batches,
+    output:
+        f"{RESULTS}/grouped/{{type}}/labels.h5",
+    log:
+        f"{RESULTS}/logs/grouped_labels/{{type}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/grouped_labels/{{type}}.tsv"
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=60,
+    params:
+        code_version=grouping_library.CODE_VERSION,
+    script:
+        "../workflow_scripts/grouped_labels.py"

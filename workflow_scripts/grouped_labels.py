@@ -1,0 +1,32 @@
+"""The labels of a type's groups, back in the order of its chunks."""
+
+from typing import Any
+
+import h5py
+import numpy as np
+
+from lamostvac.errors import UserError
+from lamostvac.grouping import STAR_FIELDS, GroupedStars, read_order, write_labels
+from lamostvac.log import rule_log
+
+
+def main(snakemake: Any) -> None:
+    """Inputs `order batches`, the latter in their order."""
+    log = rule_log(snakemake)
+    order = read_order(snakemake.input.order)
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in ("spectrum_id", *STAR_FIELDS)}
+    for path in snakemake.input.batches:
+        with h5py.File(path) as handle:
+            for name, values in parts.items():
+                values.append(handle[name][()])
+    joined = {name: np.concatenate(values) for name, values in parts.items()}
+    if not np.array_equal(joined.pop("spectrum_id"), order.spectrum_id):
+        raise UserError(
+            f"the groups beside {snakemake.input.order} are not those of its spectra; delete the folder and run again"
+        )
+    write_labels(snakemake.output[0], order, GroupedStars(**joined))
+    log.info("%d spectra of %d chunks", len(order.row), len(order.chunks))
+
+
+if __name__ == "__main__":
+    main(snakemake)
