@@ -498,7 +498,7 @@ class Experiments(Section):
         description="Group sizes in bounds; Liang et al.: 5 to 2000 in steps of 100.",
     )
     group_sizes: list[PositiveInt] = Field(
-        [1, 5, 20, 100, 500, 2000],
+        [1, 10, 100, 1000],
         min_length=1,
         description=(
             "Group sizes in group_size; Liang et al.: 1 to 3000 in steps of 10. 1, with which the others are compared, "
@@ -512,7 +512,7 @@ class Experiments(Section):
         5, description="Groups of each type and size in bounds, grouping and matches."
     )
     trial_stars: PositiveInt = Field(
-        40,
+        25,
         description=(
             "Stars of each type whose Teff is compared in group_size; all groups that hold one of them are fitted."
         ),
