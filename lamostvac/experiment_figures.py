@@ -186,8 +186,9 @@ def examples(wave: NDArray[np.floating], stars: Sequence[Mapping[str, Any]]) -> 
             upper.plot(x, model, color=REJECTED, lw=0.7, label="emulated, star held out")
             upper.set_title(star["title"], fontsize=9, loc="left")
             upper.set_ylabel("flux")
-            shown = star["flux"][np.isfinite(star["flux"])]
-            upper.set_ylim(max(np.percentile(shown, 0.1) - 0.1, -0.05), np.percentile(shown, 99.9) + 0.1)
+            shown = np.concatenate([star["flux"], star["held_out"]])
+            shown = shown[np.isfinite(shown)]
+            upper.set_ylim(max(np.percentile(shown, 0.05) - 0.1, -0.05), np.percentile(shown, 99.9) + 0.1)
             lower.fill_between(x, -sigma, sigma, color="#ffd43b", alpha=0.6, lw=0)
             difference = broken(star["held_out"] - star["flux"])
             lower.plot(x, difference, color=REJECTED, lw=0.5, label="held out")
@@ -204,6 +205,7 @@ def examples(wave: NDArray[np.floating], stars: Sequence[Mapping[str, Any]]) -> 
             loc="outside upper right",
             ncols=4,
         )
+        figure.align_ylabels()
         grid[-1].set_xlabel(r"rest wavelength / $\rm\AA$")
         grid[-1].set_xlim(wave[0], wave[-1])
     return figure
@@ -219,7 +221,7 @@ def reproduction(counts: Mapping[str, NDArray[np.integer]], table: pd.DataFrame)
     """
     with plt.rc_context(STYLE):
         figure, grid = plt.subplots(
-            len(counts), 4, figsize=(12, 3.2 * len(counts)), sharex=True, sharey=True, squeeze=False
+            len(counts), 4, figsize=(12, 2.75 * len(counts) + 0.5), sharex=True, sharey=True, squeeze=False
         )
         shade = LogNorm(1, max(int(values.max()) for values in counts.values()) or 1)
         image: Any = None
@@ -239,7 +241,11 @@ def reproduction(counts: Mapping[str, NDArray[np.integer]], table: pd.DataFrame)
                 mine = table[(table["sample"] == sample) & (table["teff_bin"] == name)]
                 if len(mine):
                     row = mine.iloc[0]
-                    text = f"{row['n_spectra']:,} spectra\n$\\mu$ = {row['mean']:+.4f}\n$\\sigma$ = {row['sigma']:.3f}"
+                    # Adding 0 turns -0 into 0.
+                    mean = round(float(row["mean"]), 4) + 0.0
+                    text = (
+                        f"{row['n_spectra']:,} spectra\n$\\mu$ = {mean:.4f}\n$\\sigma$ = {row['sigma']:.3f}"
+                    )
                     axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top", fontsize=8)
                 if line == 0:
                     axes.set_title(_BIN_TITLES[column])

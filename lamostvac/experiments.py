@@ -220,7 +220,8 @@ def grouping_errors(
     Parameters
     ----------
     candidates : spectral type -> (n, t, L) labels of the candidates, stars sorted
-    size, n_groups : stars in a group; at most so many groups of each kind and type
+    size, n_groups : stars in a group, half of a type's stars where there are fewer than twice as many; at
+        most so many groups of each kind and type
 
     Returns
     -------
@@ -238,7 +239,9 @@ def grouping_errors(
     for spectral_type, labels in candidates.items():
         if not len(labels):
             continue
-        groups = draw_groups(len(labels), size, n_groups, [seed, size])
+        # A group of all stars is the same however it is made.
+        own = min(size, max(len(labels) // 2, 1))
+        groups = draw_groups(len(labels), own, n_groups, [seed, size])
         total += len(groups)
         for number, group in enumerate(groups):
             draw = [seed, number, *spectral_type.encode()]

@@ -227,6 +227,13 @@ def test_identical_stars_do_not_care_how_they_are_grouped():
     assert errors["FGK", "prior"].max() > 0
 
 
+def test_a_type_with_few_stars_is_grouped_by_halves():
+    labels = np.random.default_rng(6).uniform(0, 1, (12, 20, 3)) * [2000, 1, 1] + [5000, 3, -1]
+    errors = grouping_errors({"A": labels}, 100, 5, 0.98, "published", seed=1)
+    assert len(errors["A", "prior"]) == len(errors["A", "random"]) == 2 * 6 * 5
+    assert not np.array_equal(errors["A", "prior"], errors["A", "random"])
+
+
 def test_priors_help_where_neighbours_have_the_same_candidates():
     """Blocks of stars with common candidates: within a block a few components do, across blocks they do not."""
     rng = np.random.default_rng(4)

@@ -20,7 +20,7 @@ def main(snakemake: Any) -> None:
     for name, sample in samples.items():
         log.info("%s: %d stars", name, len(sample))
         if len(sample) < 2 * settings["n_group"]:
-            log.info("%s: so few that groups by prior and at random are nearly the same", name)
+            log.info("%s: so few that groups are half of them", name)
     labels = library.label_array()
     errors = grouping_errors(
         {name: s.candidates(emulator, labels, settings["n_candidates"]) for name, s in samples.items()},
