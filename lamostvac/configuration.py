@@ -483,6 +483,13 @@ class Experiments(Section):
     n_stars: PositiveInt = Field(
         1000, description="Survey spectra of each type, drawn at random; Liang et al. (2024) took 10,000."
     )
+    n_chunks: PositiveInt = Field(
+        2,
+        description=(
+            "Chunks of each type that these are drawn from, evenly spaced in the release, because all spectra of a "
+            "chunk have to be prepared."
+        ),
+    )
     matches: list[Annotated[int, Field(ge=5)]] = Field(
         [5, 10, 25, 50, 75, 100, 150, 200, 300, 500, 750, 1000],
         min_length=1,

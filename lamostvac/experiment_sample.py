@@ -82,7 +82,8 @@ def draw_spectra(
 ) -> tuple[NDArray[np.str_], NDArray[np.float32], NDArray[np.float32]]:
     """Random spectra of prepared chunks.
 
-    The draw is among the sorted names of all spectra: it does not know how a survey was cut into chunks.
+    The draw is among the sorted names of all spectra in these chunks: it does not know their order, nor how
+    the same spectra are divided among them.
 
     Parameters
     ----------

@@ -17,6 +17,17 @@ EXPERIMENT_CODE = (
 )
 
 
+def experiment_chunks(wildcards):
+    """Prepared chunks that survey stars are drawn from: a few of each type, evenly spaced."""
+    files = []
+    for name in CFG.survey.types:
+        chunks = chunks_of(name)
+        n = min(CFG.experiments.n_chunks, len(chunks))
+        chosen = [chunks[len(chunks) * (2 * i + 1) // (2 * n)] for i in range(n)]
+        files += [f"{RESULTS}/prepared/{name}/{chunk}.h5" for chunk in chosen]
+    return files
+
+
 rule line_spread:
     input:
         spectra=prepared_of(["F", "G", "K"]),
@@ -82,7 +93,7 @@ rule prior_counts:
 # Range of the search against the number of candidates (Figure 3).
 rule bounds:
     input:
-        spectra=prepared_of(CFG.survey.types),
+        spectra=experiment_chunks,
         library=f"{RESULTS}/library/{CFG.library.name}.h5",
         emulator=f"{RESULTS}/emulator/{CFG.library.name}.h5",
     output:
@@ -110,7 +121,7 @@ rule bounds:
 # Time and dispersion of Teff against the size of groups (Figure 4).
 rule group_size:
     input:
-        spectra=prepared_of(CFG.survey.types),
+        spectra=experiment_chunks,
         library=f"{RESULTS}/library/{CFG.library.name}.h5",
         emulator=f"{RESULTS}/emulator/{CFG.library.name}.h5",
     output:
@@ -179,7 +190,7 @@ rule reproduction:
 # Reproduction error of stars grouped by their priors and at random (Figure 8).
 rule grouping:
     input:
-        spectra=prepared_of(CFG.survey.types),
+        spectra=experiment_chunks,
         library=f"{RESULTS}/library/{CFG.library.name}.h5",
         emulator=f"{RESULTS}/emulator/{CFG.library.name}.h5",
     output:
@@ -207,7 +218,7 @@ rule grouping:
 # Reproduction error of Teff against the number of candidates (Figure 9).
 rule matches:
     input:
-        spectra=prepared_of(CFG.survey.types),
+        spectra=experiment_chunks,
         library=f"{RESULTS}/library/{CFG.library.name}.h5",
         emulator=f"{RESULTS}/emulator/{CFG.library.name}.h5",
     output:
