@@ -19,7 +19,7 @@ from lamostvac.figures import save
 from lamostvac.files import atomic
 from lamostvac.grouped import GroupedSettings
 from lamostvac.library import read_library
-from lamostvac.log import Progress, rule_log
+from lamostvac.log import rule_log
 from lamostvac.prepare import Preparation
 
 N_DR10 = 11_473_644  # stellar spectra whose labels L24 determined
@@ -39,30 +39,28 @@ def main(snakemake: Any) -> None:
         max_extrapolation=params.max_extrapolation,
     )
     sizes = sorted({1, *settings["group_sizes"]})
-    progress = Progress(log, settings["folds"] + 2, "trials")
-
-    def folds() -> Any:
-        for train, test in fold_rows(library.ids, settings["folds"], seed):
-            yield build_emulator(library, regions, rows=train, **params.emulator), train, test
-            progress.add()
-
     everyone = np.arange(len(library.ids))
+    folds = (
+        (build_emulator(library, regions, rows=train, **params.emulator), train, test)
+        for train, test in fold_rows(library.ids, settings["folds"], seed)
+    )
     tables = []
     for sample, emulators in (
         ("library, in sample", [(emulator, everyone, everyone)]),
-        ("library, held out", folds()),
+        ("library, held out", folds),
     ):
         fits = library_trial(emulators, library, sizes, settings["trial_stars"], search, seed)
         tables.append(group_size_table(fits, sample, "teff_true"))
+        log.info("%s: done", sample)
     samples = read_samples(list(snakemake.input.spectra), emulator, library, settings["n_stars"], seed)
     parts = []
     for name, stars in samples.items():
         trial = trial_positions(len(stars), settings["trial_stars"])
         fits = trial_fits(emulator, stars, library.label_array(), sizes, trial, search, seed, name)
         parts.append(fits.assign(spectral_type=name))
+        log.info("survey, %s: done", name)
     if parts:
         tables.append(group_size_table(pd.concat(parts, ignore_index=True), "survey", None))
-    progress.done()
     table = pd.concat(tables, ignore_index=True)
     log.info("\n%s", table.to_string(index=False))
     with atomic(snakemake.output.table) as temporary:
