@@ -406,8 +406,8 @@ def library_trial(
 
     Returns
     -------
-    `trial_fits` of all types with `spectral_type` and `teff_true`. Groups are of one type, as the survey's;
-    the type is that of the first match, as a star's type must be known before its labels.
+    `trial_fits` of all types with `spectral_type` and `teff_true`, for the sizes that every fold has. Groups
+    are of one type, as the survey's; it is that of the first match, as it must be known before the labels.
     """
     labels = library.label_array()
     folds = list(emulators)
@@ -431,7 +431,10 @@ def library_trial(
             table["spectral_type"] = spectral_type
             table["teff_true"] = labels[test[table["row"]], 0]
             parts.append(table)
-    return pd.concat(parts, ignore_index=True)
+    fits = pd.concat(parts, ignore_index=True)
+    # Folds have different numbers of stars; a size that some of them do not reach is not compared.
+    complete = fits.groupby(["spectral_type", "n_group"])["row"].transform("size")
+    return fits[complete == complete.groupby(fits["spectral_type"]).transform("max")].reset_index(drop=True)
 
 
 def fold_rows(

@@ -329,6 +329,10 @@ def test_a_library_star_finds_itself_in_sample_and_not_when_it_is_held_out(emula
     outside = library_trial(folds, **settings)
     assert (outside["first_teff"] != outside["teff_true"]).all()
     assert set(outside["spectral_type"]) <= {"K", "G", "F"}
+    # The same stars at every size, whatever the folds' numbers of stars are.
+    for fits in (inside, outside, library_trial(folds, **{**settings, "sizes": [1, 15, 18, 21, 99]})):
+        counts = fits.groupby(["spectral_type", "n_group"]).size()
+        assert (counts == counts.groupby("spectral_type").transform("max")).all()
     errors = [np.abs(fits["first_teff"] - fits["teff_true"]).median() for fits in (inside, outside)]
     assert errors[0] < errors[1] < 400
 
