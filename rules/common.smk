@@ -49,6 +49,17 @@ def prepared_of(types):
     return files
 
 
+def experiment_chunks(wildcards):
+    """Prepared chunks that survey stars are drawn from: a few of each type, evenly spaced."""
+    files = []
+    for name in CFG.survey.types:
+        chunks = chunks_of(name)
+        n = min(CFG.experiments.n_chunks, len(chunks))
+        chosen = [chunks[len(chunks) * (2 * i + 1) // (2 * n)] for i in range(n)]
+        files += [f"{RESULTS}/prepared/{name}/{chunk}.h5" for chunk in chosen]
+    return files
+
+
 def all_chunks(wildcards):
     """The chunks of all types as the survey wrote them."""
     return [

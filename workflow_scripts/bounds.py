@@ -1,0 +1,39 @@
+"""Bounds of the first coordinate of the grouped search against the number of candidates."""
+
+from typing import Any
+
+from lamostvac import experiment_figures
+from lamostvac.emulator import read_emulator
+from lamostvac.experiment_sample import read_samples
+from lamostvac.experiments import bounds_table
+from lamostvac.figures import save
+from lamostvac.files import atomic
+from lamostvac.library import read_library
+from lamostvac.log import rule_log
+
+
+def main(snakemake: Any) -> None:
+    log = rule_log(snakemake)
+    settings = snakemake.params.settings
+    emulator, library = read_emulator(snakemake.input.emulator), read_library(snakemake.input.library)
+    samples = read_samples(
+        list(snakemake.input.spectra), emulator, library, settings["n_stars"], snakemake.params.seed
+    )
+    log.info("stars: %s", ", ".join(f"{name} {len(sample)}" for name, sample in samples.items()))
+    table = bounds_table(
+        emulator,
+        samples,
+        library.label_array(),
+        settings["matches"],
+        settings["bound_sizes"],
+        settings["n_groups"],
+        settings["variance"],
+        snakemake.params.seed,
+    )
+    with atomic(snakemake.output.table) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
+    save(experiment_figures.bounds(table), snakemake.output.figure)
+
+
+if __name__ == "__main__":
+    main(snakemake)

@@ -1,0 +1,72 @@
+"""Time and dispersion of Teff when stars are fitted in groups of different sizes."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lamostvac import experiment_figures
+from lamostvac.emulator import build_emulator, read_emulator
+from lamostvac.experiment_sample import read_samples
+from lamostvac.experiments import (
+    fold_rows,
+    group_size_table,
+    library_trial,
+    trial_fits,
+    trial_positions,
+)
+from lamostvac.figures import save
+from lamostvac.files import atomic
+from lamostvac.grouped import GroupedSettings
+from lamostvac.library import read_library
+from lamostvac.log import rule_log
+from lamostvac.prepare import Preparation
+
+N_DR10 = 11_473_644  # stellar spectra whose labels L24 determined
+
+
+def main(snakemake: Any) -> None:
+    log = rule_log(snakemake)
+    params, seed = snakemake.params, snakemake.params.seed
+    settings = params.settings
+    emulator, library = read_emulator(snakemake.input.emulator), read_library(snakemake.input.library)
+    regions = Preparation.from_settings(**params.prepare).masked_regions
+    search = GroupedSettings(
+        matches=settings["n_candidates"],
+        variance=settings["variance"],
+        form=settings["form"],
+        search=settings["search"],
+        max_extrapolation=params.max_extrapolation,
+    )
+    sizes = sorted({1, *settings["group_sizes"]})
+    everyone = np.arange(len(library.ids))
+    folds = (
+        (build_emulator(library, regions, rows=train, **params.emulator), train, test)
+        for train, test in fold_rows(library.ids, settings["folds"], seed)
+    )
+    tables = []
+    for sample, emulators in (
+        ("library, in sample", [(emulator, everyone, everyone)]),
+        ("library, held out", folds),
+    ):
+        fits = library_trial(emulators, library, sizes, settings["trial_stars"], search, seed)
+        tables.append(group_size_table(fits, sample, "teff_true"))
+        log.info("%s: done", sample)
+    samples = read_samples(list(snakemake.input.spectra), emulator, library, settings["n_stars"], seed)
+    parts = []
+    for name, stars in samples.items():
+        trial = trial_positions(len(stars), settings["trial_stars"])
+        fits = trial_fits(emulator, stars, library.label_array(), sizes, trial, search, seed, name)
+        parts.append(fits.assign(spectral_type=name))
+        log.info("survey, %s: done", name)
+    if parts:
+        tables.append(group_size_table(pd.concat(parts, ignore_index=True), "survey", None))
+    table = pd.concat(tables, ignore_index=True)
+    log.info("\n%s", table.to_string(index=False))
+    with atomic(snakemake.output.table) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
+    save(experiment_figures.group_size(table, N_DR10), snakemake.output.figure)
+
+
+if __name__ == "__main__":
+    main(snakemake)

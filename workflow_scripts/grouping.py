@@ -1,0 +1,41 @@
+"""Reproduction error of the candidates' labels, stars grouped by their priors and at random."""
+
+from typing import Any
+
+from lamostvac import experiment_figures
+from lamostvac.emulator import read_emulator
+from lamostvac.experiment_sample import read_samples
+from lamostvac.experiments import grouping_errors, grouping_table
+from lamostvac.figures import save
+from lamostvac.files import atomic
+from lamostvac.library import read_library
+from lamostvac.log import rule_log
+
+
+def main(snakemake: Any) -> None:
+    log = rule_log(snakemake)
+    settings, seed = snakemake.params.settings, snakemake.params.seed
+    emulator, library = read_emulator(snakemake.input.emulator), read_library(snakemake.input.library)
+    samples = read_samples(list(snakemake.input.spectra), emulator, library, settings["n_stars"], seed)
+    for name, sample in samples.items():
+        log.info("%s: %d stars", name, len(sample))
+        if len(sample) < 2 * settings["n_group"]:
+            log.info("%s: so few that groups are half of them", name)
+    labels = library.label_array()
+    errors = grouping_errors(
+        {name: s.candidates(emulator, labels, settings["n_candidates"]) for name, s in samples.items()},
+        settings["n_group"],
+        settings["n_groups"],
+        settings["variance"],
+        settings["form"],
+        seed,
+    )
+    table = grouping_table(errors, library.label_names)
+    log.info("standard deviation of the reproduction error:\n%s", table.to_string(index=False))
+    with atomic(snakemake.output.table) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
+    save(experiment_figures.grouping(errors, library.label_names), snakemake.output.figure)
+
+
+if __name__ == "__main__":
+    main(snakemake)

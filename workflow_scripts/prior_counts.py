@@ -1,0 +1,31 @@
+"""How many library stars lie within the prior intervals about each library star."""
+
+from typing import Any
+
+import pandas as pd
+
+from lamostvac import experiment_figures
+from lamostvac.emulator import read_emulator
+from lamostvac.experiments import prior_counts, prior_counts_table
+from lamostvac.figures import save
+from lamostvac.files import atomic
+from lamostvac.library import read_library
+from lamostvac.log import rule_log
+
+
+def main(snakemake: Any) -> None:
+    log = rule_log(snakemake)
+    library = read_library(snakemake.input.library)
+    counts = prior_counts(read_emulator(snakemake.input.emulator), library.label_array())
+    teff = library.labels["teff"].to_numpy()
+    stars = pd.DataFrame({"id": library.ids, "teff": teff, "count": counts})
+    table = prior_counts_table(teff, counts)
+    log.info("library stars in the prior intervals:\n%s", table.to_string(index=False))
+    for frame, path in ((table, snakemake.output.table), (stars, snakemake.output.stars)):
+        with atomic(path) as temporary:
+            frame.to_csv(temporary, index=False, float_format="%.6g")
+    save(experiment_figures.prior_counts(teff, counts, table), snakemake.output.figure)
+
+
+if __name__ == "__main__":
+    main(snakemake)

@@ -1,0 +1,63 @@
+"""Emulated against library spectra, by the emulator of the run and by emulators without the star."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lamostvac import experiment_figures
+from lamostvac.emulator import build_emulator, read_emulator, spectral_type_of
+from lamostvac.experiments import FluxComparison, emulator_uncertainty, example_rows, fold_rows
+from lamostvac.figures import save
+from lamostvac.files import atomic
+from lamostvac.grid import GRID
+from lamostvac.library import read_library
+from lamostvac.log import Progress, rule_log
+from lamostvac.prepare import Preparation
+
+
+def main(snakemake: Any) -> None:
+    log = rule_log(snakemake)
+    params = snakemake.params
+    emulator, library = read_emulator(snakemake.input.emulator), read_library(snakemake.input.library)
+    regions = Preparation.from_settings(**params.prepare).masked_regions
+    labels = library.label_array()
+    comparisons = {"in sample": FluxComparison(), "held out": FluxComparison()}
+    comparisons["in sample"].add(emulator, library, np.arange(len(labels)))
+    chosen = example_rows(labels[:, 0])
+    stars: dict[int, dict[str, Any]] = {}
+    progress = Progress(log, len(labels), "library spectra")
+    for train, test in fold_rows(library.ids, params.settings["folds"], params.seed):
+        fold = build_emulator(library, regions, rows=train, **params.emulator)
+        comparisons["held out"].add(fold, library, test)
+        for row in np.intersect1d(chosen, test):
+            # The fold may cover other pixels than the emulator of the run; the figure shows the latter's.
+            everywhere = np.full(len(GRID), np.nan)
+            everywhere[fold.pixels] = fold.spectra(labels[[row]])[0]
+            good = library.ivar[row, emulator.pixels] > 0
+            teff = labels[row, 0]
+            others = zip(library.label_names[1:], labels[row, 1:], strict=True)
+            stars[int(row)] = {
+                "title": f"{library.ids[row]}: teff {teff:.0f} K, "
+                + ", ".join(f"{n} {v:.2f}" for n, v in others),
+                "flux": np.where(good, library.flux[row, emulator.pixels], np.nan),
+                "in_sample": emulator.spectra(labels[[row]])[0],
+                "held_out": everywhere[emulator.pixels],
+                "sigma": emulator_uncertainty(emulator, str(spectral_type_of(teff))),
+            }
+        progress.add(len(test))
+    progress.done()
+    table = pd.concat([one.table(sample) for sample, one in comparisons.items()], ignore_index=True)
+    log.info("emulated minus library flux:\n%s", table.to_string(index=False))
+    with atomic(snakemake.output.table) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
+    save(
+        experiment_figures.reproduction({name: one.counts for name, one in comparisons.items()}, table),
+        snakemake.output.figure,
+    )
+    examples = [stars[row] for row in chosen if row in stars]
+    save(experiment_figures.examples(GRID[emulator.pixels], examples), snakemake.output.examples)
+
+
+if __name__ == "__main__":
+    main(snakemake)
