@@ -1,7 +1,7 @@
 """Each star's labels from its own condensed spectrum: batched Levenberg-Marquardt.
 
-The objective of a star is its chi2 (`condense`) plus -2 ln prior. The emulator's Jacobian is analytic,
-all stars step at once, and finished stars leave the batch. A star may begin at several points, because
+The objective of a star is its chi2 (`condense`) plus -2 ln prior. The emulator's Jacobian is analytic, second
+derivatives are learned on the way, all stars step at once, and finished stars leave the batch. A star may begin at several points, because
 chi2 often has a minimum for a dwarf and one for a giant.
 """
 
@@ -20,7 +20,9 @@ CODE_VERSION = 2
 CONVERGED, EDGE, NO_PROGRESS = 0, 1, 2  # codes of fit_status
 STATUS_NAMES = ("converged", "edge", "no_progress")
 
-_TOLERANCE = 1e-4  # of chi2: one-hundredth of a standard deviation
+_TOLERANCE = 1e-3  # of chi2: three-hundredths of a standard deviation
+_NEAR = 1.0  # of chi2: how far above its minimum a star may be to learn second derivatives
+_LEAST_CURVATURE = 0.01  # in units of the Gauss-Newton curvature
 _MAX_STEP = 0.7  # scaled labels; a step beyond half a length scale leaves the linear regime
 _MAX_DAMPING = 1e8
 
@@ -86,23 +88,23 @@ def refine(
     n_iterations = np.zeros(n, dtype=np.int64)
     everyone = np.arange(n)
     components, hessian, gradient, objective = _evaluate(emulator, condensed, stars, scaled, prior)
+    secant = np.zeros((n, d, d))
     active = everyone
     for _ in range(max_iterations):
         n_iterations[active] += 1
-        here, force = hessian[active], gradient[active]
+        force = gradient[active]
         held = ((scaled[active] <= low[active]) & (force < 0)) | (
             (scaled[active] >= high[active]) & (force > 0)
         )
-        here, force = _hold(here, force, held)
-        diagonal = np.maximum(np.einsum("nii->ni", here), 1e-12)
-        damped = here + (damping[active, None] * diagonal)[:, :, None] * np.eye(d)
-        step = np.linalg.solve(damped, force[..., None])[..., 0]
-        expected = np.vecdot(step, force)  # of the decrease; the Newton decrement
+        step, expected = _step(hessian[active], secant[active], force, held, damping[active])
         done = expected < _TOLERANCE
-        step = np.clip(step, -_MAX_STEP, _MAX_STEP)
         trial = np.clip(scaled[active] + step, low[active], high[active])
         new = _evaluate(emulator, condensed, stars[active], trial, prior)
         better = new[3] < objective[active]
+        here = np.where(better[:, None, None], new[1], hessian[active])
+        learned = _learn(secant[active], here, trial - scaled[active], force - new[2])
+        # Far from the minimum what a step teaches is not true any more after the next one.
+        secant[active] = np.where((expected < _NEAR)[:, None, None], learned, 0.0)
         moved = active[better]
         scaled[moved] = trial[better]
         for values, found in zip((components, hessian, gradient, objective), new, strict=True):
@@ -138,15 +140,47 @@ def _evaluate(
     return components, hessian, gradient, objective
 
 
-def _hold(
-    hessian: NDArray[np.float64], gradient: NDArray[np.float64], held: NDArray[np.bool_]
+def _step(
+    hessian: NDArray[np.float64],
+    secant: NDArray[np.float64],
+    force: NDArray[np.float64],
+    held: NDArray[np.bool_],
+    damping: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Take the labels `held` (n, d) out of the normal equations: their step becomes 0."""
-    if not held.any():
-        return hessian, gradient
+    """Damped Newton steps (n, d), and the decrease (n,) of the objective that the model promises.
+
+    Labels that are held (n, d) do not step. In units of the Gauss-Newton standard deviations a direction of
+    negative curvature is walked down as if its curvature were positive.
+    """
     free = ~held
-    both = free[:, :, None] & free[:, None, :]
-    return np.where(both, hessian, np.where(np.eye(held.shape[1], dtype=bool), 1.0, 0.0)), gradient * free
+    size = np.sqrt(np.maximum(np.einsum("nii->ni", hessian), 1e-12))
+    matrix = (hessian + secant) / size[:, :, None] / size[:, None, :]
+    identity = np.eye(force.shape[1])
+    matrix = np.where(free[:, :, None] & free[:, None, :], matrix, identity)
+    values, vectors = np.linalg.eigh(matrix)
+    values = np.maximum(np.abs(values), _LEAST_CURVATURE) + damping[:, None]
+    pushed = np.where(free, force, 0.0) / size
+    step = np.matvec(vectors, np.vecmat(pushed, vectors) / values) / size
+    expected = np.vecdot(step, np.where(free, force, 0.0))
+    return np.clip(step, -_MAX_STEP, _MAX_STEP), expected
+
+
+def _learn(
+    secant: NDArray[np.float64],
+    hessian: NDArray[np.float64],
+    step: NDArray[np.float64],
+    change: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """What the Gauss-Newton Hessian lacks (n, d, d), after a step and the change of the gradient along it.
+
+    The second derivatives of the emulator times the residual, and what the prior's Hessian was cut off by,
+    are not computed but learned, by the symmetric rank-one update.
+    """
+    missing = change - np.matvec(hessian + secant, step)
+    along = np.vecdot(missing, step)
+    known = np.abs(along) <= 1e-8 * np.sqrt(np.vecdot(missing, missing) * np.vecdot(step, step))
+    update = missing[:, :, None] * missing[:, None, :] / np.where(known, 1.0, along)[:, None, None]
+    return np.asarray(secant + np.where(known[:, None, None], 0.0, update))
 
 
 def best_starts(objective: NDArray[np.float64], stars: NDArray[np.integer]) -> NDArray[np.int64]:
