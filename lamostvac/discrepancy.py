@@ -27,6 +27,7 @@ def residual_covariance(
     basis: NDArray[np.float64],
     ivar: NDArray[np.floating],
     label_errors: NDArray[np.float64],
+    label_share: float,
     types: NDArray[np.str_],
 ) -> dict[str, NDArray[np.float64]]:
     """Covariance (k, k) of the emulator's error for each spectral type.
@@ -43,6 +44,8 @@ def residual_covariance(
     residuals : (n, k) leave-one-out
     ivar : (n, p) of the library's spectra
     label_errors : (n, d) of the scaled labels
+    label_share : how much of what the label errors cause is taken off. It cannot be told apart from what
+        the labels do not describe but looks like a change of labels; 1 trusts the quoted errors wholly
     """
     k = len(basis)
     size = np.linalg.norm(residuals, axis=1)
@@ -57,7 +60,7 @@ def residual_covariance(
         moved = (jacobian[members] * label_errors[members][:, :, None]).reshape(-1, k)
         count = np.count_nonzero(members)
         total = shortened.T @ shortened / count
-        return _positive(total - (basis * noise) @ basis.T - moved.T @ moved / count, np.trace(total) / k)
+        return _positive(total - (basis * noise) @ basis.T - label_share * moved.T @ moved / count, np.trace(total) / k)
 
     everyone = np.ones(len(types), dtype=bool)
     pooled = covariance_of(everyone)

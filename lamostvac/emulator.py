@@ -49,6 +49,7 @@ class EmulatorSettings:
     mean: Mean = "quadratic"
     velocity_error: float = 5.0
     line_width_error: float = 0.05
+    label_error_share: float = 0.5
     hyperparameters: Choice = "fixed"
     resolving_power: float = 1800.0
 
@@ -164,7 +165,9 @@ def build_emulator(
     process, residuals = _train(scaled, components, settings, log)
     with threadpool_limits(1, "blas"):
         label_errors = _label_errors(library, rows, linear) / scale
-        own = residual_covariance(process, scaled, residuals, basis, ivar, label_errors, types)
+        own = residual_covariance(
+            process, scaled, residuals, basis, ivar, label_errors, settings.label_error_share, types
+        )
         lines = line_covariance(
             process.predict(scaled),
             mean_spectrum,
