@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg.lapack import dpotrf, dtrtrs
 
 from lamostvac.emulator import Emulator
 from lamostvac.grid import GRID
@@ -72,19 +72,22 @@ class Sums:
     Attributes
     ----------
     pairs : (n, d (d + 1) / 2) float32, sums of products of basis rows, lower triangle by rows
-    local : one (n, d + m) float32 for each of the bumps: sums of its products with the basis rows and
-        with itself and the m - 1 bumps that follow it
+    bump_basis : (n, b, d) float32, sums of products of bumps and basis rows
+    bump_bump : (n, b, b) float32, of bumps; the lower triangle
     basis_flux, bump_flux : (n, d), (n, b) sums of residual flux times basis rows and bumps
     square : (n,) sum of squares of the residual flux
+    n_pixels : (n,) pixels with a weight
     weight : (n, p) float32, 1 / variance of the pixels, 0 where masked
     residual : (n, p) float32, flux less the emulator's mean
     """
 
     pairs: NDArray[np.float32]
-    local: list[NDArray[np.float32]]
+    bump_basis: NDArray[np.float32]
+    bump_bump: NDArray[np.float32]
     basis_flux: NDArray[np.float64]
     bump_flux: NDArray[np.float64]
     square: NDArray[np.float64]
+    n_pixels: NDArray[np.int64]
     weight: NDArray[np.float32]
     residual: NDArray[np.float32]
 
@@ -169,12 +172,21 @@ class Design:
         weighted = weight * residual
         d = len(self.emulator.basis)
         linear = (weighted @ self._rows.T).astype(np.float64)
+        n, b = len(flux), len(self.bumps)
+        bump_basis = np.empty((n, b, d), dtype=np.float32)
+        bump_bump = np.zeros((n, b, b), dtype=np.float32)
+        for bump, (inside, near, table) in enumerate(self._local):
+            values = weight[:, inside] @ table.T
+            bump_basis[:, bump] = values[:, :d]
+            bump_bump[:, near, bump] = values[:, d:]
         return Sums(
             pairs=weight @ self._pairs.T,
-            local=[weight[:, inside] @ table.T for inside, _, table in self._local],
+            bump_basis=bump_basis,
+            bump_bump=bump_bump,
             basis_flux=linear[:, :d],
             bump_flux=linear[:, d:],
-            square=np.vecdot(weighted.astype(np.float64), residual),
+            square=np.vecdot(weighted, residual).astype(np.float64),
+            n_pixels=np.count_nonzero(weight, axis=1),
             weight=weight,
             residual=residual,
         )
@@ -202,9 +214,10 @@ class Design:
         bump_right = np.empty((b, d + 1), order="F")
         for place, star in enumerate(rows):
             a = sums.pairs[star][self._place].astype(np.float64)
-            flux, bump_flux, square = sums.basis_flux[star].copy(), sums.bump_flux[star].copy(), sums.square[star]
-            bump_bump, bump_basis = self._bump_sums(sums, int(star))
-            n_pixels = np.count_nonzero(sums.weight[star])
+            flux, square = sums.basis_flux[star].copy(), sums.square[star]
+            bump_bump = sums.bump_bump[star].astype(np.float64)
+            bump_right[:, :d], bump_right[:, d] = sums.bump_basis[star], sums.bump_flux[star]
+            n_pixels = sums.n_pixels[star]
             if left_out is not None and left_out[place].any():
                 out = np.flatnonzero(left_out[place])
                 design = self._rows[:, out].astype(np.float64)
@@ -212,40 +225,37 @@ class Design:
                 residual = sums.residual[star, out].astype(np.float64)
                 product = weighted @ design.T
                 a -= product[:d, :d]
-                bump_basis -= product[d:, :d]
+                bump_right[:, :d] -= product[d:, :d]
                 bump_bump -= product[d:, d:]
                 flux -= weighted[:d] @ residual
-                bump_flux -= weighted[d:] @ residual
+                bump_right[:, d] -= weighted[d:] @ residual
                 square -= sums.weight[star, out] @ residual**2
                 n_pixels -= np.count_nonzero(sums.weight[star, out])
             if b:
                 bump_bump.flat[:: b + 1] += self._bump_precision
-                bump_right[:, :d], bump_right[:, d] = bump_basis, bump_flux
-                factor = cholesky(bump_bump, lower=True, overwrite_a=True, check_finite=False)
-                solved = solve_triangular(factor, bump_right, lower=True, check_finite=False)
-                inner = solved.T @ solved
+                inner = _solved_square(bump_bump, bump_right)
                 a -= inner[:d, :d]
                 flux -= inner[:d, d]
                 square -= inner[d, d]
             # With v = f + e the whole spectrum: chi2 = v'Av - 2 v'b + (v - f)'P(v - f), and v integrated out
             # leaves Q = P - P K P and g = P K b with K = (A + P)^-1.
             right[:, r] = flux
-            factor = cholesky(a + precision, lower=True, overwrite_a=True, check_finite=False)
-            solved = solve_triangular(factor, right, lower=True, check_finite=False)
-            inner = solved.T @ solved
+            inner = _solved_square(a + precision, right)
             result.q[place] = precision[:r, :r] - inner[:r, :r]
             result.g[place] = inner[:r, r]
             result.constant[place] = square - inner[r, r]
             result.n_pixels[place] = n_pixels
         return result
 
-    def _bump_sums(self, sums: Sums, star: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Sums of products of a star's bumps with each other (b, b), and with the basis rows (b, d)."""
-        d, b = len(self.emulator.basis), len(self.bumps)
-        bump_bump, bump_basis = np.zeros((b, b)), np.empty((b, d))
-        for bump, (_, near, _) in enumerate(self._local):
-            values = sums.local[bump][star]
-            bump_basis[bump] = values[:d]
-            bump_bump[bump, near] = values[d:]
-            bump_bump[near, bump] = values[d:]
-        return bump_bump, bump_basis
+
+def _solved_square(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """right' matrix^-1 right of a positive definite matrix, of which the lower triangle is read.
+
+    By LAPACK itself: SciPy's wrappers take as long as the work at this size.
+    """
+    # The upper triangle of the transpose in Fortran's order is the lower one here.
+    factor, failed = dpotrf(matrix.T, lower=0, clean=0, overwrite_a=1)
+    if failed:
+        raise np.linalg.LinAlgError("a matrix of the normal equations is not positive definite")
+    solved, _ = dtrtrs(factor, right, lower=0, trans=1)
+    return np.asarray(solved.T @ solved)

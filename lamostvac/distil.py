@@ -39,7 +39,7 @@ class DistilSettings:
 
     max_inducing: int = 1200
     signal_tolerance: float = 1e-3
-    error_tolerance: float = 5e-3
+    error_tolerance: float = 0.1
 
 
 def distil(emulator: Emulator, settings: DistilSettings) -> tuple[Emulator, dict[str, float]]:

@@ -31,21 +31,21 @@ def find_outliers(
     hats : (m, p) overlapping functions that add up to 1; a curve on their scale, an error of the flux
         calibration, is taken off the difference before
     """
+    looked_at = weight > 0
+    variance = 1.0 / np.where(looked_at, weight, np.float32(1.0)) + spread
     if hats is not None:
         # Clipped, so that an outlier does not bend the curve.
-        reach = np.sqrt(1.0 / np.maximum(weight, 1e-6) + spread)
-        clipped = np.clip(difference, -_CLIP_SIGMA * reach, _CLIP_SIGMA * reach)
+        reach = _CLIP_SIGMA * np.sqrt(variance)
         count = weight @ hats.T
-        level = (clipped * weight) @ hats.T / np.maximum(count, 1e-30)
+        level = (np.clip(difference, -reach, reach) * weight) @ hats.T / np.maximum(count, 1e-30)
         difference = difference - level @ hats
-    # difference^2 > sigma^2 (1 / weight + spread), without dividing by a weight of 0.
-    squared = difference * difference * weight
-    limit = 1.0 + weight * spread
-    core = squared > sigma**2 * limit
+    squared = difference * difference / variance
+    squared *= looked_at
+    core = squared > sigma**2
     rows = np.flatnonzero(core.any(axis=1))
     for row in rows:
         core[row] = _grown(
-            core[row], (squared[row] > _GROW_SIGMA**2 * limit[row]), np.sign(difference[row])
+            core[row], squared[row] > _GROW_SIGMA**2, np.sign(difference[row])
         )
     return core
 

@@ -47,9 +47,23 @@ class DensityPrior:
             covariance = np.zeros((len(pivots), d, d))
             np.add.at(covariance, cell, away[:, :, None] * away[:, None, :])
             covariance = covariance / counts[:, None, None] + own
-        self.precision = np.linalg.inv(covariance)
+        precision = np.linalg.inv(covariance)
         # In units of the peak of one star's Gaussian.
-        self.height = np.log(counts) + 0.5 * (np.linalg.slogdet(own)[1] - np.linalg.slogdet(covariance)[1])
+        height = np.log(counts) + 0.5 * (np.linalg.slogdet(own)[1] - np.linalg.slogdet(covariance)[1])
+        pulled = np.matvec(precision, self.centres)
+        # ln of each Gaussian is quadratic in the point: its coefficients for (1, point, point times point).
+        constant = height - 0.5 * np.vecdot(self.centres, pulled)
+        self._logarithm = np.column_stack([constant, pulled, -0.5 * precision.reshape(-1, d * d)]).T.copy()
+        # Of what sums over the Gaussians are needed: P m, P, P m m' P, P m P and P P, with m the centre.
+        self._moments = np.column_stack(
+            [
+                pulled,
+                precision.reshape(-1, d**2),
+                np.einsum("ci,cj->cij", pulled, pulled).reshape(-1, d**2),
+                np.einsum("ci,cjk->cijk", pulled, precision).reshape(-1, d**3),
+                np.einsum("cij,ckl->cijkl", precision, precision).reshape(-1, d**4),
+            ]
+        )
 
     def evaluate(
         self, points: NDArray[np.float64]
@@ -59,18 +73,20 @@ class DensityPrior:
         The Hessian of a logarithm of a sum is not definite; it is kept where it is positive.
         """
         m, d = points.shape
-        flat = self.precision.transpose(1, 0, 2).reshape(d, -1)
-        # Precision times (centre - point), for every point and centre.
-        toward = np.matvec(self.precision, self.centres).reshape(-1) - points @ flat
-        toward = toward.reshape(m, -1, d)
-        away = self.centres - points[:, None]
-        kernel = np.exp(self.height - 0.5 * np.vecdot(toward, away))
+        squares = (points[:, :, None] * points[:, None, :]).reshape(m, d * d)
+        kernel = np.exp(np.column_stack([np.ones(m), points, squares]) @ self._logarithm)
         total = kernel.sum(axis=1) + _FLOOR
-        share = kernel / total[:, None]
-        pull = np.vecmat(share, toward)
-        hessian = np.tensordot(share, self.precision, axes=1)
-        hessian -= (toward * share[:, :, None]).swapaxes(1, 2) @ toward
-        hessian += pull[:, :, None] * pull[:, None, :]
+        means = (kernel @ self._moments) / total[:, None]
+        ends = np.cumsum([d, d**2, d**2, d**3, d**4])
+        first, second, outer, mixed, fourth = np.split(means, ends[:-1], axis=1)
+        second = second.reshape(m, d, d)
+        pull = first - np.matvec(second, points)
+        # Mean of v v' with v = P (m - point): P m m' P - P m x'P - P x m'P + P x x'P.
+        cross = np.matvec(mixed.reshape(m, d, d, d), points[:, None, :])
+        along = np.matvec(fourth.reshape(m, d, d, d, d), points[:, None, None, :])
+        own = np.einsum("mijk,mj->mik", along, points)
+        spread = outer.reshape(m, d, d) - cross - cross.swapaxes(1, 2) + own
+        hessian = second - spread + pull[:, :, None] * pull[:, None, :]
         values, vectors = np.linalg.eigh(hessian)
         definite = (vectors * np.maximum(values, 0.0)[:, None, :]) @ vectors.swapaxes(1, 2)
         return -2.0 * np.log(total), pull, definite

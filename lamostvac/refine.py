@@ -22,6 +22,8 @@ STATUS_NAMES = ("converged", "edge", "no_progress")
 
 _TOLERANCE = 1e-3  # of chi2: three-hundredths of a standard deviation
 _NEAR = 1.0  # of chi2: how far above its minimum a star may be to learn second derivatives
+_SAME_MINIMUM = 0.05  # scaled labels; starts closer than this go to one minimum
+_REACH = 4.0
 _LEAST_CURVATURE = 0.01  # in units of the Gauss-Newton curvature
 _MAX_STEP = 0.7  # scaled labels; a step beyond half a length scale leaves the linear regime
 _MAX_DAMPING = 1e8
@@ -78,7 +80,8 @@ def refine(
     max_iterations : 0 evaluates objective and precision at the start
 
     A label on the rim of the box whose gradient points outwards is held there while the others go
-    on. Finished starts leave the batch.
+    on. Finished starts leave the batch, and those that will not become the best of their star: their
+    status is NO_PROGRESS, their objective larger than that of another start.
     """
     n, d = start.shape
     low, high = np.broadcast_to(low, (n, d)), np.broadcast_to(high, (n, d))
@@ -112,7 +115,8 @@ def refine(
         damping[moved] = np.maximum(damping[moved] / 5.0, 1e-9)
         damping[active[~better]] *= 5.0
         status[active[done]] = CONVERGED
-        active = active[~(done | (damping[active] > _MAX_DAMPING))]
+        hopeless = _hopeless(stars, scaled, objective, active, expected)
+        active = active[~(done | hopeless | (damping[active] > _MAX_DAMPING))]
         if len(active) == 0:
             break
     at_rim = ((scaled <= low) | (scaled >= high)).any(axis=1)
@@ -138,6 +142,27 @@ def _evaluate(
         value, pull, curvature = prior.evaluate(scaled)
         hessian, gradient, objective = hessian + curvature, gradient + pull, objective + value
     return components, hessian, gradient, objective
+
+
+def _hopeless(
+    stars: NDArray[np.integer],
+    scaled: NDArray[np.float64],
+    objective: NDArray[np.float64],
+    active: NDArray[np.integer],
+    expected: NDArray[np.float64],
+) -> NDArray[np.bool_]:
+    """Starts (a,) that need not go on: beside a better one of the same star, or out of its reach.
+
+    Out of reach is a start that would stay behind even if the next steps brought several times what the
+    model promises of the next.
+    """
+    best = np.empty(stars.max() + 1, dtype=np.int64)
+    chosen = best_starts(objective, stars)
+    best[stars[chosen]] = chosen
+    better = best[stars[active]]
+    behind = objective[active] - objective[better]
+    near = (np.abs(scaled[active] - scaled[better]) < _SAME_MINIMUM).all(axis=1)
+    return (better != active) & (near | (behind > _REACH * expected))
 
 
 def _step(

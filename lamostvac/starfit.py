@@ -284,8 +284,8 @@ class StarFitter:
     ) -> NDArray[np.float64]:
         """(n,) sum of squared differences between spectra and models, over the pixels used."""
         difference = sums.residual - components.astype(np.float32) @ self._signal
-        difference[~used] = 0.0
-        return np.vecdot(difference.astype(np.float64), difference)
+        difference *= used
+        return np.vecdot(difference, difference).astype(np.float64)
 
     def _nothing(self) -> StarFits:
         labels = np.empty((0, len(self.emulator.label_names)))
