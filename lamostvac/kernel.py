@@ -9,11 +9,10 @@ def rbf(
 ) -> NDArray[np.float64]:
     """Kernel matrix (m, n) between points a (m, d) and b (n, d): amplitude^2 exp(-r^2 / 2 length_scale^2)."""
     a, b = a / length_scale, b / length_scale
-    # -r^2 / 2, in one array: at the size of MaStar each temporary copy counts.
-    kernel = np.asarray(a @ b.T)
-    kernel -= 0.5 * (a**2).sum(axis=1)[:, None]
-    kernel -= 0.5 * (b**2).sum(axis=1)
-    np.minimum(kernel, 0.0, out=kernel)
-    np.exp(kernel, out=kernel)
-    kernel *= amplitude**2
-    return kernel
+    # The exponent is one product: a.b - |a|^2 / 2 - |b|^2 / 2, and ln of the height.
+    left = np.column_stack([a, -0.5 * (a**2).sum(axis=1), np.ones(len(a))])
+    top = 2.0 * np.log(amplitude)
+    right = np.column_stack([b, np.ones(len(b)), top - 0.5 * (b**2).sum(axis=1)])
+    kernel = left @ right.T
+    np.minimum(kernel, top, out=kernel)
+    return np.asarray(np.exp(kernel, out=kernel))

@@ -11,7 +11,7 @@ from lamostvac.emulator import Emulator
 from lamostvac.pivoted_cholesky import pivoted_cholesky
 
 _FLOOR = 1e-3  # density far from every library star, in units of the peak of one star's Gaussian
-_MOST_CELLS = 400
+_MOST_CELLS = 300
 _CELL_LENGTH = 2.0  # length scale that spreads the cells' centres over the library, in bandwidths
 
 
@@ -68,9 +68,9 @@ class DensityPrior:
     def evaluate(
         self, points: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """-2 ln p (m,), half its negative gradient (m, d) and a positive semi-definite half Hessian (m, d, d).
+        """-2 ln p (m,), half its negative gradient (m, d) and half its Hessian (m, d, d).
 
-        The Hessian of a logarithm of a sum is not definite; it is kept where it is positive.
+        The Hessian of a logarithm of a sum is not definite.
         """
         m, d = points.shape
         squares = (points[:, :, None] * points[:, None, :]).reshape(m, d * d)
@@ -87,9 +87,7 @@ class DensityPrior:
         own = np.einsum("mijk,mj->mik", along, points)
         spread = outer.reshape(m, d, d) - cross - cross.swapaxes(1, 2) + own
         hessian = second - spread + pull[:, :, None] * pull[:, None, :]
-        values, vectors = np.linalg.eigh(hessian)
-        definite = (vectors * np.maximum(values, 0.0)[:, None, :]) @ vectors.swapaxes(1, 2)
-        return -2.0 * np.log(total), pull, definite
+        return -2.0 * np.log(total), pull, hessian
 
 
 def _nearest(points: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.intp]:

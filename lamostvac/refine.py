@@ -121,7 +121,17 @@ def refine(
             break
     at_rim = ((scaled <= low) | (scaled >= high)).any(axis=1)
     status[at_rim & (status == CONVERGED)] = EDGE
-    return Fit(scaled, components, objective, hessian, status, n_iterations)
+    precision = hessian
+    if prior is not None:
+        curvature = prior.evaluate(scaled)[2]
+        precision = hessian - curvature + _positive(curvature)
+    return Fit(scaled, components, objective, precision, status, n_iterations)
+
+
+def _positive(hessian: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Hessians (n, d, d) with their negative directions set to 0: there a prior knows nothing of a label's error."""
+    values, vectors = np.linalg.eigh(hessian)
+    return np.asarray((vectors * np.maximum(values, 0.0)[:, None, :]) @ vectors.swapaxes(1, 2))
 
 
 def _evaluate(
@@ -178,7 +188,7 @@ def _step(
     negative curvature is walked down as if its curvature were positive.
     """
     free = ~held
-    size = np.sqrt(np.maximum(np.einsum("nii->ni", hessian), 1e-12))
+    size = np.sqrt(np.maximum(np.abs(np.einsum("nii->ni", hessian)), 1e-12))
     matrix = (hessian + secant) / size[:, :, None] / size[:, None, :]
     identity = np.eye(force.shape[1])
     matrix = np.where(free[:, :, None] & free[:, None, :], matrix, identity)

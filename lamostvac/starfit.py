@@ -189,7 +189,7 @@ class StarFitter:
         )
         best = refine.best_starts(fits.objective, stars)
         solution, low, high = fits.take(best), low[best], high[best]
-        left_out = self._leave_outliers_out(sums, condensed, solution, spectral_type, low, high)
+        left_out, difference = self._leave_outliers_out(sums, condensed, solution, spectral_type, low, high)
         first = emulator.process.predict(scaled[:, 0])
         used = (sums.weight > 0) & ~left_out
         return StarFits(
@@ -197,8 +197,8 @@ class StarFitter:
             errors=refine.label_errors(emulator, solution),
             first=emulator.from_scaled(scaled[:, 0]),
             status=solution.status,
-            chi2=self._misfit(sums, used, solution.components),
-            chi2_first=self._misfit(sums, used, first),
+            chi2=_misfit(difference, used),
+            chi2_first=_misfit(self._difference(sums.residual, first), used),
             n_pixels=condensed.n_pixels,
             n_iterations=solution.n_iterations,
             n_outliers=np.count_nonzero(left_out, axis=1),
@@ -221,28 +221,25 @@ class StarFitter:
         spectral_type: str,
         low: NDArray[np.float64],
         high: NDArray[np.float64],
-    ) -> NDArray[np.bool_]:
-        """Find outliers, fit again without them, until no new ones are found; (n, p) pixels left out.
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        """Find outliers, fit again without them, until no new ones are found.
 
-        `condensed` and `solution` are changed in place for the stars that have outliers.
+        Returns the pixels left out (n, p), and the differences (n, p) between spectra and models. `condensed`
+        and `solution` are changed in place for the stars that have outliers.
         """
         emulator, settings = self.emulator, self.settings
-        left_out = np.zeros(sums.weight.shape, dtype=bool)
-        rows = np.arange(len(left_out))
+        difference = self._difference(sums.residual, solution.components)
+        left_out = np.zeros(difference.shape, dtype=bool)
+        rows, weight, seen = np.arange(len(left_out)), sums.weight, difference
         for _ in range(settings.outlier_rounds if settings.outlier_sigma > 0 else 0):
-            model = solution.components[rows].astype(np.float32) @ self._signal
             found = find_outliers(
-                sums.residual[rows] - model,
-                np.where(left_out[rows], np.float32(0.0), sums.weight[rows]),
-                self._spread[spectral_type],
-                settings.outlier_sigma,
-                self._hats,
+                seen, weight, self._spread[spectral_type], settings.outlier_sigma, self._hats
             )
             new = found.any(axis=1)
-            rows, found = rows[new], found[new]
+            rows = rows[new]
             if len(rows) == 0:
                 break
-            left_out[rows] |= found
+            left_out[rows] |= found[new]
             again = self.design.condense(sums, spectral_type, rows, left_out[rows])
             for name in Condensed.__dataclass_fields__:
                 getattr(condensed, name)[rows] = getattr(again, name)
@@ -258,7 +255,16 @@ class StarFitter:
             )
             earlier = solution.n_iterations[rows]
             solution.put(rows, replace(fits, n_iterations=fits.n_iterations + earlier))
-        return left_out
+            weight = np.where(left_out[rows], np.float32(0.0), sums.weight[rows])
+            seen = difference[rows] = self._difference(sums.residual[rows], fits.components)
+        return left_out, difference
+
+    def _difference(
+        self, residual: NDArray[np.float32], components: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """Spectra less models (n, p)."""
+        model = components.astype(np.float32) @ self._signal
+        return np.subtract(residual, model, out=model)
 
     @cached_property
     def _signal(self) -> NDArray[np.float32]:
@@ -279,20 +285,18 @@ class StarFitter:
             return None
         return hat_functions(GRID[self.emulator.pixels], self.settings.calibration_scale)
 
-    def _misfit(
-        self, sums: Sums, used: NDArray[np.bool_], components: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """(n,) sum of squared differences between spectra and models, over the pixels used."""
-        difference = sums.residual - components.astype(np.float32) @ self._signal
-        difference *= used
-        return np.vecdot(difference, difference).astype(np.float64)
-
     def _nothing(self) -> StarFits:
         labels = np.empty((0, len(self.emulator.label_names)))
         numbers, counts = np.empty(0), np.empty(0, np.int64)
         return StarFits(
             labels, labels, labels, np.empty(0, np.int8), numbers, numbers, counts, counts, counts
         )
+
+
+def _misfit(difference: NDArray[np.float32], used: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(n,) sum of squared differences over the pixels used."""
+    counted = difference * used
+    return np.vecdot(counted, counted).astype(np.float64)
 
 
 def join(parts: Sequence[StarFits]) -> StarFits:
