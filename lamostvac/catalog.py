@@ -274,6 +274,7 @@ def set_flags(
     dwarf_snr: float,
     giant_snr: float,
     alpha_max_teff: float,
+    outlier_fraction: float,
 ) -> None:
     """Compute every flag of `rows` (n,) in place, and their sum of bits `flags`."""
     labels = np.column_stack([rows[label].astype(np.float32) for label in LABELS])
@@ -285,6 +286,7 @@ def set_flags(
         "flag_edge": rows["fit_status"] == EDGE,
         "flag_no_convergence": rows["fit_status"] == NO_PROGRESS,
         "flag_outside_library": outside_library(labels, library_labels),
+        "flag_outliers": rows["outlier_fraction"] > outlier_fraction,
     }
     total = np.zeros(len(rows), np.int32)
     for name, bit in registry.flag_bits.items():

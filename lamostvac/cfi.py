@@ -35,17 +35,3 @@ def correlation(
     defined &= observed_variance > _ROUNDING * observed_square
     product = reference_variance * observed_variance
     return np.where(defined, covariance / np.sqrt(np.where(defined, product, 1.0)), -1.0)
-
-
-def weighted_first_guess(
-    correlations: NDArray[np.float64], labels: NDArray[np.float64], n_best: int
-) -> NDArray[np.float64]:
-    """Labels (n, d) as the mean over the `n_best` most similar library stars, weighted by 1 / (1 - R).
-
-    1 - R is half the squared distance between the unit vectors, so a match twice as close counts
-    four times as much.
-    """
-    n_best = min(n_best, correlations.shape[1])
-    best = np.argsort(-correlations, axis=1, kind="stable")[:, :n_best]
-    weights = 1.0 / np.maximum(1.0 - np.take_along_axis(correlations, best, axis=1), 1e-9)
-    return np.asarray((weights[..., None] * labels[best]).sum(axis=1) / weights.sum(axis=1)[:, None])

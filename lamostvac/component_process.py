@@ -48,7 +48,9 @@ def train_by_component(
     terms = mean_terms(inputs, mean)[0]
     with threadpool_limits(1, "blas"):  # sums in one order
         # The mean's terms are taken out of features and outputs alike, which is to fit them beside.
-        q, r = qr(terms, mode="economic") if terms.shape[1] else (np.zeros((len(inputs), 0)), np.zeros((0, 0)))
+        q, r = (
+            qr(terms, mode="economic") if terms.shape[1] else (np.zeros((len(inputs), 0)), np.zeros((0, 0)))
+        )
         features = factor - q @ (q.T @ factor)
         rest = outputs - q @ (q.T @ outputs)
         values, vectors = np.linalg.eigh(features.T @ features)

@@ -31,6 +31,8 @@ from scipy.linalg.lapack import dpotrf, dtrtrs
 from lamostvac.emulator import Emulator
 from lamostvac.grid import GRID
 
+CODE_VERSION = 1
+
 _MAX_IVAR = 1e10  # of normalised flux; no spectrum is better, and absurd values would be singular
 _BUMP_END = 1e-6  # of a bump's height; where it ends
 
@@ -152,7 +154,8 @@ class Design:
     def precision(self, spectral_type: str) -> NDArray[np.float64]:
         """(d, d) inverse of the covariance of the emulator's error for a type."""
         if spectral_type not in self._precision:
-            self._precision[spectral_type] = np.linalg.inv(self.emulator.discrepancy[spectral_type])
+            inverse = np.linalg.inv(self.emulator.discrepancy[spectral_type])
+            self._precision[spectral_type] = np.asarray(inverse, dtype=np.float64)
         return self._precision[spectral_type]
 
     def sums(self, flux: NDArray[np.floating], ivar: NDArray[np.floating], spectral_type: str) -> Sums:

@@ -333,6 +333,13 @@ class Emulator(Section):
             "components of the noisy MaStar spectra, a library with little noise needs 0.99 for as much detail."
         ),
     )
+    process: Literal["by_component", "exact"] = Field(
+        "by_component",
+        description=(
+            "by_component: each principal component has the noise that predicts left-out stars best; exact: one noise "
+            "for all, the published process on all library stars."
+        ),
+    )
     length_scale: PositiveFloat = Field(
         1.5,
         description="Length scale of the kernel, in labels divided by their scatter in the library, Teff as 5040/Teff.",
@@ -340,7 +347,7 @@ class Emulator(Section):
     amplitude: PositiveFloat = Field(2.1, description="Amplitude of the kernel, in components of flux.")
     noise: PositiveFloat = Field(
         0.2,
-        description="Standard deviation of a component about the process: library noise and errors of its labels.",
+        description="Standard deviation of a component about the process; for process: exact.",
     )
     mean: Literal["zero", "constant", "quadratic"] = Field(
         "quadratic",
@@ -351,6 +358,34 @@ class Emulator(Section):
         description=(
             "fixed: length_scale, amplitude and noise as given; cross_validation: those that predict left-out stars "
             "best, chosen on up to 3000 of the library's; the log has the table of what was tried."
+        ),
+    )
+    velocity_error: NonNegativeFloat = Field(
+        5.0,
+        description="Standard deviation of the errors of the survey's redshifts, which the fit allows for; in km/s.",
+    )
+    line_width_error: NonNegativeFloat = Field(
+        0.05,
+        description="Standard deviation of the survey's line width from fibre to fibre, as a share of it.",
+    )
+    label_error_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description=(
+            "Share of the scatter that the quoted errors of the library's labels explain which does not count as an "
+            "error of the emulator; 1 trusts these errors wholly."
+        ),
+    )
+    signal_tolerance: PositiveFloat = Field(
+        1e-3,
+        description="How far the distilled emulator's spectra may be from the whole one's; rms of normalised flux.",
+    )
+    error_tolerance: PositiveFloat = Field(
+        0.1,
+        description=(
+            "Directions in which a component's error is smaller do not count as correlated errors in the distilled "
+            "emulator but as noise of the pixels."
         ),
     )
     folds: int = Field(10, ge=2, description="Parts of the cross-validation.")
@@ -364,6 +399,13 @@ class Fit(Section):
         description=(
             "refine: first guess, then Levenberg-Marquardt for each star; grouped: the search of Liang et al. (2024) "
             "for groups of stars, section grouped; grouped_refine: Levenberg-Marquardt from that search's result."
+        ),
+    )
+    emulator: Literal["distilled", "whole"] = Field(
+        "distilled",
+        description=(
+            "distilled: the emulator in as few directions as matter, several times as fast; whole: all its components "
+            "(docs/method.md has the differences)."
         ),
     )
     prior: Literal["none", "intervals", "density"] = Field(
@@ -389,14 +431,21 @@ class Fit(Section):
     calibration_error: NonNegativeFloat = Field(
         0.03, description="Standard deviation of those errors, as a share of the flux."
     )
-    first_guess_matches: PositiveInt = Field(
-        10,
-        description="Most similar library spectra whose labels are averaged as the first guess in the catalogue.",
-    )
     max_iterations: PositiveInt = Field(30, description="Most iterations for a star and a start.")
     max_extrapolation: NonNegativeFloat = Field(
         0.05,
         description="How far beyond the library's labels a solution may lie, as a share of each label's range.",
+    )
+    outlier_sigma: NonNegativeFloat = Field(
+        5.0,
+        description=(
+            "Pixels that differ by more standard deviations from the fitted model, and their neighbours, are left out "
+            "and the star is fitted again; 0 leaves none out, which reproduces the paper."
+        ),
+    )
+    outlier_rounds: PositiveInt = Field(3, description="Most rounds of leaving pixels out.")
+    max_outlier_fraction: float = Field(
+        0.2, gt=0, le=1, description="Spectra of which a larger share of the pixels is left out are rejected."
     )
 
 
@@ -545,6 +594,12 @@ class Catalog(Section):
     )
     alpha_max_teff: PositiveFloat = Field(
         7000.0, description="flag_alpha_fe is 1 for hotter stars, whose spectra hardly show [alpha/Fe]; in K."
+    )
+    outlier_flag_fraction: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="flag_outliers is 1 where the fit left out a larger share of the pixels as outliers.",
     )
 
 

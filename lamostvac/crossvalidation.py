@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lamostvac.emulator import build_emulator, label_columns, spectral_type_of
-from lamostvac.gaussian_process import Mean
-from lamostvac.hyperparameters import Choice
+from lamostvac.distil import DistilSettings, distil
+from lamostvac.emulator import EmulatorSettings, build_emulator, label_columns
 from lamostvac.library import SpectralLibrary
 from lamostvac.masks import Regions
-from lamostvac.starfit import FitSettings, fit_stars, starting_rows
+from lamostvac.spectral_types import spectral_type_of
+from lamostvac.starfit import FitSettings, StarFitter
 
 
 def folds_by_star(ids: NDArray[np.str_], folds: int, seed: int) -> NDArray[np.int64]:
@@ -24,61 +24,53 @@ def folds_by_star(ids: NDArray[np.str_], folds: int, seed: int) -> NDArray[np.in
 def cross_validate(
     library: SpectralLibrary,
     masked_regions: Regions,
-    variance: float,
-    length_scale: float,
-    amplitude: float,
-    noise: float,
-    mean: Mean,
-    hyperparameters: Choice,
+    settings: EmulatorSettings,
     folds: int,
     seed: int,
     fit: FitSettings,
+    distilled: DistilSettings | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> pd.DataFrame:
     """Each library star fitted by an emulator without its fold.
 
-    Principal components, scaling, process, prior and first guess all come from the other folds.
-    Returns one row per spectrum: `id fold spectral_type`, and for each label `{label}_true`,
-    `{label}`, `{label}_err`, the first guess `{label}_cfi`, and `fit_status`.
+    Principal components, scaling, process, prior and first guess all come from the other folds. The spectral
+    type, which a survey star has from its classification before the fit, is that of the true Teff.
+
+    Parameters
+    ----------
+    distilled : how the emulators are distilled for the fit; None fits with the whole ones
+
+    Returns
+    -------
+    one row per spectrum: `id fold spectral_type`, and for each label `{label}_true`, its error in the library
+    `{label}_true_err`, `{label}`, `{label}_err`, the first guess `{label}_first`, and `fit_status`
     """
     fold = folds_by_star(library.ids, folds, seed)
     labels = library.label_array()
     names = library.label_names
-    logg = library.labels["logg"].to_numpy() if "logg" in names else np.full(len(fold), np.inf)
+    known = library.labels[[f"{name}_err" for name in names]].to_numpy(np.float64)
+    types = spectral_type_of(labels[:, 0])
     parts = []
     for number in range(folds):
         train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         if len(test) == 0:
             continue
-        emulator = build_emulator(
-            library,
-            masked_regions,
-            variance,
-            length_scale,
-            amplitude,
-            noise,
-            mean,
-            hyperparameters,
-            rows=train,
-        )
-        flux, ivar = library.flux[test], library.ivar[test]
-        rows, correlations = starting_rows(emulator, flux, ivar, library.flux[train], logg[train])
-        first = train[correlations.argmax(axis=1)]
-        # The classification of a survey star is known before its fit; here the first guess stands in.
-        types = spectral_type_of(labels[first, 0])
-        scale = np.array([emulator.discrepancy_scale[name] for name in types])
-        fits = fit_stars(emulator, flux, ivar, labels[train][rows], scale, fit)
+        emulator = build_emulator(library, masked_regions, settings, rows=train)
+        if distilled is not None:
+            emulator, _ = distil(emulator, distilled)
+        fits = StarFitter(emulator, fit).fit(library.flux[test], library.ivar[test], types[test])
         parts.append(
             pd.DataFrame(
                 {
                     "row": test,
                     "id": library.ids[test],
                     "fold": number,
-                    "spectral_type": spectral_type_of(labels[test, 0]),
+                    "spectral_type": types[test],
                     **label_columns(names, labels[test], "_true"),
+                    **label_columns(names, known[test], "_true_err"),
                     **label_columns(names, fits.labels),
                     **label_columns(names, fits.errors, "_err"),
-                    **label_columns(names, labels[first], "_cfi"),
+                    **label_columns(names, fits.first, "_first"),
                     "fit_status": fits.status,
                 }
             )

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from lamostvac.gaussian_process import GaussianProcess
 from lamostvac.spectral_types import TYPE_LIMITS
 
+CODE_VERSION = 1
+
 _MIN_PER_TYPE = 8  # fewer library stars than this tell nothing of a type
 # A type's covariance is its own to the share n / (n + this * k): k (k + 1) / 2 numbers need many stars.
 _STARS_PER_COMPONENT = 3.0
@@ -60,7 +62,9 @@ def residual_covariance(
         moved = (jacobian[members] * label_errors[members][:, :, None]).reshape(-1, k)
         count = np.count_nonzero(members)
         total = shortened.T @ shortened / count
-        return _positive(total - (basis * noise) @ basis.T - label_share * moved.T @ moved / count, np.trace(total) / k)
+        return _positive(
+            total - (basis * noise) @ basis.T - label_share * moved.T @ moved / count, np.trace(total) / k
+        )
 
     everyone = np.ones(len(types), dtype=bool)
     pooled = covariance_of(everyone)

@@ -11,11 +11,12 @@ is measured over the space of labels and kept with it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lamostvac.emulator import Emulator
+from lamostvac.emulator import Emulator, EmulatorSettings
 from lamostvac.gaussian_process import GaussianProcess
 from lamostvac.pivoted_cholesky import pivoted_cholesky
 
@@ -40,6 +41,13 @@ class DistilSettings:
     max_inducing: int = 1200
     signal_tolerance: float = 1e-3
     error_tolerance: float = 0.1
+
+
+def split_settings(settings: Mapping[str, Any]) -> tuple[EmulatorSettings, DistilSettings]:
+    """What the configuration's section `emulator` says to `build_emulator` and to `distil`."""
+    known = {name: settings[name] for name in EmulatorSettings.__dataclass_fields__ if name in settings}
+    distilled = {name: settings[name] for name in DistilSettings.__dataclass_fields__ if name in settings}
+    return EmulatorSettings(**known), DistilSettings(**distilled)
 
 
 def distil(emulator: Emulator, settings: DistilSettings) -> tuple[Emulator, dict[str, float]]:
@@ -125,9 +133,10 @@ def _induced(process: GaussianProcess, signal: NDArray[np.float64], max_inducing
     )
     # With K ~ L L', the weights of the pivots are L_m^-T L' w, L_m the pivots' rows of L.
     projected = factor.T @ (process.weights @ signal.T)
-    weights = np.linalg.solve(factor[pivots].T, projected)
+    weights = np.asarray(np.linalg.solve(factor[pivots].T, projected), dtype=np.float64)
+    coefficients = process.coefficients @ signal.T
     return replace(
-        process, inputs=process.inputs[pivots], weights=weights, coefficients=process.coefficients @ signal.T
+        process, inputs=process.inputs[pivots], weights=weights, coefficients=coefficients, spread=None
     )
 
 

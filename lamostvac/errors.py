@@ -38,6 +38,7 @@ REASONS: dict[str, str] = {
     # fit
     "no_first_guess": "the correlation with every library spectrum is undefined",
     "fit_failed": "the fit's equations could not be solved",
+    "too_many_outliers": "more pixels are unlike any star than fit.max_outlier_fraction allows",
     "outside_library": "the solution lies outside the library's labels by more than fit.max_extrapolation",
 }
 

@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lamostvac import grouped, refine
+from lamostvac import grouped, priors
 from lamostvac.crossvalidation import folds_by_star
-from lamostvac.emulator import Emulator, spectral_type_of
+from lamostvac.emulator import Emulator
 from lamostvac.experiment_sample import Sample, make_sample
 from lamostvac.library import SpectralLibrary
+from lamostvac.spectral_types import spectral_type_of
 from lamostvac.validation import robust_sigma
 
 CODE_VERSION = 1
@@ -48,7 +49,7 @@ def teff_bin(teff: NDArray[np.floating]) -> NDArray[np.int64]:
 def prior_counts(emulator: Emulator, labels: NDArray[np.float64]) -> NDArray[np.int64]:
     """Number (N,) of library stars within the prior intervals about each library star, itself included.
 
-    The intervals (limits included) are those of the first guess, `refine.prior_intervals`.
+    The intervals (limits included) are those of the first guess, `priors.prior_intervals`.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ def prior_counts(emulator: Emulator, labels: NDArray[np.float64]) -> NDArray[np.
     counts = np.empty(len(labels), dtype=np.int64)
     for first in range(0, len(labels), _CELLS):
         rows = slice(first, first + _CELLS)
-        low, high = refine.prior_intervals(emulator, labels[rows])
+        low, high = priors.prior_intervals(emulator, labels[rows])
         inside = np.ones((len(low), len(scaled)), dtype=bool)
         for label in range(scaled.shape[1]):
             values = scaled[:, label]
@@ -324,7 +325,7 @@ def matches_table(
 
 
 def _share_inside(emulator: Emulator, candidates: NDArray[np.float64]) -> float:
-    low, high = refine.prior_intervals(emulator, candidates[:, 0])
+    low, high = priors.prior_intervals(emulator, candidates[:, 0])
     scaled = emulator.to_scaled(candidates.reshape(-1, candidates.shape[2])).reshape(candidates.shape)
     return float(((scaled >= low[:, None]) & (scaled <= high[:, None])).all(axis=2).mean())
 
@@ -495,12 +496,12 @@ def group_size_table(fits: pd.DataFrame, sample: str, reference: str | None) -> 
 def emulator_uncertainty(emulator: Emulator, spectral_type: str) -> NDArray[np.float64]:
     """Standard deviation (p,) of a library spectrum of a type about the emulator, as the emulator knows it.
 
-    The diagonal of B cov B' (L24 equation 1) with the covariance of the leave-one-out residuals, which
-    contains what the process is unsure of, plus the variance that the components leave out, noise included.
+    The diagonal of B cov B' (L24 equation 1) with the covariance of the emulator's error, which contains what
+    the process is unsure of, plus the variance that the components leave out. The library's noise is in neither.
     """
-    covariance = emulator.discrepancy_scale[spectral_type] * emulator.discrepancy
+    covariance = emulator.discrepancy[spectral_type]
     variance = ((covariance @ emulator.basis) * emulator.basis).sum(axis=0)
-    return np.sqrt(variance + emulator.truncation)
+    return np.sqrt(variance + emulator.truncation[spectral_type])
 
 
 class FluxComparison:

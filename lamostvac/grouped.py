@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from lamostvac import refine
 from lamostvac.emulator import Emulator
+from lamostvac.priors import prior_intervals
 
 CODE_VERSION = 1
 
@@ -166,7 +167,7 @@ def filled_candidates(
     n, t = similar.shape
     labels = np.asarray(library_labels, dtype=float)
     scaled, teff = emulator.to_scaled(labels), labels[:, 0]
-    low, high = refine.prior_intervals(emulator, labels[similar[:, 0]])
+    low, high = prior_intervals(emulator, labels[similar[:, 0]])
     inside = ((scaled[similar] >= low[:, None]) & (scaled[similar] <= high[:, None])).all(axis=2)
     result = np.empty((n, t), dtype=np.int64)
     for star in range(n):

@@ -13,12 +13,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from lamostvac import starfit
 from lamostvac.emulator import Emulator
 from lamostvac.errors import UserError
 from lamostvac.files import atomic_hdf5
 from lamostvac.grouped import GroupFit, group_order, group_slices, label_limits
 from lamostvac.refine import CONVERGED, EDGE, NO_PROGRESS
+from lamostvac.starfit import StarFits, StarFitter
 
 CODE_VERSION = 1
 
@@ -186,25 +186,25 @@ def read_labels(path: str | PathLike[str], chunk: str, spectrum_id: Sequence[str
 
 
 def fit_at(
-    emulator: Emulator,
+    fitter: StarFitter,
     flux: NDArray[np.floating],
     ivar: NDArray[np.floating],
     stars: GroupedStars,
-    discrepancy_scale: float,
-    settings: starfit.FitSettings,
-) -> starfit.StarFits:
+    spectral_type: str,
+) -> StarFits:
     """The grouped labels of prepared spectra (n, 4901) with the errors that the fit per star has there.
 
-    No label moves. chi2 and chi2_first are sums over the pixels that a spectrum has, as for every other
-    method, where the search has counted masked pixels as if they agreed with the star's components.
+    No label moves and no pixel is left out (`fitter` has no iterations and no outliers). chi2 and chi2_first
+    are sums over the pixels that a spectrum has, as for every other method, where the search has counted
+    masked pixels as if they agreed with the star's components.
     """
-    still = replace(settings, max_iterations=0)
-    fits = starfit.fit_stars(emulator, flux, ivar, stars.labels[:, None], discrepancy_scale, still)
-    first = emulator.process.predict(emulator.to_scaled(stars.first))
+    fits = fitter.fit(flux, ivar, spectral_type, stars.labels[:, None])
+    first = fitter.fit(flux, ivar, spectral_type, stars.first[:, None])
     return replace(
         fits,
         labels=stars.labels,
-        chi2_first=starfit.misfit(emulator, flux, ivar, first),
+        first=stars.first,
+        chi2_first=first.chi2,
         status=stars.fit_status,
         n_iterations=stars.n_iterations.astype(np.int64),
     )

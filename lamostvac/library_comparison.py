@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from lamostvac.emulator import TYPE_LIMITS, spectral_type_of
+from lamostvac.spectral_types import TYPE_LIMITS, spectral_type_of
 from lamostvac.validation import FGK, LABELS, statistics
 
 CODE_VERSION = 1

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lamostvac.emulator import Emulator
 from lamostvac.grid import GRID
-from lamostvac.starfit import FitSettings, fit_stars
+from lamostvac.starfit import FitSettings, StarFitter
 
 CODE_VERSION = 1
 
@@ -70,7 +70,7 @@ def best_width(widths: NDArray[np.float64], residuals: NDArray[np.float64]) -> f
 
 
 def measure(
-    emulators: Callable[[float], tuple[Emulator, NDArray[np.float64]]],
+    emulators: Callable[[float], Emulator],
     flux: NDArray[np.floating],
     ivar: NDArray[np.floating],
     widths: Sequence[float],
@@ -81,8 +81,8 @@ def measure(
 
     Parameters
     ----------
-    emulators : width (A) -> emulator of the library smoothed to it, and starting labels (n, s, d)
-    flux, ivar : (n, 4901) prepared spectra of high S/N
+    emulators : width (A) -> emulator of the library smoothed to it
+    flux, ivar : (n, 4901) prepared spectra of high S/N, taken as of G stars
     widths : trial widths (A)
     edges : of the windows (A)
 
@@ -93,8 +93,8 @@ def measure(
     """
     rows = []
     for width in widths:
-        emulator, starts = emulators(width)
-        fits = fit_stars(emulator, flux, ivar, starts, 1.0, settings)
+        emulator = emulators(width)
+        fits = StarFitter(emulator, settings).fit(flux, ivar, "G")
         residuals = residual_by_window(emulator, flux, ivar, fits.labels, edges)
         medians = dict(zip(emulator.label_names, np.median(fits.labels, axis=0), strict=True))
         for (low, high), residual in zip(pairwise(edges), residuals, strict=True):

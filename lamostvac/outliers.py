@@ -44,15 +44,11 @@ def find_outliers(
     core = squared > sigma**2
     rows = np.flatnonzero(core.any(axis=1))
     for row in rows:
-        core[row] = _grown(
-            core[row], squared[row] > _GROW_SIGMA**2, np.sign(difference[row])
-        )
+        core[row] = _grown(core[row], squared[row] > _GROW_SIGMA**2, np.sign(difference[row]))
     return core
 
 
-def _grown(
-    core: NDArray[np.bool_], wing: NDArray[np.bool_], side: NDArray[np.floating]
-) -> NDArray[np.bool_]:
+def _grown(core: NDArray[np.bool_], wing: NDArray[np.bool_], side: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Runs (p,) of pixels that are in `core` or `wing`, lie to one side, and hold a pixel of `core`."""
     value = np.where(core | wing, side, 0.0)
     run = np.cumsum(np.diff(value, prepend=0.0) != 0)

@@ -1,7 +1,7 @@
-"""A chunk's spectra in the emulator's component space, with the first guess of each star's labels.
+"""A chunk's spectra in the emulator's component space.
 
-Components and first guess are what the grouped search sorts and compares by; they are small (11 GB
-for ten million spectra, whose pixels take 225 GB).
+Components are what the grouped search compares; they are small (11 GB for ten million spectra, whose
+pixels take 225 GB).
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lamostvac.emulator import Emulator
 from lamostvac.pca import masked_components
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 
 def project(

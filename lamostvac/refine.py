@@ -1,8 +1,8 @@
 """Each star's labels from its own condensed spectrum: batched Levenberg-Marquardt.
 
-The objective of a star is its chi2 (`condense`) plus -2 ln prior. The emulator's Jacobian is analytic, second
-derivatives are learned on the way, all stars step at once, and finished stars leave the batch. A star may begin at several points, because
-chi2 often has a minimum for a dwarf and one for a giant.
+The objective of a star is its chi2 (`condense`) plus -2 ln prior. The emulator's Jacobian is analytic,
+second derivatives are learned on the way, all stars step at once, and finished stars leave the batch. A
+star may begin at several points, because chi2 often has a minimum for a dwarf and one for a giant.
 """
 
 from dataclasses import dataclass

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamostvac import refine
-from lamostvac.cfi import correlation
 from lamostvac.condense import Condensed, Design, Sums
 from lamostvac.emulator import Emulator
 from lamostvac.grid import GRID
@@ -64,26 +63,6 @@ class StarFits:
     n_pixels: NDArray[np.int64]
     n_iterations: NDArray[np.int64]
     n_outliers: NDArray[np.int64]
-
-
-def starting_rows(
-    emulator: Emulator,
-    flux: NDArray[np.floating],
-    ivar: NDArray[np.floating],
-    library_flux: NDArray[np.floating],
-    library_logg: NDArray[np.floating],
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Most similar library stars (n, 2), a dwarf's and a giant's row, and correlations with all (n, N).
-
-    A library with stars on one side of `DWARF_LOGG` only gives the same row twice.
-    """
-    good = ivar[:, emulator.pixels] > 0
-    correlations = correlation(flux[:, emulator.pixels], good, library_flux[:, emulator.pixels])
-    best = np.empty((len(flux), 2), dtype=np.int64)
-    for side, members in enumerate((library_logg >= DWARF_LOGG, library_logg < DWARF_LOGG)):
-        rows = np.flatnonzero(members) if members.any() else np.arange(len(library_logg))
-        best[:, side] = rows[correlations[:, rows].argmax(axis=1)]
-    return best, correlations
 
 
 class StarFitter:
@@ -204,9 +183,7 @@ class StarFitter:
             n_outliers=np.count_nonzero(left_out, axis=1),
         )
 
-    def _limits(
-        self, points: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _limits(self, points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         low, high = np.broadcast_to(self.low, points.shape), np.broadcast_to(self.high, points.shape)
         if self.settings.prior == "intervals":
             nearby = prior_intervals(self.emulator, self.emulator.from_scaled(points))

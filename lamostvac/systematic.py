@@ -2,8 +2,8 @@
 
 Liang+ 2024 section 4.3 take the systematic error from the cross-validation on the library and add it
 in quadrature to the random one (equation 5). Here it is what the cross-validation shows beyond the
-errors that the fits themselves predicted, one number per label and spectral type. It contains the
-errors of the library's own labels.
+errors that the fits themselves predicted and those that the library quotes for its labels, one number
+per label and spectral type. Where a library quotes none, it contains the errors of its labels.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 MIN_STARS = 20  # a type with fewer library stars takes the numbers of all types
 
@@ -21,13 +21,13 @@ def systematic_errors(table: pd.DataFrame, spectral_type: str, labels: Sequence[
 
     Parameters
     ----------
-    table : cross-validation, columns `spectral_type`, `{label}_true`, `{label}`, `{label}_err`
+    table : cross-validation, columns `spectral_type`, `{label}_true`, `{label}_true_err`, `{label}`, `{label}_err`
     labels : those wanted; one that the table does not have gets NaN
 
     Returns
     -------
-    label -> s such that differences divided by sqrt(err^2 + s^2) have a robust width of 1; 0 where
-    the fits' own errors are large enough.
+    label -> s such that differences divided by sqrt(err^2 + true_err^2 + s^2) have a robust width of 1; 0
+    where the errors are large enough without it.
     """
     members = table[table["spectral_type"] == spectral_type]
     if len(members) < MIN_STARS:
@@ -38,7 +38,8 @@ def systematic_errors(table: pd.DataFrame, spectral_type: str, labels: Sequence[
             result[label] = np.nan
             continue
         difference = (members[label] - members[f"{label}_true"]).to_numpy(np.float64)
-        error = members[f"{label}_err"].to_numpy(np.float64)
+        own = members[f"{label}_true_err"].fillna(0.0).to_numpy(np.float64)
+        error = np.hypot(members[f"{label}_err"].to_numpy(np.float64), own)
         usable = np.isfinite(difference) & np.isfinite(error)
         result[label] = _excess(difference[usable], error[usable])
     return result

@@ -57,6 +57,7 @@ rule catalog:
             CFG.catalog.snr_flag_threshold.model_dump(), wildcards.type
         ),
         alpha_max_teff=CFG.catalog.alpha_max_teff,
+        outlier_fraction=CFG.catalog.outlier_flag_fraction,
         provenance=PROVENANCE,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,

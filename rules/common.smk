@@ -89,6 +89,7 @@ def library_settings(name):
 def emulator_settings(name, exclude=None):
     """The section `emulator`, with the variance that a compared library may have of its own."""
     settings = CFG.emulator.model_dump(mode="json", exclude=exclude)
+    settings["resolving_power"] = CFG.library.resolution.survey_resolving_power
     own = getattr(LIBRARIES[name], "variance", None)
     return settings if own is None else settings | {"variance": own}
 

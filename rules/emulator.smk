@@ -1,9 +1,18 @@
 # The emulator of the library, and how well it recovers the library's own labels.
 
+from lamostvac import condense as condense_library
+from lamostvac import discrepancy as discrepancy_library
+from lamostvac import distil as distil_library
 from lamostvac import emulator as emulator_library
 from lamostvac import refine as refine_library
 
-FIT_SETTINGS = CFG.fit.model_dump(mode="json", exclude={"method", "first_guess_matches"})
+FIT_SETTINGS = CFG.fit.model_dump(mode="json", exclude={"method", "emulator", "max_outlier_fraction"})
+EMULATOR_VERSION = (
+    emulator_library.CODE_VERSION,
+    discrepancy_library.CODE_VERSION,
+    distil_library.CODE_VERSION,
+)
+FIT_VERSION = (refine_library.CODE_VERSION, condense_library.CODE_VERSION)
 
 
 def emulator_memory(input):
@@ -18,7 +27,8 @@ rule emulator:
     input:
         library=f"{RESULTS}/library/{{library}}.h5",
     output:
-        f"{RESULTS}/emulator/{{library}}.h5",
+        whole=f"{RESULTS}/emulator/{{library}}.h5",
+        distilled=f"{RESULTS}/emulator/{{library}}_distilled.h5",
     log:
         f"{RESULTS}/logs/emulator/{{library}}.log",
     benchmark:
@@ -32,7 +42,7 @@ rule emulator:
     params:
         settings=lambda wildcards: emulator_settings(wildcards.library, {"folds"}),
         prepare=CFG.prepare.model_dump(mode="json", exclude={"keep"}),
-        code_version=emulator_library.CODE_VERSION,
+        code_version=EMULATOR_VERSION,
     script:
         "../workflow_scripts/emulator.py"
 
@@ -55,7 +65,8 @@ rule crossvalidation:
         settings=lambda wildcards: emulator_settings(wildcards.library),
         prepare=CFG.prepare.model_dump(mode="json", exclude={"keep"}),
         fit=FIT_SETTINGS,
+        distilled=CFG.fit.emulator == "distilled",
         seed=CFG.run.seed,
-        code_version=(emulator_library.CODE_VERSION, refine_library.CODE_VERSION),
+        code_version=(EMULATOR_VERSION, FIT_VERSION),
     script:
         "../workflow_scripts/crossvalidation.py"

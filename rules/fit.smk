@@ -1,13 +1,16 @@
-# Labels of each star, from its own first guesses or from the grouped search (group.smk).
+# Labels of each star, from its own spectrum alone or from the grouped search (group.smk).
 
 from lamostvac import grouping as grouping_library
+
+FIT_EMULATOR = (
+    f"{RESULTS}/emulator/{CFG.library.name}{'_distilled' if CFG.fit.emulator == 'distilled' else ''}.h5"
+)
 
 
 rule fit:
     input:
         spectra=PREPARED,
-        project=f"{RESULTS}/project/{{type}}/{{chunk}}.h5",
-        emulator=f"{RESULTS}/emulator/{CFG.library.name}.h5",
+        emulator=FIT_EMULATOR,
         grouped=GROUPED_LABELS,
     output:
         f"{RESULTS}/fit/{{type}}/{{chunk}}.h5",
@@ -23,6 +26,7 @@ rule fit:
     params:
         settings=FIT_SETTINGS,
         method=CFG.fit.method,
-        code_version=(refine_library.CODE_VERSION, grouping_library.CODE_VERSION),
+        max_outlier_fraction=CFG.fit.max_outlier_fraction,
+        code_version=(FIT_VERSION, grouping_library.CODE_VERSION),
     script:
         "../workflow_scripts/fit.py"

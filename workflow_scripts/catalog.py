@@ -56,6 +56,7 @@ def main(snakemake: Any) -> None:
         dwarf_snr,
         giant_snr,
         params.alpha_max_teff,
+        params.outlier_fraction,
     )
     project = Path(lamostvac.__file__).resolve().parent.parent
     cards = provenance(project, lamostvac.__version__, **params.provenance)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from lamostvac.crossvalidation import cross_validate
+from lamostvac.distil import split_settings
 from lamostvac.files import atomic
 from lamostvac.library import read_library
 from lamostvac.log import Progress, rule_log
@@ -16,13 +17,16 @@ def main(snakemake: Any) -> None:
     library = read_library(snakemake.input.library)
     regions = Preparation.from_settings(**snakemake.params.prepare).masked_regions
     progress = Progress(log, len(library.ids), "library spectra")
+    settings, distil_settings = split_settings(snakemake.params.settings)
     table = cross_validate(
         library,
         regions,
-        seed=snakemake.params.seed,
-        fit=FitSettings(**snakemake.params.fit),
-        progress=progress.add,
-        **snakemake.params.settings,
+        settings,
+        snakemake.params.settings["folds"],
+        snakemake.params.seed,
+        FitSettings(**snakemake.params.fit),
+        distil_settings if snakemake.params.distilled else None,
+        progress.add,
     )
     progress.done()
     for label in library.label_names:

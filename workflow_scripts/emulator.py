@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from lamostvac import emulator
+from lamostvac.distil import distil, split_settings
 from lamostvac.library import read_library
 from lamostvac.log import rule_log
 from lamostvac.prepare import Preparation
@@ -14,7 +15,8 @@ def main(snakemake: Any) -> None:
     log = rule_log(snakemake)
     library = read_library(snakemake.input.library)
     regions = Preparation.from_settings(**snakemake.params.prepare).masked_regions
-    trained = emulator.build_emulator(library, regions, log=log, **snakemake.params.settings)
+    settings, distil_settings = split_settings(snakemake.params.settings)
+    trained = emulator.build_emulator(library, regions, settings, log=log)
     log.info(
         "%d spectra, %d pixels, %d components with %.2f %% of the variance",
         len(library.ids),
@@ -22,27 +24,39 @@ def main(snakemake: Any) -> None:
         trained.n_components,
         100 * trained.variance_kept,
     )
-    log.info("left out of the components: %.4f of the flux (rms)", np.sqrt(trained.truncation.mean()))
-    for name, factor in trained.discrepancy_scale.items():
-        log.info("squared error of %s stars relative to the mean: %.2f", name, factor)
+    for name, covariance in trained.discrepancy.items():
+        log.info(
+            "error of %s stars: %.4f of the flux in the components, %.4f outside (rms)",
+            name,
+            np.sqrt(np.trace(covariance) / len(trained.mean)),
+            np.sqrt(trained.truncation[name].mean()),
+        )
     process = trained.process
     log.info(
-        "length scale %.3g, amplitude %.3g, noise %.3g (%s); %d points carry the variance",
+        "process %s: length scale %.3g, amplitude %.3g, noise %.3g (%s), %d points",
+        settings.process,
         process.length_scale,
         process.amplitude,
         process.noise,
-        snakemake.params.settings["hyperparameters"],
-        len(process.spread.points),
+        settings.hyperparameters,
+        len(process.inputs),
     )
-    emulator.write_emulator(
-        trained,
-        snakemake.output[0],
-        {
-            "library": library.name,
-            "code_version": str(emulator.CODE_VERSION),
-            "hyperparameters": snakemake.params.settings["hyperparameters"],
-        },
+    small, distance = distil(trained, distil_settings)
+    log.info(
+        "distilled: %d directions of emulated spectra, %d with errors, %d points; largest differences %s",
+        small.n_signal,
+        small.n_components,
+        len(small.process.inputs),
+        ", ".join(f"{name} {value:.2g}" for name, value in distance.items()),
     )
+    attributes = {
+        "library": library.name,
+        "code_version": str(emulator.CODE_VERSION),
+        "hyperparameters": settings.hyperparameters,
+    }
+    emulator.write_emulator(trained, snakemake.output.whole, attributes)
+    distances = {f"distance_{name}": f"{value:.6g}" for name, value in distance.items()}
+    emulator.write_emulator(small, snakemake.output.distilled, attributes | distances)
 
 
 if __name__ == "__main__":

@@ -19,12 +19,12 @@ def main(snakemake: Any) -> None:
     """Inputs `candidates project library`, the first two for all chunks; outputs `order stars`."""
     log = rule_log(snakemake)
     inputs = snakemake.input
-    paths = {"components": inputs.project, "first_guess/residual": inputs.project}
+    paths = {"components": inputs.project, "spectra/residual": inputs.project}
     paths |= {"candidates": inputs.candidates}
     identifiers, matches = [], []
     for project, candidates in zip(inputs.project, inputs.candidates, strict=True):
         with h5py.File(project) as handle:
-            identifiers.append(handle["first_guess/spectrum_id"][()])
+            identifiers.append(handle["spectra/spectrum_id"][()])
         with h5py.File(candidates) as handle:
             matches.append(handle["candidates"][:, 0])
     chunks = [Path(path).stem for path in inputs.project]

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lamostvac import experiment_figures
+from lamostvac.distil import split_settings
 from lamostvac.emulator import build_emulator, read_emulator
 from lamostvac.experiment_sample import read_samples
 from lamostvac.experiments import (
@@ -41,7 +42,7 @@ def main(snakemake: Any) -> None:
     sizes = sorted({1, *settings["group_sizes"]})
     everyone = np.arange(len(library.ids))
     folds = (
-        (build_emulator(library, regions, rows=train, **params.emulator), train, test)
+        (build_emulator(library, regions, split_settings(params.emulator)[0], rows=train), train, test)
         for train, test in fold_rows(library.ids, settings["folds"], seed)
     )
     tables = []

@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
+from lamostvac.distil import split_settings
 from lamostvac.emulator import build_emulator
 from lamostvac.figures import save
 from lamostvac.files import atomic
@@ -17,7 +18,7 @@ from lamostvac.line_spread import best_width, measure
 from lamostvac.log import Progress, rule_log
 from lamostvac.prepare import Preparation
 from lamostvac.resolution import constant_fwhm
-from lamostvac.starfit import FitSettings, starting_rows
+from lamostvac.starfit import FitSettings
 
 WIDTHS = (2.5, 2.8, 3.1, 3.4, 3.7, 4.0, 4.4, 4.8, 5.3)  # A
 EDGES = np.array(
@@ -82,10 +83,9 @@ def main(snakemake: Any) -> None:
             raw, params.library["name"], params.library["labels"], settings, constant_fwhm(width),
             params.library["min_snr"], quiet,
         )  # fmt: skip
-        emulator = build_emulator(library, settings.masked_regions, **params.emulator)
-        rows, _ = starting_rows(emulator, flux, ivar, library.flux, library.labels["logg"].to_numpy())
+        emulator = build_emulator(library, settings.masked_regions, split_settings(params.emulator)[0])
         progress.add()
-        return emulator, library.label_array()[rows]
+        return emulator
 
     table = measure(emulators, flux, ivar, WIDTHS, EDGES, FitSettings(**params.fit))
     progress.done()

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from lamostvac import experiment_figures
-from lamostvac.emulator import build_emulator, read_emulator, spectral_type_of
+from lamostvac.distil import split_settings
+from lamostvac.emulator import build_emulator, read_emulator
 from lamostvac.experiments import FluxComparison, emulator_uncertainty, example_rows, fold_rows
 from lamostvac.figures import save
 from lamostvac.files import atomic
@@ -28,7 +29,7 @@ def main(snakemake: Any) -> None:
     stars: dict[int, dict[str, Any]] = {}
     progress = Progress(log, len(labels), "library spectra")
     for train, test in fold_rows(library.ids, params.settings["folds"], params.seed):
-        fold = build_emulator(library, regions, rows=train, **params.emulator)
+        fold = build_emulator(library, regions, split_settings(params.emulator)[0], rows=train)
         comparisons["held out"].add(fold, library, test)
         for row in np.intersect1d(chosen, test):
             # The fold may cover other pixels than the emulator of the run; the figure shows the latter's.
