@@ -34,6 +34,7 @@ from lamostvac.grid import GRID
 CODE_VERSION = 1
 
 _MAX_IVAR = 1e10  # of normalised flux; no spectrum is better, and absurd values would be singular
+_ROWS = 64  # a multiple of the rows that any of BLAS's kernels takes at once
 _BUMP_END = 1e-6  # of a bump's height; where it ends
 
 
@@ -167,31 +168,37 @@ class Design:
         spectral_type : of all n stars
         """
         pixels = self.emulator.pixels
-        weight = np.minimum(ivar[:, pixels], np.float32(_MAX_IVAR)).astype(np.float32, copy=False)
+        n, p = len(flux), np.count_nonzero(pixels)
+        # Empty rows make the number of stars a multiple of what BLAS takes at once. Then a star's sums are the
+        # same to the last bit whoever stands beside it.
+        padded = -(-n // _ROWS) * _ROWS
+        weight = np.zeros((padded, p), dtype=np.float32)
+        np.minimum(ivar[:, pixels], np.float32(_MAX_IVAR), out=weight[:n], casting="same_kind")
         # 1 / (1 / ivar + floor), which is 0 where ivar is.
         weight /= 1.0 + weight * self._floor[spectral_type]
-        residual = (flux[:, pixels] - self.emulator.mean).astype(np.float32)
+        residual = np.zeros((padded, p), dtype=np.float32)
+        np.subtract(flux[:, pixels], self.emulator.mean, out=residual[:n], casting="same_kind")
         residual[weight == 0] = 0.0  # what a masked pixel holds may be anything
         weighted = weight * residual
         d = len(self.emulator.basis)
-        linear = (weighted @ self._rows.T).astype(np.float64)
-        n, b = len(flux), len(self.bumps)
+        linear = (weighted @ self._rows.T)[:n].astype(np.float64)
+        b = len(self.bumps)
         bump_basis = np.empty((n, b, d), dtype=np.float32)
         bump_bump = np.zeros((n, b, b), dtype=np.float32)
         for bump, (inside, near, table) in enumerate(self._local):
-            values = weight[:, inside] @ table.T
+            values = (weight[:, inside] @ table.T)[:n]
             bump_basis[:, bump] = values[:, :d]
             bump_bump[:, near, bump] = values[:, d:]
         return Sums(
-            pairs=weight @ self._pairs.T,
+            pairs=(weight @ self._pairs.T)[:n],
             bump_basis=bump_basis,
             bump_bump=bump_bump,
             basis_flux=linear[:, :d],
             bump_flux=linear[:, d:],
-            square=np.vecdot(weighted, residual).astype(np.float64),
-            n_pixels=np.count_nonzero(weight, axis=1),
-            weight=weight,
-            residual=residual,
+            square=np.vecdot(weighted, residual)[:n].astype(np.float64),
+            n_pixels=np.count_nonzero(weight[:n], axis=1),
+            weight=weight[:n],
+            residual=residual[:n],
         )
 
     def condense(

@@ -66,6 +66,8 @@ def fitted(table):
             "chi2": chi2,
             "chi2_first": 2 * chi2,
             "n_pixels": 4000,
+            "n_outliers": 0,
+            "outlier_fraction": 0.0,
             "n_iterations": 5,
             "fit_status": np.int8(0),
         }
@@ -107,7 +109,7 @@ def finished(table, name="G"):
         table, [(accepted, pd.DataFrame(columns=[*catalog.REJECTED_COLUMNS, "detail"]))], name
     )
     library = np.array([list(LABELS.values()), [6000.0, 4.0, 0.0, 0.0], [5000.0, 4.5, 0.0, 0.0]])
-    catalog.set_flags(rows, REGISTRY, library, "snrr", 8.0, 8.0, 7000.0)
+    catalog.set_flags(rows, REGISTRY, library, "snrr", 8.0, 8.0, 7000.0, 0.02)
     return rows, rejected
 
 
@@ -293,7 +295,7 @@ def test_no_time_stamp_in_the_headers(tmp_path):
 def test_a_type_without_spectra_is_an_empty_table(tmp_path):
     paths = write_types(tmp_path, {"G": 4})
     rows, rejected = assembled(spectra(0), [], "M")
-    catalog.set_flags(rows, REGISTRY, np.ones((3, 4)), "snrr", 10.0, 10.0, 7000.0)
+    catalog.set_flags(rows, REGISTRY, np.ones((3, 4)), "snrr", 10.0, 10.0, 7000.0, 0.02)
     catalog.write_type(tmp_path / "M.fits", tmp_path / "M_rejected.csv", rows, rejected, REGISTRY, CARDS)
     assert len(Table.read(tmp_path / "M.fits")) == 0
     assert (tmp_path / "M_rejected.csv").read_text() == "spectrum_id,obsid,stage,reason,detail\n"
@@ -407,14 +409,16 @@ def test_flags_and_their_bits():
     rows = REGISTRY.empty(4)
     rows["snrr"], rows["logg"], rows["feh"], rows["chi2"] = 50, 4.4, -0.2, 1
     rows["teff"], rows["alpha_fe"] = [5500, 8000, 5500, 5500], [0.1, 0.1, np.nan, 0.1]
+    rows["outlier_fraction"] = [0.0, 0.03, 0.02, 0.01]
     rows["fit_status"] = [catalog.CONVERGED, catalog.CONVERGED, catalog.EDGE, catalog.NO_PROGRESS]
     library = np.array([[5500, 4.4, -0.2], [8000, 4.4, -0.2], [6000, 4.0, 0.0]])
     library = np.column_stack([library, [0.1, 0.1, 0.0]])
-    catalog.set_flags(rows, REGISTRY, library, "snrr", 8.0, 8.0, 7000.0)
+    catalog.set_flags(rows, REGISTRY, library, "snrr", 8.0, 8.0, 7000.0, 0.02)
     bits = REGISTRY.flag_bits
     assert rows["flag_alpha_fe"].tolist() == [0, 1, 1, 0]
     assert rows["flag_edge"].tolist() == [0, 0, 1, 0]
     assert rows["flag_no_convergence"].tolist() == [0, 0, 0, 1]
+    assert rows["flag_outliers"].tolist() == [0, 1, 0, 0]
     for row in rows:
         assert row["flags"] == sum(int(row[name]) << bit for name, bit in bits.items())
 
@@ -423,7 +427,7 @@ def test_a_library_without_alpha_leaves_the_column_empty():
     rows, _ = finished(spectra(5))
     rows["alpha_fe"] = np.nan
     library = np.array([[5500.0, 4.4, -0.2, np.nan], [5600.0, 4.5, -0.2, np.nan], [6000.0, 4.0, 0.0, np.nan]])
-    catalog.set_flags(rows, REGISTRY, library, "snrr", 0.0, 0.0, 7000.0)
+    catalog.set_flags(rows, REGISTRY, library, "snrr", 0.0, 0.0, 7000.0, 0.02)
     assert rows["flag_alpha_fe"].all()
     assert not rows["flag_outside_library"].all()
 

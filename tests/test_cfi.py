@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamostvac.cfi import correlation, weighted_first_guess
+from lamostvac.cfi import correlation
 
 
 def spectra(n, p, seed):
@@ -60,20 +60,3 @@ def test_the_arrays_stay_as_they_were():
     correlation(flux, good, library)
     for array, copy in zip((flux, good, library), copies, strict=True):
         np.testing.assert_array_equal(array, copy)
-
-
-@given(seed=st.integers(0, 10**6), n_best=st.integers(1, 12))
-def test_the_guess_is_the_weighted_mean_of_the_best_matches(seed, n_best):
-    rng = np.random.default_rng(seed)
-    correlations, labels = rng.uniform(-1, 1, (4, 8)), rng.normal(0, 1, (8, 2))
-    found = weighted_first_guess(correlations, labels, n_best)
-    for star in range(4):
-        best = np.argsort(-correlations[star])[:n_best]
-        weights = 1 / (1 - correlations[star, best])
-        np.testing.assert_allclose(found[star], np.average(labels[best], axis=0, weights=weights))
-
-
-def test_a_perfect_match_takes_all_the_weight():
-    labels = np.array([[5000.0], [6000.0], [7000.0]])
-    found = weighted_first_guess(np.array([[0.9, 1.0, 0.99]]), labels, 3)
-    np.testing.assert_allclose(found, [[6000.0]], atol=1e-2)

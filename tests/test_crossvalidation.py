@@ -13,7 +13,7 @@ SETTINGS = FitSettings(flux_floor=0.003, calibration_scale=0.0, prior="none")
 
 def run(library, folds=3, seed=1, **keywords):
     return cross_validate(
-        library, [(4800.5, 8700.0)], folds=folds, seed=seed, fit=SETTINGS, **BUILD, **keywords
+        library, [(4800.5, 8700.0)], BUILD, folds=folds, seed=seed, fit=SETTINGS, **keywords
     )
 
 
@@ -56,7 +56,7 @@ def test_every_spectrum_has_one_row_in_the_librarys_order(table):
     assert list(result["id"]) == list(library.ids)
     for name in ("teff", "logg", "feh"):
         np.testing.assert_array_equal(result[f"{name}_true"], library.labels[name])
-        assert {name, f"{name}_err", f"{name}_cfi"} <= set(result.columns)
+        assert {name, f"{name}_err", f"{name}_first"} <= set(result.columns)
     np.testing.assert_array_equal(result["fold"], folds_by_star(library.ids, 3, 1))
     assert set(result["spectral_type"]) == {"K", "G", "F"}
 
@@ -65,7 +65,7 @@ def test_the_labels_of_unseen_stars_come_back(table):
     _, result = table
     for name, tolerance in (("teff", 60), ("logg", 0.12), ("feh", 0.08)):
         difference = result[name] - result[f"{name}_true"]
-        first = result[f"{name}_cfi"] - result[f"{name}_true"]
+        first = result[f"{name}_first"] - result[f"{name}_true"]
         assert difference.abs().median() < tolerance
         assert difference.abs().median() < 0.5 * first.abs().median()  # much better than the first guess
         pull = difference / result[f"{name}_err"]

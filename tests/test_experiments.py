@@ -45,7 +45,7 @@ GRADIENT = grouped.GroupedSettings(matches=20, form="scaled", search="gradient",
 
 @pytest.fixture(scope="module")
 def emulator():
-    return build_emulator(LIBRARY, [], **BUILD)
+    return build_emulator(LIBRARY, [], BUILD)
 
 
 def stars(n=24, seed=3):
@@ -323,7 +323,7 @@ def test_a_library_star_finds_itself_in_sample_and_not_when_it_is_held_out(emula
     inside = library_trial([(emulator, rows, rows)], **settings)
     assert (inside["first_teff"] == inside["teff_true"]).all()
     folds = [
-        (build_emulator(LIBRARY, [], rows=train, **BUILD), train, test)
+        (build_emulator(LIBRARY, [], BUILD, rows=train), train, test)
         for train, test in fold_rows(LIBRARY.ids, 3, seed=1)
     ]
     outside = library_trial(folds, **settings)
@@ -381,7 +381,7 @@ def test_a_star_that_was_seen_is_reproduced_better_and_the_uncertainty_is_that_o
     inside, outside = FluxComparison(), FluxComparison()
     inside.add(emulator, LIBRARY, np.arange(150))
     for train, test in fold_rows(LIBRARY.ids, 5, seed=1):
-        outside.add(build_emulator(LIBRARY, [], rows=train, **BUILD), LIBRARY, test)
+        outside.add(build_emulator(LIBRARY, [], BUILD, rows=train), LIBRARY, test)
     seen, unseen = inside.table("in sample"), outside.table("held out")
     assert seen["n_spectra"].sum() == unseen["n_spectra"].sum() == 150
     assert (seen["sigma"].to_numpy() < unseen["sigma"].to_numpy()).all()

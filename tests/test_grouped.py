@@ -22,7 +22,6 @@ from lamostvac.grouped import (
     reduce_labels,
 )
 from lamostvac.project import project
-from lamostvac.starfit import misfit
 
 LIBRARY = toy_library(150)
 FORMS = ("published", "centred", "scaled")
@@ -37,7 +36,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def emulator():
-    return build_emulator(LIBRARY, [], **BUILD)
+    return build_emulator(LIBRARY, [], BUILD)
 
 
 def stars(emulator, n=12, matches=20):

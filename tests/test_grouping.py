@@ -32,7 +32,7 @@ LABELS = LIBRARY.label_array()
 
 @pytest.fixture(scope="module")
 def emulator():
-    return build_emulator(LIBRARY, [], **BUILD)
+    return build_emulator(LIBRARY, [], BUILD)
 
 
 def release(n=50, cuts=(20, 20, 31)):
@@ -139,10 +139,11 @@ def test_grouped_labels_stay_and_get_the_errors_that_a_fit_has_there(emulator):
     truth = toy_labels(8, seed=5) * [1, 0.8, 0.8]
     flux = toy_spectra(truth) + rng.normal(0, 0.01, (8, 4901))
     ivar = np.where(rng.random(flux.shape) < 0.1, 0.0, 1e4)
-    settings = starfit.FitSettings()
-    fitted = starfit.fit_stars(emulator, flux, ivar, truth[:, None], 1.0, settings)
+    settings = starfit.FitSettings(outlier_sigma=0.0)
+    fitted = starfit.StarFitter(emulator, settings).fit(flux, ivar, "G", truth[:, None])
     stars = grouped_stars(fitted.labels, truth)
-    still = fit_at(emulator, flux, ivar, stars, 1.0, settings)
+    fitter = starfit.StarFitter(emulator, replace(settings, max_iterations=0))
+    still = fit_at(fitter, flux, ivar, stars, "G")
     np.testing.assert_array_equal(still.labels, fitted.labels)
     # At the labels where the fit ended stand the errors and the misfit that it ended with.
     np.testing.assert_allclose(still.errors, fitted.errors, rtol=1e-6)
@@ -150,7 +151,7 @@ def test_grouped_labels_stay_and_get_the_errors_that_a_fit_has_there(emulator):
     np.testing.assert_allclose(still.chi2_first, fitted.chi2_first, rtol=1e-9)
     assert (still.status == refine.EDGE).all()
     assert (still.n_iterations == 9).all()
-    nobody = fit_at(emulator, flux[:0], ivar[:0], stars[:0], 1.0, settings)
+    nobody = fit_at(fitter, flux[:0], ivar[:0], stars[:0], "G")
     assert len(nobody.status) == len(nobody.chi2_first) == 0
 
 

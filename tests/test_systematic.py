@@ -7,17 +7,28 @@ import pytest
 from lamostvac.systematic import systematic_errors
 
 
-def table(n: int, predicted: float, actual: float, spectral_type: str = "G", seed: int = 0) -> pd.DataFrame:
+def table(n: int, predicted: float, actual: float, spectral_type: str = "G", seed: int = 0, known=np.nan) -> pd.DataFrame:
     truth = np.linspace(5300.0, 5900.0, n)
     noise = np.random.default_rng(seed).normal(0.0, actual, n)
     return pd.DataFrame(
-        {"spectral_type": spectral_type, "teff_true": truth, "teff": truth + noise, "teff_err": predicted}
+        {
+            "spectral_type": spectral_type,
+            "teff_true": truth,
+            "teff_true_err": known,
+            "teff": truth + noise,
+            "teff_err": predicted,
+        }
     )
 
 
 def test_what_is_missing_is_added_in_quadrature():
     found = systematic_errors(table(4000, 60.0, 100.0), "G", ["teff"])["teff"]
     assert found == pytest.approx(80.0, rel=0.06)
+
+
+def test_what_the_librarys_own_errors_explain_is_not_the_fits():
+    found = systematic_errors(table(4000, 60.0, 100.0, known=50.0), "G", ["teff"])["teff"]
+    assert found == pytest.approx(np.sqrt(100.0**2 - 60.0**2 - 50.0**2), rel=0.08)
 
 
 def test_errors_that_are_large_enough_stay():

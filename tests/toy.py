@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from lamostvac.emulator import EmulatorSettings
 from lamostvac.grid import GRID
 from lamostvac.library import SpectralLibrary, label_table
 
@@ -41,11 +42,5 @@ def toy_library(n=150, snr=300.0, seed=0, ids=None):
     )
 
 
-BUILD = {
-    "variance": 0.99,
-    "length_scale": 1.5,
-    "amplitude": 2.1,
-    "noise": 0.05,
-    "mean": "quadratic",
-    "hyperparameters": "fixed",
-}
+# Toy spectra have no velocities and no line widths.
+BUILD = EmulatorSettings(variance=0.99, velocity_error=0.0, line_width_error=0.0)
