@@ -529,8 +529,10 @@ class FluxComparison:
             for first in range(0, len(members), _BATCH):
                 batch = members[first : first + _BATCH]
                 flux = library.flux[rows[batch]][:, emulator.pixels]
-                good = library.ivar[rows[batch]][:, emulator.pixels] > 0
-                expected = np.array([sigma[name] for name in types[batch]])[good]
+                ivar = library.ivar[rows[batch]][:, emulator.pixels]
+                good = ivar > 0
+                own = np.array([sigma[name] for name in types[batch]])[good]
+                expected = np.sqrt(own**2 + 1.0 / ivar[good])
                 self._add(int(number), flux[good], emulator.spectra(labels[batch])[good], expected)
             self._spectra[number] += len(members)
 
@@ -557,7 +559,8 @@ class FluxComparison:
 
         Returns rows `sample teff_bin n_spectra n_pixels mean sigma middle within pull`: `middle` is half the
         width of the middle 68.3 % of the differences, `within` the share of pixels whose difference is below
-        0.03, `pull` the root mean square of difference / `emulator_uncertainty`.
+        0.03, `pull` the root mean square of the difference in units of `emulator_uncertainty` and the
+        spectrum's noise.
         """
         rows = []
         for number, name in enumerate(TEFF_BINS):

@@ -58,7 +58,7 @@ def fitted(table):
     for label, value in LABELS.items():
         columns[label] = value * (1 + 0.01 * (table["fiberid"] % 7))
         columns[f"{label}_err"] = 0.01 * abs(value)
-        columns[f"{label}_cfi"] = value
+        columns[f"{label}_first"] = value
     chi2 = 1 + 0.618 * table["fiberid"] % 1
     return pd.DataFrame(
         columns
@@ -244,7 +244,7 @@ def test_values_arrive_in_the_table(tmp_path):
     expected = table.merge(fitted(table), on=["spectrum_id", "obsid"]).sort_values(
         ["lmjd", "spid", "fiberid"]
     )
-    for name in ("obsid", "ra", "z", "snrr", "teff", "teff_err", "feh_cfi", "chi2_first", "fit_status"):
+    for name in ("obsid", "ra", "z", "snrr", "teff", "teff_err", "feh_first", "chi2_first", "fit_status"):
         np.testing.assert_allclose(rows[name], expected[name], rtol=1e-6)
     assert set(rows["spectral_type"]) == {b"G"}
     assert set(rows["library"]) == {b"mastar"}

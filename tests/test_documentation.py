@@ -75,6 +75,7 @@ def test_the_picture_of_the_workflow_shows_rules_and_what_they_read(project):
         "training": "training_table",
         "train": "NETWORK_FOLDER",
         "predict": "predicted/",
+        "emulator": "FIT_EMULATOR|/emulator/",
         "merge": "catalog/recommended|catalog/accounting",
     }
     for source, target in arrows:

@@ -1,5 +1,7 @@
 """Principal components, Gaussian process and the emulator made of them, against other people's and brute force."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,13 +12,11 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 from toy import BUILD, toy_labels, toy_library, toy_spectra
 
 from lamostvac.emulator import (
-    TYPE_LIMITS,
     build_emulator,
     covered_pixels,
     label_columns,
     nearest_library_star,
     read_emulator,
-    spectral_type_of,
     write_emulator,
 )
 from lamostvac.errors import UserError
@@ -25,7 +25,9 @@ from lamostvac.grid import GRID
 from lamostvac.hyperparameters import best_hyperparameters
 from lamostvac.kernel import rbf
 from lamostvac.pca import fill_masked, in_basis, masked_components, principal_components
+from lamostvac.spectral_types import TYPE_LIMITS, spectral_type_of
 
+EXACT = replace(BUILD, process="exact", noise=0.05)
 MEANS = ("zero", "constant", "quadratic")
 
 
@@ -166,7 +168,7 @@ def library():
 
 @pytest.fixture(scope="module")
 def emulator(library):
-    return build_emulator(library, [(7600.0, 7700.0)], **BUILD)
+    return build_emulator(library, [(7600.0, 7700.0)], BUILD)
 
 
 def test_the_emulator_reproduces_stars_it_has_not_seen(emulator):
@@ -209,22 +211,35 @@ def test_the_labels_derivative_is_the_finite_difference(library, emulator):
         np.testing.assert_allclose(derivative[:, axis], difference[:, axis], rtol=1e-6)
 
 
-def test_the_discrepancy_is_the_covariance_of_the_errors_on_unseen_stars(library, emulator):
-    """Leave-one-out residuals stand for what happens to stars that the library does not have."""
-    new = toy_library(400, seed=4)
-    components = (new.flux[:, emulator.pixels] - emulator.mean) @ emulator.basis.T
-    error = components - emulator.process.predict(emulator.to_scaled(new.label_array()))
-    found, expected = (error**2).mean(), np.diag(emulator.discrepancy).mean()
-    assert expected / 2 < found < expected * 2
-    np.testing.assert_allclose(emulator.discrepancy, emulator.discrepancy.T)
-    assert np.linalg.eigvalsh(emulator.discrepancy).min() > 0
+@pytest.mark.parametrize("settings", [BUILD, EXACT], ids=["by component", "exact"])
+def test_the_discrepancy_is_the_covariance_of_the_errors_on_unseen_stars(settings):
+    """Leave-one-out residuals stand for what happens to stars that the library does not have.
+
+    With more stars than pixels: components of few stars follow the noise of these stars, which others do not have.
+    """
+    built = build_emulator(toy_library(600), [(4300.5, 8700.0)], settings)
+    new = toy_library(400, seed=4, snr=1e4)
+    components = (new.flux[:, built.pixels] - built.mean) @ built.basis.T
+    error = components - built.process.predict(built.to_scaled(new.label_array()))
+    types = spectral_type_of(new.label_array()[:, 0])
+    for name in ("F", "G", "K"):
+        found = (error[types == name] ** 2).sum(axis=1)
+        expected = np.trace(built.discrepancy[name])
+        assert expected / 3 < found.mean() < expected * 3, name
+        np.testing.assert_allclose(built.discrepancy[name], built.discrepancy[name].T)
+        assert np.linalg.eigvalsh(built.discrepancy[name]).min() > 0
+    assert set(built.discrepancy) == set(built.truncation) == set(TYPE_LIMITS)
 
 
-def test_every_type_has_a_discrepancy_scale_and_one_without_stars_that_of_all(emulator):
-    scale = emulator.discrepancy_scale
-    assert set(scale) == set(TYPE_LIMITS)
-    assert scale["OB"] == scale["M"] == scale["A"]  # the toy library has none of them
-    assert all(0.1 < value < 10 for value in scale.values())
+def test_a_noise_for_each_component_predicts_unseen_stars_better(library):
+    new = toy_library(400, seed=4, snr=1e4)
+    noisy = toy_library(150, snr=60.0)
+    errors = []
+    for chosen in (BUILD, replace(EXACT, noise=0.2)):
+        built = build_emulator(noisy, [], chosen)
+        difference = built.spectra(new.label_array()) - new.flux[:, built.pixels]
+        errors.append(np.sqrt((difference**2).mean()))
+    assert errors[0] < 0.9 * errors[1]
 
 
 @pytest.mark.parametrize(
@@ -243,23 +258,31 @@ def test_distance_to_the_library_is_0_at_its_stars_and_grows_outside(emulator):
     np.testing.assert_allclose(nearest_library_star(emulator, away), expected)
 
 
-def test_an_emulator_is_read_as_it_was_written(tmp_path, emulator):
+@pytest.mark.parametrize("settings", [BUILD, EXACT], ids=["by component", "exact"])
+def test_an_emulator_is_read_as_it_was_written(tmp_path, library, settings):
+    emulator = build_emulator(library, [], settings)
     write_emulator(emulator, tmp_path / "e.h5", {"library": "toy", "code_version": "1"})
     again = read_emulator(tmp_path / "e.h5")
     labels = toy_labels(10, seed=2)
-    np.testing.assert_array_equal(again.spectra(labels), emulator.spectra(labels))
+    np.testing.assert_allclose(again.spectra(labels), emulator.spectra(labels), rtol=1e-12)
     scaled = emulator.to_scaled(labels)
-    np.testing.assert_array_equal(again.process.variance(scaled), emulator.process.variance(scaled))
-    assert again.process.noise == BUILD["noise"]
-    for name in ("discrepancy", "truncation", "pixels", "offset", "scale"):
+    if settings is EXACT:
+        np.testing.assert_array_equal(again.process.variance(scaled), emulator.process.variance(scaled))
+        assert again.process.noise == EXACT.noise
+    else:
+        with pytest.raises(ValueError, match="no variance common to all"):
+            again.process.variance(scaled)
+    for name in ("pixels", "offset", "scale", "library_scaled"):
         np.testing.assert_array_equal(getattr(again, name), getattr(emulator, name))
+    for name in TYPE_LIMITS:
+        np.testing.assert_array_equal(again.discrepancy[name], emulator.discrepancy[name])
+        np.testing.assert_array_equal(again.truncation[name], emulator.truncation[name])
     assert again.label_names == emulator.label_names
-    assert again.discrepancy_scale == emulator.discrepancy_scale
     assert (again.process.mean, again.variance_kept) == (emulator.process.mean, emulator.variance_kept)
 
 
 def test_same_library_same_bytes(tmp_path, library, emulator):
-    again = build_emulator(library, [(7600.0, 7700.0)], **BUILD)
+    again = build_emulator(library, [(7600.0, 7700.0)], BUILD)
     for name, each in (("a.h5", emulator), ("b.h5", again)):
         write_emulator(each, tmp_path / name, {"library": "toy"})
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
@@ -271,7 +294,7 @@ def test_building_looks_only_at_its_rows_and_changes_nothing(library):
     spoiled = library.__class__(**(vars(library) | {"flux": library.flux.copy()}))
     spoiled.flux[1::2] = 0.0
     for each in (library, spoiled):
-        built = build_emulator(each, [], **BUILD, rows=rows)
+        built = build_emulator(each, [], BUILD, rows=rows)
         np.testing.assert_array_equal(built.mean, library.flux[rows].astype(float).mean(axis=0))
         assert len(built.library_scaled) == len(rows)
     np.testing.assert_array_equal(library.flux, flux)
@@ -279,18 +302,18 @@ def test_building_looks_only_at_its_rows_and_changes_nothing(library):
 
 
 def test_hyperparameters_are_chosen_on_request(library):
-    built = build_emulator(library, [], **(BUILD | {"hyperparameters": "cross_validation"}))
+    built = build_emulator(library, [], replace(EXACT, hyperparameters="cross_validation"))
     components = (library.flux[:, built.pixels] - built.mean) @ built.basis.T
     best = best_hyperparameters(built.library_scaled, components, "quadratic")
     process = built.process
     np.testing.assert_allclose((process.length_scale, process.amplitude, process.noise), best)
-    given = build_emulator(library, [], **BUILD).process
+    given = build_emulator(library, [], EXACT).process
     assert (given.length_scale, given.amplitude, given.noise) == (1.5, 2.1, 0.05)
 
 
 def test_too_small_a_library_is_the_users_mistake(library):
     with pytest.raises(UserError, match=r"20 spectra of toy are too few for 3 labels; lower library.min_snr"):
-        build_emulator(library, [], **BUILD, rows=np.arange(20))
+        build_emulator(library, [], BUILD, rows=np.arange(20))
 
 
 def test_columns_are_named_after_the_labels():

@@ -7,7 +7,9 @@ import pytest
 from lamostvac.systematic import systematic_errors
 
 
-def table(n: int, predicted: float, actual: float, spectral_type: str = "G", seed: int = 0, known=np.nan) -> pd.DataFrame:
+def table(
+    n: int, predicted: float, actual: float, spectral_type: str = "G", seed: int = 0, known=np.nan
+) -> pd.DataFrame:
     truth = np.linspace(5300.0, 5900.0, n)
     noise = np.random.default_rng(seed).normal(0.0, actual, n)
     return pd.DataFrame(

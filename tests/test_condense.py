@@ -1,0 +1,112 @@
+"""Condensed spectra against generalised least squares with the full covariance of one star's pixels."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from noisy import AMPLITUDE, FLOOR, SPACING, TYPE, condensed_of, design_of, mask_some, observe
+from toy import BUILD, toy_labels, toy_library
+
+from lamostvac.condense import calibration_bumps
+from lamostvac.distil import DistilSettings, distil
+from lamostvac.emulator import build_emulator
+from lamostvac.grid import GRID
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    """An emulator of 501 pixels, so that their full covariance can be written down."""
+    return build_emulator(toy_library(snr=200), [(4300.5, 8700.0)], replace(BUILD, variance=0.97))
+
+
+def dense_chi2(emulator, flux, ivar, labels, spacing):
+    """Generalised least squares with the full covariance of one star's pixels."""
+    used = ivar[emulator.pixels] > 0
+    basis = emulator.basis[:, used]
+    covariance = basis.T @ emulator.discrepancy[TYPE] @ basis
+    if spacing:
+        bumps = calibration_bumps(GRID[emulator.pixels], spacing)[:, used]
+        covariance += AMPLITUDE**2 * bumps.T @ bumps
+    diagonal = 1 / ivar[emulator.pixels][used] + FLOOR**2 + emulator.truncation[TYPE][used]
+    covariance[np.diag_indices(len(covariance))] += diagonal
+    residual = flux[emulator.pixels][used] - emulator.spectra(labels[None])[0, used]
+    return residual @ np.linalg.solve(covariance, residual)
+
+
+@pytest.mark.parametrize("small", [False, True], ids=["whole", "distilled"])
+@pytest.mark.parametrize("spacing", [0.0, 60.0, 200.0])
+def test_chi2_is_that_of_the_full_covariance_of_the_pixels(emulator, spacing, small):
+    """Sums of products are in single precision: chi2 of some hundred is right to a few thousandths."""
+    if small:
+        emulator, _ = distil(emulator, DistilSettings(signal_tolerance=0.02, error_tolerance=1e-3))
+        assert emulator.n_signal < emulator.n_components
+    flux, ivar = mask_some(*observe(emulator, toy_labels(4, seed=1), 50))
+    condensed = condensed_of(emulator, flux, ivar, spacing)
+    trials = toy_labels(5, seed=2)
+    components = emulator.process.predict(emulator.to_scaled(trials))
+    each = condensed.chi2_of_each(components)
+    for star in range(len(flux)):
+        found = condensed.chi2(components, np.full(len(trials), star))
+        expected = [dense_chi2(emulator, flux[star], ivar[star], trial, spacing) for trial in trials]
+        np.testing.assert_allclose(found, expected, rtol=2e-5)
+        np.testing.assert_allclose(each[star], found, rtol=1e-9)
+        used = ivar[star, emulator.pixels] > 0
+        assert condensed.n_pixels[star] == used.sum() < emulator.pixels.sum()
+
+
+def test_pixels_left_out_afterwards_are_as_if_masked_from_the_beginning(emulator):
+    flux, ivar = mask_some(*observe(emulator, toy_labels(4, seed=1), 50))
+    out = np.random.default_rng(5).random((4, emulator.pixels.sum())) < 0.05
+    out[2] = False
+    design = design_of(emulator)
+    rows = np.array([3, 0, 2])
+    later = design.condense(design.sums(flux, ivar, TYPE), TYPE, rows, out[rows])
+    masked = ivar.copy()
+    masked[:, emulator.pixels] = np.where(out, 0.0, ivar[:, emulator.pixels])
+    before = design.condense(design.sums(flux, masked, TYPE), TYPE, rows)
+    np.testing.assert_array_equal(later.n_pixels, before.n_pixels)
+    np.testing.assert_allclose(later.q, before.q, rtol=1e-4, atol=1e-4 * np.abs(before.q).max())
+    np.testing.assert_allclose(later.g, before.g, rtol=1e-3, atol=1e-4 * np.abs(before.g).max())
+    np.testing.assert_allclose(later.constant, before.constant, rtol=1e-4)
+
+
+def test_masked_pixels_never_matter_and_nothing_is_changed(emulator):
+    flux, ivar = mask_some(*observe(emulator, toy_labels(3, seed=1), 50))
+    copies = flux.copy(), ivar.copy()
+    first = condensed_of(emulator, flux, ivar)
+    np.testing.assert_array_equal(flux, copies[0])
+    np.testing.assert_array_equal(ivar, copies[1])
+    second = condensed_of(emulator, np.where(ivar > 0, flux, -3.0), ivar)
+    np.testing.assert_array_equal(first.q, second.q)
+    np.testing.assert_array_equal(first.g, second.g)
+
+
+def test_single_precision_spectra_are_as_good(emulator):
+    flux, ivar = observe(emulator, toy_labels(3, seed=1), 50)
+    double, single = (condensed_of(emulator, flux.astype(t), ivar.astype(t)) for t in ("f8", "f4"))
+    np.testing.assert_allclose(single.q, double.q, rtol=1e-5, atol=1e-5 * np.abs(double.q).max())
+    np.testing.assert_allclose(single.constant, double.constant, rtol=1e-4)
+
+
+def test_a_stars_sums_are_the_same_to_the_last_bit_in_any_batch():
+    # Of usual size: BLAS has other ways for tiny products.
+    emulator = build_emulator(toy_library(snr=50), [], replace(BUILD, variance=0.995))
+    assert emulator.n_components > 20
+    flux, ivar = mask_some(*observe(emulator, toy_labels(150, seed=1), 50))
+    design = design_of(emulator)
+    together = design.sums(flux, ivar, TYPE)
+    for rows in (slice(0, 1), slice(70, 90), slice(149, 150), slice(10, 140)):
+        part = design.sums(flux[rows], ivar[rows], TYPE)
+        for name in ("pairs", "bump_basis", "bump_bump", "basis_flux", "bump_flux", "square"):
+            np.testing.assert_array_equal(getattr(part, name), getattr(together, name)[rows])
+
+
+def test_bumps_can_follow_any_smooth_curve():
+    wave = GRID[(GRID > 4000) & (GRID < 6000)]
+    bumps = calibration_bumps(wave, SPACING)
+    curve = 0.05 * np.sin(2 * np.pi * wave / 400) + 0.02 * (wave - 5000) / 1000
+    amplitudes = np.linalg.lstsq(bumps.T, curve, rcond=None)[0]
+    assert np.abs(amplitudes @ bumps - curve).max() < 1e-3
+    line = np.exp(-0.5 * ((wave - 5000) / 3) ** 2)
+    amplitudes = np.linalg.lstsq(bumps.T, line, rcond=None)[0]
+    assert np.abs(amplitudes @ bumps - line).max() > 0.7

@@ -1,0 +1,124 @@
+"""The whole fit of prepared spectra: starts, outliers, company."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from noisy import AMPLITUDE, FLOOR, SPACING, TYPE, inner_labels, mask_some, observe
+from toy import BUILD, toy_library
+
+from lamostvac import starfit
+from lamostvac.emulator import build_emulator
+from lamostvac.grid import GRID
+from lamostvac.starfit import FitSettings, StarFitter
+
+SETTINGS = FitSettings(flux_floor=FLOOR, calibration_scale=SPACING, calibration_error=AMPLITUDE)
+CLEAN = replace(SETTINGS, outlier_sigma=0.0)
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    """An emulator of 501 pixels, so that their full covariance can be written down."""
+    return build_emulator(toy_library(snr=200), [(4300.5, 8700.0)], replace(BUILD, variance=0.97))
+
+
+def robust(values):
+    return 1.4826 * np.median(np.abs(values - np.median(values, axis=0)), axis=0)
+
+
+@pytest.mark.parametrize("prior", ["none", "intervals", "density"])
+@pytest.mark.parametrize("anchors", [True, False])
+def test_stars_to_labels(emulator, prior, anchors):
+    truth = inner_labels(30)
+    flux, ivar = observe(emulator, truth, 80)
+    starts = np.stack([inner_labels(30, seed=3, share=0.2), inner_labels(30, seed=4, share=0.2)], axis=1)
+    starts = None if anchors else (starts + truth[:, None] * 3) / 4
+    fits = StarFitter(emulator, replace(CLEAN, prior=prior)).fit(flux, ivar, TYPE, starts)
+    assert np.median(np.abs((fits.labels - truth) / fits.errors)) < 1.3
+    used = emulator.pixels
+    assert (fits.n_pixels == used.sum()).all()
+    for labels, chi2 in ((fits.labels, fits.chi2), (fits.first, fits.chi2_first)):
+        expected = ((flux[:, used] - emulator.spectra(labels)) ** 2).sum(axis=1)
+        np.testing.assert_allclose(chi2, expected, rtol=1e-4)
+    if starts is not None:
+        np.testing.assert_allclose(fits.first, starts[:, 0])
+
+
+def test_anchors_find_what_a_start_at_the_truth_finds(emulator):
+    truth = inner_labels(100)
+    flux, ivar = observe(emulator, truth, 60)
+    fitter = StarFitter(emulator, CLEAN)
+    found, near = fitter.fit(flux, ivar, TYPE), fitter.fit(flux, ivar, TYPE, truth[:, None])
+    away = np.abs((found.labels - near.labels) / near.errors).max(axis=1)
+    assert (away < 0.1).mean() > 0.97
+
+
+def test_the_order_and_the_company_of_stars_do_not_matter(emulator, monkeypatch):
+    flux, ivar = mask_some(*observe(emulator, inner_labels(20), 40))
+    types = np.where(np.arange(20) % 3 == 0, "G", "K")
+    fitter = StarFitter(emulator, SETTINGS)
+    expected = fitter.fit(flux, ivar, types)
+    monkeypatch.setattr(starfit, "_BATCH", 7)
+    order = np.random.default_rng(0).permutation(20)
+    shuffled = fitter.fit(flux[order], ivar[order], types[order])
+    np.testing.assert_allclose(shuffled.labels, expected.labels[order], rtol=1e-6)
+    np.testing.assert_allclose(shuffled.errors, expected.errors[order], rtol=1e-5)
+    np.testing.assert_array_equal(shuffled.status, expected.status[order])
+    one = fitter.fit(flux[1:2], ivar[1:2], "K")
+    np.testing.assert_allclose(one.labels[0], expected.labels[1], rtol=1e-6)
+    other = fitter.fit(flux[1:2], ivar[1:2], "M")  # a type whose errors are others
+    assert (other.labels != one.labels).all()
+
+
+def test_no_stars_give_empty_columns(emulator):
+    none = np.empty((0, len(GRID)))
+    fits = StarFitter(emulator, SETTINGS).fit(none, none, TYPE)
+    assert fits.labels.shape == fits.errors.shape == fits.first.shape == (0, 3)
+    assert (fits.status.dtype, fits.n_pixels.dtype) == (np.int8, np.int64)
+
+
+def test_a_hopeless_star_among_good_ones_harms_nobody(emulator):
+    flux, ivar = observe(emulator, inner_labels(5), 60)
+    fitter = StarFitter(emulator, SETTINGS)
+    expected = fitter.fit(flux, ivar, TYPE)
+    ivar[2] = 0
+    flux[3], ivar[3] = -1e15, 1e15  # absurd, yet what float32 can hold the square of
+    fits = fitter.fit(flux, ivar, TYPE)
+    for star in (0, 1, 4):
+        np.testing.assert_allclose(fits.labels[star], expected.labels[star], rtol=1e-6)
+        assert fits.status[star] == expected.status[star]
+    assert fits.n_pixels[2] == 0
+
+
+def test_clean_spectra_lose_no_pixel_and_keep_their_labels(emulator):
+    flux, ivar = observe(emulator, inner_labels(200), 60)
+    masked, plain = (StarFitter(emulator, s).fit(flux, ivar, TYPE) for s in (SETTINGS, CLEAN))
+    assert (masked.n_outliers == 0).mean() > 0.98
+    same = masked.n_outliers == 0
+    np.testing.assert_array_equal(masked.labels[same], plain.labels[same])
+    np.testing.assert_array_equal(masked.errors[same], plain.errors[same])
+
+
+@pytest.mark.parametrize("what", ["cosmic rays", "emission", "bad columns"])
+def test_spoiled_spectra_get_their_labels_back(emulator, what):
+    truth = inner_labels(200)
+    flux, ivar = observe(emulator, truth, 60)
+    clean = StarFitter(emulator, CLEAN).fit(flux, ivar, TYPE)
+    rng = np.random.default_rng(1)
+    spoiled = flux.copy()
+    pixels = np.flatnonzero(emulator.pixels)
+    for star in range(200):
+        if what == "cosmic rays":
+            spoiled[star, rng.choice(pixels, 4)] += rng.uniform(0.3, 1.0, 4)
+        elif what == "emission":
+            line = np.exp(-0.5 * ((GRID - GRID[rng.choice(pixels)]) / 3.0) ** 2)
+            spoiled[star] += rng.uniform(0.3, 0.8) * line
+        else:
+            first = rng.choice(pixels[:-12])
+            spoiled[star, first : first + 12] -= rng.uniform(0.3, 0.6)
+    left, found = (StarFitter(emulator, s).fit(spoiled, ivar, TYPE) for s in (CLEAN, SETTINGS))
+    assert (found.n_outliers > 0).mean() > 0.9
+    wrong, right = (robust((fits.labels - clean.labels) / clean.errors) for fits in (left, found))
+    assert (right < 0.5 * wrong).all(), (right, wrong)
+    assert (robust((found.labels - truth) / found.errors) < 1.3).all()
+    assert (found.n_pixels + found.n_outliers == emulator.pixels.sum()).all()
