@@ -98,7 +98,10 @@ def _factors(
     standard deviation H^-1/2 its variance is the same for all types that S describes equally well.
     """
     whitened = jacobian @ np.linalg.inv(discrepancy)
-    root = np.linalg.cholesky(whitened @ jacobian.swapaxes(1, 2))
+    hessian = whitened @ jacobian.swapaxes(1, 2)
+    # Fewer components than labels would leave it singular.
+    size = np.einsum("nii->n", hessian)[:, None, None]
+    root = np.linalg.cholesky(hessian + 1e-9 * np.maximum(size, 1e-300) * np.eye(hessian.shape[1]))
     pull = np.linalg.solve(root, np.matvec(whitened, residuals)[..., None])[..., 0]
 
     def variance(values: NDArray[np.float64]) -> float:

@@ -61,7 +61,7 @@ def distil(emulator: Emulator, settings: DistilSettings) -> tuple[Emulator, dict
         between neighbours in the order of the library and up to half a length scale beside the stars
     """
     process = emulator.process
-    exact = _predict(process, emulator.library_scaled)
+    exact = _predict(emulator, emulator.library_scaled)
     signal = _signal_directions(exact, np.sqrt(emulator.mean.size) * settings.signal_tolerance)
     error = _error_directions(emulator.discrepancy, signal, settings.error_tolerance)
     rotation = np.concatenate([signal, error])
@@ -80,9 +80,11 @@ def distil(emulator: Emulator, settings: DistilSettings) -> tuple[Emulator, dict
     return small, distance(emulator, small)
 
 
-def _predict(process: GaussianProcess, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    parts = [process.predict(points[first : first + _BATCH]) for first in range(0, len(points), _BATCH)]
-    return np.concatenate(parts)
+def _predict(emulator: Emulator, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Emulated components (n, k) in the emulator's whole basis."""
+    components = np.zeros((len(points), emulator.n_components))
+    components[:, : emulator.n_signal] = emulator.process.predict(points)
+    return components
 
 
 def _signal_directions(components: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
@@ -132,9 +134,10 @@ def _induced(process: GaussianProcess, signal: NDArray[np.float64], max_inducing
         process.inputs, process.amplitude, process.length_scale, max_inducing, _KERNEL_TOLERANCE
     )
     # With K ~ L L', the weights of the pivots are L_m^-T L' w, L_m the pivots' rows of L.
-    projected = factor.T @ (process.weights @ signal.T)
+    given = signal[:, : process.weights.shape[1]].T
+    projected = factor.T @ (process.weights @ given)
     weights = np.asarray(np.linalg.solve(factor[pivots].T, projected), dtype=np.float64)
-    coefficients = process.coefficients @ signal.T
+    coefficients = process.coefficients @ given
     return replace(
         process, inputs=process.inputs[pivots], weights=weights, coefficients=coefficients, spread=None
     )
@@ -153,7 +156,8 @@ def distance(exact: Emulator, small: Emulator) -> dict[str, float]:
         for first in range(0, len(points), _BATCH):
             batch = points[first : first + _BATCH]
             difference = small.process.predict(batch) @ small.basis[: small.n_signal]
-            difference += small.mean - exact.mean - exact.process.predict(batch) @ exact.basis
+            difference += small.mean - exact.mean
+            difference -= exact.process.predict(batch) @ exact.basis[: exact.n_signal]
             rms = max(rms, float(np.sqrt((difference**2).mean(axis=1)).max()))
             most = max(most, float(np.abs(difference).max()))
         result[f"{name}_rms"], result[f"{name}_max"] = rms, most

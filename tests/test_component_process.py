@@ -1,0 +1,93 @@
+"""A noise for each output: leave-one-out by brute force, and the exact process as a special case."""
+
+import numpy as np
+import pytest
+
+from lamostvac import component_process
+from lamostvac.component_process import train_by_component
+from lamostvac.gaussian_process import mean_terms, train
+from lamostvac.kernel import rbf
+
+MEANS = ("zero", "constant", "quadratic")
+AMPLITUDE, LENGTH = 2.1, 1.5
+
+
+def sample(n=120, seed=0):
+    """Inputs (n, 3); outputs: smooth without noise, smooth with noise, nothing but noise."""
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(-2, 2, (n, 3))
+    smooth = np.column_stack([np.sin(x[:, 0]) * x[:, 1], np.cos(x @ [0.5, 1.0, -0.5])])
+    noise = rng.standard_normal((n, 2))
+    return x, np.column_stack([smooth[:, 0], smooth[:, 1] + 0.3 * noise[:, 0], noise[:, 1]])
+
+
+@pytest.mark.parametrize("mean", MEANS)
+def test_with_one_ratio_it_is_the_exact_process(monkeypatch, mean):
+    x, y = sample()
+    monkeypatch.setattr(component_process, "_RATIOS", np.array([(0.2 / AMPLITUDE) ** 2]))
+    found, residuals = train_by_component(x, y, AMPLITUDE, LENGTH, mean)
+    exact, expected = train(x, y, AMPLITUDE, LENGTH, 0.2, mean)
+    points = np.random.default_rng(1).uniform(-2.5, 2.5, (50, 3))
+    np.testing.assert_allclose(found.predict(points), exact.predict(points), atol=2e-5)
+    np.testing.assert_allclose(residuals, expected, atol=2e-5)
+
+
+def test_residuals_are_those_of_refits_without_the_star():
+    x, y = sample(40)
+    process, residuals = train_by_component(x, y, AMPLITUDE, LENGTH, "constant")
+    ratios = []
+    for column in range(3):
+        errors = []
+        for ratio in component_process._RATIOS:
+            kernel = rbf(x, x, AMPLITUDE, LENGTH) + ratio * AMPLITUDE**2 * np.eye(40)
+            left_out = []
+            for star in range(40):
+                rest = np.arange(40) != star
+                inverse = np.linalg.inv(kernel[np.ix_(rest, rest)])
+                ones = np.ones(39)
+                beta = ones @ inverse @ y[rest, column] / (ones @ inverse @ ones)
+                across = kernel[star, rest]
+                left_out.append(y[star, column] - beta - across @ inverse @ (y[rest, column] - beta))
+            errors.append(left_out)
+        errors = np.array(errors)
+        best = (errors**2).mean(axis=1).argmin()
+        ratios.append(best)
+        np.testing.assert_allclose(residuals[:, column], errors[best], atol=1e-3)
+    assert process.weights.shape == (len(process.inputs), 3)
+    assert ratios[0] < ratios[2]
+
+
+def test_noise_is_smoothed_away_and_signal_is_not():
+    x, y = sample(400)
+    process, residuals = train_by_component(x, y, AMPLITUDE, LENGTH)
+    predicted = process.predict(x)
+    assert predicted[:, 2].std() < 0.25 * y[:, 2].std()
+    np.testing.assert_allclose(predicted[:, 0], y[:, 0], atol=2e-3)
+    assert residuals[:, 1].std() == pytest.approx(0.3, rel=0.2)
+
+
+def test_few_points_carry_the_kernel_of_many():
+    x, y = sample(600)
+    whole, _ = train_by_component(x, y, AMPLITUDE, LENGTH)
+    few, _ = train_by_component(x, y, AMPLITUDE, LENGTH, max_points=150)
+    assert len(few.inputs) == 150 < len(whole.inputs)
+    points = np.random.default_rng(1).uniform(-2, 2, (50, 3))
+    np.testing.assert_allclose(few.predict(points)[:, 0], whole.predict(points)[:, 0], atol=0.02)
+
+
+@pytest.mark.parametrize("mean", MEANS)
+def test_the_jacobian_is_the_finite_difference_and_calls_repeat(mean):
+    x, y = sample()
+    process, residuals = train_by_component(x, y, AMPLITUDE, LENGTH, mean)
+    again, once_more = train_by_component(x, y, AMPLITUDE, LENGTH, mean)
+    np.testing.assert_array_equal(process.weights, again.weights)
+    np.testing.assert_array_equal(residuals, once_more)
+    points = np.random.default_rng(1).uniform(-2, 2, (5, 3))
+    value, jacobian = process.predict_with_jacobian(points)
+    np.testing.assert_allclose(value, process.predict(points), atol=1e-9)
+    for axis in range(3):
+        step = np.zeros(3)
+        step[axis] = 1e-4
+        difference = (process.predict(points + step) - process.predict(points - step)) / 2e-4
+        np.testing.assert_allclose(jacobian[:, axis], difference, atol=1e-5)
+    assert process.coefficients.shape[0] == mean_terms(x, mean)[0].shape[1]
