@@ -255,6 +255,8 @@ class Design:
             result.g[place] = inner[:r, r]
             result.constant[place] = square - inner[r, r]
             result.n_pixels[place] = n_pixels
+        nothing = result.n_pixels == 0  # rounding says something even then
+        result.q[nothing], result.g[nothing], result.constant[nothing] = 0.0, 0.0, 0.0
         return result
 
 

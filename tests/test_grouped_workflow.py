@@ -162,7 +162,10 @@ def test_grouped_labels_are_the_catalogues_with_an_error(grouped):
 def test_the_fit_per_star_begins_at_the_grouped_labels_and_fits_better(grouped, refined):
     one = pd.read_parquet(grouped / "catalog/recommended.parquet").set_index("spectrum_id")
     other = pd.read_parquet(refined / "catalog/recommended.parquet").set_index("spectrum_id").loc[one.index]
-    np.testing.assert_allclose(other["chi2_first"], one["chi2"], rtol=1e-3)
+    # The same labels and pixels, less those that the fit per star leaves out.
+    same = other["n_outliers"] == 0
+    np.testing.assert_allclose(other["chi2_first"][same], one["chi2"][same], rtol=1e-3)
+    assert (other["chi2_first"] <= one["chi2"] * 1.001).all()
     assert (other["teff"] != one["teff"]).all()
     truth = Table.read(grouped / "simulated/truth.fits", character_as_bytes=False).to_pandas()
     truth = truth.drop_duplicates("spectrum_id").set_index("spectrum_id").loc[one.index]

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from lamostvac.crossvalidation import cross_validate
-from lamostvac.emulator import spectral_type_of
+from lamostvac.distil import DistilSettings
+from lamostvac.emulator import EmulatorSettings
 from lamostvac.figures import libraries, save
 from lamostvac.grid import GRID
 from lamostvac.library import prepare_library
@@ -20,6 +21,7 @@ from lamostvac.library_comparison import (
 )
 from lamostvac.library_stelib import read_stelib
 from lamostvac.prepare import Preparation
+from lamostvac.spectral_types import spectral_type_of
 from lamostvac.starfit import FitSettings
 from lamostvac.validation import compare_crossvalidation
 
@@ -125,9 +127,8 @@ def test_the_emulator_of_the_real_stelib_recovers_its_fgk_stars(real_data):
     settings = Preparation()
     library = prepare_library(read_stelib(folder), "stelib", ("teff", "logg", "feh"), settings, None)
     assert library.flux.shape[1] == len(GRID)
-    table = cross_validate(
-        library, settings.masked_regions, 0.99, 1.5, 2.1, 0.2, "quadratic", 5, 1, FitSettings()
-    )
+    emulator = EmulatorSettings(variance=0.99)
+    table = cross_validate(library, settings.masked_regions, emulator, 5, 1, FitSettings(), DistilSettings())
     result = compare_libraries({"stelib": table})
     for label, published in PUBLISHED_FGK.items():
         assert 0.3 * published < row(result, "stelib", "FGK", label)["robust_sigma"] < published

@@ -174,8 +174,8 @@ def test_flags_of_networks_are_counted_but_not_in_flags(tmp_path):
         "G", 12, [catalog.read_chunk(*paths, predicted, LABELS)], REGISTRY, "mastar"
     )
     library = np.array([[5500.0, 4.4, -0.2, 0.1], [6000.0, 4.0, 0.0, 0.0], [5000.0, 4.5, 0.0, 0.0]])
-    catalog.set_flags(rows, REGISTRY, library, "snrr", 8.0, 8.0, 7000.0)
-    assert rows["flags"].max() < 64
+    catalog.set_flags(rows, REGISTRY, library, "snrr", 8.0, 8.0, 7000.0, 0.02)
+    assert rows["flags"].max() < 128
     catalog.write_type(tmp_path / "G.fits", tmp_path / "G.csv", rows, rejected, REGISTRY, CARDS)
     counts = catalog.merge_tables(
         {"G": tmp_path / "G.fits"}, tmp_path / "a.fits", tmp_path / "a.parquet", REGISTRY, CARDS

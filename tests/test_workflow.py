@@ -286,7 +286,7 @@ def test_chunks_and_cores_do_not_change_the_catalogue(run, accepted, project, tm
     same_files(run, folder / "results", ("rejected.csv", "accounting.json", "datamodel.md"))
     # BLAS adds up in an order that depends on how many stars stand in a batch: last digits differ.
     other = pd.read_parquet(folder / "results/catalog/recommended.parquet")
-    pd.testing.assert_frame_equal(accepted, other, rtol=1e-5, atol=1e-5)
+    pd.testing.assert_frame_equal(accepted, other, rtol=1e-4, atol=1e-4)
 
 
 def test_a_run_that_was_killed_goes_on_to_the_same_bytes(run, project, tmp_path):
@@ -360,7 +360,11 @@ def test_every_rule_has_a_script_of_its_name_and_every_script_a_rule(project):
             path.read_text(),
             re.MULTILINE | re.DOTALL,
         ):
-            rules[name] = re.search(r'"\.\./workflow_scripts/(\w+)\.py"', block).group(1)
+            script = re.search(r'"\.\./workflow_scripts/(\w+)\.py"', block)
+            # Without a script a rule only names what to make.
+            assert script or "output:" not in block
+            if script:
+                rules[name] = script.group(1)
     assert {"survey", "prepare", "fit", "merge", "figures_truth"} <= set(rules)
     assert rules == {name: name for name in rules}
     assert {path.stem for path in (project / "workflow_scripts").glob("*.py")} == set(rules)
