@@ -54,10 +54,10 @@ def make_full_size(pixels: NDArray[np.bool_], seed: int) -> FullSize:
         pixels=pixels,
         mean=np.full(len(x), 0.95),
         basis=basis,
-        process=GaussianProcess(scaled, weights, np.zeros((0, N_COMPONENTS)), 2.1, 1.5, "zero"),
-        discrepancy=np.eye(N_COMPONENTS),
-        discrepancy_scale={},
-        truncation=np.zeros(len(x)),
+        process=GaussianProcess(scaled, weights, np.zeros((0, N_COMPONENTS)), 2.1, 1.5, 0.2, "zero"),
+        library_scaled=scaled,
+        discrepancy={},
+        truncation={},
         variance_kept=1.0,
     )
     spectra = np.empty((N_LIBRARY, len(x)), dtype=np.float32)
