@@ -36,7 +36,6 @@ REASONS: dict[str, str] = {
     "negative_continuum": "the running median is negative or zero over most of the range",
     "too_few_pixels": "fewer usable pixels than prepare.min_good_fraction",
     # fit
-    "no_first_guess": "the correlation with every library spectrum is undefined",
     "fit_failed": "the fit's equations could not be solved",
     "too_many_outliers": "more pixels are unlike any star than fit.max_outlier_fraction allows",
     "outside_library": "the solution lies outside the library's labels by more than fit.max_extrapolation",
