@@ -164,7 +164,9 @@ def naive_rate(work: Workload) -> Result:
     theirs = GaussianProcessRegressor(kernel, alpha=CONFIGURATION.emulator.noise**2, optimizer=None)
     theirs.fit(emulator.library_scaled, components)
     root = np.sqrt(work.ivar[:N_NAIVE, emulator.pixels])
-    scaled = emulator.library_scaled[(work.flux[:N_NAIVE] @ work.library.flux.T).argmax(axis=1)]
+    fitter = StarFitter(work.distilled, FIT)
+    first = fitter.fit(work.flux[:N_NAIVE], work.ivar[:N_NAIVE], work.types[:N_NAIVE]).first
+    scaled = emulator.to_scaled(first)
 
     def residual(labels: Array, star: int) -> Array:
         model = emulator.mean + theirs.predict(labels[None])[0] @ emulator.basis
