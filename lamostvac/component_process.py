@@ -1,9 +1,12 @@
 """A Gaussian process in which each output has the noise that suits it.
 
-With one noise for all outputs (`gaussian_process.train`, the published way) the first principal components,
-which are nearly free of noise, are smoothed too much, and the last, which are noise, too little: there
-the process follows the noise of single stars. Here the ratio of noise to kernel is chosen for each output
-by the error of its leave-one-out predictions. That costs no factorisation per output: on the points of a
+With one noise for all outputs (`gaussian_process.train`, the published way) the last principal components,
+which are noise, are smoothed too little: there the process follows the noise of single stars, and takes it for
+an answer to labels. Here each output has the given noise at least, and more where that lowers the error of
+its leave-one-out predictions. Less is not tried: the first components would follow the errors of the labels,
+which makes spectra of left-out stars a little better and labels worse (docs/method.md has numbers).
+
+That costs no factorisation per output: on the points of a
 pivoted Cholesky decomposition, which stand for all stars to many digits, one eigendecomposition serves
 every ratio (ridge regression in the kernel's features).
 """
@@ -17,7 +20,7 @@ from lamostvac.gaussian_process import GaussianProcess, Mean, mean_terms
 from lamostvac.pivoted_cholesky import pivoted_cholesky
 
 _TOLERANCE = 1e-8  # of the kernel's variance that the pivots may leave
-_RATIOS = 10.0 ** np.arange(-6.0, 1.6, 0.5)  # (noise / amplitude)^2 that are tried
+_FACTORS = 10.0 ** np.arange(0.0, 3.6, 0.5)  # on the square of the noise, which are tried
 _RANK = 1e-10  # directions with a smaller share of the largest eigenvalue are rounding
 
 
@@ -26,6 +29,7 @@ def train_by_component(
     outputs: NDArray[np.float64],
     amplitude: float,
     length_scale: float,
+    noise: float,
     mean: Mean = "quadratic",
     max_points: int = 1200,
 ) -> tuple[GaussianProcess, NDArray[np.float64]]:
@@ -35,7 +39,7 @@ def train_by_component(
     ----------
     inputs : (n, d), scaled so that one length scale suits all of them
     outputs : (n, k)
-    amplitude : of the kernel; only the ratio of noise to it matters, and that is chosen
+    noise : least standard deviation of the outputs' noise
     max_points : at most so many points carry the kernel
 
     Returns
@@ -67,8 +71,9 @@ def train_by_component(
             return np.asarray(errors / np.maximum(1.0 - taken, 1e-6)[:, None])
 
         everything = np.ones(outputs.shape[1], dtype=bool)
-        errors = np.stack([(residuals_of(ratio, everything) ** 2).mean(axis=0) for ratio in _RATIOS])
-        ratios = _RATIOS[errors.argmin(axis=0)]
+        tried = _FACTORS * (noise / amplitude) ** 2
+        errors = np.stack([(residuals_of(ratio, everything) ** 2).mean(axis=0) for ratio in tried])
+        ratios = tried[errors.argmin(axis=0)]
         residuals = np.empty_like(rest)
         on_features = np.empty((factor.shape[1], outputs.shape[1]))
         for ratio in np.unique(ratios):

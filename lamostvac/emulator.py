@@ -205,7 +205,7 @@ def _train(
         length_scale, amplitude, noise = best_hyperparameters(scaled, components, settings.mean, log)
     if settings.process == "exact":
         return train(scaled, components, amplitude, length_scale, noise, settings.mean)
-    return train_by_component(scaled, components, amplitude, length_scale, settings.mean)
+    return train_by_component(scaled, components, amplitude, length_scale, noise, settings.mean)
 
 
 def _label_errors(
