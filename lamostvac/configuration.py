@@ -336,7 +336,7 @@ class Emulator(Section):
     process: Literal["by_component", "exact"] = Field(
         "by_component",
         description=(
-            "by_component: each principal component has the noise that predicts left-out stars best; exact: one noise "
+            "by_component: a principal component has more noise where that predicts left-out stars better; exact: one noise "
             "for all, the published process on all library stars."
         ),
     )
@@ -347,7 +347,7 @@ class Emulator(Section):
     amplitude: PositiveFloat = Field(2.1, description="Amplitude of the kernel, in components of flux.")
     noise: PositiveFloat = Field(
         0.2,
-        description="Standard deviation of a component about the process; for process: exact.",
+        description="Standard deviation of a component about the process; the least one with process: by_component.",
     )
     mean: Literal["zero", "constant", "quadratic"] = Field(
         "quadratic",

@@ -9,7 +9,7 @@ from lamostvac.gaussian_process import mean_terms, train
 from lamostvac.kernel import rbf
 
 MEANS = ("zero", "constant", "quadratic")
-AMPLITUDE, LENGTH = 2.1, 1.5
+AMPLITUDE, LENGTH, NOISE = 2.1, 1.5, 0.03
 
 
 def sample(n=120, seed=0):
@@ -24,8 +24,8 @@ def sample(n=120, seed=0):
 @pytest.mark.parametrize("mean", MEANS)
 def test_with_one_ratio_it_is_the_exact_process(monkeypatch, mean):
     x, y = sample()
-    monkeypatch.setattr(component_process, "_RATIOS", np.array([(0.2 / AMPLITUDE) ** 2]))
-    found, residuals = train_by_component(x, y, AMPLITUDE, LENGTH, mean)
+    monkeypatch.setattr(component_process, "_FACTORS", np.ones(1))
+    found, residuals = train_by_component(x, y, AMPLITUDE, LENGTH, 0.2, mean)
     exact, expected = train(x, y, AMPLITUDE, LENGTH, 0.2, mean)
     points = np.random.default_rng(1).uniform(-2.5, 2.5, (50, 3))
     np.testing.assert_allclose(found.predict(points), exact.predict(points), atol=2e-5)
@@ -34,11 +34,11 @@ def test_with_one_ratio_it_is_the_exact_process(monkeypatch, mean):
 
 def test_residuals_are_those_of_refits_without_the_star():
     x, y = sample(40)
-    process, residuals = train_by_component(x, y, AMPLITUDE, LENGTH, "constant")
+    process, residuals = train_by_component(x, y, AMPLITUDE, LENGTH, NOISE, "constant")
     ratios = []
     for column in range(3):
         errors = []
-        for ratio in component_process._RATIOS:
+        for ratio in component_process._FACTORS * (NOISE / AMPLITUDE) ** 2:
             kernel = rbf(x, x, AMPLITUDE, LENGTH) + ratio * AMPLITUDE**2 * np.eye(40)
             left_out = []
             for star in range(40):
@@ -59,7 +59,7 @@ def test_residuals_are_those_of_refits_without_the_star():
 
 def test_noise_is_smoothed_away_and_signal_is_not():
     x, y = sample(400)
-    process, residuals = train_by_component(x, y, AMPLITUDE, LENGTH)
+    process, residuals = train_by_component(x, y, AMPLITUDE, LENGTH, NOISE)
     predicted = process.predict(x)
     assert predicted[:, 2].std() < 0.25 * y[:, 2].std()
     np.testing.assert_allclose(predicted[:, 0], y[:, 0], atol=2e-3)
@@ -68,8 +68,8 @@ def test_noise_is_smoothed_away_and_signal_is_not():
 
 def test_few_points_carry_the_kernel_of_many():
     x, y = sample(600)
-    whole, _ = train_by_component(x, y, AMPLITUDE, LENGTH)
-    few, _ = train_by_component(x, y, AMPLITUDE, LENGTH, max_points=150)
+    whole, _ = train_by_component(x, y, AMPLITUDE, LENGTH, NOISE)
+    few, _ = train_by_component(x, y, AMPLITUDE, LENGTH, NOISE, max_points=150)
     assert len(few.inputs) == 150 < len(whole.inputs)
     points = np.random.default_rng(1).uniform(-2, 2, (50, 3))
     np.testing.assert_allclose(few.predict(points)[:, 0], whole.predict(points)[:, 0], atol=0.02)
@@ -78,8 +78,8 @@ def test_few_points_carry_the_kernel_of_many():
 @pytest.mark.parametrize("mean", MEANS)
 def test_the_jacobian_is_the_finite_difference_and_calls_repeat(mean):
     x, y = sample()
-    process, residuals = train_by_component(x, y, AMPLITUDE, LENGTH, mean)
-    again, once_more = train_by_component(x, y, AMPLITUDE, LENGTH, mean)
+    process, residuals = train_by_component(x, y, AMPLITUDE, LENGTH, NOISE, mean)
+    again, once_more = train_by_component(x, y, AMPLITUDE, LENGTH, NOISE, mean)
     np.testing.assert_array_equal(process.weights, again.weights)
     np.testing.assert_array_equal(residuals, once_more)
     points = np.random.default_rng(1).uniform(-2, 2, (5, 3))

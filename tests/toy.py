@@ -43,4 +43,4 @@ def toy_library(n=150, snr=300.0, seed=0, ids=None):
 
 
 # Toy spectra have no velocities and no line widths.
-BUILD = EmulatorSettings(variance=0.99, velocity_error=0.0, line_width_error=0.0)
+BUILD = EmulatorSettings(variance=0.99, noise=0.05, velocity_error=0.0, line_width_error=0.0)
