@@ -301,7 +301,7 @@ def full_library(rng: np.random.Generator) -> tuple[SpectralLibrary, float]:
     box = np.array([(3000.0, 0.0, -2.5, -0.2), (9000.0, 5.0, 0.5, 0.5)])
     labels = rng.uniform(*box, (N_MASTAR, 4))
     unit = (labels - box[0]) / (box[1] - box[0])
-    waves = np.cos(unit @ rng.normal(0, 4, (4, K_MASTAR)) + rng.uniform(0, 6, K_MASTAR))
+    waves = np.cos(unit @ rng.normal(0, 12, (4, K_MASTAR)) + rng.uniform(0, 6, K_MASTAR))
     directions = np.linalg.qr(rng.standard_normal((len(GRID), K_MASTAR)))[0].T
     flux = (1 + waves @ directions).astype(np.float32)
     flux += rng.normal(0, NOISE_MASTAR, flux.shape).astype(np.float32)
@@ -309,7 +309,10 @@ def full_library(rng: np.random.Generator) -> tuple[SpectralLibrary, float]:
     ivar[np.arange(N_MASTAR)[:, None], rng.integers(0, len(GRID), (N_MASTAR, 10))] = 0
     least = float(np.linalg.eigvalsh(np.cov(waves.T))[0])
     noise = NOISE_MASTAR**2 * len(GRID)
-    variance = 1 - (noise + least / 2) / (waves.var(axis=0).sum() + noise)
+    outside = noise * (
+        1 - K_MASTAR / len(GRID)
+    )  # of the directions; half the weakest leaves room for filled pixels
+    variance = 1 - (outside + least / 2) / (waves.var(axis=0).sum() + noise)
     columns = dict(zip(("teff", "logg", "feh", "alpha_fe"), labels.T, strict=True))
     ids = np.array([f"star{number}" for number in range(N_MASTAR)])
     table = pd.DataFrame(label_table(columns, N_MASTAR))
