@@ -336,8 +336,8 @@ class Emulator(Section):
     process: Literal["by_component", "exact"] = Field(
         "by_component",
         description=(
-            "by_component: a principal component has more noise where that predicts left-out stars better; exact: one noise "
-            "for all, the published process on all library stars."
+            "by_component: a principal component has more noise where that predicts left-out stars better; exact: one "
+            "noise for all, the published process on all library stars."
         ),
     )
     length_scale: PositiveFloat = Field(
