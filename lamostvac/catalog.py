@@ -28,7 +28,7 @@ from lamostvac.errors import REASONS, UserError
 from lamostvac.files import REJECTED_COLUMNS, atomic, read_columns
 from lamostvac.registry import NetworkLabel, Registry
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 TYPE_ORDER = ("OB", "A", "F", "G", "K", "M")
 LABELS = ("teff", "logg", "feh", "alpha_fe")
 # Codes of fit_status (lamostvac/refine.py).
@@ -49,6 +49,7 @@ def read_chunk(
     fit: str | Path,
     predicted: str | Path | None = None,
     labels: Sequence[NetworkLabel] = (),
+    second_fit: str | Path | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One chunk's accepted and rejected spectra.
 
@@ -59,10 +60,12 @@ def read_chunk(
     fit : HDF5 with groups `fit` and `rejected`
     predicted : HDF5 with group `labels`, a row for each of `meta`; None in a run without networks
     labels : the labels of networks, in any order
+    second_fit : like `fit`, by the second emulator; None in a run without one
 
     Returns
     -------
-    accepted : one row per spectrum with a fit, columns of manifest, meta, fit and networks together
+    accepted : one row per spectrum with a fit, columns of manifest, meta, fit and networks together, and with
+        `second_fit` its log g as `logg_imig` and `logg_imig_err`, NaN where it rejected the spectrum
     rejected : `spectrum_id obsid stage reason detail` plus the manifest's sort key
 
     Raises
@@ -86,6 +89,13 @@ def read_chunk(
         found = _read_predicted(predicted, labels)
         _check_partition(meta["spectrum_id"], (found,), str(predicted))
         accepted = accepted.merge(found, on="spectrum_id", validate="1:1")
+    if second_fit is not None:
+        with h5py.File(second_fit) as handle:
+            found = read_columns(handle["fit"], ["spectrum_id", "logg", "logg_err"])
+            parts = found, read_columns(handle["rejected"])
+        _check_partition(meta["spectrum_id"], parts, str(second_fit))
+        found = found.rename(columns={"logg": "logg_imig", "logg_err": "logg_imig_err"})
+        accepted = accepted.merge(found, on="spectrum_id", how="left", validate="1:1")
     key = rows[["spectrum_id", "lmjd", "planid", "spid", "fiberid"]]
     rejected = pd.concat([table for table in (bad, failed) if len(table)] or [bad])
     rejected = key.merge(rejected[[*REJECTED_COLUMNS, "detail"]], on="spectrum_id", validate="1:1")

@@ -321,6 +321,19 @@ class ComparedLibrary(Library):
     )
 
 
+class SecondEmulator(Section):
+    """A second emulator of the same library with other labels: log g of one team beside the recommended one."""
+
+    label_columns: dict[Label, str] = Field(
+        default_factory=dict,
+        description=(
+            "Columns of the labels file that differ from those of library, logg among them; {logg: LOGG_JI} is the "
+            "log g of Imig et al. (2022) in MaStar. Its fits give logg_imig, from each spectrum alone whatever "
+            "fit.method is, and take as long as the first; {} makes none, and logg_imig is NaN."
+        ),
+    )
+
+
 class Emulator(Section):
     """Principal components and Gaussian process: labels to spectrum."""
 
@@ -695,6 +708,7 @@ class Configuration(Section):
     prepare: Prepare = Field(Prepare(), description="Spectra onto the common grid.")
     library: Library = Field(Library(), description="The empirical library.")
     emulator: Emulator = Field(Emulator(), description="Labels to spectrum.")
+    second_emulator: SecondEmulator = Field(SecondEmulator(), description="Another log g.")
     fit: Fit = Field(Fit(), description="The labels of each spectrum.")
     grouped: Grouped = Field(Grouped(), description="The grouped search.")
     networks: Networks = Field(Networks(), description="Labels by networks.")
@@ -722,6 +736,7 @@ class Configuration(Section):
     @model_validator(mode="after")
     def _libraries_have_names_of_their_own(self) -> Self:
         names = [self.library.name, *(library.name for library in self.validation.libraries)]
+        names += [self.second_library.name] if self.second_library else []
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(
@@ -729,10 +744,43 @@ class Configuration(Section):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _second_emulator_has_a_log_g_of_its_own(self) -> Self:
+        if not self.second_emulator.label_columns:
+            return self
+        if "logg" not in self.second_emulator.label_columns:
+            raise ValueError(
+                "second_emulator.label_columns has no logg; name its column or leave the section out"
+            )
+        if "logg" not in self.library.labels:
+            raise ValueError("second_emulator.label_columns is set but library.labels has no logg")
+        if self.library.format == "miles":
+            raise ValueError(
+                "second_emulator.label_columns is set but the format miles has one set of labels; leave it out"
+            )
+        return self
+
+    @property
+    def second_library(self) -> Library | None:
+        """The run's library with the labels of the second emulator; None without one."""
+        columns = self.second_emulator.label_columns
+        if not columns:
+            return None
+        changed = {
+            "name": f"{self.library.name}_imig",
+            "label_columns": self.library.label_columns | columns,
+        }
+        return self.library.model_copy(update=changed)
+
     def libraries(self) -> dict[str, Library]:
-        """The run's library and those compared with it, by name; one line width of the survey for all."""
+        """The run's library, that of the second emulator and those compared with them, by name.
+
+        One line width of the survey for all.
+        """
         width = self.library.resolution.survey_fwhm
         found: dict[str, Library] = {self.library.name: self.library}
+        if self.second_library:
+            found[self.second_library.name] = self.second_library
         for library in self.validation.libraries:
             if library.resolution.survey_fwhm is None and width is not None:
                 matched = library.resolution.model_copy(update={"survey_fwhm": width})

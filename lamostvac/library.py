@@ -25,7 +25,7 @@ from lamostvac.grid import GRID, air_to_vacuum
 from lamostvac.prepare import Preparation, prepare_spectrum
 from lamostvac.resolution import Fwhm, broaden, smoothing_fwhm
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 LABELS = ("teff", "logg", "feh", "alpha_fe")
 # The fit wants labels that are physically possible; what lies outside is a missing-value code.

@@ -3,7 +3,8 @@
 `mastar-goodspec-*.fits.gz` holds one row per visit (MANGAID, PLATE, IFUDESIGN, MJD, WAVE, FLUX, IVAR,
 MASK, MJDQUAL; vacuum, at rest, 4563 pixels, R about 1800); `mastar-goodvisits-*-params-v2.fits` the
 labels per visit, `mastar-goodstars-*` per star. Missing labels are -999, NGROUPS = 0 marks labels
-that no group of the MaStar team vouches for.
+that no group of the MaStar team vouches for. The columns of one team end in its letters: LOGG_JI with the
+error LOGG_ERR_JI, worth something where VALID_JI = 1.
 """
 
 from collections.abc import Mapping
@@ -33,7 +34,7 @@ def read_mastar(
     """The spectra with MJDQUAL = 0 whose labels have NGROUPS > 0.
 
     `label_columns` replaces the columns in `COLUMNS`, for example `{"logg": "LOGG_JI"}` for the log g
-    of Imig et al. (2022).
+    of Imig et al. (2022). Labels of one team are missing where its VALID_ column is not 1.
 
     Raises `UserError` when a file or a column is missing, or no spectrum has labels.
     """
@@ -55,10 +56,16 @@ def read_mastar(
     columns = {}
     for label, default in COLUMNS.items():
         name = (label_columns or {}).get(label, default)
-        for suffix, column in (("", name), ("_err", f"{name}_ERR")):
+        quantity, _, team = name.rpartition("_")
+        valid = np.ones(len(kept), dtype=bool)
+        error = f"{name}_ERR"
+        if f"VALID_{team}" in labels.names:
+            valid = np.asarray(labels[f"VALID_{team}"])[match] == 1
+            error = f"{quantity}_ERR_{team}"
+        for suffix, column in (("", name), ("_err", error)):
             if column in labels.names:
                 values = np.asarray(labels[column], dtype=float)[match]
-                columns[label + suffix] = np.where(values > _MISSING_BELOW, values, np.nan)
+                columns[label + suffix] = np.where(valid & (values > _MISSING_BELOW), values, np.nan)
             elif suffix == "" and label in (label_columns or {}):
                 raise UserError(
                     f"library.label_columns.{label}: {parameters} has no column {column}; it has "

@@ -35,9 +35,11 @@ rule catalog:
         chunks=chunk_files(f"{RESULTS}/survey/chunks/{{type}}/{{chunk}}.parquet"),
         prepared=chunk_files(f"{RESULTS}/prepared/{{type}}/{{chunk}}_meta.h5"),
         fits=chunk_files(f"{RESULTS}/fit/{{type}}/{{chunk}}.h5"),
+        second_fits=chunk_files(f"{RESULTS}/fit_imig/{{type}}/{{chunk}}.h5") if SECOND else [],
         predicted=(chunk_files(f"{RESULTS}/predicted/{{type}}/{{chunk}}.h5") if NETWORK_LABELS else []),
         library=f"{RESULTS}/library/{CFG.library.name}.h5",
         crossvalidation=f"{RESULTS}/emulator/{CFG.library.name}_crossvalidation.csv",
+        second_crossvalidation=f"{RESULTS}/emulator/{SECOND}_crossvalidation.csv" if SECOND else [],
     output:
         table=f"{RESULTS}/catalog/{{type}}.fits",
         rejected=f"{RESULTS}/catalog/parts/{{type}}_rejected.csv",

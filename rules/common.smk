@@ -71,12 +71,12 @@ def all_chunks(wildcards):
 
 def library_spectra(name):
     """The file with the spectra of a library, or the folder; the run's own may be a simulated one."""
-    return SIMULATED_LIBRARY if name == CFG.library.name and SIMULATED_LIBRARY else LIBRARIES[name].spectra
+    return SIMULATED_LIBRARY if name in OWN_LIBRARIES and SIMULATED_LIBRARY else LIBRARIES[name].spectra
 
 
 def library_labels(name):
     """The file with the labels of a library, in a list that is empty when they stand with the spectra."""
-    if name == CFG.library.name and SIMULATED_LIBRARY:
+    if name in OWN_LIBRARIES and SIMULATED_LIBRARY:
         return [rules.simulate.output.labels]
     return [LIBRARIES[name].labels_file] if LIBRARIES[name].labels_file else []
 

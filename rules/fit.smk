@@ -2,9 +2,8 @@
 
 from lamostvac import grouping as grouping_library
 
-FIT_EMULATOR = (
-    f"{RESULTS}/emulator/{CFG.library.name}{'_distilled' if CFG.fit.emulator == 'distilled' else ''}.h5"
-)
+EMULATOR_FILE = "_distilled.h5" if CFG.fit.emulator == "distilled" else ".h5"
+FIT_EMULATOR = f"{RESULTS}/emulator/{CFG.library.name}{EMULATOR_FILE}"
 
 
 rule fit:
@@ -30,3 +29,24 @@ rule fit:
         code_version=(FIT_VERSION, grouping_library.CODE_VERSION),
     script:
         "../workflow_scripts/fit.py"
+
+
+if SECOND:
+
+    # Without a grouped search: its groups have the labels of the first emulator.
+    use rule fit as fit_imig with:
+        input:
+            spectra=PREPARED,
+            emulator=f"{RESULTS}/emulator/{SECOND}{EMULATOR_FILE}",
+            grouped=[],
+        output:
+            f"{RESULTS}/fit_imig/{{type}}/{{chunk}}.h5",
+        log:
+            f"{RESULTS}/logs/fit_imig/{{type}}/{{chunk}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/fit_imig/{{type}}/{{chunk}}.tsv"
+        params:
+            settings=FIT_SETTINGS,
+            method="refine",
+            max_outlier_fraction=CFG.fit.max_outlier_fraction,
+            code_version=(FIT_VERSION, grouping_library.CODE_VERSION),

@@ -4,6 +4,9 @@ from lamostvac import library as library_library
 from lamostvac import library_formats as library_formats_library
 
 LIBRARIES = CFG.libraries()
+# The library with the labels of the second emulator; None without one.
+SECOND = CFG.second_library.name if CFG.second_library else None
+OWN_LIBRARIES = {CFG.library.name, SECOND}
 SIMULATED_LIBRARY = (
     rules.simulate.output.spectra if CFG.simulation.enabled and CFG.library.spectra is None else None
 )

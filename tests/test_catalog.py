@@ -154,6 +154,33 @@ def test_accepted_and_rejected_add_up_for_any_split(tmp_path, fates, cut):
     assert len(merged) == balance["n_rejected"]
 
 
+def test_the_second_fit_gives_its_log_g_by_spectrum_or_none(tmp_path):
+    table, fates = spectra(6), np.array([0, 0, 1, 0, 2, 0])
+    paths = write_chunk(tmp_path, table, fates)
+    seen = table[fates != 1].iloc[::-1]  # in another order, and what the first fit rejected is among them
+    refused = seen["spectrum_id"] == table["spectrum_id"][1]
+    other = fitted(seen[~refused]).assign(logg=seen["fiberid"] / 10, logg_err=0.3, teff=1.0)
+    second = tmp_path / "second.h5"
+    with atomic_hdf5(second) as handle:
+        write_columns(handle.create_group("fit"), other)
+        write_columns(handle.create_group("rejected"), rejections(seen[refused], "fit", "fit_failed"))
+    accepted, rejected = catalog.read_chunk(*paths, second_fit=second)
+    first, first_rejected = catalog.read_chunk(*paths)
+    pd.testing.assert_frame_equal(accepted[first.columns], first)
+    pd.testing.assert_frame_equal(rejected, first_rejected)
+    rows, _ = assembled(table, [(accepted, rejected)])
+    expected = np.where(rows["fiberid"] == table["fiberid"][1], np.nan, rows["fiberid"] / 10)
+    np.testing.assert_allclose(rows["logg_imig"], expected, rtol=1e-6)
+    np.testing.assert_allclose(rows["logg_imig_err"], np.where(np.isnan(expected), np.nan, 0.3), rtol=1e-6)
+    assert np.isnan(assembled(table, [(first, first_rejected)])[0]["logg_imig"]).all()
+
+    with atomic_hdf5(second) as handle:
+        write_columns(handle.create_group("fit"), other)
+        write_columns(handle.create_group("rejected"), rejections(seen[:0], "fit", "fit_failed"))
+    with pytest.raises(UserError, match=rf"second\.h5 .* 1 lost.*{table['spectrum_id'][1]}"):
+        catalog.read_chunk(*paths, second_fit=second)
+
+
 @pytest.mark.parametrize("group", ["meta", "fit"])
 def test_a_lost_spectrum_is_named(tmp_path, group):
     table = spectra(6)

@@ -15,6 +15,9 @@ from lamostvac.errors import UserError
 KEYS = [path for path, _ in configuration._walk(Configuration)]
 
 
+SECOND = {"second_emulator": {"label_columns": {"logg": "LOGG_JI"}}}
+
+
 def nested(path, value):
     for part in reversed(path.split(".")):
         value = {part: value}
@@ -127,6 +130,16 @@ def test_schema_refuses_unknown_keys(project):
         ({"validation": {"libraries": "x"}}, ["each item a section with the keys name"]),
         (further({"name": "a b", "spectra": "f"}), ['libraries[0].name = "a b"', "letters, digits"]),
         (further({"name": "mastar", "spectra": "f"}), ["two libraries are called mastar"]),
+        (
+            further({"name": "mastar_imig", "spectra": "f"}) | SECOND,
+            ["two libraries are called mastar_imig"],
+        ),
+        ({"second_emulator": {"label_columns": {"teff": "T"}}}, ["second_emulator.label_columns", "no logg"]),
+        (
+            SECOND | {"library": {"labels": ["teff", "feh"]}},
+            ["second_emulator", "library.labels has no logg"],
+        ),
+        (SECOND | {"library": {"format": "miles"}}, ["second_emulator.label_columns", "miles"]),
     ],
 )
 def test_a_mistake_is_named_with_the_remedy(mapping, parts):
@@ -201,3 +214,15 @@ def test_further_libraries_are_matched_to_the_same_survey_unless_they_say_otherw
     assert list(libraries) == ["mastar", "a", "b"]
     widths = [(one.resolution.survey_fwhm, one.resolution.library_fwhm) for one in libraries.values()]
     assert widths == [([(5000, 3.0)], 1.0), ([(5000, 3.0)], None), ([(5000, 4.0)], 2.0)]
+
+
+def test_the_second_emulator_has_the_same_library_with_other_columns():
+    library = {"min_snr": 30, "label_columns": {"logg": "A", "feh": "B"}}
+    configuration = load_configuration(SECOND | {"library": library})
+    first, second = configuration.libraries().values()
+    assert second == configuration.second_library
+    assert second.name == "mastar_imig"
+    assert second.label_columns == {"logg": "LOGG_JI", "feh": "B"}
+    changed = {"name": first.name, "label_columns": first.label_columns}
+    assert second.model_copy(update=changed) == first
+    assert load_configuration({}).second_library is None

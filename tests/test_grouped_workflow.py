@@ -97,6 +97,7 @@ def test_every_spectrum_is_in_the_catalogue_or_rejected_and_every_accepted_one_i
     catalogue = pd.read_parquet(run / "catalog/recommended.parquet")
     assert accounting["n_in"] == accounting["n_accepted"] + accounting["n_rejected"]
     assert len(catalogue) == accounting["n_accepted"] > 30
+    assert catalogue["logg_imig"].isna().all()  # no second emulator is asked for
     for spectral_type in TYPES:
         rows = catalogue[catalogue["spectral_type"] == spectral_type]
         sizes = rows["fit_group"].value_counts().sort_index()

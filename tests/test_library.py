@@ -240,6 +240,15 @@ def test_the_log_g_of_one_team_can_be_asked_for(tmp_path):
     assert raw.labels["teff"].tolist() == [5000, 5010, 9000]
 
 
+def test_labels_of_one_team_have_its_errors_and_its_word_that_they_are_valid(tmp_path):
+    # In the order of the table of labels, whose third row is that of the first visit and whose fourth of the second.
+    own = {"VALID_JI": ("I", [1, 1, 1, 0, 1]), "LOGG_ERR_JI": ("E", [0.5, 0.3, 0.1, 0.2, 0.4])}
+    raw = read_mastar(*mastar_files(tmp_path, labels=own), label_columns={"logg": "LOGG_JI"})
+    np.testing.assert_allclose(raw.labels["logg"], [3.0, np.nan, np.nan], rtol=1e-6)
+    np.testing.assert_allclose(raw.labels["logg_err"], [0.1, np.nan, 0.5], rtol=1e-6)
+    assert raw.labels["teff_err"].iloc[:2].tolist() == [50, 51]
+
+
 def test_labels_of_stars_serve_all_their_visits(tmp_path):
     no_visits = dict.fromkeys(("PLATE", "IFUDESIGN", "MJD"))
     raw = read_mastar(*mastar_files(tmp_path, labels=no_visits))

@@ -255,6 +255,7 @@ def test_library_files(sky):
             "ALPHA_MED",
             "TEFF_MED_ERR",
             "LOGG_JI",
+            "LOGG_ERR_JI",
             "VALID_YC",
         ):
             assert name in names

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,6 +24,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from lamostvac.errors import REASONS
+from lamostvac.files import read_columns
 from lamostvac.registry import load_registry, network_labels
 from lamostvac.simulate import broken
 from lamostvac.validation import COMPARISON_COLUMNS, PULL_COLUMNS
@@ -231,6 +233,24 @@ def test_labels_of_accepted_spectra_are_finite_and_near_the_truth(accepted, trut
     assert np.median(np.abs(both["teff"] / both["teff_true"] - 1)) < 0.05
     assert np.median(np.abs(both["logg"] - both["logg_true"])) < 0.4
     assert np.median(np.abs(both["feh"] - both["feh_true"])) < 0.4
+
+
+def test_log_g_of_the_second_emulator_is_as_good_as_that_of_the_first(run, accepted, truth):
+    both = accepted.merge(truth[["spectrum_id", "logg"]], on="spectrum_id", suffixes=("", "_true"))
+    found = np.isfinite(both["logg_imig"])
+    rejected = []  # a spectrum can have a log g from one emulator and none from the other
+    for path in (run / "fit_imig").rglob("*.h5"):
+        with h5py.File(path) as handle:
+            rejected += read_columns(handle["rejected"])["spectrum_id"].tolist()
+    assert set(both["spectrum_id"][~found]) <= set(rejected)
+    assert found.mean() > 0.98
+    assert (both["logg_imig_err"][found] > 0).all()
+    assert not np.allclose(both["logg"][found], both["logg_imig"][found], atol=0.01)
+    difference = both.loc[found, ["logg", "logg_imig"]].sub(both.loc[found, "logg_true"], axis=0)
+    robust_sigma = 1.4826 * (difference - difference.median()).abs().median()
+    assert robust_sigma["logg_imig"] < 1.2 * robust_sigma["logg"]
+    pull = (difference["logg_imig"] - difference["logg_imig"].median()) / both.loc[found, "logg_imig_err"]
+    assert 0.5 < 1.4826 * pull.abs().median() < 1.5
 
 
 def test_validation_tables_have_the_columns_of_the_contract(run):

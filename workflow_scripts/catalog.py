@@ -35,16 +35,19 @@ def main(snakemake: Any) -> None:
     progress = Progress(log, len(inputs.chunks), "chunks")
 
     def chunks():
-        predicted = inputs.predicted if labels else [None] * len(inputs.chunks)
-        for paths in zip(inputs.chunks, inputs.prepared, inputs.fits, predicted, strict=True):
-            yield read_chunk(*paths, labels)
+        none = [None] * len(inputs.chunks)
+        predicted, second = inputs.predicted if labels else none, inputs.second_fits or none
+        for *paths, other in zip(inputs.chunks, inputs.prepared, inputs.fits, predicted, second, strict=True):
+            yield read_chunk(*paths, labels, other)
             progress.add()
 
     rows, rejected = assemble(spectral_type, n_spectra, chunks(), registry, params.provenance["library"])
     progress.done()
-    for label, systematic in systematic_errors(
-        pd.read_csv(inputs.crossvalidation), spectral_type, LABELS
-    ).items():
+    systematic_of = systematic_errors(pd.read_csv(inputs.crossvalidation), spectral_type, LABELS)
+    if inputs.second_crossvalidation:
+        second = pd.read_csv(inputs.second_crossvalidation)
+        systematic_of["logg_imig"] = systematic_errors(second, spectral_type, ["logg"])["logg"]
+    for label, systematic in systematic_of.items():
         log.info("systematic error of %s: %.4g", label, systematic)
         rows[f"{label}_err"] = np.hypot(rows[f"{label}_err"], np.float32(systematic))
     dwarf_snr, giant_snr = params.snr_threshold

@@ -58,6 +58,7 @@ def _label_tables(
         columns[f"{name}_MED_ERR"] = np.where(groups > 0, error, MISSING)
         for j, team in enumerate(TEAMS):
             columns[f"{name}_{team}"] = np.where(valid[:, j], team_values[:, j], MISSING)
+            columns[f"{name}_ERR_{team}"] = np.where(valid[:, j], size, MISSING)
     # FEH_MED is what the teams say; FEH_CAL_MED is on the scale of the literature
     good = groups > 0
     columns["FEH_CAL_MED"] = columns["FEH_MED"].copy()
