@@ -94,6 +94,14 @@ def emulator_settings(name, exclude=None):
     return settings if own is None else settings | {"variance": own}
 
 
+def emulator_memory(input):
+    """MB to build an emulator: half a kernel matrix (4 n^2 bytes, n = 27 spectra per MB), and spectra and components.
+
+    MaStar's 18,654 spectra, 730 MB, peak at 3.3 GB with 13 components; 4.9 GB are asked for.
+    """
+    return int(1000 + 3.5 * input.size_mb + 4 * (27 * input.size_mb) ** 2 / 1e6)
+
+
 def training_files(wildcards):
     """The catalogue files of a set."""
     return [f"{CATALOGUES_ROOT}/{name}" for name in TRAINING_SETS[wildcards.training_set].files()]
