@@ -20,7 +20,7 @@ CODE_VERSION = 2
 CONVERGED, EDGE, NO_PROGRESS = 0, 1, 2  # codes of fit_status
 STATUS_NAMES = ("converged", "edge", "no_progress")
 
-_TOLERANCE = 1e-3  # of chi2: three-hundredths of a standard deviation
+_TOLERANCE = 1e-5  # of chi2: three-thousandths of a standard deviation, before the last step
 _NEAR = 1.0  # of chi2: how far above its minimum a star may be to learn second derivatives
 _SAME_MINIMUM = 0.05  # scaled labels; starts closer than this go to one minimum
 _REACH = 4.0

@@ -35,7 +35,7 @@ class FitSettings:
     calibration_scale: float = 60.0
     calibration_error: float = 0.03
     max_iterations: int = 30
-    max_extrapolation: float = 0.1
+    max_extrapolation: float = 0.05
     outlier_sigma: float = 5.0
     outlier_rounds: int = 3
 
