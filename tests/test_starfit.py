@@ -125,13 +125,13 @@ def test_spoiled_spectra_get_their_labels_back(emulator, what):
 
 
 def test_the_intervals_are_about_each_start_and_kept(emulator):
-    """The start is 800 K and 0.9 off: within reach in one label, not in the other."""
+    """A start whose [Fe/H] is 0.9 off cannot reach the truth, one that is 0.2 off can."""
     truth = np.tile([5750.0, 3.0, -0.5], (20, 1))
     flux, ivar = observe(emulator, truth, 100)
     fitter = StarFitter(emulator, replace(CLEAN, prior="intervals"))
-    near = fitter.fit(flux, ivar, TYPE, (truth + [300.0, 0.3, 0.2])[:, None])
+    near = fitter.fit(flux, ivar, TYPE, (truth + np.array([300.0, 0.3, 0.2]))[:, None])
     assert (near.status == refine.CONVERGED).all()
-    far = fitter.fit(flux, ivar, TYPE, (truth + [300.0, 0.3, 0.9])[:, None])
+    far = fitter.fit(flux, ivar, TYPE, (truth + np.array([300.0, 0.3, 0.9]))[:, None])
     assert (far.status == refine.EDGE).all()
     np.testing.assert_allclose(far.labels[:, 2], -0.5 + 0.9 - 0.5)
     assert (np.abs(far.labels - far.first) <= np.array([1000.0, 1.0, 0.5]) * (1 + 1e-9)).all()
