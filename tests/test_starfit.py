@@ -204,3 +204,20 @@ def test_parts_are_joined_in_their_order(emulator):
     parts = starfit.join([fitter.fit(flux[rows], ivar[rows], TYPE) for rows in (slice(0, 2), slice(2, 6))])
     for name in starfit.StarFits.__dataclass_fields__:
         np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-6)
+
+
+def test_pixels_found_against_a_spoiled_model_come_back(emulator):
+    """Five strong cosmic rays draw the first model away from good pixels too; the last model knows better."""
+    truth = inner_labels(100)
+    flux, ivar = observe(emulator, truth, 60)
+    known = ivar.copy()
+    rng = np.random.default_rng(1)
+    for star in range(100):
+        hit = rng.choice(np.flatnonzero(emulator.pixels), 5, replace=False)
+        flux[star, hit] += 2.0
+        known[star, hit] = 0.0
+    found = StarFitter(emulator, SETTINGS).fit(flux, ivar, TYPE)
+    ideal = StarFitter(emulator, CLEAN).fit(flux, known, TYPE)
+    assert (found.n_outliers <= 8).mean() > 0.9
+    away = np.abs((found.labels - ideal.labels) / ideal.errors)
+    assert (np.percentile(away, 95, axis=0) < 0.3).all()
