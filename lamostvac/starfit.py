@@ -199,7 +199,10 @@ class StarFitter:
         low: NDArray[np.float64],
         high: NDArray[np.float64],
     ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-        """Find outliers, fit again without them, until no new ones are found.
+        """Find outliers, fit again without them, until they stay the same.
+
+        Every round looks at all pixels: good ones that the first model, drawn away by the outliers, is far from
+        come back when a better model is there.
 
         Returns the pixels left out (n, p), and the differences (n, p) between spectra and models. `condensed`
         and `solution` are changed in place for the stars that have outliers.
@@ -207,16 +210,20 @@ class StarFitter:
         emulator, settings = self.emulator, self.settings
         difference = self._difference(sums.residual, solution.components)
         left_out = np.zeros(difference.shape, dtype=bool)
-        rows, weight, seen = np.arange(len(left_out)), sums.weight, difference
+        rows = np.arange(len(left_out))
         for _ in range(settings.outlier_rounds if settings.outlier_sigma > 0 else 0):
             found = find_outliers(
-                seen, weight, self._spread[spectral_type], settings.outlier_sigma, self._hats
+                difference[rows],
+                sums.weight[rows],
+                self._spread[spectral_type],
+                settings.outlier_sigma,
+                self._hats,
             )
-            new = found.any(axis=1)
+            new = (found != left_out[rows]).any(axis=1)
             rows = rows[new]
             if len(rows) == 0:
                 break
-            left_out[rows] |= found[new]
+            left_out[rows] = found[new]
             again = self.design.condense(sums, spectral_type, rows, left_out[rows])
             for name in Condensed.__dataclass_fields__:
                 getattr(condensed, name)[rows] = getattr(again, name)
@@ -232,8 +239,7 @@ class StarFitter:
             )
             earlier = solution.n_iterations[rows]
             solution.put(rows, replace(fits, n_iterations=fits.n_iterations + earlier))
-            weight = np.where(left_out[rows], np.float32(0.0), sums.weight[rows])
-            seen = difference[rows] = self._difference(sums.residual[rows], fits.components)
+            difference[rows] = self._difference(sums.residual[rows], fits.components)
         return left_out, difference
 
     def _difference(

@@ -110,3 +110,46 @@ def test_bumps_can_follow_any_smooth_curve():
     line = np.exp(-0.5 * ((wave - 5000) / 3) ** 2)
     amplitudes = np.linalg.lstsq(bumps.T, line, rcond=None)[0]
     assert np.abs(amplitudes @ bumps - line).max() > 0.7
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, -1e30])
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+def test_a_masked_pixel_may_hold_anything(emulator, value, kind):
+    flux, ivar = mask_some(*observe(emulator, toy_labels(2, seed=1), 50))
+    first = condensed_of(emulator, flux.astype(kind), ivar.astype(kind))
+    spoiled = np.where(ivar > 0, flux, value).astype(kind)
+    second = condensed_of(emulator, spoiled, ivar.astype(kind))
+    for name in ("q", "g", "constant", "n_pixels"):
+        np.testing.assert_array_equal(getattr(second, name), getattr(first, name))
+
+
+def test_no_precision_is_believed_beyond_a_limit(emulator):
+    """Without the limit a pixel of infinite weight would make the sums NaN."""
+    flux, ivar = observe(emulator, toy_labels(2, seed=1), 50)
+    ivar[:, ::7] = 1e10
+    expected = condensed_of(emulator, flux, ivar)
+    for absurd in (1e30, np.inf):
+        found = condensed_of(emulator, flux, np.where(ivar == 1e10, absurd, ivar))
+        np.testing.assert_array_equal(found.q, expected.q)
+        np.testing.assert_array_equal(found.constant, expected.constant)
+
+
+def test_leaving_out_every_pixel_says_nothing(emulator):
+    flux, ivar = observe(emulator, toy_labels(2, seed=1), 50)
+    design = design_of(emulator)
+    out = np.zeros((2, emulator.pixels.sum()), bool)
+    out[1] = True
+    condensed = design.condense(design.sums(flux, ivar, TYPE), TYPE, None, out)
+    assert condensed.n_pixels.tolist() == [emulator.pixels.sum(), 0]
+    assert (condensed.q[1] == 0).all()
+    assert (condensed.g[1] == 0).all()
+    assert condensed.constant[1] == 0
+
+
+def test_the_quadratic_form_is_a_chi2(emulator):
+    """Symmetric and positive definite, so that chi2 is nowhere below its least value, which is not negative."""
+    condensed = condensed_of(emulator, *mask_some(*observe(emulator, toy_labels(20, seed=1), 50)))
+    np.testing.assert_allclose(condensed.q, condensed.q.swapaxes(1, 2), rtol=1e-9, atol=1e-6)
+    assert (np.linalg.eigvalsh(condensed.q) > 0).all()
+    best = np.linalg.solve(condensed.q, condensed.g[..., None])[..., 0]
+    assert (condensed.chi2(best, np.arange(20)) > 0).all()

@@ -8,7 +8,7 @@ from noisy import TYPE, inner_labels, observe
 from toy import BUILD, toy_library
 
 from lamostvac.distil import DistilSettings, distil, split_settings
-from lamostvac.emulator import EmulatorSettings, build_emulator
+from lamostvac.emulator import EmulatorSettings, build_emulator, write_emulator
 from lamostvac.starfit import FitSettings, StarFitter
 
 SETTINGS = DistilSettings(signal_tolerance=1e-3, error_tolerance=0.01)
@@ -83,3 +83,48 @@ def test_settings_come_apart():
     emulator, distilled = split_settings({"variance": 0.9, "signal_tolerance": 0.01, "folds": 3})
     assert emulator == EmulatorSettings(variance=0.9)
     assert distilled == DistilSettings(signal_tolerance=0.01)
+
+
+def test_distances_between_the_stars_are_no_smaller_than_any_found_there(whole, pair):
+    """Half-way between neighbours by hand: one of the two sets of points that are measured."""
+    small, distance = pair
+    stars = whole.library_scaled
+    order = sorted(range(len(stars)), key=lambda row: tuple(stars[row]))
+    halfway = np.array([(stars[a] + stars[b]) / 2 for a, b in zip(order[1:], order[:-1], strict=True)])
+    labels = whole.from_scaled(halfway)
+    difference = small.spectra(labels) - whole.spectra(labels)
+    assert np.sqrt((difference**2).mean(axis=1)).max() <= distance["between_rms"] * (1 + 1e-9)
+    assert np.abs(difference).max() <= distance["between_max"] * (1 + 1e-9)
+    # and half a length scale beside the stars
+    beside = stars + np.random.default_rng(8).uniform(-0.5, 0.5, stars.shape) * whole.process.length_scale
+    labels = whole.from_scaled(beside)
+    difference = small.spectra(labels) - whole.spectra(labels)
+    found = np.sqrt((difference**2).mean(axis=1)).max()
+    assert 0.2 * distance["between_rms"] < found < 5 * distance["between_rms"]
+
+
+def test_no_pixel_loses_variance_and_pixels_gain_little(whole, pair):
+    """Cross terms of kept and dropped directions may be negative in a pixel, where variance is then added."""
+    small, _ = pair
+    for name in whole.discrepancy:
+        both = [
+            np.einsum("kp,kl,lp->p", each.basis, each.discrepancy[name], each.basis) + each.truncation[name]
+            for each in (whole, small)
+        ]
+        assert (both[1] >= both[0] * (1 - 1e-9)).all()
+        assert np.median(both[1] / both[0]) < 1.01
+
+
+def test_covariances_of_pixels_in_the_kept_directions_are_the_whole_ones(whole, pair):
+    small, _ = pair
+    for name in ("F", "G", "K"):
+        pixels = whole.basis.T @ whole.discrepancy[name] @ whole.basis
+        np.testing.assert_allclose(small.basis @ pixels @ small.basis.T, small.discrepancy[name], atol=1e-9)
+
+
+def test_the_same_emulator_gives_the_same_bytes(whole, pair, tmp_path):
+    again, distance = distil(whole, SETTINGS)
+    assert distance == pair[1]
+    for name, each in (("a.h5", pair[0]), ("b.h5", again)):
+        write_emulator(each, tmp_path / name, {"library": "toy"})
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()

@@ -11,6 +11,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 from toy import BUILD, toy_labels, toy_library, toy_spectra
 
+from lamostvac.distil import DistilSettings, distil
 from lamostvac.emulator import (
     build_emulator,
     covered_pixels,
@@ -279,6 +280,23 @@ def test_an_emulator_is_read_as_it_was_written(tmp_path, library, settings):
         np.testing.assert_array_equal(again.truncation[name], emulator.truncation[name])
     assert again.label_names == emulator.label_names
     assert (again.process.mean, again.variance_kept) == (emulator.process.mean, emulator.variance_kept)
+
+
+def test_a_distilled_emulator_is_read_as_it_was_written(tmp_path, library):
+    """Its basis has more rows than the process has components, and the process has no variance."""
+    emulator, _ = distil(build_emulator(library, [], EXACT), DistilSettings(signal_tolerance=0.01))
+    assert emulator.n_signal < emulator.n_components
+    write_emulator(emulator, tmp_path / "e.h5", {"library": "toy"})
+    again = read_emulator(tmp_path / "e.h5")
+    assert (again.n_signal, again.n_components) == (emulator.n_signal, emulator.n_components)
+    assert again.process.spread is None
+    for name in ("mean", "basis", "library_scaled"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(emulator, name))
+    for name in TYPE_LIMITS:
+        np.testing.assert_array_equal(again.discrepancy[name], emulator.discrepancy[name])
+        np.testing.assert_array_equal(again.truncation[name], emulator.truncation[name])
+    labels = toy_labels(10, seed=2)
+    np.testing.assert_array_equal(again.spectra(labels), emulator.spectra(labels))
 
 
 def test_same_library_same_bytes(tmp_path, library, emulator):

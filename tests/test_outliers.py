@@ -61,3 +61,50 @@ def test_masked_pixels_are_never_outliers_and_nothing_is_changed(seed, share, si
     assert not found[weight == 0].any()
     np.testing.assert_array_equal(difference, copies[0])
     np.testing.assert_array_equal(weight, copies[1])
+
+
+def grown_by_walking(squared, side, sigma):
+    """From every core pixel to both sides while pixels differ by 2 sigma and lean the same way."""
+    found = np.zeros(squared.shape, bool)
+    for row, core in zip(*np.nonzero(squared > sigma**2), strict=True):
+        for step in (-1, 1):
+            at = core
+            while 0 <= at < squared.shape[1] and squared[row, at] > 4 and side[row, at] == side[row, core]:
+                found[row, at] = True
+                at += step
+    return found
+
+
+@given(
+    seed=st.integers(0, 10**6), sigma=st.floats(2.5, 8), smooth=st.integers(1, 30), share=st.floats(0, 0.5)
+)
+def test_growing_is_what_walking_from_each_core_finds(seed, sigma, smooth, share):
+    rng = np.random.default_rng(seed)
+    kernel = np.ones(smooth) / np.sqrt(smooth)
+    difference = np.stack([np.convolve(rng.normal(0, 3, 300), kernel, "same") for _ in range(3)])
+    weight = rng.uniform(0.3, 2, difference.shape) * (rng.random(difference.shape) >= share)
+    spread = rng.uniform(0, 0.5, 300)
+    squared = np.where(weight > 0, difference**2 / (1 / np.where(weight > 0, weight, 1) + spread), 0)
+    found = find_outliers(difference, weight, spread, sigma)
+    np.testing.assert_array_equal(found, grown_by_walking(squared, np.sign(difference), sigma))
+
+
+@given(seed=st.integers(0, 10**6), factor=st.floats(1e-3, 1e3), flip=st.sampled_from([-1, 1]))
+def test_only_the_ratio_to_the_noise_counts_and_each_spectrum_is_alone(seed, factor, flip):
+    rng = np.random.default_rng(seed)
+    difference, weight = rng.standard_t(3, (4, len(WAVE))), np.ones((4, len(WAVE)))
+    zero = np.zeros(len(WAVE))
+    found = find_outliers(difference, weight, zero, 4.0, HATS)
+    scaled = find_outliers(flip * factor * difference, weight / factor**2, zero, 4.0, HATS)
+    assert (found != scaled).mean() < 1e-3  # rounding of a pixel at the limit
+    for row in range(4):
+        alone = find_outliers(difference[row : row + 1], weight[row : row + 1], zero, 4.0, HATS)
+        np.testing.assert_array_equal(alone[0], found[row])
+
+
+def test_a_spike_does_not_bend_the_curve_beside_it():
+    difference, weight = spectra(1)
+    difference[0, 500] = 50.0
+    found = find_outliers(difference, weight, np.zeros(len(WAVE)), 5.0, HATS)
+    assert found[0, 500]
+    assert found.sum() <= 3

@@ -58,3 +58,46 @@ def test_prior_intervals_are_the_papers():
     low, high = (emulator.from_scaled(edge) for edge in prior_intervals(emulator, guess))
     np.testing.assert_allclose(low, [[4000, 3, -1.5], [7000, 3, -0.5], [1000, 0, -0.5]])
     np.testing.assert_allclose(high, [[6000, 5, -0.5], [17000, 5, 0.5], [2500, 2, 0.5]])
+
+
+def test_derivatives_of_cells_are_finite_differences_too():
+    rng = np.random.default_rng(2)
+    stars = rng.normal(0, 1, (1500, 4)) * [1.5, 1, 0.7, 0.3]
+    prior = DensityPrior(stars, 0.3)
+    assert len(prior.centres) <= 300 < len(stars)
+    points = stars[:20] + rng.normal(0, 0.3, (20, 4))
+    _, half, hessian = prior.evaluate(points)
+    np.testing.assert_allclose(hessian, hessian.swapaxes(1, 2), atol=1e-9)
+    for axis in range(4):
+        step = np.zeros(4)
+        step[axis] = 1e-5
+        after, before = prior.evaluate(points + step), prior.evaluate(points - step)
+        np.testing.assert_allclose(-2 * half[:, axis], (after[0] - before[0]) / 2e-5, atol=1e-5)
+        np.testing.assert_allclose(-hessian[:, axis], (after[1] - before[1]) / 2e-5, atol=1e-4)
+
+
+def test_cells_hold_every_star_once():
+    """The integral over all labels is that of the sum over the stars: N Gaussians of unit peak."""
+    rng = np.random.default_rng(4)
+    stars = np.concatenate([rng.normal(0, 0.6, (1200, 2)), rng.normal([2, 1], 0.1, (400, 2))])
+    prior = DensityPrior(stars, 0.3)
+    assert len(prior.centres) < len(stars)
+    axis = np.arange(-5.0, 5.0, 0.04)
+    points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    density = np.exp(-0.5 * prior.evaluate(points)[0]) - 1e-3
+    np.testing.assert_allclose(density.sum() * 0.04**2, 1600 * 2 * np.pi * 0.3**2, rtol=1e-4)
+
+
+def test_the_order_of_a_large_library_changes_little():
+    rng = np.random.default_rng(6)
+    stars = rng.normal(0, 1, (2000, 3))
+    points = rng.normal(0, 1, (50, 3))
+    one, other = (DensityPrior(each, 0.4).evaluate(points)[0] for each in (stars, stars[::-1]))
+    assert np.abs(one - other).max() < 1.0
+    assert np.median(np.abs(one - other)) < 0.1
+
+
+def test_many_stars_on_one_point_are_one_gaussian_of_their_number():
+    prior = DensityPrior(np.zeros((500, 2)), 0.5)
+    value = prior.evaluate(np.array([[0.0, 0.0], [0.5, 0.0]]))[0]
+    np.testing.assert_allclose(value, [-2 * np.log(500 + 1e-3), -2 * np.log(500 * np.exp(-0.5) + 1e-3)])

@@ -171,3 +171,64 @@ def test_the_box_is_the_librarys_and_a_margin_and_keeps_teff_finite(emulator):
     np.testing.assert_allclose(high, inputs.max(axis=0) + 0.1 * span)
     wide = np.array(refine.box(emulator, 100.0))
     assert 0 < emulator.from_scaled(wide)[1, 0] <= 100000.0 * (1 + 1e-9)
+
+
+def test_with_a_prior_the_minimum_is_a_minimum_of_both_and_the_precision_positive(emulator):
+    condensed = condensed_of(
+        emulator, *observe(emulator, inner_labels(40), 5)
+    )  # so noisy that the prior matters
+    prior = DensityPrior(emulator.library_scaled, 0.3)
+    start = emulator.to_scaled(inner_labels(40, seed=7))
+    fit = free_fit(emulator, condensed, start, prior=prior)
+    rows = np.arange(40)
+    done = fit.status == refine.CONVERGED
+    assert done.mean() > 0.9
+
+    def objective(scaled):
+        return condensed.chi2(emulator.process.predict(scaled), rows) + prior.evaluate(scaled)[0]
+
+    np.testing.assert_allclose(fit.objective, objective(fit.scaled))
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        nearby = fit.scaled + rng.normal(0, 0.02, fit.scaled.shape)
+        assert (objective(nearby) > fit.objective - 2e-3)[done].all()
+    assert (np.linalg.eigvalsh(fit.precision) > 0).all()
+    # what the prior knows is never less than nothing: errors do not grow by it
+    without = refine.refine(
+        emulator, condensed, rows, fit.scaled, *refine.box(emulator, 0.2), max_iterations=0
+    )
+    errors, alone = (refine.label_errors(emulator, each) for each in (fit, without))
+    assert (errors <= alone * (1 + 1e-9)).all()
+    assert np.median(errors / alone) < 0.99
+
+
+def test_errors_are_those_of_the_curvature_of_chi2(emulator):
+    """By second differences of a chi2 whose residuals are 0, where Gauss and Newton are exact."""
+    labels = inner_labels(5)
+    scaled = emulator.to_scaled(labels)
+    flux = np.ones((5, len(emulator.pixels)))
+    flux[:, emulator.pixels] = emulator.spectra(labels)
+    condensed = condensed_of(emulator, flux, np.full(flux.shape, 1e4))
+    fit = free_fit(emulator, condensed, scaled, max_iterations=0)
+    errors = refine.label_errors(emulator, fit)
+    step = 1e-3
+    for star in range(5):
+        curvature = np.empty((3, 3))
+        for i in range(3):
+            for j in range(3):
+                corners = [
+                    scaled[star] + step * (a * np.eye(3)[i] + b * np.eye(3)[j])
+                    for a in (1, -1)
+                    for b in (1, -1)
+                ]
+                values = condensed.chi2(emulator.process.predict(np.array(corners)), np.full(4, star))
+                curvature[i, j] = values @ [1, -1, -1, 1] / (4 * step**2)
+        expected = np.sqrt(np.diag(np.linalg.inv(curvature / 2)))
+        slope = emulator.label_derivative(scaled[star : star + 1])[0]
+        np.testing.assert_allclose(errors[star], expected * slope, rtol=0.01)
+
+
+def test_best_starts_by_hand():
+    stars = np.array([2, 0, 2, 1, 0, 2])
+    objective = np.array([3.0, 5.0, 1.0, 7.0, 5.0, 1.0])  # equal ones: the first
+    np.testing.assert_array_equal(refine.best_starts(objective, stars), [1, 3, 2])
