@@ -15,7 +15,7 @@ from lamostvac.condense import Condensed
 from lamostvac.emulator import Emulator
 from lamostvac.priors import DensityPrior
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 
 CONVERGED, EDGE, NO_PROGRESS = 0, 1, 2  # codes of fit_status
 STATUS_NAMES = ("converged", "edge", "no_progress")
