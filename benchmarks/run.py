@@ -56,6 +56,7 @@ from lamostvac.simulate.settings import SimulationSettings
 from lamostvac.simulate.survey import simulate_survey
 from lamostvac.spectra import read_spectrum
 from lamostvac.starfit import FitSettings, StarFitter
+from lamostvac.survey import spectral_type
 from lamostvac.training_cloud import TrainingCloud
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,8 +116,7 @@ def prepared(files: list[Path], networks: bool = True) -> tuple[Array, Array, ND
         pairs.append(normalise_spectrum(rest, PREPARATION))
         if networks:
             normalise_network_spectrum(rest, NETWORKS)
-        letter = str(spectrum.header["SUBCLASS"])[0]
-        types.append("OB" if letter in "OB" else letter)
+        types.append(spectral_type(str(spectrum.header["SUBCLASS"])) or "G")
     flux, ivar = zip(*pairs, strict=True)
     return np.array(flux), np.array(ivar), np.array(types)
 
