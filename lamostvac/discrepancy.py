@@ -56,9 +56,8 @@ def residual_covariance(
     def covariance_of(members: NDArray[np.bool_]) -> NDArray[np.float64]:
         limit = _WINSOR * np.median(size[members])
         shortened = residuals[members] * np.minimum(1.0, limit / np.maximum(size[members], 1e-300))[:, None]
-        good = ivar[members] > 0
-        noise = np.where(good, 1.0 / np.where(good, ivar[members], 1.0), 0.0).sum(axis=0)
-        noise /= np.maximum(good.sum(axis=0), 1)
+        noise = _noise_variance(ivar[members]).sum(axis=0)
+        noise /= np.maximum((ivar[members] > 0).sum(axis=0), 1)
         moved = (jacobian[members] * label_errors[members][:, :, None]).reshape(-1, k)
         count = np.count_nonzero(members)
         total = shortened.T @ shortened / count
@@ -115,6 +114,18 @@ def _factors(
     }
 
 
+def _members(types: NDArray[np.str_], name: str) -> NDArray[np.bool_]:
+    """The stars (n,) of a type, or all where it has too few."""
+    members = types == name
+    return members if members.sum() >= _MIN_PER_TYPE else np.ones(len(types), dtype=bool)
+
+
+def _noise_variance(ivar: NDArray[np.floating]) -> NDArray[np.floating]:
+    """1 / ivar, and 0 where a pixel is masked."""
+    good = ivar > 0
+    return np.where(good, 1.0 / np.where(good, ivar, 1.0), 0.0)
+
+
 def truncated_variance(
     flux: NDArray[np.floating],
     ivar: NDArray[np.floating],
@@ -131,15 +142,12 @@ def truncated_variance(
     """
     result = {}
     for name in TYPE_LIMITS:
-        members = types == name
-        if members.sum() < _MIN_PER_TYPE:
-            members = np.ones(len(types), dtype=bool)
+        members = _members(types, name)
         excess = np.zeros(len(mean))
         for rows in np.array_split(np.flatnonzero(members), -(-members.sum() // 1024)):
             centred = flux[rows] - mean
             lost = centred - (centred @ basis.T) @ basis
-            good = ivar[rows] > 0
-            excess += (lost**2 - np.where(good, 1.0 / np.where(good, ivar[rows], 1.0), 0.0)).sum(axis=0)
+            excess += (lost**2 - _noise_variance(ivar[rows])).sum(axis=0)
         result[name] = np.maximum(excess / members.sum(), 0.0)
     return result
 
@@ -182,8 +190,7 @@ def line_covariance(
     for change in changes:
         moved = change[0] + components @ change[1:]
         for name in TYPE_LIMITS:
-            members = types == name
-            chosen = moved[members] if members.sum() >= _MIN_PER_TYPE else moved
+            chosen = moved[_members(types, name)]
             result[name] += chosen.T @ chosen / len(chosen)
     return result
 
