@@ -416,6 +416,20 @@ def read_blocks(path: str | Path, registry: Registry, size: int = ROW_GROUP) -> 
             yield np.fromfile(handle, registry.record, min(size, n - start))
 
 
+def read_rows(path: str | Path, registry: Registry) -> NDArray[np.void]:
+    """All rows (n,) of a table that `write_rows` wrote."""
+    for rows in read_blocks(path, registry, max(count_rows(path), 1)):
+        return rows
+    return registry.empty(0)
+
+
+def write_rows(
+    path: str | Path, rows: NDArray[np.void], registry: Registry, cards: Mapping[str, tuple[Any, str]]
+) -> None:
+    """Write rows (n,) in memory to a table."""
+    write_fits(path, blocks_of(rows), len(rows), registry, cards)
+
+
 def write_type(
     path: str | Path,
     rejected_path: str | Path,
@@ -425,7 +439,7 @@ def write_type(
     cards: Mapping[str, tuple[Any, str]],
 ) -> None:
     """Write one type's table and its rejections."""
-    write_fits(path, blocks_of(rows), len(rows), registry, cards)
+    write_rows(path, rows, registry, cards)
     with atomic(rejected_path) as temporary:
         rejected.to_csv(temporary, index=False, lineterminator="\n")
 

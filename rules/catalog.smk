@@ -28,7 +28,7 @@ PROVENANCE = {
 COLUMNS = sha256(registry_library.REGISTRY_PATH)
 
 
-rule catalog:
+rule collect:
     input:
         # The manifest is new after every survey; what the type's chunks are is in `chunks`.
         manifest=ancient(f"{RESULTS}/survey/manifest.csv"),
@@ -37,12 +37,36 @@ rule catalog:
         fits=chunk_files(f"{RESULTS}/fit/{{type}}/{{chunk}}.h5"),
         second_fits=chunk_files(f"{RESULTS}/fit_imig/{{type}}/{{chunk}}.h5") if SECOND else [],
         predicted=(chunk_files(f"{RESULTS}/predicted/{{type}}/{{chunk}}.h5") if NETWORK_LABELS else []),
+    output:
+        table=f"{RESULTS}/collected/{{type}}.fits",
+        rejected=f"{RESULTS}/collected/{{type}}_rejected.csv",
+    log:
+        f"{RESULTS}/logs/collected/{{type}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/collected/{{type}}.tsv"
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        # The type's rows twice while they are sorted; the largest has some five million.
+        mem_mb=lambda wildcards, attempt: (3000 + 11 * REGISTRY.record.itemsize) * attempt,
+        runtime=60,
+    params:
+        provenance=PROVENANCE,
+        columns=COLUMNS,
+        network_labels=NETWORK_LABELS,
+        code_version=(catalog_library.CODE_VERSION, registry_library.CODE_VERSION),
+    script:
+        "../workflow_scripts/collect.py"
+
+
+rule catalog:
+    input:
+        collected=f"{RESULTS}/collected/{{type}}.fits",
         library=f"{RESULTS}/library/{CFG.library.name}.h5",
         crossvalidation=f"{RESULTS}/emulator/{CFG.library.name}_crossvalidation.csv",
         second_crossvalidation=f"{RESULTS}/emulator/{SECOND}_crossvalidation.csv" if SECOND else [],
     output:
         table=f"{RESULTS}/catalog/{{type}}.fits",
-        rejected=f"{RESULTS}/catalog/parts/{{type}}_rejected.csv",
     log:
         f"{RESULTS}/logs/catalog/{{type}}.log",
     benchmark:
@@ -78,7 +102,7 @@ rule merge:
         manifest=f"{RESULTS}/survey/manifest.csv",
         survey_rejected=f"{RESULTS}/survey/rejected.csv",
         tables=expand(f"{RESULTS}/catalog/{{type}}.fits", type=CFG.survey.types),
-        rejected=expand(f"{RESULTS}/catalog/parts/{{type}}_rejected.csv", type=CFG.survey.types),
+        rejected=expand(f"{RESULTS}/collected/{{type}}_rejected.csv", type=CFG.survey.types),
     output:
         fits=f"{RESULTS}/catalog/recommended.fits",
         parquet=f"{RESULTS}/catalog/recommended.parquet",

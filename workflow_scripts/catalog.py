@@ -1,4 +1,4 @@
-"""Join the chunks of one spectral type into its table; every spectrum is accepted or rejected."""
+"""One spectral type's table of the catalogue: errors and flags put to the joined rows."""
 
 from pathlib import Path
 from typing import Any
@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 import lamostvac
-from lamostvac.catalog import LABELS, assemble, provenance, read_chunk, set_flags, write_type
+from lamostvac.catalog import LABELS, provenance, read_rows, set_flags, write_rows
 from lamostvac.files import read_columns
-from lamostvac.log import Progress, rule_log
+from lamostvac.log import rule_log
 from lamostvac.registry import load_registry, network_labels
 from lamostvac.systematic import systematic_errors
 
@@ -28,21 +28,8 @@ def main(snakemake: Any) -> None:
     log = rule_log(snakemake)
     spectral_type = snakemake.wildcards.type
     params, inputs = snakemake.params, snakemake.input
-    labels = network_labels(params.network_labels)
-    registry = load_registry(labels)
-    manifest = pd.read_csv(inputs.manifest, dtype={"type": str, "chunk": str}, keep_default_na=False)
-    n_spectra = int(manifest.loc[manifest["type"] == spectral_type, "n_spectra"].sum())
-    progress = Progress(log, len(inputs.chunks), "chunks")
-
-    def chunks():
-        none = [None] * len(inputs.chunks)
-        predicted, second = inputs.predicted if labels else none, inputs.second_fits or none
-        for *paths, other in zip(inputs.chunks, inputs.prepared, inputs.fits, predicted, second, strict=True):
-            yield read_chunk(*paths, labels, other)
-            progress.add()
-
-    rows, rejected = assemble(spectral_type, n_spectra, chunks(), registry, params.provenance["library"])
-    progress.done()
+    registry = load_registry(network_labels(params.network_labels))
+    rows = read_rows(inputs.collected, registry)
     systematic_of = systematic_errors(pd.read_csv(inputs.crossvalidation), spectral_type, LABELS)
     if inputs.second_crossvalidation:
         second = pd.read_csv(inputs.second_crossvalidation)
@@ -63,10 +50,8 @@ def main(snakemake: Any) -> None:
     )
     project = Path(lamostvac.__file__).resolve().parent.parent
     cards = provenance(project, lamostvac.__version__, **params.provenance)
-    write_type(snakemake.output.table, snakemake.output.rejected, rows, rejected, registry, cards)
-    log.info(
-        "%s: %d spectra in, %d accepted, %d rejected", spectral_type, n_spectra, len(rows), len(rejected)
-    )
+    write_rows(snakemake.output.table, rows, registry, cards)
+    log.info("%s: %d rows, %d without a flag", spectral_type, len(rows), int((rows["flags"] == 0).sum()))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,42 @@
+"""Join the chunks of one spectral type into one table; every spectrum is accepted or rejected."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import lamostvac
+from lamostvac.catalog import assemble, provenance, read_chunk, write_type
+from lamostvac.log import Progress, rule_log
+from lamostvac.registry import load_registry, network_labels
+
+
+def main(snakemake: Any) -> None:
+    log = rule_log(snakemake)
+    spectral_type = snakemake.wildcards.type
+    params, inputs = snakemake.params, snakemake.input
+    labels = network_labels(params.network_labels)
+    registry = load_registry(labels)
+    manifest = pd.read_csv(inputs.manifest, dtype={"type": str, "chunk": str}, keep_default_na=False)
+    n_spectra = int(manifest.loc[manifest["type"] == spectral_type, "n_spectra"].sum())
+    progress = Progress(log, len(inputs.chunks), "chunks")
+
+    def chunks():
+        none = [None] * len(inputs.chunks)
+        predicted, second = inputs.predicted if labels else none, inputs.second_fits or none
+        for *paths, other in zip(inputs.chunks, inputs.prepared, inputs.fits, predicted, second, strict=True):
+            yield read_chunk(*paths, labels, other)
+            progress.add()
+
+    rows, rejected = assemble(spectral_type, n_spectra, chunks(), registry, params.provenance["library"])
+    progress.done()
+    project = Path(lamostvac.__file__).resolve().parent.parent
+    cards = provenance(project, lamostvac.__version__, **params.provenance)
+    write_type(snakemake.output.table, snakemake.output.rejected, rows, rejected, registry, cards)
+    log.info(
+        "%s: %d spectra in, %d accepted, %d rejected", spectral_type, n_spectra, len(rows), len(rejected)
+    )
+
+
+if __name__ == "__main__":
+    main(snakemake)
