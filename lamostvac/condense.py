@@ -31,7 +31,7 @@ from scipy.linalg.lapack import dpotrf, dtrtrs
 from lamostvac.emulator import Emulator
 from lamostvac.grid import GRID
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 _MAX_IVAR = 1e10  # of normalised flux; no spectrum is better, and absurd values would be singular
 _ROWS = 64  # a multiple of the rows that any of BLAS's kernels takes at once
@@ -46,12 +46,14 @@ class Condensed:
     ----------
     q : (n, r, r)
     g : (n, r)
+    noise : (n, r, r) covariance that noise and calibration alone give g; q has the emulator's error as well
     constant : (n,)
     n_pixels : (n,) pixels used
     """
 
     q: NDArray[np.float64]
     g: NDArray[np.float64]
+    noise: NDArray[np.float64]
     constant: NDArray[np.float64]
     n_pixels: NDArray[np.int64]
 
@@ -217,7 +219,13 @@ class Design:
         """
         rows = np.arange(len(sums.square)) if rows is None else rows
         n, d, b, r = len(rows), len(self.emulator.basis), len(self.bumps), self.emulator.n_signal
-        result = Condensed(np.empty((n, r, r)), np.empty((n, r)), np.empty(n), np.empty(n, dtype=np.int64))
+        result = Condensed(
+            q=np.empty((n, r, r)),
+            g=np.empty((n, r)),
+            noise=np.empty((n, r, r)),
+            constant=np.empty(n),
+            n_pixels=np.empty(n, dtype=np.int64),
+        )
         precision = self.precision(spectral_type)
         right = np.empty((d, r + 1), order="F")
         right[:, :r] = precision[:, :r]
@@ -243,25 +251,33 @@ class Design:
                 n_pixels -= np.count_nonzero(sums.weight[star, out])
             if b:
                 bump_bump.flat[:: b + 1] += self._bump_precision
-                inner = _solved_square(bump_bump, bump_right)
+                half = _whitened(bump_bump, bump_right)[1]
+                inner = half.T @ half
                 a -= inner[:d, :d]
                 flux -= inner[:d, d]
                 square -= inner[d, d]
             # With v = f + e the whole spectrum: chi2 = v'Av - 2 v'b + (v - f)'P(v - f), and v integrated out
-            # leaves Q = P - P K P and g = P K b with K = (A + P)^-1.
+            # leaves Q = P - P K P and g = P K b with K = (A + P)^-1. b has the covariance A = K^-1 - P, so g has
+            # P K P - P K P K P.
             right[:, r] = flux
-            inner = _solved_square(a + precision, right)
+            factor, half = _whitened(a + precision, right)
+            inner = half.T @ half
+            solved = dtrtrs(factor, half[:, :r], lower=0)[0]
+            result.noise[place] = inner[:r, :r] - solved.T @ (precision @ solved)
             result.q[place] = precision[:r, :r] - inner[:r, :r]
             result.g[place] = inner[:r, r]
             result.constant[place] = square - inner[r, r]
             result.n_pixels[place] = n_pixels
         nothing = result.n_pixels == 0  # rounding says something even then
-        result.q[nothing], result.g[nothing], result.constant[nothing] = 0.0, 0.0, 0.0
+        for values in (result.q, result.g, result.noise, result.constant):
+            values[nothing] = 0.0
         return result
 
 
-def _solved_square(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
-    """right' matrix^-1 right of a positive definite matrix, of which the lower triangle is read.
+def _whitened(
+    matrix: NDArray[np.float64], right: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """U and U'^-1 right for matrix = U'U, positive definite, of which the lower triangle is read.
 
     By LAPACK itself: SciPy's wrappers take as long as the work at this size.
     """
@@ -269,5 +285,4 @@ def _solved_square(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> N
     factor, failed = dpotrf(matrix.T, lower=0, clean=0, overwrite_a=1)
     if failed:
         raise np.linalg.LinAlgError("a matrix of the normal equations is not positive definite")
-    solved, _ = dtrtrs(factor, right, lower=0, trans=1)
-    return np.asarray(solved.T @ solved)
+    return factor, dtrtrs(factor, right, lower=0, trans=1)[0]

@@ -43,7 +43,7 @@ def cross_validate(
     Returns
     -------
     one row per spectrum: `id fold spectral_type`, and for each label `{label}_true`, its error in the library
-    `{label}_true_err`, `{label}`, `{label}_err`, the first guess `{label}_first`, and `fit_status`
+    `{label}_true_err`, `{label}`, `{label}_err`, its part `{label}_random`, the first guess `{label}_first`, and `fit_status`
     """
     fold = folds_by_star(library.ids, folds, seed)
     labels = library.label_array()
@@ -70,6 +70,7 @@ def cross_validate(
                     **label_columns(names, known[test], "_true_err"),
                     **label_columns(names, fits.labels),
                     **label_columns(names, fits.errors, "_err"),
+                    **label_columns(names, fits.random, "_random"),
                     **label_columns(names, fits.first, "_first"),
                     "fit_status": fits.status,
                 }

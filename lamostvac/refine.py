@@ -15,7 +15,7 @@ from lamostvac.condense import Condensed
 from lamostvac.emulator import Emulator
 from lamostvac.priors import DensityPrior
 
-CODE_VERSION = 3
+CODE_VERSION = 4
 
 CONVERGED, EDGE, NO_PROGRESS = 0, 1, 2  # codes of fit_status
 STATUS_NAMES = ("converged", "edge", "no_progress")
@@ -232,20 +232,40 @@ def best_starts(objective: NDArray[np.float64], stars: NDArray[np.integer]) -> N
     return np.asarray(order[first])
 
 
-def label_errors(emulator: Emulator, fit: Fit) -> NDArray[Any]:
-    """(n, d) standard deviations of the labels from the inverse of the fit's precision.
+def label_errors(
+    emulator: Emulator, fit: Fit, noise: NDArray[np.float64]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Standard deviations of the labels, and the part of them that another spectrum of the star would not repeat.
 
-    They contain the noise of the pixels, the emulator's and the calibration's covariance and, when
-    one was used, the prior. NaN where the precision is singular.
+    The first is from the inverse of the fit's precision H and contains the noise of the pixels, the
+    emulator's and the calibration's covariance and, when one was used, the prior. The second is what noise and
+    calibration do to the solution: H^-1 J N J' H^-1, with J the emulator's Jacobian and N the covariance that
+    they give the condensed spectrum (`Condensed.noise`).
+
+    Parameters
+    ----------
+    noise : (n, r, r)
+
+    Returns
+    -------
+    errors, random : (n, d); NaN where the precision is singular
     """
     d = fit.scaled.shape[1]
     scale = np.sqrt(np.maximum(np.einsum("nii->ni", fit.precision), 1e-300))
     correlation = fit.precision / scale[:, :, None] / scale[:, None, :]
     singular = np.linalg.cond(correlation) > 1e12
     safe = np.where(singular[:, None, None], np.eye(d), correlation)
-    variance = np.einsum("nii->ni", np.linalg.inv(safe)) / scale**2
-    variance[singular] = np.nan
-    return np.abs(np.sqrt(variance) * emulator.label_derivative(fit.scaled))
+    covariance = np.linalg.inv(safe) / scale[:, :, None] / scale[:, None, :]
+    jacobian = emulator.process.predict_with_jacobian(fit.scaled)[1]
+    reaction = covariance @ jacobian
+    variances = (
+        np.einsum("nii->ni", covariance),
+        np.vecdot(reaction @ noise, reaction),
+    )
+    derivative = np.abs(emulator.label_derivative(fit.scaled))
+    errors, random = (np.sqrt(np.maximum(variance, 0.0)) * derivative for variance in variances)
+    errors[singular], random[singular] = np.nan, np.nan
+    return errors, np.minimum(random, errors)
 
 
 def box(emulator: Emulator, max_extrapolation: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

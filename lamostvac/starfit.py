@@ -47,6 +47,7 @@ class StarFits:
     Attributes
     ----------
     labels, errors, first : (n, d); `first` are those that the fit began with
+    random : (n, d) the part of `errors` that noise and calibration cause, independent from spectrum to spectrum
     status : (n,) int8, codes of `refine`
     chi2, chi2_first : (n,) sum of squared differences of normalised flux and model over the pixels
         used (Liang+ 2024 equation 2 for one star), at the solution and at `first`
@@ -56,6 +57,7 @@ class StarFits:
 
     labels: NDArray[np.float64]
     errors: NDArray[np.float64]
+    random: NDArray[np.float64]
     first: NDArray[np.float64]
     status: NDArray[np.int8]
     chi2: NDArray[np.float64]
@@ -171,9 +173,11 @@ class StarFitter:
         left_out, difference = self._leave_outliers_out(sums, condensed, solution, spectral_type, low, high)
         first = emulator.process.predict(scaled[:, 0])
         used = (sums.weight > 0) & ~left_out
+        errors, random = refine.label_errors(emulator, solution, condensed.noise)
         return StarFits(
             labels=emulator.from_scaled(solution.scaled),
-            errors=refine.label_errors(emulator, solution),
+            errors=errors,
+            random=random,
             first=emulator.from_scaled(scaled[:, 0]),
             status=solution.status,
             chi2=_misfit(difference, used),
@@ -272,7 +276,7 @@ class StarFitter:
         labels = np.empty((0, len(self.emulator.label_names)))
         numbers, counts = np.empty(0), np.empty(0, np.int64)
         return StarFits(
-            labels, labels, labels, np.empty(0, np.int8), numbers, numbers, counts, counts, counts
+            labels, labels, labels, labels, np.empty(0, np.int8), numbers, numbers, counts, counts, counts
         )
 
 

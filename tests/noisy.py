@@ -18,13 +18,14 @@ def condensed_of(emulator, flux, ivar, spacing=SPACING):
     return design.condense(design.sums(flux, ivar, TYPE), TYPE)
 
 
-def observe(emulator, labels, snr, seed=0):
-    """Flux and inverse variance (n, 4901) of stars of these labels."""
+def observe(emulator, labels, snr, seed=0, visit=None):
+    """Flux and inverse variance (n, 4901) of stars of these labels; another visit has other noise and calibration."""
     rng = np.random.default_rng(seed)
     n, k = len(labels), emulator.n_components
     components = np.zeros((n, k))
     components[:, : emulator.n_signal] = emulator.process.predict(emulator.to_scaled(labels))
     components += rng.multivariate_normal(np.zeros(k), emulator.discrepancy[TYPE], n)
+    rng = rng if visit is None else np.random.default_rng([seed, visit])
     bumps = calibration_bumps(GRID[emulator.pixels], SPACING)
     noise = np.sqrt(1 / snr**2 + FLOOR**2 + emulator.truncation[TYPE])
     modelled = emulator.mean + components @ emulator.basis

@@ -54,6 +54,26 @@ def test_chi2_is_that_of_the_full_covariance_of_the_pixels(emulator, spacing, sm
         assert condensed.n_pixels[star] == used.sum() < emulator.pixels.sum()
 
 
+@pytest.mark.parametrize("small", [False, True], ids=["whole", "distilled"])
+def test_noise_is_what_another_spectrum_of_the_star_would_have_other(emulator, small):
+    """g = B C^-1 y, so noise and calibration of covariance N give it B C^-1 N C^-1 B'."""
+    if small:
+        emulator, _ = distil(emulator, DistilSettings(signal_tolerance=0.02, error_tolerance=1e-3))
+    flux, ivar = mask_some(*observe(emulator, toy_labels(2, seed=1), 50))
+    condensed = condensed_of(emulator, flux, ivar, 60.0)
+    for star in range(len(flux)):
+        used = ivar[star, emulator.pixels] > 0
+        basis = emulator.basis[:, used]
+        bumps = calibration_bumps(GRID[emulator.pixels], 60.0)[:, used]
+        noise = AMPLITUDE**2 * bumps.T @ bumps
+        diagonal = 1 / ivar[star, emulator.pixels][used] + FLOOR**2 + emulator.truncation[TYPE][used]
+        noise[np.diag_indices(len(noise))] += diagonal
+        whole = noise + basis.T @ emulator.discrepancy[TYPE] @ basis
+        filters = np.linalg.solve(whole, basis[: emulator.n_signal].T)
+        expected = filters.T @ noise @ filters
+        np.testing.assert_allclose(condensed.noise[star], expected, atol=2e-4 * np.abs(expected).max())
+
+
 def test_pixels_left_out_afterwards_are_as_if_masked_from_the_beginning(emulator):
     flux, ivar = mask_some(*observe(emulator, toy_labels(4, seed=1), 50))
     out = np.random.default_rng(5).random((4, emulator.pixels.sum())) < 0.05
@@ -68,6 +88,7 @@ def test_pixels_left_out_afterwards_are_as_if_masked_from_the_beginning(emulator
     np.testing.assert_allclose(later.q, before.q, rtol=1e-4, atol=1e-4 * np.abs(before.q).max())
     np.testing.assert_allclose(later.g, before.g, rtol=1e-3, atol=1e-4 * np.abs(before.g).max())
     np.testing.assert_allclose(later.constant, before.constant, rtol=1e-4)
+    np.testing.assert_allclose(later.noise, before.noise, rtol=1e-3, atol=1e-4 * np.abs(before.noise).max())
 
 
 def test_masked_pixels_never_matter_and_nothing_is_changed(emulator):

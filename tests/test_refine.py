@@ -41,6 +41,30 @@ def test_the_gradient_is_the_finite_difference(emulator, with_prior):
         assert (np.linalg.eigvalsh(hessian) > 0).all()
 
 
+def errors_of(emulator, fit, condensed):
+    return refine.label_errors(emulator, fit, condensed.noise)[0]
+
+
+@pytest.mark.parametrize("snr", [15, 100])
+def test_two_visits_of_a_star_differ_by_the_random_part_of_the_error(emulator, snr):
+    truth = inner_labels(2000)
+    scaled = emulator.to_scaled(truth)
+    prior = DensityPrior(emulator.library_scaled, 0.5)
+    labels, random, errors = [], [], []
+    for visit in (1, 2):
+        condensed = condensed_of(emulator, *observe(emulator, truth, snr, visit=visit))
+        fit = free_fit(emulator, condensed, scaled, prior=prior)
+        labels.append(emulator.from_scaled(fit.scaled))
+        whole, part = refine.label_errors(emulator, fit, condensed.noise)
+        random.append(part)
+        errors.append(whole)
+    pull = (labels[1] - labels[0]) / np.hypot(*random)
+    width = 1.4826 * np.median(np.abs(pull - np.median(pull, axis=0)), axis=0)
+    np.testing.assert_allclose(width, 1, atol=0.08)
+    assert (random[0] < errors[0]).all()
+    assert np.median(random[0] / errors[0]) < 0.98  # the emulator's error is the same both times
+
+
 @pytest.mark.parametrize("snr", [15, 100])
 def test_injected_truth_comes_back_with_honest_errors(emulator, snr):
     truth = inner_labels(3000)
@@ -49,7 +73,7 @@ def test_injected_truth_comes_back_with_honest_errors(emulator, snr):
     start = scaled + np.random.default_rng(1).normal(0, 0.2, scaled.shape)
     fit = free_fit(emulator, condensed, start)
     assert (fit.status == refine.CONVERGED).mean() > 0.97
-    labels, errors = emulator.from_scaled(fit.scaled), refine.label_errors(emulator, fit)
+    labels, errors = emulator.from_scaled(fit.scaled), errors_of(emulator, fit, condensed)
     pulls = (labels - truth) / errors
     inside = fit.status == refine.CONVERGED
     for axis in range(3):
@@ -67,7 +91,8 @@ def test_more_signal_gives_smaller_errors_and_the_emulators_own_remain(emulator)
     errors = {}
     for snr in (10, 100, 1e4, 1e5):
         condensed = condensed_of(emulator, *observe(emulator, labels, snr))
-        errors[snr] = refine.label_errors(emulator, free_fit(emulator, condensed, emulator.to_scaled(labels)))
+        fit = free_fit(emulator, condensed, emulator.to_scaled(labels))
+        errors[snr] = errors_of(emulator, fit, condensed)
     assert (errors[100] < errors[10]).all()
     np.testing.assert_allclose(np.median(errors[1e5] / errors[1e4]), 1, atol=0.02)
     assert (errors[1e5] > 0).all()
@@ -158,7 +183,7 @@ def test_without_a_pixel_the_prior_alone_decides(emulator):
     alone, half, _ = prior.evaluate(fit.scaled[:1])
     assert fit.objective[0] == pytest.approx(alone[0])
     np.testing.assert_allclose(half, 0, atol=0.1)  # where the density is highest
-    errors = refine.label_errors(emulator, free_fit(emulator, condensed, start))
+    errors = errors_of(emulator, free_fit(emulator, condensed, start), condensed)
     assert np.isnan(errors[0]).all()  # nothing is known: fit.py rejects the star
     assert np.isfinite(errors[1]).all()
 
@@ -197,7 +222,7 @@ def test_with_a_prior_the_minimum_is_a_minimum_of_both_and_the_precision_positiv
     without = refine.refine(
         emulator, condensed, rows, fit.scaled, *refine.box(emulator, 0.2), max_iterations=0
     )
-    errors, alone = (refine.label_errors(emulator, each) for each in (fit, without))
+    errors, alone = (errors_of(emulator, each, condensed) for each in (fit, without))
     assert (errors <= alone * (1 + 1e-9)).all()
     assert np.median(errors / alone) < 0.99
 
@@ -210,7 +235,7 @@ def test_errors_are_those_of_the_curvature_of_chi2(emulator):
     flux[:, emulator.pixels] = emulator.spectra(labels)
     condensed = condensed_of(emulator, flux, np.full(flux.shape, 1e4))
     fit = free_fit(emulator, condensed, scaled, max_iterations=0)
-    errors = refine.label_errors(emulator, fit)
+    errors = errors_of(emulator, fit, condensed)
     step = 1e-3
     for star in range(5):
         curvature = np.empty((3, 3))

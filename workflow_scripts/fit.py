@@ -23,9 +23,11 @@ LABELS = ("teff", "logg", "feh", "alpha_fe")
 def fit_columns(names: tuple[str, ...], fits: StarFits) -> dict[str, np.ndarray]:
     """Columns of the fit; labels that the library does not have are NaN."""
     missing = np.full(len(fits.status), np.nan)
-    columns = {f"{label}{suffix}": missing for label in LABELS for suffix in ("", "_err", "_first")}
+    columns = {
+        f"{label}{suffix}": missing for label in LABELS for suffix in ("", "_err", "_random", "_first")
+    }
     columns |= label_columns(names, fits.labels) | label_columns(names, fits.errors, "_err")
-    columns |= label_columns(names, fits.first, "_first")
+    columns |= label_columns(names, fits.random, "_random") | label_columns(names, fits.first, "_first")
     return columns | {
         "chi2": fits.chi2,
         "chi2_first": fits.chi2_first,
