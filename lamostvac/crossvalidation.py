@@ -43,7 +43,8 @@ def cross_validate(
     Returns
     -------
     one row per spectrum: `id fold spectral_type`, and for each label `{label}_true`, its error in the library
-    `{label}_true_err`, `{label}`, `{label}_err`, its part `{label}_random`, the first guess `{label}_first`, and `fit_status`
+    `{label}_true_err`, `{label}`, `{label}_err` and its part `{label}_random`, the first guess `{label}_first`,
+    and `fit_status`
     """
     fold = folds_by_star(library.ids, folds, seed)
     labels = library.label_array()

@@ -62,7 +62,6 @@ def test_two_visits_of_a_star_differ_by_the_random_part_of_the_error(emulator, s
     width = 1.4826 * np.median(np.abs(pull - np.median(pull, axis=0)), axis=0)
     np.testing.assert_allclose(width, 1, atol=0.08)
     assert (random[0] < errors[0]).all()
-    assert np.median(random[0] / errors[0]) < 0.98  # the emulator's error is the same both times
 
 
 @pytest.mark.parametrize("snr", [15, 100])
