@@ -49,11 +49,10 @@ def errors_of(emulator, fit, condensed):
 def test_two_visits_of_a_star_differ_by_the_random_part_of_the_error(emulator, snr):
     truth = inner_labels(2000)
     scaled = emulator.to_scaled(truth)
-    prior = DensityPrior(emulator.library_scaled, 0.5)
     labels, random, errors = [], [], []
     for visit in (1, 2):
         condensed = condensed_of(emulator, *observe(emulator, truth, snr, visit=visit))
-        fit = free_fit(emulator, condensed, scaled, prior=prior)
+        fit = free_fit(emulator, condensed, scaled)
         labels.append(emulator.from_scaled(fit.scaled))
         whole, part = refine.label_errors(emulator, fit, condensed.noise)
         random.append(part)
