@@ -24,6 +24,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from lamostvac.error_models import LabelErrors, systematic_part
 from lamostvac.errors import REASONS, UserError
 from lamostvac.files import REJECTED_COLUMNS, atomic, read_columns
 from lamostvac.registry import NetworkLabel, Registry
@@ -65,7 +66,7 @@ def read_chunk(
     Returns
     -------
     accepted : one row per spectrum with a fit, columns of manifest, meta, fit and networks together, and with
-        `second_fit` its log g as `logg_imig` and `logg_imig_err`, NaN where it rejected the spectrum
+        `second_fit` its log g as `logg_imig` with `_err` and `_random`, NaN where it rejected the spectrum
     rejected : `spectrum_id obsid stage reason detail` plus the manifest's sort key
 
     Raises
@@ -91,10 +92,12 @@ def read_chunk(
         accepted = accepted.merge(found, on="spectrum_id", validate="1:1")
     if second_fit is not None:
         with h5py.File(second_fit) as handle:
-            found = read_columns(handle["fit"], ["spectrum_id", "logg", "logg_err"])
+            found = read_columns(handle["fit"], ["spectrum_id", "logg", "logg_err", "logg_random"])
             parts = found, read_columns(handle["rejected"])
         _check_partition(meta["spectrum_id"], parts, str(second_fit))
-        found = found.rename(columns={"logg": "logg_imig", "logg_err": "logg_imig_err"})
+        found = found.set_axis(
+            ["spectrum_id", *(f"logg_imig{part}" for part in ("", "_err", "_random"))], axis=1
+        )
         accepted = accepted.merge(found, on="spectrum_id", how="left", validate="1:1")
     key = rows[["spectrum_id", "lmjd", "planid", "spid", "fiberid"]]
     rejected = pd.concat([table for table in (bad, failed) if len(table)] or [bad])
@@ -107,7 +110,7 @@ def _read_predicted(path: str | Path, labels: Sequence[NetworkLabel]) -> pd.Data
     sources = {"spectrum_id": "spectrum_id"}
     for label in labels:
         name = label.label
-        sources |= {name: name, f"{name}_err": f"{name}_err", f"{name}_spread": f"{name}_spread"}
+        sources |= {f"{name}{suffix}": f"{name}{suffix}" for suffix in ("", "_err", "_random", "_spread")}
         sources |= dict(zip(label.flags, (f"flag_{name}", f"cloud_{name}"), strict=True))
     with h5py.File(path) as handle:
         group = handle["labels"]
@@ -421,6 +424,34 @@ def read_rows(path: str | Path, registry: Registry) -> NDArray[np.void]:
     for rows in read_blocks(path, registry, max(count_rows(path), 1)):
         return rows
     return registry.empty(0)
+
+
+def read_columns_of(path: str | Path, registry: Registry, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Some columns (n,) of a table that `write_rows` wrote, in the machine's byte order; text as bytes."""
+    n = count_rows(path)
+    kinds = {name: registry.record[name].newbyteorder("=") for name in names}
+    columns = {name: np.empty(n, kind) for name, kind in kinds.items()}
+    start = 0
+    for rows in read_blocks(path, registry):
+        for name, values in columns.items():
+            values[start : start + len(rows)] = rows[name]
+        start += len(rows)
+    return columns
+
+
+def apply_errors(
+    rows: NDArray[np.void], models: Mapping[str, LabelErrors], snr_band: str, block: int = ROW_GROUP
+) -> None:
+    """Put the errors of `models` into the columns `{label}_err` and `{label}_random` of rows (n,), in place."""
+    for start in range(0, len(rows), block):
+        part = rows[start : start + block]
+        snr = part[snr_band].astype(np.float64)
+        for label, model in models.items():
+            theta = np.column_stack([part[name].astype(np.float64) for name in model.theta])
+            theta[part["fit_status"] != CONVERGED] = np.nan
+            random = part[f"{label}_random"].astype(np.float64)
+            systematic = systematic_part(part[f"{label}_err"].astype(np.float64), random)
+            part[f"{label}_err"], part[f"{label}_random"] = model.apply(theta, snr, random, systematic)
 
 
 def write_rows(

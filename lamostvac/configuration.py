@@ -616,6 +616,34 @@ class Catalog(Section):
     )
 
 
+class Errors(Section):
+    """Errors of the labels: random ones from repeat observations, systematic ones from stars of known labels."""
+
+    emulator: Literal["calibrated", "published"] = Field(
+        "calibrated",
+        description=(
+            "calibrated: the errors that the fit predicts for each star, corrected by repeats and cross-validation as "
+            "functions of labels and S/N; published: those functions alone (Liang et al. 2024, equations 5 and 6)."
+        ),
+    )
+    networks: Literal["calibrated", "published"] = Field(
+        "calibrated",
+        description=(
+            "calibrated: the scatter of stars left out of training, corrected by repeats and by those stars as "
+            "functions of labels and S/N; published: functions of S/N alone (Wang et al. 2022, equation 2 and Table 2)."
+        ),
+    )
+    pair_snr_tolerance: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description=(
+            "Repeats count where their S/N differ by less than this share of the larger one: 0.2 in Liang et al. "
+            "(2024), 0.1 in Wang et al. (2022)."
+        ),
+    )
+
+
 class Validation(Section):
     """Comparisons of the catalogue with other determinations."""
 
@@ -712,6 +740,7 @@ class Configuration(Section):
     fit: Fit = Field(Fit(), description="The labels of each spectrum.")
     grouped: Grouped = Field(Grouped(), description="The grouped search.")
     networks: Networks = Field(Networks(), description="Labels by networks.")
+    errors: Errors = Field(Errors(), description="Errors of the labels.")
     catalog: Catalog = Field(Catalog(), description="Flags of the catalogue.")
     validation: Validation = Field(Validation(), description="Comparisons.")
     experiments: Experiments = Field(Experiments(), description="Experiments on the method.")

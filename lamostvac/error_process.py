@@ -82,9 +82,7 @@ class Scaling:
         return np.asarray(np.clip(scaled, self.low, self.high))
 
 
-def _raw(
-    labels: NDArray[np.floating], names: Sequence[str], snr: NDArray[np.floating] | None
-) -> Array:
+def _raw(labels: NDArray[np.floating], names: Sequence[str], snr: NDArray[np.floating] | None) -> Array:
     columns = np.array(labels, np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         for place, name in enumerate(names):
@@ -150,9 +148,7 @@ class ScaleProcess:
             deviation[rows] = np.sqrt(np.vecdot(spread, spread) + self._missed(features))
         return mean, deviation
 
-    def factor_of_error(
-        self, labels: NDArray[np.floating], snr: NDArray[np.floating] | None = None
-    ) -> Array:
+    def factor_of_error(self, labels: NDArray[np.floating], snr: NDArray[np.floating] | None = None) -> Array:
         """sqrt(E[exp(2 f)]) (n,): what multiplies `base`, with the uncertainty of f folded in; NaN like `evaluate`."""
         mean, deviation = self.evaluate(labels, snr)
         return np.exp(mean + deviation**2)
@@ -195,20 +191,20 @@ def train(
     n = len(residual)
     inputs = scaling(labels, snr)
     correction = base is not None
-    base = np.ones(n) if base is None else np.asarray(base, np.float64)
-    known = np.zeros(n) if known is None else np.asarray(known, np.float64)
-    weight = np.ones(n) if weight is None else np.asarray(weight, np.float64)
-    residual = np.asarray(residual, np.float64)
-    usable = np.isfinite(inputs).all(axis=1) & np.isfinite(residual) & np.isfinite(known)
-    usable &= np.isfinite(base) & (base > 0) & (weight > 0)
-    inputs, residual, base, known, weight = (
-        array[usable] for array in (inputs, residual, base, known, weight)
+    sizes = np.ones(n) if base is None else np.asarray(base, np.float64)
+    others = np.zeros(n) if known is None else np.asarray(known, np.float64)
+    counts = np.ones(n) if weight is None else np.asarray(weight, np.float64)
+    residuals = np.asarray(residual, np.float64)
+    usable = np.isfinite(inputs).all(axis=1) & np.isfinite(residuals) & np.isfinite(others)
+    usable &= np.isfinite(sizes) & (sizes > 0) & (counts > 0)
+    inputs, residuals, sizes, others, counts = (
+        array[usable] for array in (inputs, residuals, sizes, others, counts)
     )
     start, allowed = 0.0, _AMPLITUDES[-1]
     if not correction:
         allowed = _CONSTANT
-        if len(residual):
-            size = 1.4826 * np.median(np.abs(residual))
+        if len(residuals):
+            size = 1.4826 * np.median(np.abs(residuals))
             start = float(np.log(size)) if size > 0 else 0.0
     best = None
     for length in _LENGTH_SCALES if len(inputs) else _LENGTH_SCALES[:1]:
@@ -216,12 +212,12 @@ def train(
         for amplitude in _AMPLITUDES:
             design = np.column_stack([np.ones(len(inputs)), amplitude * features])
             prior = np.r_[allowed, np.ones(features.shape[1])]
-            mean, root, evidence = _laplace(design, residual, base, known, weight, start, prior)
+            mean, root, evidence = _laplace(design, residuals, sizes, others, counts, start, prior)
             if best is None or evidence > best[0] + 1e-6:
                 best = evidence, points, amplitude * factor, mean, root, length, amplitude
     assert best is not None
     _, points, factor, mean, root, length, amplitude = best
-    return ScaleProcess(scaling, points, factor, mean, root, length, amplitude, len(residual))
+    return ScaleProcess(scaling, points, factor, mean, root, length, amplitude, len(residuals))
 
 
 def _basis(inputs: Array, length_scale: float) -> tuple[Array, Array, Array]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lamostvac.errors import UserError
 from lamostvac.networks import Network
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 Array = NDArray[np.float32]
 
@@ -126,14 +126,17 @@ def predict(
     Yields
     ------
     (column, values (n,)) for each label: the label itself (mean of the members), `_err` (error at the
-    spectrum's S/N and the members' spread in quadrature), `_spread` (standard deviation of the members;
+    spectrum's S/N and the members' spread in quadrature), `_random` (its part that another spectrum of the star
+    would not repeat), `_spread` (standard deviation of the members;
     0 with one) and `cloud_{label}` (1 where the spectrum lies outside the training cloud)
     """
     for network, members in zip(stack.networks, stack.members(flux), strict=True):
         spread = members.std(axis=0, ddof=1) if len(members) > 1 else np.zeros(len(flux), np.float32)
         label = members.mean(axis=0)
         yield network.label, label
-        yield f"{network.label}_err", np.hypot(network.label_error(label, snr[network.label]), spread)
+        random, systematic = network.error_parts(label, snr[network.label], spread)
+        yield f"{network.label}_err", np.hypot(random, systematic)
+        yield f"{network.label}_random", random
         yield f"{network.label}_spread", spread
         outside = np.empty(len(flux), bool)
         for start in range(0, len(flux), BLOCK):

@@ -22,6 +22,7 @@ from lamostvac.training_cloud import TrainingCloud
 
 CODE_VERSION = 1
 FORMAT = "lamost-vac network 1"
+_LEAST_RANDOM = 0.3
 
 Array = NDArray[np.float32]
 LabelScale = Literal["linear", "reciprocal"]
@@ -132,6 +133,17 @@ class Network:
         # d label / d learned is 1, or label^2 / 5040.
         slope = np.ones_like(label) if self.label_kind == "linear" else label**2 / np.float32(5040)
         return np.asarray(level * self.label_scale * slope, np.float32)
+
+    def error_parts(self, label: Array, snr: Array, spread: Array) -> tuple[Array, Array]:
+        """What of the error (n,) is random, from spectrum to spectrum of a star, and what is not.
+
+        Not random is the error of the best spectra, and the spread (n,) of the members; random is what the error at
+        the spectrum's S/N exceeds the first by, and a share of it at least: repeats correct it (`error_models`).
+        """
+        error = self.label_error(label, snr)
+        best = self.label_error(label, np.full_like(snr, np.inf))
+        random = np.sqrt(np.maximum(error**2 - best**2, (_LEAST_RANDOM * best) ** 2))
+        return random, np.hypot(best, spread)
 
 
 def untrained_network(

@@ -1,8 +1,8 @@
 # The catalogue: each type joined from its chunks, then all types in one, every spectrum accounted for.
 
 from lamostvac import catalog as catalog_library
+from lamostvac import error_models as error_models_library
 from lamostvac import registry as registry_library
-from lamostvac import systematic as systematic_library
 from lamostvac.files import sha256
 
 # What the registry needs to know of the labels that networks give, in the order of the catalogue.
@@ -62,9 +62,8 @@ rule collect:
 rule catalog:
     input:
         collected=f"{RESULTS}/collected/{{type}}.fits",
+        errors=f"{RESULTS}/errors/{{type}}.h5",
         library=f"{RESULTS}/library/{CFG.library.name}.h5",
-        crossvalidation=f"{RESULTS}/emulator/{CFG.library.name}_crossvalidation.csv",
-        second_crossvalidation=f"{RESULTS}/emulator/{SECOND}_crossvalidation.csv" if SECOND else [],
     output:
         table=f"{RESULTS}/catalog/{{type}}.fits",
     log:
@@ -90,7 +89,7 @@ rule catalog:
         code_version=(
             catalog_library.CODE_VERSION,
             registry_library.CODE_VERSION,
-            systematic_library.CODE_VERSION,
+            error_models_library.CODE_VERSION,
         ),
     script:
         "../workflow_scripts/catalog.py"

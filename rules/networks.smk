@@ -6,6 +6,9 @@ from lamostvac import training_cloud as training_cloud_library
 
 # Label to the training set that has it, in the order of the catalogue.
 SET_OF_LABEL = {label: entry.name for entry in TRAINING_SETS.values() for label in entry.label_names}
+# Networks from elsewhere bring no training sets and no stars left out of them.
+TRAINED_HERE = {} if CFG.networks.pretrained else SET_OF_LABEL
+SETS_TRAINED_HERE = list(dict.fromkeys(TRAINED_HERE.values()))
 NETWORK_FOLDER = CFG.networks.pretrained or f"{RESULTS}/networks"
 
 

@@ -14,9 +14,6 @@ with user_errors():
 # A comparison whose file is absent is skipped; the rule's log says so.
 PRESENT = [comparison for comparison in COMPARISONS if comparison.path(CFG.survey.root).exists()]
 TRUTH = f"{RESULTS}/simulated/truth.fits" if CFG.simulation.enabled else CFG.validation.truth
-# Networks from elsewhere bring no training sets and no stars left out of them.
-TRAINED_HERE = {} if CFG.networks.pretrained else SET_OF_LABEL
-SETS_TRAINED_HERE = list(dict.fromkeys(TRAINED_HERE.values()))
 
 
 rule validation:

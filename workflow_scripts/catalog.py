@@ -5,14 +5,13 @@ from typing import Any
 
 import h5py
 import numpy as np
-import pandas as pd
 
 import lamostvac
-from lamostvac.catalog import LABELS, provenance, read_rows, set_flags, write_rows
+from lamostvac.catalog import LABELS, apply_errors, provenance, read_rows, set_flags, write_rows
+from lamostvac.error_models import read_errors
 from lamostvac.files import read_columns
 from lamostvac.log import rule_log
 from lamostvac.registry import load_registry, network_labels
-from lamostvac.systematic import systematic_errors
 
 
 def library_labels(path: str) -> np.ndarray:
@@ -30,13 +29,9 @@ def main(snakemake: Any) -> None:
     params, inputs = snakemake.params, snakemake.input
     registry = load_registry(network_labels(params.network_labels))
     rows = read_rows(inputs.collected, registry)
-    systematic_of = systematic_errors(pd.read_csv(inputs.crossvalidation), spectral_type, LABELS)
-    if inputs.second_crossvalidation:
-        second = pd.read_csv(inputs.second_crossvalidation)
-        systematic_of["logg_imig"] = systematic_errors(second, spectral_type, ["logg"])["logg"]
-    for label, systematic in systematic_of.items():
-        log.info("systematic error of %s: %.4g", label, systematic)
-        rows[f"{label}_err"] = np.hypot(rows[f"{label}_err"], np.float32(systematic))
+    with h5py.File(inputs.errors) as handle:
+        models = read_errors(handle["errors"])
+    apply_errors(rows, models, params.snr_band)
     dwarf_snr, giant_snr = params.snr_threshold
     set_flags(
         rows,

@@ -38,7 +38,7 @@ def main(snakemake: Any) -> None:
     columns = {name: np.concatenate(values) for name, values in parts.items()}
     for label, condition in snakemake.params.apply.items():
         elsewhere = ~parse(condition, f"network.apply of {label}").holds(columns)
-        for suffix in ("", "_err", "_spread"):
+        for suffix in ("", "_err", "_random", "_spread"):
             columns[label + suffix][elsewhere] = np.nan
         log.info("%s: %d spectra fulfil %s", label, int((~elsewhere).sum()), condition)
     for network in stack.networks:

@@ -68,12 +68,19 @@ def main(snakemake: Any) -> None:
         left_out = np.full(len(rows), np.nan, np.float32)
     save_network(snakemake.output.network, network)
     with atomic(snakemake.output.left_out) as temporary:
+        none = np.zeros(len(rows), np.float32)
+        random, systematic = network.error_parts(left_out, rows["snr"].to_numpy(np.float32), none)
         pd.DataFrame(
             {
                 "spectrum_id": rows["spectrum_id"].to_numpy(),
+                "star": rows["star"].to_numpy(),
                 "snr": rows["snr"].to_numpy(),
                 "reference": rows[label["name"]].to_numpy(),
+                "reference_err": rows[f"{label['name']}_err"].to_numpy(),
                 "left_out": left_out,
+                # what its error is taken for, of the two kinds
+                "random": random,
+                "systematic": systematic,
             }
         ).to_parquet(temporary, index=False)
 
