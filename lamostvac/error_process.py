@@ -41,6 +41,7 @@ _LENGTH_SCALES = (0.7, 1.2, 2.0, 4.0)  # in scaled inputs; chosen by the evidenc
 _AMPLITUDES = (0.1, 0.25, 0.5)  # of f; 0.25 lets errors be wrong by a quarter
 _CONSTANT = 3.0  # prior standard deviation of f's mean when base is not an error already
 _MAX_STEPS = 60
+_HUGE = 1e50  # a residual beyond counts as this, whose square is a number
 _BLOCK = 65536
 
 
@@ -84,7 +85,7 @@ class Scaling:
 
 def _raw(labels: NDArray[np.floating], names: Sequence[str], snr: NDArray[np.floating] | None) -> Array:
     columns = np.array(labels, np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         for place, name in enumerate(names):
             if name.startswith("teff"):
                 columns[:, place] = -5040.0 / columns[:, place]
@@ -194,7 +195,7 @@ def train(
     sizes = np.ones(n) if base is None else np.asarray(base, np.float64)
     others = np.zeros(n) if known is None else np.asarray(known, np.float64)
     counts = np.ones(n) if weight is None else np.asarray(weight, np.float64)
-    residuals = np.asarray(residual, np.float64)
+    residuals = np.clip(np.asarray(residual, np.float64), -_HUGE, _HUGE)
     usable = np.isfinite(inputs).all(axis=1) & np.isfinite(residuals) & np.isfinite(others)
     usable &= np.isfinite(sizes) & (sizes > 0) & (counts > 0)
     inputs, residuals, sizes, others, counts = (

@@ -28,18 +28,25 @@ SHIPPED = [
 
 
 def columns_of(label):
-    return [label, f"{label}_err", f"{label}_spread", f"flag_{label}", f"flag_cloud_{label}"]
+    return [
+        label,
+        f"{label}_err",
+        f"{label}_random",
+        f"{label}_spread",
+        f"flag_{label}",
+        f"flag_cloud_{label}",
+    ]
 
 
 # ---------------------------------------------------------------- registry
 
 
-def test_every_label_has_five_columns_after_those_of_the_emulator():
+def test_every_label_has_six_columns_after_those_of_the_emulator():
     own = [name for label in NAMES for name in columns_of(label)]
     assert load_registry().names == [name for name in REGISTRY.names if name not in own]
     start = REGISTRY.names.index("fit_status") + 1
-    assert REGISTRY.names[start : start + 10] == columns_of("teff_pastel") + columns_of("mh_apogee")
-    assert REGISTRY.names[start + 10] == "n_masked"
+    assert REGISTRY.names[start : start + 12] == columns_of("teff_pastel") + columns_of("mh_apogee")
+    assert REGISTRY.names[start + 12] == "n_masked"
     column = REGISTRY["teff_pastel"]
     assert (column.unit, column.ucd) == ("K", "phys.temperature.effective")
     assert "effective temperature" in column.description
@@ -61,7 +68,7 @@ def test_flags_of_networks_have_no_bit_but_are_flags():
 
 def test_the_shipped_training_sets_make_a_valid_registry():
     registry = load_registry(network_labels(SHIPPED))
-    assert len(registry.names) == len(load_registry().names) + 5 * 24
+    assert len(registry.names) == len(load_registry().names) + 6 * 24
     assert len(registry.header(3)) % 2880 == 0
 
 
@@ -111,6 +118,7 @@ def predictions(table):
     for label, value in (("teff_pastel", 5000 + fibre), ("mh_apogee", -fibre / 100)):
         value = np.where(fibre == 3, np.nan, value).astype(np.float32)
         columns[label], columns[f"{label}_err"] = value, np.abs(value) / 100
+        columns[f"{label}_random"] = np.abs(value) / 150
         columns[f"{label}_spread"] = np.abs(value) / 200
         columns[f"flag_{label}"] = np.isnan(value).astype(np.uint8)
         columns[f"cloud_{label}"] = (fibre % 2).astype(np.uint8)
@@ -144,7 +152,9 @@ def test_labels_of_networks_join_whatever_the_order_of_rows(tmp_path):
     np.testing.assert_array_equal(rows["flag_cloud_mh_apogee"], fibre % 2)
     np.testing.assert_array_equal(rows["gaia_source_id"], 2**62 + fibre.astype(np.int64))
     unseen = rows[fibre == 3]
-    assert all(np.isnan(unseen[f"{name}{end}"]) for name in NAMES for end in ("", "_err", "_spread"))
+    assert all(
+        np.isnan(unseen[f"{name}{end}"]) for name in NAMES for end in ("", "_err", "_random", "_spread")
+    )
     assert unseen["flag_teff_pastel"].tolist() == [1]
     assert np.isfinite(unseen["teff"]).all()
     assert set(table["spectrum_id"]) == {

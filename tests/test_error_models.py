@@ -1,0 +1,149 @@
+"""Errors of a type: injected random and systematic errors come back as such."""
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from lamostvac.error_models import (
+    learn,
+    left_out_residuals,
+    library_residuals,
+    pair_residuals,
+    read_errors,
+    summary,
+    systematic_part,
+    write_errors,
+)
+
+THETA = ("teff", "logg")
+
+
+def survey(n_stars, visits, seed=0):
+    """Stars seen several times: theta, S/N, truth and observed label with a random and a systematic error."""
+    rng = np.random.default_rng(seed)
+    star = np.repeat(np.arange(n_stars), visits)
+    theta = np.column_stack([rng.uniform(4500, 6500, n_stars), rng.uniform(1, 5, n_stars)])[star]
+    snr = np.exp(rng.uniform(np.log(10), np.log(150), len(star)))
+    systematic = (0.05 * rng.normal(size=n_stars))[star]
+    random = 1.5 / snr
+    label = systematic + random * rng.normal(size=len(star))
+    return star, theta, snr, label, random
+
+
+def library(n, seed=1):
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(0, 0.5, n)
+    return pd.DataFrame(
+        {
+            "id": [f"{number // 2}_1" for number in range(n)],
+            "spectral_type": "G",
+            "teff": rng.uniform(4500, 6500, n),
+            "logg": rng.uniform(1, 5, n),
+            "feh_true": truth,
+            "feh_true_err": 0.03,
+            "feh": truth + np.hypot(0.05, 0.03) * rng.normal(size=n),
+            "feh_err": 0.1,
+            "feh_random": 1e-3,
+        }
+    )
+
+
+@pytest.mark.parametrize("kind", ["calibrated", "published"])
+def test_injected_errors_come_back_and_pulls_are_one(kind):
+    star, theta, snr, label, random = survey(1500, 2)
+    predicted = 0.6 * random  # too small
+    first, second = np.flatnonzero(star[:-1] == star[1:]), np.flatnonzero(star[:-1] == star[1:]) + 1
+    repeats = pair_residuals(label, theta, snr, predicted, first, second)
+    known = library_residuals(library(2000), "G", "feh", THETA)
+    if kind == "published":
+        repeats_used = np.abs(np.log(snr[first] / snr[second])) < 0.2
+        repeats = pair_residuals(label, theta, snr, predicted, first[repeats_used], second[repeats_used])
+    model = learn("feh", THETA, kind, repeats, known)
+    # the published model leaves the library's own label errors in
+    systematic = 0.05 if kind == "calibrated" else np.hypot(0.05, 0.03)
+    error, part = model.apply(theta, snr, predicted, np.full(len(star), 0.1))
+    assert np.median(part / random) == pytest.approx(1, abs=0.1)
+    assert np.median(systematic_part(error, part)) == pytest.approx(systematic, rel=0.12)
+    pull = label / error
+    assert 1.4826 * np.median(np.abs(pull)) == pytest.approx(1 if kind == "calibrated" else 0.95, abs=0.08)
+
+
+def test_a_star_seen_often_counts_once_less_than_its_spectra():
+    label = np.array([0.0, 1.0, 2.0, 5.0, 5.5])
+    theta, snr, random = np.zeros((5, 2)), np.full(5, 30.0), np.ones(5)
+    earlier, later = np.array([0, 0, 1, 3]), np.array([1, 2, 2, 4])
+    found = pair_residuals(label, theta, snr, random, earlier, later)
+    np.testing.assert_allclose(found.weight, [2 / 3, 2 / 3, 2 / 3, 1])
+    np.testing.assert_allclose(found.residual * np.sqrt(2), [1, 2, 1, 0.5])
+    np.testing.assert_allclose(found.random, 1)
+
+
+def test_a_type_without_library_stars_leans_on_all():
+    table = library(400)
+    few = library_residuals(table, "OB", "feh", THETA)
+    assert len(few) == 400
+    assert np.isnan(few.theta).all()
+    star, theta, snr, label, random = survey(100, 2)
+    none = pair_residuals(label, theta, snr, random, np.empty(0, int), np.empty(0, int))
+    model = learn("feh", THETA, "calibrated", none, few)
+    error, part = model.apply(theta, snr, random, np.full(200, 0.1))
+    # without repeats the predicted random part stays, with room for being wrong
+    assert (part >= random).all()
+    assert np.ptp(systematic_part(error, part)) < 1e-9
+    assert len(library_residuals(table, "G", "alpha_fe", THETA)) == 0
+
+
+def test_two_spectra_of_a_library_star_count_as_one():
+    np.testing.assert_allclose(library_residuals(library(100), "G", "feh", THETA).weight, 0.5)
+
+
+def test_stars_left_out_of_training_are_joined_by_name():
+    n = 60
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "spectrum_id": [f"s{i}" for i in range(n)],
+            "star": np.arange(n),
+            "snr": 100.0,
+            "reference": 0.0,
+            "reference_err": np.where(np.arange(n) % 2, np.nan, 0.1),
+            "left_out": rng.normal(size=n),
+            "random": 0.3,
+            "systematic": 1.0,
+        }
+    )
+    table.loc[5, "left_out"] = np.nan
+    stars = pd.DataFrame(
+        {"spectrum_id": [f"s{i}" for i in range(n - 1, -1, -1)], "teff": 5000.0, "logg": np.arange(n)}
+    )
+    found = left_out_residuals(table, stars, THETA)
+    assert len(found) == n - 1
+    np.testing.assert_array_equal(found.theta[:5, 1], [59, 58, 57, 56, 55])
+    np.testing.assert_array_equal(found.known[:4], [0.1, 0, 0.1, 0])
+    few = left_out_residuals(table, stars.iloc[:10], THETA)
+    assert len(few) == n - 1
+    assert np.isnan(few.theta).all()
+
+
+def test_missing_labels_keep_the_predicted_errors_and_models_come_back(tmp_path):
+    star, theta, snr, label, random = survey(300, 2)
+    first = np.flatnonzero(star[:-1] == star[1:])
+    model = learn(
+        "feh",
+        THETA,
+        "calibrated",
+        pair_residuals(label, theta, snr, random, first, first + 1),
+        library_residuals(library(400), "G", "feh", THETA),
+    )
+    theta[3] = np.nan
+    error, part = model.apply(theta, snr, random, np.full(600, 0.1))
+    assert (error[3], part[3]) == (np.hypot(random[3], 0.1), random[3])
+    assert np.isfinite(error).all()
+    with h5py.File(tmp_path / "e.h5", "w") as handle:
+        write_errors(handle.create_group("errors"), {"feh": model})
+    with h5py.File(tmp_path / "e.h5") as handle:
+        again = read_errors(handle["errors"])
+    np.testing.assert_array_equal(again["feh"].apply(theta, snr, random, np.full(600, 0.1))[0], error)
+    (row,) = summary(again, "G")
+    assert (row["n_random"], row["n_systematic"], row["label"]) == (300, 400, "feh")
