@@ -84,7 +84,7 @@ def test_a_type_without_library_stars_leans_on_all():
     few = library_residuals(table, "OB", "feh", THETA)
     assert len(few) == 400
     assert np.isnan(few.theta).all()
-    star, theta, snr, label, random = survey(100, 2)
+    _, theta, snr, label, random = survey(100, 2)
     none = pair_residuals(label, theta, snr, random, np.empty(0, int), np.empty(0, int))
     model = learn("feh", THETA, "calibrated", none, few)
     error, part = model.apply(theta, snr, random, np.full(200, 0.1))
