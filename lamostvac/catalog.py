@@ -321,8 +321,8 @@ def configuration_hash(configuration: Mapping[str, Any]) -> str:
     """SHA-256 of the settings that a row of the catalogue depends on.
 
     `configuration` is the whole one as nested dictionaries, with a section `training_sets` for the content of
-    the file that the section `networks` names. Left out is what only says where files
-    are, which part of the survey runs, or how work is cut into jobs.
+    the file that the section `networks` names, and `recommended_labels` for that of `recommended.definitions`. Left out
+    is what only says where files are, which part of the survey runs, or how work is cut into jobs.
     """
     ignored = {
         "run": {"results"},
@@ -331,6 +331,7 @@ def configuration_hash(configuration: Mapping[str, Any]) -> str:
         "library": {"spectra", "labels_file"},
         "grouped": {"groups_per_job"},
         "networks": {"root", "training_sets"},
+        "recommended": {"definitions"},
     }
     kept = {
         section: {key: value for key, value in content.items() if key not in ignored.get(section, ())}

@@ -644,6 +644,52 @@ class Errors(Section):
     )
 
 
+class Recommended(Section):
+    """One value of each label from both systems."""
+
+    definitions: str = Field(
+        "config/recommended.yaml",
+        min_length=1,
+        description="YAML file that defines the recommended labels: sources, their ranges, and the scale.",
+    )
+    snr_min: NonNegativeFloat = Field(
+        30.0,
+        description=(
+            "The relations between the sources' scales are fitted to stars with S/N in survey.snr_band above this."
+        ),
+    )
+    min_stars: int = Field(
+        100,
+        ge=10,
+        description=(
+            "With fewer stars of a spectral type that two sources have in common, the source is taken as it stands."
+        ),
+    )
+    max_stars: int = Field(
+        100_000,
+        ge=1000,
+        description="Of more stars in common, this many, evenly along the label, take part in the fit.",
+    )
+    correlation: float = Field(
+        0.0,
+        ge=-0.95,
+        le=0.95,
+        description=(
+            "Correlation of two sources' random errors where there are no repeat observations to measure it on."
+        ),
+    )
+    min_pairs: PositiveInt = Field(
+        30,
+        description=(
+            "The measured correlation counts as the number of pairs of repeats, recommended.correlation as this many."
+        ),
+    )
+    disagreement: PositiveFloat = Field(
+        3.0,
+        description="flag_{label}_disagree is 1 where the systems differ by more than this many sigma.",
+    )
+
+
 class Validation(Section):
     """Comparisons of the catalogue with other determinations."""
 
@@ -742,6 +788,7 @@ class Configuration(Section):
     networks: Networks = Field(Networks(), description="Labels by networks.")
     errors: Errors = Field(Errors(), description="Errors of the labels.")
     catalog: Catalog = Field(Catalog(), description="Flags of the catalogue.")
+    recommended: Recommended = Field(Recommended(), description="One value from both systems.")
     validation: Validation = Field(Validation(), description="Comparisons.")
     experiments: Experiments = Field(Experiments(), description="Experiments on the method.")
 

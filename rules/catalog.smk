@@ -2,6 +2,7 @@
 
 from lamostvac import catalog as catalog_library
 from lamostvac import error_models as error_models_library
+from lamostvac import recommend as recommend_library
 from lamostvac import registry as registry_library
 from lamostvac.files import sha256
 
@@ -13,6 +14,8 @@ NETWORK_LABELS = [
 ]
 with user_errors():
     REGISTRY = registry_library.load_registry(registry_library.network_labels(NETWORK_LABELS))
+with user_errors():
+    DEFINITIONS = recommend_library.load_definitions(CFG.recommended.definitions, REGISTRY.names)
 # Every run with the same settings has the same header, wherever its files lie.
 PROVENANCE = {
     "config_hash": catalog_library.configuration_hash(
@@ -59,11 +62,49 @@ rule collect:
         "../workflow_scripts/collect.py"
 
 
-rule catalog:
+rule recommend:
     input:
         collected=f"{RESULTS}/collected/{{type}}.fits",
         errors=f"{RESULTS}/errors/{{type}}.h5",
         library=f"{RESULTS}/library/{CFG.library.name}.h5",
+    output:
+        table=f"{RESULTS}/recommended/{{type}}.fits",
+        relations=f"{RESULTS}/recommended/{{type}}.h5",
+    log:
+        f"{RESULTS}/logs/recommended/{{type}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/recommended/{{type}}.tsv"
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        # The type's rows are in memory; the largest has some five million.
+        mem_mb=lambda wildcards, attempt: (3000 + 8 * REGISTRY.record.itemsize) * attempt,
+        runtime=60,
+    params:
+        snr_band=CFG.survey.snr_band,
+        snr_threshold=lambda wildcards: catalog_library.snr_thresholds(
+            CFG.catalog.snr_flag_threshold.model_dump(), wildcards.type
+        ),
+        alpha_max_teff=CFG.catalog.alpha_max_teff,
+        outlier_fraction=CFG.catalog.outlier_flag_fraction,
+        definitions=[definition.model_dump(mode="json") for definition in DEFINITIONS],
+        settings=CFG.recommended.model_dump(mode="json", exclude={"definitions"}),
+        provenance=PROVENANCE,
+        columns=COLUMNS,
+        network_labels=NETWORK_LABELS,
+        code_version=(
+            catalog_library.CODE_VERSION,
+            registry_library.CODE_VERSION,
+            error_models_library.CODE_VERSION,
+            recommend_library.CODE_VERSION,
+        ),
+    script:
+        "../workflow_scripts/recommend.py"
+
+
+rule catalog:
+    input:
+        recommended=f"{RESULTS}/recommended/{{type}}.fits",
     output:
         table=f"{RESULTS}/catalog/{{type}}.fits",
     log:
@@ -73,24 +114,13 @@ rule catalog:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        # The type's rows twice while they are sorted; the largest has some five million.
-        mem_mb=lambda wildcards, attempt: (3000 + 11 * REGISTRY.record.itemsize) * attempt,
+        mem_mb=lambda wildcards, attempt: (3000 + 8 * REGISTRY.record.itemsize) * attempt,
         runtime=60,
     params:
-        snr_band=CFG.survey.snr_band,
-        snr_threshold=lambda wildcards: catalog_library.snr_thresholds(
-            CFG.catalog.snr_flag_threshold.model_dump(), wildcards.type
-        ),
-        alpha_max_teff=CFG.catalog.alpha_max_teff,
-        outlier_fraction=CFG.catalog.outlier_flag_fraction,
         provenance=PROVENANCE,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
-        code_version=(
-            catalog_library.CODE_VERSION,
-            registry_library.CODE_VERSION,
-            error_models_library.CODE_VERSION,
-        ),
+        code_version=(catalog_library.CODE_VERSION, registry_library.CODE_VERSION),
     script:
         "../workflow_scripts/catalog.py"
 

@@ -1,52 +1,23 @@
-"""One spectral type's table of the catalogue: errors and flags put to the joined rows."""
+"""One spectral type's table of the catalogue."""
 
 from pathlib import Path
 from typing import Any
 
-import h5py
-import numpy as np
-
 import lamostvac
-from lamostvac.catalog import LABELS, apply_errors, provenance, read_rows, set_flags, write_rows
-from lamostvac.error_models import read_errors
-from lamostvac.files import read_columns
+from lamostvac.catalog import provenance, read_rows, write_rows
 from lamostvac.log import rule_log
 from lamostvac.registry import load_registry, network_labels
 
 
-def library_labels(path: str) -> np.ndarray:
-    """Labels (m, 4) of the library's stars; NaN where it has none."""
-    with h5py.File(path) as handle:
-        table = read_columns(handle["labels"])
-    return np.column_stack(
-        [table[label] if label in table else np.full(len(table), np.nan) for label in LABELS]
-    )
-
-
 def main(snakemake: Any) -> None:
     log = rule_log(snakemake)
-    spectral_type = snakemake.wildcards.type
     params, inputs = snakemake.params, snakemake.input
     registry = load_registry(network_labels(params.network_labels))
-    rows = read_rows(inputs.collected, registry)
-    with h5py.File(inputs.errors) as handle:
-        models = read_errors(handle["errors"])
-    apply_errors(rows, models, params.snr_band)
-    dwarf_snr, giant_snr = params.snr_threshold
-    set_flags(
-        rows,
-        registry,
-        library_labels(inputs.library),
-        params.snr_band,
-        dwarf_snr,
-        giant_snr,
-        params.alpha_max_teff,
-        params.outlier_fraction,
-    )
+    rows = read_rows(inputs.recommended, registry)
     project = Path(lamostvac.__file__).resolve().parent.parent
     cards = provenance(project, lamostvac.__version__, **params.provenance)
     write_rows(snakemake.output.table, rows, registry, cards)
-    log.info("%s: %d rows, %d without a flag", spectral_type, len(rows), int((rows["flags"] == 0).sum()))
+    log.info("%s: %d rows", snakemake.wildcards.type, len(rows))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,70 @@
+"""Errors, flags and recommended values of one type's stars."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+import lamostvac
+from lamostvac import recommend
+from lamostvac.catalog import LABELS, apply_errors, provenance, read_rows, set_flags, write_rows
+from lamostvac.error_models import read_errors
+from lamostvac.files import read_columns
+from lamostvac.log import rule_log
+from lamostvac.network_validation import repeat_pairs
+from lamostvac.registry import load_registry, network_labels
+
+
+def library_labels(path: str) -> np.ndarray:
+    """Labels (m, 4) of the library's stars; NaN where it has none."""
+    with h5py.File(path) as handle:
+        table = read_columns(handle["labels"])
+    return np.column_stack(
+        [table[label] if label in table else np.full(len(table), np.nan) for label in LABELS]
+    )
+
+
+def main(snakemake: Any) -> None:
+    log = rule_log(snakemake)
+    params, inputs = snakemake.params, snakemake.input
+    registry = load_registry(network_labels(params.network_labels))
+    rows = read_rows(inputs.collected, registry)
+    with h5py.File(inputs.errors) as handle:
+        apply_errors(rows, read_errors(handle["errors"]), params.snr_band)
+    dwarf_snr, giant_snr = params.snr_threshold
+    set_flags(
+        rows,
+        registry,
+        library_labels(inputs.library),
+        params.snr_band,
+        dwarf_snr,
+        giant_snr,
+        params.alpha_max_teff,
+        params.outlier_fraction,
+    )
+    definitions = [recommend.Definition.model_validate(entry) for entry in params.definitions]
+    settings = recommend.Settings(snr_band=params.snr_band, **params.settings)
+    pairs = repeat_pairs(rows["ra"], rows["dec"], rows["lmjd"])
+    relations = recommend.fit(rows, definitions, settings, pairs)
+    recommend.apply(rows, relations, definitions, settings)
+    recommend.save(snakemake.output.relations, relations)
+    for item in relations:
+        for source, relation in item.relations.items():
+            log.info(
+                "%s: %s to the scale of %s from %d stars, %s",
+                item.label, source, item.scale, relation.n, np.round(relation.coefficients, 4).tolist(),
+            )  # fmt: skip
+    project = Path(lamostvac.__file__).resolve().parent.parent
+    write_rows(
+        snakemake.output.table,
+        rows,
+        registry,
+        provenance(project, lamostvac.__version__, **params.provenance),
+    )
+    known = {item.label: int(np.isfinite(rows[f"{item.label}_rec"]).sum()) for item in relations}
+    log.info("%d rows, %d without a flag; recommended: %s", len(rows), int((rows["flags"] == 0).sum()), known)
+
+
+if __name__ == "__main__":
+    main(snakemake)
