@@ -31,7 +31,7 @@ from scipy.linalg.lapack import dpotrf, dtrtrs
 from lamostvac.emulator import Emulator
 from lamostvac.grid import GRID
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 
 _MAX_IVAR = 1e10  # of normalised flux; no spectrum is better, and absurd values would be singular
 _ROWS = 64  # a multiple of the rows that any of BLAS's kernels takes at once
@@ -46,7 +46,7 @@ class Condensed:
     ----------
     q : (n, r, r)
     g : (n, r)
-    noise : (n, r, r) covariance that noise and calibration alone give g; q has the emulator's error as well
+    noise, lines : (n, r, r) covariance that noise and calibration alone give g, and errors of velocity and line width
     constant : (n,)
     n_pixels : (n,) pixels used
     """
@@ -54,6 +54,7 @@ class Condensed:
     q: NDArray[np.float64]
     g: NDArray[np.float64]
     noise: NDArray[np.float64]
+    lines: NDArray[np.float64]
     constant: NDArray[np.float64]
     n_pixels: NDArray[np.int64]
 
@@ -223,10 +224,11 @@ class Design:
             q=np.empty((n, r, r)),
             g=np.empty((n, r)),
             noise=np.empty((n, r, r)),
+            lines=np.empty((n, r, r)),
             constant=np.empty(n),
             n_pixels=np.empty(n, dtype=np.int64),
         )
-        precision = self.precision(spectral_type)
+        precision, lines = self.precision(spectral_type), self.emulator.lines[spectral_type]
         right = np.empty((d, r + 1), order="F")
         right[:, :r] = precision[:, :r]
         bump_right = np.empty((b, d + 1), order="F")
@@ -258,18 +260,21 @@ class Design:
                 square -= inner[d, d]
             # With v = f + e the whole spectrum: chi2 = v'Av - 2 v'b + (v - f)'P(v - f), and v integrated out
             # leaves Q = P - P K P and g = P K b with K = (A + P)^-1. b has the covariance A = K^-1 - P, so g has
-            # P K P - P K P K P.
+            # P K P - P K P K P; and an error e moves g by Q e.
             right[:, r] = flux
             factor, half = _whitened(a + precision, right)
             inner = half.T @ half
             solved = dtrtrs(factor, half[:, :r], lower=0)[0]
-            result.noise[place] = inner[:r, :r] - solved.T @ (precision @ solved)
+            back = solved.T @ precision
+            result.noise[place] = inner[:r, :r] - back @ solved
+            moved = precision[:r] - back
+            result.lines[place] = moved @ lines @ moved.T
             result.q[place] = precision[:r, :r] - inner[:r, :r]
             result.g[place] = inner[:r, r]
             result.constant[place] = square - inner[r, r]
             result.n_pixels[place] = n_pixels
         nothing = result.n_pixels == 0  # rounding says something even then
-        for values in (result.q, result.g, result.noise, result.constant):
+        for values in (result.q, result.g, result.noise, result.lines, result.constant):
             values[nothing] = 0.0
         return result
 

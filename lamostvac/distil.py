@@ -75,6 +75,7 @@ def distil(emulator: Emulator, settings: DistilSettings) -> tuple[Emulator, dict
         basis=basis,
         process=_induced(process, signal, settings.max_inducing),
         discrepancy={name: rotation @ s @ rotation.T for name, s in emulator.discrepancy.items()},
+        lines={name: rotation @ s @ rotation.T for name, s in emulator.lines.items()},
         truncation=_truncation(emulator, rotation, basis),
     )
     return small, distance(emulator, small)

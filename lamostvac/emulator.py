@@ -32,9 +32,10 @@ from lamostvac.pca import fill_masked, in_basis, principal_components
 from lamostvac.process_variance import ProcessVariance
 from lamostvac.spectral_types import TYPE_LIMITS, spectral_type_of
 
-CODE_VERSION = 3
+CODE_VERSION = 4
 
 _SPREAD = ("points", "root", "mean_root", "normal_root")
+_BY_TYPE = ("discrepancy", "lines", "truncation")  # arrays of the file, one of each type in a row
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ class Emulator:
     process : Gaussian process from scaled labels (d) to components (r)
     library_scaled : (N, d) scaled labels of the library's stars
     discrepancy : spectral type -> (k, k) covariance of the components about the emulator
+    lines : spectral type -> (k, k) the part of it that errors of velocity and line width cause, other ones in every
+        spectrum of a star
     truncation : spectral type -> (p,) variance of the pixels outside the basis
     variance_kept : share of the library's variance in the basis
     """
@@ -82,6 +85,7 @@ class Emulator:
     process: GaussianProcess
     library_scaled: NDArray[np.float64]
     discrepancy: dict[str, NDArray[np.float64]]
+    lines: dict[str, NDArray[np.float64]]
     truncation: dict[str, NDArray[np.float64]]
     variance_kept: float
 
@@ -188,6 +192,7 @@ def build_emulator(
         process=process,
         library_scaled=scaled,
         discrepancy={name: own[name] + lines[name] for name in own},
+        lines=lines,
         truncation=truncation,
         variance_kept=kept,
     )
@@ -244,9 +249,9 @@ def write_emulator(emulator: Emulator, path: str | PathLike[str], attributes: di
             "weights": process.weights,
             "coefficients": process.coefficients,
             "library_scaled": emulator.library_scaled,
-            "discrepancy": np.stack([emulator.discrepancy[name] for name in TYPE_LIMITS]),
-            "truncation": np.stack([emulator.truncation[name] for name in TYPE_LIMITS]),
         }
+        for name in _BY_TYPE:
+            arrays[name] = np.stack([getattr(emulator, name)[spectral_type] for spectral_type in TYPE_LIMITS])
         if process.spread is not None:
             arrays |= {f"variance_{name}": getattr(process.spread, name) for name in _SPREAD}
         for name, values in arrays.items():
@@ -288,8 +293,7 @@ def read_emulator(path: str | PathLike[str]) -> Emulator:
         basis=values["basis"],
         process=process,
         library_scaled=values["library_scaled"],
-        discrepancy=dict(zip(TYPE_LIMITS, values["discrepancy"], strict=True)),
-        truncation=dict(zip(TYPE_LIMITS, values["truncation"], strict=True)),
+        **{name: dict(zip(TYPE_LIMITS, values[name], strict=True)) for name in _BY_TYPE},
         variance_kept=float(attributes["variance_kept"]),
     )
 

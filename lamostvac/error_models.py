@@ -208,12 +208,14 @@ def library_residuals(table: pd.DataFrame, spectral_type: str, label: str, theta
     few = len(members) < MIN_STARS
     members = table if few else members
     points = members[list(theta)].to_numpy(np.float64)
-    error, random = (members[f"{label}_{part}"].to_numpy(np.float64) for part in ("err", "random"))
+    error, random, noise = (
+        members[f"{label}_{part}"].to_numpy(np.float64) for part in ("err", "random", "noise")
+    )
     stars = members["id"].astype(str).str.split("_").str[0]
     return Residuals(
         theta=np.full_like(points, np.nan) if few else points,
         residual=(members[label] - members[f"{label}_true"]).to_numpy(np.float64),
-        random=random,
+        random=noise,
         systematic=systematic_part(error, random),
         snr=np.full(len(members), np.nan),
         known=members[f"{label}_true_err"].fillna(0.0).to_numpy(np.float64),

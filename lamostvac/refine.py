@@ -232,23 +232,21 @@ def best_starts(objective: NDArray[np.float64], stars: NDArray[np.integer]) -> N
     return np.asarray(order[first])
 
 
-def label_errors(
-    emulator: Emulator, fit: Fit, noise: NDArray[np.float64]
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Standard deviations of the labels, and the part of them that another spectrum of the star would not repeat.
+def label_errors(emulator: Emulator, fit: Fit, *causes: NDArray[np.float64]) -> tuple[NDArray[Any], ...]:
+    """Standard deviations of the labels, and the parts of them that single causes have.
 
     The first is from the inverse of the fit's precision H and contains the noise of the pixels, the
-    emulator's and the calibration's covariance and, when one was used, the prior. The second is what noise and
-    calibration do to the solution: H^-1 J N J' H^-1, with J the emulator's Jacobian and N the covariance that
-    they give the condensed spectrum (`Condensed.noise`).
+    emulator's and the calibration's covariance and, when one was used, the prior. A cause that gives the condensed
+    spectrum the covariance N (`Condensed.noise`, `Condensed.lines`) gives the solution H^-1 J N J' H^-1, with J the
+    emulator's Jacobian.
 
     Parameters
     ----------
-    noise : (n, r, r)
+    causes : (n, r, r) each
 
     Returns
     -------
-    errors, random : (n, d); NaN where the precision is singular
+    errors, and one array for each cause : (n, d); NaN where the precision is singular
     """
     d = fit.scaled.shape[1]
     scale = np.sqrt(np.maximum(np.einsum("nii->ni", fit.precision), 1e-300))
@@ -258,14 +256,12 @@ def label_errors(
     covariance = np.linalg.inv(safe) / scale[:, :, None] / scale[:, None, :]
     jacobian = emulator.process.predict_with_jacobian(fit.scaled)[1]
     reaction = covariance @ jacobian
-    variances = (
-        np.einsum("nii->ni", covariance),
-        np.vecdot(reaction @ noise, reaction),
-    )
+    variances = [np.einsum("nii->ni", covariance)]
+    variances += [np.vecdot(reaction @ cause, reaction) for cause in causes]
     derivative = np.abs(emulator.label_derivative(fit.scaled))
-    errors, random = (np.sqrt(np.maximum(variance, 0.0)) * derivative for variance in variances)
-    errors[singular], random[singular] = np.nan, np.nan
-    return errors, np.minimum(random, errors)
+    derivative[singular] = np.nan
+    errors, *parts = (np.sqrt(np.maximum(variance, 0.0)) * derivative for variance in variances)
+    return errors, *(np.minimum(part, errors) for part in parts)
 
 
 def box(emulator: Emulator, max_extrapolation: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -47,7 +47,8 @@ class StarFits:
     Attributes
     ----------
     labels, errors, first : (n, d); `first` are those that the fit began with
-    random : (n, d) the part of `errors` that noise and calibration cause, independent from spectrum to spectrum
+    noise : (n, d) the part of `errors` that the spectrum's noise and calibration cause
+    random : (n, d) the part that is independent from spectrum to spectrum: noise, and errors of velocity and line width
     status : (n,) int8, codes of `refine`
     chi2, chi2_first : (n,) sum of squared differences of normalised flux and model over the pixels
         used (Liang+ 2024 equation 2 for one star), at the solution and at `first`
@@ -57,6 +58,7 @@ class StarFits:
 
     labels: NDArray[np.float64]
     errors: NDArray[np.float64]
+    noise: NDArray[np.float64]
     random: NDArray[np.float64]
     first: NDArray[np.float64]
     status: NDArray[np.int8]
@@ -173,11 +175,12 @@ class StarFitter:
         left_out, difference = self._leave_outliers_out(sums, condensed, solution, spectral_type, low, high)
         first = emulator.process.predict(scaled[:, 0])
         used = (sums.weight > 0) & ~left_out
-        errors, random = refine.label_errors(emulator, solution, condensed.noise)
+        errors, noise, lines = refine.label_errors(emulator, solution, condensed.noise, condensed.lines)
         return StarFits(
             labels=emulator.from_scaled(solution.scaled),
             errors=errors,
-            random=random,
+            noise=noise,
+            random=np.minimum(np.hypot(noise, lines), errors),
             first=emulator.from_scaled(scaled[:, 0]),
             status=solution.status,
             chi2=_misfit(difference, used),
@@ -275,9 +278,7 @@ class StarFitter:
     def _nothing(self) -> StarFits:
         labels = np.empty((0, len(self.emulator.label_names)))
         numbers, counts = np.empty(0), np.empty(0, np.int64)
-        return StarFits(
-            labels, labels, labels, labels, np.empty(0, np.int8), numbers, numbers, counts, counts, counts
-        )
+        return StarFits(*[labels] * 5, np.empty(0, np.int8), numbers, numbers, counts, counts, counts)
 
 
 def _misfit(difference: NDArray[np.float32], used: NDArray[np.bool_]) -> NDArray[np.float64]:

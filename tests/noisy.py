@@ -24,8 +24,13 @@ def observe(emulator, labels, snr, seed=0, visit=None):
     n, k = len(labels), emulator.n_components
     components = np.zeros((n, k))
     components[:, : emulator.n_signal] = emulator.process.predict(emulator.to_scaled(labels))
-    components += rng.multivariate_normal(np.zeros(k), emulator.discrepancy[TYPE], n)
-    rng = rng if visit is None else np.random.default_rng([seed, visit])
+    if visit is None:
+        components += rng.multivariate_normal(np.zeros(k), emulator.discrepancy[TYPE], n)
+    else:
+        own = emulator.discrepancy[TYPE] - emulator.lines[TYPE]
+        components += rng.multivariate_normal(np.zeros(k), own, n)
+        rng = np.random.default_rng([seed, visit])
+        components += rng.multivariate_normal(np.zeros(k), emulator.lines[TYPE], n)
     bumps = calibration_bumps(GRID[emulator.pixels], SPACING)
     noise = np.sqrt(1 / snr**2 + FLOOR**2 + emulator.truncation[TYPE])
     modelled = emulator.mean + components @ emulator.basis

@@ -72,6 +72,9 @@ def test_noise_is_what_another_spectrum_of_the_star_would_have_other(emulator, s
         filters = np.linalg.solve(whole, basis[: emulator.n_signal].T)
         expected = filters.T @ noise @ filters
         np.testing.assert_allclose(condensed.noise[star], expected, atol=2e-4 * np.abs(expected).max())
+        moved = filters.T @ basis.T
+        expected = moved @ emulator.lines[TYPE] @ moved.T
+        np.testing.assert_allclose(condensed.lines[star], expected, atol=2e-4 * np.abs(expected).max())
 
 
 def test_pixels_left_out_afterwards_are_as_if_masked_from_the_beginning(emulator):

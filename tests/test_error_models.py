@@ -45,6 +45,7 @@ def library(n, seed=1):
             "feh": truth + np.hypot(0.05, 0.03) * rng.normal(size=n),
             "feh_err": 0.1,
             "feh_random": 1e-3,
+            "feh_noise": 1e-3,
         }
     )
 

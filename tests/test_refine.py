@@ -41,8 +41,8 @@ def test_the_gradient_is_the_finite_difference(emulator, with_prior):
         assert (np.linalg.eigvalsh(hessian) > 0).all()
 
 
-def errors_of(emulator, fit, condensed):
-    return refine.label_errors(emulator, fit, condensed.noise)[0]
+def errors_of(emulator, fit):
+    return refine.label_errors(emulator, fit)[0]
 
 
 @pytest.mark.parametrize("snr", [15, 100])
@@ -54,7 +54,8 @@ def test_two_visits_of_a_star_differ_by_the_random_part_of_the_error(emulator, s
         condensed = condensed_of(emulator, *observe(emulator, truth, snr, visit=visit))
         fit = free_fit(emulator, condensed, scaled)
         labels.append(emulator.from_scaled(fit.scaled))
-        whole, part = refine.label_errors(emulator, fit, condensed.noise)
+        whole, noise, lines = refine.label_errors(emulator, fit, condensed.noise, condensed.lines)
+        part = np.hypot(noise, lines)
         random.append(part)
         errors.append(whole)
     pull = (labels[1] - labels[0]) / np.hypot(*random)
@@ -71,7 +72,7 @@ def test_injected_truth_comes_back_with_honest_errors(emulator, snr):
     start = scaled + np.random.default_rng(1).normal(0, 0.2, scaled.shape)
     fit = free_fit(emulator, condensed, start)
     assert (fit.status == refine.CONVERGED).mean() > 0.97
-    labels, errors = emulator.from_scaled(fit.scaled), errors_of(emulator, fit, condensed)
+    labels, errors = emulator.from_scaled(fit.scaled), errors_of(emulator, fit)
     pulls = (labels - truth) / errors
     inside = fit.status == refine.CONVERGED
     for axis in range(3):
@@ -90,7 +91,7 @@ def test_more_signal_gives_smaller_errors_and_the_emulators_own_remain(emulator)
     for snr in (10, 100, 1e4, 1e5):
         condensed = condensed_of(emulator, *observe(emulator, labels, snr))
         fit = free_fit(emulator, condensed, emulator.to_scaled(labels))
-        errors[snr] = errors_of(emulator, fit, condensed)
+        errors[snr] = errors_of(emulator, fit)
     assert (errors[100] < errors[10]).all()
     np.testing.assert_allclose(np.median(errors[1e5] / errors[1e4]), 1, atol=0.02)
     assert (errors[1e5] > 0).all()
@@ -181,7 +182,7 @@ def test_without_a_pixel_the_prior_alone_decides(emulator):
     alone, half, _ = prior.evaluate(fit.scaled[:1])
     assert fit.objective[0] == pytest.approx(alone[0])
     np.testing.assert_allclose(half, 0, atol=0.1)  # where the density is highest
-    errors = errors_of(emulator, free_fit(emulator, condensed, start), condensed)
+    errors = errors_of(emulator, free_fit(emulator, condensed, start))
     assert np.isnan(errors[0]).all()  # nothing is known: fit.py rejects the star
     assert np.isfinite(errors[1]).all()
 
@@ -220,7 +221,7 @@ def test_with_a_prior_the_minimum_is_a_minimum_of_both_and_the_precision_positiv
     without = refine.refine(
         emulator, condensed, rows, fit.scaled, *refine.box(emulator, 0.2), max_iterations=0
     )
-    errors, alone = (errors_of(emulator, each, condensed) for each in (fit, without))
+    errors, alone = (errors_of(emulator, each) for each in (fit, without))
     assert (errors <= alone * (1 + 1e-9)).all()
     assert np.median(errors / alone) < 0.99
 
@@ -233,7 +234,7 @@ def test_errors_are_those_of_the_curvature_of_chi2(emulator):
     flux[:, emulator.pixels] = emulator.spectra(labels)
     condensed = condensed_of(emulator, flux, np.full(flux.shape, 1e4))
     fit = free_fit(emulator, condensed, scaled, max_iterations=0)
-    errors = errors_of(emulator, fit, condensed)
+    errors = errors_of(emulator, fit)
     step = 1e-3
     for star in range(5):
         curvature = np.empty((3, 3))
