@@ -177,6 +177,108 @@ class StarFitter:
         used = (sums.weight > 0) & ~left_out
         errors, noise, lines = refine.label_errors(emulator, solution, condensed.noise, condensed.lines)
         return StarFits(
+            labels=emulator.from_scaled(solution.scaled),
+            errors=errors,
+            noise=noise,
+            random=np.minimum(np.hypot(noise, lines), errors),
+            first=emulator.from_scaled(scaled[:, 0]),
+            status=solution.status,
+            chi2=_misfit(difference, used),
+            chi2_first=_misfit(self._difference(sums.residual, first), used),
+            n_pixels=condensed.n_pixels,
+            n_iterations=solution.n_iterations,
+            n_outliers=np.count_nonzero(left_out, axis=1),
+        )
+
+    def _limits(self, points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        low, high = np.broadcast_to(self.low, points.shape), np.broadcast_to(self.high, points.shape)
+        if self.settings.prior == "intervals":
+            nearby = prior_intervals(self.emulator, self.emulator.from_scaled(points))
+            low, high = np.maximum(low, nearby[0]), np.minimum(high, nearby[1])
+        return low, high
+
+    def _leave_outliers_out(
+        self,
+        sums: Sums,
+        condensed: Condensed,
+        solution: refine.Fit,
+        spectral_type: str,
+        low: NDArray[np.float64],
+        high: NDArray[np.float64],
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        """Find outliers, fit again without them, until they stay the same.
+
+        Every round looks at all pixels: good ones that the first model, drawn away by the outliers, is far from
+        come back when a better model is there.
+
+        Returns the pixels left out (n, p), and the differences (n, p) between spectra and models. `condensed`
+        and `solution` are changed in place for the stars that have outliers.
+        """
+        emulator, settings = self.emulator, self.settings
+        difference = self._difference(sums.residual, solution.components)
+        left_out = np.zeros(difference.shape, dtype=bool)
+        rows = np.arange(len(left_out))
+        for _ in range(settings.outlier_rounds if settings.outlier_sigma > 0 else 0):
+            found = find_outliers(
+                difference[rows],
+                sums.weight[rows],
+                self._spread[spectral_type],
+                settings.outlier_sigma,
+                self._hats,
+            )
+            new = (found != left_out[rows]).any(axis=1)
+            rows = rows[new]
+            if len(rows) == 0:
+                break
+            left_out[rows] = found[new]
+            again = self.design.condense(sums, spectral_type, rows, left_out[rows])
+            for name in Condensed.__dataclass_fields__:
+                getattr(condensed, name)[rows] = getattr(again, name)
+            fits = refine.refine(
+                emulator,
+                again,
+                np.arange(len(rows)),
+                solution.scaled[rows],
+                low[rows],
+                high[rows],
+                self.prior,
+                settings.max_iterations,
+            )
+            earlier = solution.n_iterations[rows]
+            solution.put(rows, replace(fits, n_iterations=fits.n_iterations + earlier))
+            difference[rows] = self._difference(sums.residual[rows], fits.components)
+        return left_out, difference
+
+    def _difference(
+        self, residual: NDArray[np.float32], components: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """Spectra less models (n, p)."""
+        model = components.astype(np.float32) @ self._signal
+        return np.subtract(residual, model, out=model)
+
+    @cached_property
+    def _signal(self) -> NDArray[np.float32]:
+        return self.emulator.basis[: self.emulator.n_signal].astype(np.float32)
+
+    @cached_property
+    def _spread(self) -> dict[str, NDArray[np.float32]]:
+        """Variance (p,) that the emulator's error gives a pixel, by type."""
+        basis = self.emulator.basis
+        return {
+            name: np.vecdot(basis.T @ covariance, basis.T).astype(np.float32)
+            for name, covariance in self.emulator.discrepancy.items()
+        }
+
+    @cached_property
+    def _hats(self) -> NDArray[np.float32] | None:
+        if len(self.design.bumps) == 0:
+            return None
+        return hat_functions(GRID[self.emulator.pixels], self.settings.calibration_scale)
+
+    def _nothing(self) -> StarFits:
+        labels = np.empty((0, len(self.emulator.label_names)))
+        numbers, counts = np.empty(0), np.empty(0, np.int64)
+        return StarFits(
             labels=labels,
             errors=labels,
             noise=labels,
