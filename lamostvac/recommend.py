@@ -696,8 +696,8 @@ def apply(
     for start in range(0, len(rows), _BLOCK):
         block = rows[start : start + _BLOCK]
         for definition in definitions:
-            names = {settings.snr_band, *definition.covariates}
-            names |= {name for source in definition.sources for name in source.names}
+            names = {name for source in definition.sources for name in source.names}
+            names |= set(definition.covariates)
             columns = {name: np.ascontiguousarray(block[name]) for name in sorted(names)}
             results = combine(columns, definition, found[definition.label], settings.disagreement)
             for name, values in zip(result_columns(definition.label), results, strict=True):

@@ -495,6 +495,20 @@ def test_without_networks_the_value_is_the_emulators():
     assert not rows["flag_teff_disagree"].any()
 
 
+def test_cool_giants_take_the_log_g_of_the_second_emulator():
+    rows, truth, pairs = survey()
+    rows["logg_imig"], rows["logg_imig_err"] = truth["logg"] + 0.35, 0.1
+    definitions = load_definitions(DEFINITIONS, REGISTRY.names)
+    apply(rows, fit(rows, definitions, SETTINGS, pairs), definitions, SETTINGS)
+    good = rows["flag_edge"] == 0
+    giant, dwarf = truth["logg"] < 3, truth["logg"] > 4.2
+    cool, warm = (truth["teff"] > 3700) & (truth["teff"] < 4200), truth["teff"] > 5400
+    source = rows["logg_rec_source"]
+    assert ((source[good & giant & cool] & 3) == 2).mean() > 0.95
+    assert ((source[good & giant & warm] & 3) == 1).all()
+    assert ((source[good & dwarf] & 3) == 1).all()
+
+
 def test_other_networks_take_their_place():
     """The set of LASP's labels, as `make real` has it."""
     registry = shipped_registry("training_sets_real.yaml")
