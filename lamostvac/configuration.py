@@ -665,6 +665,15 @@ class Recommended(Section):
             "With fewer stars of a spectral type that two sources have in common, the source is taken as it stands."
         ),
     )
+    min_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description=(
+            "A source is the scale of a spectral type when it is valid for this share of the type's stars, "
+            "so that the relations need not be extrapolated; else the next in the list is."
+        ),
+    )
     max_stars: int = Field(
         100_000,
         ge=1000,
@@ -682,6 +691,15 @@ class Recommended(Section):
         30,
         description=(
             "The measured correlation counts as the number of pairs of repeats, recommended.correlation as this many."
+        ),
+    )
+    systematic_correlation: float = Field(
+        0.4,
+        ge=-0.95,
+        le=0.95,
+        description=(
+            "Correlation of the parts of two sources' errors that repeats do not show, because a star misleads both "
+            "in the same way; measured on a simulated survey (docs/recommended.md)."
         ),
     )
     disagreement: PositiveFloat = Field(

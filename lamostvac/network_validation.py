@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from lamostvac.crossmatch import group_stars
 from lamostvac.registry import NetworkLabel, Registry
+from lamostvac.repeats import alike, repeat_pairs
 from lamostvac.validation import (
     by_snr,
     comparison_rows,
@@ -29,10 +29,6 @@ CODE_VERSION = 1
 PUBLISHED_PATH = Path(__file__).resolve().parent.parent / "config" / "published_networks.yaml"
 TEFF_UCD = "phys.temperature.effective"
 FGK_MAX_TEFF = 7000.0
-# Spectra of one star within this are of one star, arcsec; the fibre's diameter is 3.3.
-_REPEAT_RADIUS = 3.0
-# Of a star observed often, each spectrum is compared with this many of the following ones, lest few stars count most.
-_FOLLOWING = 4
 # S/N of two spectra is alike within this share of the larger one (Wang et al. 2022, section 4.1).
 _ALIKE = 0.1
 _TRUTH_BINS = ("S/N 10-20", "S/N 20-40", "S/N 40-80", "S/N>=80")
@@ -156,31 +152,6 @@ def training_rows(
 # ---------------------------------------------------------------- repeats
 
 
-def repeat_pairs(
-    ra: ArrayLike, dec: ArrayLike, lmjd: ArrayLike
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs of spectra of one star from different nights.
-
-    Parameters
-    ----------
-    ra, dec : (n,) degrees
-    lmjd : (n,) nights
-
-    Returns
-    -------
-    earlier, later : (m,) row numbers
-    """
-    star, night = group_stars(ra, dec, _REPEAT_RADIUS), np.asarray(lmjd)
-    order = np.lexsort((night, star))
-    earlier, later = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for step in range(1, _FOLLOWING + 1):
-        first, second = order[:-step], order[step:]
-        use = (star[first] == star[second]) & (night[first] != night[second])
-        earlier.append(first[use])
-        later.append(second[use])
-    return np.concatenate(earlier), np.concatenate(later)
-
-
 def repeat_rows(
     catalogue: str | Path, labels: Sequence[str], registry: Registry, snr_band: str
 ) -> list[dict[str, Any]]:
@@ -198,8 +169,7 @@ def repeat_rows(
     chosen = {"": np.ones(len(earlier), bool)}
     for name, (low, high) in snr_bins().items():
         chosen[name] = (snr[:, 0] >= low) & (snr[:, 1] < high)
-    with np.errstate(invalid="ignore"):
-        chosen["S/N alike"] = (snr[:, 0] > 0) & (snr[:, 0] >= (1 - _ALIKE) * snr[:, 1])
+    chosen["S/N alike"] = alike(snr[:, 0], snr[:, 1], _ALIKE)
 
     needed = np.unique(np.concatenate([earlier, later]))
     first, second = np.searchsorted(needed, earlier), np.searchsorted(needed, later)

@@ -7,7 +7,7 @@ source counts where is in `config/recommended.yaml`; the equations are in docs/r
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -28,6 +28,9 @@ SYSTEMS = ("emulator", "networks")
 _BLOCK = 65536  # rows at a time: the columns of a block stay in the processor's cache
 _HUBER = 1.345  # residuals beyond this many sigma count linearly
 _CORE = 0.5  # a source counts as valid for fits where its taper is at least this
+# A slope hangs on the errors as their ratio to the range of the stars: where less than this part of a source's
+# variance is the stars', 10 % of error in the errors would be 5 % of slope, and only an offset is fitted.
+_RELIABLE = 0.75
 _MAX_CORRELATION = 0.95  # nearer to 1 the weights would live on the last digits of the errors
 _SLOPES = (0.2, 5.0)  # of a relation: an order of stars survives it
 
@@ -52,6 +55,7 @@ class Source(_Entry):
     where: str | None = None
     unless: list[str] = Field(default_factory=list)
     relation: bool = True
+    shrunk: bool = True
 
     @property
     def names(self) -> list[str]:
@@ -104,18 +108,22 @@ class Settings:
     ----------
     snr_band, snr_min : relations are fitted to stars with S/N above snr_min in this column
     min_stars : with fewer stars a source is taken as it stands, and cannot be the scale
+    min_share : nor can one that is valid for a smaller share of the type's stars
     max_stars : of more stars, this many, evenly along the label, take part
     correlation, min_pairs : n repeat pairs count n against min_pairs pairs that show this correlation and the errors
         as they are quoted
+    systematic_correlation : of the parts of the errors that repeats do not show
     disagreement : the systems disagree where they differ by more than this many sigma
     """
 
     snr_band: str
     snr_min: float
     min_stars: int
+    min_share: float
     max_stars: int
     correlation: float
     min_pairs: int
+    systematic_correlation: float
     disagreement: float
 
 
@@ -369,6 +377,36 @@ def _excess(residual: NDArray[np.float64], variance: NDArray[np.float64]) -> flo
     return high
 
 
+def reliability(value: NDArray[np.float64], error: NDArray[np.float64], shrunk: bool) -> float:
+    """The part of the variance that is the stars' rather than the errors'.
+
+    Of all but the outermost values (n,); the errors' is the square of their median. For `shrunk` values the stars'
+    variance is that of the values and of the errors together, for others the difference.
+    """
+    low, high = _limits(value)
+    # Sorted, so that the sum does not depend on the order of the stars.
+    variance = float(np.sort(np.clip(value, low, high)).var())
+    noise = float(np.median(error)) ** 2
+    if shrunk:
+        return variance / (variance + noise)
+    return max(variance - noise, 0.0) / variance if variance > 0 else 0.0
+
+
+def unshrunk(
+    value: NDArray[np.float64], error: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Values and errors (n,) about the truth, from such about which the truth scatters.
+
+    A network, and a fit with a prior, give the mean of what the truth can be, given the spectrum: the truth
+    scatters about the value by the error whatever the value is, and the values are drawn to the stars' mean. With
+    the reliability a, mean + (value - mean) / a scatters about the truth by error / sqrt(a).
+    """
+    a = max(reliability(value, error, shrunk=True), 0.1)
+    low, high = _limits(value)
+    mean = float(np.sort(np.clip(value, low, high)).mean())
+    return mean + (value - mean) / a, error / np.sqrt(a)
+
+
 # ---------------------------------------------------------------- correlation
 
 
@@ -381,16 +419,20 @@ class Correlation:
     rho : correlation of their random errors
     shares : of each source's quoted error, the part that is random: what repeats of a star show
     n : pairs of repeats that they are from
+    systematic : correlation of the parts that are the same in every spectrum of a star
     """
 
     rho: float
     shares: tuple[float, float]
     n: int = 0
+    systematic: float = 0.0
 
     @property
     def total(self) -> float:
-        """Correlation of the quoted errors; systematic parts are taken as independent."""
-        return self.rho * self.shares[0] * self.shares[1]
+        """Correlation of the quoted errors."""
+        first, second = self.shares
+        fixed = np.sqrt(max(1.0 - first**2, 0.0) * max(1.0 - second**2, 0.0))
+        return float(self.rho * first * second + self.systematic * fixed)
 
 
 def fit_correlation(
@@ -465,10 +507,11 @@ def fit_label(
     bright = _number(rows, settings.snr_band) > settings.snr_min
     for array in covariates:
         bright &= np.isfinite(array)
+    wanted = max(settings.min_stars, settings.min_share * bright.sum())
     scale = next(
-        (name for name in definition.scale if (core[name] & bright).sum() >= settings.min_stars),
-        definition.scale[0],
+        (name for name in definition.scale if (core[name] & bright).sum() >= wanted), definition.scale[-1]
     )
+    shrunk = {source.column: source.shrunk for source in sources}
     relations = {}
     for source in sources:
         name = source.column
@@ -476,14 +519,20 @@ def fit_label(
         if name == scale or not source.relation or common.sum() < settings.min_stars:
             relations[name] = identity(1 + len(covariates))
             continue
+        both = [(values[column][common], errors[column][common]) for column in (name, scale)]
+        kinds = source.shrunk, shrunk[scale]
+        reliable = all(reliability(*pair, kind) >= _RELIABLE for pair, kind in zip(both, kinds, strict=True))
+        if reliable:
+            both = [unshrunk(*pair) if kind else pair for pair, kind in zip(both, kinds, strict=True)]
+        (x, x_err), (y, y_err) = both
         relations[name] = fit_relation(
-            values[name][common],
-            errors[name][common],
-            values[scale][common],
-            errors[scale][common],
+            x,
+            x_err,
+            y,
+            y_err,
             [array[common] for array in covariates],
             _between(correlations, name, scale).total,
-            definition.order,
+            definition.order if reliable else 0,
             definition.prior,
             settings.max_stars,
         )
@@ -499,8 +548,9 @@ def _correlation_of(
     pairs: tuple[NDArray[np.integer], NDArray[np.integer]] | None,
     settings: Settings,
 ) -> Correlation:
+    fixed = settings.systematic_correlation
     if pairs is None:
-        return Correlation(settings.correlation, (1.0, 1.0))
+        return Correlation(settings.correlation, (1.0, 1.0), 0, fixed)
     first, second = (np.asarray(part, np.int64) for part in pairs)
     good = core[a] & core[b]
     used = good[first] & good[second]
@@ -508,7 +558,7 @@ def _correlation_of(
     da, db = (
         (values[s][first] - values[s][second]) / np.hypot(errors[s][first], errors[s][second]) for s in (a, b)
     )
-    return fit_correlation(da, db, settings.correlation, settings.min_pairs)
+    return replace(fit_correlation(da, db, settings.correlation, settings.min_pairs), systematic=fixed)
 
 
 def _between(correlations: Mapping[tuple[str, str], Correlation], a: str, b: str) -> Correlation:
@@ -646,8 +696,8 @@ def apply(
     for start in range(0, len(rows), _BLOCK):
         block = rows[start : start + _BLOCK]
         for definition in definitions:
-            names = {settings.snr_band, *definition.covariates}
-            names |= {name for source in definition.sources for name in source.names}
+            names = {name for source in definition.sources for name in source.names}
+            names |= set(definition.covariates)
             columns = {name: np.ascontiguousarray(block[name]) for name in sorted(names)}
             results = combine(columns, definition, found[definition.label], settings.disagreement)
             for name, values in zip(result_columns(definition.label), results, strict=True):
@@ -674,6 +724,7 @@ def save(path: str | Path, fitted: Sequence[LabelRelations]) -> None:
                 part = group.create_group(f"correlations/{a} {b}")
                 part.attrs["rho"] = correlation.rho
                 part.attrs["shares"] = correlation.shares
+                part.attrs["systematic"] = correlation.systematic
                 part.attrs["n"] = correlation.n
 
 
@@ -699,5 +750,7 @@ def _load_label(group: h5py.Group, label: str) -> LabelRelations:
     for name, part in group.get("correlations", {}).items():
         a, b = name.split(" ")
         first, second = (float(share) for share in part.attrs["shares"])
-        correlations[(a, b)] = Correlation(float(part.attrs["rho"]), (first, second), int(part.attrs["n"]))
+        correlations[(a, b)] = Correlation(
+            float(part.attrs["rho"]), (first, second), int(part.attrs["n"]), float(part.attrs["systematic"])
+        )
     return LabelRelations(label, str(group.attrs["scale"]), relations, correlations)

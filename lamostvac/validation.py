@@ -24,8 +24,9 @@ from lamostvac.expressions import nearest
 from lamostvac.registry import NetworkLabel, Registry
 from lamostvac.tables import read_table
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 LABELS = ("teff", "logg", "feh", "alpha_fe")
+RECOMMENDED = tuple(f"{label}_rec" for label in LABELS)
 COMPARISON_COLUMNS = ["dataset", "subset", "label", "n", "offset", "sigma", "robust_sigma"]
 PULL_COLUMNS = ["label", "subset", "n", "mean", "width"]
 FGK = (4000.0, 7000.0)  # K, of the stars that comparisons call FGK
@@ -225,7 +226,12 @@ def read_catalogue(path: str | Path, columns: Sequence[str]) -> Iterator[pd.Data
 def label_columns(labels: Iterable[str], registry: Registry) -> list[str]:
     """Columns that statistics of labels need: labels, errors, flags, S/N and type."""
     labels = list(dict.fromkeys(labels))
-    own = [name for label in labels for name in network_flags(label) if name in registry.names]
+    own = [
+        name
+        for label in labels
+        for name in (*network_flags(label), disagreement_flag(label))
+        if name in registry.names
+    ]
     flags = [*registry.flag_bits, *own]
     return list(dict.fromkeys([*labels, *(f"{label}_err" for label in labels), *_QUANTITIES, *flags]))
 
@@ -235,10 +241,18 @@ def network_flags(label: str) -> tuple[str, str]:
     return f"flag_{label}", f"flag_cloud_{label}"
 
 
+def disagreement_flag(label: str) -> str:
+    """The flag that a recommended label, `teff_rec` for example, has to itself."""
+    return f"flag_{label.removesuffix('_rec')}_disagree"
+
+
 def warned(table: pd.DataFrame, label: str) -> pd.Series:
-    """Where a warning concerns a label (n,): the fit's for the emulator's labels, its own for a network's."""
+    """Where a warning concerns a label (n,): the fit's for the emulator's labels, its own for a network's and a
+    recommended one."""
     own = network_flags(label)
-    names = own if own[1] in table else FIT_FLAGS
+    names: tuple[str, ...] = own if own[1] in table else FIT_FLAGS
+    if label in RECOMMENDED:
+        names = (disagreement_flag(label),)
     return table[[name for name in names if name in table]].any(axis=1).astype(bool)
 
 
@@ -343,6 +357,8 @@ def truth_column(label: NetworkLabel) -> str:
 def read_truth(path: str | Path, networks: Sequence[NetworkLabel] = ()) -> pd.DataFrame:
     """True labels of a simulated survey: `spectrum_id`, `ref_{label}`, `star`, `binary`, `emission`.
 
+    There is a `ref_{label}` for labels of the emulator, those of networks and the recommended ones.
+
     The table (FITS or CSV) has the labels under the catalogue's names, those of networks without the name
     of their training set; NaN or absent where unknown. Optional are `is_binary`, `is_emission`, and
     `star_id`, the number of the star, -1 where unknown. A spectrum that stands twice counts once.
@@ -359,7 +375,8 @@ def read_truth(path: str | Path, networks: Sequence[NetworkLabel] = ()) -> pd.Da
     if "spectrum_id" not in source:
         raise UserError(f"validation.truth: {path} has no column spectrum_id; it has {', '.join(source)}")
     columns: dict[str, Any] = {"spectrum_id": source["spectrum_id"].astype(str).str.strip()}
-    sources = {label: label for label in LABELS} | {label.label: truth_column(label) for label in networks}
+    sources = dict(zip((*LABELS, *RECOMMENDED), (*LABELS, *LABELS), strict=True))
+    sources |= {label.label: truth_column(label) for label in networks}
     for label, column in sources.items():
         columns[f"ref_{label}"] = source[column].astype(np.float64) if column in source else np.nan
     columns["star"] = source["star_id"].astype(np.int64) if "star_id" in source else -1
@@ -388,16 +405,36 @@ def truth_subsets(table: pd.DataFrame, snr_band: str) -> dict[str, pd.DataFrame]
     ordinary = ~table["binary"] & ~table["emission"]
     doubtful = table[list(FIT_FLAGS)].any(axis=1)
     good = table[ordinary & ~doubtful]
-    subsets = {"all": good} | by_snr(good, snr_band)
-    for spectral_type in ("OB", "A", "F", "G", "K", "M"):
-        stars = good[good["spectral_type"] == spectral_type]
-        if len(stars):
-            subsets |= {spectral_type: stars} | by_snr(stars, snr_band, f"{spectral_type} ")
-    return subsets | {
+    return {
+        "all": good,
+        **by_snr(good, snr_band),
+        **_by_type(good, snr_band),
         "fit warned": table[ordinary & doubtful],
         "binaries": table[table["binary"] & ~doubtful],
         "emission": table[table["emission"] & ~doubtful],
     }
+
+
+def recommended_subsets(
+    table: pd.DataFrame, known: NDArray[np.bool_], snr_band: str
+) -> dict[str, pd.DataFrame]:
+    """The subsets that accuracy and pulls of recommended labels are given for.
+
+    Those of `truth_subsets` without the spectra that a network learned from (`known`, (n,)), but with fits that have a
+    warning: networks stand in for them, or there is no value.
+    """
+    ordinary = table[~table["binary"] & ~table["emission"] & ~known]
+    return {"all": ordinary} | by_snr(ordinary, snr_band) | _by_type(ordinary, snr_band)
+
+
+def _by_type(table: pd.DataFrame, snr_band: str) -> dict[str, pd.DataFrame]:
+    """The rows of each spectral type that has any, all and by S/N."""
+    subsets: dict[str, pd.DataFrame] = {}
+    for spectral_type in ("OB", "A", "F", "G", "K", "M"):
+        stars = table[table["spectral_type"] == spectral_type]
+        if len(stars):
+            subsets |= {spectral_type: stars} | by_snr(stars, snr_band, f"{spectral_type} ")
+    return subsets
 
 
 def snr_bins() -> dict[str, tuple[float, float]]:

@@ -174,6 +174,62 @@ def test_few_stars_change_little():
     assert np.abs(relation.coefficients).max() < 0.2
 
 
+def shrunk(rng, truth, error):
+    """The mean of what the truth can be, given a measurement with an error, and the scatter of the truth about it."""
+    a = truth.var() / (truth.var() + error**2)
+    return truth.mean() + a * (truth + rng.normal(0, error, len(truth)) - truth.mean()), np.sqrt(a) * error
+
+
+@pytest.mark.parametrize("kind", [True, False])
+def test_shrunk_values_and_plain_ones_both_get_the_true_relation(kind):
+    """Networks draw values to the mean: what is right for one kind is wrong for the other."""
+    rng = np.random.default_rng(12)
+    n = 40_000
+    truth = rng.normal(0, 1, n)
+    if kind:
+        (e, e_err), (w, w_err) = shrunk(rng, 0.1 + 1.2 * truth, 0.3), shrunk(rng, truth, 0.5)
+    else:
+        e, e_err = 0.1 + 1.2 * truth + rng.normal(0, 0.3, n), 0.3
+        w, w_err = truth + rng.normal(0, 0.5, n), 0.5
+    rows = {"e": e, "e_err": np.full(n, e_err), "w": w, "w_err": np.full(n, w_err), "snrr": np.full(n, 50.0)}
+
+    def slope(assumed):
+        definition = two_sources(shrunk=assumed)
+        sources = [source.model_copy(update={"shrunk": assumed}) for source in definition.sources]
+        found = fit_label(rows, definition.model_copy(update={"sources": sources}), SETTINGS).relations["w"]
+        value = found.apply(np.array([-1.0, 1.0]), [])[0]
+        return (value[1] - value[0]) / 2
+
+    assert slope(kind) == pytest.approx(1.2, abs=0.03)
+    assert abs(slope(not kind) - 1.2) > 0.08
+    if kind:
+        # What a shrunk value predicts is the truth's mean on the scale, by definition.
+        assert np.polyfit(w, 0.1 + 1.2 * truth, 1)[0] == pytest.approx(1.2, abs=0.02)
+
+
+def test_a_slope_that_hangs_on_the_errors_is_not_fitted():
+    rng = np.random.default_rng(13)
+    truth = rng.normal(0, 1, 4000)
+    rows = {
+        "e": 0.5 + 1.5 * truth + rng.normal(0, 0.1, 4000), "e_err": np.full(4000, 0.1),
+        "w": truth + rng.normal(0, 1, 4000), "w_err": np.ones(4000), "snrr": np.full(4000, 50.0),
+    }  # fmt: skip
+    relation = fit_label(rows, two_sources(), SETTINGS).relations["w"]
+    assert len(relation.coefficients) == 1
+    assert relation.coefficients[0] == pytest.approx(0.5, abs=0.06)
+
+
+def test_a_scale_that_few_stars_have_is_not_the_types():
+    rng = np.random.default_rng(14)
+    n = 1000
+    rows = {"snrr": np.full(n, 50.0), "t": np.linspace(0, 1, n)}
+    for name in ("e", "w"):
+        rows |= {name: rng.normal(0, 1, n), f"{name}_err": np.full(n, 0.1)}
+    for share, scale in [(0.6, "w"), (0.4, "e")]:
+        definition = two_sources(within={"t": [None, share, 0]}).model_copy(update={"scale": ["w", "e"]})
+        assert fit_label(rows, definition, SETTINGS).scale == scale
+
+
 # ---------------------------------------------------------------- correlation
 
 
@@ -186,6 +242,11 @@ def test_correlation_and_random_share_come_from_repeats(rho):
     assert found.rho == pytest.approx(rho, abs=0.04)
     assert found.shares == pytest.approx((0.8, 0.5), abs=0.03)
     assert found.total == pytest.approx(rho * 0.4, abs=0.03)
+
+
+def test_the_parts_that_repeats_do_not_show_have_a_correlation_of_their_own():
+    assert Correlation(0.5, (1.0, 1.0), 9, 0.3).total == pytest.approx(0.5)
+    assert Correlation(0.5, (0.6, 0.8), 9, 0.3).total == pytest.approx(0.5 * 0.48 + 0.3 * 0.8 * 0.6)
 
 
 def test_without_repeats_the_correlation_is_the_configured_one():
@@ -232,7 +293,7 @@ def test_everything_together_has_honest_errors():
         "w_err": 1.15 * np.hypot(3000 / snr, 50),
     }
     pairs = np.arange(0, n, 2), np.arange(1, n, 2)
-    fitted = fit_label(rows, two_sources(), SETTINGS, pairs)
+    fitted = fit_label(rows, two_sources(), dataclasses.replace(SETTINGS, systematic_correlation=0.0), pairs)
     correlation = fitted.correlations[("e", "w")]
     assert correlation.rho == pytest.approx(0.6, abs=0.06)
     value, error, _, _ = combine(rows, two_sources(), fitted)
@@ -413,8 +474,9 @@ def test_the_shipped_definitions_follow_the_papers():
     assert (rows["logg_rec_source"][hot & good & (truth["teff"] < 8500)] == 5).mean() > 0.9
     # Where the fit has failed the networks stand alone.
     assert (rows["teff_rec_source"][~good] == 4).mean() > 0.8
-    for label, scale in [("teff", 0), ("logg", 0.05), ("feh", 0), ("alpha_fe", 0)]:
-        pull = (rows[f"{label}_rec"] - truth[label] - scale) / rows[f"{label}_rec_err"]
+    # Fewer than half of these stars are in APOGEE's range, so that the scale of log g is the emulator's, too.
+    for label in ("teff", "logg", "feh", "alpha_fe"):
+        pull = (rows[f"{label}_rec"] - truth[label]) / rows[f"{label}_rec_err"]
         pull = pull[np.isfinite(pull) & middle]
         assert abs(np.median(pull)) < 0.15
         assert width(pull) == pytest.approx(1.0, abs=0.1)
@@ -431,6 +493,20 @@ def test_without_networks_the_value_is_the_emulators():
     assert np.isnan(rows["teff_rec"][~good]).all()
     assert set(rows["feh_rec_source"]) == {0, 1}
     assert not rows["flag_teff_disagree"].any()
+
+
+def test_cool_giants_take_the_log_g_of_the_second_emulator():
+    rows, truth, pairs = survey()
+    rows["logg_imig"], rows["logg_imig_err"] = truth["logg"] + 0.35, 0.1
+    definitions = load_definitions(DEFINITIONS, REGISTRY.names)
+    apply(rows, fit(rows, definitions, SETTINGS, pairs), definitions, SETTINGS)
+    good = rows["flag_edge"] == 0
+    giant, dwarf = truth["logg"] < 3, truth["logg"] > 4.2
+    cool, warm = (truth["teff"] > 3700) & (truth["teff"] < 4200), truth["teff"] > 5400
+    source = rows["logg_rec_source"]
+    assert ((source[good & giant & cool] & 3) == 2).mean() > 0.95
+    assert ((source[good & giant & warm] & 3) == 1).all()
+    assert ((source[good & dwarf] & 3) == 1).all()
 
 
 def test_other_networks_take_their_place():

@@ -234,6 +234,32 @@ def test_truth_sets_binaries_emission_and_warned_fits_apart(tmp_path):
     assert all(abs(row["mean"]) < 1e-4 for row in pulls if row["n"])
 
 
+def test_recommended_labels_are_judged_on_stars_that_no_network_learned_from(tmp_path):
+    frame = catalogue(tmp_path / "c.parquet")
+    truth = frame[["spectrum_id", *validation.LABELS]].assign(is_binary=False, is_emission=False)
+    truth.loc[:3, "is_binary"] = True
+    truth.to_csv(tmp_path / "truth.csv", index=False)
+    known = validation.read_truth(tmp_path / "truth.csv")
+    names = [*validation.RECOMMENDED]
+    table = validation.match_spectra(tmp_path / "c.parquet", known, names, REGISTRY)
+    table = table.assign(teff_rec=table["teff"] + 10, teff_rec_err=10.0)
+    table.loc[10:11, ["flag_edge", "flag_teff_disagree"]] = 1
+    table.loc[12, "teff_rec"] = np.nan
+    subsets = validation.recommended_subsets(table, np.arange(40) >= 38, "snrr")
+    # Of 40, four are binaries and two were learned from; a fit's warning does not matter.
+    assert {name: len(subsets[name]) for name in ("all",)} == {"all": 34}
+    assert len(subsets["G"]) + len(subsets["K"]) == 34
+    rows = validation.comparison_rows("truth", subsets, validation.RECOMMENDED)
+    found = {(row["subset"], row["label"]): row for row in rows}
+    assert found["all", "teff_rec"]["n"] == 33
+    assert found["all", "teff_rec"]["offset"] == pytest.approx(10, abs=1e-3)
+    assert found["all", "logg_rec"]["n"] == 0
+    pulls = {row["subset"]: row for row in validation.pull_rows(subsets, ["teff_rec"])}
+    assert pulls["all"]["mean"] == pytest.approx(1, abs=1e-3)
+    drawn = validation.pairs("truth", table, ["teff_rec"])
+    assert drawn["fit_flagged"].to_numpy().nonzero()[0].tolist() == [10, 11]
+
+
 def test_alpha_counts_only_where_it_is_recommended(tmp_path):
     frame = catalogue(tmp_path / "c.parquet")
     table = frame.assign(**{f"ref_{label}": frame[label] for label in validation.LABELS})

@@ -16,6 +16,7 @@ from lamostvac.validation import (
     COMPARISON_COLUMNS,
     LABELS,
     PULL_COLUMNS,
+    RECOMMENDED,
     Comparison,
     compare,
     compare_crossvalidation,
@@ -25,6 +26,7 @@ from lamostvac.validation import (
     pairs,
     pull_rows,
     read_truth,
+    recommended_subsets,
     truth_subsets,
 )
 
@@ -77,12 +79,18 @@ def against_truth(
 
     `trained` are the spectra that each set's networks learned from.
     """
-    table = match_spectra(catalogue, read_truth(path, labels), [label.label for label in labels], registry)
+    names = [*RECOMMENDED, *(label.label for label in labels)]
+    table = match_spectra(catalogue, read_truth(path, labels), names, registry)
     subsets = truth_subsets(table, snr_band)
     rows, pulls = comparison_rows("truth", subsets), pull_rows(subsets)
     single = ~table["binary"] & ~table["emission"]
     drawn = [pairs("truth", table[single], LABELS)]
     seen = {name: networks.mark_trained(table, spectra) for name, spectra in trained.items()}
+    known = np.any([np.zeros(len(table), bool), *seen.values()], axis=0)
+    subsets = recommended_subsets(table, known, snr_band)
+    rows += comparison_rows("truth", subsets, RECOMMENDED)
+    pulls += pull_rows(subsets, RECOMMENDED)
+    drawn.append(pairs("truth", table[single & ~known], RECOMMENDED))
     for label in labels:
         known = seen.get(label.set, np.zeros(len(table), bool))
         subsets = networks.truth_subsets(table, label.label, known, snr_band)
