@@ -20,10 +20,9 @@ import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from lamostvac.error_process import ScaleProcess, Scaling, read_process, scaling_of, train, write_process
+from lamostvac.repeats import RepeatPairs
 
 CODE_VERSION = 1
 
@@ -106,47 +105,26 @@ class LabelErrors:
 
 
 def pair_residuals(
-    label: NDArray[np.floating],
-    theta: NDArray[np.floating],
-    snr: NDArray[np.floating],
-    random: NDArray[np.floating],
-    earlier: NDArray[np.integer],
-    later: NDArray[np.integer],
+    label: NDArray[np.floating], theta: NDArray[np.floating], random: NDArray[np.floating], pairs: RepeatPairs
 ) -> Residuals:
     """Residuals of repeat observations over sqrt 2 (Liang+ 2024 Fig. 10), about 0.
 
     Parameters
     ----------
-    label, snr, random : (n,) of all spectra; theta : (n, k)
-    earlier, later : (m,) rows of the pairs. A star with k spectra counts k - 1 times, however many pairs it has
+    label, random : (n,) of all spectra; theta : (n, k)
 
-    What the labels and S/N of the two spectra have in the middle is what the scale is learned at.
+    What the labels of the two spectra have in the middle is what the scale is learned at.
     """
-    star = _stars(earlier, later)
-    pairs = np.bincount(star, minlength=star.max(initial=-1) + 1)
-    both = np.unique(np.column_stack([np.r_[star, star], np.r_[earlier, later]]), axis=0)
-    spectra = np.bincount(both[:, 0].astype(int), minlength=len(pairs))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        middle = np.sqrt(snr[earlier] * snr[later])
-    value = np.asarray(label, np.float64)
+    earlier, later = pairs.earlier, pairs.later
     return Residuals(
         theta=0.5 * (theta[earlier] + theta[later]).astype(np.float64),
-        residual=(value[later] - value[earlier]) / np.sqrt(2.0),
-        random=np.hypot(random[earlier], random[later]) / np.sqrt(2.0),
-        systematic=np.zeros(len(earlier)),
-        snr=middle.astype(np.float64),
-        known=np.zeros(len(earlier)),
-        weight=np.minimum(1.0, (spectra - 1) / np.maximum(pairs, 1))[star],
+        residual=pairs.residual(label),
+        random=np.hypot(random[earlier], random[later]).astype(np.float64) / np.sqrt(2.0),
+        systematic=np.zeros(len(pairs)),
+        snr=pairs.snr,
+        known=np.zeros(len(pairs)),
+        weight=pairs.weight,
     )
-
-
-def _stars(earlier: NDArray[np.integer], later: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Number (m,) of the star of each pair: pairs that share a spectrum are of one star."""
-    rows, inverse = np.unique(np.r_[earlier, later], return_inverse=True)
-    first, second = inverse[: len(earlier)], inverse[len(earlier) :]
-    graph = coo_array((np.ones(len(first), np.int8), (first, second)), shape=(len(rows), len(rows)))
-    component = connected_components(graph.tocsr(), directed=False)[1]
-    return np.asarray(component[first], np.int64)
 
 
 def learn(label: str, theta: Sequence[str], kind: Kind, repeats: Residuals, known: Residuals) -> LabelErrors:

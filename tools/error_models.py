@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lamostvac.catalog import TYPE_ORDER, read_columns_of
 from lamostvac.error_models import learn, library_residuals, pair_residuals, systematic_part
-from lamostvac.network_validation import repeat_pairs
 from lamostvac.registry import load_registry, network_labels
+from lamostvac.repeats import similar_pairs
 from lamostvac.training_sets import load_training_sets
 from lamostvac.validation import robust_sigma
 
@@ -72,9 +72,8 @@ def main(results: Path, types: list[str]) -> None:
         points = np.column_stack([table[label] for label in theta]).astype(float)
         points[table["fit_status"] != 0] = np.nan
         snr = table["snrg"].astype(float)
-        earlier, later = repeat_pairs(table["ra"], table["dec"], table["lmjd"])
-        near = np.minimum(snr[earlier], snr[later]) >= 0.8 * np.maximum(snr[earlier], snr[later])
-        earlier, later = earlier[near], later[near]
+        pairs = similar_pairs(table["ra"], table["dec"], table["lmjd"], snr, 0.2)
+        earlier, later = pairs.earlier, pairs.later
         known = None
         if truth is not None:
             known = truth.reindex(table["spectrum_id"].astype(str))
@@ -82,7 +81,7 @@ def main(results: Path, types: list[str]) -> None:
         for label in theta:
             value = table[label].astype(float)
             random, error = table[f"{label}_random"].astype(float), table[f"{label}_err"].astype(float)
-            repeats = pair_residuals(value, points, snr, random, earlier, later)
+            repeats = pair_residuals(value, points, random, pairs)
             errors = {"covariance": (error, random)}
             for kind in ("published", "calibrated"):
                 model = learn(label, theta, kind, repeats, library_residuals(library, name, label, theta))

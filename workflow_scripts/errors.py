@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lamostvac.catalog import LABELS, read_columns_of
+from lamostvac.catalog import LABELS, fingerprint, read_columns_of
 from lamostvac.error_models import (
     LabelErrors,
     Residuals,
@@ -18,20 +18,13 @@ from lamostvac.error_models import (
 )
 from lamostvac.files import atomic, atomic_hdf5
 from lamostvac.log import rule_log
-from lamostvac.network_validation import repeat_pairs
 from lamostvac.refine import CONVERGED
 from lamostvac.registry import load_registry, network_labels
+from lamostvac.repeats import similar_pairs
 
 NOTHING = Residuals(np.empty((0, 0)), *[np.empty(0)] * 6)
 # Labels that the scale of errors depends on, of those that the library has.
 THETA = LABELS
-
-
-def alike(snr: np.ndarray, earlier: np.ndarray, later: np.ndarray, tolerance: float) -> np.ndarray:
-    """Where the S/N of two spectra differ by less than a share of the larger one."""
-    pair = np.sort(np.column_stack([snr[earlier], snr[later]]), axis=1)
-    with np.errstate(invalid="ignore"):
-        return (pair[:, 0] > 0) & (pair[:, 0] >= (1 - tolerance) * pair[:, 1])
 
 
 def main(snakemake: Any) -> None:
@@ -55,13 +48,13 @@ def main(snakemake: Any) -> None:
     )
     points[table["fit_status"] != CONVERGED] = np.nan
     snr = table[params.snr_band].astype(np.float64)
-    earlier, later = repeat_pairs(table["ra"], table["dec"], table["lmjd"])
-    chosen = alike(snr, earlier, later, params.settings["pair_snr_tolerance"])
-    earlier, later = earlier[chosen], later[chosen]
-    log.info("%d spectra, %d pairs of one star with S/N alike", len(snr), len(earlier))
+    identity = fingerprint(table["spectrum_id"])
+    place = table["ra"], table["dec"], table["lmjd"], snr
+    pairs = similar_pairs(*place, params.settings["pair_snr_tolerance"], identity=identity)
+    log.info("%d spectra, %d pairs of one star with S/N alike", len(snr), len(pairs))
 
     def repeats(label: str) -> Residuals:
-        return pair_residuals(table[label], points, snr, table[f"{label}_random"], earlier, later)
+        return pair_residuals(table[label], points, table[f"{label}_random"], pairs)
 
     models: dict[str, LabelErrors] = {}
     for label in own:

@@ -12,8 +12,8 @@ from lamostvac.catalog import LABELS, apply_errors, provenance, read_rows, set_f
 from lamostvac.error_models import read_errors
 from lamostvac.files import read_columns
 from lamostvac.log import rule_log
-from lamostvac.network_validation import repeat_pairs
 from lamostvac.registry import load_registry, network_labels
+from lamostvac.repeats import repeat_pairs
 
 
 def library_labels(path: str) -> np.ndarray:
