@@ -13,6 +13,7 @@ from lamostvac.files import read_columns
 from lamostvac.log import rule_log
 from lamostvac.registry import load_registry, network_labels
 from lamostvac.systematic import systematic_errors
+from lamostvac.unique import set_unique
 
 
 def library_labels(path: str) -> np.ndarray:
@@ -37,6 +38,7 @@ def main(snakemake: Any) -> None:
     for label, systematic in systematic_of.items():
         log.info("systematic error of %s: %.4g", label, systematic)
         rows[f"{label}_err"] = np.hypot(rows[f"{label}_err"], np.float32(systematic))
+    set_unique(rows)
     dwarf_snr, giant_snr = params.snr_threshold
     set_flags(
         rows,
