@@ -353,6 +353,26 @@ def provenance(project: Path, version: str, config_hash: str, library: str) -> d
     }
 
 
+def input_cards(inputs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, str]]:
+    """Header cards with name and SHA-256 of each input (name, hash): INPUT1, INHASH1, INPUT2, ...
+
+    Of a path only the file's name, so that the header does not depend on where files lie.
+    """
+    cards = {}
+    for number, (name, digest) in enumerate(inputs, start=1):
+        cards[f"INPUT{number}"] = (Path(name).name, "input")
+        cards[f"INHASH{number}"] = (digest, "SHA-256")
+    return cards
+
+
+def read_cards(path: str | Path) -> dict[str, str]:
+    """The cards of provenance in a table that `write_fits` wrote: keyword to value."""
+    structure = {"SIMPLE", "BITPIX", "NAXIS", "EXTEND", "COMMENT", "HISTORY", ""}
+    return {
+        keyword: str(value) for keyword, value in fits.getheader(path, 0).items() if keyword not in structure
+    }
+
+
 def git_commit(project: Path) -> str:
     """The commit of the checkout, with -dirty after uncommitted changes; `unknown` without git."""
     command = ["git", "-C", str(project), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
