@@ -43,6 +43,7 @@ include: "rules/project.smk"
 include: "rules/group.smk"
 include: "rules/fit.smk"
 include: "rules/catalog.smk"
+include: "rules/publish.smk"
 include: "rules/validation.smk"
 include: "rules/report.smk"
 include: "rules/experiments.smk"
@@ -56,4 +57,5 @@ rule all:
         f"{RESULTS}/catalog/rejected.csv",
         f"{RESULTS}/catalog/accounting.json",
         f"{RESULTS}/catalog/datamodel.md",
+        publication_targets(),
         validation_targets(),

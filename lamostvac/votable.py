@@ -14,7 +14,7 @@ from astropy import units
 from numpy.typing import NDArray
 
 from lamostvac.errors import UserError
-from lamostvac.expressions import Expression, nearest
+from lamostvac.expressions import Expression, check_names, nearest, parse
 from lamostvac.files import atomic
 from lamostvac.registry import Column, Registry
 
@@ -57,6 +57,25 @@ def chosen_columns(names: Sequence[str] | None, registry: Registry) -> list[Colu
     return [registry[name] for name in names]
 
 
+def chosen_rows(condition: str | None, registry: Registry) -> Expression | None:
+    """The condition on rows; raises `UserError` when it is none, or names a column that the registry lacks."""
+    if condition is None:
+        return None
+    parsed = parse(condition, "publication.votable_rows")
+    check_names(parsed, registry.names)
+    parsed.holds(_columns_of(registry.empty(0), parsed))
+    return parsed
+
+
+def _columns_of(rows: NDArray[np.void], condition: Expression) -> dict[str, NDArray]:
+    """The columns that a condition names, texts as `str`."""
+    columns = {name: rows[name] for name in condition.names}
+    return {
+        name: np.char.decode(values, "ascii") if values.dtype.kind == "S" else values
+        for name, values in columns.items()
+    }
+
+
 def selected(
     blocks: Iterable[NDArray[np.void]], condition: Expression | None, limit: int | None = None
 ) -> Iterator[NDArray[np.void]]:
@@ -65,13 +84,7 @@ def selected(
     for block in blocks:
         rows = block
         if condition is not None:
-            columns = {name: rows[name] for name in condition.names}
-            texts = {
-                name: np.char.decode(text, "ascii")
-                for name, text in columns.items()
-                if text.dtype.kind == "S"
-            }
-            rows = rows[condition.holds(columns | texts)]
+            rows = rows[condition.holds(_columns_of(rows, condition))]
         if left is not None:
             rows = rows[:left]
             left -= len(rows)
