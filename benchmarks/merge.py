@@ -6,6 +6,7 @@ identities, positions and S/N of their own: seven million stars, some observed s
 
 import resource
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -42,8 +43,9 @@ def _random_block(registry: Registry, rng: np.random.Generator) -> NDArray[np.vo
     return rows
 
 
-def write_types(folder: Path, n: int, registry: Registry) -> dict[str, Path]:
+def write_types(folder: Path, n: int) -> dict[str, Path]:
     """Tables of all types with `n` rows in all, made block by block."""
+    registry = full_registry()
     rng = np.random.default_rng(1)
     block = _random_block(registry, rng)
     n_stars = max(int(0.65 * n), 1)
@@ -53,7 +55,7 @@ def write_types(folder: Path, n: int, registry: Registry) -> dict[str, Path]:
     paths = {}
     for name, end, size in zip(TYPE_ORDER, ends, sizes, strict=True):
 
-        def blocks(first: int = int(end - size), last: int = int(end)):
+        def blocks(first: int = int(end - size), last: int = int(end)) -> Iterator[NDArray[np.void]]:
             for start in range(first, last, ROW_GROUP):
                 rows = block[: min(ROW_GROUP, last - start)]
                 m = len(rows)

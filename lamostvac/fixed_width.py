@@ -20,7 +20,7 @@ CODE_VERSION = 1
 # Significant digits that all but a tenth of a column's values keep at least.
 _DIGITS = {4: 5, 8: 11}
 _MAX_DECIMALS = 12
-_MAX_DIGITS = 17  # of a fixed-point number; what needs more is written with an exponent
+_MAX_DIGITS = 15  # of a fixed-point number, which float64 holds; larger ones are written with an exponent
 _PART = 4096  # rows formatted at a time, so that they stay in the processor's cache
 _BINARY_EXPONENTS = 2200
 _LEVEL = 2  # of compression; 6 takes four times as long for a tenth less
@@ -179,7 +179,7 @@ def _form(column: Column, extent: _Extent) -> tuple[int, int | None, str]:
         width = max(len(str(int(low))), len(str(int(high))))
         return width, None, f"I{width}"
     largest = max(abs(float(low)), abs(float(high)))
-    whole_digits = len(str(int(largest))) + 1 if largest < 1e15 else _MAX_DIGITS
+    whole_digits = len(str(int(largest))) + 1 if largest < 10.0**_MAX_DIGITS else _MAX_DIGITS
     if whole_digits >= _MAX_DIGITS:
         return 15, None, "E15.7"
     decimals = min(extent.decimals(_DIGITS[kind.itemsize]), _MAX_DIGITS - whole_digits)
