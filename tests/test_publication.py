@@ -442,3 +442,20 @@ def test_two_runs_give_the_same_bytes_for_any_block(tmp_path):
     assert len(contents[0]) > 12
     for name, content in contents[0].items():
         assert content == contents[1][name], name
+
+
+def test_the_examples_of_the_document_run(merged, tmp_path, monkeypatch, project, capsys):
+    folder = tmp_path / "results/catalog"
+    folder.mkdir(parents=True)
+    for name in ("recommended.fits", "recommended.parquet"):
+        shutil.copy(merged / name, folder)
+    write_cds(merged, folder)
+    monkeypatch.chdir(tmp_path)
+    text = (project / "docs/catalogue.md").read_text()
+    examples = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert len(examples) == 3
+    for example in examples:
+        exec(example, {})
+    printed = capsys.readouterr().out
+    assert "e_teff" in printed
+    assert " K\n" in printed
