@@ -44,6 +44,7 @@ include: "rules/group.smk"
 include: "rules/fit.smk"
 include: "rules/catalog.smk"
 include: "rules/errors.smk"
+include: "rules/publish.smk"
 include: "rules/validation.smk"
 include: "rules/report.smk"
 include: "rules/experiments.smk"
@@ -57,4 +58,5 @@ rule all:
         f"{RESULTS}/catalog/rejected.csv",
         f"{RESULTS}/catalog/accounting.json",
         f"{RESULTS}/catalog/datamodel.md",
+        publication_targets(),
         validation_targets(),

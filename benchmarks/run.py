@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,7 +36,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 from threadpoolctl import threadpool_limits
 
-from benchmarks import full_size
+from benchmarks import full_size, merge
 from lamostvac.configuration import read_configuration
 from lamostvac.distil import distil, split_settings
 from lamostvac.emulator import Emulator, build_emulator
@@ -381,6 +382,43 @@ def grouped_seconds_per_1000(work: Workload) -> Result:
     return elapsed / cores, 22.0, "Liang+ 2024, 8-core Xeon E5-2620 v4 (published)"
 
 
+@cache
+def _merged() -> tuple[float, float, float, float]:
+    """Seconds and peak GB of a merge of ten million rows, and of astropy's vstack of fewer, each in its own process."""
+    bench = ROOT / "results/bench"
+    bench.mkdir(parents=True, exist_ok=True)
+    need = merge.N_ROWS * 3 * merge.full_registry().record.itemsize
+    if shutil.disk_usage(bench).free < need:
+        sys.exit(f"Error: {bench} needs {need / 1e9:.0f} GB for the files of the merge benchmarks")
+    found = []
+    spawn = multiprocessing.get_context("spawn")
+    for n, function in ((merge.N_ROWS, merge.timed_merge), (merge.N_NAIVE, merge.timed_vstack)):
+        with tempfile.TemporaryDirectory(dir=bench) as folder:
+            with ProcessPoolExecutor(1, spawn) as pool:
+                tables = pool.submit(merge.write_types, Path(folder), n).result()
+            with ProcessPoolExecutor(1, spawn) as pool:
+                found += pool.submit(function, Path(folder), tables).result()
+    return found[0], found[1], found[2], found[3]
+
+
+def merge_10m_seconds(work: Workload) -> Result:
+    """Six types of ten million rows in all to one FITS and one Parquet file, with stars found; one core."""
+    seconds, _, theirs, _ = _merged()
+    per_row = theirs / merge.N_NAIVE
+    what = (
+        f"{merge.N_ROWS} times the {per_row * 1e6:.0f} us per row of astropy's vstack and pandas' Parquet, without "
+        f"finding stars, measured now on {merge.N_NAIVE} rows; ours takes {seconds / merge.N_ROWS * 1e6:.0f} us per row"
+    )
+    return seconds, per_row * merge.N_ROWS, what
+
+
+def merge_10m_memory_gb(work: Workload) -> Result:
+    """Peak memory of that merge."""
+    _, gigabytes, _, theirs = _merged()
+    what = f"the limit; vstack takes {theirs:.1f} GB for {merge.N_NAIVE} rows, measured now"
+    return gigabytes, 8.0, what
+
+
 BENCHMARKS = {
     f.__name__: f
     for f in (
@@ -392,16 +430,22 @@ BENCHMARKS = {
         grouped_seconds_per_1000,
         end_to_end_rate,
         emulator_build_seconds,
+        merge_10m_seconds,
+        merge_10m_memory_gb,
     )
 }
 # Where it is not the simulated survey's.
 SETTINGS = {
-    "grouped_seconds_per_1000": f"{full_size.N_LIBRARY} library stars, {full_size.N_COMPONENTS} components, random"
+    "grouped_seconds_per_1000": f"{full_size.N_LIBRARY} library stars, {full_size.N_COMPONENTS} components, random",
+    "merge_10m_seconds": f"{merge.N_ROWS} random rows, columns of a run with {len(merge.LABELS)} networks",
+    "merge_10m_memory_gb": f"{merge.N_ROWS} random rows, columns of a run with {len(merge.LABELS)} networks",
 }
 UNITS = {
     "networks_peak_fraction": "1",
     "grouped_seconds_per_1000": "s per 1000 spectra",
     "emulator_build_seconds": "s",
+    "merge_10m_seconds": "s",
+    "merge_10m_memory_gb": "GB",
 }
 
 

@@ -28,8 +28,9 @@ from lamostvac.error_models import LabelErrors, systematic_part
 from lamostvac.errors import REASONS, UserError
 from lamostvac.files import REJECTED_COLUMNS, atomic, read_columns
 from lamostvac.registry import NetworkLabel, Registry
+from lamostvac.unique import best_spectra
 
-CODE_VERSION = 3
+CODE_VERSION = 4
 TYPE_ORDER = ("OB", "A", "F", "G", "K", "M")
 LABELS = ("teff", "logg", "feh", "alpha_fe")
 # Codes of fit_status (lamostvac/refine.py).
@@ -336,7 +337,7 @@ def configuration_hash(configuration: Mapping[str, Any]) -> str:
     kept = {
         section: {key: value for key, value in content.items() if key not in ignored.get(section, ())}
         for section, content in configuration.items()
-        if section != "validation"
+        if section not in ("validation", "publication")
     }
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
@@ -353,6 +354,26 @@ def provenance(project: Path, version: str, config_hash: str, library: str) -> d
         "LIBRARY": (library, "spectral library"),
         "PYVER": (platform.python_version(), "Python"),
         "NPVER": (np.__version__, "NumPy"),
+    }
+
+
+def input_cards(inputs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, str]]:
+    """Header cards with name and SHA-256 of each input (name, hash): INPUT1, INHASH1, INPUT2, ...
+
+    Of a path only the file's name, so that the header does not depend on where files lie.
+    """
+    cards = {}
+    for number, (name, digest) in enumerate(inputs, start=1):
+        cards[f"INPUT{number}"] = (Path(name).name, "input")
+        cards[f"INHASH{number}"] = (digest, "SHA-256")
+    return cards
+
+
+def read_cards(path: str | Path) -> dict[str, str]:
+    """The cards of provenance in a table that `write_fits` wrote: keyword to value."""
+    structure = {"SIMPLE", "BITPIX", "NAXIS", "EXTEND", "COMMENT", "HISTORY", ""}
+    return {
+        keyword: str(value) for keyword, value in fits.getheader(path, 0).items() if keyword not in structure
     }
 
 
@@ -400,11 +421,8 @@ def count_rows(path: str | Path) -> int:
     return int(fits.getheader(path, 1)["NAXIS2"])
 
 
-def read_blocks(path: str | Path, registry: Registry, size: int = ROW_GROUP) -> Iterator[NDArray[np.void]]:
-    """The rows of a table that `write_fits` wrote, `size` at a time.
-
-    Raises `UserError` when the table was written with another registry.
-    """
+def _place_of_rows(path: str | Path, registry: Registry) -> tuple[int, int]:
+    """Number of rows, and the byte where they begin, of a table that `write_fits` wrote with this registry."""
     with fits.open(path, memmap=True, lazy_load_hdus=True) as hdus:
         header = hdus[1].header
         names = [header[f"TTYPE{number}"] for number in range(1, header["TFIELDS"] + 1)]
@@ -413,7 +431,15 @@ def read_blocks(path: str | Path, registry: Registry, size: int = ROW_GROUP) -> 
             raise UserError(
                 f"{path} was written with other columns than config/columns.yaml has; delete it and run again"
             )
-        n, offset = int(header["NAXIS2"]), int(hdus[1].fileinfo()["datLoc"])
+        return int(header["NAXIS2"]), int(hdus[1].fileinfo()["datLoc"])
+
+
+def read_blocks(path: str | Path, registry: Registry, size: int = ROW_GROUP) -> Iterator[NDArray[np.void]]:
+    """The rows of a table that `write_fits` wrote, `size` at a time.
+
+    Raises `UserError` when the table was written with another registry.
+    """
+    n, offset = _place_of_rows(path, registry)
     with open(path, "rb") as handle:
         handle.seek(offset)
         for start in range(0, n, size):
@@ -455,6 +481,14 @@ def apply_errors(
             part[f"{label}_err"], part[f"{label}_random"] = model.apply(theta, snr, random, systematic)
 
 
+def read_some(path: str | Path, registry: Registry, at: NDArray[np.integer], column: str) -> NDArray[Any]:
+    """One column of the rows `at` (m,) of a table that `write_fits` wrote, without reading the others."""
+    if not len(at):
+        return np.empty(0, registry.record[column])
+    n, offset = _place_of_rows(path, registry)
+    return np.asarray(np.memmap(path, registry.record, "r", offset, (n,))[column][at])
+
+
 def write_rows(
     path: str | Path, rows: NDArray[np.void], registry: Registry, cards: Mapping[str, tuple[Any, str]]
 ) -> None:
@@ -490,7 +524,8 @@ def merge_tables(
     """Merge the tables of the types into one FITS file and one Parquet file.
 
     The order is OB A F G K M, within a type as in its table. A Parquet row group holds at most
-    `block` rows of one type.
+    `block` rows of one type. The rows are copied, but for `best_spectrum` and `n_spectra`, which count
+    the star's spectra of all types (`lamostvac.unique`).
 
     Parameters
     ----------
@@ -509,9 +544,9 @@ def merge_tables(
     order = [name for name in TYPE_ORDER if name in tables]
     accepted = {name: count_rows(tables[name]) for name in order}
     n = sum(accepted.values())
+    best, n_spectra = _survey_stars({name: tables[name] for name in order}, accepted, registry, block)
     layouts: Counter[str] = Counter()
     flagged: Counter[str] = Counter(dict.fromkeys(registry.flags, 0))
-    fingerprints = np.empty(n, np.uint64)
     metadata = {keyword.lower(): str(value) for keyword, (value, _) in cards.items()}
     few_values = ["class", "subclass", "spectral_type", "layout", "library", "planid", "obsdate"]
 
@@ -530,20 +565,49 @@ def merge_tables(
             done = 0
             for name in order:
                 for rows in read_blocks(tables[name], registry, block):
-                    fingerprints[done : done + len(rows)] = fingerprint(rows["spectrum_id"])
+                    here = slice(done, done + len(rows))
+                    rows["best_spectrum"], rows["n_spectra"] = best[here], n_spectra[here]
                     done += len(rows)
-                    values, counts = np.unique(rows["layout"], return_counts=True)
+                    table = registry.to_arrow(rows, metadata)
                     layouts.update(
-                        {value.decode(): int(count) for value, count in zip(values, counts, strict=True)}
+                        {
+                            pair["values"]: pair["counts"]
+                            for pair in table["layout"].value_counts().to_pylist()
+                        }
                     )
-                    flagged.update({flag: int(rows[flag].sum()) for flag in registry.flags})
-                    writer.write_table(registry.to_arrow(rows, metadata), row_group_size=block)
+                    flagged.update({flag: int(np.count_nonzero(rows[flag])) for flag in registry.flags})
+                    writer.write_table(table, row_group_size=block)
                     yield rows
-            # Before the files get their names.
-            _check_types_disjoint(fingerprints, tables, order, registry)
 
         write_fits(fits_path, pieces(), n, registry, cards)
     return {"accepted": accepted, "layouts": dict(sorted(layouts.items())), "flags": dict(flagged)}
+
+
+def _survey_stars(
+    tables: Mapping[str, str | Path], accepted: Mapping[str, int], registry: Registry, block: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int16]]:
+    """`best_spectrum` and `n_spectra` (n,) over all types; raises `UserError` where a spectrum is in two."""
+    n = sum(accepted.values())
+    fingerprints = np.empty(n, np.uint64)
+    ra, dec, snr = np.empty(n), np.empty(n), np.empty(n, np.float32)
+    done = 0
+    for path in tables.values():
+        for rows in read_blocks(path, registry, block):
+            here = slice(done, done + len(rows))
+            fingerprints[here] = fingerprint(rows["spectrum_id"])
+            ra[here], dec[here], snr[here] = rows["ra"], rows["dec"], rows["snrg"]
+            done += len(rows)
+    _check_types_disjoint(fingerprints, tables, registry)
+    ends = np.cumsum([accepted[name] for name in tables])
+
+    def identities(at: NDArray[np.int64]) -> NDArray[np.bytes_]:
+        found = np.empty(len(at), registry.record["spectrum_id"])
+        for end, (name, path) in zip(ends, tables.items(), strict=True):
+            mine = (at < end) & (at >= end - accepted[name])
+            found[mine] = read_some(path, registry, at[mine] - (end - accepted[name]), "spectrum_id")
+        return found
+
+    return best_spectra(ra, dec, snr, identities)
 
 
 def fingerprint(identities: NDArray[np.bytes_]) -> NDArray[np.uint64]:
@@ -564,9 +628,9 @@ def fingerprint(identities: NDArray[np.bytes_]) -> NDArray[np.uint64]:
 def _check_types_disjoint(
     fingerprints: NDArray[np.uint64],
     tables: Mapping[str, str | Path],
-    order: Sequence[str],
     registry: Registry,
 ) -> None:
+    """Sorts `fingerprints` (n,) in place."""
     fingerprints.sort()
     same = fingerprints[1:][fingerprints[1:] == fingerprints[:-1]]
     if not len(same):
@@ -574,8 +638,8 @@ def _check_types_disjoint(
     # Rare: either a real repetition or two names with one fingerprint; compare the names.
     suspects = [
         rows["spectrum_id"][np.isin(fingerprint(rows["spectrum_id"]), same)]
-        for name in order
-        for rows in read_blocks(tables[name], registry)
+        for path in tables.values()
+        for rows in read_blocks(path, registry)
     ]
     check_distinct(np.concatenate(suspects))
 

@@ -31,6 +31,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic.fields import FieldInfo
@@ -708,6 +709,47 @@ class Recommended(Section):
     )
 
 
+class Publication(Section):
+    """Forms of the catalogue beside FITS and Parquet (docs/catalogue.md)."""
+
+    title: str = Field(
+        "Stellar labels of LAMOST low-resolution spectra",
+        min_length=1,
+        description="Title of the catalogue in ReadMe, VOTable and HATS; ASCII.",
+    )
+    authors: str = Field("", description="Authors of the catalogue in the ReadMe; ASCII; empty: none.")
+    cds: bool = Field(
+        True,
+        description="Write recommended.dat.gz, a text table, and ReadMe, which describes it byte by byte for CDS.",
+    )
+    votable: bool = Field(True, description="Write recommended.vot, some columns and rows as a VOTable.")
+    votable_columns: list[str] | None = Field(
+        None,
+        description="Columns of recommended.vot; null: identity, position, recommended labels, quality.",
+    )
+    votable_rows: str | None = Field(
+        "best_spectrum == 1 and flag_snr == 0 and flag_chi2 == 0",
+        description="Condition on the columns of the catalogue that rows of recommended.vot meet; null: all rows.",
+    )
+    votable_max_rows: PositiveInt | None = Field(
+        None, description="Most rows of recommended.vot, the first ones; null: no limit."
+    )
+    hats: bool = Field(
+        False,
+        description="Write hats/, Parquet files by HEALPix pixel, for programs that work on very large catalogues.",
+    )
+    hats_max_rows: PositiveInt = Field(
+        500_000, description="Most rows of a file in hats/; half a million rows of 1 kB need 2 GB of memory."
+    )
+
+    @field_validator("title", "authors")
+    @classmethod
+    def _ascii(cls, text: str) -> str:
+        if not text.isascii():
+            raise ValueError("it must be ASCII, as CDS wants; write names without accents")
+        return text
+
+
 class Validation(Section):
     """Comparisons of the catalogue with other determinations."""
 
@@ -807,6 +849,8 @@ class Configuration(Section):
     errors: Errors = Field(Errors(), description="Errors of the labels.")
     catalog: Catalog = Field(Catalog(), description="Flags of the catalogue.")
     recommended: Recommended = Field(Recommended(), description="One value from both systems.")
+
+    publication: Publication = Field(Publication(), description="Forms of the catalogue.")
     validation: Validation = Field(Validation(), description="Comparisons.")
     experiments: Experiments = Field(Experiments(), description="Experiments on the method.")
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from lamostvac.errors import UserError
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 REGISTRY_PATH = Path(__file__).resolve().parent.parent / "config" / "columns.yaml"
 FITS_CODES = {"uint8": "B", "int16": "I", "int32": "J", "int64": "K", "float32": "E", "float64": "D"}
 
@@ -82,6 +82,11 @@ class Column:
         kind = np.dtype(self.dtype).kind
         return {"f": np.nan, "i": -1, "u": 0}[kind]
 
+    @property
+    def null(self) -> int | None:
+        """FITS TNULL: the missing value of signed whole numbers; other columns need none or have none."""
+        return -1 if not self.is_string and np.dtype(self.dtype).kind == "i" else None
+
 
 @dataclass(frozen=True)
 class NetworkLabel:
@@ -136,6 +141,13 @@ class Registry:
     def flag_bits(self) -> dict[str, int]:
         """Bit number in `flags` of each flag."""
         return {column.name: column.bit for column in self.columns if column.bit is not None}
+
+    @property
+    def bit_columns(self) -> list[Column]:
+        """The flags with a bit in `flags`, in the order of the bits."""
+        return sorted(
+            (column for column in self.columns if column.bit is not None), key=lambda column: column.bit or 0
+        )
 
     @property
     def flags(self) -> list[str]:
@@ -221,7 +233,7 @@ class Registry:
         cards : provenance, keyword to (value, comment); goes into both headers
         """
         columns = [
-            fits.Column(name=column.name, format=column.tform, unit=column.unit or None)
+            fits.Column(name=column.name, format=column.tform, unit=column.unit or None, null=column.null)
             for column in self.columns
         ]
         table = fits.BinTableHDU.from_columns(fits.ColDefs(columns), nrows=0, name=name)
@@ -245,7 +257,8 @@ class Registry:
             "# Data model of the catalogue",
             "",
             "Written from `config/columns.yaml`. The same columns stand in `recommended.fits`, `recommended.parquet`",
-            "and the tables of single types. A missing number is NaN, a missing whole number -1, a missing text empty.",
+            "and the tables of single types. A missing number is NaN, a missing whole number -1 (TNULL in FITS),",
+            "a missing text empty.",
             "Logarithmic quantities are in dex, which FITS does not know as a unit.",
             "",
             "| column | type | unit | UCD | meaning | origin |",
@@ -262,8 +275,9 @@ class Registry:
             ]
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         lines += ["", "## Bits of `flags`", "", "| bit | value | flag | meaning |", "|---|---|---|---|"]
-        for name, bit in sorted(self.flag_bits.items(), key=lambda item: item[1]):
-            lines.append(f"| {bit} | {1 << bit} | `{name}` | {self[name].description} |")
+        for column in self.bit_columns:
+            assert column.bit is not None
+            lines.append(f"| {column.bit} | {1 << column.bit} | `{column.name}` | {column.description} |")
         alone = [name for name in self.flags if self[name].bit is None]
         if alone:
             lines += [

@@ -4,6 +4,7 @@ from lamostvac import catalog as catalog_library
 from lamostvac import error_models as error_models_library
 from lamostvac import recommend as recommend_library
 from lamostvac import registry as registry_library
+from lamostvac import unique as unique_library
 from lamostvac.files import sha256
 
 # What the registry needs to know of the labels that networks give, in the order of the catalogue.
@@ -120,7 +121,11 @@ rule catalog:
         provenance=PROVENANCE,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
-        code_version=(catalog_library.CODE_VERSION, registry_library.CODE_VERSION),
+        code_version=(
+            catalog_library.CODE_VERSION,
+            registry_library.CODE_VERSION,
+            unique_library.CODE_VERSION,
+        ),
     script:
         "../workflow_scripts/catalog.py"
 
@@ -130,6 +135,7 @@ rule merge:
         summary=f"{RESULTS}/survey/summary.json",
         manifest=f"{RESULTS}/survey/manifest.csv",
         survey_rejected=f"{RESULTS}/survey/rejected.csv",
+        library=f"{RESULTS}/library/{CFG.library.name}.h5",
         tables=expand(f"{RESULTS}/catalog/{{type}}.fits", type=CFG.survey.types),
         rejected=expand(f"{RESULTS}/collected/{{type}}_rejected.csv", type=CFG.survey.types),
     output:
@@ -145,13 +151,18 @@ rule merge:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        # Mostly for finding the stars of ten million positions (docs/speed.md).
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=120,
     params:
         types=CFG.survey.types,
         provenance=PROVENANCE,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
-        code_version=(catalog_library.CODE_VERSION, registry_library.CODE_VERSION),
+        code_version=(
+            catalog_library.CODE_VERSION,
+            registry_library.CODE_VERSION,
+            unique_library.CODE_VERSION,
+        ),
     script:
         "../workflow_scripts/merge.py"

@@ -12,6 +12,7 @@ from lamostvac.library_table import read_table_library
 DOCUMENTS = (
     "README.md",
     "CHANGELOG.md",
+    "docs/catalogue.md",
     "docs/configuration.md",
     "docs/experiments.md",
     "docs/internals.md",

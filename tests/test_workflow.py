@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from astropy.io import fits
+from astropy.io import ascii, fits
 from astropy.table import Table
 
 from lamostvac.errors import REASONS
@@ -31,7 +31,10 @@ from lamostvac.validation import COMPARISON_COLUMNS, PULL_COLUMNS
 
 TYPES = ("OB", "A", "F", "G", "K", "M")
 PARTS = ("Snakefile", "rules", "workflow_scripts", "lamostvac", "config", "envs", "report")
-CATALOGUE = ("recommended.fits", "recommended.parquet", "rejected.csv", "accounting.json", "datamodel.md")
+CATALOGUE = (
+    *("recommended.fits", "recommended.parquet", "rejected.csv", "accounting.json", "datamodel.md"),
+    *("summary.csv", "recommended.dat.gz", "ReadMe", "recommended.vot"),
+)
 
 
 # Training all 24 networks would take most of the tests' time.
@@ -212,13 +215,38 @@ def test_fits_and_parquet_hold_the_same_rows(run, accepted):
 
 
 def test_the_types_one_after_the_other_are_the_catalogue(run):
+    """But for what is counted over all types."""
     parts = [fits.getdata(run / f"catalog/{name}.fits", 1) for name in TYPES]
-    assert b"".join(part.tobytes() for part in parts) == (
-        fits.getdata(run / "catalog/recommended.fits", 1).tobytes()
-    )
+    merged = fits.getdata(run / "catalog/recommended.fits", 1)
+    counted = {"best_spectrum", "n_spectra"}
+    for name in set(merged.names) - counted:
+        together = b"".join(part[name].tobytes() for part in parts)
+        assert together == merged[name].tobytes(), name
+    for name in counted:
+        together = np.concatenate([part[name] for part in parts])
+        assert ((together >= merged[name]) if name == "best_spectrum" else (together <= merged[name])).all()
     for name, part in zip(TYPES, parts, strict=True):
         assert len(part)
         assert set(part["spectral_type"]) == {name}
+
+
+def test_every_form_of_the_catalogue_holds_it(run, accepted):
+    readme = run / "catalog/ReadMe"
+    text = ascii.read(str(run / "catalog/recommended.dat.gz"), format="cds", readme=str(readme))
+    assert text["spectrum_id"].tolist() == accepted["spectrum_id"].tolist()
+    np.testing.assert_allclose(np.ma.filled(text["teff"], np.nan), accepted["teff"], rtol=1e-4)
+    best = accepted[
+        (accepted["best_spectrum"] == 1) & (accepted["flag_snr"] == 0) & (accepted["flag_chi2"] == 0)
+    ]
+    part = Table.read(run / "catalog/recommended.vot")
+    assert [str(name) for name in part["spectrum_id"]] == best["spectrum_id"].tolist()
+    errors = pd.read_csv(run / "catalog/summary.csv")
+    recommended = accepted[(accepted["flag_snr"] == 0) & (accepted["flag_chi2"] == 0)]
+    assert errors.loc[errors["quantity"] == "chi2", "n"].sum() == len(recommended)
+    release = json.loads((run / "survey/summary.json").read_text())["inputs"][0]
+    header = fits.getheader(run / "catalog/recommended.fits")
+    assert (header["INPUT1"], header["INHASH1"]) == (Path(release["file"]).name, release["sha256"])
+    assert header["INPUT2"] == "library mastar"
 
 
 def test_labels_of_accepted_spectra_are_finite_and_near_the_truth(accepted, truth):

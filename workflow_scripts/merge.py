@@ -4,22 +4,38 @@ import json
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pandas as pd
 
 import lamostvac
-from lamostvac.catalog import accounting, merge_rejections, merge_tables, provenance, write_json
+from lamostvac.catalog import (
+    accounting,
+    input_cards,
+    merge_rejections,
+    merge_tables,
+    provenance,
+    write_json,
+)
 from lamostvac.files import atomic
 from lamostvac.log import rule_log
 from lamostvac.registry import load_registry, network_labels
+
+
+def hashes(summary: dict[str, Any], library: str) -> list[tuple[str, str]]:
+    """Name and SHA-256 of the release's catalogues and of the library's spectra."""
+    catalogues = [(entry["file"], entry["sha256"]) for entry in summary["inputs"]]
+    with h5py.File(library) as handle:
+        return [*catalogues, (f"library {handle.attrs['name']}", str(handle.attrs["source_sha256"]))]
 
 
 def main(snakemake: Any) -> None:
     log = rule_log(snakemake)
     inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
     registry = load_registry(network_labels(params.network_labels))
+    summary = json.loads(Path(inputs.summary).read_text(encoding="utf-8"))
     cards = provenance(
         Path(lamostvac.__file__).resolve().parent.parent, lamostvac.__version__, **params.provenance
-    )
+    ) | input_cards(hashes(summary, inputs.library))
     tables = dict(zip(params.types, inputs.tables, strict=True))
     counts = merge_tables(tables, outputs.fits, outputs.parquet, registry, cards)
     rejected = merge_rejections(
@@ -27,8 +43,7 @@ def main(snakemake: Any) -> None:
     )
     manifest = pd.read_csv(inputs.manifest, dtype={"type": str, "chunk": str}, keep_default_na=False)
     expected = dict.fromkeys(params.types, 0) | manifest.groupby("type")["n_spectra"].sum().to_dict()
-    n_in = json.loads(Path(inputs.summary).read_text(encoding="utf-8"))["n_in"]
-    balance = accounting(n_in, expected, counts["accepted"], rejected)
+    balance = accounting(summary["n_in"], expected, counts["accepted"], rejected)
     balance |= {"layouts": counts["layouts"], "flags": counts["flags"]}
     write_json(outputs.accounting, balance)
     with atomic(outputs.datamodel) as temporary:

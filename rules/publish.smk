@@ -1,0 +1,131 @@
+# Other forms of the merged catalogue, and what its errors are like. Each reads recommended.fits block by block.
+
+from lamostvac import cds as cds_library
+from lamostvac import fixed_width as fixed_width_library
+from lamostvac import hats as hats_library
+from lamostvac import internal_errors as internal_errors_library
+from lamostvac import votable as votable_library
+
+# A mistake in these is told before anything runs.
+with user_errors():
+    votable_library.chosen_columns(CFG.publication.votable_columns, REGISTRY)
+    votable_library.chosen_rows(CFG.publication.votable_rows, REGISTRY)
+
+
+def publication_targets():
+    """The forms of the catalogue that this run wants."""
+    wanted = [f"{RESULTS}/catalog/summary.csv"]
+    if CFG.publication.cds:
+        wanted += [f"{RESULTS}/catalog/ReadMe", f"{RESULTS}/catalog/recommended.dat.gz"]
+    if CFG.publication.votable:
+        wanted.append(f"{RESULTS}/catalog/recommended.vot")
+    if CFG.publication.hats:
+        wanted.append(f"{RESULTS}/catalog/hats")
+    return wanted
+
+
+rule internal_errors:
+    input:
+        catalogue=f"{RESULTS}/catalog/recommended.fits",
+        published=ancient(internal_errors_library.PUBLISHED),
+    output:
+        table=f"{RESULTS}/catalog/summary.csv",
+    log:
+        f"{RESULTS}/logs/internal_errors.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/internal_errors.tsv"
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        runtime=60,
+    params:
+        snr_band=CFG.survey.snr_band,
+        columns=COLUMNS,
+        network_labels=NETWORK_LABELS,
+        published=sha256(internal_errors_library.PUBLISHED),
+        code_version=(internal_errors_library.CODE_VERSION, registry_library.CODE_VERSION),
+    script:
+        "../workflow_scripts/internal_errors.py"
+
+
+rule cds:
+    input:
+        catalogue=f"{RESULTS}/catalog/recommended.fits",
+    output:
+        table=f"{RESULTS}/catalog/recommended.dat.gz",
+        readme=f"{RESULTS}/catalog/ReadMe",
+    log:
+        f"{RESULTS}/logs/cds.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/cds.tsv"
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=240,
+    params:
+        title=CFG.publication.title,
+        authors=CFG.publication.authors,
+        columns=COLUMNS,
+        network_labels=NETWORK_LABELS,
+        code_version=(
+            cds_library.CODE_VERSION,
+            fixed_width_library.CODE_VERSION,
+            registry_library.CODE_VERSION,
+        ),
+    script:
+        "../workflow_scripts/cds.py"
+
+
+rule votable:
+    input:
+        catalogue=f"{RESULTS}/catalog/recommended.fits",
+    output:
+        table=f"{RESULTS}/catalog/recommended.vot",
+    log:
+        f"{RESULTS}/logs/votable.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/votable.tsv"
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=60,
+    params:
+        title=CFG.publication.title,
+        names=CFG.publication.votable_columns,
+        rows=CFG.publication.votable_rows,
+        max_rows=CFG.publication.votable_max_rows,
+        columns=COLUMNS,
+        network_labels=NETWORK_LABELS,
+        code_version=(votable_library.CODE_VERSION, registry_library.CODE_VERSION),
+    script:
+        "../workflow_scripts/votable.py"
+
+
+rule hats:
+    input:
+        catalogue=f"{RESULTS}/catalog/recommended.fits",
+    output:
+        folder=directory(f"{RESULTS}/catalog/hats"),
+    log:
+        f"{RESULTS}/logs/hats.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/hats.tsv"
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        # The rows of a file three times: as read, in order, and as Arrow columns.
+        mem_mb=lambda wildcards, attempt: (
+            int(2000 + 4 * CFG.publication.hats_max_rows * REGISTRY.record.itemsize / 1e6) * attempt
+        ),
+        runtime=120,
+    params:
+        title=CFG.publication.title,
+        max_rows=CFG.publication.hats_max_rows,
+        columns=COLUMNS,
+        network_labels=NETWORK_LABELS,
+        code_version=(hats_library.CODE_VERSION, registry_library.CODE_VERSION),
+    script:
+        "../workflow_scripts/hats.py"

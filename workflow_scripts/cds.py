@@ -1,0 +1,26 @@
+"""The catalogue as a text table, and the ReadMe that describes it byte by byte."""
+
+from typing import Any
+
+from lamostvac.catalog import read_blocks, read_cards
+from lamostvac.cds import readme
+from lamostvac.files import atomic
+from lamostvac.fixed_width import layout, write_text
+from lamostvac.log import rule_log
+from lamostvac.registry import load_registry, network_labels
+
+
+def main(snakemake: Any) -> None:
+    log = rule_log(snakemake)
+    catalogue, params = snakemake.input.catalogue, snakemake.params
+    registry = load_registry(network_labels(params.network_labels))
+    fields, n = layout(read_blocks(catalogue, registry), registry)
+    log.info("%d rows of %d bytes", n, fields[-1].end)
+    write_text(snakemake.output.table, read_blocks(catalogue, registry), fields)
+    text = readme(fields, n, registry, read_cards(catalogue), params.title, params.authors)
+    with atomic(snakemake.output.readme) as temporary:
+        temporary.write_text(text, encoding="ascii")
+
+
+if __name__ == "__main__":
+    main(snakemake)

@@ -1,0 +1,22 @@
+"""The catalogue as Parquet files by position on the sky."""
+
+from typing import Any
+
+from lamostvac.catalog import read_cards
+from lamostvac.hats import write_hats
+from lamostvac.log import rule_log
+from lamostvac.registry import load_registry, network_labels
+
+
+def main(snakemake: Any) -> None:
+    log = rule_log(snakemake)
+    catalogue, params = snakemake.input.catalogue, snakemake.params
+    registry = load_registry(network_labels(params.network_labels))
+    files = write_hats(
+        snakemake.output.folder, catalogue, registry, read_cards(catalogue), params.max_rows, params.title
+    )
+    log.info("%d files, the largest of %d rows", len(files), max(n for _, _, n in files))
+
+
+if __name__ == "__main__":
+    main(snakemake)

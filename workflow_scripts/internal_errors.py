@@ -1,0 +1,25 @@
+"""The errors of recommended stars by luminosity class and spectral type."""
+
+from typing import Any
+
+from lamostvac.catalog import read_blocks
+from lamostvac.files import atomic
+from lamostvac.internal_errors import internal_errors, published_errors
+from lamostvac.log import rule_log
+from lamostvac.registry import load_registry, network_labels
+
+
+def main(snakemake: Any) -> None:
+    log = rule_log(snakemake)
+    inputs, params = snakemake.input, snakemake.params
+    registry = load_registry(network_labels(params.network_labels))
+    table = internal_errors(
+        read_blocks(inputs.catalogue, registry), params.snr_band, published_errors(inputs.published)
+    )
+    with atomic(snakemake.output.table) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+    log.info("%d recommended spectra", table.loc[table["quantity"] == "chi2", "n"].sum())
+
+
+if __name__ == "__main__":
+    main(snakemake)

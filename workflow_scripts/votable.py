@@ -1,0 +1,22 @@
+"""Some columns and rows of the catalogue as a VOTable."""
+
+from typing import Any
+
+from lamostvac.catalog import read_blocks, read_cards
+from lamostvac.log import rule_log
+from lamostvac.registry import load_registry, network_labels
+from lamostvac.votable import chosen_columns, chosen_rows, selected, write_votable
+
+
+def main(snakemake: Any) -> None:
+    log = rule_log(snakemake)
+    catalogue, params = snakemake.input.catalogue, snakemake.params
+    registry = load_registry(network_labels(params.network_labels))
+    rows = selected(read_blocks(catalogue, registry), chosen_rows(params.rows, registry), params.max_rows)
+    columns = chosen_columns(params.names, registry)
+    n = write_votable(snakemake.output.table, rows, columns, registry, read_cards(catalogue), params.title)
+    log.info("%d rows of %d columns", n, len(columns))
+
+
+if __name__ == "__main__":
+    main(snakemake)
