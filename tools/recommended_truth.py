@@ -37,7 +37,7 @@ def rows_of(results: Path, spectral_type: str) -> dict[str, np.ndarray]:
 
 
 def truth_of(results: Path) -> pd.DataFrame:
-    """True labels by spectrum, with `ordinary`: single, without emission, in no training set."""
+    """True labels by spectrum, with `ordinary`: single, without emission, not of a star in a training set."""
     table = Table.read(results / "simulated" / "truth.fits", character_as_bytes=False).to_pandas()
     trained: set[str] = set()
     for path in sorted((results / "training").glob("*.fits")):
@@ -46,7 +46,7 @@ def truth_of(results: Path) -> pd.DataFrame:
     table["ordinary"] = (
         ~table["is_binary"].astype(bool)
         & ~table["is_emission"].astype(bool)
-        & ~table["spectrum_id"].isin(trained)
+        & ~table["star_id"].isin(table.loc[table["spectrum_id"].isin(trained), "star_id"])
     )
     return table.set_index("spectrum_id")
 
