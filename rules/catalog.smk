@@ -24,7 +24,9 @@ PROVENANCE = {
         | {
             "training_sets": {
                 name: entry.model_dump(mode="json", by_alias=True) for name, entry in TRAINING_SETS.items()
-            }
+            },
+            # Their file's name is no part of the hash.
+            "recommended_labels": [definition.model_dump(mode="json") for definition in DEFINITIONS],
         }
     ),
     "library": CFG.library.name,

@@ -77,6 +77,8 @@ def test_the_picture_of_the_workflow_shows_rules_and_what_they_read(project):
         "train": "NETWORK_FOLDER",
         "predict": "predicted/",
         "emulator": "FIT_EMULATOR|/emulator/",
+        "collect": "/collected/",
+        "recommend": "/recommended/",
         "merge": "catalog/recommended|catalog/accounting",
     }
     for source, target in arrows:
