@@ -176,12 +176,14 @@ def library_residuals(table: pd.DataFrame, spectral_type: str, label: str, theta
     ----------
     table : `crossvalidation.cross_validate`'s
 
-    Stars of a type count, or all where there are fewer than `MIN_STARS`; their labels are the fit's, as those
-    of the survey are. A label that the library does not have gives no rows.
+    Stars of a type count, or all where there are fewer than `MIN_STARS`; of several spectra of a star the first
+    does, since their residuals are alike. Their labels are the fit's, as those of the survey are. A label that the library does not have gives no rows.
     """
     if label not in table:
         none = np.empty(0)
         return Residuals(np.empty((0, len(theta))), none, none, none, none, none, none)
+    star = table["id"].astype(str).str.split("_").str[0]
+    table = table[~star.duplicated()]
     members = table[table["spectral_type"] == spectral_type]
     few = len(members) < MIN_STARS
     members = table if few else members
@@ -189,7 +191,6 @@ def library_residuals(table: pd.DataFrame, spectral_type: str, label: str, theta
     error, random, noise = (
         members[f"{label}_{part}"].to_numpy(np.float64) for part in ("err", "random", "noise")
     )
-    stars = members["id"].astype(str).str.split("_").str[0]
     return Residuals(
         theta=np.full_like(points, np.nan) if few else points,
         residual=(members[label] - members[f"{label}_true"]).to_numpy(np.float64),
@@ -197,7 +198,7 @@ def library_residuals(table: pd.DataFrame, spectral_type: str, label: str, theta
         systematic=systematic_part(error, random),
         snr=np.full(len(members), np.nan),
         known=members[f"{label}_true_err"].fillna(0.0).to_numpy(np.float64),
-        weight=1.0 / stars.map(stars.value_counts()).to_numpy(np.float64),
+        weight=np.ones(len(members)),
     )
 
 

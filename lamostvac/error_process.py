@@ -37,9 +37,12 @@ Array = NDArray[np.float64]
 FREEDOM = 2.0  # degrees of freedom of Student's t
 _POINTS = 150
 _TOLERANCE = 1e-3  # of the variance of f that the points may miss
-_LENGTH_SCALES = (0.7, 1.2, 2.0, 4.0)  # in scaled inputs; chosen by the evidence
-_AMPLITUDES = (0.1, 0.25, 0.5)  # of f; 0.25 lets errors be wrong by a quarter
-_CONSTANT = 3.0  # prior standard deviation of f's mean when base is not an error already
+# In widths of the sample; some hundred residuals tell nothing of shorter ones in five dimensions.
+_LENGTH_SCALES = (2.0, 4.0)
+# Of f: by how much a predicted error may be wrong beyond a constant factor, and how much errors themselves vary.
+_CORRECTIONS, _ERRORS = (0.1, 0.2, 0.3), (0.3, 0.6, 1.0)
+# Prior standard deviation of f's mean for the same two.
+_FACTOR, _CONSTANT = 0.5, 3.0
 _MAX_STEPS = 60
 _HUGE = 1e50  # a residual beyond counts as this, whose square is a number
 _BLOCK = 65536
@@ -201,16 +204,16 @@ def train(
     inputs, residuals, sizes, others, counts = (
         array[usable] for array in (inputs, residuals, sizes, others, counts)
     )
-    start, allowed = 0.0, _AMPLITUDES[-1]
+    start, allowed, amplitudes = 0.0, _FACTOR, _CORRECTIONS
     if not correction:
-        allowed = _CONSTANT
+        allowed, amplitudes = _CONSTANT, _ERRORS
         if len(residuals):
             size = 1.4826 * np.median(np.abs(residuals))
             start = float(np.log(size)) if size > 0 else 0.0
     best = None
     for length in _LENGTH_SCALES if len(inputs) else _LENGTH_SCALES[:1]:
         points, factor, features = _basis(inputs, length)
-        for amplitude in _AMPLITUDES:
+        for amplitude in amplitudes:
             design = np.column_stack([np.ones(len(inputs)), amplitude * features])
             prior = np.r_[allowed, np.ones(features.shape[1])]
             mean, root, evidence = _laplace(design, residuals, sizes, others, counts, start, prior)

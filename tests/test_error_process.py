@@ -32,7 +32,7 @@ def test_an_injected_scale_comes_back(predicted):
     found = process.factor_of_error(new, new_snr) * (0.02 + 2.0 / new_snr if predicted else 1.0)
     ratio = found / true_scale(new, new_snr)
     assert np.median(ratio) == pytest.approx(1, abs=0.04)
-    assert np.quantile(np.abs(np.log(ratio)), 0.9) < 0.2
+    assert np.quantile(np.abs(np.log(ratio)), 0.9) < 0.25
 
 
 def test_what_is_known_besides_is_taken_off():
