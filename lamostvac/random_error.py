@@ -118,7 +118,7 @@ def bin_residuals(
     noise, values, parts = noise[order], values[order], parts[order]
     if isinstance(bins, int):
         total = np.cumsum(parts)
-        n_bins = min(bins, int(total[-1] / smallest)) if len(total) else 0
+        n_bins = min(bins, int(total[-1] / smallest + 1e-9)) if len(total) else 0
         limits = np.searchsorted(total, total[-1] * np.arange(1, n_bins) / n_bins) + 1 if n_bins else []
         cuts = np.concatenate([[0], limits, [len(noise)]]).astype(int) if n_bins else np.zeros(1, int)
     else:
