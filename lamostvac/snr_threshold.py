@@ -24,7 +24,8 @@ Array = NDArray[np.float64]
 
 _PER_BIN = 12
 _MOST_BINS = 60
-_FEWEST_BINS = 20
+_FEWEST_STARS = 240
+_FEWEST_BINS = 10  # for five numbers
 # Median of n Gaussian values: 1.2533 sigma / sqrt n.
 _MEDIAN_ERROR = 1.2533
 # Thresholds tried lie between bins, this many of which stay on either side.
@@ -144,12 +145,12 @@ def find_threshold(snr: ArrayLike, chi2: ArrayLike) -> SnrThreshold:
 
     Returns
     -------
-    SnrThreshold; not found with fewer than 240 stars, when chi2 does not fall with S/N anywhere, or when it
+    SnrThreshold; not found with fewer than 240 stars or ten bins, when chi2 does not fall with S/N anywhere, or when it
     does so down to the lowest S/N of the data
     """
     x, level, error = chi2_by_snr(snr, chi2)
     n = len(_usable(snr, chi2)[0])
-    if len(x) < _FEWEST_BINS:
+    if n < _FEWEST_STARS or len(x) < _FEWEST_BINS:
         return SnrThreshold(False, np.nan, np.nan, np.nan, n, "few stars")
     unbroken, start = _fit(x, level, error, x[0], None)
     logs = np.log(x)

@@ -13,6 +13,7 @@ DOCUMENTS = (
     "README.md",
     "CHANGELOG.md",
     "docs/configuration.md",
+    "docs/errors.md",
     "docs/experiments.md",
     "docs/internals.md",
     "docs/libraries.md",

@@ -24,7 +24,7 @@ def stars(n, threshold, seed, floor=1.0, noise=60.0, slope=2.0, below=0.0, scatt
 @pytest.mark.parametrize("threshold", [5.0, 8.0, 12.0])
 @pytest.mark.parametrize("kind", [{}, {"below": 0.5}, {"slope": 1.2}, {"scatter": 0.6}, {"floor": 4.0}])
 def test_the_injected_threshold_is_found(threshold, kind):
-    found = [find_threshold(*stars(5000, threshold, seed, **kind)) for seed in range(3)]
+    found = [find_threshold(*stars(5000, threshold, seed, **kind)) for seed in range(2)]
     for one in found:
         assert one.found
         assert one.value == pytest.approx(threshold, rel=0.15)
@@ -33,7 +33,7 @@ def test_the_injected_threshold_is_found(threshold, kind):
 
 
 def test_the_interval_holds_the_truth_two_times_in_three():
-    found = [find_threshold(*stars(1000, 8.0, seed)) for seed in range(20)]
+    found = [find_threshold(*stars(1000, 8.0, seed)) for seed in range(15)]
     assert all(one.found for one in found)
     inside = np.mean([one.low <= 8 <= one.high for one in found])
     assert 0.45 <= inside <= 0.95
@@ -48,10 +48,10 @@ def test_more_stars_find_the_same_threshold_better():
 
 def test_without_a_relation_there_is_no_threshold():
     reasons = []
-    for seed in range(20):
+    for seed in range(10):
         rng = np.random.default_rng([seed, 1])
         reasons.append(find_threshold(stars(800, 8.0, seed)[0], rng.lognormal(0, 0.4, 800)).reason)
-    assert reasons.count("no relation") >= 19
+    assert reasons.count("no relation") >= 9
     assert np.isnan(find_threshold(stars(800, 8.0, 0)[0], np.ones(800)).value)
 
 
