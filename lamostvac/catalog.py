@@ -27,6 +27,7 @@ from scipy.spatial import cKDTree
 from lamostvac.error_models import LabelErrors, systematic_part
 from lamostvac.errors import REASONS, UserError
 from lamostvac.files import REJECTED_COLUMNS, atomic, read_columns
+from lamostvac.random_error import RandomErrorModel
 from lamostvac.registry import NetworkLabel, Registry
 from lamostvac.unique import best_spectra
 
@@ -487,6 +488,15 @@ def read_some(path: str | Path, registry: Registry, at: NDArray[np.integer], col
         return np.empty(0, registry.record[column])
     n, offset = _place_of_rows(path, registry)
     return np.asarray(np.memmap(path, registry.record, "r", offset, (n,))[column][at])
+
+
+def apply_curves(rows: NDArray[np.void], curves: Mapping[str, RandomErrorModel], snr_band: str) -> None:
+    """Put the errors of `curves`, functions of S/N alone, into rows (n,) in place where there is a label."""
+    snr = rows[snr_band].astype(np.float64)
+    for label, model in curves.items():
+        known = np.isfinite(rows[label])
+        rows[f"{label}_err"] = np.where(known, model.total(snr), np.nan)
+        rows[f"{label}_random"] = np.where(known, model.evaluate(snr), np.nan)
 
 
 def write_rows(

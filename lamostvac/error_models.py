@@ -177,7 +177,8 @@ def library_residuals(table: pd.DataFrame, spectral_type: str, label: str, theta
     table : `crossvalidation.cross_validate`'s
 
     Stars of a type count, or all where there are fewer than `MIN_STARS`; of several spectra of a star the first
-    does, since their residuals are alike. Their labels are the fit's, as those of the survey are. A label that the library does not have gives no rows.
+    does, since their residuals are alike. Their labels are the fit's, as those of the survey are. A label
+    that the library does not have gives no rows.
     """
     if label not in table:
         none = np.empty(0)

@@ -118,7 +118,7 @@ def bin_residuals(
     noise, values, parts = noise[order], values[order], parts[order]
     if isinstance(bins, int):
         total = np.cumsum(parts)
-        n_bins = min(bins, int(total[-1] / smallest)) if len(total) else 0
+        n_bins = min(bins, int(total[-1] / smallest + 1e-9)) if len(total) else 0
         limits = np.searchsorted(total, total[-1] * np.arange(1, n_bins) / n_bins) + 1 if n_bins else []
         cuts = np.concatenate([[0], limits, [len(noise)]]).astype(int) if n_bins else np.zeros(1, int)
     else:
@@ -327,15 +327,19 @@ def fit_repeats(
     -------
     RandomErrorModel with source `repeats`; `none` where the pairs fill fewer than four bins
     """
-    values = np.asarray(residual, np.float64) / scale
+    noise, values = np.asarray(snr, np.float64), np.asarray(residual, np.float64) / scale
+    parts = np.ones(len(values)) if weight is None else np.asarray(weight, np.float64)
+    # Sorted once, the sorting of each round has little to do.
+    order = np.lexsort((parts, values, noise))
+    noise, values, parts = noise[order], values[order], parts[order]
     curve = None
     for _ in range(_ROUNDS):
-        found = bin_residuals(snr, values, weight, bins=bins, smallest=smallest, width=width, curve=curve)
+        found = bin_residuals(noise, values, parts, bins=bins, smallest=smallest, width=width, curve=curve)
         curve = fit_curve(found)[0]
         if not np.isfinite(curve).all():
             break
     with np.errstate(invalid="ignore"):
-        n_pairs = int(np.sum(np.isfinite(values) & (np.asarray(snr, np.float64) > 0)))
+        n_pairs = int(np.sum(np.isfinite(values) & (noise > 0)))
     return _model(label, found, scale, sigma_m, n_pairs, "repeats")
 
 

@@ -96,7 +96,8 @@ def similar_pairs(
     whose S/N is alike; so a star that has any such pair gives one. A star with m spectra in pairs counts as
     min(m - 1, 3) independent differences, shared among its pairs.
 
-    11.4 million positions of 7 million stars: see docs/errors.md for time and memory.
+    11.4 million positions of 7 million stars: 141 s for `group_stars`, 30 s (tolerance 0.1) or 43 s (0.2) for the
+    pairs, 2.8 GB at the peak (0.8 GB of it the input), on one core of a machine that was not idle.
 
     Parameters
     ----------

@@ -24,14 +24,15 @@ Array = NDArray[np.float64]
 
 _PER_BIN = 12
 _MOST_BINS = 60
-_FEWEST_BINS = 20
+_FEWEST_STARS = 240
+_FEWEST_BINS = 10  # for five numbers
 # Median of n Gaussian values: 1.2533 sigma / sqrt n.
 _MEDIAN_ERROR = 1.2533
 # Thresholds tried lie between bins, this many of which stay on either side.
 _SIDE = 2
 _THRESHOLDS = 80
-# chi2 by which the relation must be better than none (three more numbers), and its end than no end (two more): both
-# have a chance of 1e-3 without.
+# chi2 by which the relation must be better than none, and its end than no end: for three and two more numbers both have
+# a chance of 1e-3 without.
 _RELATION = 16.3
 _END = 13.8
 _EXPONENTS = (0.1, 4.0)
@@ -87,7 +88,7 @@ def _usable(snr: ArrayLike, chi2: ArrayLike) -> tuple[Array, Array]:
 
 
 def chi2_by_snr(snr: ArrayLike, chi2: ArrayLike) -> tuple[Array, Array, Array]:
-    """What the threshold is fitted to: median ln chi2 in bins of S/N with equal numbers of stars.
+    """What the threshold is fitted to: median ln chi2 in bins of S/N.
 
     Parameters
     ----------
@@ -95,14 +96,14 @@ def chi2_by_snr(snr: ArrayLike, chi2: ArrayLike) -> tuple[Array, Array, Array]:
 
     Returns
     -------
-    snr : (k,) geometric mean, at most 60 bins and at least 12 stars in each
+    snr : (k,) geometric mean. Bins are equally wide in ln S/N, sixty from the lowest to the highest, but joined
+        with the next until they have twelve stars
     level, error : (k,) median ln chi2 and its standard error
     """
     noise, level = _usable(snr, chi2)
-    n_bins = min(_MOST_BINS, len(noise) // _PER_BIN)
     order = np.lexsort((level, noise))
     centres, medians, widths, numbers = [], [], [], []
-    for part in np.array_split(order, n_bins) if n_bins else []:
+    for part in _split(np.log(noise[order]), order):
         values = np.log(level[part])
         median = np.median(values)
         centres.append(np.exp(np.log(noise[part]).mean()))
@@ -110,9 +111,24 @@ def chi2_by_snr(snr: ArrayLike, chi2: ArrayLike) -> tuple[Array, Array, Array]:
         widths.append(1.4826 * np.median(np.abs(values - median)))
         numbers.append(len(part))
     # The width of a dozen values is too uncertain for a weight; neighbours have nearly the same.
-    smooth = median_filter(np.array(widths, np.float64), 7, mode="nearest") if n_bins else np.empty(0)
+    smooth = median_filter(np.array(widths, np.float64), 7, mode="nearest") if widths else np.empty(0)
     error = _MEDIAN_ERROR * smooth / np.sqrt(np.array(numbers, np.float64))
     return np.array(centres), np.array(medians), np.maximum(error, 1e-6)
+
+
+def _split(log_snr: Array, order: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Bins of stars; `log_snr` (n,) is sorted, `order` (n,) the stars in that order."""
+    if len(order) < _PER_BIN:
+        return []
+    edges = np.linspace(log_snr[0], log_snr[-1], _MOST_BINS + 1)[1:-1]
+    ends = [*np.searchsorted(log_snr, edges).tolist(), len(order)]
+    cuts = [0]
+    for end in ends:
+        if end - cuts[-1] >= _PER_BIN:
+            cuts.append(end)
+    # What is left at the highest S/N goes with the last bin.
+    cuts[-1] = len(order)
+    return [order[start:stop] for start, stop in itertools.pairwise(cuts)]
 
 
 def find_threshold(snr: ArrayLike, chi2: ArrayLike) -> SnrThreshold:
@@ -129,14 +145,13 @@ def find_threshold(snr: ArrayLike, chi2: ArrayLike) -> SnrThreshold:
 
     Returns
     -------
-    SnrThreshold; not found with fewer than 240 stars, when chi2 does not fall with S/N anywhere, or when it
+    SnrThreshold; not found with fewer than 240 stars or ten bins, when chi2 does not fall with S/N anywhere, or when it
     does so down to the lowest S/N of the data
     """
     x, level, error = chi2_by_snr(snr, chi2)
     n = len(_usable(snr, chi2)[0])
-    if len(x) < _FEWEST_BINS:
+    if n < _FEWEST_STARS or len(x) < _FEWEST_BINS:
         return SnrThreshold(False, np.nan, np.nan, np.nan, n, "few stars")
-    constant = float(np.sum(((level - np.average(level, weights=error**-2)) / error) ** 2))
     unbroken, start = _fit(x, level, error, x[0], None)
     logs = np.log(x)
     # Between the bins that leave enough of them on either side.
@@ -151,6 +166,7 @@ def find_threshold(snr: ArrayLike, chi2: ArrayLike) -> SnrThreshold:
         again, start = _fit(x, level, error, trials[number], start)
         misfit[number] = min(misfit[number], again)
     best = int(np.argmin(misfit))
+    constant = min(_fit_level(logs - np.log(trial), level, error) for trial in trials)
     unit = max(1.0, misfit[best] / max(len(x) - 5, 1))
     if (constant - min(misfit[best], unbroken)) / unit < _RELATION:
         return SnrThreshold(False, np.nan, np.nan, np.nan, n, "no relation")
@@ -195,6 +211,15 @@ def _model(p: Array, x: Array, t: float) -> Array:
     return top + upper + k * np.minimum(above, 0)
 
 
+def _fit_level(above: Array, level: Array, error: Array) -> float:
+    """Best misfit without a relation: chi2 level above the threshold, and level or rising with S/N below it."""
+    design = np.column_stack([np.ones_like(above), np.minimum(above, 0)]) / error[:, None]
+    numbers, squares = np.linalg.lstsq(design, level / error, rcond=None)[:2]
+    if numbers[1] >= 0 and len(squares):
+        return float(squares[0])
+    return float(np.sum(((level - np.average(level, weights=error**-2)) / error) ** 2))
+
+
 def _misfit(p: Array, x: Array, t: float, level: Array, error: Array) -> Array:
     return (_model(p, x, t) - level) / error
 
@@ -210,6 +235,17 @@ def _fit(x: Array, level: Array, error: Array, t: float, start: Array | None) ->
         _misfit, first, args=(x, t, level, error), bounds=(low, high), x_scale=np.array([1, 1, 1, 0.5])
     )
     return float(2 * fitted.cost), fitted.x
+
+
+def threshold_in_use(configured: tuple[float, float], found: float) -> tuple[float, float]:
+    """S/N thresholds of dwarfs and giants: the one found for the type, or those configured.
+
+    Parameters
+    ----------
+    configured : `catalog.snr_thresholds`
+    found : `SnrThreshold.value`; NaN where none was found or none is wanted
+    """
+    return (found, found) if np.isfinite(found) else configured
 
 
 def thresholds_table(found: dict[str, SnrThreshold]) -> list[dict[str, object]]:

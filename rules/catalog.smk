@@ -88,6 +88,8 @@ rule recommend:
         snr_threshold=lambda wildcards: catalog_library.snr_thresholds(
             CFG.catalog.snr_flag_threshold.model_dump(), wildcards.type
         ),
+        snr_flag=CFG.catalog.snr_flag,
+        errors=CFG.errors.model_dump(mode="json", include={"networks"}),
         alpha_max_teff=CFG.catalog.alpha_max_teff,
         outlier_fraction=CFG.catalog.outlier_flag_fraction,
         definitions=[definition.model_dump(mode="json") for definition in DEFINITIONS],

@@ -3,6 +3,7 @@
 from lamostvac import figures as figures_library
 from lamostvac import library_comparison as library_comparison_library
 from lamostvac import network_validation as network_validation_library
+from lamostvac import repeats as repeats_library
 from lamostvac import validation as validation_library
 
 with user_errors():
@@ -67,7 +68,11 @@ rule validation:
         network_labels=NETWORK_LABELS,
         trained_here=SETS_TRAINED_HERE,
         columns=COLUMNS,
-        code_version=(validation_library.CODE_VERSION, network_validation_library.CODE_VERSION),
+        code_version=(
+            validation_library.CODE_VERSION,
+            network_validation_library.CODE_VERSION,
+            repeats_library.CODE_VERSION,
+        ),
     script:
         "../workflow_scripts/validation.py"
 

@@ -14,6 +14,7 @@ DOCUMENTS = (
     "CHANGELOG.md",
     "docs/catalogue.md",
     "docs/configuration.md",
+    "docs/errors.md",
     "docs/experiments.md",
     "docs/internals.md",
     "docs/libraries.md",

@@ -1,5 +1,6 @@
 """Learn how large the errors of one type's labels are, from repeats and from stars of known labels."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,73 +19,155 @@ from lamostvac.error_models import (
 )
 from lamostvac.files import atomic, atomic_hdf5
 from lamostvac.log import rule_log
+from lamostvac.networks import load_network
+from lamostvac.random_error import (
+    RandomErrorModel,
+    beside_published,
+    choose_model,
+    fit_repeats,
+    fit_training,
+    load_published_errors,
+    method_error,
+    published_method_error,
+    write_models,
+)
 from lamostvac.refine import CONVERGED
-from lamostvac.registry import load_registry, network_labels
-from lamostvac.repeats import similar_pairs
+from lamostvac.registry import NetworkLabel, load_registry, network_labels
+from lamostvac.repeats import RepeatPairs, similar_pairs
+from lamostvac.snr_threshold import find_threshold, thresholds_table
 
-NOTHING = Residuals(np.empty((0, 0)), *[np.empty(0)] * 6)
 # Labels that the scale of errors depends on, of those that the library has.
 THETA = LABELS
+NOTHING = Residuals(np.empty((0, 0)), *[np.empty(0)] * 6)
+
+
+def curve(
+    label: NetworkLabel,
+    value: np.ndarray,
+    pairs: RepeatPairs,
+    stars: pd.Series,
+    left_out: pd.DataFrame | None,
+    network: str,
+    settings: dict[str, Any],
+    published: dict[str, RandomErrorModel],
+) -> RandomErrorModel:
+    """Wang+ 2022 equation 2 for a label of a network, with the method error.
+
+    `value` and the names `stars` are of all spectra of the type, `left_out` of the training stars.
+    """
+    scale = 100.0 if label.unit == "K" else 1.0
+    fitted = fit_repeats(
+        label.label,
+        pairs.snr,
+        pairs.residual(value),
+        pairs.weight,
+        bins=settings["bins"],
+        width=settings["width"],
+        scale=scale,
+    )
+    training = None
+    if left_out is not None:
+        known = left_out[np.isfinite(left_out["reference"])]
+        if settings["method_error"] == "published":
+            seen = known.merge(pd.DataFrame({"spectrum_id": stars, "value": value}), on="spectrum_id")
+            error = published_method_error(seen["value"] - seen["reference"])
+        else:
+            random = fitted.evaluate(known["snr"])
+            error = method_error(known["left_out"] - known["reference"], known["reference_err"], random)
+        fitted = replace(fitted, sigma_m=error[0], sigma_m_err=error[1])
+        trained = load_network(network)
+        middle = np.full_like(trained.error_snr, known["reference"].median())
+        sigma = trained.label_error(middle, trained.error_snr)
+        if np.isfinite(sigma).all():
+            training = fit_training(label.label, trained.error_snr, sigma, len(known), scale=scale)
+    return choose_model(fitted, settings["min_pairs"], settings["few_repeats"], published, training)
 
 
 def main(snakemake: Any) -> None:
     log = rule_log(snakemake)
     spectral_type = snakemake.wildcards.type
-    params, inputs = snakemake.params, snakemake.input
+    params, inputs, settings = snakemake.params, snakemake.input, snakemake.params.settings
     networks = network_labels(params.network_labels)
     registry = load_registry(networks)
     own = [*LABELS, *(["logg_imig"] if inputs.second_crossvalidation else [])]
     names = [label for name in own for label in (name, f"{name}_err", f"{name}_random")]
     names += [f"{label.label}{part}" for label in networks for part in ("", "_random")]
-    table = read_columns_of(
-        inputs.collected,
-        registry,
-        ["spectrum_id", "ra", "dec", "lmjd", params.snr_band, "fit_status", *names],
-    )
+    place = ["ra", "dec", "lmjd", params.snr_band]
+    table = read_columns_of(inputs.collected, registry, ["spectrum_id", *place, "fit_status", "chi2", *names])
     library = pd.read_csv(inputs.crossvalidation)
     theta = [label for label in THETA if label in library and np.isfinite(table[label]).any()]
     points = (
         np.column_stack([table[label] for label in theta]).astype(np.float64).reshape(len(table["ra"]), -1)
     )
     points[table["fit_status"] != CONVERGED] = np.nan
-    snr = table[params.snr_band].astype(np.float64)
     identity = fingerprint(table["spectrum_id"])
-    place = table["ra"], table["dec"], table["lmjd"], snr
-    pairs = similar_pairs(*place, params.settings["pair_snr_tolerance"], identity=identity)
-    log.info("%d spectra, %d pairs of one star with S/N alike", len(snr), len(pairs))
+    pairs = {
+        system: similar_pairs(*(table[name] for name in place), tolerance, identity=identity)
+        for system, tolerance in settings["pair_snr_tolerance"].items()
+    }
+    for system, found in pairs.items():
+        log.info(
+            "%d spectra, %d pairs of one star with S/N alike for the %s", len(identity), len(found), system
+        )
 
-    def repeats(label: str) -> Residuals:
-        return pair_residuals(table[label], points, table[f"{label}_random"], pairs)
+    def repeats(label: str, system: str) -> Residuals:
+        return pair_residuals(table[label], points, table[f"{label}_random"], pairs[system])
 
     models: dict[str, LabelErrors] = {}
-    for label in own:
+    for label in own if settings["emulator"] != "covariance" else []:
         source, name = library, label
         if label == "logg_imig":
             source, name = pd.read_csv(inputs.second_crossvalidation), "logg"
         if name in source:
             known = library_residuals(source, spectral_type, name, theta)
-            models[label] = learn(label, theta, params.settings["emulator"], repeats(label), known)
+            models[label] = learn(label, theta, settings["emulator"], repeats(label, "emulator"), known)
     stars = pd.DataFrame({"spectrum_id": table["spectrum_id"].astype(str)}).assign(
         **{label: points[:, place] for place, label in enumerate(theta)}
     )
-    left_out = dict(zip(params.trained_here, inputs.left_out, strict=True))
-    for label in (label.label for label in networks):
-        known = (
-            left_out_residuals(pd.read_parquet(left_out[label]), stars, theta)
-            if label in left_out
-            else NOTHING
+    left_out = {
+        label: pd.read_parquet(path) for label, path in zip(params.trained_here, inputs.left_out, strict=True)
+    }
+    published = load_published_errors()
+    curves = []
+    for label, network in zip(networks, inputs.networks, strict=True):
+        name = label.label
+        if settings["networks"] == "calibrated":
+            known = left_out_residuals(left_out[name], stars, theta) if name in left_out else NOTHING
+            models[name] = learn(name, theta, "calibrated", repeats(name, "networks"), known)
+        value = table[name].astype(np.float64)
+        curves.append(
+            curve(
+                label,
+                value,
+                pairs["networks"],
+                stars["spectrum_id"],
+                left_out.get(name),
+                network,
+                settings,
+                published,
+            )
         )
-        models[label] = learn(label, theta, params.settings["networks"], repeats(label), known)
     rows = pd.DataFrame(summary(models, spectral_type))
     for row in rows.itertuples():
         log.info(
             "%s: random times %.3g (%d pairs), systematic times %.3g (%d stars)",
             row.label, row.factor_random, row.n_random, row.factor_systematic, row.n_systematic,
         )  # fmt: skip
+    snr = table[params.snr_band].astype(np.float64)
+    threshold = find_threshold(snr, table["chi2"].astype(np.float64))
+    (found_threshold,) = thresholds_table({spectral_type: threshold})
+    log.info("S/N where chi2 stops following it: %s", found_threshold)
     with atomic_hdf5(snakemake.output.models) as handle:
         write_errors(handle.create_group("errors"), models)
-    with atomic(snakemake.output.summary) as temporary:
-        rows.to_csv(temporary, index=False, float_format="%.5g", lineterminator="\n")
+        write_models(handle.create_group("curves"), curves)
+        handle.attrs["snr_threshold"] = threshold.value
+    for path, content in (
+        (snakemake.output.summary, rows),
+        (snakemake.output.curves, beside_published(curves, published)),
+        (snakemake.output.threshold, pd.DataFrame([found_threshold])),
+    ):
+        with atomic(path) as temporary:
+            content.to_csv(temporary, index=False, float_format="%.5g", lineterminator="\n")
 
 
 if __name__ == "__main__":

@@ -8,12 +8,14 @@ import numpy as np
 
 import lamostvac
 from lamostvac import recommend
-from lamostvac.catalog import LABELS, apply_errors, provenance, read_rows, set_flags, write_rows
+from lamostvac.catalog import LABELS, apply_curves, apply_errors, provenance, read_rows, set_flags, write_rows
 from lamostvac.error_models import read_errors
 from lamostvac.files import read_columns
 from lamostvac.log import rule_log
+from lamostvac.random_error import read_models
 from lamostvac.registry import load_registry, network_labels
 from lamostvac.repeats import repeat_pairs
+from lamostvac.snr_threshold import threshold_in_use
 
 
 def library_labels(path: str) -> np.ndarray:
@@ -31,8 +33,14 @@ def main(snakemake: Any) -> None:
     registry = load_registry(network_labels(params.network_labels))
     rows = read_rows(inputs.collected, registry)
     with h5py.File(inputs.errors) as handle:
-        apply_errors(rows, read_errors(handle["errors"]), params.snr_band)
-    dwarf_snr, giant_snr = params.snr_threshold
+        models, curves = read_errors(handle["errors"]), read_models(handle["curves"])
+        found = float(handle.attrs["snr_threshold"])
+    apply_errors(rows, models, params.snr_band)
+    if params.errors["networks"] == "published":
+        apply_curves(rows, curves, params.snr_band)
+    wanted = found if params.snr_flag == "found" else np.nan
+    dwarf_snr, giant_snr = threshold_in_use(params.snr_threshold, wanted)
+    log.info("flag_snr: S/N of dwarfs and giants not above %.3g and %.3g", dwarf_snr, giant_snr)
     set_flags(
         rows,
         registry,
