@@ -95,7 +95,8 @@ def test_a_label_without_ucd_has_the_most_general_one():
 )
 def test_templates_and_flags_are_checked(tmp_path, section, change, complaint):
     content = yaml.safe_load(REGISTRY_PATH.read_text())
-    change(content[section][-1])
+    entries = [entry for entry in content[section] if isinstance(entry, dict)]
+    change([entry for entry in entries if entry["name"].startswith("flag_")][-1])
     (tmp_path / "columns.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(UserError, match=complaint):
         load_registry(LABELS, tmp_path / "columns.yaml")
