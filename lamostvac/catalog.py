@@ -558,7 +558,6 @@ def merge_tables(
     layouts: Counter[str] = Counter()
     flagged: Counter[str] = Counter(dict.fromkeys(registry.flags, 0))
     metadata = {keyword.lower(): str(value) for keyword, (value, _) in cards.items()}
-    few_values = ["class", "subclass", "spectral_type", "layout", "library", "planid", "obsdate"]
 
     with (
         atomic(parquet_path) as temporary,
@@ -566,7 +565,7 @@ def merge_tables(
             temporary,
             registry.schema(metadata),
             compression="zstd",
-            use_dictionary=few_values,
+            use_dictionary=repeated_texts(registry),
             write_statistics=True,
         ) as writer,
     ):
@@ -591,6 +590,15 @@ def merge_tables(
 
         write_fits(fits_path, pieces(), n, registry, cards)
     return {"accepted": accepted, "layouts": dict(sorted(layouts.items())), "flags": dict(flagged)}
+
+
+def repeated_texts(registry: Registry) -> list[str]:
+    """Columns that Parquet stores as a dictionary; one of numbers would only add to them."""
+    return [
+        column.name
+        for column in registry
+        if column.is_string and column.name not in ("spectrum_id", "designation")
+    ]
 
 
 def _survey_stars(

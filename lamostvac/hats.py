@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from lamostvac.catalog import ROW_GROUP, read_blocks
+from lamostvac.catalog import ROW_GROUP, read_blocks, repeated_texts
 from lamostvac.errors import UserError
 from lamostvac.files import atomic_folder
 from lamostvac.healpix import MAX_ORDER, partitions, pixels
@@ -85,7 +85,11 @@ def write_hats(
             (dataset / relative).parent.mkdir(parents=True, exist_ok=True)
             seen: list[pq.FileMetaData] = []
             with pq.ParquetWriter(
-                dataset / relative, schema, compression="zstd", metadata_collector=seen
+                dataset / relative,
+                schema,
+                compression="zstd",
+                use_dictionary=repeated_texts(registry),
+                metadata_collector=seen,
             ) as writer:
                 writer.write_table(table.cast(schema), row_group_size=ROW_GROUP)
             seen[-1].set_file_path(relative)

@@ -16,7 +16,7 @@ COLUMNS = (
     *("luminosity_class", "spectral_type", "quantity", "n", "min", "median", "mean", "std"),
     *("published_n", "published_min", "published_mean", "published_std"),
 )
-PUBLISHED = Path(__file__).resolve().parent.parent / "config" / "published_internal_errors.yaml"
+PUBLISHED_PATH = Path(__file__).resolve().parent.parent / "config" / "published_internal_errors.yaml"
 
 
 def internal_errors(
@@ -79,7 +79,7 @@ def _published(theirs: dict[str, Any], quantity: str) -> tuple[int | None, float
     return None, np.nan, mean, deviation
 
 
-def published_errors(path: str | Path = PUBLISHED) -> dict[str, Any]:
+def published_errors(path: str | Path = PUBLISHED_PATH) -> dict[str, Any]:
     """The published table: luminosity class to spectral type to quantity."""
     with open(path, encoding="utf-8") as handle:
         content: dict[str, Any] = yaml.safe_load(handle)

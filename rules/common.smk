@@ -172,6 +172,18 @@ def figure(name, question, title, caption=None):
     )
 
 
+def publication_targets():
+    """The forms of the catalogue that this run wants."""
+    wanted = [f"{RESULTS}/catalog/summary.csv"]
+    if CFG.publication.cds:
+        wanted += [f"{RESULTS}/catalog/ReadMe", f"{RESULTS}/catalog/recommended.dat.gz"]
+    if CFG.publication.votable:
+        wanted.append(f"{RESULTS}/catalog/recommended.vot")
+    if CFG.publication.hats:
+        wanted.append(f"{RESULTS}/catalog/hats")
+    return wanted
+
+
 def validation_targets():
     """Tables and figures of validation that a complete run has; none when it is switched off."""
     if not CFG.validation.enabled:

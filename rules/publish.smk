@@ -12,22 +12,9 @@ with user_errors():
     votable_library.chosen_rows(CFG.publication.votable_rows, REGISTRY)
 
 
-def publication_targets():
-    """The forms of the catalogue that this run wants."""
-    wanted = [f"{RESULTS}/catalog/summary.csv"]
-    if CFG.publication.cds:
-        wanted += [f"{RESULTS}/catalog/ReadMe", f"{RESULTS}/catalog/recommended.dat.gz"]
-    if CFG.publication.votable:
-        wanted.append(f"{RESULTS}/catalog/recommended.vot")
-    if CFG.publication.hats:
-        wanted.append(f"{RESULTS}/catalog/hats")
-    return wanted
-
-
 rule internal_errors:
     input:
         catalogue=f"{RESULTS}/catalog/recommended.fits",
-        published=ancient(internal_errors_library.PUBLISHED),
     output:
         table=f"{RESULTS}/catalog/summary.csv",
     log:
@@ -43,7 +30,7 @@ rule internal_errors:
         snr_band=CFG.survey.snr_band,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
-        published=sha256(internal_errors_library.PUBLISHED),
+        published=sha256(internal_errors_library.PUBLISHED_PATH),
         code_version=(internal_errors_library.CODE_VERSION, registry_library.CODE_VERSION),
     script:
         "../workflow_scripts/internal_errors.py"

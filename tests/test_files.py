@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from lamostvac.files import atomic, atomic_hdf5, write_columns
+from lamostvac.files import atomic, atomic_folder, atomic_hdf5, write_columns
 
 
 def test_equal_content_gives_equal_bytes_at_another_time(tmp_path):
@@ -28,3 +28,19 @@ def test_a_failed_write_leaves_nothing(tmp_path):
     with pytest.raises(RuntimeError):
         write()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_takes_its_place_when_complete_or_not_at_all(tmp_path):
+    for content in ("old", "new"):
+        with atomic_folder(tmp_path / "folder") as folder:
+            (folder / f"{content}.txt").write_text(content)
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["new.txt"]
+
+    def failing():
+        with atomic_folder(tmp_path / "folder") as folder:
+            (folder / "worse.txt").write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        failing()
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder", "new.txt"]

@@ -11,10 +11,10 @@ from lamostvac.registry import load_registry, network_labels
 
 def main(snakemake: Any) -> None:
     log = rule_log(snakemake)
-    inputs, params = snakemake.input, snakemake.params
+    params = snakemake.params
     registry = load_registry(network_labels(params.network_labels))
     table = internal_errors(
-        read_blocks(inputs.catalogue, registry), params.snr_band, published_errors(inputs.published)
+        read_blocks(snakemake.input.catalogue, registry), params.snr_band, published_errors()
     )
     with atomic(snakemake.output.table) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
