@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from lamostvac.band_fit import fit_bands, nearest_semidefinite
+
 CODE_VERSION = 1
 Array = NDArray[np.float64]
 _BLOCK = 4000  # stars at a time; no result depends on it
@@ -194,52 +196,11 @@ def solve_reddening(
     magnitudes, colours, coefficients : (n, bands); NaN where missing
     covariance : (n, bands, bands) of magnitudes less colours, positive definite on the bands present
     """
-    n, n_bands = magnitudes.shape
-    y = magnitudes - colours
-    used = np.isfinite(y) & np.isfinite(np.diagonal(covariance, axis1=1, axis2=2))
-    ebv, error = np.full(n, np.nan), np.full(n, np.nan)
-    number = np.zeros(n, np.int64)
-    rows = np.flatnonzero(used.sum(axis=1) > settings.min_colours)
-    identity = np.eye(n_bands)
-    for last in (False, False, True):
-        if not len(rows):
-            break
-        mask = used[rows]
-        both = mask[:, :, None] & mask[:, None, :]
-        inverse = np.linalg.inv(np.where(both, covariance[rows], identity))
-        design = np.stack([np.ones(mask.shape), coefficients[rows]], axis=2) * mask[:, :, None]
-        inverse = np.where(both, inverse, 0.0)
-        weighted = inverse @ design
-        normal = design.transpose(0, 2, 1) @ weighted
-        values = np.where(mask, y[rows], 0.0)
-        # Two equations by hand: the determinant says whether the bands can tell reddening from brightness.
-        a, b, d = normal[:, 0, 0], normal[:, 0, 1], normal[:, 1, 1]
-        determinant = a * d - b * b
-        solvable = determinant > 1e-9 * a * d
-        safe = np.where(solvable, determinant, 1.0)
-        r0 = np.einsum("nb,nb->n", weighted[:, :, 0], values)
-        r1 = np.einsum("nb,nb->n", weighted[:, :, 1], values)
-        slope = (a * r1 - b * r0) / safe
-        constant = (d * r0 - b * r1) / safe
-        ebv[rows] = np.where(solvable, slope, np.nan)
-        error[rows] = np.where(solvable, np.sqrt(np.maximum(a / safe, 0)), np.nan)
-        number[rows] = np.where(solvable, mask.sum(axis=1) - 1, 0)
-        if last:
-            break
-        residual = values - design[:, :, 0] * constant[:, None] - design[:, :, 1] * slope[:, None]
-        solved = np.linalg.solve(
-            np.where(solvable[:, None, None], normal, np.eye(2)), weighted.transpose(0, 2, 1)
-        )
-        own = np.diagonal(inverse, axis1=1, axis2=2) - np.einsum("nbi,nib->nb", weighted, solved)
-        pull = np.einsum("nbc,nc->nb", inverse, residual) / np.sqrt(np.where(own > 0, own, np.inf))
-        pull = np.where(mask & solvable[:, None], np.abs(pull), 0.0)
-        worst = pull.argmax(axis=1)
-        out = (pull[np.arange(len(rows)), worst] > settings.clip) & (
-            mask.sum(axis=1) - 2 >= settings.min_colours
-        )
-        used[rows[out], worst[out]] = False
-        rows = rows[out]
-    return Reddening(ebv, error, number)
+    design = np.stack([np.ones(coefficients.shape), coefficients], axis=2)
+    found = fit_bands(
+        magnitudes - colours, design, covariance, settings.clip, min_bands=settings.min_colours + 1
+    )
+    return Reddening(found.values[:, 1], found.errors[:, 1], np.maximum(found.n_bands - 1, 0))
 
 
 def _covariance(
@@ -464,10 +425,4 @@ def scatter_matrices(residuals: Array, expected: Array, limit: float = 5.0) -> t
     mean = np.einsum("mi,mij,mj->ij", mask, expected, mask) / counted
     left = np.where(pairs > 1, moments - mean, 0.0)
     assert moments.shape == (n_bands, n_bands)
-    return _semidefinite(moments), _semidefinite(left)
-
-
-def _semidefinite(matrix: Array) -> Array:
-    """The nearest symmetric matrix without negative eigenvalues."""
-    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
-    return (vectors * np.maximum(values, 0)) @ vectors.T
+    return nearest_semidefinite(moments), nearest_semidefinite(left)
