@@ -1,8 +1,8 @@
 """A(band) / E(B-V) for the 14 bands, and which E(B-V) each number belongs to.
 
 Two scales of E(B-V) are in use: that of the map of Schlegel, Finkbeiner & Davis (1998, `sfd`), and the true one,
-which is 0.86 of it (Schlafly & Finkbeiner 2011). A coefficient of one scale times 0.86, or over it, is that of the
-other.
+`corrected`, which is 0.86 of it (Schlafly & Finkbeiner 2011). An extinction is the same on both, so a coefficient for
+the one scale is that of the other times 0.86, or over it.
 """
 
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lamostvac.photometry import BANDS
+from lamostvac.bands import BANDS
 
 CODE_VERSION = 1
 SFD_TO_TRUE = 0.86
 """True E(B-V) over that of Schlegel et al. (Schlafly & Finkbeiner 2011, section 5)."""
 
-Scale = Literal["published", "sfd", "true"]
+Scale = Literal["published", "sfd", "corrected"]
 Kind = Literal["constant", "zhang_yuan_2022"]
 
 # Zhang & Yuan (2023, ApJS 264, 14), numbers as in their package extinction-coefficient 1.8:
@@ -39,21 +39,21 @@ _ZHANG_YUAN = {
 
 
 def constants(
-    sfd: Mapping[str, float], true: Mapping[str, float], scale: Scale = "published"
+    sfd: Mapping[str, float], corrected: Mapping[str, float], scale: Scale = "published"
 ) -> NDArray[np.float64]:
     """Coefficients (14,) in the order of `BANDS`, on one scale of E(B-V).
 
     Parameters
     ----------
-    sfd, true : band to its coefficient for E(B-V) of Schlegel et al. and for the true one; together all bands
+    sfd, corrected : band to its coefficient for E(B-V) of Schlegel et al. and for the true one; together all bands
     scale : `published` takes the numbers as they are, whichever scale they belong to, as Wang et al. (2022) do
     """
     factor = {
         "published": (1.0, 1.0),
         "sfd": (1.0, SFD_TO_TRUE),
-        "true": (1 / SFD_TO_TRUE, 1.0),
+        "corrected": (1 / SFD_TO_TRUE, 1.0),
     }[scale]
-    return np.array([factor[0] * sfd[band] if band in sfd else factor[1] * true[band] for band in BANDS])
+    return np.array([factor[0] * sfd[band] if band in sfd else factor[1] * corrected[band] for band in BANDS])
 
 
 def zhang_yuan(teff: ArrayLike, ebv: ArrayLike) -> NDArray[np.float64]:
@@ -87,6 +87,6 @@ def coefficients(
     teff, ebv = np.asarray(teff, np.float64), np.nan_to_num(np.asarray(ebv, np.float64))
     if kind == "constant":
         return np.broadcast_to(constant, (teff.size, len(BANDS)))
-    to_true = SFD_TO_TRUE if scale == "true" else 1.0
+    to_true = SFD_TO_TRUE if scale == "corrected" else 1.0
     found = zhang_yuan(teff, ebv / to_true) / to_true
     return np.where(np.isfinite(found), found, constant)

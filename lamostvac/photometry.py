@@ -15,6 +15,7 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from lamostvac.bands import BANDS
 from lamostvac.crossmatch import group_stars, match_identifiers, match_sky
 from lamostvac.errors import UserError
 from lamostvac.expressions import nearest
@@ -22,10 +23,6 @@ from lamostvac.joins import join_table, positions, read_source
 from lamostvac.training_sets import Catalogue, Join, Match, TableFile, check_match
 
 CODE_VERSION = 1
-BANDS = (
-    "g_gaia", "bp", "rp", "j", "h", "ks", "w1", "w2", "b_apass", "v_apass", "r_apass", "g_sdss", "r_sdss", "i_sdss",
-)  # fmt: skip
-"""The 14 bands of Wang et al. (2022); the networks' label of a band is `abs_mag_{band}`."""
 MAGNITUDES = tuple(name for band in BANDS for name in (f"mag_{band}", f"mag_{band}_err"))
 OTHERS = (
     "parallax", "parallax_err", "r_geo", "r_geo_lo", "r_geo_hi", "ebv_map", "ebv_map_err",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lamostvac import extinction, star_pairs
-from lamostvac.photometry import BANDS
+from lamostvac.bands import BANDS
 from lamostvac.simulate import photometry as simulated
 
 R = np.array([simulated.EXTINCTION[f"abs_mag_{band}"][0] for band in BANDS])
@@ -214,7 +214,7 @@ def test_the_order_of_stars_and_the_size_of_blocks_do_not_matter(controls, monke
 def test_scales_of_coefficients():
     sfd = {band: 1.0 for band in BANDS if band != "bp"}
     published, on_sfd, on_true = (
-        extinction.constants(sfd, {"bp": 2.0}, scale) for scale in ("published", "sfd", "true")
+        extinction.constants(sfd, {"bp": 2.0}, scale) for scale in ("published", "sfd", "corrected")
     )
     bp = BANDS.index("bp")
     assert published[bp] == 2.0
@@ -235,7 +235,7 @@ def test_coefficients_of_zhang_and_yuan():
     np.testing.assert_array_equal(beyond, limits)
     constant = np.arange(1.0, 15.0)
     mixed = extinction.coefficients(
-        "zhang_yuan_2022", constant, "true", np.array([5000.0, np.nan]), [0.258, 0.1]
+        "zhang_yuan_2022", constant, "corrected", np.array([5000.0, np.nan]), [0.258, 0.1]
     )
     assert mixed[0, BANDS.index("bp")] == pytest.approx(2.87763 / 0.86, abs=1e-5)
     assert mixed[0, BANDS.index("v_apass")] == constant[BANDS.index("v_apass")]
