@@ -20,7 +20,8 @@ PROVENANCE = {
         | {
             "training_sets": {
                 name: entry.model_dump(mode="json", by_alias=True) for name, entry in TRAINING_SETS.items()
-            }
+            },
+            "photometry_tables": PHOTOMETRY.model_dump(mode="json", by_alias=True),
         }
     ),
     "library": CFG.library.name,

@@ -39,7 +39,7 @@ def test_every_label_has_five_columns_after_those_of_the_emulator():
     assert load_registry().names == [name for name in REGISTRY.names if name not in own]
     start = REGISTRY.names.index("fit_status") + 1
     assert REGISTRY.names[start : start + 10] == columns_of("teff_pastel") + columns_of("mh_apogee")
-    assert REGISTRY.names[start + 10] == "n_masked"
+    assert REGISTRY.names[start + 10] == "l"
     column = REGISTRY["teff_pastel"]
     assert (column.unit, column.ucd) == ("K", "phys.temperature.effective")
     assert "effective temperature" in column.description
