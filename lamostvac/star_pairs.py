@@ -94,7 +94,7 @@ class Controls:
     reference : the reference band's column
     cell : (m,) which group of like controls each belongs to; what follows is one per cell
     gradient : (cells, 3, bands, bands) mean product of the colours' slopes with each label: what that label's
-        variance contributes to the colours' covariance
+        variance contributes to the colours' covariance, less where the scatter shows the label errors too large
     intrinsic : (cells, bands, bands) covariance of the colours at given labels, beyond errors
     total : (cells, bands, bands) covariance of the controls' residuals, errors included
     """
@@ -276,6 +276,7 @@ def choose_controls(
     reference: int,
     settings: PairSettings,
     map_ebv: Array | None = None,
+    map_error: Array | None = None,
     most: int = 200_000,
     iterations: int = 8,
 ) -> tuple[Controls, NDArray[np.int64]]:
@@ -287,13 +288,16 @@ def choose_controls(
     remains are the least reddened stars of each kind, and their mean E(B-V) is `zero_point` by definition. Either way
     stars beyond `clip` standard deviations go, which are binaries and stars with wrong labels.
 
+    A map's errors scatter the controls' colours, which is no error of other stars' E(B-V), and are taken off. Without
+    a map the controls' own E(B-V) scatters too, by an amount that nobody knows: errors of E(B-V) are too large by that.
+
     Parameters
     ----------
     magnitudes, errors, labels, label_errors, star, coefficients : as in `star_pair_reddening`, (n, ...)
     quality : (n,) of a star's several spectra the one with the highest is taken, and of too many candidates the best
     candidate : (n,) stars that may be controls: high Galactic latitude, good spectrum
     reference : column of the band that colours are relative to; controls have it
-    map_ebv : (n,) NaN where unknown; None without a map
+    map_ebv, map_error : (n,) NaN where unknown; None without a map
     most : the most controls
 
     Returns
@@ -304,11 +308,13 @@ def choose_controls(
     good = candidate & np.isfinite(labels).all(axis=1) & np.isfinite(seen[:, reference])
     good &= np.isfinite(seen).sum(axis=1) > settings.min_colours
     dust = np.full(len(labels), settings.zero_point)
+    dust_error = np.zeros(len(labels))
     with_map = map_ebv is not None and bool(np.isfinite(map_ebv[good]).any())
     if map_ebv is not None and with_map:
         with np.errstate(invalid="ignore"):
             good &= map_ebv < settings.max_ebv
         dust = map_ebv
+        dust_error = dust_error if map_error is None else np.nan_to_num(map_error)
     rows = np.flatnonzero(good)
     rows = rows[np.lexsort((rows, -np.nan_to_num(quality[rows], nan=-1.0)))]
     rows = rows[np.unique(star[rows], return_index=True)[1]]
@@ -316,8 +322,10 @@ def choose_controls(
     colours = seen[rows] - dust[rows, None] * coefficients[rows]
     colours = colours - colours[:, [reference]]
     everyone = _plain(labels[rows], label_errors[rows], colours, variance[rows], star[rows], reference)
+    # What dust of one standard deviation does to the colours.
+    dusty = dust_error[rows, None] * (coefficients[rows] - coefficients[rows][:, [reference]])
     kept = np.ones(len(rows), bool)
-    controls = _measured(everyone, kept, settings)
+    controls = _measured(everyone, kept, dusty, settings)
     for _ in range(iterations):
         found = star_pair_reddening(
             np.where(np.isfinite(colours), colours, np.nan), np.sqrt(variance[rows]), everyone.labels,
@@ -332,7 +340,7 @@ def choose_controls(
         if (now == kept).all():
             break
         kept = now
-        controls = _measured(everyone, kept, settings)
+        controls = _measured(everyone, kept, dusty, settings)
     return controls, rows[kept]
 
 
@@ -373,8 +381,12 @@ def cells_of(labels: Array, size: int = 250) -> NDArray[np.int64]:
     return cell
 
 
-def _measured(everyone: Controls, kept: NDArray[np.bool_], settings: PairSettings) -> Controls:
-    """Some of the controls, with the scatter of their colours about the fit over the others, by cell."""
+def _measured(everyone: Controls, kept: NDArray[np.bool_], dusty: Array, settings: PairSettings) -> Controls:
+    """Some of the controls, with the scatter of their colours about the fit over the others, by cell.
+
+    `dusty` (m, bands) is what a standard deviation of the controls' own E(B-V) does to their colours.
+    """
+    dusty = dusty[kept]
     labels, errors = everyone.labels[kept], everyone.label_errors[kept]
     colours, variance = everyone.colours[kept], everyone.variance[kept]
     plain = _plain(labels, errors, colours, variance, everyone.star[kept], everyone.reference)
@@ -392,18 +404,22 @@ def _measured(everyone: Controls, kept: NDArray[np.bool_], settings: PairSetting
         for label in range(3):
             slope = slopes[there, :, label]
             gradient[number, label] = slope.T @ slope / max(len(slope), 1)
-        expected = np.einsum("ml,lbc->mbc", errors[there] ** 2, gradient[number])
+        expected = dusty[there][:, :, None] * dusty[there][:, None, :]
         expected += np.nan_to_num(variance[there, everyone.reference])[:, None, None]
         expected[:, diagonal, diagonal] += np.nan_to_num(variance[there])
-        total[number], intrinsic[number] = scatter_matrices(residual[there], expected)
+        total[number], left = scatter_matrices(residual[there], expected)
+        from_labels = np.einsum("ml,lbc->bc", errors[there] ** 2, gradient[number]) / max(there.sum(), 1)
+        share = explained(left, from_labels)
+        gradient[number] *= share
+        intrinsic[number] = nearest_semidefinite(left - share * from_labels)
     return replace(plain, cell=cell, gradient=gradient, intrinsic=intrinsic, total=total)
 
 
 def scatter_matrices(residuals: Array, expected: Array, limit: float = 5.0) -> tuple[Array, Array]:
     """Second moments (bands, bands) of residuals, and what of them their expected covariances leave over.
 
-    Values beyond `limit` robust standard deviations of a band are left out, and missing ones pair by pair; both
-    matrices are made positive semidefinite.
+    Values beyond `limit` robust standard deviations of a band are left out, and missing ones pair by pair; the
+    moments are made positive semidefinite.
 
     Parameters
     ----------
@@ -425,4 +441,16 @@ def scatter_matrices(residuals: Array, expected: Array, limit: float = 5.0) -> t
     mean = np.einsum("mi,mij,mj->ij", mask, expected, mask) / counted
     left = np.where(pairs > 1, moments - mean, 0.0)
     assert moments.shape == (n_bands, n_bands)
-    return nearest_semidefinite(moments), nearest_semidefinite(left)
+    return nearest_semidefinite(moments), (left + left.T) / 2
+
+
+def explained(scatter: Array, label_part: Array) -> float:
+    """How much of the label errors' contribution (bands, bands) is there in the scatter, from 0 to 1.
+
+    Along the direction in which label errors move the colours most. Errors of labels that are too large would
+    otherwise make those of E(B-V) too large.
+    """
+    values, vectors = np.linalg.eigh(label_part)
+    if not len(values) or values[-1] <= 0:
+        return 1.0
+    return float(np.clip(vectors[:, -1] @ scatter @ vectors[:, -1] / values[-1], 0, 1))

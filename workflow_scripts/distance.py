@@ -80,7 +80,8 @@ def reddening(
     coefficients = extinction.coefficients(kind, constant, scale, labels[0], np.zeros(len(star)))
     controls, rows = star_pairs.choose_controls(
         magnitudes, errors, scaled, scaled_errors, star, quality, candidate, coefficients, BANDS.index("g_gaia"),
-        settings, np.asarray(table["ebv_map"], np.float64), params.star_pairs["max_controls"],
+        settings, np.asarray(table["ebv_map"], np.float64), np.asarray(table["ebv_map_err"], np.float64),
+        params.star_pairs["max_controls"],
     )  # fmt: skip
     log.info("%d candidates, %d controls", candidate.sum(), len(rows))
     for _ in range(1 if kind == "constant" else 2):
