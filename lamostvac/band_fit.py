@@ -25,7 +25,13 @@ class BandFit:
 
 
 def fit_bands(
-    y: Array, design: Array, covariance: Array, clip: float, min_bands: int, max_clipped: int = 2
+    y: Array,
+    design: Array,
+    covariance: Array,
+    clip: float,
+    min_bands: int,
+    max_clipped: int = 2,
+    error_covariance: Array | None = None,
 ) -> BandFit:
     """Minimise (y - A x)^T C^-1 (y - A x) for each star over the bands that it has.
 
@@ -38,6 +44,8 @@ def fit_bands(
     design : (n, bands, p)
     covariance : (n, bands, bands), positive definite on the bands present; what stands at the others is not read, but
         NaN on the diagonal makes a band missing too
+    error_covariance : (n, bands, bands) what the errors of the parameters follow from, when the weights are to
+        follow from another covariance
     """
     n, n_bands, p = design.shape
     used = np.isfinite(y) & np.isfinite(np.diagonal(covariance, axis1=1, axis2=2))
@@ -67,6 +75,10 @@ def fit_bands(
         x = (variance @ (weighted.transpose(0, 2, 1) @ measured[..., None]))[..., 0]
         values[rows] = np.where(solvable[:, None], x, np.nan)
         own = np.diagonal(variance, axis1=1, axis2=2)
+        if error_covariance is not None:
+            weights = variance @ weighted.transpose(0, 2, 1)
+            full = np.where(both, error_covariance[rows], 0.0)
+            own = np.einsum("npb,nbc,npc->np", weights, full, weights)
         errors[rows] = np.where(solvable[:, None], np.sqrt(np.maximum(own, 0)), np.nan)
         number[rows] = np.where(solvable, mask.sum(axis=1), 0)
         if attempt == max_clipped:

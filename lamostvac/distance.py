@@ -55,6 +55,7 @@ def modulus_of_bands(
     ebv_err: Array,
     correlation: Array,
     clip: float = 5.0,
+    guarded: bool = True,
 ) -> Modulus:
     """mu from all bands that a star has, by generalised least squares.
 
@@ -63,6 +64,10 @@ def modulus_of_bands(
     solved for: the colours have already given it, with their slopes in the labels, and what the networks say of
     a star's colours has errors that nobody has measured as well.
 
+    With errors so much alike, small differences between the bands' D would give some bands great weights and others
+    negative ones, and D is not known that well. So the weights follow from K_ij min(D_i, D_j)^2 in place of D K D:
+    what a band is worse than another counts as its own. The error is that of these weights under C itself.
+
     Parameters
     ----------
     apparent, apparent_err, absolute, absolute_err, coefficients : (n, bands) mag; a band without one of them, or whose
@@ -70,6 +75,7 @@ def modulus_of_bands(
     ebv, ebv_err : (n,) mag; NaN gives no modulus
     correlation : (bands, bands) positive definite (`estimate_correlation`)
     clip : standard deviations from what the other bands say, beyond which a band is left out, two at most
+    guarded : False takes the weights from C
     """
     n = len(apparent)
     value, error, number = np.full(n, np.nan), np.full(n, np.nan), np.zeros(n, np.int64)
@@ -82,17 +88,23 @@ def modulus_of_bands(
             y = apparent[rows] - absolute[rows] - coefficients[rows] * ebv[rows, None]
         y = np.where(good, y, np.nan)
         scale = np.where(good, absolute_err[rows], 1.0)
-        covariance = correlation * scale[:, :, None] * scale[:, None, :]
         dust = np.where(good, coefficients[rows] * ebv_err[rows, None], 0.0)
-        covariance += dust[:, :, None] * dust[:, None, :]
-        diagonal = np.arange(covariance.shape[1])
-        covariance[:, diagonal, diagonal] += np.where(good, apparent_err[rows], 1.0) ** 2
-        found = fit_bands(y, np.ones((*y.shape, 1)), covariance, clip, min_bands=1)
+        others = dust[:, :, None] * dust[:, None, :]
+        diagonal = np.arange(others.shape[1])
+        others[:, diagonal, diagonal] += np.where(good, apparent_err[rows], 1.0) ** 2
+        full = correlation * scale[:, :, None] * scale[:, None, :] + others
+        smaller = np.minimum(scale[:, :, None], scale[:, None, :])
+        weighing = correlation * smaller**2 + others if guarded else full
+        found = fit_bands(
+            y, np.ones((*y.shape, 1)), weighing, clip, min_bands=1, error_covariance=full if guarded else None
+        )
         value[rows], error[rows], number[rows] = found.values[:, 0], found.errors[:, 0], found.n_bands
     return Modulus(value, error, number)
 
 
-def estimate_correlation(residuals: Array, shrinkage: float = 0.02, limit: float = 5.0) -> Array:
+def estimate_correlation(
+    residuals: Array, own: Array | None = None, shrinkage: float = 0.02, limit: float = 5.0
+) -> Array:
     """Correlation (bands, bands) of the errors of absolute magnitudes.
 
     From residuals of stars left out of training (predicted less true), or differences of repeated spectra, which lack
@@ -104,10 +116,12 @@ def estimate_correlation(residuals: Array, shrinkage: float = 0.02, limit: float
     Parameters
     ----------
     residuals : (m, bands), NaN where missing
+    own : (bands,) variance of the residuals that the published values do not have and that is independent between
+        bands: of single networks, when published is the mean of several. At most 80 % of a band's variance.
     """
     known = np.isfinite(residuals)
     n_bands = residuals.shape[1]
-    scaled = np.full(residuals.shape, np.nan)
+    scaled, share = np.full(residuals.shape, np.nan), np.zeros(n_bands)
     for band in range(n_bands):
         values = residuals[known[:, band], band]
         if len(values):
@@ -115,6 +129,8 @@ def estimate_correlation(residuals: Array, shrinkage: float = 0.02, limit: float
             spread = 1.4826 * np.median(np.abs(values - centre))
             if spread > 0:
                 scaled[:, band] = (residuals[:, band] - centre) / spread
+                if own is not None and np.isfinite(own[band]):
+                    share[band] = np.clip(own[band] / spread**2, 0, 0.8)
     with np.errstate(invalid="ignore"):
         used = np.isfinite(scaled) & (np.abs(scaled) <= limit)
     values, mask = np.where(used, scaled, 0.0), used.astype(np.float64)
@@ -124,7 +140,9 @@ def estimate_correlation(residuals: Array, shrinkage: float = 0.02, limit: float
     # Over the same stars above and below.
     below = np.sqrt(squares * squares.T)
     measured = (pairs >= 20) & (below > 0)
-    found = np.where(measured, products / np.where(below > 0, below, 1), 0.0)
+    kept = np.sqrt(np.multiply.outer(1 - share, 1 - share))
+    found = np.where(measured, products / np.where(below > 0, below, 1) / kept, 0.0)
+    found = np.clip(found, -1, 1)
     others = measured & ~np.eye(n_bands, dtype=bool)
     typical = float(found[others].mean()) if others.any() else 1.0
     found = np.where(measured, found, typical)

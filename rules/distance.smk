@@ -74,6 +74,7 @@ rule distance:
         star_pairs=CFG.star_pairs.model_dump(mode="json"),
         distance=CFG.distance.model_dump(mode="json"),
         bands=LEFT_OUT_BANDS,
+        members=CFG.networks.members,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
         code_version=(

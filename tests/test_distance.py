@@ -17,11 +17,11 @@ def correlated(rho=0.9, n_bands=14):
     return (0.7 + 0.3 * rho**apart).astype(np.float64)
 
 
-def stars(n, seed, correlation, missing=0.2):
+def stars(n, seed, correlation, missing=0.2, worst=1.2):
     rng = np.random.default_rng(seed)
     mu, ebv = rng.uniform(5, 15, n), rng.exponential(0.1, n)
     true = rng.uniform(-2, 7, (n, 14))
-    absolute_err = rng.uniform(0.1, 0.3, n)[:, None] * np.linspace(1.2, 0.9, 14)
+    absolute_err = rng.uniform(0.1, 0.3, n)[:, None] * np.linspace(worst, 0.9, 14)
     noise = rng.normal(size=(n, 14)) @ np.linalg.cholesky(correlation).T
     apparent_err = 0.02 * np.exp(rng.normal(0, 0.4, (n, 14)))
     apparent = true + mu[:, None] + R * ebv[:, None] + apparent_err * rng.normal(size=(n, 14))
@@ -69,7 +69,8 @@ def test_taking_correlated_errors_for_independent_ones_gives_errors_far_too_smal
 def test_equals_brute_force():
     correlation = correlated()
     sample, _ = stars(20, 3, correlation)
-    found = distance.modulus_of_bands(**sample, correlation=correlation, clip=1e9)
+    found = distance.modulus_of_bands(**sample, correlation=correlation, clip=1e9, guarded=False)
+    guarded = distance.modulus_of_bands(**sample, correlation=correlation, clip=1e9)
     for i in range(20):
         bands = np.flatnonzero(np.isfinite(sample["apparent"][i]))
         sigma = sample["absolute_err"][i, bands]
@@ -80,6 +81,28 @@ def test_equals_brute_force():
         assert found.value[i] == pytest.approx(weights @ y / weights.sum(), rel=1e-9)
         assert found.error[i] == pytest.approx(weights.sum() ** -0.5, rel=1e-9)
         assert found.n_bands[i] == len(bands)
+        smaller = correlation[np.ix_(bands, bands)] * np.minimum.outer(sigma, sigma) ** 2
+        own = smaller + c - correlation[np.ix_(bands, bands)] * np.outer(sigma, sigma)
+        w = np.linalg.inv(own).sum(axis=0)
+        w = w / w.sum()
+        assert guarded.value[i] == pytest.approx(w @ y, rel=1e-9)
+        assert guarded.error[i] == pytest.approx(np.sqrt(w @ c @ w), rel=1e-9)
+        assert guarded.error[i] >= found.error[i] * (1 - 1e-12)
+
+
+def test_wrong_ratios_of_errors_do_not_make_guarded_errors_too_small():
+    """Bands with equal, all but common errors, of which the catalogue says different things."""
+    correlation = 0.975 + 0.025 * np.eye(14)
+    sample, mu = stars(4000, 11, correlation, missing=0.0, worst=0.9)
+    rng = np.random.default_rng(12)
+    claimed = sample["absolute_err"] * rng.uniform(0.75, 1.33, 14)
+    sample["absolute_err"] = claimed
+    guarded, free = (
+        distance.modulus_of_bands(**sample, correlation=correlation, guarded=guard) for guard in (True, False)
+    )
+    assert robust(guarded.value - mu) < 1.02 * robust(free.value - mu)
+    assert 0.8 < robust((guarded.value - mu) / guarded.error) < 1.3
+    assert robust((free.value - mu) / free.error) > 1.6
 
 
 def test_with_one_band_it_is_the_published_distance():
@@ -138,6 +161,18 @@ def test_correlation_is_found_with_missing_bands_outliers_and_offsets():
     np.testing.assert_allclose(found, 0.98 * truth + 0.02 * np.eye(14), atol=0.03)
     assert np.diagonal(found).tolist() == pytest.approx([1.0] * 14)
     assert np.linalg.eigvalsh(found).min() > 0.015
+
+
+def test_correlation_of_the_mean_of_networks_from_single_ones():
+    truth = correlated()
+    rng = np.random.default_rng(13)
+    common = 0.2 * rng.normal(size=(6000, 14)) @ np.linalg.cholesky(truth).T
+    members = 0.1 * rng.normal(size=(6000, 5, 14))
+    single = common + members[:, 0]
+    published = common + members.mean(axis=1)
+    found = distance.estimate_correlation(single, np.full(14, 0.1**2 * (1 - 1 / 5)), shrinkage=0)
+    np.testing.assert_allclose(found, np.corrcoef(published.T), atol=0.03)
+    assert (distance.estimate_correlation(single, shrinkage=0) < found + 1e-9).all()
 
 
 def test_correlation_of_few_stars_is_still_positive_definite():

@@ -94,18 +94,40 @@ def reddening(
     return found, coefficients
 
 
-def correlation_of(paths: list[str], params: Any, log: Any) -> Array:
+def members_variance(path: str, registry: Registry, members: int, snr: Array, least: float) -> Array:
+    """Variance (14,) of single members about the mean of all, for stars of a S/N above `least`; NaN without any."""
+    names = [f"abs_mag_{band}" for band in BANDS if f"abs_mag_{band}" in registry.names]
+    wanted = [column for name in names for column in (f"{name}_spread", f"flag_{name}", f"flag_cloud_{name}")]
+    columns = read_fields(path, registry, [*wanted, "obsid"])
+    found = np.full(len(BANDS), np.nan)
+    for number, band in enumerate(BANDS):
+        name = f"abs_mag_{band}"
+        if name in names:
+            good = (columns[f"flag_{name}"] == 0) & (columns[f"flag_cloud_{name}"] == 0) & (snr > least)
+            good &= np.isfinite(columns[f"{name}_spread"])
+            if good.any():
+                spread = columns[f"{name}_spread"][good].astype(np.float64)
+                found[number] = np.median(spread) ** 2 * (1 - 1 / members)
+    return found
+
+
+def correlation_of(
+    paths: list[str], path: str, registry: Registry, snr: Array, params: Any, log: Any
+) -> Array:
     """Correlation (14, 14) of the absolute magnitudes' errors between bands."""
     if params.distance["correlation"] is not None or not paths:
         value = params.distance["correlation"]
         value = PRETRAINED_CORRELATION if value is None else value
         return value + (1 - value) * np.eye(len(BANDS))
-    residuals = {}
+    residuals, least = {}, 0.0
     for path, band in zip(paths, params.bands, strict=True):
-        left_out = pd.read_parquet(path, columns=["spectrum_id", "reference", "left_out"])
+        left_out = pd.read_parquet(path, columns=["spectrum_id", "snr", "reference", "left_out"])
+        least = float(left_out["snr"].quantile(0.25))
         residuals[band] = (left_out["left_out"] - left_out["reference"]).set_axis(left_out["spectrum_id"])
     table = pd.DataFrame(residuals).reindex(columns=list(BANDS)).sort_index()
-    found = distance.estimate_correlation(table.to_numpy(np.float64))
+    # A star left out is seen by the members that kept it, one mostly; the catalogue has the mean of all.
+    own = members_variance(path, registry, params.members, snr, least)
+    found = distance.estimate_correlation(table.to_numpy(np.float64), own)
     above = found[np.triu_indices(len(BANDS), 1)]
     log.info("correlation of bands from %d stars: %.2f to %.2f", len(table), above.min(), above.max())
     return found
@@ -139,7 +161,14 @@ def main(snakemake: Any) -> None:
     one = distance.modulus_of_band(
         apparent[:, ks], apparent_err[:, ks], absolute[:, ks], absolute_err[:, ks], coefficients[:, ks], ebv, ebv_err
     )  # fmt: skip
-    correlation = correlation_of(list(inputs.left_out), params, log)
+    correlation = correlation_of(
+        list(inputs.left_out),
+        inputs.collected,
+        registry,
+        rows[params.snr_band].astype(np.float64),
+        params,
+        log,
+    )
     combined = distance.modulus_of_bands(
         apparent, apparent_err, absolute, absolute_err, coefficients, ebv, ebv_err, correlation,
         params.distance["clip"],
