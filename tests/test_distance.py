@@ -101,7 +101,8 @@ def test_wrong_ratios_of_errors_do_not_make_guarded_errors_too_small():
         distance.modulus_of_bands(**sample, correlation=correlation, guarded=guard) for guard in (True, False)
     )
     assert robust(guarded.value - mu) < 1.02 * robust(free.value - mu)
-    assert 0.8 < robust((guarded.value - mu) / guarded.error) < 1.3
+    # No larger than the smallest claimed error makes it.
+    assert 0.8 < robust((guarded.value - mu) / guarded.error) < 1 / 0.75
     assert robust((free.value - mu) / free.error) > 1.6
 
 
