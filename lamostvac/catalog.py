@@ -323,8 +323,9 @@ def configuration_hash(configuration: Mapping[str, Any]) -> str:
     """SHA-256 of the settings that a row of the catalogue depends on.
 
     `configuration` is the whole one as nested dictionaries, with a section `training_sets` for the content of
-    the file that the section `networks` names, and `recommended_labels` for that of `recommended.definitions`. Left out
-    is what only says where files are, which part of the survey runs, or how work is cut into jobs.
+    the file that the section `networks` names, `recommended_labels` for that of `recommended.definitions` and
+    `photometry_tables` for that of the section `photometry`. Left out is what only says where files are, which part of
+    the survey runs, or how work is cut into jobs.
     """
     ignored = {
         "run": {"results"},
@@ -334,6 +335,7 @@ def configuration_hash(configuration: Mapping[str, Any]) -> str:
         "grouped": {"groups_per_job"},
         "networks": {"root", "training_sets"},
         "recommended": {"definitions"},
+        "photometry": {"root", "file"},
     }
     kept = {
         section: {key: value for key, value in content.items() if key not in ignored.get(section, ())}
@@ -454,17 +456,16 @@ def read_rows(path: str | Path, registry: Registry) -> NDArray[np.void]:
     return registry.empty(0)
 
 
-def read_columns_of(path: str | Path, registry: Registry, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Some columns (n,) of a table that `write_rows` wrote, in the machine's byte order; text as bytes."""
-    n = count_rows(path)
-    kinds = {name: registry.record[name].newbyteorder("=") for name in names}
-    columns = {name: np.empty(n, kind) for name, kind in kinds.items()}
+def read_fields(path: str | Path, registry: Registry, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Some columns (n,) of a table that `write_rows` wrote, in native byte order; the rows never stand in memory."""
+    record, n = registry.record, count_rows(path)
+    fields: dict[str, NDArray[Any]] = {name: np.empty(n, record[name].newbyteorder("=")) for name in names}
     start = 0
     for rows in read_blocks(path, registry):
-        for name, values in columns.items():
+        for name, values in fields.items():
             values[start : start + len(rows)] = rows[name]
         start += len(rows)
-    return columns
+    return fields
 
 
 def apply_errors(

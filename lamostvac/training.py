@@ -18,26 +18,22 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from lamostvac.crossmatch import (
-    canonical_order,
     galactic_latitude,
     group_stars,
     match_identifiers,
     match_sky,
-    propagate,
 )
 from lamostvac.errors import UserError
 from lamostvac.expressions import parse
 from lamostvac.files import atomic
+from lamostvac.joins import add_derived, positions
 from lamostvac.tables import read_table
 from lamostvac.training_sets import (
     AbsoluteMagnitudes,
-    Catalogue,
     Combine,
     Cut,
-    Join,
     Label,
     Split,
-    TableFile,
     TrainingSet,
     table_columns,
 )
@@ -84,36 +80,7 @@ class Accounting:
         return cls(name, [{str(key): value for key, value in row.items()} for row in rows])
 
 
-# ---------------------------------------------------------------- one catalogue
-
-
-def read_source(source: TableFile, root: str | Path, accounting: Accounting | None = None) -> pd.DataFrame:
-    """A catalogue's or joined table's columns, sorted by content, after its own cuts, with derived columns.
-
-    Cuts here name the table's columns, before derived ones are made. Rows without a position are left out.
-    """
-    table = read_table(
-        source.path(root),
-        source.columns,
-        identifiers=[name for name in source.columns if name in ("gaia_source_id", "obsid")],
-        missing=source.missing,
-        conversions=source.units,
-    )
-    if accounting is not None:
-        accounting.add(f"rows of {source.file}", "", None, len(table))
-    for cut in source.cuts:
-        table = table[parse(cut.cut, source.file).holds(table)]
-        if accounting is not None:
-            accounting.add(cut.text or f"cut in {source.file}", cut.cut, None, len(table))
-    table = table.iloc[canonical_order(table)].reset_index(drop=True)
-    return add_derived(table, source.derived, source.file)
-
-
-def add_derived(table: pd.DataFrame, derived: Mapping[str, str], where: str) -> pd.DataFrame:
-    """The table with a column for each formula; later formulas may name earlier ones."""
-    for name, formula in derived.items():
-        table = table.assign(**{name: parse(formula, where).values(table)})
-    return table
+# ---------------------------------------------------------------- measurements
 
 
 def combine_measurements(table: pd.DataFrame, combine: Combine, root: str | Path = ".") -> pd.DataFrame:
@@ -308,7 +275,7 @@ def match_survey(
     assert entry.catalogue is not None
     match = entry.match
     if match.by == "sky":
-        ra, dec = _positions(catalogue, entry.catalogue, match.epoch)
+        ra, dec = positions(catalogue, entry.catalogue, match.epoch)
         magnitude = catalogue[entry.catalogue.magnitude] if entry.catalogue.magnitude else None
         return match_sky(
             survey["ra"], survey["dec"], ra, dec, match.radius,
@@ -322,62 +289,6 @@ def match_survey(
         )
     star = match_identifiers(survey[key], catalogue[key])
     return star, np.full(len(star), np.nan)
-
-
-def _positions(
-    table: pd.DataFrame, source: TableFile, epoch: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Positions of a table's rows at an epoch; its column ref_epoch, if any, goes before its `epoch`."""
-    own: Any = source.epoch
-    if "ref_epoch" in table:
-        own = np.asarray(table["ref_epoch"], np.float64)
-        own = np.where(np.isfinite(own), own, source.epoch)
-    return propagate(table["ra"], table["dec"], table.get("pmra"), table.get("pmdec"), own, epoch)
-
-
-def join_table(stars: pd.DataFrame, catalogue: Catalogue, other: pd.DataFrame, join: Join) -> pd.DataFrame:
-    """The stars with a joined table's columns; where it has none, NaN, "" or -1.
-
-    Every row of the table is given to one star at most. By sky, the stars move to the table's epoch, or, where
-    the table has proper motions and the catalogue none, the table to the catalogue's.
-
-    Returns
-    -------
-    The rows of `stars`, all of them, with `join.kept`, and `{join.name}_separation` (arcsec; 0 by identifier,
-    NaN where nothing matches)
-    """
-    if join.match.by == "sky":
-        if "pmra" in other and "pmra" not in stars:
-            ra, dec = _positions(stars, catalogue, catalogue.epoch)
-            other_ra, other_dec = _positions(other, join, catalogue.epoch)
-        else:
-            ra, dec = _positions(stars, catalogue, join.epoch)
-            other_ra, other_dec = _positions(other, join, join.epoch)
-        magnitude = other[join.magnitude] if join.magnitude else None
-        # Stars of a catalogue are different stars however close; 1e-6 arcsec only unites doubled rows.
-        row, separation = match_sky(
-            ra, dec, other_ra, other_dec, join.match.radius, magnitude=magnitude, repeat_radius=1e-6
-        )
-    else:
-        key = "obsid" if join.match.by == "obsid" else "gaia_source_id"
-        row = match_identifiers(stars[key], other[key])
-        separation = np.where(row >= 0, 0.0, np.nan)
-    found = row >= 0
-    added = {}
-    for name in join.kept:
-        values = np.asarray(other[name])
-        kind = values.dtype.kind
-        if kind == "O":
-            column = np.full(len(row), "", object)
-        elif kind in "iu" and not found.all():
-            column, values = np.full(len(row), np.nan), values.astype(np.float64)
-        elif kind == "b":
-            column = np.zeros(len(row), bool)
-        else:
-            column = np.full(len(row), np.nan if kind == "f" else -1, values.dtype)
-        column[found] = values[row[found]]
-        added[name] = column
-    return stars.assign(**added, **{f"{join.name}_separation": separation})
 
 
 def absolute_magnitudes(table: pd.DataFrame, settings: AbsoluteMagnitudes) -> pd.DataFrame:

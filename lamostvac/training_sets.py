@@ -338,7 +338,7 @@ class TrainingSet(_Entry):
         """The catalogue, what is joined to it, and the columns that follow from both."""
         assert self.catalogue is not None
         assert self.match is not None
-        _check_match(self.match, self.catalogue, "match")
+        check_match(self.match, self.catalogue, "match")
         known: list[str] = [*SURVEY_COLUMNS, *ADDED_COLUMNS]
         for table, where in [
             (self.catalogue, "catalogue"),
@@ -355,8 +355,8 @@ class TrainingSet(_Entry):
                         f"{where}: {key}: there is no column {column}{nearest(column, table.columns)}"
                     )
         for join in self.join:
-            _check_match(join.match, join, f"join: {join.name}: match")
-            _check_match(join.match, self.catalogue, f"join: {join.name}: match (in the catalogue)")
+            check_match(join.match, join, f"join: {join.name}: match")
+            check_match(join.match, self.catalogue, f"join: {join.name}: match (in the catalogue)")
             known.append(f"{join.name}_separation")
         if self.combine is not None:
             available = [*self.catalogue.columns, *self.catalogue.derived]
@@ -395,7 +395,8 @@ def _known(expressions: Iterable[str], columns: Sequence[str], where: str) -> No
                 raise ValueError(f"{where}: {text!r}: there is no column {name}{nearest(name, columns)}")
 
 
-def _check_match(match: Match, table: TableFile, where: str) -> None:
+def check_match(match: Match, table: TableFile, where: str) -> None:
+    """Raise ValueError when `table` lacks a column that the match needs; `where` names the entry."""
     needed = {"sky": ("ra", "dec"), "gaia_id": ("gaia_source_id",), "obsid": ("obsid",)}[match.by]
     for name in needed:
         if name not in table.columns:

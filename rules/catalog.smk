@@ -26,7 +26,8 @@ PROVENANCE = {
                 name: entry.model_dump(mode="json", by_alias=True) for name, entry in TRAINING_SETS.items()
             },
             # Their file's name is no part of the hash.
-            "recommended_labels": [definition.model_dump(mode="json") for definition in DEFINITIONS],
+            "recommended_labels": {entry.label: entry.model_dump(mode="json") for entry in DEFINITIONS},
+            "photometry_tables": PHOTOMETRY.model_dump(mode="json", by_alias=True),
         }
     ),
     "library": CFG.library.name,
@@ -110,6 +111,7 @@ rule recommend:
 rule catalog:
     input:
         recommended=f"{RESULTS}/recommended/{{type}}.fits",
+        distance=f"{RESULTS}/distance/{{type}}.parquet",
     output:
         table=f"{RESULTS}/catalog/{{type}}.fits",
     log:

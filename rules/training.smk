@@ -1,6 +1,7 @@
 # The training sets of the networks: catalogues matched to the survey, cut, and split by star.
 
 from lamostvac import crossmatch as crossmatch_library
+from lamostvac import joins as joins_library
 from lamostvac import network_spectra as network_spectra_library
 from lamostvac import network_training as network_training_library
 from lamostvac import tables as tables_library
@@ -59,6 +60,7 @@ rule crossmatch:
         root=CATALOGUES_ROOT,
         code_version=(
             crossmatch_library.CODE_VERSION,
+            joins_library.CODE_VERSION,
             tables_library.CODE_VERSION,
             training_library.CODE_VERSION,
         ),

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lamostvac import training
+from lamostvac import joins, training
 from lamostvac.crossmatch import canonical_order
 from lamostvac.errors import UserError
 from lamostvac.files import sha256
@@ -202,7 +202,7 @@ def test_joins_follow_proper_motion_to_the_tables_epoch():
     other = pd.DataFrame(
         {"ra": [10.0, 10.0 - 6 * SECOND, 50.0], "dec": 0.0, "w1": [9.0, 8.0, 7.0], "q": ["a", "b", "c"]}
     )
-    found = training.join_table(stars, gaia, other, wise)
+    found = joins.join_table(stars, gaia, other, wise)
     assert found["w1"].tolist()[0] == 8.0
     assert np.isnan(found["w1"][1])
     assert found["q"].tolist() == ["b", ""]
@@ -221,7 +221,7 @@ def test_joins_by_identifier():
     )
     stars = pd.DataFrame({"gaia_source_id": [2**60 + 1, 2**60 + 2, -1]})
     other = pd.DataFrame({"gaia_source_id": [2**60 + 2, -1], "ebv": [0.3, 0.9], "n": [4, 5]})
-    found = training.join_table(stars, gaia, other, ebv)
+    found = joins.join_table(stars, gaia, other, ebv)
     assert found["ebv"].isna().tolist() == [True, False, True]
     assert found["ebv"][1] == 0.3
     assert found["n"][1] == 4
@@ -277,7 +277,7 @@ def make(frame, spectra, folder, order):
                    "cuts": ["flag == 0"], "derived": {"relative": "e_teff / teff"}}
     )  # fmt: skip
     accounting = training.Accounting("x")
-    stars = training.read_source(settings.catalogue, folder, accounting)
+    stars = joins.read_source(settings.catalogue, folder, accounting)
     survey = {name: spectra[name].to_numpy() for name in ("ra", "dec", "obsid")}
     row, separation = training.match_survey(survey, stars, settings)
     found = row >= 0

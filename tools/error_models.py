@@ -17,7 +17,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lamostvac.catalog import TYPE_ORDER, read_columns_of
+from lamostvac.catalog import TYPE_ORDER, read_fields
 from lamostvac.error_models import learn, library_residuals, pair_residuals, systematic_part
 from lamostvac.registry import load_registry, network_labels
 from lamostvac.repeats import similar_pairs
@@ -65,7 +65,7 @@ def main(results: Path, types: list[str]) -> None:
         if not path.exists():
             continue
         columns = [f"{label}{part}" for label in LABELS for part in ("", "_err", "_random")]
-        table = read_columns_of(
+        table = read_fields(
             path, registry, ["spectrum_id", "ra", "dec", "lmjd", "snrg", "fit_status", *columns]
         )
         theta = [label for label in LABELS if label in library and np.isfinite(table[label]).any()]

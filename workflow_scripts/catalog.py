@@ -3,8 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 import lamostvac
 from lamostvac.catalog import provenance, read_rows, write_rows
+from lamostvac.errors import UserError
 from lamostvac.log import rule_log
 from lamostvac.registry import load_registry, network_labels
 from lamostvac.unique import set_unique
@@ -15,6 +19,16 @@ def main(snakemake: Any) -> None:
     params, inputs = snakemake.params, snakemake.input
     registry = load_registry(network_labels(params.network_labels))
     rows = read_rows(inputs.recommended, registry)
+    found = pd.read_parquet(inputs.distance)
+    if not np.array_equal(found["spectrum_id"].to_numpy(str), rows["spectrum_id"].astype(str)):
+        raise UserError(
+            f"{inputs.distance} has other rows than {inputs.recommended}; delete it and run again"
+        )
+    identifiers = found.pop("gaia_source_id")
+    registry.fill(rows, found)
+    # The release's own identifier stays where it has one.
+    unknown = rows["gaia_source_id"] < 0
+    rows["gaia_source_id"][unknown] = identifiers[unknown]
     set_unique(rows)
     project = Path(lamostvac.__file__).resolve().parent.parent
     cards = provenance(project, lamostvac.__version__, **params.provenance)

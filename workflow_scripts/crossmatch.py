@@ -9,14 +9,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from lamostvac.files import atomic
+from lamostvac.joins import join_table, read_source
 from lamostvac.log import Progress, rule_log
 from lamostvac.training import (
     Accounting,
     candidates,
     combine_measurements,
-    join_table,
     match_survey,
-    read_source,
 )
 from lamostvac.training_sets import SURVEY_COLUMNS, TrainingSet
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lamostvac.catalog import LABELS, fingerprint, read_columns_of
+from lamostvac.catalog import LABELS, fingerprint, read_fields
 from lamostvac.error_models import (
     LabelErrors,
     Residuals,
@@ -93,7 +93,7 @@ def main(snakemake: Any) -> None:
     names = [label for name in own for label in (name, f"{name}_err", f"{name}_random")]
     names += [f"{label.label}{part}" for label in networks for part in ("", "_random")]
     place = ["ra", "dec", "lmjd", params.snr_band]
-    table = read_columns_of(inputs.collected, registry, ["spectrum_id", *place, "fit_status", "chi2", *names])
+    table = read_fields(inputs.collected, registry, ["spectrum_id", *place, "fit_status", "chi2", *names])
     library = pd.read_csv(inputs.crossvalidation)
     theta = [label for label in THETA if label in library and np.isfinite(table[label]).any()]
     points = (

@@ -1,0 +1,88 @@
+# E(B-V), distance and position of every star, from its labels and other surveys' photometry.
+
+from lamostvac import band_fit as band_fit_library
+from lamostvac import distance as distance_library
+from lamostvac import extinction as extinction_library
+from lamostvac import joins as joins_library
+from lamostvac import star_pairs as star_pairs_library
+from lamostvac.bands import BANDS
+
+# Stars that each network did not learn from tell how the errors of the bands go together. Networks from another
+# run have left none here.
+LEFT_OUT_BANDS = [
+    band for band in BANDS if f"abs_mag_{band}" in SET_OF_LABEL and CFG.networks.pretrained is None
+]
+
+
+rule photometry:
+    input:
+        collected=f"{RESULTS}/collected/{{type}}.fits",
+        tables=[table.path(PHOTOMETRY_ROOT) for _, table in PHOTOMETRY.tables()],
+    output:
+        f"{RESULTS}/photometry/{{type}}.parquet",
+    log:
+        f"{RESULTS}/logs/photometry/{{type}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/photometry/{{type}}.tsv"
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        # One table at a time stands in memory, and two dozen columns of the stars.
+        mem_mb=lambda wildcards, input, attempt: int((4000 + 2 * input.size_mb) * attempt),
+        runtime=lambda wildcards, attempt: 120 * attempt,
+    params:
+        tables=PHOTOMETRY.model_dump(mode="json", by_alias=True),
+        root=PHOTOMETRY_ROOT,
+        repeat_radius=CFG.photometry.repeat_radius,
+        columns=COLUMNS,
+        network_labels=NETWORK_LABELS,
+        code_version=(
+            photometry_library.CODE_VERSION,
+            joins_library.CODE_VERSION,
+            crossmatch_library.CODE_VERSION,
+            tables_library.CODE_VERSION,
+        ),
+    script:
+        "../workflow_scripts/photometry.py"
+
+
+rule distance:
+    input:
+        recommended=f"{RESULTS}/recommended/{{type}}.fits",
+        photometry=f"{RESULTS}/photometry/{{type}}.parquet",
+        left_out=(
+            [f"{RESULTS}/networks/abs_mag_{band}_left_out.parquet" for band in LEFT_OUT_BANDS]
+            if CFG.distance.correlation is None
+            else []
+        ),
+    output:
+        f"{RESULTS}/distance/{{type}}.parquet",
+    log:
+        f"{RESULTS}/logs/distance/{{type}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/distance/{{type}}.tsv"
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        # Magnitudes, absolute magnitudes and their errors of five million stars are 2.3 GB.
+        mem_mb=lambda wildcards, input, attempt: int((3000 + 3 * input.size_mb) * attempt),
+        runtime=lambda wildcards, attempt: 240 * attempt,
+    params:
+        snr_band=CFG.survey.snr_band,
+        repeat_radius=CFG.photometry.repeat_radius,
+        extinction=CFG.extinction.model_dump(mode="json"),
+        star_pairs=CFG.star_pairs.model_dump(mode="json"),
+        distance=CFG.distance.model_dump(mode="json"),
+        bands=LEFT_OUT_BANDS,
+        members=CFG.networks.members,
+        columns=COLUMNS,
+        network_labels=NETWORK_LABELS,
+        code_version=(
+            band_fit_library.CODE_VERSION,
+            distance_library.CODE_VERSION,
+            extinction_library.CODE_VERSION,
+            star_pairs_library.CODE_VERSION,
+            crossmatch_library.CODE_VERSION,
+        ),
+    script:
+        "../workflow_scripts/distance.py"

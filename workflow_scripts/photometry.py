@@ -1,0 +1,37 @@
+"""Join other surveys' magnitudes, parallaxes and distances to one spectral type's rows."""
+
+from typing import Any
+
+import numpy as np
+
+from lamostvac.catalog import read_fields
+from lamostvac.crossmatch import galactic_latitude
+from lamostvac.files import atomic
+from lamostvac.log import rule_log
+from lamostvac.photometry import PhotometryFile, join_photometry
+from lamostvac.registry import load_registry, network_labels
+
+
+def main(snakemake: Any) -> None:
+    """Inputs `collected`, `tables`; output Parquet, one row per row of `collected` in its order."""
+    log = rule_log(snakemake)
+    params = snakemake.params
+    registry = load_registry(network_labels(params.network_labels))
+    names = ["spectrum_id", "ra", "dec", "gaia_source_id"]
+    spectra = read_fields(snakemake.input.collected, registry, names)
+    settings = PhotometryFile.model_validate(params.tables)
+    table, found = join_photometry(spectra, settings, params.root, params.repeat_radius)
+    for name, number in found.items():
+        log.info("%s: %d of %d spectra", name, number, len(table))
+    longitude, latitude = galactic_latitude(spectra["ra"], spectra["dec"])
+    single = [name for name in table.columns if name not in ("gaia_source_id", "parallax")]
+    table = table.astype(dict.fromkeys(single, np.float32))
+    table.insert(0, "spectrum_id", spectra["spectrum_id"].astype(str))
+    table.insert(1, "l", longitude)
+    table.insert(2, "b", latitude)
+    with atomic(snakemake.output[0]) as temporary:
+        table.to_parquet(temporary, index=False, compression="zstd")
+
+
+if __name__ == "__main__":
+    main(snakemake)
