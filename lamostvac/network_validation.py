@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lamostvac.registry import NetworkLabel, Registry
 from lamostvac.repeats import alike, repeat_pairs
 from lamostvac.validation import (
+    by_feh,
     by_snr,
     comparison_rows,
     label_columns,
@@ -68,6 +69,7 @@ def truth_subsets(
         some = unflagged[unflagged["spectral_type"] == spectral_type]
         if len(some):
             subsets[f"unflagged {spectral_type}"] = some
+    subsets |= by_feh(unflagged, "unflagged ")
     return subsets | {
         "training stars": table[single & trained & good],
         "binaries": table[table["binary"] & ~trained & good],

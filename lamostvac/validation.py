@@ -24,8 +24,12 @@ from lamostvac.expressions import nearest
 from lamostvac.registry import NetworkLabel, Registry
 from lamostvac.tables import read_table
 
-CODE_VERSION = 3
+CODE_VERSION = 4
 LABELS = ("teff", "logg", "feh", "alpha_fe")
+# What is derived of labels and photometry, with the column of the truth and the factor to the catalogue's unit.
+DERIVED = {"ebv": ("ebv", 1.0), "dist": ("distance", 1e-3), "dist_ks": ("distance", 1e-3)}
+DISTANCES = ("dist", "dist_ks")
+FEH_EDGES = (-np.inf, -1.5, -0.5, np.inf)
 RECOMMENDED = tuple(f"{label}_rec" for label in LABELS)
 COMPARISON_COLUMNS = ["dataset", "subset", "label", "n", "offset", "sigma", "robust_sigma"]
 PULL_COLUMNS = ["label", "subset", "n", "mean", "width"]
@@ -357,7 +361,7 @@ def truth_column(label: NetworkLabel) -> str:
 def read_truth(path: str | Path, networks: Sequence[NetworkLabel] = ()) -> pd.DataFrame:
     """True labels of a simulated survey: `spectrum_id`, `ref_{label}`, `star`, `binary`, `emission`.
 
-    There is a `ref_{label}` for labels of the emulator, those of networks and the recommended ones.
+    There is a `ref_{label}` for labels of the emulator, those of networks, the recommended ones and `DERIVED`.
 
     The table (FITS or CSV) has the labels under the catalogue's names, those of networks without the name
     of their training set; NaN or absent where unknown. Optional are `is_binary`, `is_emission`, and
@@ -379,6 +383,9 @@ def read_truth(path: str | Path, networks: Sequence[NetworkLabel] = ()) -> pd.Da
     sources |= {label.label: truth_column(label) for label in networks}
     for label, column in sources.items():
         columns[f"ref_{label}"] = source[column].astype(np.float64) if column in source else np.nan
+    for label, (column, factor) in DERIVED.items():
+        known = source[column].astype(np.float64) if column in source else pd.Series(np.nan, source.index)
+        columns[f"ref_{label}"] = known * factor
     columns["star"] = source["star_id"].astype(np.int64) if "star_id" in source else -1
     for special in ("binary", "emission"):
         columns[special] = source[f"is_{special}"].astype(bool) if f"is_{special}" in source else False
@@ -409,6 +416,7 @@ def truth_subsets(table: pd.DataFrame, snr_band: str) -> dict[str, pd.DataFrame]
         "all": good,
         **by_snr(good, snr_band),
         **_by_type(good, snr_band),
+        **by_feh(good),
         "fit warned": table[ordinary & doubtful],
         "binaries": table[table["binary"] & ~doubtful],
         "emission": table[table["emission"] & ~doubtful],
@@ -424,7 +432,7 @@ def recommended_subsets(
     warning: networks stand in for them, or there is no value.
     """
     ordinary = table[~table["binary"] & ~table["emission"] & ~known]
-    return {"all": ordinary} | by_snr(ordinary, snr_band) | _by_type(ordinary, snr_band)
+    return {"all": ordinary} | by_snr(ordinary, snr_band) | _by_type(ordinary, snr_band) | by_feh(ordinary)
 
 
 def _by_type(table: pd.DataFrame, snr_band: str) -> dict[str, pd.DataFrame]:
@@ -435,6 +443,29 @@ def _by_type(table: pd.DataFrame, snr_band: str) -> dict[str, pd.DataFrame]:
         if len(stars):
             subsets |= {spectral_type: stars} | by_snr(stars, snr_band, f"{spectral_type} ")
     return subsets
+
+
+def by_feh(table: pd.DataFrame, prefix: str = "") -> dict[str, pd.DataFrame]:
+    """The rows of each bin of true [Fe/H], under the bin's name with a prefix; none where it is unknown."""
+    if "ref_feh" not in table:
+        return {}
+    names = [
+        f"[Fe/H]<{FEH_EDGES[1]:g}",
+        f"[Fe/H] {FEH_EDGES[1]:g} to {FEH_EDGES[2]:g}",
+        f"[Fe/H]>={FEH_EDGES[2]:g}",
+    ]
+    return {
+        prefix + name: table[(table["ref_feh"] >= low) & (table["ref_feh"] < high)]
+        for name, (low, high) in zip(names, itertools.pairwise(FEH_EDGES), strict=True)
+    }
+
+
+def relative(table: pd.DataFrame, label: str) -> pd.DataFrame:
+    """The table with a distance over the true one in place of both, so that differences are relative."""
+    changed = table.copy()
+    changed[label] = table[label] / table[f"ref_{label}"]
+    changed[f"ref_{label}"] = 1.0
+    return changed
 
 
 def snr_bins() -> dict[str, tuple[float, float]]:

@@ -32,7 +32,7 @@ rule photometry:
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
         tables=PHOTOMETRY.model_dump(mode="json", by_alias=True),
-        root=PHOTOMETRY_ROOT,
+        root=lambda wildcards: PHOTOMETRY_ROOT,
         repeat_radius=CFG.photometry.repeat_radius,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,

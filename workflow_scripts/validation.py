@@ -14,6 +14,8 @@ from lamostvac.registry import NetworkLabel, Registry, load_registry, network_la
 from lamostvac.training import read_training
 from lamostvac.validation import (
     COMPARISON_COLUMNS,
+    DERIVED,
+    DISTANCES,
     LABELS,
     PULL_COLUMNS,
     RECOMMENDED,
@@ -79,7 +81,7 @@ def against_truth(
 
     `trained` are the spectra that each set's networks learned from.
     """
-    names = [*RECOMMENDED, *(label.label for label in labels)]
+    names = [*RECOMMENDED, *DERIVED, *(label.label for label in labels)]
     table = match_spectra(catalogue, read_truth(path, labels), names, registry)
     subsets = truth_subsets(table, snr_band)
     rows, pulls = comparison_rows("truth", subsets), pull_rows(subsets)
@@ -90,7 +92,13 @@ def against_truth(
     subsets = recommended_subsets(table, known, snr_band)
     rows += comparison_rows("truth", subsets, RECOMMENDED)
     pulls += pull_rows(subsets, RECOMMENDED)
-    drawn.append(pairs("truth", table[single & ~known], RECOMMENDED))
+    pulls += pull_rows(subsets, DERIVED)
+    rows += comparison_rows("truth", subsets, [label for label in DERIVED if label not in DISTANCES])
+    for label in DISTANCES:
+        rows += comparison_rows(
+            "truth", {name: relative(part, label) for name, part in subsets.items()}, [label]
+        )
+    drawn.append(pairs("truth", table[single & ~known], [*RECOMMENDED, *DERIVED]))
     for label in labels:
         known = seen.get(label.set, np.zeros(len(table), bool))
         subsets = networks.truth_subsets(table, label.label, known, snr_band)
