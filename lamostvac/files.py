@@ -14,6 +14,12 @@ import pandas as pd
 REJECTED_COLUMNS = ("spectrum_id", "obsid", "stage", "reason")
 
 
+def shipped(path: str | os.PathLike[str]) -> Path:
+    """The file at `path`, or the one of that name in the project where a run in another folder has none."""
+    own, given = Path(__file__).resolve().parent.parent / path, Path(path)
+    return own if not given.exists() and own.exists() else given
+
+
 @contextmanager
 def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary name beside `path`; on success rename it to `path`, on failure remove it.

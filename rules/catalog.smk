@@ -16,7 +16,7 @@ NETWORK_LABELS = [
 with user_errors():
     REGISTRY = registry_library.load_registry(registry_library.network_labels(NETWORK_LABELS))
 with user_errors():
-    DEFINITIONS = recommend_library.load_definitions(CFG.recommended.definitions, REGISTRY.names)
+    DEFINITIONS = recommend_library.load_definitions(shipped(CFG.recommended.definitions), REGISTRY.names)
 # Every run with the same settings has the same header, wherever its files lie.
 PROVENANCE = {
     "config_hash": catalog_library.configuration_hash(

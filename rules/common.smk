@@ -5,6 +5,7 @@ import os
 
 import pandas as pd
 
+from lamostvac.files import shipped
 from lamostvac.grouping import batch_names
 
 

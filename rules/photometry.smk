@@ -9,7 +9,7 @@ PHOTOMETRY_ROOT = (
 with user_errors():
     # Tables that are absent are left out; one sentence each says so.
     PHOTOMETRY, PHOTOMETRY_SKIPPED = (
-        photometry_library.load_photometry(CFG.photometry.file).present(
+        photometry_library.load_photometry(shipped(CFG.photometry.file)).present(
             PHOTOMETRY_ROOT,
             produced=[str(path) for path in rules.simulate.output] if CFG.simulation.enabled else [],
         )

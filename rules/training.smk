@@ -16,7 +16,7 @@ with user_errors():
     # A set whose files are absent is skipped when it is optional; TRAINING_SETS_SKIPPED says so.
     PRESENT_SETS, TRAINING_SETS_SKIPPED = (
         training_sets_library.available_sets(
-            training_sets_library.load_training_sets(CFG.networks.training_sets),
+            training_sets_library.load_training_sets(shipped(CFG.networks.training_sets)),
             CATALOGUES_ROOT,
             produced=[str(path) for path in rules.simulate.output] if CFG.simulation.enabled else [],
         )

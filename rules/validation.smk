@@ -8,7 +8,7 @@ from lamostvac import validation as validation_library
 
 with user_errors():
     COMPARISONS = (
-        validation_library.load_comparisons(CFG.validation.comparisons, list(SET_OF_LABEL))
+        validation_library.load_comparisons(shipped(CFG.validation.comparisons), list(SET_OF_LABEL))
         if CFG.validation.enabled and CFG.validation.comparisons
         else []
     )

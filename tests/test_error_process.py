@@ -94,7 +94,7 @@ def test_the_order_of_stars_and_weights_of_half_say_the_same():
     order = rng.permutation(500)
     other = train(scaling, labels[order], residual[order], snr[order])
     np.testing.assert_allclose(
-        once.factor_of_error(labels, snr), other.factor_of_error(labels, snr), rtol=1e-3
+        once.factor_of_error(labels, snr), other.factor_of_error(labels, snr), rtol=5e-3
     )
 
 

@@ -1,11 +1,12 @@
 """Files that are whole or absent, with bytes that depend on their content alone."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lamostvac.files import atomic, atomic_folder, atomic_hdf5, write_columns
+from lamostvac.files import atomic, atomic_folder, atomic_hdf5, shipped, write_columns
 
 
 def test_equal_content_gives_equal_bytes_at_another_time(tmp_path):
@@ -44,3 +45,14 @@ def test_a_folder_takes_its_place_when_complete_or_not_at_all(tmp_path):
     with pytest.raises(RuntimeError):
         failing()
     assert [path.name for path in tmp_path.rglob("*")] == ["folder", "new.txt"]
+
+
+def test_a_run_in_another_folder_finds_what_the_project_ships_and_its_own_before(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = shipped("config/recommended.yaml")
+    assert found.is_absolute()
+    assert found.exists()
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/recommended.yaml").write_text("recommended: []")
+    assert shipped("config/recommended.yaml").read_text() == "recommended: []"
+    assert shipped("nowhere.yaml") == Path("nowhere.yaml")
