@@ -181,3 +181,36 @@ def test_coefficients_on_one_scale_and_of_zhang_and_yuan(project, sky, result, t
     )  # fmt: skip
     assert (variable["ebv"] / result["ebv"])[dusty].median() == pytest.approx(1.1, abs=0.2)
     assert not np.allclose(variable["ebv"][dusty], sfd["ebv"][dusty], equal_nan=True)
+
+
+def test_correlation_from_stars_left_out_of_training(project, sky, tmp_path):
+    """Residuals of single networks, which scatter about their mean as `_spread` says."""
+    folder, _ = sky
+    distance = script(project, "distance")
+    rng = np.random.default_rng(22)
+    n, spread, members = 2000, 0.05, 5
+    common = 0.12 * rng.normal(size=n)
+    paths = []
+    for band in BANDS:
+        own = 0.03 * rng.normal(size=n)
+        single = common + own + spread * rng.normal(size=n)
+        paths.append(tmp_path / f"abs_mag_{band}_left_out.parquet")
+        table = pd.DataFrame({"spectrum_id": [f"s{i}" for i in range(n)], "snr": 60.0, "reference": 1.0})
+        table["left_out"] = np.where(rng.random(n) < 0.5, 1 + single, np.nan)
+        # The order of rows does not matter.
+        table.sample(frac=1, random_state=1).to_parquet(paths[-1])
+    lines = []
+    log = SimpleNamespace(info=lambda text, *values: lines.append(text % values))
+    arguments = (folder / "G.fits", REGISTRY, np.full(N_CLEAN + N_DUSTY, 80.0))
+    params = SimpleNamespace(distance={"correlation": None}, bands=list(BANDS), members=members)
+    found = distance.correlation_of(paths, *arguments, params, log)
+    mean = 0.12**2 + 0.03**2 + spread**2 / members
+    expected = 0.98 * 0.12**2 / mean
+    above = found[np.triu_indices(14, 1)]
+    assert above == pytest.approx(expected, abs=0.08)
+    assert above.mean() == pytest.approx(expected, abs=0.015)
+    assert "2000 stars" in lines[0]
+    fixed = distance.correlation_of(paths, *arguments, SimpleNamespace(distance={"correlation": 0.7}), log)
+    assert fixed[0].tolist() == pytest.approx([1.0] + [0.7] * 13)
+    pretrained = distance.correlation_of([], *arguments, params, log)
+    assert pretrained[0, 1] == pytest.approx(0.95)
