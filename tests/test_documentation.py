@@ -13,6 +13,7 @@ DOCUMENTS = (
     "README.md",
     "CHANGELOG.md",
     "docs/configuration.md",
+    "docs/distance.md",
     "docs/experiments.md",
     "docs/internals.md",
     "docs/libraries.md",
