@@ -693,6 +693,13 @@ class StarPairs(Section):
         0.01,
         description="Without a map: the mean E(B-V) of the controls that remain, which no colour can tell.",
     )
+    control_scatter: NonNegativeFloat = Field(
+        0.006,
+        description=(
+            "Without a map: the standard deviation of the controls' own E(B-V), taken off the scatter of their "
+            "colours; 0 leaves errors of E(B-V) somewhat too large, too much makes them too small."
+        ),
+    )
     max_controls: PositiveInt = Field(
         100_000, description="Controls of a spectral type, those of highest S/N."
     )

@@ -34,7 +34,7 @@ class PairSettings:
     max_ebv : most E(B-V) of a control
     clip : standard deviations at which a band, or a control, is left out
     min_colours : the fewest colours (bands less one)
-    zero_point : mean E(B-V) of controls whose E(B-V) no map gives
+    zero_point, control_scatter : mean and standard deviation of E(B-V) of controls whose E(B-V) no map gives
     """
 
     teff_scale: float = 0.04
@@ -47,6 +47,7 @@ class PairSettings:
     clip: float = 5.0
     min_colours: int = 2
     zero_point: float = 0.01
+    control_scatter: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -288,8 +289,8 @@ def choose_controls(
     remains are the least reddened stars of each kind, and their mean E(B-V) is `zero_point` by definition. Either way
     stars beyond `clip` standard deviations go, which are binaries and stars with wrong labels.
 
-    A map's errors scatter the controls' colours, which is no error of other stars' E(B-V), and are taken off. Without
-    a map the controls' own E(B-V) scatters too, by an amount that nobody knows: errors of E(B-V) are too large by that.
+    What scatters the controls' E(B-V), a map's errors or their own dust (`control_scatter`, which must be guessed), is
+    no scatter of colours at given labels, and so no error of other stars' E(B-V): it is taken off.
 
     Parameters
     ----------
@@ -308,13 +309,13 @@ def choose_controls(
     good = candidate & np.isfinite(labels).all(axis=1) & np.isfinite(seen[:, reference])
     good &= np.isfinite(seen).sum(axis=1) > settings.min_colours
     dust = np.full(len(labels), settings.zero_point)
-    dust_error = np.zeros(len(labels))
+    dust_error = np.full(len(labels), settings.control_scatter)
     with_map = map_ebv is not None and bool(np.isfinite(map_ebv[good]).any())
     if map_ebv is not None and with_map:
         with np.errstate(invalid="ignore"):
             good &= map_ebv < settings.max_ebv
         dust = map_ebv
-        dust_error = dust_error if map_error is None else np.nan_to_num(map_error)
+        dust_error = np.nan_to_num(map_error) if map_error is not None else np.zeros(len(labels))
     rows = np.flatnonzero(good)
     rows = rows[np.lexsort((rows, -np.nan_to_num(quality[rows], nan=-1.0)))]
     rows = rows[np.unique(star[rows], return_index=True)[1]]

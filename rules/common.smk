@@ -108,6 +108,11 @@ def training_files(wildcards):
     return [f"{CATALOGUES_ROOT}/{name}" for name in TRAINING_SETS[wildcards.training_set].files()]
 
 
+def photometry_tables(wildcards):
+    """The catalogue files that magnitudes are joined from."""
+    return [str(table.path(PHOTOMETRY_ROOT)) for _, table in PHOTOMETRY.tables()]
+
+
 def training_inputs(wildcards):
     """Candidates of a set, or the parent that its rows are from."""
     entry = TRAINING_SETS[wildcards.training_set]

@@ -17,7 +17,7 @@ LEFT_OUT_BANDS = [
 rule photometry:
     input:
         collected=f"{RESULTS}/collected/{{type}}.fits",
-        tables=[table.path(PHOTOMETRY_ROOT) for _, table in PHOTOMETRY.tables()],
+        tables=photometry_tables,
     output:
         f"{RESULTS}/photometry/{{type}}.parquet",
     log:

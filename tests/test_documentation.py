@@ -15,6 +15,7 @@ DOCUMENTS = (
     "docs/catalogue.md",
     "docs/configuration.md",
     "docs/errors.md",
+    "docs/distance.md",
     "docs/experiments.md",
     "docs/internals.md",
     "docs/libraries.md",

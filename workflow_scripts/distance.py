@@ -112,7 +112,7 @@ def members_variance(path: str, registry: Registry, members: int, snr: Array, le
 
 
 def correlation_of(
-    paths: list[str], path: str, registry: Registry, snr: Array, params: Any, log: Any
+    paths: list[str], collected: str, registry: Registry, snr: Array, params: Any, log: Any
 ) -> Array:
     """Correlation (14, 14) of the absolute magnitudes' errors between bands."""
     if params.distance["correlation"] is not None or not paths:
@@ -126,7 +126,7 @@ def correlation_of(
         residuals[band] = (left_out["left_out"] - left_out["reference"]).set_axis(left_out["spectrum_id"])
     table = pd.DataFrame(residuals).reindex(columns=list(BANDS)).sort_index()
     # A star left out is seen by the members that kept it, one mostly; the catalogue has the mean of all.
-    own = members_variance(path, registry, params.members, snr, least)
+    own = members_variance(collected, registry, params.members, snr, least)
     found = distance.estimate_correlation(table.to_numpy(np.float64), own)
     above = found[np.triu_indices(len(BANDS), 1)]
     log.info("correlation of bands from %d stars: %.2f to %.2f", len(table), above.min(), above.max())
