@@ -1,6 +1,7 @@
 """The scripts of photometry and distance on a simulated sky: from catalogue files to distances."""
 
 import importlib.util
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -73,17 +74,17 @@ def sky(tmp_path_factory):
     return folder, stars
 
 
-def run(project, folder, output, **changes):
+def run(project, folder, output, table="G.fits", labels=LABELS, **changes):
     """Both scripts on the table; the result."""
     configuration = Configuration.model_validate(changes)
     present, _ = photometry.load_photometry(project / "config" / "photometry.yaml").present(
         folder / "catalogs"
     )
-    common = {"network_labels": LABELS, "repeat_radius": 1.0, "columns": ""}
+    common = {"network_labels": labels, "repeat_radius": 1.0, "columns": ""}
     joined = output.with_name(f"{output.stem}_photometry.parquet")
     script(project, "photometry").main(
         SimpleNamespace(
-            input=SimpleNamespace(collected=folder / "G.fits"), output=[joined], log=[output.with_suffix(".log")],
+            input=SimpleNamespace(collected=folder / table), output=[joined], log=[output.with_suffix(".log")],
             params=SimpleNamespace(
                 **common, tables=present.model_dump(mode="json", by_alias=True), root=folder / "catalogs"
             ),
@@ -91,7 +92,7 @@ def run(project, folder, output, **changes):
     )  # fmt: skip
     script(project, "distance").main(
         SimpleNamespace(
-            input=SimpleNamespace(collected=folder / "G.fits", photometry=joined, left_out=[]),
+            input=SimpleNamespace(collected=folder / table, photometry=joined, left_out=[]),
             output=[output], log=[output.with_suffix(".log")],
             params=SimpleNamespace(
                 **common, snr_band="snrg", bands=list(BANDS), members=5,
@@ -181,6 +182,47 @@ def test_coefficients_on_one_scale_and_of_zhang_and_yuan(project, sky, result, t
     )  # fmt: skip
     assert (variable["ebv"] / result["ebv"])[dusty].median() == pytest.approx(1.1, abs=0.2)
     assert not np.allclose(variable["ebv"][dusty], sfd["ebv"][dusty], equal_nan=True)
+
+
+def test_without_pairs_the_map_gives_the_reddening_of_distances(project, sky, result, tmp_path):
+    folder, stars = sky
+    shutil.copytree(folder, tmp_path / "sky")
+    (tmp_path / "sky/catalogs/extinction").mkdir(exist_ok=True)
+    n = len(stars.ebv)
+    given = pd.DataFrame(
+        {"source_id": counterparts.source_id(np.arange(n)), "ebv": stars.ebv, "ebv_err": 0.01}
+    )
+    # One in seven without an error: of no use for a distance.
+    given.loc[::7, "ebv_err"] = np.nan
+    given.to_csv(tmp_path / "sky/catalogs/extinction/ebv_map.csv", index=False)
+    same = {"distance": {"correlation": 0.9}}
+    found = run(project, tmp_path / "sky", tmp_path / "one.parquet", star_pairs={"min_snr": 1000}, **same)
+    assert found["ebv"].isna().all()
+    usable = np.arange(n) % 7 != 0
+    assert found["dist"].iloc[:-3].notna().tolist() == usable[:-3].tolist()
+    assert abs(np.log(found["dist"] * 1000 / stars.distance).median()) < 0.02
+    both = run(project, tmp_path / "sky", tmp_path / "two.parquet", **same)
+    assert abs((both["ebv"] - stars.ebv).median()) < 0.004
+    assert 0.8 < robust((both["ebv"] - stars.ebv)[N_CLEAN:] / both["ebv_err"][N_CLEAN:]) < 1.2
+
+
+def test_runs_without_networks_or_without_stars(project, sky, tmp_path):
+    folder, _ = sky
+    plain = load_registry()
+    fields = read_fields(
+        folder / "G.fits", REGISTRY, [name for name in plain.names if name in REGISTRY.names]
+    )
+    rows = plain.empty(len(fields["ra"]))
+    for name, values in fields.items():
+        rows[name] = values
+    write_rows(folder / "plain.fits", rows, plain, {})
+    found = run(project, folder, tmp_path / "plain.parquet", "plain.fits", [])
+    assert found["ebv"].notna().mean() > 0.9
+    assert found[["dist", "dist_ks", "x_gal"]].isna().all(axis=None)
+    write_rows(folder / "none.fits", REGISTRY.empty(0), REGISTRY, {})
+    empty = run(project, folder, tmp_path / "none.parquet", "none.fits")
+    assert len(empty) == 0
+    assert empty.columns.tolist() == found.columns.tolist()
 
 
 def test_correlation_from_stars_left_out_of_training(project, sky, tmp_path):
