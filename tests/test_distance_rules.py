@@ -57,8 +57,8 @@ def sky(tmp_path_factory):
     rows["spectrum_id"] = [f"1-P-1-{i}".encode() for i in range(n)]
     rows["ra"], rows["dec"], rows["snrg"], rows["fit_status"] = stars.ra, stars.dec, 80.0, 0
     for label, error in (("teff", 50.0), ("logg", 0.08), ("feh", 0.05)):
-        rows[label] = getattr(stars, label) + error * rng.normal(size=n)
-        rows[f"{label}_err"] = error
+        rows[f"{label}_rec"] = getattr(stars, label) + error * rng.normal(size=n)
+        rows[f"{label}_rec_err"] = error
     common = rng.normal(size=n)
     truth = simulated.primary_magnitudes(stars)
     for band in BANDS:
@@ -92,7 +92,7 @@ def run(project, folder, output, table="G.fits", labels=LABELS, **changes):
     )  # fmt: skip
     script(project, "distance").main(
         SimpleNamespace(
-            input=SimpleNamespace(collected=folder / table, photometry=joined, left_out=[]),
+            input=SimpleNamespace(recommended=folder / table, photometry=joined, left_out=[]),
             output=[output], log=[output.with_suffix(".log")],
             params=SimpleNamespace(
                 **common, snr_band="snrg", bands=list(BANDS), members=5,

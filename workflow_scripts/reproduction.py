@@ -15,6 +15,7 @@ from lamostvac.grid import GRID
 from lamostvac.library import read_library
 from lamostvac.log import Progress, rule_log
 from lamostvac.prepare import Preparation
+from lamostvac.spectral_types import spectral_type_of
 
 
 def main(snakemake: Any) -> None:

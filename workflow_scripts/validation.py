@@ -29,6 +29,7 @@ from lamostvac.validation import (
     pull_rows,
     read_truth,
     recommended_subsets,
+    relative,
     truth_subsets,
 )
 
