@@ -157,8 +157,8 @@ rule merge:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        # Mostly for finding the stars of ten million positions (docs/speed.md).
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        # Mostly for finding the stars of ten million positions, 2.3 GB (docs/catalogue.md).
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=120,
     params:
         types=CFG.survey.types,
