@@ -49,7 +49,7 @@ def main(snakemake: Any) -> None:
     place = ["ra", "dec", "lmjd", params.snr_band]
     table = read_fields(inputs.collected, registry, ["spectrum_id", *place, "fit_status", "chi2", *names])
     library = pd.read_csv(inputs.crossvalidation)
-    theta = [label for label in THETA if label in library and np.isfinite(table[label]).any()]
+    theta = [label for label in THETA if label in library]
     points = (
         np.column_stack([table[label] for label in theta]).astype(np.float64).reshape(len(table["ra"]), -1)
     )
