@@ -51,7 +51,9 @@ def main(snakemake: Any) -> None:
     library = pd.read_csv(inputs.crossvalidation)
     theta = [label for label in THETA if label in library]
     points = (
-        np.column_stack([table[label] for label in theta]).astype(np.float64).reshape(len(table["ra"]), -1)
+        np.column_stack([table[label] for label in theta])
+        .astype(np.float64)
+        .reshape(len(table["ra"]), len(theta))
     )
     points[table["fit_status"] != CONVERGED] = np.nan
     identity = fingerprint(table["spectrum_id"])
