@@ -24,14 +24,15 @@ def known_types(types: pd.Series) -> str:
     return " ".join(sorted(counts.index[counts >= MIN_OF_TYPE]))
 
 
-def left_out_rows(rows: pd.DataFrame, label: str, answer: np.ndarray, network: Network) -> pd.DataFrame:
-    """Stars that the network did not learn from, and its `answer`s (n,).
+def left_out_rows(
+    rows: pd.DataFrame, label: str, answer: np.ndarray, spread: np.ndarray, network: Network
+) -> pd.DataFrame:
+    """Stars that the network did not learn from, its `answer`s (n,) and the `spread` (n,) of its members.
 
     To those that single members kept for validation the clipped ones belong as well: they were taken out because
     they are far from the network, and without them its errors would be too small.
     """
-    none = np.zeros(len(rows), np.float32)
-    random, systematic = network.error_parts(answer, rows["snr"].to_numpy(np.float32), none)
+    random, systematic = network.error_parts(answer, rows["snr"].to_numpy(np.float32), spread)
     return pd.DataFrame(
         {
             "spectrum_id": rows["spectrum_id"].to_numpy(),
@@ -93,15 +94,14 @@ def main(snakemake: Any) -> None:
     save_network(snakemake.output.network, network)
     clipped = np.flatnonzero(table["split"] == "clipped")
     with h5py.File(snakemake.input.spectra) as handle:
-        flux, ivar = (handle[name][clipped] for name in ("flux", "ivar"))
-    answers = network.members(network.standardise(flux, ivar)[0]).mean(axis=0)
+        more = [handle[name][clipped] for name in ("flux", "ivar")]
+    flux, ivar = np.concatenate([flux, more[0]]), np.concatenate([ivar, more[1]])
+    members = network.members(network.standardise(flux, ivar)[0])
+    answer = np.concatenate([left_out, members[:, len(rows) :].mean(axis=0)])
+    spread = members.std(axis=0, ddof=1) if len(members) > 1 else np.zeros_like(answer)
+    stars = pd.concat([rows, table.iloc[clipped]])
     with atomic(snakemake.output.left_out) as temporary:
-        left_out_rows(
-            pd.concat([rows, table.iloc[clipped]]),
-            label["name"],
-            np.concatenate([left_out, answers]),
-            network,
-        ).to_parquet(temporary, index=False)
+        left_out_rows(stars, label["name"], answer, spread, network).to_parquet(temporary, index=False)
 
 
 if __name__ == "__main__":
