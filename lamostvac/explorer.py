@@ -10,6 +10,7 @@ import base64
 import gzip
 import html
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,7 +188,7 @@ def packed(values: NDArray[Any]) -> str:
     Bytes of one significance are alike, so they compress better beside each other.
     """
     little = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<")))
-    planes = little.view(np.uint8).reshape(len(little), -1).T.tobytes()
+    planes = little.view(np.uint8).reshape(len(little), little.itemsize).T.tobytes()
     return base64.b64encode(gzip.compress(planes, 6, mtime=0)).decode()
 
 
@@ -202,9 +203,14 @@ def narrowed(values: NDArray[np.int64]) -> NDArray[Any]:
 
 
 def _described(column: Column, dtype: str, texts: dict[str, list[str]]) -> dict[str, Any]:
-    """What the page knows of a column. Its name in words is the description up to the first comma."""
-    words = column.description.removeprefix("From networks: ")
-    words = words.split(",")[0].split(";")[0].split(" (")[0]
+    """What the page knows of a column.
+
+    Its name in words is a symbol in square brackets where the description has one, else the description up to
+    the first comma, semicolon or bracket.
+    """
+    words = re.split(r"[,;]| \(", column.description.removeprefix("From networks: "))[0]
+    if symbol := re.search(r"\[[A-Za-z/]+\]", words):
+        words = symbol[0]
     whole = column.dtype == "float64"
     return {
         "name": column.name,

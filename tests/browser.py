@@ -129,8 +129,9 @@ class Browser:
             time.sleep(0.02)
 
     def open(self, path):
-        """Open a file of this machine."""
+        """Open a file of this machine, and wait until the parser has begun with it."""
         self.send("Page.navigate", url=Path(path).resolve().as_uri())
+        self.wait("location.protocol === 'file:' && document.body !== null")
 
     def resize(self, width, height):
         """Size of the window in CSS pixels."""

@@ -5,6 +5,8 @@
 const META = JSON.parse(document.getElementById("meta").textContent);
 const N = META.n;
 const COLUMNS = new Map(META.columns.map((column) => [column.name, column]));
+// Flags with a column of their own that have no bit in `flags`.
+const ALONE = META.columns.filter((column) => column.flag && !META.bits.some((flag) => flag.name === column.name));
 const BIN = 2; // CSS pixels of a cell of the density
 const POINTS = 10000; // with fewer stars in view each is a point
 const PAGE_ROWS = 15;
@@ -162,10 +164,6 @@ function makePlot(setting) {
       .attr("value", (column) => column.name).text((column) => column.name)
       .property("selected", (column) => column.name === plot[axis]);
   }
-  head.append("button").attr("type", "button").text("whole").attr("title", "Show everything again (key 0)")
-    .on("click", () => plot.surface.call(plot.zoom.transform, d3.zoomIdentity));
-  head.append("button").attr("type", "button").text("select view").attr("title", "Select what this plot shows (key s)")
-    .on("click", () => selectView(plot));
   const area = root.append("div").attr("class", "area");
   plot.area = area.node();
   plot.canvas = area.append("canvas").node();
@@ -182,8 +180,13 @@ function makePlot(setting) {
   plot.outline = marks.append("path").attr("class", "outline");
   plot.mark = marks.append("circle").attr("class", "star-mark").attr("r", 8).attr("visibility", "hidden");
   plot.surface = svg.append("rect").attr("class", "surface").attr("tabindex", 0).attr("role", "application");
-  plot.count = root.append("div").attr("class", "count");
-  plot.zoom = d3.zoom().scaleExtent([0.3, 5000])
+  const foot = root.append("div").attr("class", "count");
+  plot.count = foot.append("span");
+  foot.append("button").attr("type", "button").text("whole").attr("title", "Show everything again (key 0)")
+    .on("click", () => plot.surface.call(plot.zoom.transform, d3.zoomIdentity));
+  foot.append("button").attr("type", "button").text("select view").attr("title", "Select what this plot shows (key s)")
+    .on("click", () => selectView(plot));
+  plot.zoom = d3.zoom().scaleExtent([0.3, 5000]).clickDistance(4)
     .filter((event) => event.type === "wheel" || event.type === "dblclick" || (mode() === "move" && !event.button))
     .on("zoom", (event) => { plot.transform = event.transform; schedule(plot); });
   plot.surface.call(plot.zoom).on("dblclick.zoom", null)
@@ -210,14 +213,20 @@ function limits(column) {
   return column.reversed ? [high + margin, low - margin] : [low - margin, high + margin];
 }
 
+// The axis in words, or by the column's name alone where there is no room for words.
+function nameAxis(label, column, room) {
+  label.text(column ? axisLabel(column) : "");
+  if (!column) return;
+  if (label.node().getComputedTextLength() > room) label.text(column.name + (column.unit ? ` (${column.unit})` : ""));
+  label.append("title").text(column.description);
+}
+
 function fit(plot) {
   const x = COLUMNS.get(plot.x), y = COLUMNS.get(plot.y);
   plot.baseX = d3.scaleLinear(limits(x), [0, plot.width]);
   plot.baseY = d3.scaleLinear(limits(y), [plot.height, 0]);
-  plot.labelX.text(x ? axisLabel(x) : "");
-  plot.labelY.text(y ? axisLabel(y) : "");
-  plot.labelX.append("title").text(x ? x.description : "");
-  plot.labelY.append("title").text(y ? y.description : "");
+  nameAxis(plot.labelX, x, plot.width);
+  nameAxis(plot.labelY, y, plot.height);
   plot.surface.attr("aria-label", `${plot.title}: ${x ? axisLabel(x) : "nothing"} against ${y ? axisLabel(y) : "nothing"}`);
   plot.transform = d3.zoomIdentity;
   plot.surface.property("__zoom", d3.zoomIdentity);
@@ -250,6 +259,8 @@ function resize(plot) {
   if (!plot.baseX) return;
   plot.baseX.range([0, width]);
   plot.baseY.range([height, 0]);
+  nameAxis(plot.labelX, COLUMNS.get(plot.x), width);
+  nameAxis(plot.labelY, COLUMNS.get(plot.y), height);
   plot.transform = d3.zoomIdentity.translate(x * before[0], y * before[1]).scale(k);
   plot.surface.property("__zoom", plot.transform);
   if (plot.xs) draw(plot);
@@ -314,7 +325,7 @@ function draw(plot) {
   context.clearRect(0, 0, plot.canvas.width, plot.canvas.height);
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   if (nView > POINTS) drawCells(plot, context);
-  else drawPoints(plot, context, place, nView);
+  else drawPoints(plot, context, place, nView, nChosen);
   plot.nView = nView;
   plot.nChosenView = nChosen;
   drawFrame(plot, x, y);
@@ -339,12 +350,11 @@ function drawCells(plot, context) {
   context.drawImage(plot.cells, 0, 0, plot.cells.width * BIN, plot.cells.height * BIN);
 }
 
-function drawPoints(plot, context, place, n) {
-  const size = n > 3000 ? 2 : n > 500 ? 3 : 4, half = size / 2;
-  const few = "#31457c", rest = "#aab4be";
+function drawPoints(plot, context, place, nView, nChosen) {
   for (const chosen of [false, true]) { // the selection on top
-    context.fillStyle = chosen ? few : rest;
-    for (let m = 0; m < n; m++) {
+    const n = chosen ? nChosen : nView, size = n > 3000 ? 2 : n > 500 ? 3 : 4, half = size / 2;
+    context.fillStyle = chosen ? "#31457c" : "#aab4be";
+    for (let m = 0; m < nView; m++) {
       const k = inView[m];
       if (k < plot.nChosen !== chosen) continue;
       context.fillRect((plot.xs[k] - place.x0) * place.kx * BIN - half, (plot.ys[k] - place.y0) * place.ky * BIN - half, size, size);
@@ -363,7 +373,8 @@ function drawFrame(plot, x, y) {
   if (here) { const [cx, cy] = at([a.values[star], b.values[star]]); plot.mark.attr("cx", cx).attr("cy", cy); }
   const without = state.passing - plot.n;
   plot.message.text(!a || !b ? "This run has no such values; choose other axes." : plot.n ? "" : "No star that passes the filters has both values.");
-  plot.count.text(`${number(plot.nView)} in view, ${number(plot.nChosenView)} of them selected` + (without ? `; ${number(without)} without values` : ""));
+  plot.count.text(`${number(plot.nView)} in view` +
+    (state.selected < state.passing ? `, ${number(plot.nChosenView)} selected` : "") + (without ? `; ${number(without)} without values` : ""));
 }
 
 // ---- what a hand does in a plot
@@ -449,11 +460,13 @@ function choose(row) {
     const hint = root.append("p").text("It is made by ");
     hint.append("code").text(META.star_command.replace("{obsid}", obsid));
   }
-  const flags = COLUMNS.get("flags").values[row], set = META.bits.filter((flag) => flags & (1 << flag.bit));
+  const flags = COLUMNS.get("flags").values[row];
+  const set = [...META.bits.filter((flag) => flags & (1 << flag.bit)), ...ALONE.filter((flag) => flag.values[row])];
   root.append("p").text(set.length ? "Flags:" : "No flag is set.");
   if (set.length) root.append("ul").selectAll("li").data(set).join("li").text((flag) => flag.name).attr("title", (flag) => flag.description);
   const lines = root.append("table").append("tbody").selectAll("tr")
-    .data(META.columns.filter((column) => !(column.name.endsWith("_err") && COLUMNS.has(column.name.slice(0, -4))))).join("tr")
+    .data(META.columns.filter((column) => !column.flag && !(column.name.endsWith("_err") && COLUMNS.has(column.name.slice(0, -4)))))
+    .join("tr")
     .attr("title", (column) => column.description);
   lines.append("td").text((column) => column.name);
   lines.append("td").text((column) => {
@@ -545,8 +558,7 @@ function makeFilters() {
   $("snr-name").textContent = META.snr;
   $("best").parentElement.hidden = !COLUMNS.has("best_spectrum");
   $("subclass").parentElement.hidden = !COLUMNS.has("subclass");
-  const alone = META.columns.filter((column) => column.flag && !META.bits.some((flag) => flag.name === column.name));
-  const lines = d3.select("#flags").selectAll("label").data([...META.bits, ...alone]).join("label")
+  const lines = d3.select("#flags").selectAll("label").data([...META.bits, ...ALONE]).join("label")
     .attr("class", "pair").attr("title", (flag) => flag.description);
   lines.append("span").text((flag) => flag.name.replace("flag_", ""));
   const choice = lines.append("select").attr("name", (flag) => flag.name).attr("data-bit", (flag) => flag.bit)
