@@ -989,12 +989,13 @@ class Explorer(Section):
     columns: list[str] | None = Field(
         None,
         description=(
-            "Columns of the table, the download and the axes; null: position, recommended labels, an absolute magnitude, "
-            "distance, quality. Those that the plots and filters need are always there."
+            "Columns of the table, the download and the axes; null: position, recommended labels, absolute "
+            "magnitudes, distance, quality. Those that the plots and filters need are always there."
         ),
     )
     rows: str | None = Field(
-        None, description="Condition on the columns of the catalogue that rows of the page meet; null: all rows."
+        None,
+        description="Condition on the columns of the catalogue that rows of the page meet; null: all rows.",
     )
 
 

@@ -165,7 +165,7 @@ def _codes(values: pa.ChunkedArray, known: dict[str, int], name: str) -> NDArray
     here = [known.setdefault(text, len(known)) for text in encoded.dictionary.to_pylist()]
     if len(known) > _MAX_TEXTS:
         raise UserError(
-            f"explorer.columns: {name} has more than {_MAX_TEXTS} different texts, which the page would carry all; leave it out"
+            f"explorer.columns: {name} has more than {_MAX_TEXTS} different texts, too many for a page; leave it out"
         )
     return np.array(here, np.int64)[encoded.indices.to_numpy()]
 
@@ -241,7 +241,7 @@ def write_explorer(
     registry: Registry,
     snr_band: str,
     title: str,
-    star_command: str,
+    stars: str,
     rows: str | None = None,
 ) -> None:
     """Write the page.
@@ -250,7 +250,7 @@ def write_explorer(
     ----------
     columns : those of the sample, in the order of the table
     snr_band : column of the S/N that the filter is for
-    star_command : the command that makes a star's page, with {obsid}
+    stars : the folder of the stars' pages as Snakemake knows it; the page links to `stars/` beside itself
     rows : the condition that the sample was made with, to be shown
     """
     n = len(next(iter(sample.values.values())))
@@ -270,10 +270,8 @@ def write_explorer(
         "n_catalogue": sample.n_catalogue,
         "rows": rows,
         "snr": snr_band,
-        "star_command": star_command,
-        "columns": [
-            _described(column, stored[column.name].dtype.name, sample.texts) for column in columns
-        ],
+        "stars": stars,
+        "columns": [_described(column, stored[column.name].dtype.name, sample.texts) for column in columns],
         "bits": [
             {"name": column.name, "bit": column.bit, "description": column.description}
             for column in registry.bit_columns

@@ -58,9 +58,7 @@ def chosen_columns(
         return [registry[name] for name in default if name in registry.names]
     for name in names:
         if name not in registry.names:
-            raise UserError(
-                f"{key}: there is no column {name}{nearest(name, registry.names)}"
-            )
+            raise UserError(f"{key}: there is no column {name}{nearest(name, registry.names)}")
     return [registry[name] for name in names]
 
 

@@ -28,7 +28,7 @@ rule explorer:
         rows=CFG.explorer.rows,
         max_rows=CFG.explorer.max_rows,
         snr_band=CFG.survey.snr_band,
-        star_command=f"snakemake --cores 1 {RESULTS}/stars/{{obsid}}.html",
+        stars=f"{RESULTS}/stars",
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
         page=explorer_library.page_hash(),

@@ -1,4 +1,4 @@
-"""Headless Chromium for tests of pages, driven over a pipe by its DevTools protocol; nothing has to be installed but Chromium."""
+"""Headless Chromium for tests of pages, driven over a pipe by its DevTools protocol; it needs nothing but Chromium."""
 
 import base64
 import fcntl
@@ -40,7 +40,9 @@ def chromium_or_skip():
     for name in NAMES:
         if found := shutil.which(name):
             return found
-    pytest.skip("no Chromium on this machine; install it (apt-get install chromium) to run the tests of pages")
+    pytest.skip(
+        "no Chromium on this machine; install it (apt-get install chromium) to run the tests of pages"
+    )
 
 
 class Browser:
@@ -136,7 +138,11 @@ class Browser:
     def resize(self, width, height):
         """Size of the window in CSS pixels."""
         self.send(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
         )
 
     def _mouse(self, kind, x, y, **more):
@@ -165,8 +171,8 @@ class Browser:
     def middle(self, selector):
         """Where the middle of an element is in the window, after scrolling it into view."""
         return self.evaluate(
-            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{block: 'nearest'}});"
-            "const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()"
+            f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
+            "e.scrollIntoView({block: 'nearest'}); const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()"
         )
 
     def key(self, key, text=None):

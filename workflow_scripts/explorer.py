@@ -23,7 +23,7 @@ def main(snakemake: Any) -> None:
         registry,
         params.snr_band,
         params.title,
-        params.star_command,
+        params.stars,
         params.rows,
     )
     log.info("%d of %d rows, %d columns", len(sample.values["obsid"]), sample.n_rows, len(columns))

@@ -458,7 +458,8 @@ function choose(row) {
   if (obsid >= 0) {
     root.append("p").append("a").attr("id", "star-link").attr("href", `stars/${obsid}.html`).text("The star's page");
     const hint = root.append("p").text("It is made by ");
-    hint.append("code").text(META.star_command.replace("{obsid}", obsid));
+    hint.append("code").text(`snakemake --cores 1 ${META.stars}/${obsid}.html`);
+    hint.append("span").text(" with the run's --configfile.");
   }
   const flags = COLUMNS.get("flags").values[row];
   const set = [...META.bits.filter((flag) => flags & (1 << flag.bit)), ...ALONE.filter((flag) => flag.values[row])];
