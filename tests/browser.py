@@ -170,10 +170,9 @@ class Browser:
 
     def middle(self, selector):
         """Where the middle of an element is in the window, after scrolling it into view."""
-        return self.evaluate(
-            f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
-            "e.scrollIntoView({block: 'nearest'}); const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()"
-        )
+        self.evaluate(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'nearest'}})")
+        box = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
+        return self.evaluate(f"[{box}.x + {box}.width / 2, {box}.y + {box}.height / 2]")
 
     def key(self, key, text=None):
         """Press and release a key."""
