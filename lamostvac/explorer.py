@@ -51,7 +51,8 @@ PLOTS = (
 NEEDED = ("obsid", "spectral_type", "flags")
 # Axes that astronomers draw from right to left and from top to bottom.
 _REVERSED = ("phys.temperature", "phys.gravity", "phys.magAbs", "phot.mag", "pos.eq.ra")
-# Significant bits kept of a number: 1 part in 8192, of an error 1 part in 128. Random digits do not compress.
+# Bits kept of a number after its leading one: wrong by 1 part in 8192 at most, an error by 1 in 128. Further ones
+# would be random digits, which do not compress.
 _BITS, _ERROR_BITS = 12, 6
 _MAX_TEXTS = 65536
 _WHOLE = ("uint8", "uint16", "int16", "uint32", "int32", "int64")

@@ -49,6 +49,7 @@ class Browser:
     """One page in a browser of its own. `folder` takes its profile and its downloads."""
 
     def __init__(self, folder, width=1280, height=800):
+        program = chromium_or_skip()
         self.downloads = Path(folder) / "downloads"
         self.downloads.mkdir()
         command, self._write = os.pipe()
@@ -61,7 +62,7 @@ class Browser:
                 "-c",
                 _LAUNCH,
                 *map(str, ends),
-                chromium_or_skip(),
+                program,
                 *FLAGS,
                 "--remote-debugging-pipe",
                 f"--user-data-dir={folder}/profile",

@@ -6,12 +6,14 @@ import io
 import itertools
 import json
 import re
+import subprocess
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from browser import Browser
+from conftest import PROJECT
 
 from lamostvac import explorer
 from lamostvac.configuration import load_configuration
@@ -466,6 +468,8 @@ def test_dense_plots_count_every_star_of_a_cell(tmp_path):
     _, table = unpacked(tmp_path / "t.html")
     (tmp_path / "browser").mkdir()
     with Browser(tmp_path / "browser") as page:
+        # As in a browser that cannot decode base64 to bytes by itself.
+        page.send("Page.addScriptToEvaluateOnNewDocument", source="delete Uint8Array.fromBase64")
         page.open(tmp_path / "t.html")
         page.wait("document.documentElement.dataset.ready === 'yes'")
         counts = np.array(page.evaluate("[...plots[0].chosen]"))
@@ -479,3 +483,60 @@ def test_dense_plots_count_every_star_of_a_cell(tmp_path):
         # A star on the border of two cells may fall to either side in the last digit.
         assert np.abs(counts - want).sum() <= 4
         assert page.errors() == []
+
+
+def test_a_catalogue_without_rows_has_a_page_too(tmp_path):
+    write_parquet(tmp_path / "t.parquet", REGISTRY.empty(0))
+    build(tmp_path / "t.parquet", tmp_path / "t.html")
+    (tmp_path / "browser").mkdir()
+    with Browser(tmp_path / "browser") as page:
+        page.open(tmp_path / "t.html")
+        page.wait("document.documentElement.dataset.ready === 'yes'")
+        assert page.evaluate("document.querySelector('#status').textContent").startswith("0 selected")
+        assert page.errors() == []
+
+
+# ---------------------------------------------------------------- the rule
+
+
+def snakemake(folder, *words):
+    """Run the workflow in a folder; its output."""
+    command = [
+        "snakemake",
+        "--cores",
+        "1",
+        "--snakefile",
+        PROJECT / "Snakefile",
+        "--directory",
+        folder,
+        *words,
+    ]
+    done = subprocess.run(
+        [*command, "--configfile", PROJECT / "config/demo.yaml"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_the_rule_writes_the_page_of_the_run(tmp_path):
+    """With the columns of the default configuration's networks, of which this catalogue has two."""
+    labels = [NetworkLabel(f"abs_mag_{band}", "mag", "phys.magAbs", "M", "gaia") for band in ("g_gaia", "ks")]
+    registry = load_registry(labels)
+    rows = registry.empty(80)
+    rows["obsid"], rows["spectral_type"] = np.arange(80), b"K"
+    (tmp_path / "results/catalog").mkdir(parents=True)
+    pq.write_table(registry.to_arrow(rows), tmp_path / "results/catalog/recommended.parquet")
+    settings = ("--config", "explorer={max_rows: 8, rows: obsid > 39}")
+    snakemake(tmp_path, "results/explorer.html", "--allowed-rules", "explorer", *settings)
+    meta, table = unpacked(tmp_path / "results/explorer.html")
+    assert (meta["n"], meta["n_rows"], meta["n_catalogue"]) == (8, 40, 80)
+    assert table["obsid"].tolist() == list(range(44, 80, 5))
+    assert meta["stars"] == "results/stars"
+    assert meta["plots"][3]["y"] is None
+
+
+def test_the_page_is_part_of_a_run_unless_it_is_switched_off(tmp_path):
+    assert re.search(r"^explorer ", snakemake(tmp_path, "--dry-run"), re.M)
+    off = snakemake(tmp_path, "--dry-run", "--config", "explorer={enabled: false}")
+    assert "merge" in off
+    assert not re.search(r"^explorer ", off, re.M)
