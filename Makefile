@@ -40,6 +40,7 @@ demo: $(STAMP)
 	@echo
 	@echo "Catalogue: results/catalog/recommended.fits (and .parquet, rejected.csv, accounting.json)"
 	@echo "Report:    results/report.html"
+	@echo "Explorer:  results/explorer.html"
 
 REAL_CONFIG = --configfile config/real.yaml --config 'survey={root: "$(LAMOSTVAC_REAL_DATA)"}' \
 	'library={spectra: "$(LAMOSTVAC_REAL_DATA)/libraries/miles/miles_v9.1_stack.fits.gz"}'
@@ -52,6 +53,7 @@ real: $(STAMP)
 	@echo
 	@echo "Catalogue: results/real/catalog/recommended.fits (and .parquet, rejected.csv, accounting.json)"
 	@echo "Report:    results/real/report.html"
+	@echo "Explorer:  results/real/explorer.html"
 
 test: $(STAMP)
 	python -m pytest -q -n $(TEST_JOBS)

@@ -46,6 +46,7 @@ include: "rules/photometry.smk"
 include: "rules/catalog.smk"
 include: "rules/errors.smk"
 include: "rules/publish.smk"
+include: "rules/explorer.smk"
 include: "rules/distance.smk"
 include: "rules/validation.smk"
 include: "rules/report.smk"
@@ -61,4 +62,5 @@ rule all:
         f"{RESULTS}/catalog/accounting.json",
         f"{RESULTS}/catalog/datamodel.md",
         publication_targets(),
+        explorer_targets(),
         validation_targets(),

@@ -340,7 +340,7 @@ def configuration_hash(configuration: Mapping[str, Any]) -> str:
     kept = {
         section: {key: value for key, value in content.items() if key not in ignored.get(section, ())}
         for section, content in configuration.items()
-        if section not in ("validation", "publication")
+        if section not in ("validation", "publication", "explorer")
     }
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 

@@ -978,6 +978,27 @@ class Publication(Section):
         return text
 
 
+class Explorer(Section):
+    """The page explorer.html, which shows the catalogue without network (docs/explorer.md)."""
+
+    enabled: bool = Field(True, description="Write explorer.html.")
+    max_rows: PositiveInt = Field(
+        1_000_000,
+        description="Most rows in the page, evenly spaced over those that meet rows; a million are about 50 MB.",
+    )
+    columns: list[str] | None = Field(
+        None,
+        description=(
+            "Columns of the table, the download and the axes; null: position, recommended labels, absolute "
+            "magnitudes, distance, quality. Those that the plots and filters need are always there."
+        ),
+    )
+    rows: str | None = Field(
+        None,
+        description="Condition on the columns of the catalogue that rows of the page meet; null: all rows.",
+    )
+
+
 class Validation(Section):
     """Comparisons of the catalogue with other determinations."""
 
@@ -1083,6 +1104,7 @@ class Configuration(Section):
     recommended: Recommended = Field(Recommended(), description="One value from both systems.")
 
     publication: Publication = Field(Publication(), description="Forms of the catalogue.")
+    explorer: Explorer = Field(Explorer(), description="The catalogue's page.")
     validation: Validation = Field(Validation(), description="Comparisons.")
     experiments: Experiments = Field(Experiments(), description="Experiments on the method.")
 

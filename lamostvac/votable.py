@@ -39,8 +39,15 @@ _TYPES = {
 _LINE = 57 * 1024  # bytes that become a line of text; a multiple of 3, so that no line needs padding
 
 
-def chosen_columns(names: Sequence[str] | None, registry: Registry) -> list[Column]:
-    """Columns of the registry by name, in the order given; `DEFAULT_COLUMNS` where `names` is None.
+def chosen_columns(
+    names: Sequence[str] | None,
+    registry: Registry,
+    key: str = "publication.votable_columns",
+    default: Sequence[str] = DEFAULT_COLUMNS,
+) -> list[Column]:
+    """Columns of the registry by name, in the order given; where `names` is None those of `default` that it has.
+
+    `key` is the configuration's, for the sentence.
 
     Raises
     ------
@@ -48,20 +55,20 @@ def chosen_columns(names: Sequence[str] | None, registry: Registry) -> list[Colu
         The registry has no such column; the sentence names the most similar one.
     """
     if names is None:
-        return [registry[name] for name in DEFAULT_COLUMNS if name in registry.names]
+        return [registry[name] for name in default if name in registry.names]
     for name in names:
         if name not in registry.names:
-            raise UserError(
-                f"publication.votable_columns: there is no column {name}{nearest(name, registry.names)}"
-            )
+            raise UserError(f"{key}: there is no column {name}{nearest(name, registry.names)}")
     return [registry[name] for name in names]
 
 
-def chosen_rows(condition: str | None, registry: Registry) -> Expression | None:
+def chosen_rows(
+    condition: str | None, registry: Registry, key: str = "publication.votable_rows"
+) -> Expression | None:
     """The condition on rows; raises `UserError` when it is none, or names a column that the registry lacks."""
     if condition is None:
         return None
-    parsed = parse(condition, "publication.votable_rows")
+    parsed = parse(condition, key)
     check_names(parsed, registry.names)
     parsed.holds(_columns_of(registry.empty(0), parsed))
     return parsed

@@ -190,6 +190,11 @@ def publication_targets():
     return wanted
 
 
+def explorer_targets():
+    """The explorer's page, unless it is switched off."""
+    return [f"{RESULTS}/explorer.html"] if CFG.explorer.enabled else []
+
+
 def validation_targets():
     """Tables and figures of validation that a complete run has; none when it is switched off."""
     if not CFG.validation.enabled:

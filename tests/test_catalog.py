@@ -471,10 +471,12 @@ def test_configuration_hash_ignores_places_and_the_cut_into_jobs():
         "survey": {"root": "/a", "chunk_size": 10, "snr_band": "snrr"},
         "validation": {"enabled": True},
         "publication": {"title": "a"},
+        "explorer": {"max_rows": 1},
     }
     moved = json.loads(json.dumps(base))
     moved["run"]["results"], moved["survey"]["root"], moved["survey"]["chunk_size"] = "r", "/b", 99
     moved["validation"]["enabled"], moved["publication"]["title"] = False, "b"
+    moved["explorer"]["max_rows"] = 2
     assert catalog.configuration_hash(moved) == catalog.configuration_hash(base)
     moved["survey"]["snr_band"] = "snrg"
     assert catalog.configuration_hash(moved) != catalog.configuration_hash(base)

@@ -17,6 +17,7 @@ DOCUMENTS = (
     "docs/errors.md",
     "docs/distance.md",
     "docs/experiments.md",
+    "docs/explorer.md",
     "docs/internals.md",
     "docs/libraries.md",
     "docs/method.md",

@@ -1,0 +1,33 @@
+"""The catalogue explorer: one page that opens without network."""
+
+from typing import Any
+
+from lamostvac.explorer import DEFAULT_COLUMNS, explorer_columns, read_sample, write_explorer
+from lamostvac.log import rule_log
+from lamostvac.registry import load_registry, network_labels
+from lamostvac.votable import chosen_columns, chosen_rows
+
+
+def main(snakemake: Any) -> None:
+    log = rule_log(snakemake)
+    params = snakemake.params
+    registry = load_registry(network_labels(params.network_labels))
+    chosen = chosen_columns(params.names, registry, "explorer.columns", DEFAULT_COLUMNS)
+    columns = explorer_columns(chosen, registry, params.snr_band)
+    condition = chosen_rows(params.rows, registry, "explorer.rows")
+    sample = read_sample(snakemake.input.catalogue, columns, condition, params.max_rows)
+    write_explorer(
+        snakemake.output.page,
+        sample,
+        columns,
+        registry,
+        params.snr_band,
+        params.title,
+        params.stars,
+        params.rows,
+    )
+    log.info("%d of %d rows, %d columns", len(sample.values["obsid"]), sample.n_rows, len(columns))
+
+
+if __name__ == "__main__":
+    main(snakemake)
