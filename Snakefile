@@ -49,6 +49,7 @@ include: "rules/publish.smk"
 include: "rules/distance.smk"
 include: "rules/validation.smk"
 include: "rules/report.smk"
+include: "rules/stars.smk"
 include: "rules/experiments.smk"
 
 
