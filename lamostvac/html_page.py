@@ -43,6 +43,8 @@ code { font: 13px ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: an
 .green { background: #d3f0db; color: #14602c; } .yellow { background: #fdeeb8; color: #6b4d00; }
 .red { background: #f9d3d0; color: #8c1a12; } .none { background: #e6e9ed; color: #4a5563; }
 .set { color: #8c1a12; font-weight: 600; }
+.track { display: inline-block; width: 180px; } .bar { display: block; height: 11px; background: #6b9bc3;
+  border-radius: 2px; min-width: 1px; }
 summary { cursor: pointer; color: #1c5d99; padding: 4px 0; }
 @media print { body { background: #fff; } section { break-inside: avoid; } }
 """
@@ -50,6 +52,9 @@ summary { cursor: pointer; color: #1c5d99; padding: 4px 0; }
 
 class Raw(str):
     """Text that is HTML already."""
+
+    def __add__(self, other: str) -> "Raw":
+        return Raw(str(self) + str(other))
 
 
 def text(value: Any) -> str:

@@ -286,8 +286,8 @@ def _flags(reasons: Sequence[Reason], agreement: Sequence[Reason], of_networks: 
     content: list[Any] = [table(head, rows([*reasons, *agreement]))]
     if of_networks:
         content.append(
-            f"Flags of single network labels that are set: {len(raised)} of {len(of_networks)}. Each concerns its label "
-            "alone."
+            f"Flags of single network labels that are set: {len(raised)} of {len(of_networks)}. Each concerns "
+            "its label alone."
         )
         if raised:
             content.append(details("those that are set", table(head, rows(raised))))

@@ -204,6 +204,7 @@ def validation_targets():
         tables.append(f"{RESULTS}/validation/networks.csv")
         names += ["network_curves"] + (["network_truth", "network_pulls"] if TRUTH else [])
         names += [f"network_{what}_{name}" for name in SETS_TRAINED_HERE for what in ("stars", "predictions")]
+    tables.append(f"{RESULTS}/validation/overview.html")
     return tables + [f"{FIGURES}/{name}.png" for name in names]
 
 
