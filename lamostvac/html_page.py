@@ -34,9 +34,9 @@ th { color: #5a6675; font-weight: 600; font-size: 13px; } td.n, th.n { text-alig
 img { max-width: 100%; height: auto; display: block; }
 code { font: 13px ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
 .one { white-space: nowrap; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); gap: 10px; margin: 12px 0; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(170px, 1fr)); gap: 10px; margin: 12px 0; }
 .card { background: #fff; border: 1px solid #dde1e6; border-radius: 8px; padding: 10px 14px; }
-.card b { display: block; font-size: 22px; line-height: 1.3; } .card span { color: #5a6675; font-size: 13px; }
+.card b { display: block; font-size: 21px; line-height: 1.3; } .card span { color: #5a6675; font-size: 13px; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(520px, 1fr)); gap: 0 28px; }
 .light { display: inline-block; min-width: 62px; padding: 0 8px; border-radius: 9px; text-align: center;
   font-size: 13px; font-weight: 600; }

@@ -23,12 +23,14 @@ from lamostvac.library_comparison import PUBLISHED_FGK
 CODE_VERSION = 1
 LIMITS_PATH = Path(__file__).resolve().parent.parent / "config" / "overview.yaml"
 
-CHECKS = ("crossvalidation", "networks", "internal_errors", "repeats", "pulls", "flagged", "lost")
+CHECKS = ("crossvalidation", "networks", "internal_errors", "repeats", "pulls", "bias", "flagged", "lost")
 CHECK_COLUMNS = ["check", "what", "n", "run", "published", "measure", "light"]
 LIGHTS = ("green", "yellow", "red", "none")
 # S/N of the repeats in validation/comparisons.csv that stand for S/N 50: from 40 to 80, geometric mean 57.
 _BIN, _BIN_SNR = "unflagged S/N 40-80", float(np.sqrt(40.0 * 80.0))
 _REPEATS_SNR = 50
+# What checks that are no ratios measure.
+_MEASURES = {"pulls": "width", "bias": "mean"}
 # Stages whose cost grows with the spectra; the others are paid once a run.
 PER_SPECTRUM = (
     "survey", "prepare", "predict", "project", "candidates", "group", "search", "grouped_labels", "fit", "fit_imig",
@@ -174,8 +176,14 @@ def repeats_check(curves: Mapping[str, pd.DataFrame], comparisons: pd.DataFrame)
 def pull_check(pulls: pd.DataFrame) -> pd.DataFrame:
     """Widths of all stars' pulls; no rows for a survey without truth."""
     rows = pulls[pulls["subset"] == "all"]
-    found = _ratios(rows["label"], rows["n"], rows["width"], np.ones(len(rows)))
-    return found
+    return _ratios(rows["label"], rows["n"], rows["width"], np.ones(len(rows)))
+
+
+def bias_check(pulls: pd.DataFrame) -> pd.DataFrame:
+    """Means of all stars' pulls, which would be 0; measured by their size."""
+    rows = pulls[pulls["subset"] == "all"]
+    means = rows["mean"].to_numpy(float)
+    return _table(rows["label"], rows["n"], means, np.zeros(len(rows)), np.abs(means))
 
 
 def flag_check(counts: Mapping[str, int], n: int) -> pd.DataFrame:
@@ -353,7 +361,7 @@ def _lights(checks: pd.DataFrame, limits: Mapping[str, Limits]) -> Raw:
         if len(known) and shares:
             summary = f"{100 * own['run'].iloc[0]:.1f} %"
         elif len(known):
-            kind = "width" if name == "pulls" else "run / paper"
+            kind = _MEASURES.get(name, "run / paper")
             summary = f"median {kind} {known.median():.2f}, from {known.min():.2f} to {known.max():.2f}"
         rows.append((limit.title, Raw(" ".join(pills)), summary, f"{_limit(limit)}; {limit.source}"))
         if len(own):
@@ -375,7 +383,7 @@ def _limit(limit: Limits) -> str:
 
 
 def _lines(own: pd.DataFrame, limit: Limits, name: str, shares: bool) -> Sequence[Raw]:
-    measure = "width" if name == "pulls" else "run / paper"
+    measure = _MEASURES.get(name, "run / paper")
     rows: list[tuple[Any, ...]] = []
     for what, light, n, run, published, ratio in zip(
         own["what"],
@@ -383,15 +391,24 @@ def _lines(own: pd.DataFrame, limit: Limits, name: str, shares: bool) -> Sequenc
         *(own[key].tolist() for key in ("n", "run", "published", "measure")),
         strict=True,
     ):
-        cells: tuple[str, ...] = (f"{run:.4g}", f"{published:.4g}", f"{ratio:.2f}")
-        if shares or name == "pulls":
+        cells: tuple[Any, ...] = (
+            _four(run),
+            _four(published),
+            f"{ratio:.2f}" if np.isfinite(ratio) else ratio,
+        )
+        if shares or name in _MEASURES:
             cells = (f"{100 * run:.2f} %" if shares else f"{run:.2f}",)
         rows.append((what, f"{n:,.0f}", *cells, _pill(light)))
     head: tuple[str, ...] = ("", "n", "this run", "paper", measure, "light")
-    if shares or name == "pulls":
+    if shares or name in _MEASURES:
         head = ("", "n", "share" if shares else measure, "light")
     note = [Raw(f"<p>{escape(limit.note)}</p>")] if limit.note else []
     return [*note, table(head, rows, numbers=range(1, len(head) - 1))]
+
+
+def _four(value: float) -> str | float:
+    """Four digits, or the missing number itself."""
+    return f"{value:.4g}" if np.isfinite(value) else value
 
 
 def _accounting(numbers: RunNumbers) -> Raw:
@@ -402,7 +419,7 @@ def _accounting(numbers: RunNumbers) -> Raw:
     ]
     stages = [(name, f"{number:,}") for name, number in counts["rejected"]["by_stage"].items()]
     reasons = [
-        (Raw(f"<code>{escape(name)}</code>"), f"{number:,}", REASONS.get(name, ""))
+        (Raw(f'<code class="one">{escape(name)}</code>'), f"{number:,}", REASONS.get(name, ""))
         for name, number in sorted(
             counts["rejected"]["by_reason"].items(), key=lambda item: (-item[1], item[0])
         )
@@ -433,7 +450,8 @@ def _costs(costs: pd.DataFrame, n_in: int) -> Raw:
         "costs",
         "Where the time went",
         f"{total:,.0f} s of jobs one after the other; stages whose work grows with the survey take {each:.1f} ms for "
-        f"each of the {n_in:,} spectra, on the machine of this run and with what else it did. Memory is the largest job's.",
+        f"each of the {n_in:,} spectra, on the machine of this run and with what else it did. A job begins with a second "
+        "or two of imports, which dominate in a small run. Memory is the largest job's.",
         table(head, rows, numbers=(1, 2, 4, 5, 6)),
     )
 

@@ -35,10 +35,12 @@ def main(snakemake: Any) -> None:
     flags = column(inputs.catalogue, "flags")
     counts = {"any of the star's flags": int(np.count_nonzero(flags))}
     counts |= {name: accounting["flags"][name] for name in params.flags}
+    pulls = pd.read_csv(inputs.pulls)
     checks = {
         "crossvalidation": overview.crossvalidation_check(comparisons, params.library),
         "internal_errors": overview.internal_check(pd.read_csv(inputs.summary)),
-        "pulls": overview.pull_check(pd.read_csv(inputs.pulls)),
+        "pulls": overview.pull_check(pulls),
+        "bias": overview.bias_check(pulls),
         "flagged": overview.flag_check(counts, len(flags)),
         "lost": overview.lost_check(accounting),
     }
