@@ -450,8 +450,8 @@ def _costs(costs: pd.DataFrame, n_in: int) -> Raw:
         "costs",
         "Where the time went",
         f"{total:,.0f} s of jobs one after the other; stages whose work grows with the survey take {each:.1f} ms for "
-        f"each of the {n_in:,} spectra, on the machine of this run and with what else it did. A job begins with a second "
-        "or two of imports, which dominate in a small run. Memory is the largest job's.",
+        f"each of the {n_in:,} spectra, on the machine of this run and with what else it did. A job begins with a "
+        "second or two of imports, which dominate in a small run. Memory is the largest job's.",
         table(head, rows, numbers=(1, 2, 4, 5, 6)),
     )
 
