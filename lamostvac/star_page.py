@@ -517,7 +517,8 @@ def _neighbours(
     return section(
         "neighbours",
         "Nearest stars of the library",
-        "By the emulator's labels, each divided by its scatter in the library (for Teff 5040 K / Teff).",
+        "By the emulator's labels, each divided by its scatter in the library (for Teff 5040 K / Teff; "
+        "flag_outside_library takes log Teff, so that its distances differ a little).",
         table(["star", "distance", *near.label_names], rows, numbers=range(1, 2 + len(near.label_names))),
         image(star_figures.neighbours(spectrum, near, _name(row)), "The star and its library neighbours"),
     )
