@@ -1,9 +1,6 @@
 # A page for one star: snakemake results/stars/OBSID.html, or SPECTRUM_ID.html for pilot spectra.
 
-import os
-
 from lamostvac import star_page as star_page_library
-from lamostvac import star_rows as star_rows_library
 
 STAR_FILES = {
     "catalogue": f"{RESULTS}/catalog/recommended.parquet",
@@ -13,26 +10,6 @@ STAR_FILES = {
 }
 STAR_NETWORKS = {label: f"{NETWORK_FOLDER}/{label}.h5" for label in SET_OF_LABEL}
 STAR_ERRORS = {name: f"{RESULTS}/errors/{name}.h5" for name in CFG.survey.types}
-
-
-def missing_for_star(wildcards):
-    """What the page needs and a run has not made yet; all of it exists after a run.
-
-    Files that exist are no inputs, so that Snakemake does not look at the whole run for one page: not at 100,000
-    jobs, and not at what would be made again after a change of the configuration. Params carry their times instead.
-    """
-    if os.path.exists(STAR_FILES["catalogue"]) and os.path.exists(STAR_FILES["rejected"]):
-        with user_errors():
-            star_rows_library.require_star(STAR_FILES["catalogue"], STAR_FILES["rejected"], wildcards.star)
-    needed = [*STAR_FILES.values(), *STAR_NETWORKS.values()]
-    needed += STAR_ERRORS.values() if CFG.catalog.snr_flag == "found" else []
-    return [path for path in needed if not os.path.exists(path)]
-
-
-def catalogue_time(wildcards):
-    """When the catalogue was written, so that an old page is made again."""
-    path = STAR_FILES["catalogue"]
-    return os.stat(path).st_mtime_ns if os.path.exists(path) else 0
 
 
 rule star:
