@@ -357,7 +357,7 @@ def _lights(checks: pd.DataFrame, limits: Mapping[str, Limits]) -> Raw:
         pills = [_pill(c, f"{counts[c]} {'no colour' if c == 'none' else c}") for c in LIGHTS if c in counts]
         shares = name in ("flagged", "lost")
         known = own.loc[own["light"] != "none", "measure"]
-        summary: Any = "nothing to compare in this run"
+        summary: Any = "too few to say" if len(own) else "nothing to compare in this run"
         if len(known) and shares:
             summary = f"{100 * own['run'].iloc[0]:.1f} %"
         elif len(known):
