@@ -162,7 +162,7 @@ if NETWORK_LABELS:
                 figure(
                     f"network_stars_{name}",
                     "labels",
-                    f"Networks: the stars of {TRAINING_SETS[name].title}",
+                    f"Networks: the stars of set {name}",
                     "network_stars",
                 )
                 for name in SETS_TRAINED_HERE
@@ -171,7 +171,7 @@ if NETWORK_LABELS:
                 figure(
                     f"network_predictions_{name}",
                     "labels",
-                    f"Networks: against {TRAINING_SETS[name].title}",
+                    f"Networks: against set {name}",
                     "network_predictions",
                 )
                 for name in SETS_TRAINED_HERE
