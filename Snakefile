@@ -50,6 +50,7 @@ include: "rules/explorer.smk"
 include: "rules/distance.smk"
 include: "rules/validation.smk"
 include: "rules/report.smk"
+include: "rules/stars.smk"
 include: "rules/experiments.smk"
 
 

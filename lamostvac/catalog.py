@@ -233,16 +233,27 @@ def chi2_flag(
     (n,) True where chi2 exceeds the regression, or is missing. With fewer than ten stars per
     coefficient there is no regression, and only missing values are flagged.
     """
+    expected = expected_chi2(labels, chi2, reliable)
+    if expected is None:
+        return ~np.isfinite(chi2)
+    with np.errstate(invalid="ignore"):
+        return ~(chi2 <= expected)
+
+
+def expected_chi2(
+    labels: NDArray[np.floating], chi2: NDArray[np.floating], reliable: NDArray[np.bool_]
+) -> NDArray[np.float64] | None:
+    """The regression (n,) that `chi2_flag` compares chi2 with, or None where there are too few stars for one."""
     labels = labels[:, np.isfinite(labels).any(axis=0)].astype(np.float64)
     complete = np.isfinite(labels).all(axis=1) & np.isfinite(chi2)
     used = reliable & complete
     if used.sum() < 10 * (labels.shape[1] + 1):
-        return ~np.isfinite(chi2)
+        return None
     centre, scale = labels[used].mean(axis=0), labels[used].std(axis=0)
     design = np.column_stack([np.ones(len(labels)), (labels - centre) / np.where(scale > 0, scale, 1.0)])
     coefficients = np.linalg.lstsq(design[used], chi2[used].astype(np.float64), rcond=None)[0]
     with np.errstate(invalid="ignore"):
-        return ~(chi2 <= design @ coefficients)
+        return np.asarray(design @ coefficients)
 
 
 def outside_library(labels: NDArray[np.floating], library: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -257,20 +268,33 @@ def outside_library(labels: NDArray[np.floating], library: NDArray[np.floating])
     labels : (n, k), Teff in K first; rows that are not finite count as outside
     library : (m, k), rows that are not finite are left out
     """
+    distances, limit = library_distances(labels, library)
+    return np.asarray(~(distances <= limit))
+
+
+def library_distances(
+    labels: NDArray[np.floating], library: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], float]:
+    """What `outside_library` compares.
+
+    Returns
+    -------
+    distances : (n,) to the nearest library star; NaN for rows that are not finite
+    limit : infinite, and the distances 0, without two different library stars
+    """
     usable = [column for column in range(library.shape[1]) if np.isfinite(library[:, column]).any()]
     stars, points = _log_teff(library[:, usable]), _log_teff(labels[:, usable])
     stars = np.unique(stars[np.isfinite(stars).all(axis=1)], axis=0)
     finite = np.asarray(np.isfinite(points).all(axis=1))
-    outside = ~finite
+    distances = np.where(finite, 0.0, np.nan)
     if len(stars) < 2 or not finite.any():
-        return outside
+        return distances, np.inf
     scale = stars.std(axis=0)
     scale[scale == 0] = 1.0
     tree = cKDTree(stars / scale)
     neighbours, _ = tree.query(stars / scale, k=[2])
-    distances, _ = tree.query(points[finite] / scale, k=[1])
-    outside[finite] = np.ravel(distances) > np.quantile(neighbours, 0.99)
-    return outside
+    distances[finite] = np.ravel(tree.query(points[finite] / scale, k=[1])[0])
+    return distances, float(np.quantile(neighbours, 0.99))
 
 
 def _log_teff(labels: NDArray[np.floating]) -> NDArray[np.float64]:

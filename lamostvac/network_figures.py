@@ -1,5 +1,6 @@
 """The report's figures of networks: how they learned, what from, and how right they are."""
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,7 @@ from lamostvac.figures import (
 from lamostvac.registry import NetworkLabel
 from lamostvac.validation import robust_sigma, statistics
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 # What a figure of predictions draws, in this order.
 SUBSETS = {"train": "#adb5bd", "left out": ACCEPTED, "test": REJECTED}
@@ -110,10 +111,11 @@ def predictions(title: str, pairs: pd.DataFrame, labels: Sequence[str]) -> Figur
             lower.axis("on")
             _predicted(upper, lower, labelled(pairs, label), label)
         figure.legend(
-            *grid[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=3, markerscale=2
+            *grid[0, 0].get_legend_handles_labels(), loc="outside lower right", ncols=3, markerscale=2
         )
-        figure.suptitle(title, fontsize=11)
-        figure.supxlabel("reference", fontsize=9)
+        _title(figure, title)
+        for axes in grid[1::2].flat:
+            axes.set_xlabel("reference")
         figure.supylabel("predicted, and predicted minus reference", fontsize=9)
     return figure
 
@@ -233,7 +235,7 @@ def training_planes(title: str, table: pd.DataFrame, labels: Sequence[NetworkLab
             if plane.kind in ("kiel", "magnitude"):
                 axes.invert_yaxis()
             axes.legend(loc="best", fontsize=7)
-        figure.suptitle(title, fontsize=11)
+        _title(figure, title)
     return figure
 
 
@@ -305,3 +307,8 @@ def network_pulls(table: pd.DataFrame, labels: Iterable[str]) -> Figure:
         figure.supxlabel("S/N (g)", fontsize=9)
         figure.supylabel("pull", fontsize=9)
     return figure
+
+
+def _title(figure: Figure, title: str) -> None:
+    """A title in as many lines as the figure's width asks for, 11 characters an inch."""
+    figure.suptitle(textwrap.fill(title, max(16, int(11 * figure.get_figwidth()))), fontsize=11)

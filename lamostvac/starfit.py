@@ -69,6 +69,23 @@ class StarFits:
     n_outliers: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Residuals:
+    """Prepared spectra beside the models at given labels, all (n, 4901).
+
+    Attributes
+    ----------
+    model : normalised flux; NaN outside the emulator's pixels
+    sigma : standard deviation that flux less model should have: the spectrum's noise, the floor, and what the
+        emulator misses; NaN where the pixel is not looked at. Slow errors of the flux calibration come on top.
+    left_out : pixels that the fit leaves out because they are unlike any star
+    """
+
+    model: NDArray[np.float32]
+    sigma: NDArray[np.float32]
+    left_out: NDArray[np.bool_]
+
+
 class StarFitter:
     """An emulator made ready to fit many batches of spectra.
 
@@ -189,6 +206,37 @@ class StarFitter:
             n_iterations=solution.n_iterations,
             n_outliers=np.count_nonzero(left_out, axis=1),
         )
+
+    def residuals(
+        self,
+        flux: NDArray[np.floating],
+        ivar: NDArray[np.floating],
+        labels: NDArray[np.floating],
+        spectral_type: str,
+    ) -> Residuals:
+        """Spectra beside their models at labels that are already known.
+
+        Parameters
+        ----------
+        flux, ivar : (n, 4901) prepared spectra
+        labels : (n, d) in the emulator's order
+        spectral_type : of all n stars
+        """
+        pixels, settings = self.emulator.pixels, self.settings
+        sums = self.design.sums(flux, ivar, spectral_type)
+        components = self.emulator.process.predict(self.emulator.to_scaled(labels))
+        difference = self._difference(sums.residual, components)
+        spread = self._spread[spectral_type]
+        left_out = np.zeros(np.shape(flux), dtype=bool)
+        if settings.outlier_sigma > 0:
+            left_out[:, pixels] = find_outliers(
+                difference, sums.weight, spread, settings.outlier_sigma, self._hats
+            )
+        model, sigma = (np.full(np.shape(flux), np.nan, dtype=np.float32) for _ in range(2))
+        model[:, pixels] = self.emulator.mean + components @ self.emulator.basis[: self.emulator.n_signal]
+        with np.errstate(divide="ignore"):
+            sigma[:, pixels] = np.where(sums.weight > 0, np.sqrt(1.0 / sums.weight + spread), np.nan)
+        return Residuals(model, sigma, left_out)
 
     def _limits(self, points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         low, high = np.broadcast_to(self.low, points.shape), np.broadcast_to(self.high, points.shape)

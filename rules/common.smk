@@ -7,6 +7,7 @@ import pandas as pd
 
 from lamostvac.files import shipped
 from lamostvac.grouping import batch_names
+from lamostvac.star_rows import require_star
 
 
 @functools.lru_cache(maxsize=4)
@@ -160,6 +161,26 @@ def label_entry(wildcards):
     }
 
 
+def missing_for_star(wildcards):
+    """What the page needs and a run has not made yet; all of it exists after a run.
+
+    Files that exist are no inputs, so that Snakemake does not look at the whole run for one page: not at 100,000
+    jobs, and not at what would be made again after a change of the configuration. Params carry their times instead.
+    """
+    if os.path.exists(STAR_FILES["catalogue"]) and os.path.exists(STAR_FILES["rejected"]):
+        with user_errors():
+            require_star(STAR_FILES["catalogue"], STAR_FILES["rejected"], wildcards.star)
+    needed = [*STAR_FILES.values(), *STAR_NETWORKS.values()]
+    needed += STAR_ERRORS.values() if CFG.catalog.snr_flag == "found" else []
+    return [path for path in needed if not os.path.exists(path)]
+
+
+def catalogue_time(wildcards):
+    """When the catalogue was written, so that an old page is made again."""
+    path = STAR_FILES["catalogue"]
+    return os.stat(path).st_mtime_ns if os.path.exists(path) else 0
+
+
 FIGURES = f"{RESULTS}/validation/figures"
 CATEGORIES = {
     "complete": "1 Is the data complete?",
@@ -209,6 +230,7 @@ def validation_targets():
         tables += [f"{RESULTS}/validation/{name}.csv" for name in ("networks", "repeat_errors")]
         names += ["network_curves"] + (["network_truth", "network_pulls"] if TRUTH else [])
         names += [f"network_{what}_{name}" for name in SETS_TRAINED_HERE for what in ("stars", "predictions")]
+    tables.append(f"{RESULTS}/validation/overview.html")
     return tables + [f"{FIGURES}/{name}.png" for name in names]
 
 

@@ -2,6 +2,48 @@
 
 from lamostvac import figures as figures_library
 from lamostvac import network_figures as network_figures_library
+from lamostvac import overview as overview_library
+
+
+rule overview:
+    input:
+        # Made last: the page has the times of all other stages, whose benchmark files are no outputs of theirs.
+        waits=[path for path in publication_targets() + validation_targets() if "overview" not in path],
+        catalogue=f"{RESULTS}/catalog/recommended.parquet",
+        accounting=f"{RESULTS}/catalog/accounting.json",
+        summary=f"{RESULTS}/catalog/summary.csv",
+        comparisons=f"{RESULTS}/validation/comparisons.csv",
+        pulls=f"{RESULTS}/validation/pulls.csv",
+        networks=[f"{RESULTS}/validation/networks.csv"] if NETWORK_LABELS else [],
+        curves=expand(f"{RESULTS}/errors/{{type}}_curves.csv", type=CFG.survey.types),
+        library=f"{RESULTS}/library/{CFG.library.name}.h5",
+        limits=str(overview_library.LIMITS_PATH),
+    output:
+        report(
+            f"{RESULTS}/validation/overview.html",
+            caption="../report/overview.rst",
+            category="0 Overview",
+            labels={"what": "The run at a glance"},
+        ),
+    log:
+        f"{RESULTS}/logs/overview.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/overview.tsv"
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        # Two columns of the catalogue at a time.
+        mem_mb=2000,
+        runtime=10,
+    params:
+        types=CFG.survey.types,
+        library=CFG.library.name,
+        snr_band=CFG.survey.snr_band,
+        flags=list(REGISTRY.flag_bits),
+        benchmarks=f"{RESULTS}/benchmarks",
+        code_version=overview_library.CODE_VERSION,
+    script:
+        "../workflow_scripts/overview.py"
 
 
 rule figures_catalog:
@@ -120,7 +162,7 @@ if NETWORK_LABELS:
                 figure(
                     f"network_stars_{name}",
                     "labels",
-                    f"Networks: the stars of {TRAINING_SETS[name].title}",
+                    f"Networks: the stars of set {name}",
                     "network_stars",
                 )
                 for name in SETS_TRAINED_HERE
@@ -129,7 +171,7 @@ if NETWORK_LABELS:
                 figure(
                     f"network_predictions_{name}",
                     "labels",
-                    f"Networks: against {TRAINING_SETS[name].title}",
+                    f"Networks: against set {name}",
                     "network_predictions",
                 )
                 for name in SETS_TRAINED_HERE

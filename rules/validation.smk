@@ -44,7 +44,7 @@ rule validation:
                 f"{RESULTS}/validation/networks.csv",
                 caption="../report/networks_table.rst",
                 category="2 Are the labels right?",
-                labels={"what": "Networks in numbers, beside the published ones"},
+                labels={"what": "Networks in numbers"},
             )
             if NETWORK_LABELS
             else []

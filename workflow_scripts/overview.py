@@ -1,0 +1,72 @@
+"""The report's first page: key numbers, lights, slowest rules."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from lamostvac import overview
+from lamostvac.log import rule_log
+
+
+def column(path: str, name: str) -> np.ndarray:
+    """One column of the catalogue."""
+    return np.asarray(pq.read_table(path, columns=[name])[name].to_numpy())
+
+
+def network_numbers(networks: pd.DataFrame) -> dict[str, tuple[int, int, int]]:
+    """Labels, and least and most training stars, of each training set."""
+    return {
+        str(name): (len(rows), int(rows["n_train"].min()), int(rows["n_train"].max()))
+        for name, rows in networks.groupby("set", sort=False)
+    }
+
+
+def main(snakemake: Any) -> None:
+    log = rule_log(snakemake)
+    inputs, params = snakemake.input, snakemake.params
+    accounting = json.loads(Path(inputs.accounting).read_text(encoding="utf-8"))
+    comparisons = pd.read_csv(inputs.comparisons)
+    networks = pd.read_csv(inputs.networks[0]) if inputs.networks else pd.DataFrame()
+    flags = column(inputs.catalogue, "flags")
+    counts = {"any of the star's flags": int(np.count_nonzero(flags))}
+    counts |= {name: accounting["flags"][name] for name in params.flags}
+    pulls = pd.read_csv(inputs.pulls)
+    checks = {
+        "crossvalidation": overview.crossvalidation_check(comparisons, params.library),
+        "internal_errors": overview.internal_check(pd.read_csv(inputs.summary)),
+        "pulls": overview.pull_check(pulls),
+        "bias": overview.bias_check(pulls),
+        "flagged": overview.flag_check(counts, len(flags)),
+        "lost": overview.lost_check(accounting),
+    }
+    if len(networks):
+        curves = {name: pd.read_csv(path) for name, path in zip(params.types, inputs.curves, strict=True)}
+        checks["networks"] = overview.network_check(networks)
+        checks["repeats"] = overview.repeats_check(curves, comparisons)
+    limits = overview.load_limits(inputs.limits)
+    lights = overview.with_lights(checks, limits)
+    with h5py.File(inputs.library) as handle:
+        n_library = len(handle["ids/id"])
+    metadata = pq.read_schema(inputs.catalogue).metadata
+    numbers = overview.RunNumbers(
+        accounting=accounting,
+        snr_band=params.snr_band,
+        snr=column(inputs.catalogue, params.snr_band),
+        n_stars=int(column(inputs.catalogue, "best_spectrum").sum(dtype=np.int64)),
+        n_unflagged=int(np.count_nonzero(flags == 0)),
+        versions={key.decode(): value.decode() for key, value in metadata.items() if key != b"ARROW:schema"},
+        library=(params.library, n_library),
+        networks=network_numbers(networks) if len(networks) else {},
+    )
+    costs = overview.stage_costs(params.benchmarks, accounting["n_in"])
+    overview.write_overview(snakemake.output[0], numbers, lights, limits, costs)
+    log.info("lights: %s", lights["light"].value_counts().to_dict())
+
+
+if __name__ == "__main__":
+    main(snakemake)

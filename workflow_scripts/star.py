@@ -1,0 +1,41 @@
+"""The page of one star from a finished run."""
+
+from typing import Any
+
+import h5py
+import numpy as np
+
+from lamostvac.log import rule_log
+from lamostvac.snr_threshold import threshold_in_use
+from lamostvac.star_page import StarFiles, StarSettings, write_star_page
+from lamostvac.starfit import FitSettings
+
+
+def thresholds(
+    configured: dict[str, tuple[float, float]], errors: dict[str, str], mode: str
+) -> dict[str, tuple[float, float]]:
+    """S/N thresholds by type: those configured, or where the run is to find them and has, those found."""
+    result = {}
+    for name, pair in configured.items():
+        found = np.nan
+        if mode == "found":
+            with h5py.File(errors[name]) as handle:
+                found = float(handle.attrs["snr_threshold"])
+        result[name] = threshold_in_use((pair[0], pair[1]), found)
+    return result
+
+
+def main(snakemake: Any) -> None:
+    log = rule_log(snakemake)
+    params = snakemake.params
+    settings = StarSettings(
+        fit=FitSettings(**params.fit),
+        snr_thresholds=thresholds(params.snr_thresholds, params.errors, params.snr_flag),
+        **params.settings,
+    )
+    write_star_page(snakemake.output[0], snakemake.wildcards.star, StarFiles(**params.files), settings)
+    log.info("page of %s", snakemake.wildcards.star)
+
+
+if __name__ == "__main__":
+    main(snakemake)
