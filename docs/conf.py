@@ -16,6 +16,8 @@ smartquotes = False  # keeps --options and "values" as they are typed
 nitpicky = True
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 html_copy_source = False
 html_show_sourcelink = False
 html_show_copyright = False
