@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from astropy.io import fits
+from astropy.table import Table
 
 from lamostvac import data_model
 from lamostvac.configuration import load_configuration, read_configuration
@@ -217,6 +218,18 @@ def test_the_queries_ask_for_the_columns_that_are_read(project):
         ):  # whole files, or of the reader's making
             for column in table.columns.values():
                 assert re.search(rf"[\w]\.\"?{re.escape(column)}\b", asked), (table.file, column)
+
+
+def test_the_list_of_stars_has_each_star_once(project, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data/lamost/dr10").mkdir(parents=True)
+    rows = Table(
+        {"ra": [10.0, 10.000001, 20.0, 30.0], "dec": [1.0, 1.0, 2.0, 3.0], "class": ["STAR"] * 3 + ["QSO"]}
+    )
+    rows.write("data/lamost/dr10/dr10_v2.0_LRS_catalogue.fits.gz")
+    exec(blocks((project / "docs/howto_dr10.md").read_text(), "python")[0], {})
+    stars = Table.read("data/lamost_stars.fits")
+    assert sorted(stars["ra"]) == [10.0, 20.0]
 
 
 def test_the_switches_of_the_departures_exist(project):
