@@ -280,4 +280,4 @@ def test_the_tutorial_reads_a_catalogue(project, tmp_path, monkeypatch, capsys):
     assert f"5 rows, {len(registry.names)} columns\n" in capsys.readouterr().out
     exec(plot, {})
     assert capsys.readouterr().out == "4 of 5\n"
-    assert (tmp_path / "kiel.png").stat().st_size > 5000
+    assert (tmp_path / "results/kiel.png").stat().st_size > 5000
