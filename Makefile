@@ -14,18 +14,20 @@ export LAMOSTVAC_REAL_DATA
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 SNAKEMAKE := snakemake --cores $(CORES) --rerun-incomplete
+SPHINX := python -m sphinx --quiet --fail-on-warning -b html docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo real test check bench generated clean
+.PHONY: help setup demo real test check docs bench generated clean
 
 help:
 	@echo "make demo    simulate a small survey, run the whole workflow, write catalogue and report"
 	@echo "make real    run on the files at LAMOSTVAC_REAL_DATA ($(LAMOSTVAC_REAL_DATA)), into results/real"
 	@echo "make test    run every test"
-	@echo "make check   lint, format, types, snakemake --lint"
+	@echo "make check   lint, format, types, snakemake --lint, documents"
+	@echo "make docs    build docs/ into results/docs/index.html; a broken link is an error"
 	@echo "make bench   rates on this machine, into results/bench"
 	@echo "make setup   only make .venv from requirements.lock"
-	@echo "make generated  rewrite the files that are written from lamostvac/configuration.py"
+	@echo "make generated  rewrite the files that are written from the code"
 	@echo "make clean   remove .venv and caches; results/ stays"
 	@echo "Variables: PYTHON=python3.12  CORES=4  LAMOSTVAC_REAL_DATA=folder"
 
@@ -64,13 +66,20 @@ check: $(STAMP)
 	snakefmt --check Snakefile rules
 	mypy
 	python -m lamostvac.configuration
+	python -m lamostvac.data_model
 	snakemake --configfile config/demo.yaml --lint
+	$(SPHINX) results/docs
+
+docs: $(STAMP)
+	$(SPHINX) results/docs
+	@echo "Documents: results/docs/index.html"
 
 bench: $(STAMP)
 	python -m benchmarks.run
 
 generated: $(STAMP)
 	python -m lamostvac.configuration --write
+	python -m lamostvac.data_model --write
 
 clean:
 	rm -rf $(VENV) .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis

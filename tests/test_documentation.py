@@ -1,29 +1,35 @@
 """What the documents say can be done as they say it."""
 
+import ast
 import re
 import shlex
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 import yaml
+from astropy.io import fits
+from astropy.table import Table
 
+from lamostvac import data_model
 from lamostvac.configuration import load_configuration, read_configuration
+from lamostvac.errors import REASONS
 from lamostvac.library_table import read_table_library
+from lamostvac.photometry import load_photometry
+from lamostvac.recommend import load_definitions
+from lamostvac.registry import NetworkLabel, load_registry
+from lamostvac.training_sets import load_training_sets
+from lamostvac.validation import load_comparisons
+from tests.conftest import PROJECT
 
 DOCUMENTS = (
     "README.md",
     "CHANGELOG.md",
-    "docs/catalogue.md",
-    "docs/configuration.md",
-    "docs/errors.md",
-    "docs/distance.md",
-    "docs/experiments.md",
-    "docs/explorer.md",
-    "docs/internals.md",
-    "docs/libraries.md",
-    "docs/method.md",
-    "docs/networks.md",
-    "docs/simulation.md",
+    *(f"docs/{path.name}" for path in sorted(PROJECT.glob("docs/*.md"))),
 )
+# Names that stand for a file of the reader's own, or for one of an older commit that the page says to check out.
+ELSEWHERE = ("config/mine.yaml", "tools/grouped_trial.py")
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -42,7 +48,7 @@ def test_links_lead_to_files(project, name):
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_commands_name_what_exists_and_put_targets_before_configfile(project, name):
     """Snakemake takes every word after --configfile for another configuration file."""
-    text = (project / name).read_text()
+    text = (project / name).read_text().replace("\\\n", " ")
     commands = [line.split("  #")[0].strip() for block in blocks(text, "") for line in block.splitlines()]
     commands += re.findall(r"`((?:snakemake|make|python) [^`]+)`", text)
     targets = set(re.findall(r"^([a-z]+):", (project / "Makefile").read_text(), re.MULTILINE))
@@ -53,10 +59,10 @@ def test_commands_name_what_exists_and_put_targets_before_configfile(project, na
         if words[:1] == ["snakemake"] and "--configfile" in words:
             at = words.index("--configfile")
             assert len(words) == at + 2 or words[at + 2].startswith("--"), command
-            if words[at + 1] not in ("FILE", "config/mine.yaml"):
+            if words[at + 1] not in ("FILE", *ELSEWHERE):
                 read_configuration(project / words[at + 1])
         for word in words:
-            if word.startswith(("tools/", "config/", "docs/")) and word != "config/mine.yaml":
+            if word.startswith(("tools/", "config/", "docs/")) and word not in ELSEWHERE:
                 assert (project / word).exists(), command
 
 
@@ -106,3 +112,172 @@ def test_the_examples_of_configuration_are_valid(project):
     assert len(examples) == 6
     formats = [load_configuration(yaml.safe_load(example)).library.format for example in examples]
     assert formats == ["mastar", "miles", "elodie", "stelib", "miles", "table"]
+
+
+def label_registry(project):
+    """The catalogue's columns with the networks of the shipped training sets."""
+    return load_registry(
+        [
+            NetworkLabel(label.name, label.unit, label.ucd, label.description, entry.name)
+            for entry in load_training_sets(project / "config/training_sets.yaml")
+            for label in entry.labels
+        ]
+    )
+
+
+def test_the_site_builds_without_a_warning_and_needs_no_network(project, tmp_path):
+    """A link or heading that is not there, and a page that no index names, are warnings of Sphinx."""
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "--quiet",
+        "--fail-on-warning",
+        "-b",
+        "html",
+        "docs",
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    pages = list(tmp_path.glob("*.html"))
+    assert len(pages) > len(list(project.glob("docs/*.md")))
+    for page in pages:
+        text = page.read_text()
+        assert not re.search(r"<(?:script|img|iframe)[^>]*src=\"(?:https?:)?//", text), page.name
+        assert not re.search(r"<link[^>]*rel=\"stylesheet\"[^>]*href=\"(?:https?:)?//", text), page.name
+    # Read by a script element, which a browser allows from file://, unlike a request.
+    assert "troubleshooting" in (tmp_path / "searchindex.js").read_text()
+    assert "searchindex.js" in (tmp_path / "search.html").read_text()
+
+
+def test_the_data_model_is_that_of_the_registry(project):
+    assert data_model.PAGE == project / "docs/data_model.md"
+    assert data_model.PAGE.read_text() == data_model.document(), "run `make generated`"
+
+
+def test_the_data_model_has_every_column_of_a_run(project):
+    """Also those of networks, by their templates."""
+    cells = set(re.findall(r"^\| `([^`]+)` \|", data_model.document(), re.MULTILINE))
+    labels = [label.name for entry in load_training_sets(data_model.TRAINING_SETS) for label in entry.labels]
+    made = {cell.format(label=label) for cell in cells if "{" in cell for label in labels}
+    assert set(label_registry(project).names) <= cells | made
+
+
+def test_troubleshooting_has_every_reason_and_every_flag(project):
+    text = (project / "docs/troubleshooting.md").read_text()
+    first = " ".join(re.findall(r"^\| ([^|]*) \|", text, re.MULTILINE))
+    named = set(re.findall(r"`([^`]+)`", first))
+    assert set(REASONS) <= named
+    assert set(load_registry().flags) <= named
+
+
+def messages(project):
+    """The constant parts of every text in the code that a user can be shown."""
+    paths = [
+        *project.glob("lamostvac/*.py"),
+        *project.glob("workflow_scripts/*.py"),
+        project / "tools/bootstrap.py",
+    ]
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield from re.split(r"\{.*?\}", node.value)
+
+
+def test_troubleshooting_quotes_what_the_program_says(project):
+    """Of each quoted sentence some words of ten letters or more stand in the code."""
+    parts = {part.strip(" ;:,({") for part in messages(project)}
+    parts = {part for part in parts if len(part) >= 10}
+    text = (project / "docs/troubleshooting.md").read_text().split("## Snakemake and Slurm")[0]
+    of_snakemake = ("FileNotFoundError", "MissingInputException", "LockException")
+    quoted = 0
+    for cell in re.findall(r"^\| (`[^|]*`) \|", text, re.MULTILINE):
+        for sentence in re.findall(r"`([^`]+)`", cell):
+            if " " not in sentence or sentence.startswith(of_snakemake):
+                continue
+            pieces = [piece.strip(" ;:,()") for piece in sentence.split("...")]
+            pieces = [piece for piece in pieces if len(piece) >= 10]
+            assert any(part in piece or piece in part for piece in pieces for part in parts), sentence
+            quoted += 1
+    assert quoted >= 20
+
+
+def test_the_queries_ask_for_the_columns_that_are_read(project):
+    text = (project / "docs/howto_dr10.md").read_text()
+    photometry = load_photometry(project / "config/photometry.yaml")
+    tables = [photometry.catalogue, *photometry.join]
+    for entry in load_training_sets(project / "config/training_sets.yaml"):
+        if entry.catalogue is not None:
+            tables += [entry.catalogue, *entry.join]
+    asked = " ".join(blocks(text, "sql"))
+    for table in tables:
+        assert f"`{table.file}`" in text
+        if not table.file.startswith(
+            ("pastel/", "apogee/", "extinction/")
+        ):  # whole files, or of the reader's making
+            for column in table.columns.values():
+                assert re.search(rf"[\w]\.\"?{re.escape(column)}\b", asked), (table.file, column)
+
+
+def test_the_list_of_stars_has_each_star_once(project, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data/lamost/dr10").mkdir(parents=True)
+    rows = Table(
+        {"ra": [10.0, 10.000001, 20.0, 30.0], "dec": [1.0, 1.0, 2.0, 3.0], "class": ["STAR"] * 3 + ["QSO"]}
+    )
+    rows.write("data/lamost/dr10/dr10_v2.0_LRS_catalogue.fits.gz")
+    exec(blocks((project / "docs/howto_dr10.md").read_text(), "python")[0], {})
+    stars = Table.read("data/lamost_stars.fits")
+    assert sorted(stars["ra"]) == [10.0, 20.0]
+
+
+def test_the_switches_of_the_departures_exist(project):
+    text = (project / "docs/departures.md").read_text()
+    switches = re.findall(r"`(\w+(?:\.\w+)+): ([^`]+)`", text)
+    assert len(switches) >= 15
+    for path, value in switches:
+        setting = yaml.safe_load(value)
+        for key in reversed(path.split(".")):
+            setting = {key: setting}
+        load_configuration(setting)
+
+
+def test_the_examples_of_extensions_are_valid(project, tmp_path):
+    sets, named, comparisons, source = blocks((project / "docs/howto_extend.md").read_text(), "yaml")
+    (tmp_path / "sets.yaml").write_text(sets)
+    entry = load_training_sets(tmp_path / "sets.yaml")[0]
+    assert entry.label_names == ["teff_galah", "feh_galah"]
+    assert load_configuration(yaml.safe_load(named)).networks.training_sets == "config/mine_sets.yaml"
+    (tmp_path / "comparisons.yaml").write_text(comparisons)
+    assert load_comparisons(tmp_path / "comparisons.yaml")[0].labels == {
+        "teff": "Teff",
+        "feh": "FeH",
+        "logg": "logg",
+    }
+    definitions = yaml.safe_load((project / "config/recommended.yaml").read_text())
+    definitions["recommended"][0]["sources"] += yaml.safe_load(source)
+    (tmp_path / "recommended.yaml").write_text(yaml.safe_dump(definitions))
+    label = NetworkLabel("teff_galah", "K", "phys.temperature.effective", "effective temperature", "galah")
+    columns = load_registry([label]).names
+    teff = load_definitions(tmp_path / "recommended.yaml", columns)[0]
+    assert [found.column for found in teff.sources] == ["teff", "teff_galah"]
+
+
+def test_the_tutorial_reads_a_catalogue(project, tmp_path, monkeypatch, capsys):
+    """Its scripts run on a catalogue with the columns of the demo, and print what it names."""
+    registry = label_registry(project)
+    rows = registry.empty(5)
+    rows["spectral_type"], rows["best_spectrum"], rows["flags"] = b"G", 1, [0, 0, 2, 4, 8]
+    rows["teff_rec"], rows["logg_rec"], rows["feh_rec"] = 5000.0, 4.0, 0.0
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results/catalog").mkdir(parents=True)
+    content = registry.header(len(rows)) + rows.tobytes()
+    (tmp_path / "results/catalog/recommended.fits").write_bytes(content + b"\0" * (-len(content) % 2880))
+    assert np.isclose(fits.getdata("results/catalog/recommended.fits")["teff_rec"], 5000).all()
+    look, plot = blocks((project / "docs/tutorial.md").read_text(), "python")
+    exec(look, {})
+    assert f"5 rows, {len(registry.names)} columns\n" in capsys.readouterr().out
+    exec(plot, {})
+    assert capsys.readouterr().out == "4 of 5\n"
+    assert (tmp_path / "results/kiel.png").stat().st_size > 5000
