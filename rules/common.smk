@@ -165,6 +165,7 @@ CATEGORIES = {
     "complete": "1 Is the data complete?",
     "labels": "2 Are the labels right?",
     "errors": "3 Are the errors right?",
+    "use": "4 Where not to use it?",
 }
 
 
@@ -199,7 +200,10 @@ def validation_targets():
     names += [f"crossvalidation_{CFG.library.name}"]
     names += ["comparison_truth", "pulls"] if TRUTH else []
     names += ["libraries"]
-    tables = [f"{RESULTS}/validation/{name}.csv" for name in ("comparisons", "pulls", "libraries")]
+    tables = [
+        f"{RESULTS}/validation/{name}.csv"
+        for name in ("comparisons", "pulls", "trends", "clusters", "libraries")
+    ]
     if NETWORK_LABELS:
         tables.append(f"{RESULTS}/validation/networks.csv")
         names += ["network_curves"] + (["network_truth", "network_pulls"] if TRUTH else [])
