@@ -632,8 +632,8 @@ def _survey_stars(
 def fingerprint(identities: NDArray[np.bytes_]) -> NDArray[np.uint64]:
     """A 64-bit number (n,) for each text (n,), so that ten million identities fit into 80 MB."""
     width = identities.dtype.itemsize
-    padded = identities.astype(f"S{-(-width // 8) * 8}")
-    words = padded.view("<u8").reshape(len(identities), -1)
+    n_words = -(-width // 8)
+    words = identities.astype(f"S{n_words * 8}").view("<u8").reshape(len(identities), n_words)
     value = np.full(len(identities), 0xCBF29CE484222325, np.uint64)
     for column in range(words.shape[1]):
         # The finaliser of splitmix64 over a running value; wrap-around is meant.

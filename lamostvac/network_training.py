@@ -31,7 +31,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # side in jobs of their own, which uses the cores better than threads in one small network do.
 os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 MIN_STARS = 20
 ERROR_SNR = (5.0, 10.0, 15.0, 20.0, 30.0, 50.0, 80.0, 130.0, 200.0)
 

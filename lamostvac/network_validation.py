@@ -26,7 +26,7 @@ from lamostvac.validation import (
     warned,
 )
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 PUBLISHED_PATH = Path(__file__).resolve().parent.parent / "config" / "published_networks.yaml"
 TEFF_UCD = "phys.temperature.effective"
 FGK_MAX_TEFF = 7000.0
@@ -103,9 +103,10 @@ def left_out_table(left_out: pd.DataFrame, label: str, teff: pd.Series) -> pd.Da
 
     Parameters
     ----------
-    left_out : `spectrum_id snr reference left_out`
+    left_out : `spectrum_id clipped snr reference left_out`; the clipped ones belong to no training set and are left out
     teff : reference Teff by spectrum_id; NaN or absent where unknown
     """
+    left_out = left_out[~left_out["clipped"]]
     return pd.DataFrame(
         {
             "spectrum_id": left_out["spectrum_id"],

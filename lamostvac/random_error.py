@@ -7,7 +7,7 @@ are in `scale` times its unit, 100 K for Teff, so that they stand beside the pap
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from scipy.optimize import least_squares, nnls
 
 from lamostvac.errors import UserError
 from lamostvac.files import read_columns, write_columns
+from lamostvac.repeats import RepeatPairs
 
 CODE_VERSION = 1
 PUBLISHED_PATH = Path(__file__).resolve().parent.parent / "config" / "published_errors.yaml"
@@ -418,6 +419,51 @@ def choose_model(
     if few_repeats != "none" and training is not None and training.source == "training":
         return training
     return RandomErrorModel(fitted.label, scale=fitted.scale, n_pairs=fitted.n_pairs)
+
+
+def network_curve(
+    label: str,
+    unit: str,
+    pairs: RepeatPairs,
+    value: ArrayLike,
+    settings: Mapping[str, Any],
+    published: Mapping[str, RandomErrorModel],
+    known: pd.DataFrame | None = None,
+    scatter: tuple[ArrayLike, ArrayLike] | None = None,
+) -> RandomErrorModel:
+    """Equation 2 for a label of a network with the method error, or what stands in for it.
+
+    Parameters
+    ----------
+    value : (n,) the label of all spectra that `pairs` are of
+    settings : section `errors` of the configuration: `bins width method_error min_pairs few_repeats`
+    published : `load_published_errors`
+    known : training stars, `reference reference_err left_out snr` and `value`, the label in the catalogue; None
+        without any
+    scatter : S/N, and at it the scatter of left-out training stars (k,) in the label's unit
+    """
+    scale = TEFF_SCALE if unit == "K" else 1.0
+    model = fit_repeats(
+        label,
+        pairs.snr,
+        pairs.residual(value),
+        pairs.weight,
+        bins=settings["bins"],
+        width=settings["width"],
+        scale=scale,
+    )
+    training = None
+    if known is not None:
+        known = known[np.isfinite(known["reference"])]
+        if settings["method_error"] == "published":
+            error = published_method_error(known["value"] - known["reference"])
+        else:
+            random = model.evaluate(known["snr"])
+            error = method_error(known["left_out"] - known["reference"], known["reference_err"], random)
+        model = replace(model, sigma_m=error[0], sigma_m_err=error[1])
+        if scatter is not None and np.isfinite(np.asarray(scatter[1])).all():
+            training = fit_training(label, *scatter, n_stars=len(known), scale=scale)
+    return choose_model(model, settings["min_pairs"], settings["few_repeats"], published, training)
 
 
 # ---------------------------------------------------------------- method error

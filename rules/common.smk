@@ -205,7 +205,7 @@ def validation_targets():
         for name in ("comparisons", "pulls", "trends", "clusters", "libraries")
     ]
     if NETWORK_LABELS:
-        tables.append(f"{RESULTS}/validation/networks.csv")
+        tables += [f"{RESULTS}/validation/{name}.csv" for name in ("networks", "repeat_errors")]
         names += ["network_curves"] + (["network_truth", "network_pulls"] if TRUTH else [])
         names += [f"network_{what}_{name}" for name in SETS_TRAINED_HERE for what in ("stars", "predictions")]
     return tables + [f"{FIGURES}/{name}.png" for name in names]

@@ -110,6 +110,39 @@ rule validation:
         "../workflow_scripts/validation.py"
 
 
+rule repeat_errors:
+    input:
+        catalogue=f"{RESULTS}/catalog/recommended.parquet",
+        left_out=[f"{RESULTS}/networks/{label}_left_out.parquet" for label in TRAINED_HERE],
+        published=str(random_error_library.PUBLISHED_PATH),
+    output:
+        report(
+            f"{RESULTS}/validation/repeat_errors.csv",
+            caption="../report/repeat_errors.rst",
+            category="3 Are the errors right?",
+            labels={"what": "Random errors of networks from repeats, beside the published ones"},
+        ),
+    log:
+        f"{RESULTS}/logs/repeat_errors.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/repeat_errors.tsv"
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        # 11.4 million positions grouped by star: 4 GB.
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=120,
+    params:
+        settings=CFG.errors.model_dump(mode="json"),
+        snr_band=CFG.survey.snr_band,
+        network_labels=NETWORK_LABELS,
+        trained_here=list(TRAINED_HERE),
+        columns=COLUMNS,
+        code_version=(random_error_library.CODE_VERSION, repeats_library.CODE_VERSION),
+    script:
+        "../workflow_scripts/repeat_errors.py"
+
+
 rule libraries:
     input:
         crossvalidations=[f"{RESULTS}/emulator/{name}_crossvalidation.csv" for name in LIBRARIES],

@@ -485,3 +485,7 @@ def test_without_git_the_commit_is_unknown(tmp_path):
     cards = catalog.provenance(tmp_path, "0.1", "abc", "miles")
     assert cards["LIBRARY"][0] == "miles"
     assert all(len(keyword) <= 8 for keyword in cards)
+
+
+def test_no_identities_have_no_fingerprints():
+    assert catalog.fingerprint(np.empty(0, "S48")).shape == (0,)

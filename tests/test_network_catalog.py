@@ -319,9 +319,11 @@ def test_training_comparisons_find_injected_numbers(tmp_path):
     rng = np.random.default_rng(1)
     left = pd.DataFrame(
         {"spectrum_id": left["spectrum_id"], "snr": left["snr"], "reference": left["teff_pastel"],
-         "left_out": left["teff_pastel"] + 30 + rng.normal(0, 40, len(left))}
+         "left_out": left["teff_pastel"] + 30 + rng.normal(0, 40, len(left)), "clipped": False}
     )  # fmt: skip
     left.loc[left.index[:10], ["reference", "left_out"]] = [8000.0, 8030.0]
+    # A clipped star is no star of the training set.
+    left = pd.concat([left, left.iloc[:1].assign(left_out=1e6, clipped=True)])
     training.loc[left.index[:10], "teff_pastel"] = 8000.0
     teff = network_validation.reference_teff(training, [TEFF], table)
     tables = {"teff_pastel": network_validation.left_out_table(left, "teff_pastel", teff)}

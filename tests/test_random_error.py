@@ -23,6 +23,7 @@ from lamostvac.random_error import (
     load_published_errors,
     method_error,
     models_table,
+    network_curve,
     published_method_error,
     read_models,
     weighted_width,
@@ -367,3 +368,34 @@ def test_coefficients_stand_beside_table_2():
     assert table.loc["mh_apogee", "random_50"] == pytest.approx(float(fitted.evaluate(50)))
     assert table.loc["mh_apogee", "published_random_20"] == pytest.approx(0.011 + 2.677 / 20**1.029)
     assert np.isnan(table.loc["feh_vmp", "published_c"])
+
+
+def test_a_networks_curve_has_the_random_and_the_method_error_that_were_put_in():
+    rng = np.random.default_rng(0)
+    n = 6000
+    snr = np.exp(rng.uniform(np.log(10), np.log(150), n))
+    star = np.repeat(np.arange(n // 2), 2)
+    random, method = 0.02 + 3.0 / snr, 0.06
+    value = (method * rng.normal(size=n // 2))[star] + random * rng.normal(size=n)
+    pairs = similar_pairs(star * 0.05, star * 0.0, np.arange(n), snr, 0.3)
+    known = pd.DataFrame(
+        {"reference": 0.0, "reference_err": 0.03, "left_out": value, "snr": snr, "value": value}
+    )
+    known["reference"] = 0.03 * rng.normal(size=n)
+    options = {
+        "bins": 20,
+        "width": "robust",
+        "method_error": "left_out",
+        "min_pairs": 100,
+        "few_repeats": "training",
+    }
+    model = network_curve("feh_apogee", "", pairs, value, options, {}, known)
+    assert model.source == "repeats"
+    np.testing.assert_allclose(model.evaluate([20, 50, 100]), 0.02 + 3.0 / np.array([20, 50, 100]), rtol=0.12)
+    assert model.sigma_m == pytest.approx(method, rel=0.1)
+    scatter = np.array([10.0, 20, 40, 80, 160]), 0.05 + 2 / np.array([10.0, 20, 40, 80, 160])
+    few = network_curve("feh_apogee", "", pairs, value, options | {"min_pairs": 10**6}, {}, known, scatter)
+    assert few.source == "training"
+    np.testing.assert_allclose(few.total(scatter[0]), scatter[1], rtol=0.02)
+    plain = network_curve("feh_apogee", "", pairs, value, options | {"method_error": "published"}, {}, known)
+    assert plain.sigma_m == pytest.approx(np.std(value - known["reference"], ddof=1))

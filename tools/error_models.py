@@ -68,7 +68,7 @@ def main(results: Path, types: list[str]) -> None:
         table = read_fields(
             path, registry, ["spectrum_id", "ra", "dec", "lmjd", "snrg", "fit_status", *columns]
         )
-        theta = [label for label in LABELS if label in library and np.isfinite(table[label]).any()]
+        theta = [label for label in LABELS if label in library]
         points = np.column_stack([table[label] for label in theta]).astype(float)
         points[table["fit_status"] != 0] = np.nan
         snr = table["snrg"].astype(float)

@@ -1,6 +1,5 @@
 """Learn how large the errors of one type's labels are, from repeats and from stars of known labels."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,20 +19,10 @@ from lamostvac.error_models import (
 from lamostvac.files import atomic, atomic_hdf5
 from lamostvac.log import rule_log
 from lamostvac.networks import load_network
-from lamostvac.random_error import (
-    RandomErrorModel,
-    beside_published,
-    choose_model,
-    fit_repeats,
-    fit_training,
-    load_published_errors,
-    method_error,
-    published_method_error,
-    write_models,
-)
+from lamostvac.random_error import beside_published, load_published_errors, network_curve, write_models
 from lamostvac.refine import CONVERGED
-from lamostvac.registry import NetworkLabel, load_registry, network_labels
-from lamostvac.repeats import RepeatPairs, similar_pairs
+from lamostvac.registry import load_registry, network_labels
+from lamostvac.repeats import similar_pairs
 from lamostvac.snr_threshold import find_threshold, thresholds_table
 
 # Labels that the scale of errors depends on, of those that the library has.
@@ -41,46 +30,11 @@ THETA = LABELS
 NOTHING = Residuals(np.empty((0, 0)), *[np.empty(0)] * 6)
 
 
-def curve(
-    label: NetworkLabel,
-    value: np.ndarray,
-    pairs: RepeatPairs,
-    stars: pd.Series,
-    left_out: pd.DataFrame | None,
-    network: str,
-    settings: dict[str, Any],
-    published: dict[str, RandomErrorModel],
-) -> RandomErrorModel:
-    """Wang+ 2022 equation 2 for a label of a network, with the method error.
-
-    `value` and the names `stars` are of all spectra of the type, `left_out` of the training stars.
-    """
-    scale = 100.0 if label.unit == "K" else 1.0
-    fitted = fit_repeats(
-        label.label,
-        pairs.snr,
-        pairs.residual(value),
-        pairs.weight,
-        bins=settings["bins"],
-        width=settings["width"],
-        scale=scale,
-    )
-    training = None
-    if left_out is not None:
-        known = left_out[np.isfinite(left_out["reference"])]
-        if settings["method_error"] == "published":
-            seen = known.merge(pd.DataFrame({"spectrum_id": stars, "value": value}), on="spectrum_id")
-            error = published_method_error(seen["value"] - seen["reference"])
-        else:
-            random = fitted.evaluate(known["snr"])
-            error = method_error(known["left_out"] - known["reference"], known["reference_err"], random)
-        fitted = replace(fitted, sigma_m=error[0], sigma_m_err=error[1])
-        trained = load_network(network)
-        middle = np.full_like(trained.error_snr, known["reference"].median())
-        sigma = trained.label_error(middle, trained.error_snr)
-        if np.isfinite(sigma).all():
-            training = fit_training(label.label, trained.error_snr, sigma, len(known), scale=scale)
-    return choose_model(fitted, settings["min_pairs"], settings["few_repeats"], published, training)
+def scatter_of(network: str, reference: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """S/N, and the scatter of left-out stars there, for a star in the middle of the training set."""
+    trained = load_network(network)
+    middle = np.full_like(trained.error_snr, reference.median())
+    return trained.error_snr, trained.label_error(middle, trained.error_snr)
 
 
 def main(snakemake: Any) -> None:
@@ -95,9 +49,11 @@ def main(snakemake: Any) -> None:
     place = ["ra", "dec", "lmjd", params.snr_band]
     table = read_fields(inputs.collected, registry, ["spectrum_id", *place, "fit_status", "chi2", *names])
     library = pd.read_csv(inputs.crossvalidation)
-    theta = [label for label in THETA if label in library and np.isfinite(table[label]).any()]
+    theta = [label for label in THETA if label in library]
     points = (
-        np.column_stack([table[label] for label in theta]).astype(np.float64).reshape(len(table["ra"]), -1)
+        np.column_stack([table[label] for label in theta])
+        .astype(np.float64)
+        .reshape(len(table["ra"]), len(theta))
     )
     points[table["fit_status"] != CONVERGED] = np.nan
     identity = fingerprint(table["spectrum_id"])
@@ -135,17 +91,14 @@ def main(snakemake: Any) -> None:
             known = left_out_residuals(left_out[name], stars, theta) if name in left_out else NOTHING
             models[name] = learn(name, theta, "calibrated", repeats(name, "networks"), known)
         value = table[name].astype(np.float64)
-        curves.append(
-            curve(
-                label,
-                value,
-                pairs["networks"],
-                stars["spectrum_id"],
-                left_out.get(name),
-                network,
-                settings,
-                published,
+        seen = scatter = None
+        if name in left_out:
+            seen = left_out[name].merge(
+                stars[["spectrum_id"]].assign(value=value), on="spectrum_id", how="left"
             )
+            scatter = scatter_of(network, seen["reference"])
+        curves.append(
+            network_curve(name, label.unit, pairs["networks"], value, settings, published, seen, scatter)
         )
     rows = pd.DataFrame(summary(models, spectral_type))
     for row in rows.itertuples():

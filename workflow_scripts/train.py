@@ -11,7 +11,7 @@ from lamostvac.files import atomic
 from lamostvac.log import rule_log
 from lamostvac.network_spectra import NetworkPreparation
 from lamostvac.network_training import NetworkTraining, TooFewStars, TrainingSpectra, train_network
-from lamostvac.networks import save_network, untrained_network
+from lamostvac.networks import Network, save_network, untrained_network
 from lamostvac.training import read_training
 
 # A type with fewer training spectra is not one that the network knows.
@@ -22,6 +22,31 @@ def known_types(types: pd.Series) -> str:
     """The spectral types of the training spectra, in alphabetical order with blanks between."""
     counts = types.value_counts()
     return " ".join(sorted(counts.index[counts >= MIN_OF_TYPE]))
+
+
+def left_out_rows(
+    rows: pd.DataFrame, label: str, answer: np.ndarray, spread: np.ndarray, network: Network
+) -> pd.DataFrame:
+    """Stars that the network did not learn from, its `answer`s (n,) and the `spread` (n,) of its members.
+
+    To those that single members kept for validation the clipped ones belong as well: they were taken out because
+    they are far from the network, and without them its errors would be too small.
+    """
+    random, systematic = network.error_parts(answer, rows["snr"].to_numpy(np.float32), spread)
+    return pd.DataFrame(
+        {
+            "spectrum_id": rows["spectrum_id"].to_numpy(),
+            "star": rows["star"].to_numpy(),
+            "clipped": (rows["split"] == "clipped").to_numpy(),
+            "snr": rows["snr"].to_numpy(),
+            "reference": rows[label].to_numpy(),
+            "reference_err": rows[f"{label}_err"].to_numpy(),
+            "left_out": answer.astype(np.float32),
+            # what its error is taken for, of the two kinds
+            "random": random,
+            "systematic": systematic,
+        }
+    )
 
 
 def main(snakemake: Any) -> None:
@@ -67,22 +92,16 @@ def main(snakemake: Any) -> None:
         network = untrained_network(label["name"], preparation.wave, pixels, attributes)
         left_out = np.full(len(rows), np.nan, np.float32)
     save_network(snakemake.output.network, network)
+    clipped = np.flatnonzero(table["split"] == "clipped")
+    with h5py.File(snakemake.input.spectra) as handle:
+        more = [handle[name][clipped] for name in ("flux", "ivar")]
+    flux, ivar = np.concatenate([flux, more[0]]), np.concatenate([ivar, more[1]])
+    members = network.members(network.standardise(flux, ivar)[0])
+    answer = np.concatenate([left_out, members[:, len(rows) :].mean(axis=0)])
+    spread = members.std(axis=0, ddof=1) if len(members) > 1 else np.zeros_like(answer)
+    stars = pd.concat([rows, table.iloc[clipped]])
     with atomic(snakemake.output.left_out) as temporary:
-        none = np.zeros(len(rows), np.float32)
-        random, systematic = network.error_parts(left_out, rows["snr"].to_numpy(np.float32), none)
-        pd.DataFrame(
-            {
-                "spectrum_id": rows["spectrum_id"].to_numpy(),
-                "star": rows["star"].to_numpy(),
-                "snr": rows["snr"].to_numpy(),
-                "reference": rows[label["name"]].to_numpy(),
-                "reference_err": rows[f"{label['name']}_err"].to_numpy(),
-                "left_out": left_out,
-                # what its error is taken for, of the two kinds
-                "random": random,
-                "systematic": systematic,
-            }
-        ).to_parquet(temporary, index=False)
+        left_out_rows(stars, label["name"], answer, spread, network).to_parquet(temporary, index=False)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,53 @@
+"""Random errors of all networks' labels over all types, beside Table 2 of Wang et al. (2022)."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from lamostvac.files import atomic
+from lamostvac.log import rule_log
+from lamostvac.random_error import beside_published, load_published_errors, network_curve
+from lamostvac.registry import network_labels
+from lamostvac.repeats import similar_pairs
+
+
+def column(path: str, name: str) -> np.ndarray:
+    """One column of the catalogue (n,)."""
+    return pq.read_table(path, columns=[name]).column(0).to_numpy()
+
+
+def main(snakemake: Any) -> None:
+    log = rule_log(snakemake)
+    params, catalogue = snakemake.params, snakemake.input.catalogue
+    place = [column(catalogue, name) for name in ("ra", "dec", "lmjd", params.snr_band)]
+    pairs = similar_pairs(*place, params.settings["pair_snr_tolerance"]["networks"])
+    del place
+    log.info("%d pairs of one star with S/N alike", len(pairs))
+    names = pd.Series(column(catalogue, "spectrum_id"))
+    published = load_published_errors()
+    left_out = dict(zip(params.trained_here, snakemake.input.left_out, strict=True))
+    # What the run found is to be compared, with however few pairs.
+    settings = params.settings | {"min_pairs": 1, "few_repeats": "none"}
+    models = []
+    for label in network_labels(params.network_labels):
+        name = label.label
+        value = column(catalogue, name).astype(np.float64)
+        # Only what the paper would keep: within the training grid, and like its spectra.
+        for flag in label.flags:
+            value[column(catalogue, flag) != 0] = np.nan
+        known = None
+        if name in left_out:
+            known = pd.read_parquet(left_out[name]).merge(
+                pd.DataFrame({"spectrum_id": names, "value": value}), on="spectrum_id", how="left"
+            )
+        models.append(network_curve(name, label.unit, pairs, value, settings, published, known))
+    with atomic(snakemake.output[0]) as temporary:
+        beside_published(models, published).to_csv(
+            temporary, index=False, float_format="%.4g", lineterminator="\n"
+        )
+
+
+if __name__ == "__main__":
+    main(snakemake)
