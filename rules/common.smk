@@ -196,7 +196,9 @@ def validation_targets():
     if not CFG.validation.enabled:
         return []
     names = ["accounting", "kiel", "chi2", "spectra"]
-    names += [f"comparison_{comparison.name}" for comparison in PRESENT]
+    names += ["repeats", "hr", "positions", "distances", "colour_teff", "flags"]
+    names += [f"{what}_{comparison.name}" for comparison in PRESENT for what in ("comparison", "trends")]
+    names += [f"clusters_{comparison.name}" for comparison in PRESENT if comparison.group is not None]
     names += [f"crossvalidation_{CFG.library.name}"]
     names += ["comparison_truth", "pulls"] if TRUTH else []
     names += ["libraries"]
