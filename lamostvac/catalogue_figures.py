@@ -68,13 +68,15 @@ def _limits(values: NDArray[Any], low: float = 0.3, high: float = 99.7) -> tuple
 def hr_diagrams(table: pd.DataFrame) -> Figure:
     """Absolute magnitude against intrinsic colour from networks, in the bands of each survey, coloured by Teff.
 
-    `table` has `abs_mag_{band}` for some bands, and `teff_rec`.
+    `table` has `abs_mag_{band}` and `flag_abs_mag_{band}` for some bands, and `teff_rec`; flagged magnitudes, beyond
+    what the networks learned, are left out.
     """
     panels = []
     for survey, blue, red, band in DIAGRAMS:
         columns = [f"abs_mag_{name}" for name in (blue, red, band)]
         if all(name in table for name in columns):
             known = np.isfinite(table[columns]).all(axis=1) & np.isfinite(table["teff_rec"])
+            known &= (table[[f"flag_{name}" for name in columns]] == 0).all(axis=1)
             if known.sum() > 1:
                 panels.append((survey, blue, red, band, table[known]))
     if not panels:
@@ -337,7 +339,8 @@ def repeats(
 def flags(table: pd.DataFrame, names: Sequence[str]) -> Figure:
     """Share of spectra with each flag by type, and where in the Kiel diagram flags are set.
 
-    `table` has `spectral_type`, `teff`, `logg`, `flags` and the columns `names`.
+    `table` has `spectral_type`, `teff`, `logg` and the columns `names`. flag_alpha_fe, which all hot stars have, is not
+    in the diagram.
     """
     types = [name for name in TYPE_COLOURS if (table["spectral_type"] == name).any()]
     if not types:
@@ -366,7 +369,8 @@ def flags(table: pd.DataFrame, names: Sequence[str]) -> Figure:
         teff, logg = table["teff"].to_numpy(np.float64), table["logg"].to_numpy(np.float64)
         known = np.isfinite(teff) & np.isfinite(logg) & (teff > 0)
         if known.sum() > 1:
-            flagged = (table["flags"].to_numpy()[known] != 0).astype(float)
+            others = [name for name in names if name != "flag_alpha_fe"]
+            flagged = (table.loc[known, others] != 0).any(axis=1).to_numpy(np.float64)
             mappable = right.hexbin(
                 teff[known],
                 logg[known],
@@ -382,7 +386,9 @@ def flags(table: pd.DataFrame, names: Sequence[str]) -> Figure:
             )
             temperature_axis(right, teff[known])
             right.invert_yaxis()
-            right.set(xlabel=r"$T_{\rm eff}$ / K", ylabel=r"$\log\,g$", title="Per cent with any flag")
+            right.set(
+                xlabel=r"$T_{\rm eff}$ / K", ylabel=r"$\log\,g$", title="Per cent with any flag but alpha_fe"
+            )
             figure.colorbar(mappable, ax=right, pad=0.02)
         else:
             right.axis("off")

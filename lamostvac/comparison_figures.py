@@ -138,9 +138,7 @@ def clusters(title: str, pairs: pd.DataFrame, table: pd.DataFrame, labels: Seque
                 low, high = np.percentile(shown["value"], [1, 99])
                 margin = max(0.25 * (high - low), 0.05)
                 line[0].set_ylim(low - margin, high + 2 * margin)
-            line[0].set_ylabel(
-                "[C/N]" if label == "c_n" else title_of(label).replace(" (", "\n("), fontsize=8
-            )
+            line[0].set_ylabel(title_of(label).replace(" (", "\n("), fontsize=8)
             # Hot stars and giants on the usual sides.
             line[0].invert_xaxis()
         for name, axes in zip(names, grid[0], strict=True):

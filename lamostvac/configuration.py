@@ -988,7 +988,7 @@ class Validation(Section):
     comparisons: str | None = Field(
         "config/comparisons.yaml",
         description=(
-            "YAML file that defines the comparisons with other catalogues (docs/comparisons.md); entries whose files are "
+            "YAML file that defines the comparisons with other catalogues (docs/comparisons.md); those whose file is "
             "absent are skipped. null: none."
         ),
     )

@@ -476,11 +476,15 @@ def _typical_errors(axes: Axes, table: pd.DataFrame) -> None:
         return
     to_data = axes.transAxes + axes.transData.inverted()
     x, y = to_data.transform((0.85, 0.12))
+    # On logarithmic axes a relative error has one length everywhere.
+    is_log = axes.get_xscale() == "log"
+    across = (theirs / table["reference"][theirs.index]).median() * x if is_log else theirs.median()
+    up = (ours / table["value"][ours.index]).median() * y if is_log else ours.median()
     axes.errorbar(
         [x],
         [y],
-        xerr=[theirs.median()] if len(theirs) else None,
-        yerr=[ours.median()] if len(ours) else None,
+        xerr=[across] if len(theirs) else None,
+        yerr=[up] if len(ours) else None,
         color="#1864ab",
         lw=1.2,
         capsize=2,
@@ -489,14 +493,27 @@ def _typical_errors(axes: Axes, table: pd.DataFrame) -> None:
     )
 
 
+_BASES = TITLES | {
+    "mh": "[M/H]",
+    "alpha_m": r"[$\alpha$/M]",
+    "c_fe": "[C/Fe]",
+    "n_fe": "[N/Fe]",
+    "c_n": "[C/N]",
+    "dist": "distance / kpc",
+    "dist_ks": "distance (Ks) / kpc",
+}
+
+
 def title_of(label: str) -> str:
-    """A label for people: `feh_rec` as [Fe/H] recommended."""
-    if label in TITLES:
-        return TITLES[label]
+    """A label for people: `feh_rec` as [Fe/H] (recommended), `abs_mag_ks` as M ks."""
+    if label in _BASES:
+        return _BASES[label]
+    if label.startswith("abs_mag_"):
+        return "M " + label.removeprefix("abs_mag_").replace("_", " ")
     base, _, suffix = label.rpartition("_")
-    if suffix == "rec" and base in TITLES:
-        return f"{TITLES[base]} (recommended)"
-    return f"{TITLES[base]} ({suffix})" if base in TITLES else label
+    if base not in _BASES:
+        return label
+    return f"{_BASES[base]} ({'recommended' if suffix == 'rec' else suffix})"
 
 
 def digits_of(label: str, values: pd.Series) -> int:

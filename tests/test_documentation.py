@@ -13,6 +13,7 @@ DOCUMENTS = (
     "README.md",
     "CHANGELOG.md",
     "docs/catalogue.md",
+    "docs/comparisons.md",
     "docs/configuration.md",
     "docs/errors.md",
     "docs/distance.md",

@@ -44,7 +44,7 @@ def main(snakemake: Any) -> None:
     registry, path = load_registry(network_labels(params.network_labels)), inputs.catalogue
     curves = pd.read_csv(inputs.curves[0]) if inputs.curves else pd.DataFrame(columns=["label"])
     save(figure_of_repeats(path, registry, params, curves), outputs.repeats)
-    bands = {f"abs_mag_{band}" for _, *names in DIAGRAMS for band in names}
+    bands = {f"{start}abs_mag_{band}" for _, *names in DIAGRAMS for band in names for start in ("", "flag_")}
     save(
         hr_diagrams(read_table(path, ["teff_rec", *(name for name in registry.names if name in bands)])),
         outputs.hr,
@@ -53,7 +53,7 @@ def main(snakemake: Any) -> None:
         path,
         [
             *("dist", "dist_ks", "r_geo", "parallax", "parallax_err", "x_gal", "y_gal", "z_gal"),
-            *("mag_bp", "mag_rp", "ebv", "teff_rec", "logg_rec", "teff", "logg", "spectral_type", "flags"),
+            *("mag_bp", "mag_rp", "ebv", "teff_rec", "logg_rec", "teff", "logg", "spectral_type"),
             *registry.flag_bits,
         ],
     )
