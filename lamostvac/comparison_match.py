@@ -15,7 +15,7 @@ from lamostvac.errors import UserError
 from lamostvac.expressions import parse
 from lamostvac.registry import Registry
 from lamostvac.tables import read_table
-from lamostvac.validation import label_columns, read_catalogue
+from lamostvac.validation import label_columns, network_flags, read_catalogue
 
 CODE_VERSION = 1
 # Spectra within this show one star, arcsec, as everywhere.
@@ -145,6 +145,8 @@ def needed_columns(comparison: Comparison, registry: Registry) -> list[str]:
         formulas += comparison.errors.values()
     named = [name for formula in formulas for name in parse(formula).names]
     labels = [label for label in comparison.all_labels if label in registry.names]
+    derived = [name for formula in comparison.catalogue_derived.values() for name in parse(formula).names]
+    named += [flag for name in derived for flag in network_flags(name)]
     wanted = [*_IDENTITY, *label_columns(labels, registry), *_CONTEXT, *named]
     return [name for name in dict.fromkeys(wanted) if name in registry.names]
 
@@ -196,7 +198,15 @@ def _cut(block: pd.DataFrame, comparison: Comparison) -> pd.DataFrame:
     """A block of the catalogue with formulas on it, after the cuts on it."""
     for name, formula in comparison.catalogue_derived.items():
         where = f"comparison {comparison.name}: catalogue_derived.{name}"
-        block = block.assign(**{name: parse(formula, where).values(block)})
+        expression = parse(formula, where)
+        block = block.assign(**{name: expression.values(block)})
+        # A formula is as doubtful as any network's label in it.
+        for of_formula, of_label in zip(
+            network_flags(name), zip(*map(network_flags, expression.names), strict=True), strict=True
+        ):
+            known = [flag for flag in of_label if flag in block]
+            if known:
+                block = block.assign(**{of_formula: (block[known] != 0).any(axis=1).astype(np.uint8)})
     for cut in comparison.catalogue_cuts:
         block = block[parse(cut.cut, f"comparison {comparison.name}: catalogue_cuts").holds(block)]
     return block

@@ -368,6 +368,34 @@ def test_members_are_compared_with_the_median_of_their_cluster_by_star(tmp_path)
     assert rows["Beta"]["sigma"] == 0
 
 
+def test_a_formula_of_network_labels_bears_their_warnings(tmp_path):
+    cloud = np.zeros(40, np.uint8)
+    cloud[3] = 1
+    frame = catalogue(
+        tmp_path / "c.parquet",
+        registry=REGISTRY,
+        c_fe_apogee=0.1,
+        n_fe_apogee=0.3,
+        c_fe_apogee_err=0.03,
+        n_fe_apogee_err=0.04,
+        flag_cloud_n_fe_apogee=cloud,
+    )
+    pd.DataFrame({"id": frame["obsid"], "cn": -0.1}).to_csv(tmp_path / "other.csv", index=False)
+    table, found = matched(
+        tmp_path,
+        registry=REGISTRY,
+        labels={},
+        network_labels={"c_n": "cn"},
+        catalogue_derived={
+            "c_n": "c_fe_apogee - n_fe_apogee",
+            "c_n_err": "sqrt(c_fe_apogee_err ** 2 + n_fe_apogee_err ** 2)",
+        },
+    )
+    assert validation.warned(table, "c_n").to_numpy().nonzero()[0].tolist() == [3]
+    assert table["c_n_err"].to_numpy() == pytest.approx(0.05)
+    assert validation.compare(table, found)[0]["offset"] == pytest.approx(-0.1)
+
+
 # ---------------------------------------------------------------- the document
 
 

@@ -153,7 +153,7 @@ def hotpayne(rng: np.random.Generator, spectra: pd.DataFrame) -> pd.DataFrame:
     rows = spectra[(spectra["teff"] > 7500) & (spectra["snrg"] > _FAINT)]
     table = _pipeline(rng, rows, {"teff": 150.0, "logg": 0.1, "feh": 0.15})
     bad = rng.random(len(rows)) < 0.05
-    table["teff"] = np.where(bad, table["teff"] * 1.3, table["teff"])
+    table["teff"] = np.where(bad & (table["teff"] > 0), table["teff"] * 1.3, table["teff"])
     table["snr_g"] = rows["snrg"].to_numpy(np.float64)
     table["chi2ratio"] = np.where(bad, rng.uniform(11, 30, len(rows)), rng.uniform(0.8, 3, len(rows)))
     return table
