@@ -1,11 +1,12 @@
 """Which spectra of the catalogue another catalogue has, and what both say of them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from astropy import units
 from numpy.typing import NDArray
 
@@ -18,6 +19,8 @@ from lamostvac.tables import read_table
 from lamostvac.validation import label_columns, network_flags, read_catalogue
 
 CODE_VERSION = 1
+# Of more rows than this, in a file or in the catalogue as its own reference, evenly spaced ones are compared.
+MOST_MATCHES = 2_000_000
 # Spectra within this show one star, arcsec, as everywhere.
 STAR_RADIUS = 3.0
 _CONTEXT = ("teff", "logg", "feh", "teff_rec", "logg_rec", "feh_rec", "mag_bp", "mag_rp")
@@ -175,6 +178,9 @@ def match(
         blocks = _by_sky(catalogue, needed, comparison, read_reference(comparison, path, registry))
     else:
         reference = read_reference(comparison, path, registry)
+        if len(reference) > MOST_MATCHES:
+            chosen = np.linspace(0, len(reference) - 1, MOST_MATCHES).round().astype(np.int64)
+            reference = reference.iloc[chosen]
         blocks = [
             block.assign(key=catalogue_key(block, comparison.key)).merge(reference, on="key", how="inner")
             for block in _blocks(catalogue, needed, comparison)
@@ -190,8 +196,18 @@ def match(
     return table
 
 
-def _blocks(catalogue: str | Path, needed: Sequence[str], comparison: Comparison) -> list[pd.DataFrame]:
-    return [_cut(block, comparison) for block in read_catalogue(catalogue, needed)]
+def _blocks(catalogue: str | Path, needed: Sequence[str], comparison: Comparison) -> Iterator[pd.DataFrame]:
+    """The catalogue after the cuts on it, a row group at a time; as its own reference thinned evenly.
+
+    Only matches need memory elsewhere, but with its own columns every row matches.
+    """
+    step, start = 1, 0
+    if comparison.key == "catalogue":
+        step = max(1, -(-pq.read_metadata(catalogue).num_rows // MOST_MATCHES))
+    for block in read_catalogue(catalogue, needed):
+        first = -start % step
+        start += len(block)
+        yield _cut(block.iloc[first::step], comparison)
 
 
 def _cut(block: pd.DataFrame, comparison: Comparison) -> pd.DataFrame:

@@ -314,6 +314,18 @@ def test_columns_of_the_catalogue_itself_are_a_reference(tmp_path):
     assert table["ref_dist_err"].to_numpy() == pytest.approx(0.1)
 
 
+def test_large_catalogues_and_files_are_thinned_evenly(tmp_path, monkeypatch):
+    catalogue(tmp_path / "c.parquet", dist=1.0, r_geo=1000.0)
+    pd.DataFrame({"id": np.arange(100, 140), "T": 1.0, "m": 0.0}).to_csv(tmp_path / "other.csv", index=False)
+    monkeypatch.setattr(comparison_match, "MOST_MATCHES", 14)
+    own = {"key": "catalogue", "file": ..., "reference_key": ..., "labels": {"dist": "r_geo / 1000"}}
+    # Every third row, over both row groups of 20.
+    assert matched(tmp_path, **own)[0]["obsid"].tolist() == list(range(100, 140, 3))
+    kept = matched(tmp_path)[0]["obsid"].to_numpy()
+    assert len(kept) == 14
+    assert set(np.diff(kept)) == {3}
+
+
 def test_an_absent_column_is_named(tmp_path):
     catalogue(tmp_path / "c.parquet")
     (tmp_path / "other.csv").write_text("id,T\n1,2\n")
