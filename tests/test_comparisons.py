@@ -188,6 +188,22 @@ def test_files_are_found_in_either_folder_and_absent_ones_are_named(tmp_path):
     assert re.search("comparison gone: skipped, there is no .*a/gone.csv nor .*b/gone.csv", skipped[0])
 
 
+def test_shipped_entries_read_the_real_files(real_data):
+    entries = comparison_sets.load_comparisons(SHIPPED, PLAIN)
+    files, _ = comparison_sets.available(entries, [real_data])
+    read = {
+        found.name: comparison_match.read_reference(found, files[found.name], PLAIN)
+        for found in entries
+        if files.get(found.name)
+    }
+    real = {"lasp_dr10", "lasp_pilot", "pylasp_adam", "pylasp_curvefit", "mdwarfs", "mdwarfs_slam"}
+    assert set(read) >= {*real, "gaia_benchmark", "open_clusters_gaia_dr2"}
+    assert len(read["pylasp_adam"]) == 25
+    assert read["lasp_dr10"]["ref_teff"].between(3000, 20_000).mean() > 0.99
+    assert read["gaia_benchmark"][["ra", "dec"]].notna().all(axis=None)
+    assert {"Pleiades", "Praesepe", "NGC2682"} <= set(read["open_clusters_gaia_dr2"]["ref_cluster"])
+
+
 # ---------------------------------------------------------------- matching
 
 
