@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from lamostvac.errors import UserError
 
-CODE_VERSION = 3
+CODE_VERSION = 4
 REGISTRY_PATH = Path(__file__).resolve().parent.parent / "config" / "columns.yaml"
 FITS_CODES = {"uint8": "B", "int16": "I", "int32": "J", "int64": "K", "float32": "E", "float64": "D"}
 
@@ -243,6 +243,9 @@ class Registry:
             anchor = f"TUNIT{number}" if column.unit else f"TFORM{number}"
             header.set(f"TCOMM{number}", column.description, after=anchor)
             header.set(f"TUCD{number}", column.ucd, after=anchor)
+        if any(len(f"'{column.description}'") > 70 for column in self.columns):
+            # Descriptions go on in CONTINUE cards, of which this is to warn.
+            header.set("LONGSTRN", "OGIP 1.0", "texts may go on in CONTINUE cards", after="TFIELDS")
         primary = fits.PrimaryHDU().header
         for target in (primary, header):
             for keyword, (value, comment) in (cards or {}).items():
