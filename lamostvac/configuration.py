@@ -1007,7 +1007,18 @@ class Validation(Section):
         None, description="Table of true labels by spectrum_id; a simulated run brings its own."
     )
     comparisons: str | None = Field(
-        None, description="YAML file that defines the comparisons with external catalogues; null: none."
+        "config/comparisons.yaml",
+        description=(
+            "YAML file that defines the comparisons with other catalogues (docs/comparisons.md); those whose file is "
+            "absent are skipped. null: none."
+        ),
+    )
+    isochrone: str | None = Field(
+        None,
+        description=(
+            "Table with the columns teff (K) and bp_rp (mag, intrinsic) of an isochrone that the figure of dereddened "
+            "colours shows; null: none."
+        ),
     )
     libraries: list[ComparedLibrary] = Field(
         default_factory=list,

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from lamostvac.errors import REASONS
 from lamostvac.files import atomic
 from lamostvac.library_comparison import PUBLISHED_FGK, SUBCLASSES, curve
-from lamostvac.validation import LABELS, pulls_of, snr_bins, statistics
+from lamostvac.validation import DISTANCES, LABELS, pulls_of, snr_bins, statistics
 
-CODE_VERSION = 3
+CODE_VERSION = 4
 
 TITLES = {"teff": r"$T_{\rm eff}$ / K", "logg": r"$\log\,g$", "feh": "[Fe/H]", "alpha_fe": r"[$\alpha$/Fe]"}
 DIGITS = {"teff": 0, "logg": 2, "feh": 2, "alpha_fe": 2}
@@ -43,6 +43,7 @@ TYPE_COLOURS = {
 ACCEPTED, REJECTED, GREY = "#3d7ea6", "#d9674f", "#6c757d"
 # Above this number of stars a density map says more than points.
 _MANY = 20_000
+_DENSE = 4_000  # the same for a panel of a comparison
 
 # Any: Matplotlib types the keys as a closed list.
 STYLE: Any = {
@@ -344,84 +345,175 @@ def libraries(table: pd.DataFrame) -> Figure:
 
 
 def comparison(title: str, pairs: pd.DataFrame, labels: Iterable[str] = LABELS) -> Figure:
-    """One-to-one and residuals of each label against a reference, coloured by S/N.
+    """One-to-one and residuals of each label against a reference (Wang et al. 2022, Figures 6 to 9).
 
     `pairs` is what `lamostvac.validation.pairs` returns, for one dataset. Axes cover the central
-    99 % of the values; stars whose fit carries a warning are open grey circles.
+    99 % of the values; stars whose fit carries a warning are open grey circles. Points are coloured by S/N;
+    of more than `_DENSE` the density is drawn. The cross is the typical (median) error of both sides. Residuals of
+    distances are relative.
     """
     labels = [name for name in labels if np.isfinite(labelled(pairs, name)["difference"]).any()]
     if not labels:
         return message(f"{title}: no star of the catalogue has a label to compare.")
+    columns = min(len(labels), 4)
+    lines = -(-len(labels) // columns)
     with plt.rc_context(STYLE):
         figure, grid = plt.subplots(
-            2,
-            len(labels),
-            figsize=(3.5 * len(labels) + 0.9, 5.2),
-            sharex="col",
+            2 * lines,
+            columns,
+            figsize=(3.5 * columns + 0.9, 5.2 * lines),
             squeeze=False,
-            height_ratios=[3, 2],
+            height_ratios=[3, 2] * lines,
         )
+        for axes in (*grid[0::2].flat[len(labels) :], *grid[1::2].flat[len(labels) :]):
+            axes.axis("off")
         mappable = None
-        for label, (upper, lower) in zip(labels, grid.T, strict=True):
+        uppers, lowers = grid[0::2].flat, grid[1::2].flat
+        for number, (label, upper, lower) in enumerate(zip(labels, uppers, lowers, strict=False)):
+            lower.sharex(upper)
+            upper.tick_params(labelbottom=False)
             table = labelled(pairs, label)
             table = table[np.isfinite(table["difference"])]
-            good, warned = table[~table["fit_flagged"]], table[table["fit_flagged"]]
-            for axes, y in ((upper, "value"), (lower, "difference")):
-                axes.scatter(
-                    warned["reference"],
-                    warned[y],
-                    s=8,
-                    facecolors="none",
-                    edgecolors="#adb5bd",
-                    linewidths=0.5,
-                )
-                coloured = good["snr"].notna().any()
-                points = axes.scatter(
-                    good["reference"],
-                    good[y],
-                    s=point_size(len(good)),
-                    c=good["snr"].clip(5, 200) if coloured else ACCEPTED,
-                    norm=LogNorm(5, 200) if coloured else None,
-                    cmap="viridis" if coloured else None,
-                    linewidths=0,
-                )
-                mappable = points if coloured else mappable
-            low, high = np.percentile(table[["value", "reference"]], [0.5, 99.5])
-            margin = 0.06 * (high - low) or 0.1
-            upper.plot([low - margin, high + margin], [low - margin, high + margin], color="black", lw=0.8)
-            upper.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
-            if label == "teff" and low > 0 and high > 3 * low:
-                low, high, margin = low * 0.9, high * 1.1, 0.0
-                upper.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
-                plain_log_axis(upper.xaxis, low, high)
-                plain_log_axis(upper.yaxis, low, high)
+            good = table[~table["fit_flagged"]]
+            low, high, is_log = _one_to_one(upper, label, table)
             spread = max(float(np.percentile(np.abs(table["difference"]), 98)), 1e-3)
+            points = _points(upper, "value", table, is_log, (low, high, low, high))
+            _points(lower, "difference", table, is_log, (low, high, -1.15 * spread, 1.15 * spread))
+            mappable = points if points is not None else mappable
             lower.set_ylim(-1.15 * spread, 1.15 * spread)
             lower.axhline(0, color="black", lw=0.8)
-            numbers = statistics(good["value"], good["reference"])
+            numbers = statistics(good["difference"], np.zeros(len(good)), good.get("star"))
             lower.axhline(numbers["offset"], color="#d9480f", lw=0.9, ls="--")
-            digits = digits_of(label, table["reference"])
+            digits = 2 if label in DISTANCES else digits_of(label, table["reference"])
+            stars = f" ({numbers['n_stars']:,} stars)" if numbers["n_stars"] < numbers["n"] else ""
             upper.text(
                 0.04,
                 0.96,
-                f"n = {numbers['n']:,}\noffset {numbers['offset']:+.{digits}f}\n"
+                f"n = {numbers['n']:,}{stars}\n"
+                f"offset {numbers['offset']:+.{digits}f} $\\pm$ {numbers['offset_err']:.{digits + (digits > 0)}f}\n"
                 rf"$\sigma$ {numbers['sigma']:.{digits}f}, robust {numbers['robust_sigma']:.{digits}f}",
                 transform=upper.transAxes,
                 va="top",
                 fontsize=8,
                 bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1.5},
             )
-            upper.set_title(TITLES.get(label, label))
-            lower.set_xlabel("reference")
-        grid[0, 0].set_ylabel("this catalogue")
-        grid[1, 0].set_ylabel("difference")
+            _typical_errors(upper, good)
+            upper.set_title(title_of(label))
+            if number >= len(labels) - columns:
+                lower.set_xlabel("reference")
+            if number % columns == 0:
+                upper.set_ylabel("this catalogue")
+                lower.set_ylabel("relative diff." if label in DISTANCES else "difference")
         if mappable is not None:
             ticks = [5, 10, 20, 50, 100, 200]
-            bar = figure.colorbar(mappable, ax=list(grid[:, -1]), label="S/N (g)", ticks=ticks, pad=0.02)
+            bar = figure.colorbar(
+                mappable, ax=list(grid[:2, -1]), label="S/N (g)", ticks=ticks, pad=0.02, aspect=35
+            )
             bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             bar.ax.minorticks_off()
         figure.suptitle(title, fontsize=11)
     return figure
+
+
+def _one_to_one(axes: Axes, label: str, table: pd.DataFrame) -> tuple[float, float, bool]:
+    """The line of equality and the limits of both axes, logarithmic for temperatures and distances of long range."""
+    low, high = (float(value) for value in np.percentile(table[["value", "reference"]], [0.5, 99.5]))
+    is_log = (title_of(label) == TITLES["teff"] or label in DISTANCES) and low > 0 and high > 3 * low
+    if is_log:
+        low, high = low * 0.9, high * 1.1
+        axes.set(xscale="log", yscale="log")
+        plain_log_axis(axes.xaxis, low, high)
+        plain_log_axis(axes.yaxis, low, high)
+    else:
+        margin = 0.06 * (high - low) or 0.1
+        low, high = low - margin, high + margin
+    axes.plot([low, high], [low, high], color="black", lw=0.8)
+    axes.set(xlim=(low, high), ylim=(low, high))
+    return low, high, is_log
+
+
+def _points(
+    axes: Axes, y: str, table: pd.DataFrame, is_log: bool, extent: tuple[float, float, float, float]
+) -> Any:
+    """Points of a panel, coloured by S/N, or their density; what a colour bar needs, or None."""
+    good, warned = table[~table["fit_flagged"]], table[table["fit_flagged"]]
+    if len(good) > _DENSE:
+        inside = good[good["reference"].between(extent[0], extent[1]) & good[y].between(extent[2], extent[3])]
+        x_scale: Any = "log" if is_log else "linear"
+        y_scale: Any = "log" if is_log and y == "value" else "linear"
+        axes.hexbin(
+            inside["reference"],
+            inside[y],
+            gridsize=60,
+            xscale=x_scale,
+            yscale=y_scale,
+            norm=LogNorm(),
+            mincnt=1,
+            cmap="magma_r",
+            linewidths=0,
+        )
+        return None
+    axes.scatter(warned["reference"], warned[y], s=8, facecolors="none", edgecolors="#adb5bd", linewidths=0.5)
+    coloured = good["snr"].notna().any()
+    points = axes.scatter(
+        good["reference"],
+        good[y],
+        s=point_size(len(good)),
+        c=good["snr"].clip(5, 200) if coloured else ACCEPTED,
+        norm=LogNorm(5, 200) if coloured else None,
+        cmap="viridis" if coloured else None,
+        linewidths=0,
+    )
+    return points if coloured else None
+
+
+def _typical_errors(axes: Axes, table: pd.DataFrame) -> None:
+    """The median errors of both sides as a cross in the lower right corner, where there are any."""
+    ours = table["error"][np.isfinite(table["error"]) & (table["error"] > 0)]
+    theirs = table["reference_error"] if "reference_error" in table else table["error"] * np.nan
+    theirs = theirs[np.isfinite(theirs) & (theirs > 0)]
+    if not len(ours) and not len(theirs):
+        return
+    to_data = axes.transAxes + axes.transData.inverted()
+    x, y = to_data.transform((0.85, 0.12))
+    # On logarithmic axes a relative error has one length everywhere.
+    is_log = axes.get_xscale() == "log"
+    across = (theirs / table["reference"][theirs.index]).median() * x if is_log else theirs.median()
+    up = (ours / table["value"][ours.index]).median() * y if is_log else ours.median()
+    axes.errorbar(
+        [x],
+        [y],
+        xerr=[across] if len(theirs) else None,
+        yerr=[up] if len(ours) else None,
+        color="#1864ab",
+        lw=1.2,
+        capsize=2,
+        fmt="none",
+        zorder=5,
+    )
+
+
+_BASES = TITLES | {
+    "mh": "[M/H]",
+    "alpha_m": r"[$\alpha$/M]",
+    "c_fe": "[C/Fe]",
+    "n_fe": "[N/Fe]",
+    "c_n": "[C/N]",
+    "dist": "distance / kpc",
+    "dist_ks": "distance (Ks) / kpc",
+}
+
+
+def title_of(label: str) -> str:
+    """A label for people: `feh_rec` as [Fe/H] (recommended), `abs_mag_ks` as M ks."""
+    if label in _BASES:
+        return _BASES[label]
+    if label.startswith("abs_mag_"):
+        return "M " + label.removeprefix("abs_mag_").replace("_", " ")
+    base, _, suffix = label.rpartition("_")
+    if base not in _BASES:
+        return label
+    return f"{_BASES[base]} ({'recommended' if suffix == 'rec' else suffix})"
 
 
 def digits_of(label: str, values: pd.Series) -> int:
@@ -430,9 +522,10 @@ def digits_of(label: str, values: pd.Series) -> int:
 
 
 def labelled(pairs: pd.DataFrame, label: str) -> pd.DataFrame:
-    """The pairs of one label with their `difference`."""
+    """The pairs of one label with their `difference`, which for distances is relative."""
     table = pairs[pairs["label"] == label]
-    return table.assign(difference=table["value"] - table["reference"])
+    difference = table["value"] - table["reference"]
+    return table.assign(difference=difference / table["reference"] if label in DISTANCES else difference)
 
 
 def pulls(pairs: pd.DataFrame, table: pd.DataFrame) -> Figure:

@@ -5,33 +5,32 @@ deviation, robust_sigma 1.4826 times their median absolute deviation.
 """
 
 import itertools
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-import yaml
-from astropy import units
 from astropy.table import Table
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from lamostvac.bootstrap import offset_and_scatter_errors
+from lamostvac.comparison_sets import Comparison
 from lamostvac.errors import UserError
-from lamostvac.expressions import nearest
+from lamostvac.expressions import parse
 from lamostvac.registry import NetworkLabel, Registry
-from lamostvac.tables import read_table
 
-CODE_VERSION = 4
+CODE_VERSION = 5
 LABELS = ("teff", "logg", "feh", "alpha_fe")
 # What is derived of labels and photometry, with the column of the truth and the factor to the catalogue's unit.
 DERIVED = {"ebv": ("ebv", 1.0), "dist": ("distance", 1e-3), "dist_ks": ("distance", 1e-3)}
 DISTANCES = ("dist", "dist_ks")
 FEH_EDGES = (-np.inf, -1.5, -0.5, np.inf)
 RECOMMENDED = tuple(f"{label}_rec" for label in LABELS)
-COMPARISON_COLUMNS = ["dataset", "subset", "label", "n", "offset", "sigma", "robust_sigma"]
+COMPARISON_COLUMNS = [
+    "dataset", "subset", "label", "n", "offset", "sigma", "robust_sigma", "offset_err", "sigma_err", "n_stars",
+]  # fmt: skip
 PULL_COLUMNS = ["label", "subset", "n", "mean", "width"]
 FGK = (4000.0, 7000.0)  # K, of the stars that comparisons call FGK
 SNR_EDGES = (0.0, 10.0, 20.0, 40.0, 80.0, np.inf)
@@ -43,69 +42,6 @@ _TRUTH_ALIASES = {"mh": "feh", "alpha_m": "alpha_fe"}
 _QUANTITIES = ("snru", "snrg", "snrr", "snri", "snrz", "spectral_type", "subclass", "chi2", "flags")
 
 
-class Comparison(BaseModel):
-    """One entry of config/comparisons.yaml; the fields are documented there."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = Field(pattern=r"^[a-z0-9_]+$")
-    title: str
-    file: str
-    key: Literal["obsid", "spectrum_id", "designation", "file_name"]
-    reference_key: str
-    key_pattern: str | None = None
-    key_prefix: str = ""
-    labels: dict[str, str] = Field(min_length=1)
-    units: dict[str, str] = Field(default_factory=dict)
-    missing: list[float] = Field(default_factory=list)
-    subsets: dict[str, str] = Field(default_factory=dict)
-
-    def path(self, root: str | Path) -> Path:
-        """The file's path; `root` is survey.root."""
-        return Path(root) / self.file
-
-
-def load_comparisons(path: str | Path, network_labels: Sequence[str] = ()) -> list[Comparison]:
-    """The comparisons that a YAML file defines.
-
-    Parameters
-    ----------
-    network_labels : labels of the run's networks, which comparisons can name beside the emulator's
-
-    Raises
-    ------
-    UserError
-        Naming the entry and the key that is wrong, or a label that the run does not have.
-    """
-    known = (*LABELS, *network_labels)
-    try:
-        entries = yaml.safe_load(Path(path).read_text(encoding="utf-8"))["comparisons"]
-    except OSError as error:
-        raise UserError(f"validation.comparisons: {path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, KeyError, TypeError):
-        raise UserError(f"validation.comparisons: {path} must be YAML with a list `comparisons:`") from None
-    comparisons = []
-    for number, entry in enumerate(entries, start=1):
-        try:
-            comparisons.append(Comparison.model_validate(entry))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            name = entry.get("name", f"number {number}") if isinstance(entry, dict) else f"number {number}"
-            raise UserError(f"{path}: entry {name}: {where}: {first['msg']}") from None
-        for label in comparisons[-1].labels:
-            if label not in known:
-                raise UserError(
-                    f"{path}: entry {comparisons[-1].name}: labels: this run has no label {label}"
-                    f"{nearest(label, known)}"
-                )
-    names = [comparison.name for comparison in comparisons]
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"{path}: two entries are called {name}")
-    return comparisons
-
-
 # ---------------------------------------------------------------- statistics
 
 
@@ -115,17 +51,32 @@ def robust_sigma(values: ArrayLike) -> float:
     return float(1.4826 * np.median(np.abs(array - np.median(array)))) if array.size else float("nan")
 
 
-def statistics(value: ArrayLike, reference: ArrayLike) -> dict[str, float]:
-    """n, offset, sigma and robust_sigma of value - reference (n,) where both are finite."""
+def statistics(
+    value: ArrayLike, reference: ArrayLike, star: ArrayLike | None = None, seed: int = 0
+) -> dict[str, float]:
+    """n, offset, sigma and robust_sigma of value - reference (n,) where both are finite, with errors.
+
+    Parameters
+    ----------
+    star : (n,) number of each spectrum's star, negative for one of its own; None: each row is a star. The errors
+        offset_err and sigma_err are from resampling stars (`bootstrap`), of which there are n_stars
+    """
     difference = np.asarray(value, np.float64) - np.asarray(reference, np.float64)
-    difference = difference[np.isfinite(difference)]
+    known = np.isfinite(difference)
+    difference = difference[known]
     if not difference.size:
-        return {"n": 0, "offset": np.nan, "sigma": np.nan, "robust_sigma": np.nan}
+        empty = dict.fromkeys(("offset", "sigma", "robust_sigma", "offset_err", "sigma_err"), float("nan"))
+        return {"n": 0, **empty, "n_stars": 0}
+    stars = None if star is None else np.asarray(star)[known]
+    offset_err, sigma_err, n_stars = offset_and_scatter_errors(difference, stars, seed)
     return {
         "n": difference.size,
         "offset": float(np.median(difference)),
         "sigma": float(difference.std()),
         "robust_sigma": robust_sigma(difference),
+        "offset_err": offset_err,
+        "sigma_err": sigma_err,
+        "n_stars": n_stars,
     }
 
 
@@ -141,81 +92,6 @@ def pull_statistics(value: ArrayLike, error: ArrayLike, truth: ArrayLike) -> dic
 
 
 # ---------------------------------------------------------------- other catalogues
-
-
-def read_reference(comparison: Comparison, root: str | Path, registry: Registry) -> pd.DataFrame:
-    """The comparison's file as `key` and `ref_{label}` columns, one row per key.
-
-    Rows without a key, or whose key stands earlier, are left out.
-
-    Raises
-    ------
-    UserError
-        A column that the entry names is not in the file.
-    """
-    columns = {"key": comparison.reference_key, **comparison.labels}
-    is_number = comparison.key == "obsid" and comparison.key_pattern is None
-    try:
-        frame = read_table(
-            comparison.path(root),
-            columns,
-            identifiers=["key"] if is_number else [],
-            missing=comparison.missing,
-        )
-    except UserError as error:
-        raise UserError(f"comparison {comparison.name}: {error}") from None
-    keys = frame["key"].astype("string").str.strip()
-    keys = keys.mask(keys.isin(["", "-1"]))
-    if comparison.key_pattern is not None:
-        keys = keys.str.extract(re.compile(comparison.key_pattern).pattern, expand=False)
-    reference = pd.DataFrame({"key": comparison.key_prefix + keys})
-    for label in comparison.labels:
-        values = pd.to_numeric(frame[label], errors="coerce").to_numpy(np.float64)
-        if label in comparison.units:
-            values = units.Quantity(values, comparison.units[label]).to_value(registry[label].unit)
-        reference[f"ref_{label}"] = values
-    return reference.dropna(subset=["key"]).drop_duplicates("key").reset_index(drop=True)
-
-
-def catalogue_key(table: pd.DataFrame, key: str) -> pd.Series:
-    """The catalogue's side of a comparison's key, as text (n,)."""
-    if key == "file_name":
-        return pd.Series(
-            [
-                f"spec-{lmjd}-{planid}_sp{spid:02d}-{fiberid:03d}.fits"
-                for lmjd, planid, spid, fiberid in zip(
-                    table["lmjd"], table["planid"], table["spid"], table["fiberid"], strict=True
-                )
-            ],
-            index=table.index,
-            dtype="string",
-        )
-    keys = table[key].astype("string")
-    return keys.mask(keys == "-1") if key == "obsid" else keys
-
-
-def match(
-    catalogue: str | Path, comparison: Comparison, root: str | Path, registry: Registry
-) -> pd.DataFrame:
-    """Catalogue rows that the reference has, with both sides' labels.
-
-    The catalogue (Parquet) is read by row groups, so only the matches need memory. Several spectra
-    of one star all match.
-
-    Returns
-    -------
-    One row per match: the catalogue's columns and `ref_{label}`
-    """
-    reference = read_reference(comparison, root, registry)
-    keys = ["spectrum_id", "obsid", "designation", "lmjd", "planid", "spid", "fiberid"]
-    needed = [*keys, *label_columns([*LABELS, *comparison.labels], registry)]
-    return pd.concat(
-        [
-            block.assign(key=catalogue_key(block, comparison.key)).merge(reference, on="key", how="inner")
-            for block in read_catalogue(catalogue, needed)
-        ],
-        ignore_index=True,
-    )
 
 
 def read_catalogue(path: str | Path, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
@@ -237,7 +113,8 @@ def label_columns(labels: Iterable[str], registry: Registry) -> list[str]:
         if name in registry.names
     ]
     flags = [*registry.flag_bits, *own]
-    return list(dict.fromkeys([*labels, *(f"{label}_err" for label in labels), *_QUANTITIES, *flags]))
+    wanted = [*LABELS, *labels, *(f"{label}_err" for label in (*LABELS, *labels)), *_QUANTITIES, *flags]
+    return [name for name in dict.fromkeys(wanted) if name in registry.names]
 
 
 def network_flags(label: str) -> tuple[str, str]:
@@ -261,20 +138,18 @@ def warned(table: pd.DataFrame, label: str) -> pd.Series:
 
 
 def select(table: pd.DataFrame, condition: str, where: str) -> pd.DataFrame:
-    """The rows that fulfil a condition of config/comparisons.yaml.
+    """The rows that fulfil a condition of config/comparisons.yaml (`lamostvac.expressions`).
 
     Raises `UserError` when the condition cannot be evaluated; `where` names it.
     """
-    try:
-        return table.query(condition, engine="python")
-    except Exception as error:
-        raise UserError(f"{where}: the condition {condition!r} does not work: {error}") from None
+    return table[parse(condition, where).holds(table)]
 
 
 def comparison_rows(
-    dataset: str, subsets: Mapping[str, pd.DataFrame], labels: Iterable[str] = LABELS
+    dataset: str, subsets: Mapping[str, pd.DataFrame], labels: Iterable[str] = LABELS, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """Rows of comparisons.csv from tables with columns `{label}` and `ref_{label}`.
+    """Rows of comparisons.csv from tables with columns `{label}` and `ref_{label}`, and `star` where stars have
+    several rows.
 
     [alpha/Fe] counts only where flag_alpha_fe recommends it.
     """
@@ -282,7 +157,7 @@ def comparison_rows(
     for subset, table in subsets.items():
         for label in labels:
             used = _recommended(table, label)
-            numbers = statistics(used[label], used[f"ref_{label}"])
+            numbers = statistics(used[label], used[f"ref_{label}"], used.get("star"), seed)
             rows.append({"dataset": dataset, "subset": subset, "label": label} | numbers)
     return rows
 
@@ -293,13 +168,47 @@ def _recommended(table: pd.DataFrame, label: str) -> pd.DataFrame:
     return table
 
 
-def compare(table: pd.DataFrame, comparison: Comparison) -> list[dict[str, Any]]:
-    """Rows of comparisons.csv for one external catalogue, from the matches of `match`."""
+def comparison_subsets(table: pd.DataFrame, comparison: Comparison) -> dict[str, pd.DataFrame]:
+    """The rows of each subset of an entry: all, those it defines, and its groups."""
     subsets = {"all": table} | {
-        name: select(table, condition, f"comparison {comparison.name}, subset {name}")
+        name: select(table, condition, f"comparison {comparison.name}: subsets.{name}")
         for name, condition in comparison.subsets.items()
     }
-    return comparison_rows(comparison.name, subsets, comparison.labels)
+    if comparison.group is not None:
+        groups = table[f"ref_{comparison.group}"]
+        subsets |= {str(name): table[groups == name] for name in sorted(groups.unique())}
+    return subsets
+
+
+def compare(table: pd.DataFrame, comparison: Comparison, seed: int = 0) -> list[dict[str, Any]]:
+    """Rows of comparisons.csv for one external catalogue, from the matches of `comparison_match.match`.
+
+    Differences of distances are relative.
+    """
+    subsets = comparison_subsets(table, comparison)
+    rows = []
+    for label in comparison.all_labels:
+        parts = subsets
+        if label in DISTANCES:
+            parts = {name: relative(part, label) for name, part in subsets.items()}
+        rows += comparison_rows(comparison.name, parts, [label], seed)
+    return rows
+
+
+def without_training(
+    table: pd.DataFrame, label: str, set_of: Mapping[str, str], trained: Mapping[str, Iterable[str]]
+) -> pd.DataFrame:
+    """The rows that a label can be judged on: without the spectra that its networks learned from.
+
+    Parameters
+    ----------
+    set_of : network label to its training set; labels that combine networks (recommended ones, distances) have all sets
+    trained : set to the spectra that its networks learned from in this run
+    """
+    combined = (*RECOMMENDED, *DERIVED)
+    names = list(trained) if label in combined else [set_of[label]] if label in set_of else []
+    known = {spectrum for name in names for spectrum in trained.get(name, ())}
+    return table[~table["spectrum_id"].isin(known)] if known else table
 
 
 def compare_crossvalidation(table: pd.DataFrame, library: str) -> list[dict[str, Any]]:
@@ -321,9 +230,17 @@ def compare_crossvalidation(table: pd.DataFrame, library: str) -> list[dict[str,
 
 
 def pairs(
-    dataset: str, table: pd.DataFrame, labels: Iterable[str], limit: int = 50_000, subset: str = ""
+    dataset: str,
+    table: pd.DataFrame,
+    labels: Iterable[str],
+    limit: int = 50_000,
+    subset: str = "",
+    group: str | None = None,
 ) -> pd.DataFrame:
-    """What the figures draw: `dataset subset label value error reference snr spectral_type fit_flagged`.
+    """What the figures draw: `dataset subset label value error reference snr spectral_type fit_flagged
+    reference_error star teff logg group`.
+
+    teff and logg are the catalogue's, group is the cluster where there is one, star -1 for a star of its own.
 
     fit_flagged is where a warning concerns the label (`warned`). At most `limit` rows per label, evenly
     thinned in the table's order. [alpha/Fe] only where flag_alpha_fe recommends it.
@@ -344,9 +261,24 @@ def pairs(
             "snr": used.get("snrg", empty).astype(np.float64),
             "spectral_type": used.get("spectral_type", pd.Series("", used.index)).astype(str),
             "fit_flagged": warned(used, label),
+            "reference_error": used.get(f"ref_{label}_err", empty).astype(np.float64),
+            "star": used.get("star", pd.Series(-1, used.index)).astype(np.int64),
+            "teff": _context(used, "teff"),
+            "logg": _context(used, "logg"),
+            "group": used[group].astype(str) if group else pd.Series("", used.index),
         }
         frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True)
+
+
+def _context(table: pd.DataFrame, label: str) -> pd.Series:
+    """The catalogue's recommended label (n,) float64, the emulator's where that is not there."""
+    result = pd.Series(np.nan, table.index)
+    for name in (label, f"{label}_rec"):
+        if name in table:
+            values = table[name].astype(np.float64)
+            result = values.where(np.isfinite(values), result)
+    return result
 
 
 # ---------------------------------------------------------------- truth

@@ -186,6 +186,7 @@ CATEGORIES = {
     "complete": "1 Is the data complete?",
     "labels": "2 Are the labels right?",
     "errors": "3 Are the errors right?",
+    "use": "4 Where not to use it?",
 }
 
 
@@ -221,11 +222,16 @@ def validation_targets():
     if not CFG.validation.enabled:
         return []
     names = ["accounting", "kiel", "chi2", "spectra"]
-    names += [f"comparison_{comparison.name}" for comparison in PRESENT]
+    names += ["repeats", "hr", "positions", "distances", "colour_teff", "flags"]
+    names += [f"{what}_{comparison.name}" for comparison in PRESENT for what in ("comparison", "trends")]
+    names += [f"clusters_{comparison.name}" for comparison in PRESENT if comparison.group is not None]
     names += [f"crossvalidation_{CFG.library.name}"]
     names += ["comparison_truth", "pulls"] if TRUTH else []
     names += ["libraries"]
-    tables = [f"{RESULTS}/validation/{name}.csv" for name in ("comparisons", "pulls", "libraries")]
+    tables = [
+        f"{RESULTS}/validation/{name}.csv"
+        for name in ("comparisons", "pulls", "trends", "clusters", "libraries")
+    ]
     if NETWORK_LABELS:
         tables += [f"{RESULTS}/validation/{name}.csv" for name in ("networks", "repeat_errors")]
         names += ["network_curves"] + (["network_truth", "network_pulls"] if TRUTH else [])

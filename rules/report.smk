@@ -1,5 +1,7 @@
 # The figures of the report. The report itself is written after the run: snakemake --report results/report.html
 
+from lamostvac import catalogue_figures as catalogue_figures_library
+from lamostvac import comparison_figures as comparison_figures_library
 from lamostvac import figures as figures_library
 from lamostvac import network_figures as network_figures_library
 from lamostvac import overview as overview_library
@@ -53,7 +55,7 @@ rule figures_catalog:
     output:
         accounting=figure("accounting", "complete", "What became of every spectrum"),
         kiel=figure("kiel", "labels", "Kiel diagram and abundances"),
-        chi2=figure("chi2", "labels", "Misfit by spectral type"),
+        chi2=figure("chi2", "use", "Misfit by spectral type"),
     log:
         f"{RESULTS}/logs/figures_catalog.log",
     benchmark:
@@ -69,6 +71,43 @@ rule figures_catalog:
         code_version=figures_library.CODE_VERSION,
     script:
         "../workflow_scripts/figures_catalog.py"
+
+
+rule figures_papers:
+    input:
+        catalogue=f"{RESULTS}/catalog/recommended.parquet",
+        curves=[f"{RESULTS}/validation/repeat_errors.csv"] if NETWORK_LABELS else [],
+        isochrone=[CFG.validation.isochrone] if CFG.validation.isochrone else [],
+    output:
+        repeats=figure("repeats", "errors", "Random errors from repeats"),
+        hr=figure("hr", "labels", "Hertzsprung-Russell diagrams by survey"),
+        positions=figure("positions", "labels", "Where the stars are in the Galaxy"),
+        distances=figure("distances", "labels", "Distances against Gaia"),
+        colour_teff=figure("colour_teff", "labels", "Teff against dereddened colour"),
+        flags=figure("flags", "use", "Which stars are flagged"),
+    log:
+        f"{RESULTS}/logs/figures_papers.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/figures_papers.tsv"
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        # Positions of the whole survey are grouped by star: 4 GB for 11.4 million.
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=60,
+    params:
+        snr_band=CFG.survey.snr_band,
+        tolerance=CFG.errors.pair_snr_tolerance.networks,
+        sun=CFG.distance.r0,
+        network_labels=NETWORK_LABELS,
+        columns=COLUMNS,
+        code_version=(
+            figures_library.CODE_VERSION,
+            catalogue_figures_library.CODE_VERSION,
+            repeats_library.CODE_VERSION,
+        ),
+    script:
+        "../workflow_scripts/figures_papers.py"
 
 
 rule figures_spectra:
@@ -94,17 +133,30 @@ rule figures_spectra:
 rule figures_comparison:
     input:
         pairs=f"{RESULTS}/validation/pairs.parquet",
+        trends=f"{RESULTS}/validation/trends.csv",
+        clusters=f"{RESULTS}/validation/clusters.csv",
     output:
-        [
+        comparisons=[
             figure(f"comparison_{comparison.name}", "labels", f"Against: {comparison.title}", "comparison")
             for comparison in PRESENT
+        ]
+        + [
+            figure(
+                f"crossvalidation_{CFG.library.name}",
+                "labels",
+                "The emulator on its own library",
+                "crossvalidation",
+            )
         ],
-        figure(
-            f"crossvalidation_{CFG.library.name}",
-            "labels",
-            "The emulator on its own library",
-            "crossvalidation",
-        ),
+        trends=[
+            figure(f"trends_{comparison.name}", "use", f"Residual trends: {comparison.title}", "trends")
+            for comparison in PRESENT
+        ],
+        clusters=[
+            figure(f"clusters_{comparison.name}", "errors", comparison.title, "clusters")
+            for comparison in PRESENT
+            if comparison.group is not None
+        ],
     log:
         f"{RESULTS}/logs/figures_comparison.log",
     benchmark:
@@ -118,7 +170,8 @@ rule figures_comparison:
         datasets=[comparison.name for comparison in PRESENT] + [f"crossvalidation_{CFG.library.name}"],
         titles=[comparison.title for comparison in PRESENT]
         + [f"Cross-validation on {CFG.library.name}: each star predicted without its tenth of the library"],
-        code_version=figures_library.CODE_VERSION,
+        grouped=[comparison.name for comparison in PRESENT if comparison.group is not None],
+        code_version=(figures_library.CODE_VERSION, comparison_figures_library.CODE_VERSION),
     script:
         "../workflow_scripts/figures_comparison.py"
 

@@ -1,6 +1,7 @@
 # The simulated survey: a small sky in the official formats, with the truth beside it.
 
 from lamostvac import simulate as simulate_library
+from lamostvac.simulate import references as references_library
 from lamostvac.simulate.settings import SimulationSettings
 
 
@@ -19,6 +20,7 @@ rule simulate:
         apass=f"{RESULTS}/simulated/catalogs/apass/apass_dr9.tsv",
         sdss=f"{RESULTS}/simulated/catalogs/sdss/sdss_dr12.csv",
         extinction=f"{RESULTS}/simulated/catalogs/extinction/ebv.csv",
+        references=[f"{RESULTS}/simulated/catalogs/{name}" for name in references_library.NAMES],
     log:
         f"{RESULTS}/logs/simulate.log",
     benchmark:

@@ -1,26 +1,40 @@
 # How right the labels and their errors are.
 
+from lamostvac import bootstrap as bootstrap_library
+from lamostvac import clusters as clusters_library
+from lamostvac import comparison_match as comparison_match_library
+from lamostvac import comparison_sets as comparison_sets_library
 from lamostvac import figures as figures_library
 from lamostvac import library_comparison as library_comparison_library
 from lamostvac import network_validation as network_validation_library
+from lamostvac import registry as registry_library
 from lamostvac import repeats as repeats_library
+from lamostvac import trends as trends_library
 from lamostvac import validation as validation_library
 
 with user_errors():
+    # A comparison whose file is absent is skipped; the rule's log says so.
     COMPARISONS = (
-        validation_library.load_comparisons(shipped(CFG.validation.comparisons), list(SET_OF_LABEL))
+        comparison_sets_library.load_comparisons(
+            shipped(CFG.validation.comparisons),
+            registry_library.load_registry(registry_library.network_labels(NETWORK_LABELS)),
+        )
         if CFG.validation.enabled and CFG.validation.comparisons
         else []
     )
-# A comparison whose file is absent is skipped; the rule's log says so.
-PRESENT = [comparison for comparison in COMPARISONS if comparison.path(CFG.survey.root).exists()]
+    COMPARISON_FILES, COMPARISONS_SKIPPED = comparison_sets_library.available(
+        COMPARISONS,
+        [CFG.survey.root, CATALOGUES_ROOT],
+        produced=[str(path) for path in rules.simulate.output] if CFG.simulation.enabled else [],
+    )
+PRESENT = [comparison for comparison in COMPARISONS if comparison.name in COMPARISON_FILES]
 TRUTH = f"{RESULTS}/simulated/truth.fits" if CFG.simulation.enabled else CFG.validation.truth
 
 
 rule validation:
     input:
         catalogue=f"{RESULTS}/catalog/recommended.parquet",
-        references=[str(comparison.path(CFG.survey.root)) for comparison in PRESENT],
+        references=[path for path in COMPARISON_FILES.values() if path],
         crossvalidation=f"{RESULTS}/emulator/{CFG.library.name}_crossvalidation.csv",
         truth=[TRUTH] if TRUTH else [],
         training=[f"{RESULTS}/training/{name}.fits" for name in SETS_TRAINED_HERE],
@@ -49,6 +63,18 @@ rule validation:
             if NETWORK_LABELS
             else []
         ),
+        trends=report(
+            f"{RESULTS}/validation/trends.csv",
+            caption="../report/trends_table.rst",
+            category="4 Where not to use it?",
+            labels={"what": "Residual trends in numbers"},
+        ),
+        clusters=report(
+            f"{RESULTS}/validation/clusters.csv",
+            caption="../report/clusters_table.rst",
+            category="3 Are the errors right?",
+            labels={"what": "Open clusters in numbers"},
+        ),
         pairs=f"{RESULTS}/validation/pairs.parquet",
     log:
         f"{RESULTS}/logs/validation.log",
@@ -61,8 +87,10 @@ rule validation:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=120,
     params:
-        comparisons=[comparison.model_dump() for comparison in COMPARISONS],
-        root=CFG.survey.root,
+        comparisons=[comparison.model_dump() for comparison in PRESENT],
+        files=COMPARISON_FILES,
+        skipped=COMPARISONS_SKIPPED,
+        seed=CFG.run.seed,
         library=CFG.library.name,
         snr_band=CFG.survey.snr_band,
         network_labels=NETWORK_LABELS,
@@ -72,6 +100,11 @@ rule validation:
             validation_library.CODE_VERSION,
             network_validation_library.CODE_VERSION,
             repeats_library.CODE_VERSION,
+            comparison_sets_library.CODE_VERSION,
+            comparison_match_library.CODE_VERSION,
+            bootstrap_library.CODE_VERSION,
+            trends_library.CODE_VERSION,
+            clusters_library.CODE_VERSION,
         ),
     script:
         "../workflow_scripts/validation.py"

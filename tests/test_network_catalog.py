@@ -9,6 +9,8 @@ from astropy.table import Table
 from test_catalog import CARDS, spectra, write_chunk
 
 from lamostvac import catalog, network_figures, network_validation, validation
+from lamostvac.comparison_match import match
+from lamostvac.comparison_sets import load_comparisons
 from lamostvac.errors import UserError
 from lamostvac.figures import save
 from lamostvac.files import atomic_hdf5, write_columns
@@ -420,10 +422,10 @@ def test_comparisons_can_name_labels_of_networks(tmp_path):
              "subsets": {"good": "flag_teff_pastel == 0"}}  # fmt: skip
     path.write_text(yaml.safe_dump({"comparisons": [entry]}))
     with pytest.raises(UserError, match="entry other: labels: this run has no label teff_pastel"):
-        validation.load_comparisons(path)
-    (comparison,) = validation.load_comparisons(path, NAMES)
+        load_comparisons(path, load_registry())
+    (comparison,) = load_comparisons(path, REGISTRY)
     (tmp_path / "o.csv").write_text("id,T\n3,5000\n4,5000\n5,-9999\n")
-    table = validation.match(tmp_path / "c.parquet", comparison, tmp_path, REGISTRY)
+    table = match(tmp_path / "c.parquet", comparison, tmp_path / "o.csv", REGISTRY)
     found = by_key(validation.compare(table, comparison))
     assert (found["all", "teff_pastel"]["n"], found["good", "teff_pastel"]["n"]) == (2, 1)
     assert found["good", "teff_pastel"]["offset"] == pytest.approx(rows["teff_pastel"][4] - 5000, abs=1e-3)

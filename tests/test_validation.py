@@ -13,11 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamostvac import figures, validation
-from lamostvac.errors import UserError
-from lamostvac.registry import REGISTRY_PATH, load_registry
+from lamostvac.registry import load_registry
 
 REGISTRY = load_registry()
-SHIPPED = REGISTRY_PATH.parent / "comparisons.yaml"
 numbers = st.lists(st.floats(-1e4, 1e4, allow_nan=False), min_size=1, max_size=30)
 
 
@@ -44,18 +42,6 @@ def catalogue(path, n=40, seed=3):
     table: pa.Table = REGISTRY.to_arrow(rows)
     pq.write_table(table, path, row_group_size=max(n // 2, 1))
     return table.to_pandas()
-
-
-def comparison(**changes):
-    entry = {
-        "name": "other",
-        "title": "Another catalogue",
-        "file": "other.csv",
-        "key": "obsid",
-        "reference_key": "id",
-        "labels": {"teff": "T", "feh": "m"},
-    }
-    return validation.Comparison.model_validate(entry | changes)
 
 
 # ---------------------------------------------------------------- statistics
@@ -98,106 +84,6 @@ def test_pulls_of_right_errors_have_mean_0_and_width_1():
     assert result["n"] == 50_000 - 19
     assert result["mean"] == pytest.approx(0, abs=0.02)
     assert result["width"] == pytest.approx(1, abs=0.02)
-
-
-# ---------------------------------------------------------------- comparisons file
-
-
-def test_shipped_comparisons_are_valid_and_their_conditions_work(tmp_path):
-    frame = catalogue(tmp_path / "c.parquet")
-    for entry in validation.load_comparisons(SHIPPED):
-        table = frame.assign(**{f"ref_{label}": frame[label] for label in entry.labels})
-        rows = validation.compare(table, entry)
-        assert len(rows) == (1 + len(entry.subsets)) * len(entry.labels)
-        assert all(row["offset"] == 0 for row in rows if row["n"])
-
-
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        ("comparisons: [{name: x}]", "entry x: title: Field required"),
-        ("comparisons: [{name: X Y}]", "entry X Y: name"),
-        ("nothing: 1", "list `comparisons:`"),
-        ("[", "list `comparisons:`"),
-    ],
-)
-def test_a_wrong_comparisons_file_is_explained(tmp_path, text, complaint):
-    path = tmp_path / "comparisons.yaml"
-    path.write_text(text)
-    with pytest.raises(UserError, match=complaint):
-        validation.load_comparisons(path)
-
-
-def test_a_missing_comparisons_file_is_explained(tmp_path):
-    with pytest.raises(UserError, match="cannot be read"):
-        validation.load_comparisons(tmp_path / "none.yaml")
-
-
-def test_a_wrong_condition_is_explained():
-    with pytest.raises(UserError, match="subset x: the condition 'colour > 2' does not work"):
-        validation.select(pd.DataFrame({"teff": [1.0]}), "colour > 2", "subset x")
-
-
-# ---------------------------------------------------------------- matching
-
-
-def test_match_by_obsid(tmp_path):
-    frame = catalogue(tmp_path / "c.parquet")
-    reference = pd.DataFrame(
-        {"id": [101, 139, 999, 101], "T": [5000.0, 5100.0, 1.0, 7.0], "m": [0.1, np.nan, 0, 0]}
-    )
-    reference.to_csv(tmp_path / "other.csv", index=False)
-    table = validation.match(tmp_path / "c.parquet", comparison(), tmp_path, REGISTRY)
-    assert table["obsid"].tolist() == [101, 139]
-    assert table["ref_teff"].tolist() == [5000.0, 5100.0]
-    rows = validation.compare(table, comparison(subsets={"odd": "spectral_type == 'G' and ref_teff < 5050"}))
-    found = {(row["subset"], row["label"]): row for row in rows}
-    assert found["all", "feh"]["n"] == 1
-    assert found["odd", "teff"]["offset"] == pytest.approx(frame["teff"][1] - 5000.0)
-
-
-@pytest.mark.parametrize(
-    ("key", "values", "extra"),
-    [
-        ("file_name", ["spec-58000-HD1_sp01-001.fits", "spec-58000-HD1_sp01-003.fits"], {}),
-        ("obsid", ["101.fits", "103.fits"], {"key_pattern": r"(\d+)\.fits"}),
-        ("designation", ["J000001", " J000003"], {"key_prefix": "LAMOST "}),
-        ("spectrum_id", ["58000-HD1-01-001", "58000-HD1-01-003"], {}),
-    ],
-)
-def test_match_by_other_keys(tmp_path, key, values, extra):
-    catalogue(tmp_path / "c.parquet")
-    pd.DataFrame({"id": values, "T": [1, 2], "m": [3, 4]}).to_csv(tmp_path / "other.csv", index=False)
-    table = validation.match(tmp_path / "c.parquet", comparison(key=key, **extra), tmp_path, REGISTRY)
-    assert table["obsid"].tolist() == [101, 103]
-
-
-def test_stars_without_obsid_do_not_match_each_other(tmp_path):
-    keys = validation.catalogue_key(pd.DataFrame({"obsid": [-1, -28762, 5]}), "obsid")
-    assert keys.isna().tolist() == [True, False, False]
-
-
-def test_units_and_fits_files(tmp_path):
-    catalogue(tmp_path / "c.parquet")
-    Table({"id": [101], "T": [5.0], "m": [0.0]}).write(tmp_path / "other.fits")
-    entry = comparison(file="other.fits", units={"teff": "kK"})
-    assert validation.match(tmp_path / "c.parquet", entry, tmp_path, REGISTRY)["ref_teff"].tolist() == [
-        5000.0
-    ]
-
-
-def test_an_absent_column_is_named(tmp_path):
-    (tmp_path / "other.csv").write_text("id,T\n1,2\n")
-    with pytest.raises(UserError, match=r"comparison other: .* has no column m"):
-        validation.read_reference(comparison(), tmp_path, REGISTRY)
-
-
-def test_a_catalogue_without_rows_matches_nothing(tmp_path):
-    catalogue(tmp_path / "c.parquet", n=0)
-    (tmp_path / "other.csv").write_text("id,T,m\n1,2,3\n")
-    table = validation.match(tmp_path / "c.parquet", comparison(), tmp_path, REGISTRY)
-    assert len(table) == 0
-    assert [row["n"] for row in validation.compare(table, comparison())] == [0, 0]
 
 
 # ---------------------------------------------------------------- cross-validation and truth

@@ -1,21 +1,32 @@
-"""One figure for each reference that labels are compared with."""
+"""The figures of each reference that labels are compared with: one-to-one, residual trends, open clusters."""
 
 from typing import Any
 
 import pandas as pd
 
+from lamostvac.comparison_figures import clusters, trends
 from lamostvac.figures import comparison, save
 from lamostvac.log import rule_log
 
 
 def main(snakemake: Any) -> None:
     log = rule_log(snakemake)
-    pairs = pd.read_parquet(snakemake.input.pairs)
-    params = snakemake.params
-    for dataset, title, path in zip(params.datasets, params.titles, snakemake.output, strict=True):
-        table = pairs[pairs["dataset"] == dataset]
-        save(comparison(title, table, list(dict.fromkeys(table["label"]))), path)
-        log.info("%s", dataset)
+    inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
+    pairs = pd.read_parquet(inputs.pairs)
+    of_bins, members = pd.read_csv(inputs.trends), pd.read_csv(inputs.clusters)
+    titles = dict(zip(params.datasets, params.titles, strict=True))
+    labels = {
+        name: list(dict.fromkeys(pairs.loc[pairs["dataset"] == name, "label"])) for name in params.datasets
+    }
+    for name, path in zip(params.datasets, outputs.comparisons, strict=True):
+        save(comparison(titles[name], pairs[pairs["dataset"] == name], labels[name]), path)
+    # The cross-validation, the last of the datasets, has no trends.
+    for name, path in zip(params.datasets[:-1], outputs.trends, strict=True):
+        save(trends(titles[name], of_bins[of_bins["dataset"] == name]), path)
+    for name, path in zip(params.grouped, outputs.clusters, strict=True):
+        table = members[members["dataset"] == name]
+        save(clusters(titles[name], pairs[pairs["dataset"] == name], table, labels[name]), path)
+    log.info("%d references", len(titles))
 
 
 if __name__ == "__main__":

@@ -8,10 +8,14 @@ import numpy as np
 import pandas as pd
 
 from lamostvac import network_validation as networks
+from lamostvac.clusters import CLUSTER_COLUMNS, cluster_rows
+from lamostvac.comparison_match import match
+from lamostvac.comparison_sets import Comparison
 from lamostvac.files import atomic
 from lamostvac.log import rule_log
 from lamostvac.registry import NetworkLabel, Registry, load_registry, network_labels
 from lamostvac.training import read_training
+from lamostvac.trends import TREND_COLUMNS, trend_rows
 from lamostvac.validation import (
     COMPARISON_COLUMNS,
     DERIVED,
@@ -19,11 +23,9 @@ from lamostvac.validation import (
     LABELS,
     PULL_COLUMNS,
     RECOMMENDED,
-    Comparison,
     compare,
     compare_crossvalidation,
     comparison_rows,
-    match,
     match_spectra,
     pairs,
     pull_rows,
@@ -31,6 +33,7 @@ from lamostvac.validation import (
     recommended_subsets,
     relative,
     truth_subsets,
+    without_training,
 )
 
 Rows = list[dict[str, Any]]
@@ -43,22 +46,38 @@ def write_csv(table: pd.DataFrame, path: str) -> None:
 
 
 def against_catalogues(
-    snakemake: Any, registry: Registry, log: logging.Logger
-) -> tuple[Rows, list[pd.DataFrame]]:
-    """Rows of comparisons.csv and pairs of the comparisons whose files are there."""
+    snakemake: Any,
+    labels: Sequence[NetworkLabel],
+    trained: dict[str, list[str]],
+    registry: Registry,
+    log: logging.Logger,
+) -> tuple[Rows, Rows, Rows, list[pd.DataFrame]]:
+    """Rows of comparisons.csv, trends.csv and clusters.csv, and pairs, of the comparisons whose files are there.
+
+    `trained` are the spectra that each set's networks learned from; a label is judged on the others.
+    """
+    params = snakemake.params
+    set_of = {label.label: label.set for label in labels}
     rows: Rows = []
+    trends: Rows = []
+    clusters: Rows = []
     drawn = []
-    for entry in snakemake.params.comparisons:
+    for sentence in params.skipped:
+        log.info("%s", sentence)
+    for entry in params.comparisons:
         comparison = Comparison.model_validate(entry)
-        path = comparison.path(snakemake.params.root)
-        if not path.exists():
-            log.info("%s: skipped, there is no %s", comparison.name, path)
-            continue
-        table = match(snakemake.input.catalogue, comparison, snakemake.params.root, registry)
-        log.info("%s: %d spectra in common", comparison.name, len(table))
-        rows += compare(table, comparison)
-        drawn.append(pairs(comparison.name, table, comparison.labels))
-    return rows, drawn
+        table = match(snakemake.input.catalogue, comparison, params.files[comparison.name], registry)
+        log.info("%s: %d spectra of %d stars", comparison.name, len(table), table["star"].nunique())
+        group = None if comparison.group is None else f"ref_{comparison.group}"
+        for label in comparison.all_labels:
+            used = without_training(table, label, set_of, trained)
+            of_label = comparison.only(label)
+            rows += compare(used, of_label, params.seed)
+            trends += trend_rows(comparison.name, used, [label], params.snr_band, params.seed)
+            drawn.append(pairs(comparison.name, used, [label], group=group))
+            if group is not None:
+                clusters += cluster_rows(comparison.name, used, group, [label], params.snr_band, params.seed)
+    return rows, trends, clusters, drawn
 
 
 def against_library(snakemake: Any) -> tuple[Rows, pd.DataFrame]:
@@ -133,20 +152,19 @@ def main(snakemake: Any) -> None:
     inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
     labels = network_labels(params.network_labels)
     registry = load_registry(labels)
-    rows, drawn = against_catalogues(snakemake, registry, log)
+    training = {
+        name: read_training(path) for name, path in zip(params.trained_here, inputs.training, strict=True)
+    }
+    trained = {
+        name: table.loc[table["split"] == "train", "spectrum_id"].tolist() for name, table in training.items()
+    }
+    rows, trends, clusters, drawn = against_catalogues(snakemake, labels, trained, registry, log)
     more, table = against_library(snakemake)
     rows += more
     drawn.append(table)
 
-    training = {
-        name: read_training(path) for name, path in zip(params.trained_here, inputs.training, strict=True)
-    }
     pulls: Rows = []
     if inputs.truth:
-        trained = {
-            name: table.loc[table["split"] == "train", "spectrum_id"].tolist()
-            for name, table in training.items()
-        }
         more, pulls, tables = against_truth(
             inputs.truth[0], inputs.catalogue, labels, trained, registry, params.snr_band
         )
@@ -167,6 +185,8 @@ def main(snakemake: Any) -> None:
 
     write_csv(pd.DataFrame(rows, columns=COMPARISON_COLUMNS), outputs.comparisons)
     write_csv(pd.DataFrame(pulls, columns=PULL_COLUMNS), outputs.pulls)
+    write_csv(pd.DataFrame(trends, columns=TREND_COLUMNS), outputs.trends)
+    write_csv(pd.DataFrame(clusters, columns=CLUSTER_COLUMNS), outputs.clusters)
     if labels:
         published = networks.load_published(inputs.published[0])
         write_csv(networks.networks_table(labels, rows, published), outputs.networks)

@@ -20,6 +20,7 @@ from lamostvac.simulate import (
     mastar,
     photometry,
     population,
+    references,
     release,
     samples,
     spectrum,
@@ -62,7 +63,7 @@ def simulate_survey(
     """Write a simulated survey below `folder` and return the truth, one row per spectrum.
 
     Files: `lamost/catalogue.csv`, `lamost/{night}/{plan}/spec-*.fits.gz`, `mastar/*`, `catalogs/*` (see
-    `counterparts`), `truth.fits`.
+    `counterparts` and `references`), `truth.fits`.
     seed: `settings.seed` when None. progress: called with a number of spectra that have been made,
     library included. The bytes depend on settings and seed alone.
 
@@ -87,6 +88,7 @@ def simulate_survey(
     counterparts.write_catalogues(folder / "catalogs", stars, seed)
     mastar.write_library(folder / "mastar", settings, seed, progress)
     table = pd.DataFrame(truth)
+    references.write_references(folder / "catalogs", table, seed)
     _write_truth(folder / TRUTH_NAME, table)
     return table
 

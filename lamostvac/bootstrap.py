@@ -1,0 +1,85 @@
+"""Errors of offset and scatter by resampling stars.
+
+Spectra of one star share what is wrong with it, so stars are drawn, not spectra: a star with five spectra counts as
+one draw of all five.
+"""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+CODE_VERSION = 1
+RESAMPLES = 200
+# Of more stars than this, evenly spaced ones are resampled and the errors scaled by the root of the numbers' ratio,
+# which holds for medians and standard deviations alike and keeps a comparison of millions in seconds.
+MOST_STARS = 5000
+
+
+def star_index(star: ArrayLike) -> tuple[NDArray[np.int64], int]:
+    """Number of each row's star from 0 (n,), and how many stars there are; a negative star is one of its own."""
+    stars = np.asarray(star, np.int64)
+    alone = stars < 0
+    stars = np.where(alone, 0, stars)
+    _, index = np.unique(stars[~alone], return_inverse=True)
+    result = np.empty(len(stars), np.int64)
+    result[~alone] = index
+    n_shared = int(index.max()) + 1 if len(index) else 0
+    result[alone] = n_shared + np.arange(np.count_nonzero(alone))
+    return result, n_shared + int(np.count_nonzero(alone))
+
+
+def resampled_weights(
+    index: NDArray[np.int64], n_stars: int, seed: int, resamples: int = RESAMPLES
+) -> NDArray[np.float64]:
+    """How often each row is in each resample (resamples, n): as often as its star was drawn."""
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(0, n_stars, (resamples, n_stars))
+    drawn += n_stars * np.arange(resamples)[:, None]
+    counts = np.bincount(drawn.ravel(), minlength=resamples * n_stars).reshape(resamples, n_stars)
+    return counts[:, index].astype(np.float64)
+
+
+def offset_and_scatter_errors(
+    difference: ArrayLike, star: ArrayLike | None = None, seed: int = 0
+) -> tuple[float, float, int]:
+    """Errors of the median and of the standard deviation of differences, and the number of stars.
+
+    Parameters
+    ----------
+    difference : (n,) finite
+    star : (n,) number of the star, negative for one of its own; None: each row a star
+    seed : equal seeds give equal errors
+
+    Returns
+    -------
+    error of the median, of the standard deviation (NaN for fewer than two stars), number of stars
+    """
+    values = np.asarray(difference, np.float64)
+    index, n_stars = star_index(np.full(len(values), -1) if star is None else star)
+    if n_stars < 2:
+        return float("nan"), float("nan"), n_stars
+    # Stars numbered in the order of their smallest value: the order of rows does not matter.
+    order = np.lexsort((index, values))
+    values, index = values[order], pd.factorize(index[order])[0]
+    scale = 1.0
+    if n_stars > MOST_STARS:
+        chosen = np.linspace(0, n_stars - 1, MOST_STARS).round().astype(np.int64)
+        position = np.full(n_stars, -1)
+        position[chosen] = np.arange(MOST_STARS)
+        use = position[index] >= 0
+        values, index = values[use], position[index[use]]
+        scale, drawn = float(np.sqrt(MOST_STARS / n_stars)), MOST_STARS
+    else:
+        drawn = n_stars
+    weights = resampled_weights(index, drawn, seed)
+    total = weights.sum(axis=1)
+    running = np.cumsum(weights, axis=1)
+    half = 0.5 * total[:, None]
+    last = len(values) - 1
+    low = values[np.minimum((running < half).sum(axis=1), last)]
+    high = values[np.minimum((running <= half).sum(axis=1), last)]
+    centred = values - values.mean()
+    mean = weights @ centred / total
+    variance = weights @ centred**2 / total - mean**2
+    sigma = np.sqrt(np.maximum(variance, 0.0))
+    return float(scale * np.std(0.5 * (low + high), ddof=1)), float(scale * np.std(sigma, ddof=1)), n_stars

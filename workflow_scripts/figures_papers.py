@@ -1,0 +1,69 @@
+"""The papers' own figures of the catalogue: repeats, HR diagrams, positions, distances, colours, flags."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lamostvac.catalog import read_table
+from lamostvac.catalogue_figures import (
+    DIAGRAMS,
+    colour_teff,
+    distances,
+    flags,
+    hr_diagrams,
+    positions,
+    read_isochrone,
+    repeats,
+)
+from lamostvac.figures import save
+from lamostvac.log import rule_log
+from lamostvac.registry import Registry, load_registry, network_labels
+from lamostvac.repeats import similar_pairs
+from lamostvac.validation import LABELS
+
+
+def figure_of_repeats(path: str, registry: Registry, params: Any, curves: pd.DataFrame) -> Any:
+    """Emulator labels and those of networks, each where no flag of its own is set."""
+    place = read_table(path, ["ra", "dec", "lmjd", params.snr_band])
+    pairs = similar_pairs(*(place[name].to_numpy() for name in place), params.tolerance)
+    values, stated = {}, {}
+    own = {label.label: label.flags for label in network_labels(params.network_labels)}
+    for name in (*LABELS, *own):
+        warnings = own.get(name, ("flag_edge", "flag_no_convergence"))
+        table = read_table(path, [name, f"{name}_random", *warnings])
+        good = ~table[list(warnings)].astype(bool).any(axis=1)
+        values[name] = table[name].astype(np.float64).where(good).to_numpy()
+        stated[name] = table[f"{name}_random"].astype(np.float64).where(good).to_numpy()
+    return repeats(pairs, values, stated, curves)
+
+
+def main(snakemake: Any) -> None:
+    log = rule_log(snakemake)
+    inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
+    registry, path = load_registry(network_labels(params.network_labels)), inputs.catalogue
+    curves = pd.read_csv(inputs.curves[0]) if inputs.curves else pd.DataFrame(columns=["label"])
+    save(figure_of_repeats(path, registry, params, curves), outputs.repeats)
+    bands = {f"{start}abs_mag_{band}" for _, *names in DIAGRAMS for band in names for start in ("", "flag_")}
+    save(
+        hr_diagrams(read_table(path, ["teff_rec", *(name for name in registry.names if name in bands)])),
+        outputs.hr,
+    )
+    table = read_table(
+        path,
+        [
+            *("dist", "dist_ks", "r_geo", "parallax", "parallax_err", "x_gal", "y_gal", "z_gal"),
+            *("mag_bp", "mag_rp", "ebv", "teff_rec", "logg_rec", "teff", "logg", "spectral_type"),
+            *registry.flag_bits,
+        ],
+    )
+    save(positions(*(table[f"{axis}_gal"].to_numpy() for axis in "xyz"), params.sun), outputs.positions)
+    save(distances(table), outputs.distances)
+    isochrone = read_isochrone(inputs.isochrone[0]) if inputs.isochrone else None
+    save(colour_teff(table, isochrone), outputs.colour_teff)
+    save(flags(table, list(registry.flag_bits)), outputs.flags)
+    log.info("figures of %d spectra", len(table))
+
+
+if __name__ == "__main__":
+    main(snakemake)
