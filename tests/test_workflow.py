@@ -27,7 +27,7 @@ from lamostvac.errors import REASONS
 from lamostvac.files import read_columns
 from lamostvac.registry import load_registry, network_labels
 from lamostvac.simulate import broken
-from lamostvac.validation import COMPARISON_COLUMNS, LABELS, PULL_COLUMNS, RECOMMENDED
+from lamostvac.validation import COMPARISON_COLUMNS, DERIVED, LABELS, PULL_COLUMNS, RECOMMENDED
 
 TYPES = ("OB", "A", "F", "G", "K", "M")
 PARTS = ("Snakefile", "rules", "workflow_scripts", "lamostvac", "config", "envs", "report")
@@ -289,7 +289,7 @@ def test_validation_tables_have_the_columns_of_the_contract(run):
     pulls = pd.read_csv(run / "validation/pulls.csv")
     assert list(pulls.columns) == PULL_COLUMNS == ["label", "subset", "n", "mean", "width"]
     networks = {label for labels in FEW_LABELS.values() for label in labels}
-    assert {*LABELS, *RECOMMENDED} | networks == set(pulls["label"])
+    assert {*LABELS, *RECOMMENDED, *DERIVED} | networks == set(pulls["label"])
     assert {"all", *TYPES} <= set(pulls["subset"])
 
 
