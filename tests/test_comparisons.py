@@ -434,7 +434,7 @@ def test_the_example_of_the_document_works_as_it_is_written(project, tmp_path):
         return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine/stars.csv").write_text(block("csv")[0])
+    (tmp_path / "mine/stars.csv").write_text(block("text")[0])
     (tmp_path / "mine.yaml").write_text(block("yaml")[0])
     frame = catalogue(tmp_path / "c.parquet", n=10)
     found = comparison_sets.load_comparisons(tmp_path / "mine.yaml", PLAIN)

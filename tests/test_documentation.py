@@ -13,6 +13,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from lamostvac import data_model
+from lamostvac.comparison_sets import load_comparisons
 from lamostvac.configuration import load_configuration, read_configuration
 from lamostvac.errors import REASONS
 from lamostvac.library_table import read_table_library
@@ -20,7 +21,6 @@ from lamostvac.photometry import load_photometry
 from lamostvac.recommend import load_definitions
 from lamostvac.registry import NetworkLabel, load_registry
 from lamostvac.training_sets import load_training_sets
-from lamostvac.validation import load_comparisons
 from tests.conftest import PROJECT
 
 DOCUMENTS = (
@@ -250,7 +250,7 @@ def test_the_examples_of_extensions_are_valid(project, tmp_path):
     assert entry.label_names == ["teff_galah", "feh_galah"]
     assert load_configuration(yaml.safe_load(named)).networks.training_sets == "config/mine_sets.yaml"
     (tmp_path / "comparisons.yaml").write_text(comparisons)
-    assert load_comparisons(tmp_path / "comparisons.yaml")[0].labels == {
+    assert load_comparisons(tmp_path / "comparisons.yaml", load_registry())[0].labels == {
         "teff": "Teff",
         "feh": "FeH",
         "logg": "logg",
