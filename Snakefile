@@ -2,7 +2,7 @@
 #
 # snakemake --cores 4                                    the run that config/config.yaml describes
 # snakemake --cores 4 --configfile config/mine.yaml      another run; the file stands alone over the defaults
-# snakemake --cores 4 results/catalog/M.fits             one spectral type, touching only that type's files
+# snakemake --cores 4 type_M                             one spectral type (results/catalog/M.fits) and nothing of the others
 
 from snakemake.utils import min_version
 

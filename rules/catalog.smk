@@ -172,3 +172,13 @@ rule merge:
         ),
     script:
         "../workflow_scripts/merge.py"
+
+
+# Targets by name: `snakemake type_M type_K` makes the tables of these types and nothing of the others.
+for _name in CFG.survey.types:
+
+    rule:
+        name:
+            f"type_{_name}"
+        input:
+            f"{RESULTS}/catalog/{_name}.fits",
