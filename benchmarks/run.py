@@ -36,7 +36,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 from threadpoolctl import threadpool_limits
 
-from benchmarks import full_size, merge
+from benchmarks import full_size, merge, plan
 from lamostvac.configuration import read_configuration
 from lamostvac.distil import distil, split_settings
 from lamostvac.emulator import Emulator, build_emulator
@@ -419,6 +419,16 @@ def merge_10m_memory_gb(work: Workload) -> Result:
     return gigabytes, 8.0, what
 
 
+def plan_seconds_dr10(work: Workload) -> Result:
+    """A dry run for all spectra of DR10, from the survey's chunks to the report's figures."""
+    with tempfile.TemporaryDirectory() as folder:
+        seconds, gigabytes, jobs, chunks = plan.plan(ROOT, Path(folder))
+    what = (
+        f"the limit; {jobs} jobs of {chunks} chunks, {gigabytes:.2f} GB at most of this and what ran before"
+    )
+    return seconds, plan.LIMIT, what
+
+
 BENCHMARKS = {
     f.__name__: f
     for f in (
@@ -432,15 +442,18 @@ BENCHMARKS = {
         emulator_build_seconds,
         merge_10m_seconds,
         merge_10m_memory_gb,
+        plan_seconds_dr10,
     )
 }
 # Where it is not the simulated survey's.
 SETTINGS = {
     "grouped_seconds_per_1000": f"{full_size.N_LIBRARY} library stars, {full_size.N_COMPONENTS} components, random",
+    "plan_seconds_dr10": f"{plan.N_SPECTRA} spectra, config/lamost_dr10.yaml, empty files",
     "merge_10m_seconds": f"{merge.N_ROWS} random rows, columns of a run with {len(merge.LABELS)} networks",
     "merge_10m_memory_gb": f"{merge.N_ROWS} random rows, columns of a run with {len(merge.LABELS)} networks",
 }
 UNITS = {
+    "plan_seconds_dr10": "s",
     "networks_peak_fraction": "1",
     "grouped_seconds_per_1000": "s per 1000 spectra",
     "emulator_build_seconds": "s",
