@@ -48,6 +48,40 @@ def test_conda_pins_are_the_locked_versions(project, locked, name):
             assert locked[pypi_names.get(package, package)] == version, spec
 
 
+def test_the_workflows_own_environment_has_what_the_rules_import(project):
+    """Whoever starts Snakemake from envs/snakemake.yaml parses the rules with what stands there."""
+    modules = set()
+    for path in [project / "Snakefile", *(project / "rules").glob("*.smk")]:
+        for found in re.finditer(
+            r"^\s*from (lamostvac[.\w]*) import (\w+)|^\s*import (lamostvac[.\w]*)", path.read_text(), re.M
+        ):
+            modules.add(f"lamostvac.{found[2]}" if found[1] == "lamostvac" else found[1] or found[3])
+    assert len(modules) > 20
+    # In a fresh interpreter: what every one of our modules imports itself, not what packages import in turn.
+    program = (
+        "import sys, importlib, ast, pathlib\n"
+        "for name in sys.argv[1:]: importlib.import_module(name)\n"
+        "for name, module in list(sys.modules.items()):\n"
+        "    if name.startswith('lamostvac') and module.__file__:\n"
+        "        for node in ast.parse(pathlib.Path(module.__file__).read_text()).body:\n"
+        "            if isinstance(node, ast.Import): print(*(alias.name for alias in node.names), sep='\\n')\n"
+        "            if isinstance(node, ast.ImportFrom): print(node.module)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *sorted(modules)],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    used = {line.split(".")[0] for line in done.stdout.split()} - set(sys.stdlib_module_names) - {"lamostvac"}
+    conda = {"yaml": "pyyaml", "sklearn": "scikit-learn", "bayes_opt": "bayesian-optimization"}
+    conda |= {"isal": "python-isal", "matplotlib": "matplotlib-base"}
+    environment = yaml.safe_load((project / "envs/snakemake.yaml").read_text())
+    there = {spec.split("=")[0] for spec in environment["dependencies"]}
+    assert {conda.get(name, name) for name in used} <= there
+
+
 def test_the_lock_names_no_host_and_every_package_has_hashes(project):
     text = (project / "requirements.lock").read_text()
     assert "://" not in text
