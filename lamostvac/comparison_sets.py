@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from astropy import units as astropy_units
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lamostvac.errors import UserError
 from lamostvac.expressions import nearest, parse
+from lamostvac.files import read_yaml
 from lamostvac.registry import Registry
 from lamostvac.training_sets import Cut, Formula, Name
 
@@ -161,12 +161,7 @@ def load_comparisons(path: str | Path, registry: Registry) -> list[Comparison]:
     UserError
         One sentence with the entry and the key that is wrong.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"validation.comparisons: {path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        content = None
+    content = read_yaml(path, "validation.comparisons:", " with a list `comparisons:`")
     entries = content.get("comparisons") if isinstance(content, dict) else None
     if not isinstance(entries, list):
         raise UserError(f"validation.comparisons: {path} must be YAML with a list `comparisons:`")

@@ -6,12 +6,30 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pandas as pd
+import yaml
+
+from lamostvac.errors import UserError
 
 REJECTED_COLUMNS = ("spectrum_id", "obsid", "stage", "reason")
+
+
+def read_yaml(path: str | os.PathLike[str], what: str, form: str = "") -> Any:
+    """The content of a YAML file that a user may have written.
+
+    Raises `UserError` when it cannot be read or is no YAML; the sentence begins with `what`, the key that names it,
+    and has `form`, what the file should hold.
+    """
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{what} {path} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{what} {path} is no YAML{form}: {' '.join(str(error).split())}") from None
 
 
 def shipped(path: str | os.PathLike[str]) -> Path:

@@ -11,7 +11,6 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -19,6 +18,7 @@ from lamostvac.bands import BANDS
 from lamostvac.crossmatch import group_stars, match_identifiers, match_sky
 from lamostvac.errors import UserError
 from lamostvac.expressions import nearest
+from lamostvac.files import read_yaml
 from lamostvac.joins import join_table, positions, read_source
 from lamostvac.training_sets import Catalogue, Join, Match, TableFile, check_match
 
@@ -107,12 +107,7 @@ def load_photometry(path: str | Path) -> PhotometryFile:
     UserError
         One sentence with the key that is wrong.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"photometry.file: {path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"photometry.file: {path} is no YAML: {' '.join(str(error).split())}") from None
+    content = read_yaml(path, "photometry.file:")
     try:
         return PhotometryFile.model_validate(content)
     except ValidationError as error:

@@ -14,17 +14,15 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 import pandas as pd
-import yaml
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import least_squares, nnls
 
 from lamostvac.errors import UserError
-from lamostvac.files import read_columns, write_columns
+from lamostvac.files import read_columns, read_yaml, write_columns
 from lamostvac.repeats import RepeatPairs
 
 CODE_VERSION = 1
 PUBLISHED_PATH = Path(__file__).resolve().parent.parent / "config" / "published_errors.yaml"
-TEFF_UCD = "phys.temperature.effective"
 TEFF_SCALE = 100.0  # K
 MIN_BINS = 4  # one more than there are coefficients
 # Relative error of a width times the root of the number of values, for Gaussian values: 1.4826 times the median
@@ -538,14 +536,11 @@ def load_published_errors(path: str | Path = PUBLISHED_PATH) -> dict[str, Random
     UserError
         The file cannot be read, or a label lacks one of a, b, c, sigma_m, or one of them is not positive.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))["errors"]
-    except OSError as error:
-        raise UserError(f"the published errors {path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, KeyError, TypeError):
-        raise UserError(f"the published errors {path} must be YAML with a mapping `errors:`") from None
+    content = read_yaml(path, "the published errors", " with a mapping `errors:`")
+    if not isinstance(content, dict) or "errors" not in content:
+        raise UserError(f"the published errors {path} must be YAML with a mapping `errors:`")
     models = {}
-    for label, numbers in content.items():
+    for label, numbers in content["errors"].items():
         if not isinstance(numbers, dict) or set(numbers) != {"a", "b", "c", "sigma_m"}:
             raise UserError(f"{path}: {label} must have exactly the keys a, b, c, sigma_m")
         for key, value in numbers.items():

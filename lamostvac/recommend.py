@@ -14,13 +14,12 @@ from typing import Annotated, Any, Literal, Self
 
 import h5py
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lamostvac.errors import UserError
 from lamostvac.expressions import nearest, parse
-from lamostvac.files import atomic_hdf5
+from lamostvac.files import atomic_hdf5, read_yaml
 
 CODE_VERSION = 1
 
@@ -140,12 +139,10 @@ def load_definitions(path: str | Path, columns: Sequence[str]) -> list[Definitio
         The file cannot be read, an entry is wrong, or a source that the run has names a column that it does not have;
         the sentence names entry and key.
     """
-    try:
-        entries = yaml.safe_load(Path(path).read_text(encoding="utf-8"))["recommended"]
-    except OSError as error:
-        raise UserError(f"recommended.definitions: {path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, KeyError, TypeError):
-        raise UserError(f"recommended.definitions: {path} must be YAML with a list `recommended:`") from None
+    content = read_yaml(path, "recommended.definitions:", " with a list `recommended:`")
+    if not isinstance(content, dict) or "recommended" not in content:
+        raise UserError(f"recommended.definitions: {path} must be YAML with a list `recommended:`")
+    entries = content["recommended"]
     found: list[Definition] = []
     for number, entry in enumerate(entries or [], start=1):
         name = entry.get("label", f"number {number}") if isinstance(entry, dict) else f"number {number}"

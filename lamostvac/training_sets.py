@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lamostvac.errors import UserError
 from lamostvac.expressions import FUNCTIONS, nearest, parse
+from lamostvac.files import read_yaml
 
 CODE_VERSION = 1
 SURVEY_COLUMNS = (
@@ -419,14 +419,7 @@ def load_training_sets(path: str | Path) -> list[TrainingSet]:
         One sentence with the entry and the key that is wrong, a label or name that stands twice, or an
         unknown parent.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"networks.training_sets: {path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"networks.training_sets: {path} is no YAML: {' '.join(str(error).split())}"
-        ) from None
+    content = read_yaml(path, "networks.training_sets:")
     entries = content.get("training_sets") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries:
         raise UserError(f"networks.training_sets: {path} must be YAML with a list `training_sets:`")

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lamostvac.catalog import LABELS, fingerprint, read_fields
+from lamostvac.crossmatch import group_stars
 from lamostvac.error_models import (
     LabelErrors,
     Residuals,
@@ -22,7 +23,7 @@ from lamostvac.networks import load_network
 from lamostvac.random_error import beside_published, load_published_errors, network_curve, write_models
 from lamostvac.refine import CONVERGED
 from lamostvac.registry import load_registry, network_labels
-from lamostvac.repeats import similar_pairs
+from lamostvac.repeats import RADIUS, similar_pairs
 from lamostvac.snr_threshold import find_threshold, thresholds_table
 
 # Labels that the scale of errors depends on, of those that the library has.
@@ -57,8 +58,9 @@ def main(snakemake: Any) -> None:
     )
     points[table["fit_status"] != CONVERGED] = np.nan
     identity = fingerprint(table["spectrum_id"])
+    star = group_stars(table["ra"], table["dec"], RADIUS)
     pairs = {
-        system: similar_pairs(*(table[name] for name in place), tolerance, identity=identity)
+        system: similar_pairs(*(table[name] for name in place), tolerance, identity=identity, star=star)
         for system, tolerance in settings["pair_snr_tolerance"].items()
     }
     for system, found in pairs.items():
