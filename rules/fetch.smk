@@ -1,0 +1,52 @@
+# The data of a run on a real release: public files are fetched, the release's own are compared with its catalogue.
+# Nothing of the workflow depends on these rules. The files are no declared outputs: Snakemake removes outputs before it
+# makes them, and a file that somebody brought by hand must stay. Rules without outputs run whenever they are asked for.
+
+from lamostvac import fetch as fetch_library
+from lamostvac import release_check as release_check_library
+from lamostvac import sky_match as sky_match_library
+
+
+localrules:
+    fetch,
+    check_release,
+
+
+rule fetch:
+    log:
+        f"{RESULTS}/logs/fetch.log",
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        **asks("fetch"),
+    params:
+        folder=f"{RESULTS}/fetch",
+        needs=fetch_needs,
+        settings=CFG.fetch.model_dump(mode="json", exclude={"file", "sources", "sizes"}),
+        catalogues=lambda wildcards: CATALOGUES,
+        column_aliases=CFG.survey.column_aliases,
+        classes=CFG.survey.classes,
+        code_version=(fetch_library.CODE_VERSION, sky_match_library.CODE_VERSION),
+    script:
+        "../workflow_scripts/fetch.py"
+
+
+rule check_release:
+    log:
+        f"{RESULTS}/logs/check_release.log",
+    conda:
+        "../envs/lamostvac.yaml"
+    threads: 4
+    resources:
+        **asks("check_release"),
+    params:
+        **CFG.survey.model_dump(mode="json", exclude={"root", "catalogues", "file_pattern"}),
+        # Functions, because Snakemake would take the names in braces for wildcards.
+        folder=f"{RESULTS}/release",
+        file_pattern=lambda wildcards: CFG.survey.file_pattern,
+        root=lambda wildcards: SURVEY_ROOT,
+        catalogues=lambda wildcards: CATALOGUES,
+        sizes=CFG.fetch.sizes,
+        code_version=release_check_library.CODE_VERSION,
+    script:
+        "../workflow_scripts/check_release.py"

@@ -1,0 +1,54 @@
+"""Compare the release's tree of spectra with its catalogue."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lamostvac import release_check, survey
+from lamostvac.files import atomic
+from lamostvac.log import Progress, rule_log
+
+SETTINGS = set(survey.Survey.model_fields) - {"catalogues"}
+
+
+def main(snakemake: Any) -> None:
+    """Params as of the rule survey, `folder sizes catalogues`; writes plates.csv, findings.csv, summary.json there."""
+    log = rule_log(snakemake)
+    params = snakemake.params
+    settings = survey.Survey(**{name: getattr(params, name) for name in SETTINGS})
+    paths = list(params.catalogues)
+    table = survey.read_catalogues(paths, settings.column_aliases)
+    survey.check_paths(table, settings.file_pattern)
+    wanted = survey.select(table, settings).steps < 0
+    log.info("%d rows in %d catalogue file(s), %d of them taken", len(table), len(paths), int(wanted.sum()))
+    expected = release_check.expected_folders(table, wanted, params.root, settings.file_pattern)
+    del table
+    folder = Path(params.folder)
+    progress = Progress(log, total=len(wanted), unit="spectra")
+    with release_check.Writer(folder / "plates.csv", folder / "findings.csv") as writer:
+        for plate in release_check.compare(expected, paths, params.sizes, snakemake.threads):
+            writer.add(plate)
+            progress.add(plate.n_catalogue)
+    progress.done()
+    totals = writer.totals
+    log.info("%d of %d spectra of the catalogue are there", totals["found"], totals["catalogue"])
+    log.info(
+        "%d of %d that the survey takes are missing or empty", totals["missing_wanted"], totals["wanted"]
+    )
+    for what, meaning in release_check.WHATS.items():
+        if totals[what]:
+            log.info("%d %s: %s", totals[what], what, meaning)
+    if totals["otherwise"]:
+        log.info(
+            "files lie there with another ending than expected; survey.file_pattern = %s",
+            settings.file_pattern,
+        )
+    if not params.sizes:
+        log.info("sizes were not looked at (fetch.sizes)")
+    with atomic(folder / "summary.json") as temporary:
+        temporary.write_text(json.dumps(totals, indent=1) + "\n")
+    log.info("%s and %s say which", folder / "plates.csv", folder / "findings.csv")
+
+
+if __name__ == "__main__":
+    main(snakemake)

@@ -1,0 +1,74 @@
+"""Look at the public files that the run reads, bring those that are missing, and say what is still to bring."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+
+from lamostvac import fetch
+from lamostvac.download import Client, Manners
+from lamostvac.errors import UserError
+from lamostvac.files import atomic
+from lamostvac.log import rule_log
+from lamostvac.sky_match import star_list
+from lamostvac.survey import read_catalogues
+
+
+def read_stars(params: Any, log: logging.Logger, path: Path) -> np.ndarray:
+    """The positions of the release's stars, which are also written for whoever asks the archives by hand."""
+    catalogue = read_catalogues(list(params.catalogues), params.column_aliases).select(["class", "ra", "dec"])
+    stars = star_list(catalogue, params.classes)
+    log.info("%d positions of stars in %d rows of the catalogue", len(stars), len(catalogue))
+    if not len(stars):
+        raise UserError(
+            "the catalogue has no row whose class is in survey.classes, so there are no stars to ask for"
+        )
+    table = Table({"ra": stars[:, 0], "dec": stars[:, 1], "star": np.arange(len(stars))})
+    with atomic(path) as temporary:
+        table.write(temporary)
+    return stars
+
+
+def manners(settings: dict[str, Any]) -> Manners:
+    """How archives are treated, by the section `fetch`."""
+    names = ("connections", "pause", "stall", "tries", "first_wait")
+    agent = "lamost-vac" + (f" ({settings['contact']})" if settings["contact"] else "")
+    return Manners(**{name: settings[name] for name in names}, user_agent=agent)
+
+
+def main(snakemake: Any) -> None:
+    """Params `folder needs settings catalogues column_aliases classes`; writes into `folder`."""
+    log = rule_log(snakemake)
+    params, settings = snakemake.params, snakemake.params.settings
+    folder = Path(params.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    needs = fetch.needs_from_params(params.needs)
+    states = []
+    for need in needs:
+        states.append(fetch.inspect(need))
+        log.info("%s: %s", need.path, fetch.STATES[states[-1].state])
+    stars_file = folder / "stars.fits"
+    stars = read_stars(params, log, stars_file) if fetch.needs_stars(states) else None
+    if not settings["offline"]:
+        states = fetch.fetch_all(states, Client(manners(settings), log), stars, settings["piece_rows"])
+    fetch.write_report(states, folder / "files.csv")
+    text = fetch.what_to_bring(states, str(stars_file))
+    with atomic(folder / "bring.txt") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    if settings["offline"]:
+        log.info("%s", text)
+        return
+    open_ends = fetch.problems(states)
+    if open_ends:
+        first = open_ends[0]
+        raise UserError(
+            f"{len(open_ends)} of {len(states)} files are not there or not right, the first {first.need.path}: "
+            f"{first.detail or fetch.STATES[first.state]} ({folder / 'bring.txt'} says how to bring each)"
+        )
+    log.info("everything that the run needs is there; %s says what", folder / "files.csv")
+
+
+if __name__ == "__main__":
+    main(snakemake)
