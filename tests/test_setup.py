@@ -135,7 +135,7 @@ def test_the_slurm_profile_is_found_by_its_name_and_names_no_account(project):
     assert os.readlink(project / "slurm") == "profiles/slurm"
     text = (project / "slurm" / "config.yaml").read_text()
     assert "scheduler: greedy" in text
-    assert not re.search(r"slurm_(account|partition): (?!\?os\.environ)", text)
+    assert not re.search(r"slurm_(account|partition): (?!\?(account|partition)\n)", text)
 
 
 def test_no_file_names_a_package_host_or_a_place_on_some_machine(project):
@@ -152,3 +152,12 @@ def test_no_file_names_a_package_host_or_a_place_on_some_machine(project):
         ):
             continue
         assert not wrong.search(path.read_text()), name
+
+
+def test_tools_find_the_library_without_being_installed(project):
+    """`python tools/one.py` has the folder tools on its path, not the project's."""
+    inserted = "sys.path.insert(0, str(Path(__file__).resolve().parent.parent))"
+    for path in sorted((project / "tools").glob("*.py")):
+        text = path.read_text()
+        used = [text.index(line) for line in ("\nfrom lamostvac", "\nfrom tools") if line in text]
+        assert not used or 0 <= text.find(inserted) < min(used), path.name
