@@ -14,11 +14,11 @@ from astropy.table import Table, vstack
 from numpy.typing import NDArray
 
 from lamostvac.catalog import ROW_GROUP, TYPE_ORDER, merge_tables, write_fits
+from lamostvac.plan import SHARES
 from lamostvac.registry import NetworkLabel, Registry, load_registry
 
 N_ROWS = 10_000_000
 N_NAIVE = 200_000
-SHARES = {"OB": 0.01, "A": 0.07, "F": 0.32, "G": 0.40, "K": 0.15, "M": 0.05}  # about those of DR10
 CARDS = {"CREATOR": ("benchmark", "program")}
 LABELS = [NetworkLabel(f"label_{number}", "", "stat.value", "a label", "none") for number in range(24)]
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from benchmarks.merge import SHARES
 from lamostvac.configuration import Configuration, read_configuration
 from lamostvac.photometry import load_photometry
+from lamostvac.plan import SHARES
 from lamostvac.training_sets import load_training_sets
 
 N_SPECTRA = 11_441_011  # DR10 v2.0
@@ -34,12 +34,12 @@ def make_survey(folder: Path, configuration: Configuration, n: int) -> int:
         for number in range(count):
             chunk = f"{number:04d}"
             here = min(size, spectra - number * size)
-            chunks.append((name, chunk, here, 1, "P", "P"))
+            chunks.append((name, chunk, here, 1, "P", "P", f"{number:016x}"))
             path = results / "survey/chunks" / name / f"{chunk}.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
         groups.append((name, spectra, -(-spectra // configuration.grouped.group_size)))
-    columns = ["type", "chunk", "n_spectra", "n_plates", "first_plate", "last_plate"]
+    columns = ["type", "chunk", "n_spectra", "n_plates", "first_plate", "last_plate", "digest"]
     sources = [folder / configuration.survey.root / name for name in configuration.survey.catalogues]
     library = configuration.library
     sources += [folder / path for path in (library.spectra, library.labels_file) if path]

@@ -1,6 +1,6 @@
 """Time and accuracy of every way to fit, with a library of MaStar's size: the tables of docs/speed.md.
 
-    snakemake --cores 2 results/full_scale/prepared/{OB,A,F,G,K,M}/0000.h5 \\
+    snakemake --cores 2 results/full_scale/prepared/{OB,A,F,G,K,M}/0000_meta.h5 \\
         results/full_scale/emulator/mastar_distilled.h5 --configfile config/full_scale.yaml
     python tools/full_scale.py results/full_scale times accuracy pulls outliers
 
@@ -11,6 +11,7 @@ the comparisons with the truth, as no single star has their labels.
 import argparse
 import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ from scipy.optimize import least_squares
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 from threadpoolctl import threadpool_limits
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lamostvac import refine
 from lamostvac.condense import Condensed

@@ -1,0 +1,149 @@
+"""A run of millions out of a finished one of thousands, to see what the stages take that hold a type or the catalogue.
+
+python tools/at_scale.py RESULTS TARGET G=140 K=20 [--do errors recommend ...]
+
+TARGET becomes a copy of RESULTS in which the collected rows and the photometry of these types are there so many times,
+each time elsewhere on the sky and under other names, so that copies are other stars with the same repeats. Then
+`snakemake --cores 1` does the rules of --do for it (errors, recommend, distance, catalog, merge and validation) and
+their time and memory are printed. RESULTS is untouched; the configuration is config/fifty_thousand.yaml unless --config
+says otherwise.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from lamostvac.catalog import read_rows, write_fits, write_json
+from lamostvac.files import atomic, read_manifest
+from lamostvac.registry import Registry
+from tools.error_models import registry_of
+
+ROOT = Path(__file__).resolve().parent.parent
+# The rules that are measured, and what of them is asked for.
+RULES = {
+    "errors": "errors/{type}.h5",
+    "recommend": "recommended/{type}.fits",
+    "distance": "distance/{type}.parquet",
+    "catalog": "catalog/{type}.fits",
+    "merge": "catalog/recommended.fits",
+    "validation": "validation/comparisons.csv",
+    "repeat_errors": "validation/repeat_errors.csv",
+    "figures_catalog": "validation/figures/accounting.png",
+    "figures_papers": "validation/figures/hr.png",
+}
+# Made anew, or opened for writing under their names: a link would change the original.
+NOT_LINKED = ("logs", "benchmarks", "errors", "recommended", "distance", "catalog", "validation", "figures")
+FAR = 10**12  # between identifiers of copies
+
+
+def renamed(names: NDArray[Any], copy: int) -> NDArray[Any]:
+    """Names of a copy's spectra; those of copy 0 stay, so that truth and training stars are found."""
+    texts = names.astype(str)
+    return np.char.add(f"{copy}-", texts) if copy else texts
+
+
+def copy_rows(rows: NDArray[np.void], copy: int, step: float) -> NDArray[np.void]:
+    """The rows of other stars, `copy * step` degrees away."""
+    new = rows.copy()
+    new["spectrum_id"] = renamed(rows["spectrum_id"], copy).astype(rows.dtype["spectrum_id"])
+    new["ra"] = (rows["ra"] + copy * step) % 360.0
+    for name in ("obsid", "gaia_source_id"):
+        new[name] = np.where(rows[name] < 0, rows[name], rows[name] + copy * FAR)
+    return new
+
+
+def copy_table(table: pd.DataFrame, copy: int) -> pd.DataFrame:
+    """The same of a table with a column `spectrum_id`, and perhaps `gaia_source_id`."""
+    new = table.assign(spectrum_id=renamed(table["spectrum_id"].to_numpy(str), copy))
+    if "gaia_source_id" in table:
+        new["gaia_source_id"] += (table["gaia_source_id"] >= 0) * copy * FAR
+    return new
+
+
+def multiply(results: Path, target: Path, spectral_type: str, times: int, registry: Registry) -> int:
+    """Write the type's collected rows, photometry and rejections `times` times; returns the number of rows."""
+    collected, rejected, photometry = (
+        name.format(spectral_type)
+        for name in ("collected/{}.fits", "collected/{}_rejected.csv", "photometry/{}.parquet")
+    )
+    rows = read_rows(results / collected, registry)
+    copies = (copy_rows(rows, copy, 360.0 / times) for copy in range(times))
+    write_fits(target / collected, copies, times * len(rows), registry, {})
+    table = pd.read_csv(results / rejected, dtype=str, keep_default_na=False)
+    with atomic(target / rejected) as temporary:
+        pd.concat([copy_table(table, copy) for copy in range(times)]).to_csv(
+            temporary, index=False, lineterminator="\n"
+        )
+    table = pd.read_parquet(results / photometry)
+    with atomic(target / photometry) as temporary:
+        pd.concat([copy_table(table, copy) for copy in range(times)]).to_parquet(temporary, index=False)
+    return times * len(rows)
+
+
+def account(target: Path, times: dict[str, int]) -> None:
+    """Let the survey's own numbers be those of the larger run, so that the merged catalogue's sum is right."""
+    manifest = read_manifest(target / "survey/manifest.csv")
+    factor = manifest["type"].map(times).fillna(1).astype(int)
+    more = int(((factor - 1) * manifest["n_spectra"]).sum())
+    manifest["n_spectra"] *= factor
+    with atomic(target / "survey/manifest.csv") as temporary:
+        manifest.to_csv(temporary, index=False, lineterminator="\n")
+    summary = json.loads((target / "survey/summary.json").read_text(encoding="utf-8"))
+    write_json(target / "survey/summary.json", summary | {"n_in": summary["n_in"] + more})
+
+
+def multiplicity(text: str) -> tuple[str, int]:
+    name, _, number = text.partition("=")
+    return name, int(number)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("results", type=Path)
+    parser.add_argument("target", type=Path)
+    parser.add_argument("types", type=multiplicity, nargs="+", metavar="TYPE=TIMES")
+    parser.add_argument("--do", nargs="+", choices=RULES, default=[*RULES], metavar="RULE")
+    parser.add_argument("--config", type=Path, default=ROOT / "config/fifty_thousand.yaml")
+    given = parser.parse_args()
+    target, times = given.target.resolve(), dict(given.types)
+    if not target.exists():
+        ignored = shutil.ignore_patterns(*NOT_LINKED)
+        shutil.copytree(given.results, target, copy_function=os.link, ignore=ignored)
+        registry = registry_of(given.results)
+        for name, number in times.items():
+            print(f"{name}: {multiply(given.results, target, name, number, registry):,} rows", flush=True)
+        account(target, times)
+    done = subprocess.run(
+        [
+            *("snakemake", "--cores", "1", "--quiet", "all", "--rerun-triggers", "mtime", "--configfile", given.config),
+            *("--config", f"run={{results: {target}}}", "--allowed-rules", *given.do, "--forcerun", *given.do),
+            *("--", *sorted({str(target / RULES[rule].format(type=name)) for rule in given.do for name in times})),
+        ],
+        cwd=ROOT,
+        check=False,
+    )  # fmt: skip
+    print(f"{'rule':<12} {'job':<14} {'wall, s':>8} {'CPU, s':>8} {'MB':>8}")
+    for path in sorted((target / "benchmarks").rglob("*.tsv"), key=lambda path: path.stat().st_mtime):
+        measured = pd.read_csv(path, sep="\t").iloc[0]
+        print(
+            f"{path.parent.name:<12} {path.stem:<14} {measured['s']:>8.1f} {measured['cpu_time']:>8.1f} "
+            f"{measured['max_rss']:>8.0f}"
+        )
+    sys.exit(done.returncode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Spectra per second of the stages that are per chunk, with one and two cores and with the size of chunks.
+
+    python tools/scaling.py CONFIG [--types K] [--cores 1 2] [--sizes 500 2000 8000]
+
+CONFIG has been run: its library, emulators and networks are taken (by links) for each measurement, and the spectra of
+`--types` are cut anew, prepared, fitted and given to the networks by Snakemake, whose own time counts. Also
+how many bytes and files a spectrum is, as read and as written, from the files that are there before they are removed.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from lamostvac.configuration import read_configuration
+from lamostvac.files import read_manifest
+
+PROJECT = Path(__file__).resolve().parent.parent
+MADE = ("simulated", "library", "emulator", "networks", "training")
+
+
+def snakemake(
+    config: Path, results: Path, cores: int, size: int, types: list[str], targets: list[str]
+) -> float:
+    """Seconds of a run of Snakemake for some targets."""
+    command = [sys.executable, "-m", "snakemake", "--quiet", "all", "--cores", str(cores)]
+    command += ["--rerun-triggers", "mtime", "--nolock", "--configfile", str(config), "--config"]
+    command += [f"run={json.dumps({'results': str(results)})}"]
+    command += [f"survey={json.dumps({'chunk_size': size, 'types': types})}", "validation={enabled: false}"]
+    # Else the spectra would be gone before they can be counted.
+    command += ["prepare={keep: true}"]
+    command += ["--", *targets]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    start = time.perf_counter()
+    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"Error: {' '.join(command)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return time.perf_counter() - start
+
+
+def link(source: Path, target: Path) -> None:
+    """What a run has made already, under another folder, without copying."""
+    for name in MADE:
+        if (source / name).exists():
+            shutil.copytree(source / name, target / name, copy_function=os.link)
+
+
+def size_of(folder: Path, pattern: str = "*") -> tuple[int, int]:
+    """Bytes and number of the files below a folder."""
+    files = [path for path in folder.rglob(pattern) if path.is_file()]
+    return sum(path.stat().st_size for path in files), len(files)
+
+
+def traffic(results: Path, n: int) -> list[tuple[str, float, float]]:
+    """What, bytes and files per spectrum of the stages that are per chunk."""
+    chunks = [
+        pd.read_parquet(path, columns=["path"]) for path in (results / "survey/chunks").rglob("*.parquet")
+    ]
+    paths = [path for chunk in chunks for path in chunk["path"] if Path(path).is_file()]
+    rows = [("spectra of the release", sum(os.path.getsize(path) for path in paths), len(paths))]
+    for name in ("prepared", "fit", "predicted"):
+        rows.append((name, *size_of(results / name)))
+    return [(name, bytes_ / n, files / n) for name, bytes_, files in rows]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Spectra per second by cores and size of chunks.")
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--types", nargs="+", default=["K"])
+    parser.add_argument("--cores", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--sizes", nargs="+", type=int, default=[500, 2000, 8000])
+    arguments = parser.parse_args()
+    source = PROJECT / read_configuration(arguments.config).run.results
+    if not (source / "catalog/recommended.fits").exists():
+        sys.exit(f"Error: {arguments.config} has not been run; there is no catalogue in {source}")
+    shown = False
+    for size in arguments.sizes:
+        for cores in arguments.cores:
+            with tempfile.TemporaryDirectory(dir=source.parent, prefix="scaling-") as folder:
+                results = Path(folder)
+                link(source, results)
+                options = (arguments.config, results, cores, size, arguments.types)
+                snakemake(*options, [f"{results}/survey/manifest.csv"])
+                manifest = read_manifest(results / "survey/manifest.csv")
+                # The networks see a chunk after the fit.
+                targets = [f"{results}/predicted/{row.type}/{row.chunk}.h5" for row in manifest.itertuples()]
+                seconds = snakemake(*options, targets)
+                n = int(manifest["n_spectra"].sum())
+                print(
+                    f"chunks of {size:6d}: {len(manifest):3d} chunks, {cores} cores: {n} spectra in {seconds:6.1f} s, "
+                    f"{n / seconds:6.1f} spectra/s",
+                    flush=True,
+                )
+                if not shown:
+                    for name, bytes_, files in traffic(results, n):
+                        print(f"    {name:24s} {bytes_ / 1000:8.1f} kB and {files:7.4f} files per spectrum")
+                    shown = True
+
+
+if __name__ == "__main__":
+    main()
