@@ -29,6 +29,7 @@ from lamostvac.errors import REASONS, UserError
 from lamostvac.files import REJECTED_COLUMNS, atomic, read_columns
 from lamostvac.random_error import RandomErrorModel
 from lamostvac.registry import NetworkLabel, Registry
+from lamostvac.spectrum_names import fingerprint
 from lamostvac.unique import best_spectra
 
 CODE_VERSION = 4
@@ -651,21 +652,6 @@ def _survey_stars(
         return found
 
     return best_spectra(ra, dec, snr, identities)
-
-
-def fingerprint(identities: NDArray[np.bytes_]) -> NDArray[np.uint64]:
-    """A 64-bit number (n,) for each text (n,), so that ten million identities fit into 80 MB."""
-    width = identities.dtype.itemsize
-    n_words = -(-width // 8)
-    words = identities.astype(f"S{n_words * 8}").view("<u8").reshape(len(identities), n_words)
-    value = np.full(len(identities), 0xCBF29CE484222325, np.uint64)
-    for column in range(words.shape[1]):
-        # The finaliser of splitmix64 over a running value; wrap-around is meant.
-        value ^= words[:, column]
-        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        value ^= value >> np.uint64(31)
-    return value
 
 
 def _check_types_disjoint(

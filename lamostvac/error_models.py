@@ -13,7 +13,7 @@ Everything about a type is learned from that type's stars, so that a run of one 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import h5py
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from lamostvac.error_process import ScaleProcess, Scaling, read_process, scaling_of, train, write_process
 from lamostvac.repeats import RepeatPairs
+from lamostvac.spectrum_names import values_at
 
 CODE_VERSION = 1
 
@@ -135,8 +136,10 @@ def learn(label: str, theta: Sequence[str], kind: Kind, repeats: Residuals, know
     theta : names of the columns of `repeats.theta` and `known.theta`
     repeats : `pair_residuals`
     known : label minus true label of the library's or of training stars; fewer than `MIN_STARS` with theta
-        are used without the dependence on labels
+        are used without the dependence on labels, and of none (networks from elsewhere) theta has no columns either
     """
+    if not len(known.residual):
+        known = replace(known, theta=np.empty((0, len(theta))))
     calibrated = kind == "calibrated"
     names = tuple(theta)
     scaling = _scaling(repeats.theta, names, 1, repeats.snr)
@@ -203,25 +206,25 @@ def library_residuals(table: pd.DataFrame, spectral_type: str, label: str, theta
     )
 
 
-def left_out_residuals(table: pd.DataFrame, stars: pd.DataFrame, theta: Sequence[str]) -> Residuals:
+def left_out_residuals(
+    table: pd.DataFrame, rows: NDArray[np.integer], labels: NDArray[np.floating]
+) -> Residuals:
     """Residuals of a network's training stars by the members that did not learn from them.
 
     Parameters
     ----------
-    table : `spectrum_id star reference reference_err left_out snr random systematic` of all types
-    stars : `spectrum_id` and `theta` of the spectra of one type
+    table : (n,) `star reference reference_err left_out snr random systematic` of all types
+    rows : (n,) row of each among the spectra of the type, -1 for those of other types
+    labels : (m, k) of the spectra of the type, what scales depend on
 
     Stars of the type count, or all where there are fewer than `MIN_STARS`.
     """
-    table = table[np.isfinite(table["left_out"]) & np.isfinite(table["reference"])]
-    points = (
-        table[["spectrum_id"]].merge(stars, on="spectrum_id", how="left")[list(theta)].to_numpy(np.float64)
-    )
-    here = table["spectrum_id"].isin(stars["spectrum_id"]).to_numpy()
+    usable = np.isfinite(table["left_out"]) & np.isfinite(table["reference"])
+    table, rows = table[usable], rows[usable]
+    here = rows >= 0
+    points = np.full((len(rows), labels.shape[1]), np.nan)
     if here.sum() >= MIN_STARS:
-        table, points = table[here], points[here]
-    else:
-        points = np.full_like(points, np.nan)
+        table, points = table[here], values_at(labels, rows[here])
     return Residuals(
         theta=points,
         residual=(table["left_out"] - table["reference"]).to_numpy(np.float64),

@@ -18,6 +18,7 @@ posterior, found by Newton's method, is a small matrix and millions of stars are
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import h5py
@@ -30,7 +31,7 @@ from scipy.stats import norm
 from lamostvac.kernel import rbf
 from lamostvac.pivoted_cholesky import pivoted_cholesky
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 Array = NDArray[np.float64]
 
@@ -45,7 +46,7 @@ _CORRECTIONS, _ERRORS = (0.1, 0.2, 0.3), (0.3, 0.6, 1.0)
 _FACTOR, _CONSTANT = 0.5, 3.0
 _MAX_STEPS = 60
 _HUGE = 1e50  # a residual beyond counts as this, whose square is a number
-_BLOCK = 65536
+_BLOCK = 1024  # stars whose kernel stays in a core's cache
 
 
 def _normal_scale() -> float:
@@ -144,28 +145,34 @@ class ScaleProcess:
         inputs = self.scaling(labels, snr)
         mean, deviation = np.full(len(inputs), np.nan), np.full(len(inputs), np.nan)
         usable = np.flatnonzero(np.isfinite(inputs).all(axis=1))
+        line, offset, square, slope = self._forms
         for start in range(0, len(usable), _BLOCK):
             rows = usable[start : start + _BLOCK]
-            features = self._features(inputs[rows])
-            mean[rows] = features @ self.mean
-            spread = features @ self.root
-            deviation[rows] = np.sqrt(np.vecdot(spread, spread) + self._missed(features))
+            kernel = rbf(inputs[rows], self.points, self.amplitude, self.length_scale)
+            mean[rows] = self.mean[0] + kernel @ line
+            spread = kernel @ square
+            spread += slope
+            deviation[rows] = np.sqrt(np.maximum(offset + np.vecdot(spread, kernel), 0.0))
         return mean, deviation
+
+    @cached_property
+    def _forms(self) -> tuple[Array, float, Array, Array]:
+        """Mean and variance of f as polynomials of a star's kernel k (m,) with the points.
+
+        f is constant + features . weights with features = factor^-1 k, its mean constant + k . line. Its variance is
+        that of constant and weights, and what the points do not carry, amplitude^2 - features^2 (all of it far from the
+        training stars): offset + k . slope + k' square k, one product instead of three.
+        """
+        inverse = solve_triangular(self.factor, np.eye(len(self.factor)), lower=True)
+        root = inverse.T @ self.root[1:]
+        square = root @ root.T - inverse.T @ inverse
+        offset = float(self.root[0] @ self.root[0]) + self.amplitude**2
+        return inverse.T @ self.mean[1:], offset, square, 2.0 * (root @ self.root[0])
 
     def factor_of_error(self, labels: NDArray[np.floating], snr: NDArray[np.floating] | None = None) -> Array:
         """sqrt(E[exp(2 f)]) (n,): what multiplies `base`, with the uncertainty of f folded in; NaN like `evaluate`."""
         mean, deviation = self.evaluate(labels, snr)
         return np.exp(mean + deviation**2)
-
-    def _features(self, inputs: Array) -> Array:
-        kernel = rbf(inputs, self.points, self.amplitude, self.length_scale)
-        features = solve_triangular(self.factor, kernel.T, lower=True).T
-        return np.column_stack([np.ones(len(inputs)), features])
-
-    def _missed(self, features: Array) -> Array:
-        """Variance (n,) of f that the points do not carry: all of it far from the training stars."""
-        part = features[:, 1:]
-        return np.maximum(self.amplitude**2 - np.vecdot(part, part), 0.0)
 
 
 def train(

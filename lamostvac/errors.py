@@ -5,6 +5,9 @@ configuration or in the files it names (`UserError`, which ends the rule), and a
 cannot be used (`SpectrumRejected`, which ends nothing: the spectrum goes to `rejected.csv`).
 """
 
+import difflib
+from collections.abc import Iterable
+
 REASONS: dict[str, str] = {
     # survey
     "not_a_star": "CLASS in the catalogue is not one of survey.classes",
@@ -38,7 +41,6 @@ REASONS: dict[str, str] = {
     # fit
     "fit_failed": "the fit's equations could not be solved",
     "too_many_outliers": "more pixels are unlike any star than fit.max_outlier_fraction allows",
-    "outside_library": "the solution lies outside the library's labels by more than fit.max_extrapolation",
 }
 
 
@@ -55,3 +57,18 @@ class SpectrumRejected(Exception):
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
         self.detail = detail
+
+
+def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The most similar of `known`, upper or lower case; None when nothing is as similar as `cutoff` (0 to 1)."""
+    by_lower = {candidate.lower(): candidate for candidate in reversed(list(known))}
+    close = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=cutoff)
+    return by_lower[close[0]] if close else None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean ...?` for the most similar of `known`, or what there is when nothing is similar."""
+    known = list(known)
+    if close := closest(name, known, cutoff=0.5):
+        return f"; did you mean {close}?"
+    return f"; there are {', '.join(known)}" if known else ""

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from lamostvac.errors import REASONS, UserError
 from lamostvac.html_page import Raw, cards, details, section, table, write_page
 from lamostvac.library_comparison import PUBLISHED_FGK
+from lamostvac.mistakes import mistake
 
 CODE_VERSION = 1
 LIMITS_PATH = Path(__file__).resolve().parent.parent / "config" / "overview.yaml"
@@ -95,9 +96,7 @@ def load_limits(path: str | Path = LIMITS_PATH) -> dict[str, Limits]:
         try:
             limits[name] = Limits.model_validate(content[name])
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in (name, *first["loc"]))
-            raise UserError(f"{path}: {where}: {first['msg']}") from None
+            raise UserError(f"{path}: {name}: {mistake(error, Limits)}") from None
     return limits
 
 

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lamostvac.errors import UserError
-from lamostvac.expressions import nearest, parse
+from lamostvac.errors import UserError, nearest
+from lamostvac.expressions import parse
 from lamostvac.files import atomic_hdf5, read_yaml
+from lamostvac.mistakes import entry_name, mistake
 
 CODE_VERSION = 1
 
@@ -145,13 +146,11 @@ def load_definitions(path: str | Path, columns: Sequence[str]) -> list[Definitio
     entries = content["recommended"]
     found: list[Definition] = []
     for number, entry in enumerate(entries or [], start=1):
-        name = entry.get("label", f"number {number}") if isinstance(entry, dict) else f"number {number}"
+        name = entry_name(entry, number, "label")
         try:
             definition = Definition.model_validate(entry)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise UserError(f"{path}: {name}: {where}: {first['msg']}") from None
+            raise UserError(f"{path}: {name}: {mistake(error, Definition)}") from None
         if any(definition.label == other.label for other in found):
             raise UserError(f"{path}: two entries are for {name}")
         found.append(_present(definition, columns, f"{path}: {name}"))

@@ -44,6 +44,22 @@ class RepeatPairs:
         label = np.asarray(value)
         return (label[self.later].astype(np.float64) - label[self.earlier]) / np.sqrt(2)
 
+    def sample(self, most: int, identity: ArrayLike) -> "RepeatPairs":
+        """At most so many of the pairs, in their order.
+
+        Which ones follows from the names of their spectra, not from the order of rows.
+
+        Parameters
+        ----------
+        identity : (n,) `spectrum_names.fingerprint` of the spectra's names
+        """
+        if len(self) <= most:
+            return self
+        name = np.asarray(identity)
+        # Fingerprints are mixed well, so the smallest are as good as drawn; a tie would need two equal fingerprints.
+        chosen = np.sort(np.argsort(name[self.earlier] ^ name[self.later], kind="stable")[:most])
+        return RepeatPairs(self.earlier[chosen], self.later[chosen], self.snr[chosen], self.weight[chosen])
+
 
 def repeat_pairs(
     ra: ArrayLike, dec: ArrayLike, night: ArrayLike
@@ -105,7 +121,7 @@ def similar_pairs(
     night : (n,) whole numbers, lmjd
     snr : (n,) S/N; spectra where it is missing or not positive are in no pair
     tolerance : share of the larger S/N within which the smaller one lies: 0.1 Wang+, 0.2 Liang+
-    identity : (n,) what orders spectra that agree in everything else, as `catalog.fingerprint` of their names
+    identity : (n,) what orders spectra that agree in everything else, as `spectrum_names.fingerprint` of their names
     star : (n,) star of each spectrum where it is known already, as by `group_stars(ra, dec, RADIUS)`
 
     Returns

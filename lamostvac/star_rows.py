@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lamostvac.crossmatch import group_stars
 from lamostvac.errors import REASONS, UserError
+from lamostvac.files import read_manifest
 from lamostvac.unique import RADIUS
 
 # Stars whose chains of neighbours could reach the star lie within this distance, arcsec.
@@ -160,9 +161,7 @@ def spectrum_path(survey: str | Path, spectral_type: str, lmjd: int, spectrum_id
 
 def _chunks(survey: str | Path, spectral_type: str, lmjd: int) -> Iterator[Path]:
     """Chunks of a type whose nights include `lmjd`; chunks are runs of plates in the order of nights."""
-    manifest = pd.read_csv(
-        Path(survey) / "manifest.csv", dtype={"type": str, "chunk": str}, keep_default_na=False
-    )
+    manifest = read_manifest(Path(survey) / "manifest.csv")
     for entry in manifest[manifest["type"] == spectral_type].itertuples():
         first, last = (int(str(plate).partition("-")[0]) for plate in (entry.first_plate, entry.last_plate))
         if first <= lmjd <= last:

@@ -19,8 +19,7 @@ from astropy.coordinates import Angle
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from lamostvac.errors import UserError
-from lamostvac.expressions import nearest
+from lamostvac.errors import UserError, nearest
 
 CODE_VERSION = 1
 _NULLS = ("", "null", "NULL", "None", "nan", "NaN", "NAN", "--", "N/A", "\\N")

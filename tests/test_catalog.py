@@ -92,7 +92,7 @@ def write_chunk(folder, table, fates):
     with atomic_hdf5(paths[2]) as handle:
         write_columns(handle.create_group("fit"), fitted(table[fates == 0]))
         write_columns(
-            handle.create_group("rejected"), rejections(table[fates == 2], "fit", "outside_library")
+            handle.create_group("rejected"), rejections(table[fates == 2], "fit", "too_many_outliers")
         )
     return paths
 
@@ -378,13 +378,6 @@ def test_announced_rows_must_arrive(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_fingerprints_differ_where_names_differ():
-    names = np.char.mod("58000-HD1-%d", np.arange(20_000)).astype("S48")
-    prints = catalog.fingerprint(names)
-    assert len(np.unique(prints)) == len(names)
-    np.testing.assert_array_equal(prints[:5], catalog.fingerprint(names[:5]))
-
-
 # ---------------------------------------------------------------- flags
 
 
@@ -487,7 +480,3 @@ def test_without_git_the_commit_is_unknown(tmp_path):
     cards = catalog.provenance(tmp_path, "0.1", "abc", "miles")
     assert cards["LIBRARY"][0] == "miles"
     assert all(len(keyword) <= 8 for keyword in cards)
-
-
-def test_no_identities_have_no_fingerprints():
-    assert catalog.fingerprint(np.empty(0, "S48")).shape == (0,)

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from lamostvac.error_models import (
+    Residuals,
     learn,
     left_out_residuals,
     library_residuals,
@@ -16,6 +17,7 @@ from lamostvac.error_models import (
     write_errors,
 )
 from lamostvac.repeats import RepeatPairs, similar_pairs
+from lamostvac.spectrum_names import RowsByName
 
 THETA = ("teff", "logg")
 
@@ -71,6 +73,15 @@ def test_injected_errors_come_back_and_pulls_are_one(kind):
     assert 1.4826 * np.median(np.abs(pull)) == pytest.approx(1 if kind == "calibrated" else 0.95, abs=0.08)
 
 
+def test_networks_from_elsewhere_have_no_stars_left_out_and_lean_on_repeats():
+    star, theta, snr, label, random = survey(600, 2)
+    repeats = pair_residuals(label, theta, random, pairs_of(star, snr, 0.2))
+    model = learn("feh", THETA, "calibrated", repeats, Residuals(np.empty((0, 0)), *[np.empty(0)] * 6))
+    error, part = model.apply(theta, snr, random, np.full(len(star), 0.1))
+    assert np.median(part / random) == pytest.approx(1, abs=0.25)
+    assert (error >= part).all()
+
+
 def test_repeats_are_compared_over_root_two():
     pairs = RepeatPairs(np.array([0, 2]), np.array([1, 0]), np.array([30.0, 20.0]), np.array([1.0, 0.5]))
     theta = np.array([[1.0], [3.0], [5.0]])
@@ -118,14 +129,13 @@ def test_stars_left_out_of_training_are_joined_by_name():
         }
     )
     table.loc[5, "left_out"] = np.nan
-    stars = pd.DataFrame(
-        {"spectrum_id": [f"s{i}" for i in range(n - 1, -1, -1)], "teff": 5000.0, "logg": np.arange(n)}
-    )
-    found = left_out_residuals(table, stars, THETA)
+    names = np.array([f"s{i}" for i in range(n - 1, -1, -1)], "S4")
+    labels = np.column_stack([np.full(n, 5000.0), np.arange(n)])
+    found = left_out_residuals(table, RowsByName(names)(table["spectrum_id"]), labels)
     assert len(found) == n - 1
     np.testing.assert_array_equal(found.theta[:5, 1], [59, 58, 57, 56, 55])
     np.testing.assert_array_equal(found.known[:4], [0.1, 0, 0.1, 0])
-    few = left_out_residuals(table, stars.iloc[:10], THETA)
+    few = left_out_residuals(table, RowsByName(names[:10])(table["spectrum_id"]), labels[:10])
     assert len(few) == n - 1
     assert np.isnan(few.theta).all()
 

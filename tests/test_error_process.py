@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamostvac.error_process import ScaleProcess, _likelihood, read_process, scaling_of, train, write_process
+from lamostvac.kernel import rbf
 
 NAMES = ("teff", "logg")
 
@@ -96,6 +97,21 @@ def test_the_order_of_stars_and_weights_of_half_say_the_same():
     np.testing.assert_allclose(
         once.factor_of_error(labels, snr), other.factor_of_error(labels, snr), rtol=5e-3
     )
+
+
+def test_mean_and_deviation_are_those_of_the_features():
+    """More stars than are taken at once; f's features are written out."""
+    labels, snr, rng = stars(3000)
+    process = train(scaling_of(labels, NAMES, snr), labels, rng.normal(0, true_scale(labels, snr)), snr)
+    mean, deviation = process.evaluate(labels, snr)
+    kernel = rbf(process.scaling(labels, snr), process.points, process.amplitude, process.length_scale)
+    features = np.linalg.solve(process.factor, kernel.T).T
+    with_constant = np.column_stack([np.ones(len(labels)), features])
+    np.testing.assert_allclose(mean, with_constant @ process.mean, rtol=1e-9)
+    covariance = process.root @ process.root.T
+    missed = process.amplitude**2 - (features**2).sum(axis=1)
+    variance = np.einsum("ij,jk,ik->i", with_constant, covariance, with_constant) + missed
+    np.testing.assert_allclose(deviation, np.sqrt(variance), rtol=1e-6)
 
 
 def test_slope_and_curvature_are_derivatives_of_the_likelihood():

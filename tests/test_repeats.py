@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import ks_2samp
 
 from lamostvac.repeats import FOLLOWING, alike, repeat_pairs, similar_pairs
+from lamostvac.spectrum_names import fingerprint
 
 # Star, night, S/N: few of each, so that everything coincides now and then.
 SPECTRA = st.lists(
@@ -121,6 +123,28 @@ def test_the_residual_is_the_random_error_of_one_spectrum():
     assert pairs.residual(label).std() == pytest.approx(50, rel=0.02)
     # Later minus earlier: the second of each two is the earlier one.
     np.testing.assert_allclose(pairs.residual(label), (label[::2].astype(float) - label[1::2]) / np.sqrt(2))
+
+
+def test_a_sample_of_pairs_is_drawn_by_names():
+    """So it is the same whatever the order of rows, and like all pairs in S/N and in how often a star is in it."""
+    rng = np.random.default_rng(5)
+    n = 40_000
+    star, night, snr = rng.integers(0, 15_000, n), rng.integers(0, 1000, n), rng.lognormal(3.0, 1.0, n)
+    name = fingerprint(np.char.add("s", np.arange(n).astype(str)).astype("S"))
+    order = rng.permutation(n)
+    ra, dec = sky(star / 100)
+    one = similar_pairs(ra, dec, night, snr, 0.2, identity=name)
+    assert len(one) > 5000
+    assert one.sample(len(one), name) is one
+    few = one.sample(2000, name)
+    assert len(few) == 2000
+    other = similar_pairs(ra[order], dec[order], night[order], snr[order], 0.2, identity=name[order])
+    again = other.sample(2000, name[order])
+    np.testing.assert_array_equal(few.earlier, order[again.earlier])
+    np.testing.assert_array_equal(few.weight, again.weight)
+    assert set(as_sets(few)) < set(as_sets(one))
+    for part in ("snr", "weight"):
+        assert ks_2samp(getattr(few, part), getattr(one, part)).pvalue > 0.01
 
 
 def test_alike_is_a_share_of_the_larger():

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lamostvac.catalog import LABELS, fingerprint, read_fields
+from lamostvac.catalog import LABELS, read_fields
 from lamostvac.crossmatch import group_stars
 from lamostvac.error_models import (
     LabelErrors,
@@ -25,6 +25,7 @@ from lamostvac.refine import CONVERGED
 from lamostvac.registry import load_registry, network_labels
 from lamostvac.repeats import RADIUS, similar_pairs
 from lamostvac.snr_threshold import find_threshold, thresholds_table
+from lamostvac.spectrum_names import RowsByName, fingerprint, values_at
 
 # Labels that the scale of errors depends on, of those that the library has.
 THETA = LABELS
@@ -68,8 +69,10 @@ def main(snakemake: Any) -> None:
             "%d spectra, %d pairs of one star with S/N alike for the %s", len(identity), len(found), system
         )
 
+    learned = {system: found.sample(settings["max_pairs"], identity) for system, found in pairs.items()}
+
     def repeats(label: str, system: str) -> Residuals:
-        return pair_residuals(table[label], points, table[f"{label}_random"], pairs[system])
+        return pair_residuals(table[label], points, table[f"{label}_random"], learned[system])
 
     models: dict[str, LabelErrors] = {}
     for label in own if settings["emulator"] != "covariance" else []:
@@ -79,26 +82,23 @@ def main(snakemake: Any) -> None:
         if name in source:
             known = library_residuals(source, spectral_type, name, theta)
             models[label] = learn(label, theta, settings["emulator"], repeats(label, "emulator"), known)
-    stars = pd.DataFrame({"spectrum_id": table["spectrum_id"].astype(str)}).assign(
-        **{label: points[:, place] for place, label in enumerate(theta)}
-    )
     left_out = {
         label: pd.read_parquet(path) for label, path in zip(params.trained_here, inputs.left_out, strict=True)
     }
+    row_of = RowsByName(table["spectrum_id"])
     published = load_published_errors()
     curves = []
     for label, network in zip(networks, inputs.networks, strict=True):
         name = label.label
-        if settings["networks"] == "calibrated":
-            known = left_out_residuals(left_out[name], stars, theta) if name in left_out else NOTHING
-            models[name] = learn(name, theta, "calibrated", repeats(name, "networks"), known)
         value = table[name].astype(np.float64)
-        seen = scatter = None
+        known, seen, scatter = NOTHING, None, None
         if name in left_out:
-            seen = left_out[name].merge(
-                stars[["spectrum_id"]].assign(value=value), on="spectrum_id", how="left"
-            )
+            rows = row_of(left_out[name]["spectrum_id"])
+            known = left_out_residuals(left_out[name], rows, points)
+            seen = left_out[name].assign(value=values_at(value, rows))
             scatter = scatter_of(network, seen["reference"])
+        if settings["networks"] == "calibrated":
+            models[name] = learn(name, theta, "calibrated", repeats(name, "networks"), known)
         curves.append(
             network_curve(name, label.unit, pairs["networks"], value, settings, published, seen, scatter)
         )

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import pandas as pd
 
 import lamostvac
 from lamostvac.catalog import (
@@ -16,7 +15,7 @@ from lamostvac.catalog import (
     provenance,
     write_json,
 )
-from lamostvac.files import atomic
+from lamostvac.files import atomic, read_manifest
 from lamostvac.log import rule_log
 from lamostvac.registry import load_registry, network_labels
 
@@ -41,7 +40,7 @@ def main(snakemake: Any) -> None:
     rejected = merge_rejections(
         inputs.survey_rejected, dict(zip(params.types, inputs.rejected, strict=True)), outputs.rejected
     )
-    manifest = pd.read_csv(inputs.manifest, dtype={"type": str, "chunk": str}, keep_default_na=False)
+    manifest = read_manifest(inputs.manifest)
     expected = dict.fromkeys(params.types, 0) | manifest.groupby("type")["n_spectra"].sum().to_dict()
     balance = accounting(summary["n_in"], expected, counts["accepted"], rejected)
     balance |= {"layouts": counts["layouts"], "flags": counts["flags"]}

@@ -1,14 +1,12 @@
 """Errors, flags and recommended values of one type's stars."""
 
-from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-import lamostvac
 from lamostvac import recommend
-from lamostvac.catalog import LABELS, apply_curves, apply_errors, provenance, read_rows, set_flags, write_rows
+from lamostvac.catalog import LABELS, apply_curves, apply_errors, read_rows, set_flags, write_rows
 from lamostvac.error_models import read_errors
 from lamostvac.files import read_columns
 from lamostvac.log import rule_log
@@ -63,13 +61,7 @@ def main(snakemake: Any) -> None:
                 "%s: %s to the scale of %s from %d stars, %s",
                 item.label, source, item.scale, relation.n, np.round(relation.coefficients, 4).tolist(),
             )  # fmt: skip
-    project = Path(lamostvac.__file__).resolve().parent.parent
-    write_rows(
-        snakemake.output.table,
-        rows,
-        registry,
-        provenance(project, lamostvac.__version__, **params.provenance),
-    )
+    write_rows(snakemake.output.table, rows, registry, {})
     known = {item.label: int(np.isfinite(rows[f"{item.label}_rec"]).sum()) for item in relations}
     log.info("%d rows, %d without a flag; recommended: %s", len(rows), int((rows["flags"] == 0).sum()), known)
 

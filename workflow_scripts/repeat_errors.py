@@ -11,6 +11,7 @@ from lamostvac.log import rule_log
 from lamostvac.random_error import beside_published, load_published_errors, network_curve
 from lamostvac.registry import network_labels
 from lamostvac.repeats import similar_pairs
+from lamostvac.spectrum_names import RowsByName, values_at
 
 
 def column(path: str, name: str) -> np.ndarray:
@@ -25,7 +26,7 @@ def main(snakemake: Any) -> None:
     pairs = similar_pairs(*place, params.settings["pair_snr_tolerance"]["networks"])
     del place
     log.info("%d pairs of one star with S/N alike", len(pairs))
-    names = pd.Series(column(catalogue, "spectrum_id"))
+    row_of = RowsByName(column(catalogue, "spectrum_id").astype("S"))
     published = load_published_errors()
     left_out = dict(zip(params.trained_here, snakemake.input.left_out, strict=True))
     # What the run found is to be compared, with however few pairs.
@@ -39,9 +40,8 @@ def main(snakemake: Any) -> None:
             value[column(catalogue, flag) != 0] = np.nan
         known = None
         if name in left_out:
-            known = pd.read_parquet(left_out[name]).merge(
-                pd.DataFrame({"spectrum_id": names, "value": value}), on="spectrum_id", how="left"
-            )
+            known = pd.read_parquet(left_out[name])
+            known["value"] = values_at(value, row_of(known["spectrum_id"]))
         models.append(network_curve(name, label.unit, pairs, value, settings, published, known))
     with atomic(snakemake.output[0]) as temporary:
         beside_published(models, published).to_csv(
