@@ -3,6 +3,8 @@
 PYTHON ?= python3
 CORES ?= all
 TEST_JOBS ?= 2
+CONFIG ?= config/config.yaml
+RESULTS ?= results
 LAMOSTVAC_REAL_DATA ?= ../shared/real
 
 VENV := .venv
@@ -17,11 +19,13 @@ SNAKEMAKE := snakemake --cores $(CORES) --rerun-incomplete
 SPHINX := python -m sphinx --quiet --fail-on-warning -b html docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo real test check docs bench generated clean
+.PHONY: help setup demo real plan progress test check docs bench generated clean
 
 help:
 	@echo "make demo    simulate a small survey, run the whole workflow, write catalogue and report"
 	@echo "make real    run on the files at LAMOSTVAC_REAL_DATA ($(LAMOSTVAC_REAL_DATA)), into results/real"
+	@echo "make plan    what the run of CONFIG would do, why, and how long it would take"
+	@echo "make progress  how far the run in RESULTS is, every ten seconds"
 	@echo "make test    run every test"
 	@echo "make check   lint, format, types, snakemake --lint, documents"
 	@echo "make docs    build docs/ into results/docs/index.html; a broken link is an error"
@@ -29,7 +33,7 @@ help:
 	@echo "make setup   only make .venv from requirements.lock"
 	@echo "make generated  rewrite the files that are written from the code"
 	@echo "make clean   remove .venv and caches; results/ stays"
-	@echo "Variables: PYTHON=python3.12  CORES=4  LAMOSTVAC_REAL_DATA=folder"
+	@echo "Variables: PYTHON=python3.12  CORES=4  CONFIG=config/mine.yaml  RESULTS=results/mine  LAMOSTVAC_REAL_DATA=folder"
 
 setup: $(STAMP)
 
@@ -57,8 +61,14 @@ real: $(STAMP)
 	@echo "Report:    results/real/report.html"
 	@echo "Explorer:  results/real/explorer.html"
 
+plan: $(STAMP)
+	python -m lamostvac.plan --configfile $(CONFIG)
+
+progress: $(STAMP)
+	python -m lamostvac.progress $(RESULTS) --watch 10
+
 test: $(STAMP)
-	python -m pytest -q -n $(TEST_JOBS)
+	python -m pytest -q -n $(TEST_JOBS) --dist loadfile
 
 check: $(STAMP)
 	ruff check .

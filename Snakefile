@@ -4,10 +4,19 @@
 # snakemake --cores 4 --configfile config/mine.yaml      another run; the file stands alone over the defaults
 # snakemake --cores 4 type_M                             one spectral type (results/catalog/M.fits) and nothing of the others
 
+import os
+import sys
+import time
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 from lamostvac.configuration import load_configuration
+from lamostvac.files import remove_temporaries
+from lamostvac.job_files import write_run
 from lamostvac.log import user_errors
+from lamostvac.site import load_site, scratch_folder
+from lamostvac.slurm_jobs import cancel_leftovers, require_safe_settings
 
 min_version("9.0")
 
@@ -19,7 +28,40 @@ if not workflow.configfiles:
 
 with user_errors():
     CFG = load_configuration(config)
+    SITE = load_site(workflow.basedir)
 RESULTS = CFG.run.results
+SCRATCH = scratch_folder(SITE, RESULTS)
+
+
+# Runs once, with the run locked and before the first job: what an earlier Snakemake, which was killed, left in Slurm's
+# queue would write the same files as the jobs to come.
+onstart:
+    with user_errors():
+        require_safe_settings(workflow.executor_settings)
+        cancelled = cancel_leftovers(
+            Path(RESULTS) / "slurm_run.txt",
+            getattr(workflow.scheduler._executor, "run_uuid", None),
+            workflow.workdir_init,
+            logger,
+        )
+    if cancelled:
+        # A job that is cancelled takes its outputs with it, which the plan of this Snakemake counts on: start over.
+        workflow.persistence.unlock()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.execv(sys.executable, sys.orig_argv)
+    # Nobody else writes now, so what is unfinished has no owner.
+    for folder in {RESULTS, SCRATCH}:
+        remove_temporaries(folder)
+    write_run(
+        RESULTS,
+        started=time.time(),
+        jobs=[(job.rule.name, dict(job.wildcards_dict)) for job in workflow.dag.needrun_jobs()],
+        targets=workflow.dag_settings.targets,
+        chunk_rules=chunk_rules(),
+        types=CFG.survey.types,
+        networks=len(SET_OF_LABEL) * CFG.networks.members,
+    )
 
 
 report: "report/workflow.rst"
@@ -32,6 +74,7 @@ wildcard_constraints:
 
 
 include: "rules/common.smk"
+include: "rules/fetch.smk"
 include: "rules/simulate.smk"
 include: "rules/survey.smk"
 include: "rules/prepare.smk"

@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal, Self
 from astropy import units as astropy_units
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lamostvac.errors import UserError
-from lamostvac.expressions import nearest, parse
+from lamostvac.errors import UserError, nearest
+from lamostvac.expressions import parse
 from lamostvac.files import read_yaml
+from lamostvac.mistakes import entry_name, mistake
 from lamostvac.registry import Registry
 from lamostvac.training_sets import Cut, Formula, Name
 
@@ -178,18 +179,7 @@ def _entry(entry: Any, number: int, path: str | Path) -> Comparison:
     try:
         return Comparison.model_validate(entry)
     except ValidationError as error:
-        name = entry.get("name", f"number {number}") if isinstance(entry, dict) else f"number {number}"
-        # An unknown key first: a misspelt one is missing too.
-        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-        location = [str(part) for part in first["loc"]]
-        message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            model: type[BaseModel] = Sky if location[0] == "sky" else Cut if len(location) > 1 else Comparison
-            message = f"there is no such key{nearest(location[-1], model.model_fields)}"
-        elif first["type"] == "missing":
-            message = "this key is missing"
-        where = ".".join(location)
-        raise UserError(f"{path}: entry {name}: {where + ': ' if where else ''}{message}") from None
+        raise UserError(f"{path}: entry {entry_name(entry, number)}: {mistake(error, Comparison)}") from None
 
 
 def numeric_columns(registry: Registry) -> list[str]:

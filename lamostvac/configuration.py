@@ -10,7 +10,6 @@ sentence.
 """
 
 import argparse
-import difflib
 import itertools
 import json
 import re
@@ -38,7 +37,8 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from lamostvac.bands import BANDS
-from lamostvac.errors import UserError
+from lamostvac.errors import UserError, closest
+from lamostvac.mistakes import first_mistake, keys_at
 from lamostvac.simulate.settings import SimulationSettings
 
 CODE_VERSION = "1"
@@ -183,8 +183,8 @@ class Survey(Section):
     chunk_size: PositiveInt = Field(
         20000,
         description=(
-            "Spectra per job: whole plates of one spectral type are packed up to this number. A single larger plate "
-            "is not divided."
+            "Spectra per job: whole plates of one spectral type, half of this number to all of it. A single larger "
+            "plate is not divided."
         ),
     )
 
@@ -232,7 +232,7 @@ class Prepare(Section):
         0.5, ge=0, le=1, description="Spectra with a smaller share of usable pixels are rejected."
     )
     keep: bool = Field(
-        False, description="Keep the prepared chunks after the fit; 10 million spectra are 390 GB."
+        False, description="Keep the prepared chunks after fit and predict; 10 million spectra are 390 GB."
     )
 
 
@@ -657,7 +657,7 @@ class Extinction(Section):
         named = [*self.sfd, *self.corrected]
         for band in named:
             if band not in BANDS:
-                close = _closest(band, BANDS)
+                close = closest(band, BANDS)
                 raise ValueError(
                     f"extinction: there is no band {band}" + (f"; did you mean {close}?" if close else "")
                 )
@@ -836,6 +836,13 @@ class Errors(Section):
     )
     min_pairs: PositiveInt = Field(
         200, description="Pairs of spectra that a label needs for a random error of its own."
+    )
+    max_pairs: PositiveInt = Field(
+        50_000,
+        description=(
+            "Pairs of spectra that the dependence of a label's random error on labels and S/N is learned from at most; "
+            "which ones follows from the spectra's names. a, b, c of the networks are fitted to all."
+        ),
     )
     few_repeats: Literal["published", "training", "none"] = Field(
         "training",
@@ -1030,6 +1037,54 @@ class Validation(Section):
     )
 
 
+class Fetch(Section):
+    """Bringing public files, and checking the release's tree (docs/howto_dr10.md); no part of a run."""
+
+    file: str = Field(
+        "config/sources.yaml",
+        min_length=1,
+        description="YAML file that says where the public files are from.",
+    )
+    sources: list[str] | None = Field(
+        None, description="Names of the sources to fetch; null: all whose files the run reads."
+    )
+    offline: bool = Field(
+        False, description="Make no connection; only look at what is there and list what to bring."
+    )
+    piece_rows: int = Field(
+        50000,
+        ge=1,
+        le=100000,
+        description="Stars in one request to a cross-match service; VizieR takes at most 100,000.",
+    )
+    connections: int = Field(2, ge=1, le=16, description="Requests to one archive at a time.")
+    pause: NonNegativeFloat = Field(
+        1.0, description="Least time between the beginnings of two requests to one archive; in s."
+    )
+    stall: PositiveFloat = Field(
+        300.0,
+        description=(
+            "A connection that gives nothing for this long is given up and tried again; a service may need as long "
+            "before it begins to answer; in s."
+        ),
+    )
+    tries: PositiveInt = Field(8, description="How often a request is made before it fails.")
+    first_wait: NonNegativeFloat = Field(
+        2.0, description="Time before the second try, doubled before each further one up to 5 minutes; in s."
+    )
+    contact: str = Field(
+        "",
+        description="Address of a person, which archives see in each request and may use before they block it.",
+    )
+    sizes: bool = Field(
+        True,
+        description=(
+            "check_release looks for files without a byte too, which asks the file system once per spectrum; false: "
+            "once per plate folder."
+        ),
+    )
+
+
 class Experiments(Section):
     """Experiments on the method, asked for by name (docs/experiments.md); no part of the catalogue."""
 
@@ -1118,6 +1173,7 @@ class Configuration(Section):
     explorer: Explorer = Field(Explorer(), description="The catalogue's page.")
     validation: Validation = Field(Validation(), description="Comparisons.")
     experiments: Experiments = Field(Experiments(), description="Experiments on the method.")
+    fetch: Fetch = Field(Fetch(), description="Bringing public files.")
 
     @model_validator(mode="after")
     def _inputs_are_named(self) -> Self:
@@ -1174,6 +1230,18 @@ class Configuration(Section):
             "label_columns": self.library.label_columns | columns,
         }
         return self.library.model_copy(update=changed)
+
+    def chunk_rules(self, networks: bool) -> list[str]:
+        """The rules that have a job for each chunk, in the order of the data; `networks`: whether there are any."""
+        rules = ["prepare"]
+        if self.fit.method != "refine":
+            rules += ["project", "candidates"]
+        rules.append("fit")
+        if self.second_library is not None:
+            rules.append("fit_imig")
+        if networks:
+            rules.append("predict")
+        return rules
 
     def libraries(self) -> dict[str, Library]:
         """The run's library, that of the second emulator and those compared with them, by name.
@@ -1246,7 +1314,7 @@ def _without_null_text(value: Any) -> Any:
 
 def _sentence(problems: ValidationError) -> str:
     """The first mistake as one sentence; an unknown key explains most others, so it comes first."""
-    error = min(problems.errors(), key=lambda error: error["type"] != "extra_forbidden")
+    error = first_mistake(problems)
     root, place, location = _list_item(error["loc"])
     value = error["input"]
     if error["type"] == "extra_forbidden":
@@ -1258,7 +1326,7 @@ def _sentence(problems: ValidationError) -> str:
     if error["type"] == "missing":
         return f"configuration key {name} is missing; it must be {_allowed(field) if field else 'given'}"
     if field is None:
-        keys = ", ".join(_keys_at([str(part) for part in location], root))
+        keys = ", ".join(keys_at(root, [str(part) for part in location]))
         if error["type"] == "value_error":
             return str(error["ctx"]["error"])
         return (
@@ -1267,7 +1335,7 @@ def _sentence(problems: ValidationError) -> str:
     annotation, items = _descend(Annotated[field.annotation, None, *field.metadata], location[depth:])
     if location[-1] == "[key]":
         choices = list(typing.get_args(_unwrapped(annotation)))
-        close = _closest(str(value), choices) or choices[0]
+        close = closest(str(value), choices) or choices[0]
         return f"configuration key {name}.{value} does not exist; did you mean {name}.{close}?"
     stem = f"configuration key {name}{items} = {_shown(value)} is not allowed"
     if error["type"] == "value_error":
@@ -1305,26 +1373,20 @@ def _list_item(location: Sequence[int | str]) -> tuple[type[BaseModel], str, Seq
     return root, place, rest
 
 
-def _unknown_key(location: Sequence[str], root: type[BaseModel] | None = None, place: str = "") -> str:
-    siblings = _keys_at(location[:-1], root)
+def _unknown_key(location: Sequence[str], root: type[BaseModel], place: str) -> str:
+    siblings = keys_at(root, location[:-1])
     prefix = place + "".join(f"{part}." for part in location[:-1])
     name, last = prefix + location[-1], location[-1]
     # A correct key in the wrong section is as common a mistake as a misspelt one.
     by_last = {path.split(".")[-1]: path for path, _ in _walk(Configuration)}
-    close = _closest(last, siblings)
+    close = closest(last, siblings)
     stem = f"configuration key {name} does not exist"
     if close and (place or last not in by_last):
         return f"{stem}; did you mean {prefix}{close}?"
-    elsewhere = _closest(last, list(by_last), cutoff=0.75)
+    elsewhere = closest(last, by_last, cutoff=0.75)
     if elsewhere and not place:
         return f"{stem}; did you mean {by_last[elsewhere]}?"
     return f"{stem}; the keys {f'of {prefix[:-1]} ' if prefix else ''}are {', '.join(siblings)}"
-
-
-def _closest(word: str, choices: Sequence[str], cutoff: float = 0.6) -> str | None:
-    by_lower = {choice.lower(): choice for choice in choices}
-    close = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=cutoff)
-    return by_lower[close[0]] if close else None
 
 
 def _unwrapped(annotation: Any) -> Any:
@@ -1357,7 +1419,7 @@ def _nearest_value(error: Any, annotation: Any) -> Any:
     context = error.get("ctx", {})
     if error["type"] == "literal_error":
         choices = typing.get_args(_unwrapped(annotation))
-        return _closest(str(error["input"]), choices, cutoff=0.3) or choices[0]
+        return closest(str(error["input"]), choices, cutoff=0.3) or choices[0]
     if (
         error["type"] == "list_type"
         and isinstance(error["input"], str)
@@ -1405,16 +1467,6 @@ def _walk(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Field
             yield from _walk(inner, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", field
-
-
-def _keys_at(location: Sequence[str], root: type[BaseModel] | None = None) -> list[str]:
-    model: type[BaseModel] = root or Configuration
-    for name in location:
-        inner = _submodel(model.model_fields[name])
-        if inner is None:
-            return []
-        model = inner
-    return list(model.model_fields)
 
 
 def _field_at(

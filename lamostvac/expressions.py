@@ -10,7 +10,6 @@ A comparison with a missing value (NaN) is false, `!=` included; `not` turns tha
 """
 
 import ast
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -19,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lamostvac.errors import UserError
+from lamostvac.errors import UserError, nearest
 
 FUNCTIONS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "abs": np.abs,
@@ -132,16 +131,6 @@ def check_names(expression: Expression, known: Iterable[str]) -> None:
             raise UserError(
                 f"{expression._at()}{expression.text!r}: there is no column {name}{nearest(name, known)}"
             )
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean ...?` for the most similar of `known`, or what there is when nothing is similar."""
-    known = list(known)
-    by_lower = {candidate.lower(): candidate for candidate in reversed(known)}
-    close = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {by_lower[close[0]]}?"
-    return f"; there are {', '.join(known)}" if known else ""
 
 
 def _check(node: ast.expr, names: dict[str, None], at: str) -> None:

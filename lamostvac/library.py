@@ -19,6 +19,7 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 from numpy.typing import NDArray
 
+from lamostvac.damage import damage
 from lamostvac.errors import SpectrumRejected, UserError
 from lamostvac.files import atomic_hdf5, read_columns, write_columns
 from lamostvac.grid import GRID, air_to_vacuum
@@ -212,7 +213,12 @@ def first_table(
     with open_library_file(path, key) as hdus:
         tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
         if not tables:
-            raise UserError(f"{key}: {path} holds no table")
+            what = damage(path)
+            raise UserError(
+                f"{key}: {path} is damaged ({what}); copy it anew"
+                if what
+                else f"{key}: {path} holds no table"
+            )
         header, table = tables[0].header, tables[0].data
     names = {name.upper() for name in table.names}
     missing = [name for name in needed if name not in names]

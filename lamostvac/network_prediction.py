@@ -48,12 +48,7 @@ class NetworkStack:
 
     def __init__(self, networks: Sequence[Network]) -> None:
         self.networks = tuple(networks)
-        for network in self.networks[1:]:
-            if not np.array_equal(network.wave, self.networks[0].wave):
-                raise UserError(
-                    f"the networks of {self.networks[0].label} and {network.label} were trained on different "
-                    "grids; train both with the same networks.windows"
-                )
+        check_grids(self.networks)
         self._folded = [_fold(network) for network in self.networks]
         # Consecutive columns of the first layers are slices of the block, which need no copy.
         self._spans = [_span(network.pixels) for network in self.networks]
@@ -74,6 +69,16 @@ class NetworkStack:
             ):
                 answer[:, rows] = network.to_label(_forward(block[:, span], folded)[:, :count])
         return answers
+
+
+def check_grids(networks: Sequence[Network]) -> None:
+    """Raise `UserError` when networks were not all trained on the same grid."""
+    for network in networks[1:]:
+        if not np.array_equal(network.wave, networks[0].wave):
+            raise UserError(
+                f"the networks of {networks[0].label} and {network.label} were trained on different "
+                "grids; train both with the same networks.windows"
+            )
 
 
 def _span(pixels: NDArray[np.bool_]) -> slice | NDArray[np.intp]:

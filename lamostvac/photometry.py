@@ -16,10 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from lamostvac.bands import BANDS
 from lamostvac.crossmatch import group_stars, match_identifiers, match_sky
-from lamostvac.errors import UserError
-from lamostvac.expressions import nearest
+from lamostvac.errors import UserError, nearest
 from lamostvac.files import read_yaml
 from lamostvac.joins import join_table, positions, read_source
+from lamostvac.mistakes import mistake
 from lamostvac.training_sets import Catalogue, Join, Match, TableFile, check_match
 
 CODE_VERSION = 1
@@ -111,14 +111,7 @@ def load_photometry(path: str | Path) -> PhotometryFile:
     try:
         return PhotometryFile.model_validate(content)
     except ValidationError as error:
-        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-        where = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            message = "there is no such key"
-        elif first["type"] == "missing":
-            message = "this key is missing"
-        raise UserError(f"{path}: {where + ': ' if where else ''}{message}") from None
+        raise UserError(f"{path}: {mistake(error, PhotometryFile)}") from None
 
 
 # ---------------------------------------------------------------- joining

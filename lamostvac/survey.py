@@ -6,6 +6,7 @@ million rows of DR10 fit into the memory of a small machine.
 """
 
 import gzip
+import hashlib
 import re
 import string
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +25,7 @@ from astropy.io import fits
 from lamostvac.configuration import SPECTRAL_TYPES, Configuration, Survey
 from lamostvac.errors import REASONS, UserError
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 
@@ -435,9 +436,9 @@ def select(table: pa.Table, survey: Survey) -> Selection:
     del obsid, repeated, candidates
 
     classes = {name.upper() for name in survey.classes}
-    reject("not_a_star", ~_by_text(table["class"], lambda text: text.upper() in classes, False).astype(bool))
+    reject("not_a_star", ~by_text(table["class"], lambda text: text.upper() in classes, False).astype(bool))
     index: dict[str, int] = {name: number for number, name in enumerate(SPECTRAL_TYPES)}
-    types = _by_text(table["subclass"], lambda text: index.get(spectral_type(text) or "", -1), -1).astype(
+    types = by_text(table["subclass"], lambda text: index.get(spectral_type(text) or "", -1), -1).astype(
         np.int8
     )
     reject("no_spectral_type", types < 0)
@@ -465,7 +466,7 @@ def _floats(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     return _only(column).to_numpy(zero_copy_only=False)
 
 
-def _by_text(column: pa.ChunkedArray, function: Any, missing: Any) -> npt.NDArray[Any]:
+def by_text(column: pa.ChunkedArray, function: Any, missing: Any) -> npt.NDArray[Any]:
     """`function` of each text of a dictionary column, called once per distinct text."""
     array = _only(column)
     values = np.array([function(text) for text in array.dictionary.to_pylist()] + [missing])
@@ -476,7 +477,7 @@ def _ranks(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     """Rank of each text among the column's distinct texts in alphabetical order; -1 for none."""
     distinct = sorted(text for text in _only(column).dictionary.to_pylist() if text)
     rank = {text: number for number, text in enumerate(distinct)}
-    return _by_text(column, lambda text: rank.get(text, -1), -1).astype(np.int64)
+    return by_text(column, lambda text: rank.get(text, -1), -1).astype(np.int64)
 
 
 def _identity(
@@ -516,19 +517,39 @@ def _repeats(keys: npt.NDArray[np.int64], order: npt.NDArray[np.int64]) -> npt.N
 # ---------------------------------------------------------------- chunks
 
 
-def pack(sizes: npt.ArrayLike, chunk_size: int) -> npt.NDArray[np.int64]:
-    """Chunk number of each plate when plates of the given `sizes` are packed in their order.
+def plate_marks(table: pa.Table, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+    """A number for the plate (lmjd, planid) of each of some rows (n,), random but always the same.
 
-    A chunk is closed when the next plate would take it beyond `chunk_size`; a plate that is larger
-    stands alone.
+    It comes from the plate's name alone, so it does not know what other plates there are.
     """
-    numbers = np.zeros(len(np.atleast_1d(sizes)), np.int64)
-    chunk = filled = 0
-    for plate, size in enumerate(np.atleast_1d(sizes)):
-        if filled and filled + size > chunk_size:
-            chunk, filled = chunk + 1, 0
-        numbers[plate] = chunk
-        filled += int(size)
+    part = table.select(["lmjd", "planid"]).take(pa.array(rows))
+    names = zip(part["lmjd"].to_pylist(), part["planid"].to_pylist(), strict=True)
+    digests = [hashlib.sha256(f"{lmjd}-{planid}".encode()).digest()[:8] for lmjd, planid in names]
+    return np.array([int.from_bytes(digest) for digest in digests], np.uint64)
+
+
+def pack(
+    sizes: npt.ArrayLike, chunk_size: int, marks: npt.NDArray[np.uint64] | None = None
+) -> npt.NDArray[np.int64]:
+    """Chunk number (n,) of each plate when plates of the given `sizes` (n,) are packed in their order.
+
+    A chunk has at most `chunk_size` spectra, unless a single plate has more, and, but for the last of all, at
+    least half as many. Between these it ends before the plate with the smallest of the `marks` (n,). So wherever
+    packing begins, it soon comes to the same ends: plates that are new to a release change the chunks about
+    them and leave those before and after as they were. Without marks the chunks are as full as can be.
+    """
+    sizes = np.atleast_1d(sizes)
+    ends = np.concatenate([[0], np.cumsum(sizes)])
+    numbers = np.zeros(len(sizes), np.int64)
+    first = chunk = 0
+    while ends[-1] - ends[first] > chunk_size and first < len(sizes) - 1:
+        # The chunk may end before any of the plates low..high.
+        high = max(int(np.searchsorted(ends, ends[first] + chunk_size, "right")) - 1, first + 1)
+        low = max(int(np.searchsorted(ends, ends[first] + (chunk_size + 1) // 2)), first + 1)
+        low, high = min(low, high), min(high, len(sizes) - 1)
+        first = high if marks is None else low + int(np.argmin(marks[low : high + 1]))
+        chunk += 1
+        numbers[first:] = chunk
     return numbers
 
 
@@ -542,10 +563,35 @@ class Chunk:
     n_plates: int
 
 
-def chunks(selection: Selection, chunk_size: int) -> list[Chunk]:
-    """The selected rows as chunks of whole plates, type by type.
+MAX_CHUNKS = 10_000
+"""Chunks of one type: each is some five jobs, and Snakemake plans about a thousand jobs a second."""
 
-    Raises `UserError` when a type needs more than the 9,999 chunks that four digits can number.
+
+def chunk_names(lmjd: Iterable[int], marks: Iterable[int]) -> list[str]:
+    """Names of chunks from the `lmjd` and mark of their first plates.
+
+    The first is `0000`, the others have nine digits: the night's lmjd and four digits of the mark, or the next
+    free number where two have the same. A chunk that keeps its first plate keeps its name, however many chunks
+    there are before it.
+    """
+    names: list[str] = []
+    taken: set[str] = set()
+    for night, mark in zip(lmjd, marks, strict=True):
+        if not names:
+            names.append("0000")
+            continue
+        number = int(mark) % 10_000
+        while f"{night:05d}{number:04d}" in taken:
+            number = (number + 1) % 10_000
+        names.append(f"{night:05d}{number:04d}")
+        taken.add(names[-1])
+    return names
+
+
+def chunks(table: pa.Table, selection: Selection, chunk_size: int) -> list[Chunk]:
+    """The selected rows of a table as chunks of whole plates, type by type, in the plates' order.
+
+    Raises `UserError` when a type needs more than `MAX_CHUNKS`.
     """
     found = []
     for number, name in enumerate(SPECTRAL_TYPES):
@@ -554,19 +600,19 @@ def chunks(selection: Selection, chunk_size: int) -> list[Chunk]:
         if not len(rows):
             continue
         plates, starts, sizes = np.unique(selection.plates[rows], return_index=True, return_counts=True)
-        numbers = pack(sizes, chunk_size)
-        if numbers[-1] > 9999:
+        marks = plate_marks(table, rows[starts])
+        numbers = pack(sizes, chunk_size, marks)
+        if numbers[-1] >= MAX_CHUNKS:
             raise UserError(
                 f"survey.chunk_size = {chunk_size} makes {numbers[-1] + 1} chunks of {name} stars; "
-                f"at most 10000 can be numbered, so set it to {-(-len(rows) // 5000)} or more"
+                f"at most {MAX_CHUNKS} are made, so set it to {-(-len(rows) // (MAX_CHUNKS // 4))} or more"
             )
         first_plates = np.flatnonzero(np.diff(numbers, prepend=-1))
         bounds = np.append(starts[first_plates], len(rows))
-        for chunk, first in enumerate(first_plates):
-            last = first_plates[chunk + 1] if chunk + 1 < len(first_plates) else len(plates)
-            found.append(
-                Chunk(name, f"{chunk:04d}", rows[bounds[chunk] : bounds[chunk + 1]], int(last - first))
-            )
+        n_plates = np.diff(np.append(first_plates, len(plates)))
+        nights = table["lmjd"].take(pa.array(rows[bounds[:-1]])).to_pylist()
+        for chunk, title in enumerate(chunk_names(nights, marks[first_plates])):
+            found.append(Chunk(name, title, rows[bounds[chunk] : bounds[chunk + 1]], int(n_plates[chunk])))
     return found
 
 

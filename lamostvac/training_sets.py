@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lamostvac.errors import UserError
-from lamostvac.expressions import FUNCTIONS, nearest, parse
+from lamostvac.errors import UserError, nearest
+from lamostvac.expressions import FUNCTIONS, parse
 from lamostvac.files import read_yaml
+from lamostvac.mistakes import entry_name, mistake
 
 CODE_VERSION = 1
 SURVEY_COLUMNS = (
@@ -432,44 +433,7 @@ def _entry(entry: Any, number: int, path: str | Path) -> TrainingSet:
     try:
         return TrainingSet.model_validate(entry)
     except ValidationError as error:
-        name = entry.get("name", f"number {number}") if isinstance(entry, dict) else f"number {number}"
-        # An unknown key first: a misspelt one is missing too.
-        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-        location = [str(part) for part in first["loc"]]
-        where = ".".join(location)
-        message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            known = _keys_at(location[:-1])
-            message = f"there is no such key{nearest(location[-1], known)}"
-        elif first["type"] == "missing":
-            message = "this key is missing"
-        raise UserError(f"{path}: set {name}: {where + ': ' if where else ''}{message}") from None
-
-
-def _keys_at(location: Sequence[str]) -> list[str]:
-    """The keys that an entry has at a place of the file."""
-    model: type[BaseModel] = TrainingSet
-    for part in location:
-        field = model.model_fields.get(part) or next(
-            (field for field in model.model_fields.values() if field.alias == part), None
-        )
-        if field is None:
-            continue  # a number in a list, or a name in a mapping
-        inner = _model_in(field.annotation)
-        if inner is None:
-            return []
-        model = inner
-    return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for part in getattr(annotation, "__args__", ()):
-        found = _model_in(part)
-        if found is not None:
-            return found
-    return None
+        raise UserError(f"{path}: set {entry_name(entry, number)}: {mistake(error, TrainingSet)}") from None
 
 
 def _check_sets(sets: Sequence[TrainingSet], path: str | Path) -> None:

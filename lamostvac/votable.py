@@ -13,8 +13,8 @@ import numpy as np
 from astropy import units
 from numpy.typing import NDArray
 
-from lamostvac.errors import UserError
-from lamostvac.expressions import Expression, check_names, nearest, parse
+from lamostvac.errors import UserError, nearest
+from lamostvac.expressions import Expression, check_names, parse
 from lamostvac.files import atomic
 from lamostvac.registry import Column, Registry
 

@@ -17,7 +17,8 @@ with user_errors():
     REGISTRY = registry_library.load_registry(registry_library.network_labels(NETWORK_LABELS))
 with user_errors():
     DEFINITIONS = recommend_library.load_definitions(shipped(CFG.recommended.definitions), REGISTRY.names)
-# Every run with the same settings has the same header, wherever its files lie.
+# Every run with the same settings has the same header, wherever its files lie. Tables between the stages have none of
+# it: any setting of any stage would make them anew.
 PROVENANCE = {
     "config_hash": catalog_library.configuration_hash(
         CFG.model_dump(mode="json")
@@ -37,9 +38,9 @@ COLUMNS = sha256(registry_library.REGISTRY_PATH)
 
 rule collect:
     input:
-        # The manifest is new after every survey; what the type's chunks are is in `chunks`.
+        # The manifest is new after every survey; a chunk that changed was prepared again.
         manifest=ancient(f"{RESULTS}/survey/manifest.csv"),
-        chunks=chunk_files(f"{RESULTS}/survey/chunks/{{type}}/{{chunk}}.parquet"),
+        chunks=ancient(chunk_files(f"{RESULTS}/survey/chunks/{{type}}/{{chunk}}.parquet")),
         prepared=chunk_files(f"{RESULTS}/prepared/{{type}}/{{chunk}}_meta.h5"),
         fits=chunk_files(f"{RESULTS}/fit/{{type}}/{{chunk}}.h5"),
         second_fits=chunk_files(f"{RESULTS}/fit_imig/{{type}}/{{chunk}}.h5") if SECOND else [],
@@ -51,14 +52,14 @@ rule collect:
         f"{RESULTS}/logs/collected/{{type}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/collected/{{type}}.tsv"
+    group:
+        "type"
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        # The type's rows twice while they are sorted; the largest has some five million.
-        mem_mb=lambda wildcards, attempt: (3000 + 11 * REGISTRY.record.itemsize) * attempt,
-        runtime=60,
+        **asks("collect", spectra=spectra_of, row_bytes=REGISTRY.record.itemsize),
     params:
-        provenance=PROVENANCE,
+        library=CFG.library.name,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
         code_version=(catalog_library.CODE_VERSION, registry_library.CODE_VERSION),
@@ -78,12 +79,12 @@ rule recommend:
         f"{RESULTS}/logs/recommended/{{type}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/recommended/{{type}}.tsv"
+    group:
+        "type"
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        # The type's rows are in memory; the largest has some five million.
-        mem_mb=lambda wildcards, attempt: (3000 + 8 * REGISTRY.record.itemsize) * attempt,
-        runtime=60,
+        **asks("recommend", spectra=spectra_of, row_bytes=REGISTRY.record.itemsize),
     params:
         snr_band=CFG.survey.snr_band,
         snr_threshold=lambda wildcards: catalog_library.snr_thresholds(
@@ -95,7 +96,6 @@ rule recommend:
         outlier_fraction=CFG.catalog.outlier_flag_fraction,
         definitions=[definition.model_dump(mode="json") for definition in DEFINITIONS],
         settings=CFG.recommended.model_dump(mode="json", exclude={"definitions"}),
-        provenance=PROVENANCE,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
         code_version=(
@@ -118,11 +118,12 @@ rule catalog:
         f"{RESULTS}/logs/catalog/{{type}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/catalog/{{type}}.tsv"
+    group:
+        "type"
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: (3000 + 8 * REGISTRY.record.itemsize) * attempt,
-        runtime=60,
+        **asks("catalog", spectra=spectra_of, row_bytes=REGISTRY.record.itemsize),
     params:
         provenance=PROVENANCE,
         columns=COLUMNS,
@@ -157,9 +158,7 @@ rule merge:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        # Mostly for finding the stars of ten million positions, 2.3 GB (docs/catalogue.md).
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=120,
+        **asks("merge", spectra=spectra_of),
     params:
         types=CFG.survey.types,
         provenance=PROVENANCE,

@@ -1,27 +1,175 @@
 # What several rules ask of the survey's manifest and of the configuration, and what the report consists of.
 
 import functools
+import math
 import os
 
 import pandas as pd
 
-from lamostvac.files import shipped
+from lamostvac import resources as resources_library
+from lamostvac.digests import Digests
+from lamostvac.errors import UserError
+from lamostvac.files import read_manifest, shipped
 from lamostvac.grouping import batch_names
+from lamostvac.log import user_errors
 from lamostvac.star_rows import require_star
+
+# Digests of what comes from outside, so that a file that was touched or copied is known to be the same.
+DIGESTS = Digests(f"{RESULTS}/digests.json")
+
+# Files whose absence keeps a run from starting, but not `fetch`, which is there to bring them.
+MISSING_DATA = []
+
+
+def release_catalogues(wildcards):
+    """The release's catalogues. All that follows needs them, so here it is told what else is missing."""
+    with user_errors():
+        if MISSING_DATA:
+            raise UserError(MISSING_DATA[0])
+    return outside(CATALOGUES)
+
+
+def fetch_needs(wildcards):
+    """The files besides the release that this run reads."""
+    with user_errors():
+        return fetch_library.needs_as_params(fetch_library.needs_of(CFG))
 
 
 @functools.lru_cache(maxsize=4)
-def read_manifest(path, modified):
-    """The manifest's chunks by spectral type; read once, since a release has hundreds of chunks."""
-    manifest = pd.read_csv(path, dtype={"type": str, "chunk": str}, keep_default_na=False)
-    return {name: tuple(rows["chunk"]) for name, rows in manifest.groupby("type", sort=False)}
+def manifest_table(path, modified):
+    """The survey's table of chunks; read once, since a release has hundreds of them and each has several jobs."""
+    return read_manifest(path)
+
+
+@functools.lru_cache(maxsize=4)
+def read_digests(path, modified):
+    """Chunks and digests of their rows by spectral type."""
+    return {
+        name: dict(zip(rows["chunk"], rows["digest"], strict=True))
+        for name, rows in manifest_table(path, modified).groupby("type", sort=False)
+    }
+
+
+def manifest_of(spectral_type):
+    """Chunk to digest of a spectral type, none where the survey found no spectrum of it or has not run."""
+    path = f"{RESULTS}/survey/manifest.csv"
+    return read_digests(path, os.path.getmtime(path)).get(spectral_type, {}) if os.path.exists(path) else {}
+
+
+@functools.lru_cache(maxsize=4)
+def read_sizes(path, modified):
+    """Spectra of each chunk (by type and chunk), of each type, and of the run (by None)."""
+    manifest = manifest_table(path, modified)
+    sizes = {(row.type, row.chunk): row.n_spectra for row in manifest.itertuples()}
+    sizes |= manifest.groupby("type")["n_spectra"].sum().to_dict()
+    return sizes | {None: int(manifest["n_spectra"].sum())}
+
+
+def spectra_of(wildcards, input=None):
+    """Spectra of a job: of its chunk, of its type, or of the run. Before the survey a full chunk stands for them."""
+    path = f"{RESULTS}/survey/manifest.csv"
+    if not os.path.exists(path):
+        return CFG.survey.chunk_size
+    spectral_type, chunk = wildcards.get("type"), wildcards.get("chunk")
+    key = (spectral_type, chunk) if chunk is not None else spectral_type
+    return read_sizes(path, os.path.getmtime(path)).get(key, 0)
+
+
+def spectra_of_batch(wildcards, input):
+    """Spectra of a job of the grouped search, at most."""
+    return min(CFG.grouped.group_size * CFG.grouped.groups_per_job, spectra_of(wildcards))
+
+
+def rows_up_to(most):
+    """Amount of a job: the rows of the catalogue that it holds at a time."""
+
+    def amount(wildcards, input):
+        return min(most, spectra_of(wildcards))
+
+    return amount
+
+
+def size_kb(name=None):
+    """Amount of a job: the size of its input files, or of those of one name, in kB."""
+
+    def amount(wildcards, input):
+        files = input if name is None else input.get(name)
+        return sum(os.path.getsize(path) for path in ([files] if isinstance(files, str) else files)) / 1000
+
+    return amount
+
+
+def chunk_rules():
+    """The rules of this run that have a job for each chunk."""
+    return CFG.chunk_rules(networks=bool(SET_OF_LABEL))
+
+
+# What follows the chunks of a type.
+TYPE_RULES = ("collect", "errors", "photometry", "recommend", "distance", "catalog")
+
+
+def asks(rule, **amounts):
+    """What a rule's jobs ask for by the measured model (config/resources.yaml), for `resources: **asks(...)`.
+
+    `amounts` are numbers or functions of (wildcards, input). They are resources of the job too: so a dry run, the
+    job's log and Snakemake's extended benchmarks say how much the job had to do.
+    """
+
+    def amount_of(value):
+        # Snakemake's resources are whole numbers.
+        if not callable(value):
+            return math.ceil(value)
+
+        def amount(wildcards, input):
+            return math.ceil(value(wildcards, input))
+
+        return amount
+
+    own = {name: amount_of(value) for name, value in amounts.items()}
+
+    def values(wildcards, input):
+        return {name: value(wildcards, input) if callable(value) else value for name, value in own.items()}
+
+    def mem_mb(wildcards, input, attempt):
+        return resources_library.memory_mb(rule, attempt, SITE.max_memory, **values(wildcards, input))
+
+    def runtime(wildcards, input, attempt):
+        # Rules that make up one job of the cluster share its time.
+        sharing = next((len(names) for names in (chunk_rules(), TYPE_RULES) if rule in names), 1)
+        limit = SITE.max_runtime and SITE.max_runtime / sharing
+        return resources_library.runtime_minutes(rule, attempt, limit, **values(wildcards, input))
+
+    return {"mem_mb": mem_mb, "runtime": runtime, **own}
 
 
 def chunks_of(spectral_type):
-    """Chunks of a spectral type, none where the survey found no spectrum of it."""
+    """Chunks of a spectral type."""
     checkpoints.survey.get()
-    path = f"{RESULTS}/survey/manifest.csv"
-    return read_manifest(path, os.path.getmtime(path)).get(spectral_type, ())
+    return tuple(manifest_of(spectral_type))
+
+
+def chunk_digest(wildcards):
+    """What a chunk's rows say."""
+    return manifest_of(wildcards.type).get(wildcards.chunk, "")
+
+
+def own_file(path):
+    """A file of the project, seen from here: with its whole path it would be another input where the project moved."""
+    return os.path.relpath(path)
+
+
+def outside(paths):
+    """Input files whose time says nothing, since their digest is a parameter; those simulated here keep it."""
+    made = {str(path) for path in rules.simulate.output} if CFG.simulation.enabled else set()
+    paths = [paths] if isinstance(paths, str) else paths
+    return [path if path in made else ancient(path) for path in paths]
+
+
+def digests(paths):
+    """What files from outside contain; nothing for those simulated here, which Snakemake sees anew."""
+    made = {str(path) for path in rules.simulate.output} if CFG.simulation.enabled else set()
+    paths = [paths] if isinstance(paths, str) else paths
+    return DIGESTS.every(path for path in paths if path not in made)
 
 
 def chunk_files(pattern):
@@ -46,7 +194,7 @@ def prepared_of(types):
     """Prepared chunks of some spectral types."""
 
     def files(wildcards):
-        return [f"{RESULTS}/prepared/{name}/{chunk}.h5" for name in types for chunk in chunks_of(name)]
+        return [f"{RESULTS}/spectra/{name}/{chunk}.h5" for name in types for chunk in chunks_of(name)]
 
     return files
 
@@ -58,8 +206,13 @@ def experiment_chunks(wildcards):
         chunks = chunks_of(name)
         n = min(CFG.experiments.n_chunks, len(chunks))
         chosen = [chunks[len(chunks) * (2 * i + 1) // (2 * n)] for i in range(n)]
-        files += [f"{RESULTS}/prepared/{name}/{chunk}.h5" for chunk in chosen]
+        files += [f"{RESULTS}/spectra/{name}/{chunk}.h5" for chunk in chosen]
     return files
+
+
+def catalogue_text_kb(wildcards, input):
+    """Size of the release's catalogues as text in kB; gzip takes one to a third or less."""
+    return sum(os.path.getsize(path) * (3 if path.endswith(".gz") else 1) for path in input.catalogues) / 1000
 
 
 def all_chunks(wildcards):
@@ -71,9 +224,43 @@ def all_chunks(wildcards):
     ]
 
 
+def prepared_spectra(wildcards, output):
+    """What a reader of prepared spectra has to know (`open_prepared`).
+
+    `output` is there because Snakemake does not compare parameters that come from outputs: a reader runs again when
+    `meta` is new, whatever the settings it was made with.
+    """
+    return {
+        "spectra": PREPARED.format(**wildcards),
+        "meta": PREPARED_META.format(**wildcards),
+        "chunk": CHUNK.format(**wildcards),
+        "settings": CFG.prepare.model_dump(mode="json", exclude={"keep"}),
+        "networks": NETWORK_PREPARATION,
+    }
+
+
+def last_reader(rule):
+    """Whether a rule is the last that reads a chunk's spectra, and removes them; no reason to run again either."""
+
+    def last(wildcards, output):
+        return not CFG.prepare.keep and rule == ("predict" if SET_OF_LABEL else FITS[-1])
+
+    return last
+
+
+def network_digests(wildcards):
+    """What networks from elsewhere are; those trained here Snakemake sees anew."""
+    return digests(NETWORK_FILES) if CFG.networks.pretrained else []
+
+
 def library_spectra(name):
     """The file with the spectra of a library, or the folder; the run's own may be a simulated one."""
     return SIMULATED_LIBRARY if name in OWN_LIBRARIES and SIMULATED_LIBRARY else LIBRARIES[name].spectra
+
+
+def library_kb(wildcards, input):
+    """Size of a library's files in kB, also of those in a folder."""
+    return size_kb()(wildcards, input) + 1049 * LIBRARY_FOLDERS.get(wildcards.library, ("", 0))[1]
 
 
 def library_labels(name):
@@ -96,14 +283,6 @@ def emulator_settings(name, exclude=None):
     return settings if own is None else settings | {"variance": own}
 
 
-def emulator_memory(input):
-    """MB to build an emulator: half a kernel matrix (4 n^2 bytes, n = 27 spectra per MB), and spectra and components.
-
-    MaStar's 18,654 spectra, 730 MB, peak at 3.3 GB with 13 components; 4.9 GB are asked for.
-    """
-    return int(1000 + 3.5 * input.size_mb + 4 * (27 * input.size_mb) ** 2 / 1e6)
-
-
 def training_files(wildcards):
     """The catalogue files of a set."""
     return [f"{CATALOGUES_ROOT}/{name}" for name in TRAINING_SETS[wildcards.training_set].files()]
@@ -123,7 +302,7 @@ def training_inputs(wildcards):
     return {
         "candidates": f"{folder}/{entry.name}_candidates.parquet",
         "steps": f"{folder}/{entry.name}_crossmatch.csv",
-        "files": training_files(wildcards),
+        "files": outside(training_files(wildcards)),
     }
 
 
@@ -137,6 +316,12 @@ def crossmatch_settings(wildcards):
         "split": {"train_fraction": 1},
         "labels": [{"name": "unused", "column": "snr", "description": ""}],
     }
+
+
+def training_settings(wildcards):
+    """What of a set its table depends on; how a label is learned and where it applies can change without a new one."""
+    later = {"labels": {"__all__": {"learn", "range"}}, "network": {"apply"}}
+    return TRAINING_SETS[wildcards.training_set].model_dump(mode="json", by_alias=True, exclude=later)
 
 
 def training_table(wildcards):

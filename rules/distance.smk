@@ -17,22 +17,23 @@ LEFT_OUT_BANDS = [
 rule photometry:
     input:
         collected=f"{RESULTS}/collected/{{type}}.fits",
-        tables=photometry_tables,
+        tables=lambda wildcards: outside(photometry_tables(wildcards)),
     output:
         f"{RESULTS}/photometry/{{type}}.parquet",
     log:
         f"{RESULTS}/logs/photometry/{{type}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/photometry/{{type}}.tsv"
+    group:
+        "type"
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        # One table at a time stands in memory, and two dozen columns of the stars.
-        mem_mb=lambda wildcards, input, attempt: int((4000 + 2 * input.size_mb) * attempt),
-        runtime=lambda wildcards, attempt: 120 * attempt,
+        **asks("photometry", spectra=spectra_of, input_kb=size_kb("tables")),
     params:
         tables=PHOTOMETRY.model_dump(mode="json", by_alias=True),
         root=lambda wildcards: PHOTOMETRY_ROOT,
+        digests=lambda wildcards: digests(photometry_tables(wildcards)),
         repeat_radius=CFG.photometry.repeat_radius,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
@@ -61,12 +62,12 @@ rule distance:
         f"{RESULTS}/logs/distance/{{type}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/distance/{{type}}.tsv"
+    group:
+        "type"
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        # Magnitudes, absolute magnitudes and their errors of five million stars are 2.3 GB.
-        mem_mb=lambda wildcards, input, attempt: int((3000 + 3 * input.size_mb) * attempt),
-        runtime=lambda wildcards, attempt: 240 * attempt,
+        **asks("distance", spectra=spectra_of),
     params:
         snr_band=CFG.survey.snr_band,
         repeat_radius=CFG.photometry.repeat_radius,

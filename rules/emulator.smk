@@ -27,10 +27,8 @@ rule emulator:
         f"{RESULTS}/benchmarks/emulator/{{library}}.tsv"
     conda:
         "../envs/lamostvac.yaml"
-    threads: 4
     resources:
-        mem_mb=lambda wildcards, input, attempt: emulator_memory(input) * attempt,
-        runtime=120,
+        **asks("emulator", input_kb=size_kb()),
     params:
         settings=lambda wildcards: emulator_settings(wildcards.library, {"folds"}),
         prepare=CFG.prepare.model_dump(mode="json", exclude={"keep"}),
@@ -51,8 +49,7 @@ rule crossvalidation:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, input, attempt: (emulator_memory(input) + 2000) * attempt,
-        runtime=lambda wildcards, attempt: 600 * attempt,
+        **asks("crossvalidation", input_kb=size_kb(), folds=CFG.emulator.folds),
     params:
         settings=lambda wildcards: emulator_settings(wildcards.library),
         prepare=CFG.prepare.model_dump(mode="json", exclude={"keep"}),

@@ -13,8 +13,8 @@ rule errors:
         crossvalidation=f"{RESULTS}/emulator/{CFG.library.name}_crossvalidation.csv",
         second_crossvalidation=f"{RESULTS}/emulator/{SECOND}_crossvalidation.csv" if SECOND else [],
         left_out=[f"{RESULTS}/networks/{label}_left_out.parquet" for label in TRAINED_HERE],
-        networks=[f"{NETWORK_FOLDER}/{label}.h5" for label in SET_OF_LABEL],
-        published=str(random_error_library.PUBLISHED_PATH),
+        networks=NETWORK_INPUTS,
+        published=own_file(random_error_library.PUBLISHED_PATH),
     output:
         models=f"{RESULTS}/errors/{{type}}.h5",
         summary=f"{RESULTS}/errors/{{type}}.csv",
@@ -24,13 +24,14 @@ rule errors:
         f"{RESULTS}/logs/errors/{{type}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/errors/{{type}}.tsv"
+    group:
+        "type"
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        # Of each star four numbers per label are in memory.
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=60,
+        **asks("errors", spectra=spectra_of),
     params:
+        digests=network_digests,
         settings=CFG.errors.model_dump(mode="json"),
         snr_band=CFG.survey.snr_band,
         network_labels=NETWORK_LABELS,

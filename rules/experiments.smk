@@ -33,8 +33,7 @@ rule line_spread:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=120,
+        **asks("line_spread"),
     params:
         library=library_settings(CFG.library.name),
         prepare=CFG.prepare.model_dump(mode="json", exclude={"keep"}),
@@ -71,8 +70,7 @@ rule prior_counts:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=60,
+        **asks("prior_counts"),
     params:
         code_version=EXPERIMENT_CODE,
     script:
@@ -95,8 +93,7 @@ rule bounds:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=120,
+        **asks("bounds"),
     params:
         settings=CFG.experiments.model_dump(
             mode="json", include={"n_stars", "matches", "bound_sizes", "n_groups", "variance"}
@@ -123,8 +120,7 @@ rule group_size:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 12000 * attempt,
-        runtime=600,
+        **asks("group_size"),
     params:
         settings=CFG.experiments.model_dump(
             mode="json",
@@ -164,8 +160,7 @@ rule reproduction:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 12000 * attempt,
-        runtime=600,
+        **asks("reproduction"),
     params:
         settings=CFG.experiments.model_dump(mode="json", include={"folds"}),
         prepare=CFG.prepare.model_dump(mode="json", exclude={"keep"}),
@@ -192,8 +187,7 @@ rule grouping:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=120,
+        **asks("grouping"),
     params:
         settings=CFG.experiments.model_dump(
             mode="json", include={"n_stars", "n_candidates", "n_group", "n_groups", "variance", "form"}
@@ -220,8 +214,7 @@ rule matches:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=120,
+        **asks("matches"),
     params:
         settings=CFG.experiments.model_dump(
             mode="json", include={"n_stars", "matches", "n_group", "n_groups", "variance", "form"}

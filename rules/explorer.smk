@@ -20,8 +20,7 @@ rule explorer:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: int(1500 + 0.5e-3 * CFG.explorer.max_rows) * attempt,
-        runtime=30,
+        **asks("explorer", spectra=spectra_of, rows=rows_up_to(CFG.explorer.max_rows)),
     params:
         title=CFG.publication.title,
         names=CFG.explorer.columns,

@@ -8,7 +8,7 @@ FIT_EMULATOR = f"{RESULTS}/emulator/{CFG.library.name}{EMULATOR_FILE}"
 
 rule fit:
     input:
-        spectra=PREPARED,
+        meta=PREPARED_META,
         emulator=FIT_EMULATOR,
         grouped=GROUPED_LABELS,
     output:
@@ -17,14 +17,17 @@ rule fit:
         f"{RESULTS}/logs/fit/{{type}}/{{chunk}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/fit/{{type}}/{{chunk}}.tsv"
+    group:
+        FIT_GROUP
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 240 * attempt,
+        **asks("fit", spectra=spectra_of),
     params:
         settings=FIT_SETTINGS,
         method=CFG.fit.method,
+        prepared=prepared_spectra,
+        last=last_reader("fit"),
         max_outlier_fraction=CFG.fit.max_outlier_fraction,
         code_version=(FIT_VERSION, grouping_library.CODE_VERSION),
     script:
@@ -36,7 +39,9 @@ if SECOND:
     # Without a grouped search: its groups have the labels of the first emulator.
     use rule fit as fit_imig with:
         input:
-            spectra=PREPARED,
+            meta=PREPARED_META,
+            # Afterwards, because the last reader removes the spectra.
+            after=ancient(f"{RESULTS}/fit/{{type}}/{{chunk}}.h5"),
             emulator=f"{RESULTS}/emulator/{SECOND}{EMULATOR_FILE}",
             grouped=[],
         output:
@@ -45,8 +50,12 @@ if SECOND:
             f"{RESULTS}/logs/fit_imig/{{type}}/{{chunk}}.log",
         benchmark:
             f"{RESULTS}/benchmarks/fit_imig/{{type}}/{{chunk}}.tsv"
+        resources:
+            **asks("fit_imig", spectra=spectra_of),
         params:
             settings=FIT_SETTINGS,
             method="refine",
+            prepared=prepared_spectra,
+            last=last_reader("fit_imig"),
             max_outlier_fraction=CFG.fit.max_outlier_fraction,
             code_version=(FIT_VERSION, grouping_library.CODE_VERSION),

@@ -13,7 +13,7 @@ GROUPED_LABELS = f"{RESULTS}/grouped/{{type}}/labels.h5" if CFG.fit.method != "r
 
 rule candidates:
     input:
-        spectra=PREPARED,
+        meta=PREPARED_META,
         library=f"{RESULTS}/library/{CFG.library.name}.h5",
         emulator=f"{RESULTS}/emulator/{CFG.library.name}.h5",
     output:
@@ -22,13 +22,15 @@ rule candidates:
         f"{RESULTS}/logs/candidates/{{type}}/{{chunk}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/candidates/{{type}}/{{chunk}}.tsv"
+    group:
+        "chunk"
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 120 * attempt,
+        **asks("candidates", spectra=spectra_of, library_kb=size_kb("library")),
     params:
         matches=CFG.grouped.matches,
+        prepared=prepared_spectra,
         code_version=(matches_library.CODE_VERSION, grouped_library.CODE_VERSION),
     script:
         "../workflow_scripts/candidates.py"
@@ -51,8 +53,7 @@ rule group:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=lambda wildcards, attempt: 120 * attempt,
+        **asks("group", spectra=spectra_of),
     params:
         code_version=(grouping_library.CODE_VERSION, grouped_library.CODE_VERSION),
     script:
@@ -73,8 +74,7 @@ rule search:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 240 * attempt,
+        **asks("search", spectra=spectra_of_batch),
     params:
         settings=SEARCH_SETTINGS,
         group_size=CFG.grouped.group_size,
@@ -98,8 +98,7 @@ rule grouped_labels:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=60,
+        **asks("grouped_labels", spectra=spectra_of),
     params:
         code_version=grouping_library.CODE_VERSION,
     script:

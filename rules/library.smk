@@ -11,7 +11,7 @@ SIMULATED_LIBRARY = (
     rules.simulate.output.spectra if CFG.simulation.enabled and CFG.library.spectra is None else None
 )
 with user_errors():
-    # Of a folder Snakemake sees only its own time, not those of its files.
+    # Of a folder Snakemake does not know the size.
     LIBRARY_FOLDERS = {
         name: library_formats_library.folder_state(library.spectra)
         for name, library in LIBRARIES.items()
@@ -25,8 +25,8 @@ wildcard_constraints:
 
 rule library:
     input:
-        spectra=lambda wildcards: library_spectra(wildcards.library),
-        labels=lambda wildcards: library_labels(wildcards.library),
+        spectra=lambda wildcards: outside(library_spectra(wildcards.library)),
+        labels=lambda wildcards: outside(library_labels(wildcards.library)),
     output:
         f"{RESULTS}/library/{{library}}.h5",
     log:
@@ -36,13 +36,12 @@ rule library:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, input, attempt: int(
-            (2000 + 8 * (input.size_mb + LIBRARY_FOLDERS.get(wildcards.library, ("", 0))[1])) * attempt
-        ),
-        runtime=60,
+        **asks("library", input_kb=library_kb),
     params:
         settings=lambda wildcards: library_settings(wildcards.library),
-        folder=lambda wildcards: LIBRARY_FOLDERS.get(wildcards.library, ("",))[0],
+        digests=lambda wildcards: digests(
+            [library_spectra(wildcards.library), *library_labels(wildcards.library)]
+        ),
         prepare=CFG.prepare.model_dump(mode="json", exclude={"keep"}),
         code_version=(library_library.CODE_VERSION, prepare_library.CODE_VERSION),
     script:

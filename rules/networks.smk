@@ -10,6 +10,8 @@ SET_OF_LABEL = {label: entry.name for entry in TRAINING_SETS.values() for label 
 TRAINED_HERE = {} if CFG.networks.pretrained else SET_OF_LABEL
 SETS_TRAINED_HERE = list(dict.fromkeys(TRAINED_HERE.values()))
 NETWORK_FOLDER = CFG.networks.pretrained or f"{RESULTS}/networks"
+NETWORK_FILES = [f"{NETWORK_FOLDER}/{label}.h5" for label in SET_OF_LABEL]
+NETWORK_INPUTS = outside(NETWORK_FILES) if CFG.networks.pretrained else NETWORK_FILES
 
 
 wildcard_constraints:
@@ -29,11 +31,16 @@ rule train:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        # TensorFlow, the spectra three times, and the weights of all members with their moments.
-        mem_mb=lambda wildcards, input, attempt: int((3000 + 4 * input.size_mb) * attempt),
-        runtime=lambda wildcards, attempt: 120 * attempt,
+        **asks(
+            "train",
+            input_kb=size_kb("spectra"),
+            passes=CFG.networks.members * CFG.networks.epochs,
+            members=CFG.networks.members,
+        ),
     params:
         entry=label_entry,
+        # The network with what it was trained on: kept, so that a label runs alone where its set is made anew.
+        kept=lambda wildcards: f"{RESULTS}/networks/kept/{wildcards.label}",
         preparation=NETWORK_PREPARATION,
         settings=CFG.networks.model_dump(
             mode="json", include=set(network_training_library.NetworkTraining.__dataclass_fields__)
@@ -46,20 +53,28 @@ rule train:
 
 rule predict:
     input:
-        spectra=PREPARED,
-        networks=[f"{NETWORK_FOLDER}/{label}.h5" for label in SET_OF_LABEL],
+        meta=PREPARED_META,
+        networks=NETWORK_INPUTS,
+        # Afterwards, because the last reader removes the spectra.
+        after=[ancient(f"{RESULTS}/{name}/{{type}}/{{chunk}}.h5") for name in FITS],
     output:
         f"{RESULTS}/predicted/{{type}}/{{chunk}}.h5",
     log:
         f"{RESULTS}/logs/predict/{{type}}/{{chunk}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/predict/{{type}}/{{chunk}}.tsv"
+    group:
+        FIT_GROUP
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, input, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        **asks("predict", spectra=spectra_of, networks=len(SET_OF_LABEL) * CFG.networks.members),
     params:
+        digests=network_digests,
+        prepared=prepared_spectra,
+        last=last_reader("predict"),
+        # What each network alone said of the chunk: kept, so that a new network runs alone.
+        parts=lambda wildcards: f"{RESULTS}/predicted/{wildcards.type}/{wildcards.chunk}_parts.h5",
         apply={
             label: TRAINING_SETS[name].network.apply
             for label, name in SET_OF_LABEL.items()

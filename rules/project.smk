@@ -5,7 +5,7 @@ from lamostvac import project as project_library
 
 rule project:
     input:
-        spectra=PREPARED,
+        meta=PREPARED_META,
         emulator=f"{RESULTS}/emulator/{CFG.library.name}.h5",
     output:
         f"{RESULTS}/project/{{type}}/{{chunk}}.h5",
@@ -13,12 +13,14 @@ rule project:
         f"{RESULTS}/logs/project/{{type}}/{{chunk}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/project/{{type}}/{{chunk}}.tsv"
+    group:
+        "chunk"
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 120 * attempt,
+        **asks("project", spectra=spectra_of),
     params:
+        prepared=prepared_spectra,
         code_version=project_library.CODE_VERSION,
     script:
         "../workflow_scripts/project.py"

@@ -24,8 +24,7 @@ rule internal_errors:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 3000 * attempt,
-        runtime=60,
+        **asks("internal_errors", spectra=spectra_of),
     params:
         snr_band=CFG.survey.snr_band,
         columns=COLUMNS,
@@ -49,8 +48,7 @@ rule cds:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=240,
+        **asks("cds", spectra=spectra_of),
     params:
         title=CFG.publication.title,
         authors=CFG.publication.authors,
@@ -77,8 +75,7 @@ rule votable:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=60,
+        **asks("votable", spectra=spectra_of),
     params:
         title=CFG.publication.title,
         names=CFG.publication.votable_columns,
@@ -103,11 +100,12 @@ rule hats:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        # The rows of a file three times: as read, in order, and as Arrow columns.
-        mem_mb=lambda wildcards, attempt: (
-            int(2000 + 4 * CFG.publication.hats_max_rows * REGISTRY.record.itemsize / 1e6) * attempt
+        **asks(
+            "hats",
+            spectra=spectra_of,
+            rows=rows_up_to(CFG.publication.hats_max_rows),
+            row_bytes=REGISTRY.record.itemsize,
         ),
-        runtime=120,
     params:
         title=CFG.publication.title,
         max_rows=CFG.publication.hats_max_rows,

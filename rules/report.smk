@@ -19,7 +19,7 @@ rule overview:
         networks=[f"{RESULTS}/validation/networks.csv"] if NETWORK_LABELS else [],
         curves=expand(f"{RESULTS}/errors/{{type}}_curves.csv", type=CFG.survey.types),
         library=f"{RESULTS}/library/{CFG.library.name}.h5",
-        limits=str(overview_library.LIMITS_PATH),
+        limits=own_file(overview_library.LIMITS_PATH),
     output:
         report(
             f"{RESULTS}/validation/overview.html",
@@ -34,9 +34,7 @@ rule overview:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        # Two columns of the catalogue at a time.
-        mem_mb=2000,
-        runtime=10,
+        **asks("overview", spectra=spectra_of),
     params:
         types=CFG.survey.types,
         library=CFG.library.name,
@@ -63,8 +61,7 @@ rule figures_catalog:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=30,
+        **asks("figures_catalog", spectra=spectra_of),
     params:
         snr_band=CFG.survey.snr_band,
         thresholds=CFG.catalog.snr_flag_threshold.model_dump(),
@@ -92,9 +89,7 @@ rule figures_papers:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        # Positions of the whole survey are grouped by star: 4 GB for 11.4 million.
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=60,
+        **asks("figures_papers", spectra=spectra_of),
     params:
         snr_band=CFG.survey.snr_band,
         tolerance=CFG.errors.pair_snr_tolerance.networks,
@@ -122,8 +117,7 @@ rule figures_spectra:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **asks("figures_spectra", spectra=spectra_of),
     params:
         code_version=figures_library.CODE_VERSION,
     script:
@@ -164,8 +158,7 @@ rule figures_comparison:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **asks("figures_comparison", spectra=spectra_of),
     params:
         datasets=[comparison.name for comparison in PRESENT] + [f"crossvalidation_{CFG.library.name}"],
         titles=[comparison.title for comparison in PRESENT]
@@ -192,8 +185,7 @@ if TRUTH:
         conda:
             "../envs/lamostvac.yaml"
         resources:
-            mem_mb=2000,
-            runtime=30,
+            **asks("figures_truth", spectra=spectra_of),
         params:
             code_version=figures_library.CODE_VERSION,
         script:
@@ -242,8 +234,7 @@ if NETWORK_LABELS:
         conda:
             "../envs/lamostvac.yaml"
         resources:
-            mem_mb=lambda wildcards, attempt: 4000 * attempt,
-            runtime=30,
+            **asks("figures_networks", spectra=spectra_of),
         params:
             network_labels=NETWORK_LABELS,
             sets=SETS_TRAINED_HERE,

@@ -28,8 +28,7 @@ rule simulate:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=2000,
-        runtime=60,
+        **asks("simulate", spectra=sum(CFG.simulation.n_stars.values()), library=CFG.simulation.n_library),
     params:
         settings=CFG.simulation.model_dump(mode="json", include=set(SimulationSettings.model_fields)),
         code_version=simulate_library.CODE_VERSION,

@@ -26,8 +26,7 @@ rule star:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=10,
+        **asks("star"),
     params:
         files=STAR_FILES | {"survey": f"{RESULTS}/survey", "networks": STAR_NETWORKS},
         catalogue_time=catalogue_time,

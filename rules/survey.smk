@@ -9,10 +9,10 @@ with user_errors():
 
 # The chunks, survey/chunks/{type}/{chunk}.parquet, are written beside the manifest but are no
 # declared output: Snakemake removes declared outputs before a rerun, and then every chunk would look
-# new. As it is, a chunk that did not change keeps its time and nothing after it runs again.
+# new. As it is, the manifest has a digest of each chunk's rows, and only chunks with another one run again.
 checkpoint survey:
     input:
-        catalogues=CATALOGUES,
+        catalogues=release_catalogues,
     output:
         manifest=f"{RESULTS}/survey/manifest.csv",
         groups=f"{RESULTS}/survey/groups.csv",
@@ -25,16 +25,13 @@ checkpoint survey:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        # 11.4 million rows, 2.6 GB of text, peaked at 4.2 GB; gzip takes a catalogue to a third or less.
-        mem_mb=lambda wildcards, input, attempt: int(
-            (1000 + (6 if str(input.catalogues[0]).endswith(".gz") else 2) * input.size_mb) * attempt
-        ),
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        **asks("survey", text_kb=catalogue_text_kb),
     params:
         **CFG.survey.model_dump(mode="json", exclude={"root", "catalogues", "file_pattern"}),
         # A function, because Snakemake would take the names in braces for wildcards.
         file_pattern=lambda wildcards: CFG.survey.file_pattern,
         root=lambda wildcards: SURVEY_ROOT,
+        digests=lambda wildcards: digests(CATALOGUES),
         group_size=CFG.grouped.group_size,
         code_version=survey_stage.CODE_VERSION,
     script:

@@ -13,16 +13,21 @@ CATALOGUES_ROOT = (
 )
 
 with user_errors():
-    # A set whose files are absent is skipped when it is optional; TRAINING_SETS_SKIPPED says so.
-    PRESENT_SETS, TRAINING_SETS_SKIPPED = (
-        training_sets_library.available_sets(
-            training_sets_library.load_training_sets(shipped(CFG.networks.training_sets)),
-            CATALOGUES_ROOT,
-            produced=[str(path) for path in rules.simulate.output] if CFG.simulation.enabled else [],
-        )
+    PRESENT_SETS = (
+        training_sets_library.load_training_sets(shipped(CFG.networks.training_sets))
         if CFG.networks.training_sets
-        else ([], [])
+        else []
     )
+try:
+    # A set whose files are absent is skipped when it is optional; TRAINING_SETS_SKIPPED says so.
+    PRESENT_SETS, TRAINING_SETS_SKIPPED = training_sets_library.available_sets(
+        PRESENT_SETS,
+        CATALOGUES_ROOT,
+        produced=[str(path) for path in rules.simulate.output] if CFG.simulation.enabled else [],
+    )
+except UserError as error:
+    TRAINING_SETS_SKIPPED = []
+    MISSING_DATA.append(str(error))
 TRAINING_SETS = {entry.name: entry for entry in PRESENT_SETS}
 for sentence in TRAINING_SETS_SKIPPED:
     logger.info(sentence)
@@ -39,9 +44,10 @@ wildcard_constraints:
 
 rule crossmatch:
     input:
-        manifest=f"{RESULTS}/survey/manifest.csv",
-        chunks=all_chunks,
-        files=training_files,
+        # What the chunks and files contain is in parameters.
+        manifest=ancient(f"{RESULTS}/survey/manifest.csv"),
+        chunks=ancient(all_chunks),
+        files=lambda wildcards: outside(training_files(wildcards)),
     output:
         candidates=f"{RESULTS}/training/{{training_set}}_candidates.parquet",
         steps=f"{RESULTS}/training/{{training_set}}_crossmatch.csv",
@@ -52,11 +58,11 @@ rule crossmatch:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        # 11.4 million positions against a million stars took 1.5 GB; catalogues stand in memory as read.
-        mem_mb=lambda wildcards, input, attempt: int((4000 + 2 * input.size_mb) * attempt),
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        **asks("crossmatch", spectra=spectra_of, input_kb=size_kb("files")),
     params:
         entry=crossmatch_settings,
+        rows=lambda wildcards: [list(manifest_of(name).values()) for name in CFG.survey.types],
+        digests=lambda wildcards: digests(training_files(wildcards)),
         root=CATALOGUES_ROOT,
         code_version=(
             crossmatch_library.CODE_VERSION,
@@ -82,10 +88,10 @@ rule training:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 120 * attempt,
+        **asks("training", input_kb=size_kb()),
     params:
-        entry=lambda wildcards: TRAINING_SETS[wildcards.training_set].model_dump(mode="json", by_alias=True),
+        entry=training_settings,
+        digests=lambda wildcards: digests(training_files(wildcards)),
         preparation=NETWORK_PREPARATION,
         # How the first network is trained; a set that is not clipped does not depend on it.
         clip=lambda wildcards: CLIP_SETTINGS if TRAINING_SETS[wildcards.training_set].clip else None,

@@ -34,12 +34,12 @@ TRUTH = f"{RESULTS}/simulated/truth.fits" if CFG.simulation.enabled else CFG.val
 rule validation:
     input:
         catalogue=f"{RESULTS}/catalog/recommended.parquet",
-        references=[path for path in COMPARISON_FILES.values() if path],
+        references=outside([str(path) for path in COMPARISON_FILES.values() if path]),
         crossvalidation=f"{RESULTS}/emulator/{CFG.library.name}_crossvalidation.csv",
-        truth=[TRUTH] if TRUTH else [],
+        truth=outside([TRUTH]) if TRUTH else [],
         training=[f"{RESULTS}/training/{name}.fits" for name in SETS_TRAINED_HERE],
         left_out=[f"{RESULTS}/networks/{label}_left_out.parquet" for label in TRAINED_HERE],
-        published=[str(network_validation_library.PUBLISHED_PATH)] if NETWORK_LABELS else [],
+        published=[own_file(network_validation_library.PUBLISHED_PATH)] if NETWORK_LABELS else [],
     output:
         comparisons=report(
             f"{RESULTS}/validation/comparisons.csv",
@@ -83,12 +83,11 @@ rule validation:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        # Positions of the whole survey are grouped by star: 4 GB for 11.4 million.
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=120,
+        **asks("validation", spectra=spectra_of),
     params:
         comparisons=[comparison.model_dump() for comparison in PRESENT],
         files=COMPARISON_FILES,
+        digests=lambda wildcards: digests([str(path) for path in [*COMPARISON_FILES.values(), TRUTH] if path]),
         skipped=COMPARISONS_SKIPPED,
         seed=CFG.run.seed,
         library=CFG.library.name,
@@ -114,7 +113,7 @@ rule repeat_errors:
     input:
         catalogue=f"{RESULTS}/catalog/recommended.parquet",
         left_out=[f"{RESULTS}/networks/{label}_left_out.parquet" for label in TRAINED_HERE],
-        published=str(random_error_library.PUBLISHED_PATH),
+        published=own_file(random_error_library.PUBLISHED_PATH),
     output:
         report(
             f"{RESULTS}/validation/repeat_errors.csv",
@@ -129,9 +128,7 @@ rule repeat_errors:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        # 11.4 million positions grouped by star: 4 GB.
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=120,
+        **asks("repeat_errors", spectra=spectra_of),
     params:
         settings=CFG.errors.model_dump(mode="json"),
         snr_band=CFG.survey.snr_band,
@@ -161,8 +158,7 @@ rule libraries:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **asks("libraries"),
     params:
         libraries=list(LIBRARIES),
         code_version=(library_comparison_library.CODE_VERSION, figures_library.CODE_VERSION),

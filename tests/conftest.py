@@ -1,5 +1,6 @@
 """What several test files share."""
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -10,12 +11,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import hypothesis
 import pytest
+from workflow_run import copy_project, snakemake
 
 PROJECT = Path(__file__).resolve().parent.parent
 
 # Deadlines fail on a busy machine; the database would make one run depend on the last.
 hypothesis.settings.register_profile("project", deadline=None, database=None, derandomize=True)
 hypothesis.settings.load_profile("project")
+
+
+def pytest_make_parametrize_id(val, argname):
+    """Name a case of raw bytes by its argument: workers that make the bytes (with a time in them) must agree on names."""
+    return argname if isinstance(val, bytes) else None
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +38,17 @@ def real_data() -> Path:
     if not (root / "lamost").is_dir():
         pytest.skip(f"no real data at {root}; set LAMOSTVAC_REAL_DATA to their folder")
     return root
+
+
+@pytest.fixture(scope="session")
+def run(project, tmp_path_factory) -> Path:
+    """The results of one complete run from nothing; tests only read them."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    folder = root / "workflow"
+    with open(root / "workflow.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            snakemake(copy_project(project, folder), "--cores", "2")
+    assert (folder / "results/catalog/recommended.fits").exists(), "the shared run failed in another test"
+    return folder / "results"

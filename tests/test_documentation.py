@@ -83,7 +83,7 @@ def test_the_picture_of_the_workflow_shows_rules_and_what_they_read(project):
         "crossvalidation": "_crossvalidation.csv",
         "crossmatch": "training_inputs",
         "training": "training_table",
-        "train": "NETWORK_FOLDER",
+        "train": "NETWORK_INPUTS",
         "predict": "predicted/",
         "emulator": "FIT_EMULATOR|/emulator/",
         "collect": "/collected/",
@@ -170,6 +170,12 @@ def test_troubleshooting_has_every_reason_and_every_flag(project):
     named = set(re.findall(r"`([^`]+)`", first))
     assert set(REASONS) <= named
     assert set(load_registry().flags) <= named
+
+
+def test_every_reason_is_given_by_something(project):
+    paths = [*project.glob("lamostvac/*.py"), *project.glob("workflow_scripts/*.py")]
+    code = "".join(path.read_text() for path in paths if path.name != "errors.py")
+    assert {reason for reason in REASONS if f'"{reason}"' not in code} == set()
 
 
 def messages(project):

@@ -1,11 +1,16 @@
 """Files that are whole or absent, with bytes that depend on their content alone."""
 
+import errno
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lamostvac import files
+from lamostvac.errors import UserError
 from lamostvac.files import atomic, atomic_folder, atomic_hdf5, shipped, write_columns
 
 
@@ -56,3 +61,91 @@ def test_a_run_in_another_folder_finds_what_the_project_ships_and_its_own_before
     (tmp_path / "config/recommended.yaml").write_text("recommended: []")
     assert shipped("config/recommended.yaml").read_text() == "recommended: []"
     assert shipped("nowhere.yaml") == Path("nowhere.yaml")
+
+
+WRITER = """
+import os, sys, time
+from pathlib import Path
+from lamostvac.files import atomic, atomic_folder
+os.getpid = lambda: 4242  # two nodes of a cluster give the same numbers
+folder, who = Path(sys.argv[1]), sys.argv[2]
+while not (folder / "go").exists():
+    time.sleep(0.001)
+for _ in range(100):
+    with atomic(folder / "file.txt") as temporary:
+        temporary.write_text(who * 100_000)
+    with atomic_folder(folder / "folder") as temporary:
+        for name in "ab":
+            (temporary / name).write_text(who)
+"""
+
+
+def test_two_writers_with_one_process_number_never_mix(project, tmp_path):
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), who], cwd=project) for who in "xy"
+    ]
+    (tmp_path / "go").touch()
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        if (tmp_path / "file.txt").exists():
+            text = (tmp_path / "file.txt").read_text()
+            seen.add(text[0])
+            assert text == text[0] * 100_000
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert seen <= {"x", "y"}
+    assert len({(tmp_path / "folder" / name).read_text() for name in "ab"}) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file.txt", "folder", "go"]
+
+
+def test_temporary_names_differ_between_nodes_and_keep_the_suffixes(tmp_path, monkeypatch):
+    monkeypatch.setattr(files.os, "getpid", lambda: 7)
+    names = set()
+    for host in ("n1.cluster", "n2.cluster", "n2.cluster"):
+        monkeypatch.setattr(files.socket, "gethostname", lambda host=host: host)
+        names.add(files.temporary_path(tmp_path / "a.fits.gz").name)
+    assert len(names) == 3
+    assert all(name.startswith(".tmp-7-") and name.endswith("-a.fits.gz") for name in names)
+
+
+def test_leftovers_of_dead_processes_are_removed_and_nothing_else(tmp_path, monkeypatch):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    target = tmp_path / "fit/M/0000.h5"
+    target.parent.mkdir(parents=True)
+    target.write_text("whole")
+    living = files.temporary_path(target)
+    monkeypatch.setattr(files.os, "getpid", lambda: dead.pid)
+    left = [files.temporary_path(target), files.temporary_path(tmp_path / "hats")]
+    left[1].mkdir()
+    (left[1] / "part").write_text("half")
+    monkeypatch.undo()
+    monkeypatch.setattr(files.socket, "gethostname", lambda: "elsewhere")
+    left.append(files.temporary_path(target))  # of a living process's number, but of another node
+    monkeypatch.undo()
+    left.append(tmp_path / ".tmp-12-0000.h5")  # as earlier versions named them
+    for path in (living, left[0], *left[2:]):
+        path.write_text("half")
+    assert files.remove_temporaries(tmp_path) == sorted(left)
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == {living, target}
+    assert files.remove_temporaries(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        OSError("Can't write data (file write failed: errno = 28, error message = 'x')"),
+        RuntimeError("Can't decrement id ref count (No space left on device)"),
+        OSError("Not enough space on disk: requested 5, available 3."),
+    ],
+)
+def test_a_full_disk_is_a_sentence_with_the_files_name(tmp_path, error):
+    def write():
+        with atomic(tmp_path / "x.h5") as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(UserError, match=r"^no space left on .* while writing .*x\.h5; make room"):
+        write()
+    assert list(tmp_path.iterdir()) == []

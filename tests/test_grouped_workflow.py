@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 from astropy.table import Table
-from test_workflow import copy_project, snakemake
+from workflow_run import copy_project, snakemake
 
 from lamostvac.files import read_columns
 

@@ -294,7 +294,7 @@ def test_a_file_that_is_no_fits_or_has_been_cut_is_the_users_mistake(tmp_path, r
     path = tmp_path / "library.fits.gz"
     spectra, _ = mastar_files(tmp_path)
     whole = spectra.read_bytes()
-    packed = gzip.compress(whole)
+    packed = gzip.compress(whole, mtime=0)
     image_only = tmp_path / "image.fits"
     fits.PrimaryHDU(np.ones((3, 4))).writeto(image_only)
     for content in (

@@ -1,8 +1,10 @@
 """Every catalogue row ends in exactly one place; chunks are whole plates in a fixed order."""
 
 import gzip
+import hashlib
 import importlib.util
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -86,7 +88,7 @@ def test_every_format_reads_the_same(tmp_path, kind):
     if kind.startswith("fits"):
         Table(rows=rows).write(path, format="fits")
     elif kind.endswith("gz"):
-        path.write_bytes(gzip.compress(pd.DataFrame(rows).to_csv(sep="|", index=False).encode()))
+        path.write_bytes(gzip.compress(pd.DataFrame(rows).to_csv(sep="|", index=False).encode(), mtime=0))
     else:
         catalogue(path, rows, kind[-1])
     table = survey.read_catalogue(path)
@@ -257,7 +259,7 @@ def chunked(rows, chunk_size):
     names = ("lmjd", "planid", "spid", "fiberid", "subclass")
     frame = pd.DataFrame([star(obsid=-1, **dict(zip(names, row, strict=True))) for row in rows])
     table = as_table(frame)
-    found = survey.chunks(survey.select(table, Survey()), chunk_size)
+    found = survey.chunks(table, survey.select(table, Survey()), chunk_size)
     ids = np.array(survey.spectrum_ids(table).to_pylist())
     return [(chunk.type, chunk.name, list(ids[chunk.rows])) for chunk in found]
 
@@ -305,30 +307,88 @@ def test_rows_and_chunks_are_sorted(rows, chunk_size):
 
     for kind in SPECTRAL_TYPES:
         of_type = [(name, ids) for type_, name, ids in chunked(rows, chunk_size) if type_ == kind]
-        assert [name for name, _ in of_type] == [f"{i:04d}" for i in range(len(of_type))]
+        assert [name for name, _ in of_type[:1]] == ["0000"][: len(of_type)]
+        assert [name[:5] for name, _ in of_type[1:]] == [ids[0][:5] for _, ids in of_type[1:]]
+        assert len({name for name, _ in of_type}) == len(of_type)
+        assert all(re.fullmatch(r"\d{9}", name) for name, _ in of_type[1:])
         keys = [key(name) for _, ids in of_type for name in ids]
         assert keys == sorted(keys)
 
 
-@given(st.lists(st.integers(1, 50), min_size=1), st.integers(1, 100))
-def test_packing_fills_chunks_as_far_as_whole_plates_allow(sizes, chunk_size):
-    numbers = survey.pack(sizes, chunk_size)
-    totals = np.bincount(numbers, weights=sizes)
-    assert numbers[0] == 0
-    assert set(np.diff(numbers)) <= {0, 1}
-    for chunk in range(1, numbers[-1] + 1):
-        first = int(np.argmax(numbers == chunk))
-        assert totals[chunk - 1] + sizes[first] > chunk_size
+PLATES = st.lists(st.tuples(st.integers(1, 50), st.integers(0, 2**64 - 1)), min_size=1)
+
+
+@given(PLATES, st.integers(1, 100))
+def test_chunks_are_between_half_and_wholly_full_as_far_as_plates_allow(plates, chunk_size):
+    sizes = np.array([size for size, _ in plates])
+    marks = np.array([mark for _, mark in plates], np.uint64)
+    for numbers in (survey.pack(sizes, chunk_size), survey.pack(sizes, chunk_size, marks)):
+        totals = np.bincount(numbers, weights=sizes)
+        assert numbers[0] == 0
+        assert set(np.diff(numbers)) <= {0, 1}
+        for chunk, total in enumerate(totals):
+            assert total <= chunk_size or np.count_nonzero(numbers == chunk) == 1
+            if chunk < numbers[-1]:
+                first = int(np.argmax(numbers == chunk + 1))
+                assert total >= chunk_size / 2 or total + sizes[first] > chunk_size
+
+
+def release(n_plates, seed):
+    """Plates of some years as (lmjd, planid), and spectra of one type on each."""
+    random = np.random.default_rng(seed)
+    nights = np.sort(random.integers(55859, 59500, n_plates))
+    return [(int(night), f"P{i}") for i, night in enumerate(nights)], random.integers(50, 250, n_plates)
+
+
+def content(plates, sizes, chunk_size):
+    """Chunks as a set of (name, their plates)."""
+    marks = np.array(
+        [int.from_bytes(hashlib.sha256(f"{a}-{b}".encode()).digest()[:8]) for a, b in plates], np.uint64
+    )
+    numbers = survey.pack(sizes, chunk_size, marks)
+    firsts = np.flatnonzero(np.diff(numbers, prepend=-1))
+    names = survey.chunk_names([plates[i][0] for i in firsts], marks[firsts])
+    members: dict = {name: [] for name in names}
+    for plate, number in zip(plates, numbers, strict=True):
+        members[names[number]].append(plate)
+    return {(name, tuple(inside)) for name, inside in members.items()}
+
+
+@pytest.mark.parametrize("chunk_size", [2_000, 20_000])
+def test_new_plates_leave_most_chunks_as_they_were(chunk_size):
+    """A million spectra on some 6,700 plates, of which 1 % more appear."""
+    plates, sizes = release(6_700, 1)
+    before = content(plates, sizes, chunk_size)
+    later = [(59_501 + i, f"N{i}") for i in range(67)]
+    appended = content(plates + later, np.append(sizes, np.full(67, 150)), chunk_size)
+    assert len(before - appended) <= 1  # the last one grows, or is now divided
+    # All in one season in the middle of the survey.
+    middle = len(plates) // 2
+    season = [(plates[middle][0], f"N{i}") for i in range(67)]
+    inserted = content(
+        plates[:middle] + season + plates[middle:], np.insert(sizes, middle, np.full(67, 150)), chunk_size
+    )
+    assert len(before - inserted) <= 5
+    gone = [(plates[:middle] + plates[middle + 67 :], np.delete(sizes, np.s_[middle : middle + 67]))]
+    assert all(len(before - content(*less, chunk_size)) <= 67 * 150 / chunk_size * 2 + 5 for less in gone)
+
+
+def test_names_that_collide_take_the_next_number():
+    assert survey.chunk_names([55858, 55859, 55859, 55860], [1, 19_999, 9_999, 9_999]) == [
+        *("0000", "558599999", "558590000", "558609999"),
+    ]
 
 
 def test_too_small_chunks_are_refused_with_a_size_that_works():
     n = 10_001
     frame = pd.DataFrame([star()] * n).assign(lmjd=np.arange(n) + 50_000, obsid=-1)
-    selection = survey.select(as_table(frame), Survey())
+    table = as_table(frame)
+    selection = survey.select(table, Survey())
     with pytest.raises(
-        UserError, match=r"survey\.chunk_size = 1 makes 10001 chunks of G stars.*set it to 3 or more"
+        UserError, match=r"survey\.chunk_size = 1 makes 10001 chunks of G stars.*set it to 5 or more"
     ):
-        survey.chunks(selection, 1)
+        survey.chunks(table, selection, 1)
+    assert len(survey.chunks(table, selection, 5)) < survey.MAX_CHUNKS
 
 
 def test_paths_follow_the_release_or_the_catalogue(tmp_path):

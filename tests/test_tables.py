@@ -37,7 +37,7 @@ PASTEL = {
 
 def write(path, text, compress=False):
     data = text.encode()
-    path.write_bytes(gzip.compress(data) if compress else data)
+    path.write_bytes(gzip.compress(data, mtime=0) if compress else data)
     return path
 
 
@@ -115,7 +115,7 @@ def test_fits(tmp_path, name, monkeypatch):
 
 
 def write_bytes(path, data):
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
     return path
 
 

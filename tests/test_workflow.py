@@ -3,15 +3,9 @@
 One run is shared by most tests, also between the processes of pytest-xdist.
 """
 
-import fcntl
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -22,86 +16,13 @@ import pytest
 import yaml
 from astropy.io import ascii, fits
 from astropy.table import Table
+from workflow_run import FEW_LABELS, TYPES, copy_project, same_files, snakemake
 
 from lamostvac.errors import REASONS
 from lamostvac.files import read_columns
 from lamostvac.registry import load_registry, network_labels
 from lamostvac.simulate import broken
 from lamostvac.validation import COMPARISON_COLUMNS, DERIVED, LABELS, PULL_COLUMNS, RECOMMENDED
-
-TYPES = ("OB", "A", "F", "G", "K", "M")
-PARTS = ("Snakefile", "rules", "workflow_scripts", "lamostvac", "config", "envs", "report")
-CATALOGUE = (
-    *("recommended.fits", "recommended.parquet", "rejected.csv", "accounting.json", "datamodel.md"),
-    *("summary.csv", "recommended.dat.gz", "ReadMe", "recommended.vot"),
-)
-
-
-# Training all 24 networks would take most of the tests' time.
-FEW_LABELS = {
-    "pastel": ["teff_pastel", "feh_pastel"],
-    "apogee": ["alpha_m_apogee"],
-    "lgmwas": ["abs_mag_g_gaia"],
-    "vmp": ["feh_vmp"],
-}
-
-
-def few_training_sets(path: Path) -> dict:
-    """The shipped training sets with a few of their labels."""
-    sets = yaml.safe_load(path.read_text())["training_sets"]
-    for entry in sets:
-        entry["labels"] = [label for label in entry["labels"] if label["name"] in FEW_LABELS[entry["name"]]]
-    return {"training_sets": sets}
-
-
-def copy_project(project: Path, folder: Path) -> Path:
-    """What a run needs, in a folder of its own, with the tests' configuration as `tiny.yaml`."""
-    folder.mkdir(parents=True)
-    for name in PARTS:
-        if (project / name).is_dir():
-            shutil.copytree(project / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(project / name, folder / name)
-    shutil.copy(project / "tests/workflow.yaml", folder / "tiny.yaml")
-    sets = few_training_sets(project / "config/training_sets.yaml")
-    (folder / "training_sets.yaml").write_text(yaml.safe_dump(sets, sort_keys=False))
-    return folder
-
-
-def command(folder: Path, *arguments: str) -> dict:
-    """Arguments of `subprocess` that run Snakemake in a copy of the project, as a user would."""
-    # Without compiled modules each of the many short jobs would spend three times as long on imports.
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    return {
-        "args": [sys.executable, "-m", "snakemake", *arguments, "--configfile", "tiny.yaml"],
-        "cwd": folder,
-        "env": environment,
-        "stdout": subprocess.PIPE,
-        "stderr": subprocess.STDOUT,
-        "text": True,
-    }
-
-
-def snakemake(folder: Path, *arguments: str, code: int = 0) -> str:
-    """Run Snakemake to its end and return what it wrote."""
-    done = subprocess.run(**command(folder, *arguments), timeout=900, check=False)
-    assert done.returncode == code, done.stdout[-4000:]
-    return done.stdout
-
-
-@pytest.fixture(scope="session")
-def run(project, tmp_path_factory) -> Path:
-    """The results of one complete run from nothing; tests only read them."""
-    root = tmp_path_factory.getbasetemp()
-    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
-    folder = root / "workflow"
-    with open(root / "workflow.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            snakemake(copy_project(project, folder), "--cores", "2")
-    assert (folder / "results/catalog/recommended.fits").exists(), "the shared run failed in another test"
-    return folder / "results"
 
 
 @pytest.fixture(scope="module")
@@ -117,11 +38,6 @@ def accepted(run) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def truth(run) -> pd.DataFrame:
     return Table.read(run / "simulated/truth.fits", character_as_bytes=False).to_pandas()
-
-
-def same_files(one: Path, other: Path, names: tuple[str, ...] = CATALOGUE) -> None:
-    for name in names:
-        assert (one / "catalog" / name).read_bytes() == (other / "catalog" / name).read_bytes(), name
 
 
 # ---------------------------------------------------------------- nothing is lost
@@ -337,32 +253,6 @@ def test_chunks_and_cores_do_not_change_the_catalogue(run, accepted, project, tm
     pd.testing.assert_frame_equal(accepted, other, rtol=1e-4, atol=1e-4)
 
 
-def test_a_run_that_was_killed_goes_on_to_the_same_bytes(run, project, tmp_path):
-    """SIGKILL for Snakemake and its jobs, as when the machine goes down."""
-    folder = copy_project(project, tmp_path / "run")
-    options = ("--cores", "2", "--config", "validation={enabled: false}")
-    process = subprocess.Popen(
-        **command(folder, *options) | {"stdout": subprocess.DEVNULL}, start_new_session=True
-    )
-    try:
-        deadline = time.monotonic() + 600
-        while not list(folder.glob("results/fit/*/[0-9]*.h5")):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    assert len(list(folder.glob("results/fit/*/[0-9]*.h5"))) < len(TYPES)
-    assert not (folder / "results/catalog/recommended.fits").exists()
-
-    # Snakemake cannot know that the other run is dead, and says what to do.
-    assert "--unlock" in snakemake(folder, *options, "--rerun-incomplete", code=1)
-    snakemake(folder, *options, "--unlock")
-    snakemake(folder, *options, "--rerun-incomplete")
-    same_files(run, folder / "results")
-
-
 def test_a_run_of_one_type_makes_no_files_of_another(run, project, tmp_path):
     folder = copy_project(project, tmp_path / "run")
     results = folder / "results"
@@ -398,6 +288,22 @@ def test_a_wrong_key_is_told_in_one_sentence(project, tmp_path, setting, sentenc
     assert f"Error: {sentence}" in out.splitlines()
     assert "Traceback" not in out
     assert not (folder / "results").exists()
+
+
+def test_a_grouped_search_leaves_the_jobs_of_a_cluster_in_order(run):
+    """A chunk is one job, but not where the groups of all chunks stand between its preparation and its fit."""
+    out = snakemake(run.parent, "--dry-run", "--config", "fit={method: grouped_refine}")
+    rules: dict[str, set[str]] = {"chunk": set(), "fit": set(), "type": set()}
+    group = ""
+    for line in out.splitlines():
+        if found := re.search(r"\] Group job (\w+)", line):
+            group = found[1]
+        elif found := re.match(r" +rule (\w+):", line):
+            rules[group].add(found[1])
+    # Fits of the second emulator and networks have nothing to do with groups, and are there already.
+    assert rules["fit"] == {"fit"}
+    assert {"project", "candidates"} <= rules["chunk"]
+    assert not rules["chunk"] & rules["fit"]
 
 
 def test_every_rule_has_a_script_of_its_name_and_every_script_a_rule(project):

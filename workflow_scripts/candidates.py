@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import h5py
 import numpy as np
 
 from lamostvac.emulator import read_emulator
@@ -11,12 +10,13 @@ from lamostvac.grouped import filled_candidates
 from lamostvac.library import read_library
 from lamostvac.log import Progress, rule_log
 from lamostvac.matches import best_matches, references
+from lamostvac.prepared import open_prepared
 
 BATCH = 256
 
 
 def main(snakemake: Any) -> None:
-    """Inputs `spectra library emulator`; the output's rows are those of `spectra`."""
+    """Inputs `meta library emulator`; the output's rows are those of `meta`."""
     log = rule_log(snakemake)
     emulator = read_emulator(snakemake.input.emulator)
     library = read_library(snakemake.input.library)
@@ -24,7 +24,7 @@ def main(snakemake: Any) -> None:
     ready = references(library.flux[:, emulator.pixels])
     count = min(snakemake.params.matches, len(labels))
     parts = [np.empty((0, count), dtype=np.int32)]
-    with h5py.File(snakemake.input.spectra) as handle:
+    with open_prepared(**snakemake.params.prepared, log=log) as handle:
         progress = Progress(log, len(handle["flux"]), "spectra")
         for first in range(0, len(handle["flux"]), BATCH):
             batch = slice(first, first + BATCH)

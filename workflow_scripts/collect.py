@@ -1,12 +1,9 @@
 """Join the chunks of one spectral type into one table; every spectrum is accepted or rejected."""
 
-from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-import lamostvac
-from lamostvac.catalog import assemble, provenance, read_chunk, write_type
+from lamostvac.catalog import assemble, read_chunk, write_type
+from lamostvac.files import read_manifest
 from lamostvac.log import Progress, rule_log
 from lamostvac.registry import load_registry, network_labels
 
@@ -17,7 +14,7 @@ def main(snakemake: Any) -> None:
     params, inputs = snakemake.params, snakemake.input
     labels = network_labels(params.network_labels)
     registry = load_registry(labels)
-    manifest = pd.read_csv(inputs.manifest, dtype={"type": str, "chunk": str}, keep_default_na=False)
+    manifest = read_manifest(inputs.manifest)
     n_spectra = int(manifest.loc[manifest["type"] == spectral_type, "n_spectra"].sum())
     progress = Progress(log, len(inputs.chunks), "chunks")
 
@@ -28,11 +25,9 @@ def main(snakemake: Any) -> None:
             yield read_chunk(*paths, labels, other)
             progress.add()
 
-    rows, rejected = assemble(spectral_type, n_spectra, chunks(), registry, params.provenance["library"])
+    rows, rejected = assemble(spectral_type, n_spectra, chunks(), registry, params.library)
     progress.done()
-    project = Path(lamostvac.__file__).resolve().parent.parent
-    cards = provenance(project, lamostvac.__version__, **params.provenance)
-    write_type(snakemake.output.table, snakemake.output.rejected, rows, rejected, registry, cards)
+    write_type(snakemake.output.table, snakemake.output.rejected, rows, rejected, registry, {})
     log.info(
         "%s: %d spectra in, %d accepted, %d rejected", spectral_type, n_spectra, len(rows), len(rejected)
     )

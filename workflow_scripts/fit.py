@@ -2,9 +2,9 @@
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from lamostvac.emulator import label_columns, read_emulator
@@ -12,6 +12,7 @@ from lamostvac.errors import REASONS
 from lamostvac.files import atomic_hdf5, read_columns, rejected_table, write_columns
 from lamostvac.grouping import fit_at, read_labels
 from lamostvac.log import Progress, rule_log
+from lamostvac.prepared import open_prepared
 from lamostvac.refine import STATUS_NAMES
 from lamostvac.starfit import FitSettings, StarFits, StarFitter, join
 
@@ -40,7 +41,7 @@ def fit_columns(names: tuple[str, ...], fits: StarFits) -> dict[str, np.ndarray]
 
 
 def main(snakemake: Any) -> None:
-    """Inputs `spectra emulator grouped`, the last one empty without a grouped search."""
+    """Inputs `meta emulator grouped`, the last one empty without a grouped search."""
     log = rule_log(snakemake)
     params, wildcards = snakemake.params, snakemake.wildcards
     settings = FitSettings(**params.settings)
@@ -48,7 +49,7 @@ def main(snakemake: Any) -> None:
         settings = replace(settings, max_iterations=0, outlier_sigma=0.0)
     emulator = read_emulator(snakemake.input.emulator)
     fitter = StarFitter(emulator, settings)
-    with h5py.File(snakemake.input.spectra) as handle:
+    with open_prepared(**params.prepared, log=log) as handle:
         identity = read_columns(handle["meta"], ["spectrum_id", "obsid"])
         stars = None
         if params.method != "refine":
@@ -106,6 +107,8 @@ def main(snakemake: Any) -> None:
         group.create_dataset("flux", data=example_flux[shown], track_times=False)
         group.create_dataset("model", data=models, track_times=False)
         group.create_dataset("used", data=(example_ivar[shown] > 0) & emulator.pixels, track_times=False)
+    if params.last:
+        Path(params.prepared["spectra"]).unlink(missing_ok=True)
     progress.done()
     counts = Counter(int(code) for code in fits.status[~failed])
     log.info(", ".join(f"{counts[code]} {name}" for code, name in enumerate(STATUS_NAMES)))

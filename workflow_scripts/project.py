@@ -2,23 +2,23 @@
 
 from typing import Any
 
-import h5py
 import numpy as np
 
 from lamostvac.emulator import read_emulator
 from lamostvac.files import atomic_hdf5, read_columns, write_columns
 from lamostvac.log import Progress, rule_log
+from lamostvac.prepared import open_prepared
 from lamostvac.project import project
 
 BATCH = 512
 
 
 def main(snakemake: Any) -> None:
-    """Inputs `spectra emulator`; the output's rows are those of `spectra`."""
+    """Inputs `meta emulator`; the output's rows are those of `meta`."""
     log = rule_log(snakemake)
     emulator = read_emulator(snakemake.input.emulator)
     components, residual = [np.empty((0, emulator.n_components))], [np.empty(0)]
-    with h5py.File(snakemake.input.spectra) as handle:
+    with open_prepared(**snakemake.params.prepared, log=log) as handle:
         identity = read_columns(handle["meta"], ["spectrum_id", "obsid"])
         progress = Progress(log, len(identity), "spectra")
         for first in range(0, len(identity), BATCH):

@@ -1,5 +1,6 @@
 """Reads the release's catalogue and writes the manifest, the chunks and the rejected rows."""
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -16,15 +17,15 @@ from lamostvac.log import Progress, rule_log
 SETTINGS = set(survey.Survey.model_fields) - {"catalogues"}  # those are the rule's input
 
 
-def write_if_changed(table: pa.Table, path: Path) -> bool:
-    """Write a Parquet file unless one with the same bytes stands there.
-
-    A chunk that did not change keeps its time, so that a new selection (another type, another year
-    in the catalogue) reruns only the chunks that it touches.
-    """
+def parquet(table: pa.Table) -> pa.Buffer:
+    """A table as the bytes of a Parquet file."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    content = sink.getvalue()
+    return sink.getvalue()
+
+
+def write_if_changed(content: pa.Buffer, path: Path) -> bool:
+    """Write a file unless one with the same bytes stands there; return whether it was written."""
     if path.is_file() and path.stat().st_size == content.size and path.read_bytes() == content.to_pybytes():
         return False
     with atomic(path) as temporary:
@@ -76,7 +77,7 @@ def main(snakemake) -> None:
     for reason, n in totals["rejected"].items():
         log.info("%d rejected: %s", n, survey.REASONS[reason])
 
-    found = survey.chunks(selection, settings.chunk_size)
+    found = survey.chunks(table, selection, settings.chunk_size)
     folder = Path(snakemake.output.manifest).parent / "chunks"
     progress = Progress(log, total=totals["n_selected"], unit="spectra into chunks")
     manifest = []
@@ -84,9 +85,12 @@ def main(snakemake) -> None:
     current = {folder / chunk.type / f"{chunk.name}.parquet" for chunk in found}
     for chunk in found:
         rows = survey.chunk_table(table, chunk.rows, params.root, settings.file_pattern)
-        changed += write_if_changed(rows, folder / chunk.type / f"{chunk.name}.parquet")
+        changed += write_if_changed(parquet(rows), folder / chunk.type / f"{chunk.name}.parquet")
         plates = [f"{rows['lmjd'][i]}-{rows['planid'][i]}" for i in (0, -1)]
-        manifest.append((chunk.type, chunk.name, len(rows), chunk.n_plates, *plates))
+        # What the rows say, wherever the release lies: a release that was moved has the same chunks.
+        inside = survey.chunk_table(table, chunk.rows, ".", settings.file_pattern)
+        digest = hashlib.sha256(parquet(inside)).hexdigest()[:16]
+        manifest.append((chunk.type, chunk.name, len(rows), chunk.n_plates, *plates, digest))
         progress.add(len(rows))
     progress.done()
     removed = remove_stale(folder, settings.types, current)
@@ -101,7 +105,9 @@ def main(snakemake) -> None:
     with atomic(snakemake.output.summary) as temporary:
         temporary.write_text(json.dumps(totals, indent=1) + "\n")
     # The manifest is what the later stages wait for, so it appears last.
-    write_csv(snakemake.output.manifest, "type,chunk,n_spectra,n_plates,first_plate,last_plate", manifest)
+    write_csv(
+        snakemake.output.manifest, "type,chunk,n_spectra,n_plates,first_plate,last_plate,digest", manifest
+    )
 
 
 if __name__ == "__main__":

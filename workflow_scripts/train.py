@@ -1,13 +1,17 @@
 """Train the ensemble of one label."""
 
+import hashlib
+import os
+import shutil
 import zlib
+from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pandas as pd
 
-from lamostvac.files import atomic
+from lamostvac.files import atomic, sha256
 from lamostvac.log import rule_log
 from lamostvac.network_spectra import NetworkPreparation
 from lamostvac.network_training import NetworkTraining, TooFewStars, TrainingSpectra, train_network
@@ -16,6 +20,15 @@ from lamostvac.training import read_training
 
 # A type with fewer training spectra is not one that the network knows.
 MIN_OF_TYPE = 3
+
+
+_USED = (
+    "spectrum_id",
+    "star",
+    "snr",
+    "split",
+    "spectral_type",
+)  # columns of every set that training looks at
 
 
 def known_types(types: pd.Series) -> str:
@@ -49,6 +62,27 @@ def left_out_rows(
     )
 
 
+def state(table: pd.DataFrame, spectra: str, label: str, params: Any) -> str:
+    """Digest of all that a label's network follows from: its column of the set, the spectra, the settings."""
+    digest = hashlib.sha256(
+        repr((params.entry, params.preparation, params.settings, params.seed, params.code_version)).encode()
+    )
+    for name in (*_USED, label, f"{label}_err"):
+        digest.update(pd.util.hash_pandas_object(table[name], index=False).to_numpy("<u8").tobytes())
+    digest.update(sha256(spectra).encode())
+    return digest.hexdigest()
+
+
+def link(source: Path, target: Path) -> None:
+    """The same file under another name; a copy where the file system has no such names. New in time."""
+    with atomic(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+        os.utime(temporary)
+
+
 def main(snakemake: Any) -> None:
     """Inputs `table`, `spectra` of the training set; outputs `network`, `left_out`."""
     log = rule_log(snakemake)
@@ -60,6 +94,14 @@ def main(snakemake: Any) -> None:
     table = read_training(snakemake.input.table)
     train = np.flatnonzero(table["split"] == "train")
     log.info("%s: %d of %d spectra of the set %s train", label["name"], len(train), len(table), entry["set"])
+    outputs, kept = [snakemake.output.network, snakemake.output.left_out], Path(params.kept)
+    now = state(table, snakemake.input.spectra, label["name"], params)
+    if (kept / "state").exists() and (kept / "state").read_text() == now:
+        log.info("%s: trained on the same before; its network is kept", label["name"])
+        for path in outputs:
+            link(kept / Path(path).name, Path(path))
+        return
+    shutil.rmtree(kept, ignore_errors=True)
     with h5py.File(snakemake.input.spectra) as handle:
         flux, ivar = (handle[name][train] for name in ("flux", "ivar"))
     rows = table.iloc[train]
@@ -102,6 +144,10 @@ def main(snakemake: Any) -> None:
     stars = pd.concat([rows, table.iloc[clipped]])
     with atomic(snakemake.output.left_out) as temporary:
         left_out_rows(stars, label["name"], answer, spread, network).to_parquet(temporary, index=False)
+    for path in outputs:
+        link(Path(path), kept / Path(path).name)
+    with atomic(kept / "state") as temporary:
+        temporary.write_text(now)
 
 
 if __name__ == "__main__":
