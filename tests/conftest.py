@@ -21,7 +21,7 @@ hypothesis.settings.load_profile("project")
 
 
 def pytest_make_parametrize_id(val, argname):
-    """Name a case of raw bytes by its argument: workers that make the bytes (with a time in them) must agree on names."""
+    """Name a case of raw bytes by its argument: workers must agree on names, also of bytes that have a time in them."""
     return argname if isinstance(val, bytes) else None
 
 
