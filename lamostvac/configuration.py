@@ -37,7 +37,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from lamostvac.bands import BANDS
-from lamostvac.errors import UserError, closest
+from lamostvac.errors import UserError, closest, nearest
 from lamostvac.mistakes import first_mistake, keys_at
 from lamostvac.simulate.settings import SimulationSettings
 
@@ -657,10 +657,7 @@ class Extinction(Section):
         named = [*self.sfd, *self.corrected]
         for band in named:
             if band not in BANDS:
-                close = closest(band, BANDS)
-                raise ValueError(
-                    f"extinction: there is no band {band}" + (f"; did you mean {close}?" if close else "")
-                )
+                raise ValueError(f"extinction: there is no band {band}{nearest(band, BANDS)}")
         for band in BANDS:
             if named.count(band) != 1:
                 raise ValueError(

@@ -25,7 +25,7 @@ from lamostvac.refine import CONVERGED
 from lamostvac.registry import load_registry, network_labels
 from lamostvac.repeats import RADIUS, similar_pairs
 from lamostvac.snr_threshold import find_threshold, thresholds_table
-from lamostvac.spectrum_names import RowsByName, fingerprint, values_at
+from lamostvac.spectrum_names import RowsByName, values_at
 
 # Labels that the scale of errors depends on, of those that the library has.
 THETA = LABELS
@@ -58,7 +58,8 @@ def main(snakemake: Any) -> None:
         .reshape(len(table["ra"]), len(theta))
     )
     points[table["fit_status"] != CONVERGED] = np.nan
-    identity = fingerprint(table["spectrum_id"])
+    row_of = RowsByName(table["spectrum_id"])
+    identity = row_of.fingerprints
     star = group_stars(table["ra"], table["dec"], RADIUS)
     pairs = {
         system: similar_pairs(*(table[name] for name in place), tolerance, identity=identity, star=star)
@@ -85,19 +86,18 @@ def main(snakemake: Any) -> None:
     left_out = {
         label: pd.read_parquet(path) for label, path in zip(params.trained_here, inputs.left_out, strict=True)
     }
-    row_of = RowsByName(table["spectrum_id"])
     published = load_published_errors()
     curves = []
     for label, network in zip(networks, inputs.networks, strict=True):
         name = label.label
         value = table[name].astype(np.float64)
-        known, seen, scatter = NOTHING, None, None
+        where, seen, scatter = None, None, None
         if name in left_out:
-            rows = row_of(left_out[name]["spectrum_id"])
-            known = left_out_residuals(left_out[name], rows, points)
-            seen = left_out[name].assign(value=values_at(value, rows))
+            where = row_of(left_out[name]["spectrum_id"])
+            seen = left_out[name].assign(value=values_at(value, where))
             scatter = scatter_of(network, seen["reference"])
         if settings["networks"] == "calibrated":
+            known = NOTHING if where is None else left_out_residuals(left_out[name], where, points)
             models[name] = learn(name, theta, "calibrated", repeats(name, "networks"), known)
         curves.append(
             network_curve(name, label.unit, pairs["networks"], value, settings, published, seen, scatter)
