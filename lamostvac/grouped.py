@@ -26,8 +26,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from bayes_opt import BayesianOptimization
-from bayes_opt.acquisition import UpperConfidenceBound
 from numpy.typing import NDArray
 
 from lamostvac import refine
@@ -338,6 +336,10 @@ def search_bayesian(
         if value < best_value:
             best_value, best = value, d
         return -value
+
+    # Here, as every fit imports this module, most do not search so, and scikit-learn takes a second to load.
+    from bayes_opt import BayesianOptimization
+    from bayes_opt.acquisition import UpperConfidenceBound
 
     optimiser = BayesianOptimization(
         f=target,
