@@ -16,7 +16,7 @@ import pandas as pd
 import yaml
 
 from lamostvac.configuration import Configuration, read_configuration
-from lamostvac.photometry import load_photometry
+from lamostvac.photometry_tables import load_photometry
 from lamostvac.plan import SHARES
 from lamostvac.training_sets import load_training_sets
 

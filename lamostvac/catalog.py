@@ -6,7 +6,6 @@ the rows' bytes block by block: its memory does not grow with the number of star
 """
 
 import csv
-import hashlib
 import json
 import platform
 import subprocess
@@ -335,39 +334,7 @@ def set_flags(
     rows["flags"] = total
 
 
-def snr_thresholds(thresholds: Mapping[str, float], spectral_type: str) -> tuple[float, float]:
-    """S/N thresholds of a type for dwarfs and giants; only `OB_giant` differs in the published ones."""
-    dwarf = thresholds[spectral_type]
-    return dwarf, thresholds.get(f"{spectral_type}_giant", dwarf)
-
-
 # ---------------------------------------------------------------- files
-
-
-def configuration_hash(configuration: Mapping[str, Any]) -> str:
-    """SHA-256 of the settings that a row of the catalogue depends on.
-
-    `configuration` is the whole one as nested dictionaries, with a section `training_sets` for the content of
-    the file that the section `networks` names, `recommended_labels` for that of `recommended.definitions` and
-    `photometry_tables` for that of the section `photometry`. Left out is what only says where files are, which part of
-    the survey runs, or how work is cut into jobs.
-    """
-    ignored = {
-        "run": {"results"},
-        "survey": {"root", "catalogues", "file_pattern", "types", "chunk_size"},
-        "prepare": {"keep"},
-        "library": {"spectra", "labels_file"},
-        "grouped": {"groups_per_job"},
-        "networks": {"root", "training_sets"},
-        "recommended": {"definitions"},
-        "photometry": {"root", "file"},
-    }
-    kept = {
-        section: {key: value for key, value in content.items() if key not in ignored.get(section, ())}
-        for section, content in configuration.items()
-        if section not in ("validation", "publication", "explorer")
-    }
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def provenance(project: Path, version: str, config_hash: str, library: str) -> dict[str, tuple[str, str]]:

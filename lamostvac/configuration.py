@@ -10,6 +10,7 @@ sentence.
 """
 
 import argparse
+import hashlib
 import itertools
 import json
 import re
@@ -759,6 +760,11 @@ class SnrFlagThresholds(Section):
     K: NonNegativeFloat = Field(8.0, description="K stars.")
     M: NonNegativeFloat = Field(10.0, description="M stars.")
 
+    def of(self, spectral_type: str) -> tuple[float, float]:
+        """Thresholds of a type's dwarfs and giants."""
+        dwarf = getattr(self, spectral_type)
+        return dwarf, getattr(self, f"{spectral_type}_giant", dwarf)
+
 
 class PairTolerance(Section):
     """How alike the S/N of two spectra of one star must be for their labels to be compared."""
@@ -1289,6 +1295,32 @@ def read_configuration(path: str | Path) -> Configuration:
     if not isinstance(content or {}, dict):
         raise UserError(f"the configuration file {path} must consist of `section:` blocks")
     return load_configuration(content or {})
+
+
+def configuration_hash(configuration: Mapping[str, Any]) -> str:
+    """SHA-256 of the settings that a row of the catalogue depends on.
+
+    `configuration` is the whole one as nested dictionaries, with a section `training_sets` for the content of
+    the file that the section `networks` names, `recommended_labels` for that of `recommended.definitions` and
+    `photometry_tables` for that of the section `photometry`. Left out is what only says where files are, which part of
+    the survey runs, or how work is cut into jobs.
+    """
+    ignored = {
+        "run": {"results"},
+        "survey": {"root", "catalogues", "file_pattern", "types", "chunk_size"},
+        "prepare": {"keep"},
+        "library": {"spectra", "labels_file"},
+        "grouped": {"groups_per_job"},
+        "networks": {"root", "training_sets"},
+        "recommended": {"definitions"},
+        "photometry": {"root", "file"},
+    }
+    kept = {
+        section: {key: value for key, value in content.items() if key not in ignored.get(section, ())}
+        for section, content in configuration.items()
+        if section not in ("validation", "publication", "explorer")
+    }
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def _cleaned(mapping: Mapping[str, Any]) -> dict[str, Any]:

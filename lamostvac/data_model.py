@@ -12,7 +12,8 @@ import yaml
 
 from lamostvac.errors import REASONS
 from lamostvac.files import REJECTED_COLUMNS
-from lamostvac.registry import REGISTRY_PATH, load_registry
+from lamostvac.registry import load_registry
+from lamostvac.shipped import COLUMNS_PATH
 from lamostvac.training_sets import load_training_sets
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -44,7 +45,7 @@ def document() -> str:
         "| column | type | unit | UCD | meaning | origin |",
         "|---|---|---|---|---|---|",
     ]
-    content = yaml.safe_load(REGISTRY_PATH.read_text(encoding="utf-8"))
+    content = yaml.safe_load(COLUMNS_PATH.read_text(encoding="utf-8"))
     lines += [
         _row(
             f"`{entry['name']}`",

@@ -21,9 +21,10 @@ import numpy.typing as npt
 from lamostvac.configuration import Configuration
 from lamostvac.download import Checksum, Client, DownloadError, Temporary, check_content, download
 from lamostvac.errors import UserError
-from lamostvac.files import atomic, sha256, shipped
+from lamostvac.files import atomic, sha256
 from lamostvac.log import Progress
-from lamostvac.photometry import load_photometry
+from lamostvac.photometry_tables import load_photometry
+from lamostvac.shipped import shipped
 from lamostvac.sky_match import fetch_pieces, join_pieces, pieces_of
 from lamostvac.sources import FileSource, MatchSource, TapSource, load_sources, source_from
 from lamostvac.training_sets import load_training_sets

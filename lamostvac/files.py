@@ -36,12 +36,6 @@ def read_yaml(path: str | os.PathLike[str], what: str, form: str = "") -> Any:
         raise UserError(f"{what} {path} is no YAML{form}: {' '.join(str(error).split())}") from None
 
 
-def shipped(path: str | os.PathLike[str]) -> Path:
-    """The file at `path`, or the one of that name in the project where a run in another folder has none."""
-    own, given = Path(__file__).resolve().parent.parent / path, Path(path)
-    return own if not given.exists() and own.exists() else given
-
-
 def temporary_path(target: Path) -> Path:
     """A name beside `target` that no other writer has, on this node or another.
 

@@ -10,13 +10,13 @@ import yaml
 from numpy.typing import NDArray
 
 from lamostvac.catalog import GIANT_LOGG, LABELS, TYPE_ORDER
+from lamostvac.shipped import PUBLISHED_INTERNAL_ERRORS_PATH
 
 CODE_VERSION = 1
 COLUMNS = (
     *("luminosity_class", "spectral_type", "quantity", "n", "min", "median", "mean", "std"),
     *("published_n", "published_min", "published_mean", "published_std"),
 )
-PUBLISHED_PATH = Path(__file__).resolve().parent.parent / "config" / "published_internal_errors.yaml"
 
 
 def internal_errors(
@@ -79,7 +79,7 @@ def _published(theirs: dict[str, Any], quantity: str) -> tuple[int | None, float
     return None, np.nan, mean, deviation
 
 
-def published_errors(path: str | Path = PUBLISHED_PATH) -> dict[str, Any]:
+def published_errors(path: str | Path = PUBLISHED_INTERNAL_ERRORS_PATH) -> dict[str, Any]:
     """The published table: luminosity class to spectral type to quantity."""
     with open(path, encoding="utf-8") as handle:
         content: dict[str, Any] = yaml.safe_load(handle)

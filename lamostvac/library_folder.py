@@ -22,10 +22,10 @@ from scipy.interpolate import CubicSpline
 
 from lamostvac.errors import UserError
 from lamostvac.library import LABELS, RawLibrary, label_table, open_library_file
+from lamostvac.library_source import spectrum_files
 from lamostvac.resolution import Fwhm
 from lamostvac.tables import read_table
 
-SUFFIXES = (".fits", ".fit", ".fits.gz", ".fit.gz")
 # Columns of a labels file that may say which file a row belongs to, the first that there is.
 NUMBER_COLUMNS = ("number", "num", "id", "file")
 _LEADING_NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?)")
@@ -46,20 +46,6 @@ class StarSpectrum:
         """The header's OBJECT without blanks and underscores, else the file's name."""
         name = re.sub(r"[\s_]+", "", str(self.header.get("OBJECT", "")))
         return name or self.file.replace("_", "-")
-
-
-def spectrum_files(folder: str | PathLike[str]) -> list[Path]:
-    """The FITS files of a folder, by name. Raises `UserError` when there is no such folder or no file in it."""
-    path = Path(folder)
-    if not path.is_dir():
-        raise UserError(
-            f"library.spectra: {path} is not a folder; this format is a folder with one FITS file per spectrum"
-        )
-    files = sorted(file for file in path.iterdir() if file.name.lower().endswith(SUFFIXES))
-    if not files:
-        inside = ", ".join(sorted(file.name for file in path.iterdir())[:5]) or "nothing"
-        raise UserError(f"library.spectra: the folder {path} has no FITS file in it, but {inside}")
-    return files
 
 
 def read_spectrum(path: str | PathLike[str]) -> StarSpectrum:

@@ -11,7 +11,8 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
-from lamostvac.network_training import NetworkTraining, TrainingSpectra, train_network
+from lamostvac.network_settings import NetworkTraining
+from lamostvac.network_training import TrainingSpectra, train_network
 
 BINARY, CLIPPED = "binary", "clipped"
 # Two equal stars are brighter than one by 2.5 log10(2).

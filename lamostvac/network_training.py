@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from lamostvac.errors import UserError
 from lamostvac.log import Progress
+from lamostvac.network_settings import NetworkTraining
 from lamostvac.networks import LabelScale, Network, to_learned
 from lamostvac.pca import leading_directions
 from lamostvac.training_cloud import fit_cloud
@@ -46,23 +47,6 @@ _HUBER = 1.0
 
 class TooFewStars(UserError):
     """A label that too few stars have to train on."""
-
-
-@dataclass(frozen=True)
-class NetworkTraining:
-    """How networks are trained; the fields are those of the configuration's section `networks`."""
-
-    layers: tuple[int, ...] = (512, 256, 64)
-    members: int = 5
-    validation_fraction: float = 0.2
-    input_components: int = 150
-    augmentation_snr: float = 10.0
-    epochs: int = 100
-    patience: int = 40
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    cloud_quantile: float = 0.98
 
 
 @dataclass(frozen=True)

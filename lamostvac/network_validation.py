@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lamostvac.registry import NetworkLabel, Registry
 from lamostvac.repeats import alike, repeat_pairs
+from lamostvac.shipped import PUBLISHED_NETWORKS_PATH
 from lamostvac.validation import (
     by_feh,
     by_snr,
@@ -27,7 +28,6 @@ from lamostvac.validation import (
 )
 
 CODE_VERSION = 2
-PUBLISHED_PATH = Path(__file__).resolve().parent.parent / "config" / "published_networks.yaml"
 TEFF_UCD = "phys.temperature.effective"
 FGK_MAX_TEFF = 7000.0
 # S/N of two spectra is alike within this share of the larger one (Wang et al. 2022, section 4.1).
@@ -216,7 +216,7 @@ def _labels_at(
 # ---------------------------------------------------------------- the table of networks
 
 
-def load_published(path: str | Path = PUBLISHED_PATH) -> dict[str, dict[str, float]]:
+def load_published(path: str | Path = PUBLISHED_NETWORKS_PATH) -> dict[str, dict[str, float]]:
     """Published standard deviations by label: `train` and `test`, as far as there are any."""
     content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     return {str(label): dict(numbers) for label, numbers in content["networks"].items()}

@@ -20,9 +20,9 @@ from lamostvac.errors import REASONS, UserError
 from lamostvac.html_page import Raw, cards, details, section, table, write_page
 from lamostvac.library_comparison import PUBLISHED_FGK
 from lamostvac.mistakes import mistake
+from lamostvac.shipped import OVERVIEW_PATH
 
 CODE_VERSION = 1
-LIMITS_PATH = Path(__file__).resolve().parent.parent / "config" / "overview.yaml"
 
 CHECKS = ("crossvalidation", "networks", "internal_errors", "repeats", "pulls", "bias", "flagged", "lost")
 CHECK_COLUMNS = ["check", "what", "n", "run", "published", "measure", "light"]
@@ -75,7 +75,7 @@ class Limits(BaseModel):
         return "red"
 
 
-def load_limits(path: str | Path = LIMITS_PATH) -> dict[str, Limits]:
+def load_limits(path: str | Path = OVERVIEW_PATH) -> dict[str, Limits]:
     """The limits of every check.
 
     Raises

@@ -23,8 +23,9 @@ import pandas as pd
 
 from lamostvac.configuration import SPECTRAL_TYPES, Configuration, read_configuration
 from lamostvac.errors import UserError
-from lamostvac.files import atomic, read_yaml, shipped
+from lamostvac.files import atomic, read_yaml
 from lamostvac.resources import RESOURCES, Model, load_model
+from lamostvac.shipped import shipped
 from lamostvac.training_sets import load_training_sets
 
 SHARES = {"OB": 0.01, "A": 0.07, "F": 0.32, "G": 0.40, "K": 0.15, "M": 0.05}  # about those of DR10

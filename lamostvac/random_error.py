@@ -20,9 +20,9 @@ from scipy.optimize import least_squares, nnls
 from lamostvac.errors import UserError
 from lamostvac.files import read_columns, read_yaml, write_columns
 from lamostvac.repeats import RepeatPairs
+from lamostvac.shipped import PUBLISHED_ERRORS_PATH
 
 CODE_VERSION = 1
-PUBLISHED_PATH = Path(__file__).resolve().parent.parent / "config" / "published_errors.yaml"
 TEFF_SCALE = 100.0  # K
 MIN_BINS = 4  # one more than there are coefficients
 # Relative error of a width times the root of the number of values, for Gaussian values: 1.4826 times the median
@@ -528,7 +528,7 @@ def method_error(residual: ArrayLike, reference_error: ArrayLike, random: ArrayL
 # ---------------------------------------------------------------- the published table
 
 
-def load_published_errors(path: str | Path = PUBLISHED_PATH) -> dict[str, RandomErrorModel]:
+def load_published_errors(path: str | Path = PUBLISHED_ERRORS_PATH) -> dict[str, RandomErrorModel]:
     """Table 2 of Wang et al. (2022) by label, with source `published` and no errors of coefficients.
 
     Raises

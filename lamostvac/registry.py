@@ -22,9 +22,9 @@ from astropy.io.votable.ucd import check_ucd
 from numpy.typing import NDArray
 
 from lamostvac.errors import UserError
+from lamostvac.shipped import COLUMNS_PATH
 
 CODE_VERSION = 4
-REGISTRY_PATH = Path(__file__).resolve().parent.parent / "config" / "columns.yaml"
 FITS_CODES = {"uint8": "B", "int16": "I", "int32": "J", "int64": "K", "float32": "E", "float64": "D"}
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
@@ -311,7 +311,7 @@ def _fixed_width(column: Column, values: NDArray[Any]) -> NDArray[np.bytes_]:
     return values
 
 
-def load_registry(labels: Sequence[NetworkLabel] = (), path: str | Path = REGISTRY_PATH) -> Registry:
+def load_registry(labels: Sequence[NetworkLabel] = (), path: str | Path = COLUMNS_PATH) -> Registry:
     """Read and check the registry.
 
     Parameters

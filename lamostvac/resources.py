@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from lamostvac.errors import UserError
-from lamostvac.files import read_yaml, shipped
+from lamostvac.files import read_yaml
+from lamostvac.shipped import shipped
 
 RESOURCES = "config/resources.yaml"
 QUANTITIES = ("memory_mb", "seconds", "read_mb", "written_mb")

@@ -1,11 +1,10 @@
 # The catalogue: each type joined from its chunks, then all types in one, every spectrum accounted for.
 
-from lamostvac import catalog as catalog_library
-from lamostvac import error_models as error_models_library
 from lamostvac import recommend as recommend_library
 from lamostvac import registry as registry_library
-from lamostvac import unique as unique_library
+from lamostvac.configuration import configuration_hash
 from lamostvac.files import sha256
+from lamostvac.shipped import COLUMNS_PATH
 
 # What the registry needs to know of the labels that networks give, in the order of the catalogue.
 NETWORK_LABELS = [
@@ -20,7 +19,7 @@ with user_errors():
 # Every run with the same settings has the same header, wherever its files lie. Tables between the stages have none of
 # it: any setting of any stage would make them anew.
 PROVENANCE = {
-    "config_hash": catalog_library.configuration_hash(
+    "config_hash": configuration_hash(
         CFG.model_dump(mode="json")
         | {
             "training_sets": {
@@ -33,7 +32,7 @@ PROVENANCE = {
     ),
     "library": CFG.library.name,
 }
-COLUMNS = sha256(registry_library.REGISTRY_PATH)
+COLUMNS = sha256(COLUMNS_PATH)
 
 
 rule collect:
@@ -62,7 +61,7 @@ rule collect:
         library=CFG.library.name,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
-        code_version=(catalog_library.CODE_VERSION, registry_library.CODE_VERSION),
+        code_version=code_version("catalog", "registry"),
     script:
         "../workflow_scripts/collect.py"
 
@@ -87,9 +86,7 @@ rule recommend:
         **asks("recommend", spectra=spectra_of, row_bytes=REGISTRY.record.itemsize),
     params:
         snr_band=CFG.survey.snr_band,
-        snr_threshold=lambda wildcards: catalog_library.snr_thresholds(
-            CFG.catalog.snr_flag_threshold.model_dump(), wildcards.type
-        ),
+        snr_threshold=lambda wildcards: CFG.catalog.snr_flag_threshold.of(wildcards.type),
         snr_flag=CFG.catalog.snr_flag,
         errors=CFG.errors.model_dump(mode="json", include={"networks"}),
         alpha_max_teff=CFG.catalog.alpha_max_teff,
@@ -98,12 +95,7 @@ rule recommend:
         settings=CFG.recommended.model_dump(mode="json", exclude={"definitions"}),
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
-        code_version=(
-            catalog_library.CODE_VERSION,
-            registry_library.CODE_VERSION,
-            error_models_library.CODE_VERSION,
-            recommend_library.CODE_VERSION,
-        ),
+        code_version=code_version("catalog", "registry", "error_models", "recommend"),
     script:
         "../workflow_scripts/recommend.py"
 
@@ -128,11 +120,7 @@ rule catalog:
         provenance=PROVENANCE,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
-        code_version=(
-            catalog_library.CODE_VERSION,
-            registry_library.CODE_VERSION,
-            unique_library.CODE_VERSION,
-        ),
+        code_version=code_version("catalog", "registry", "unique"),
     script:
         "../workflow_scripts/catalog.py"
 
@@ -164,11 +152,7 @@ rule merge:
         provenance=PROVENANCE,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
-        code_version=(
-            catalog_library.CODE_VERSION,
-            registry_library.CODE_VERSION,
-            unique_library.CODE_VERSION,
-        ),
+        code_version=code_version("catalog", "registry", "unique"),
     script:
         "../workflow_scripts/merge.py"
 

@@ -1,10 +1,5 @@
 # E(B-V), distance and position of every star, from its labels and other surveys' photometry.
 
-from lamostvac import band_fit as band_fit_library
-from lamostvac import distance as distance_library
-from lamostvac import extinction as extinction_library
-from lamostvac import joins as joins_library
-from lamostvac import star_pairs as star_pairs_library
 from lamostvac.bands import BANDS
 
 # Stars that each network did not learn from tell how the errors of the bands go together. Networks from another
@@ -37,12 +32,7 @@ rule photometry:
         repeat_radius=CFG.photometry.repeat_radius,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
-        code_version=(
-            photometry_library.CODE_VERSION,
-            joins_library.CODE_VERSION,
-            crossmatch_library.CODE_VERSION,
-            tables_library.CODE_VERSION,
-        ),
+        code_version=code_version("photometry", "joins", "crossmatch", "tables"),
     script:
         "../workflow_scripts/photometry.py"
 
@@ -78,12 +68,6 @@ rule distance:
         members=CFG.networks.members,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
-        code_version=(
-            band_fit_library.CODE_VERSION,
-            distance_library.CODE_VERSION,
-            extinction_library.CODE_VERSION,
-            star_pairs_library.CODE_VERSION,
-            crossmatch_library.CODE_VERSION,
-        ),
+        code_version=code_version("band_fit", "distance", "extinction", "star_pairs", "crossmatch"),
     script:
         "../workflow_scripts/distance.py"

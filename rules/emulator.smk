@@ -1,18 +1,9 @@
 # The emulator of the library, and how well it recovers the library's own labels.
 
-from lamostvac import condense as condense_library
-from lamostvac import discrepancy as discrepancy_library
-from lamostvac import distil as distil_library
-from lamostvac import emulator as emulator_library
-from lamostvac import refine as refine_library
 
 FIT_SETTINGS = CFG.fit.model_dump(mode="json", exclude={"method", "emulator", "max_outlier_fraction"})
-EMULATOR_VERSION = (
-    emulator_library.CODE_VERSION,
-    discrepancy_library.CODE_VERSION,
-    distil_library.CODE_VERSION,
-)
-FIT_VERSION = (refine_library.CODE_VERSION, condense_library.CODE_VERSION)
+EMULATOR_VERSION = code_version("emulator", "discrepancy", "distil")
+FIT_VERSION = code_version("refine", "condense")
 
 
 rule emulator:
@@ -56,6 +47,6 @@ rule crossvalidation:
         fit=FIT_SETTINGS,
         distilled=CFG.fit.emulator == "distilled",
         seed=CFG.run.seed,
-        code_version=(EMULATOR_VERSION, FIT_VERSION),
+        code_version=EMULATOR_VERSION | FIT_VERSION,
     script:
         "../workflow_scripts/crossvalidation.py"

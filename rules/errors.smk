@@ -1,10 +1,6 @@
 # How large the errors of a type's labels are: models from repeats and from stars of known labels.
 
-from lamostvac import error_models as error_models_library
-from lamostvac import error_process as error_process_library
-from lamostvac import random_error as random_error_library
-from lamostvac import repeats as repeats_library
-from lamostvac import snr_threshold as snr_threshold_library
+from lamostvac.shipped import PUBLISHED_ERRORS_PATH
 
 
 rule errors:
@@ -14,7 +10,7 @@ rule errors:
         second_crossvalidation=f"{RESULTS}/emulator/{SECOND}_crossvalidation.csv" if SECOND else [],
         left_out=[f"{RESULTS}/networks/{label}_left_out.parquet" for label in TRAINED_HERE],
         networks=NETWORK_INPUTS,
-        published=own_file(random_error_library.PUBLISHED_PATH),
+        published=own_file(PUBLISHED_ERRORS_PATH),
     output:
         models=f"{RESULTS}/errors/{{type}}.h5",
         summary=f"{RESULTS}/errors/{{type}}.csv",
@@ -37,12 +33,6 @@ rule errors:
         network_labels=NETWORK_LABELS,
         trained_here=list(TRAINED_HERE),
         columns=COLUMNS,
-        code_version=(
-            error_models_library.CODE_VERSION,
-            error_process_library.CODE_VERSION,
-            random_error_library.CODE_VERSION,
-            repeats_library.CODE_VERSION,
-            snr_threshold_library.CODE_VERSION,
-        ),
+        code_version=code_version("error_models", "error_process", "random_error", "repeats", "snr_threshold"),
     script:
         "../workflow_scripts/errors.py"

@@ -3,18 +3,9 @@
 # or, those of Liang et al. (2024) all at once (docs/experiments.md):
 # snakemake experiments ...
 
-from lamostvac import experiment_figures
-from lamostvac import experiments as experiments_library
-from lamostvac import grouped as grouped_library
-from lamostvac import line_spread as line_spread_library
 
 EXPERIMENTS = f"{RESULTS}/experiments"
-EXPERIMENT_CODE = (
-    experiments_library.CODE_VERSION,
-    experiment_figures.CODE_VERSION,
-    emulator_library.CODE_VERSION,
-    grouped_library.CODE_VERSION,
-)
+EXPERIMENT_CODE = code_version("experiments", "experiment_figures", "emulator", "grouped")
 
 
 rule line_spread:
@@ -39,7 +30,7 @@ rule line_spread:
         prepare=CFG.prepare.model_dump(mode="json", exclude={"keep"}),
         emulator=CFG.emulator.model_dump(mode="json", exclude={"folds"}),
         fit=FIT_SETTINGS,
-        code_version=line_spread_library.CODE_VERSION,
+        code_version=code_version("line_spread"),
     script:
         "../workflow_scripts/line_spread.py"
 

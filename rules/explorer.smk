@@ -31,6 +31,6 @@ rule explorer:
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
         page=explorer_library.page_hash(),
-        code_version=(explorer_library.CODE_VERSION, registry_library.CODE_VERSION),
+        code_version=code_version("explorer", "registry"),
     script:
         "../workflow_scripts/explorer.py"

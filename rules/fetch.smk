@@ -2,10 +2,6 @@
 # Nothing of the workflow depends on these rules. The files are no declared outputs: Snakemake removes outputs before it
 # makes them, and a file that somebody brought by hand must stay. Rules without outputs run whenever they are asked for.
 
-from lamostvac import fetch as fetch_library
-from lamostvac import release_check as release_check_library
-from lamostvac import sky_match as sky_match_library
-
 
 localrules:
     fetch,
@@ -26,7 +22,7 @@ rule fetch:
         catalogues=lambda wildcards: CATALOGUES,
         column_aliases=CFG.survey.column_aliases,
         classes=CFG.survey.classes,
-        code_version=(fetch_library.CODE_VERSION, sky_match_library.CODE_VERSION),
+        code_version=code_version("fetch", "sky_match"),
     script:
         "../workflow_scripts/fetch.py"
 
@@ -47,6 +43,6 @@ rule check_release:
         root=lambda wildcards: SURVEY_ROOT,
         catalogues=lambda wildcards: CATALOGUES,
         sizes=CFG.fetch.sizes,
-        code_version=release_check_library.CODE_VERSION,
+        code_version=code_version("release_check"),
     script:
         "../workflow_scripts/check_release.py"

@@ -1,6 +1,5 @@
 # Labels of each star, from its own spectrum alone or from the grouped search (group.smk).
 
-from lamostvac import grouping as grouping_library
 
 EMULATOR_FILE = "_distilled.h5" if CFG.fit.emulator == "distilled" else ".h5"
 FIT_EMULATOR = f"{RESULTS}/emulator/{CFG.library.name}{EMULATOR_FILE}"
@@ -29,7 +28,7 @@ rule fit:
         prepared=prepared_spectra,
         last=last_reader("fit"),
         max_outlier_fraction=CFG.fit.max_outlier_fraction,
-        code_version=(FIT_VERSION, grouping_library.CODE_VERSION),
+        code_version=FIT_VERSION | code_version("grouping"),
     script:
         "../workflow_scripts/fit.py"
 
@@ -58,4 +57,4 @@ if SECOND:
             prepared=prepared_spectra,
             last=last_reader("fit_imig"),
             max_outlier_fraction=CFG.fit.max_outlier_fraction,
-            code_version=(FIT_VERSION, grouping_library.CODE_VERSION),
+            code_version=FIT_VERSION | code_version("grouping"),

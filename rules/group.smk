@@ -1,8 +1,5 @@
 # The grouped search of Liang et al. (2024) for fit.method grouped and grouped_refine; with refine nothing of it runs.
 
-from lamostvac import grouped as grouped_library
-from lamostvac import grouping as grouping_library
-from lamostvac import matches as matches_library
 
 SEARCH_SETTINGS = CFG.grouped.model_dump(mode="json", exclude={"group_size", "groups_per_job"}) | {
     "max_extrapolation": CFG.fit.max_extrapolation
@@ -31,7 +28,7 @@ rule candidates:
     params:
         matches=CFG.grouped.matches,
         prepared=prepared_spectra,
-        code_version=(matches_library.CODE_VERSION, grouped_library.CODE_VERSION),
+        code_version=code_version("matches", "grouped"),
     script:
         "../workflow_scripts/candidates.py"
 
@@ -55,7 +52,7 @@ rule group:
     resources:
         **asks("group", spectra=spectra_of),
     params:
-        code_version=(grouping_library.CODE_VERSION, grouped_library.CODE_VERSION),
+        code_version=code_version("grouping", "grouped"),
     script:
         "../workflow_scripts/group.py"
 
@@ -80,7 +77,7 @@ rule search:
         group_size=CFG.grouped.group_size,
         groups_per_job=CFG.grouped.groups_per_job,
         seed=CFG.run.seed,
-        code_version=(grouping_library.CODE_VERSION, grouped_library.CODE_VERSION),
+        code_version=code_version("grouping", "grouped"),
     script:
         "../workflow_scripts/search.py"
 
@@ -100,6 +97,6 @@ rule grouped_labels:
     resources:
         **asks("grouped_labels", spectra=spectra_of),
     params:
-        code_version=grouping_library.CODE_VERSION,
+        code_version=code_version("grouping"),
     script:
         "../workflow_scripts/grouped_labels.py"

@@ -1,7 +1,6 @@
 # The spectral library in the survey's frame, resolution, grid and normalisation.
 
-from lamostvac import library as library_library
-from lamostvac import library_formats as library_formats_library
+from lamostvac.library_source import folder_state
 
 LIBRARIES = CFG.libraries()
 # The library with the labels of the second emulator; None without one.
@@ -13,9 +12,7 @@ SIMULATED_LIBRARY = (
 with user_errors():
     # Of a folder Snakemake does not know the size.
     LIBRARY_FOLDERS = {
-        name: library_formats_library.folder_state(library.spectra)
-        for name, library in LIBRARIES.items()
-        if library.spectra
+        name: folder_state(library.spectra) for name, library in LIBRARIES.items() if library.spectra
     }
 
 
@@ -43,6 +40,6 @@ rule library:
             [library_spectra(wildcards.library), *library_labels(wildcards.library)]
         ),
         prepare=CFG.prepare.model_dump(mode="json", exclude={"keep"}),
-        code_version=(library_library.CODE_VERSION, prepare_library.CODE_VERSION),
+        code_version=code_version("library", "prepare"),
     script:
         "../workflow_scripts/library.py"

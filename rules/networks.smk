@@ -1,8 +1,6 @@
 # Networks: one trained per label, all applied to a chunk in one pass.
 
-from lamostvac import network_prediction as network_prediction_library
-from lamostvac import network_training as network_training_library
-from lamostvac import training_cloud as training_cloud_library
+from lamostvac.network_settings import NetworkTraining
 
 # Label to the training set that has it, in the order of the catalogue.
 SET_OF_LABEL = {label: entry.name for entry in TRAINING_SETS.values() for label in entry.label_names}
@@ -42,11 +40,9 @@ rule train:
         # The network with what it was trained on: kept, so that a label runs alone where its set is made anew.
         kept=lambda wildcards: f"{RESULTS}/networks/kept/{wildcards.label}",
         preparation=NETWORK_PREPARATION,
-        settings=CFG.networks.model_dump(
-            mode="json", include=set(network_training_library.NetworkTraining.__dataclass_fields__)
-        ),
+        settings=CFG.networks.model_dump(mode="json", include=set(NetworkTraining.__dataclass_fields__)),
         seed=CFG.run.seed,
-        code_version=(network_training_library.CODE_VERSION, training_cloud_library.CODE_VERSION),
+        code_version=code_version("network_training", "training_cloud"),
     script:
         "../workflow_scripts/train.py"
 
@@ -81,6 +77,6 @@ rule predict:
             if TRAINING_SETS[name].network.apply
         },
         grids={label: TRAINING_SETS[name].grid for label, name in SET_OF_LABEL.items()},
-        code_version=network_prediction_library.CODE_VERSION,
+        code_version=code_version("network_prediction"),
     script:
         "../workflow_scripts/predict.py"

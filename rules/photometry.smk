@@ -1,6 +1,6 @@
 # Which tables of other surveys there are: their magnitudes are joined to every spectrum.
 
-from lamostvac import photometry as photometry_library
+from lamostvac.photometry_tables import PhotometryFile, load_photometry
 
 PHOTOMETRY_ROOT = (
     CATALOGUES_ROOT if CFG.simulation.enabled or CFG.photometry.root is None else CFG.photometry.root
@@ -9,12 +9,12 @@ PHOTOMETRY_ROOT = (
 with user_errors():
     # Tables that are absent are left out; one sentence each says so.
     PHOTOMETRY, PHOTOMETRY_SKIPPED = (
-        photometry_library.load_photometry(shipped(CFG.photometry.file)).present(
+        load_photometry(shipped(CFG.photometry.file)).present(
             PHOTOMETRY_ROOT,
             produced=[str(path) for path in rules.simulate.output] if CFG.simulation.enabled else [],
         )
         if CFG.photometry.enabled
-        else (photometry_library.PhotometryFile(), [])
+        else (PhotometryFile(), [])
     )
 for sentence in PHOTOMETRY_SKIPPED:
     logger.info(sentence)

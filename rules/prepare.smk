@@ -4,9 +4,6 @@
 # Snakemake removes they would have to be made anew, as new input of all their readers, whenever one of these runs
 # again. As it is, a reader that finds none prepares its own (lamostvac/prepared.py), and the others keep what they have.
 
-from lamostvac import network_spectra
-from lamostvac import prepare as prepare_library
-from lamostvac import prepared as prepared_library
 
 # None when no network will see the spectra.
 NETWORK_PREPARATION = (
@@ -50,11 +47,7 @@ rule prepare:
         # By way of `output` Snakemake does not compare it: another scratch folder is no reason to run again.
         spectra=lambda wildcards, output: PREPARED.format(**wildcards),
         digest=chunk_digest,
-        code_version=(
-            prepare_library.CODE_VERSION,
-            prepared_library.CODE_VERSION,
-            network_spectra.CODE_VERSION,
-        ),
+        code_version=code_version("prepare", "prepared", "network_spectra"),
     script:
         "../workflow_scripts/prepare.py"
 

@@ -1,7 +1,5 @@
 # Principal components of each star's spectrum, for the grouped search.
 
-from lamostvac import project as project_library
-
 
 rule project:
     input:
@@ -21,6 +19,6 @@ rule project:
         **asks("project", spectra=spectra_of),
     params:
         prepared=prepared_spectra,
-        code_version=project_library.CODE_VERSION,
+        code_version=code_version("project"),
     script:
         "../workflow_scripts/project.py"

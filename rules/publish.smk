@@ -1,10 +1,7 @@
 # Other forms of the merged catalogue, and what its errors are like. Each reads recommended.fits block by block.
 
-from lamostvac import cds as cds_library
-from lamostvac import fixed_width as fixed_width_library
-from lamostvac import hats as hats_library
-from lamostvac import internal_errors as internal_errors_library
 from lamostvac import votable as votable_library
+from lamostvac.shipped import PUBLISHED_INTERNAL_ERRORS_PATH
 
 # A mistake in these is told before anything runs.
 with user_errors():
@@ -29,8 +26,8 @@ rule internal_errors:
         snr_band=CFG.survey.snr_band,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
-        published=sha256(internal_errors_library.PUBLISHED_PATH),
-        code_version=(internal_errors_library.CODE_VERSION, registry_library.CODE_VERSION),
+        published=sha256(PUBLISHED_INTERNAL_ERRORS_PATH),
+        code_version=code_version("internal_errors", "registry"),
     script:
         "../workflow_scripts/internal_errors.py"
 
@@ -54,11 +51,7 @@ rule cds:
         authors=CFG.publication.authors,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
-        code_version=(
-            cds_library.CODE_VERSION,
-            fixed_width_library.CODE_VERSION,
-            registry_library.CODE_VERSION,
-        ),
+        code_version=code_version("cds", "fixed_width", "registry"),
     script:
         "../workflow_scripts/cds.py"
 
@@ -83,7 +76,7 @@ rule votable:
         max_rows=CFG.publication.votable_max_rows,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
-        code_version=(votable_library.CODE_VERSION, registry_library.CODE_VERSION),
+        code_version=code_version("votable", "registry"),
     script:
         "../workflow_scripts/votable.py"
 
@@ -111,6 +104,6 @@ rule hats:
         max_rows=CFG.publication.hats_max_rows,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
-        code_version=(hats_library.CODE_VERSION, registry_library.CODE_VERSION),
+        code_version=code_version("hats", "registry"),
     script:
         "../workflow_scripts/hats.py"

@@ -1,10 +1,6 @@
 # The figures of the report. The report itself is written after the run: snakemake --report results/report.html
 
-from lamostvac import catalogue_figures as catalogue_figures_library
-from lamostvac import comparison_figures as comparison_figures_library
-from lamostvac import figures as figures_library
-from lamostvac import network_figures as network_figures_library
-from lamostvac import overview as overview_library
+from lamostvac.shipped import OVERVIEW_PATH
 
 
 rule overview:
@@ -19,7 +15,7 @@ rule overview:
         networks=[f"{RESULTS}/validation/networks.csv"] if NETWORK_LABELS else [],
         curves=expand(f"{RESULTS}/errors/{{type}}_curves.csv", type=CFG.survey.types),
         library=f"{RESULTS}/library/{CFG.library.name}.h5",
-        limits=own_file(overview_library.LIMITS_PATH),
+        limits=own_file(OVERVIEW_PATH),
     output:
         report(
             f"{RESULTS}/validation/overview.html",
@@ -41,7 +37,7 @@ rule overview:
         snr_band=CFG.survey.snr_band,
         flags=list(REGISTRY.flag_bits),
         benchmarks=f"{RESULTS}/benchmarks",
-        code_version=overview_library.CODE_VERSION,
+        code_version=code_version("overview"),
     script:
         "../workflow_scripts/overview.py"
 
@@ -65,7 +61,7 @@ rule figures_catalog:
     params:
         snr_band=CFG.survey.snr_band,
         thresholds=CFG.catalog.snr_flag_threshold.model_dump(),
-        code_version=figures_library.CODE_VERSION,
+        code_version=code_version("figures"),
     script:
         "../workflow_scripts/figures_catalog.py"
 
@@ -96,11 +92,7 @@ rule figures_papers:
         sun=CFG.distance.r0,
         network_labels=NETWORK_LABELS,
         columns=COLUMNS,
-        code_version=(
-            figures_library.CODE_VERSION,
-            catalogue_figures_library.CODE_VERSION,
-            repeats_library.CODE_VERSION,
-        ),
+        code_version=code_version("figures", "catalogue_figures", "repeats"),
     script:
         "../workflow_scripts/figures_papers.py"
 
@@ -119,7 +111,7 @@ rule figures_spectra:
     resources:
         **asks("figures_spectra", spectra=spectra_of),
     params:
-        code_version=figures_library.CODE_VERSION,
+        code_version=code_version("figures"),
     script:
         "../workflow_scripts/figures_spectra.py"
 
@@ -164,7 +156,7 @@ rule figures_comparison:
         titles=[comparison.title for comparison in PRESENT]
         + [f"Cross-validation on {CFG.library.name}: each star predicted without its tenth of the library"],
         grouped=[comparison.name for comparison in PRESENT if comparison.group is not None],
-        code_version=(figures_library.CODE_VERSION, comparison_figures_library.CODE_VERSION),
+        code_version=code_version("figures", "comparison_figures"),
     script:
         "../workflow_scripts/figures_comparison.py"
 
@@ -187,7 +179,7 @@ if TRUTH:
         resources:
             **asks("figures_truth", spectra=spectra_of),
         params:
-            code_version=figures_library.CODE_VERSION,
+            code_version=code_version("figures"),
         script:
             "../workflow_scripts/figures_truth.py"
 
@@ -239,6 +231,6 @@ if NETWORK_LABELS:
             network_labels=NETWORK_LABELS,
             sets=SETS_TRAINED_HERE,
             titles=[TRAINING_SETS[name].title for name in SETS_TRAINED_HERE],
-            code_version=(figures_library.CODE_VERSION, network_figures_library.CODE_VERSION),
+            code_version=code_version("figures", "network_figures"),
         script:
             "../workflow_scripts/figures_networks.py"

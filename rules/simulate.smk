@@ -1,7 +1,6 @@
 # The simulated survey: a small sky in the official formats, with the truth beside it.
 
-from lamostvac import simulate as simulate_library
-from lamostvac.simulate import references as references_library
+from lamostvac.simulate.reference_files import NAMES as REFERENCE_FILES
 from lamostvac.simulate.settings import SimulationSettings
 
 
@@ -20,7 +19,7 @@ rule simulate:
         apass=f"{RESULTS}/simulated/catalogs/apass/apass_dr9.tsv",
         sdss=f"{RESULTS}/simulated/catalogs/sdss/sdss_dr12.csv",
         extinction=f"{RESULTS}/simulated/catalogs/extinction/ebv.csv",
-        references=[f"{RESULTS}/simulated/catalogs/{name}" for name in references_library.NAMES],
+        references=[f"{RESULTS}/simulated/catalogs/{name}" for name in REFERENCE_FILES],
     log:
         f"{RESULTS}/logs/simulate.log",
     benchmark:
@@ -31,6 +30,6 @@ rule simulate:
         **asks("simulate", spectra=sum(CFG.simulation.n_stars.values()), library=CFG.simulation.n_library),
     params:
         settings=CFG.simulation.model_dump(mode="json", include=set(SimulationSettings.model_fields)),
-        code_version=simulate_library.CODE_VERSION,
+        code_version=code_version("simulate"),
     script:
         "../workflow_scripts/simulate.py"

@@ -1,6 +1,5 @@
 # A page for one star: snakemake results/stars/OBSID.html, or SPECTRUM_ID.html for pilot spectra.
 
-from lamostvac import star_page as star_page_library
 
 STAR_FILES = {
     "catalogue": f"{RESULTS}/catalog/recommended.parquet",
@@ -32,10 +31,7 @@ rule star:
         catalogue_time=catalogue_time,
         fit=FIT_SETTINGS | ({"outlier_sigma": 0.0} if CFG.fit.method == "grouped" else {}),
         snr_flag=CFG.catalog.snr_flag,
-        snr_thresholds={
-            name: catalog_library.snr_thresholds(CFG.catalog.snr_flag_threshold.model_dump(), name)
-            for name in CFG.survey.types
-        },
+        snr_thresholds={name: CFG.catalog.snr_flag_threshold.of(name) for name in CFG.survey.types},
         errors=STAR_ERRORS,
         settings={
             "preparation": CFG.prepare.model_dump(mode="json", exclude={"keep"}),
@@ -50,6 +46,6 @@ rule star:
                 for entry in DEFINITIONS
             },
         },
-        code_version=star_page_library.CODE_VERSION,
+        code_version=code_version("star_page"),
     script:
         "../workflow_scripts/star.py"

@@ -1,11 +1,6 @@
 # The training sets of the networks: catalogues matched to the survey, cut, and split by star.
 
-from lamostvac import crossmatch as crossmatch_library
-from lamostvac import joins as joins_library
-from lamostvac import network_spectra as network_spectra_library
-from lamostvac import network_training as network_training_library
-from lamostvac import tables as tables_library
-from lamostvac import training as training_library
+from lamostvac.network_settings import NetworkTraining
 from lamostvac import training_sets as training_sets_library
 
 CATALOGUES_ROOT = (
@@ -33,9 +28,7 @@ for sentence in TRAINING_SETS_SKIPPED:
     logger.info(sentence)
 
 
-CLIP_SETTINGS = CFG.networks.model_dump(
-    mode="json", include=set(network_training_library.NetworkTraining.__dataclass_fields__)
-)
+CLIP_SETTINGS = CFG.networks.model_dump(mode="json", include=set(NetworkTraining.__dataclass_fields__))
 
 
 wildcard_constraints:
@@ -64,12 +57,7 @@ rule crossmatch:
         rows=lambda wildcards: [list(manifest_of(name).values()) for name in CFG.survey.types],
         digests=lambda wildcards: digests(training_files(wildcards)),
         root=CATALOGUES_ROOT,
-        code_version=(
-            crossmatch_library.CODE_VERSION,
-            joins_library.CODE_VERSION,
-            tables_library.CODE_VERSION,
-            training_library.CODE_VERSION,
-        ),
+        code_version=code_version("crossmatch", "joins", "tables", "training"),
     script:
         "../workflow_scripts/crossmatch.py"
 
@@ -96,6 +84,6 @@ rule training:
         # How the first network is trained; a set that is not clipped does not depend on it.
         clip=lambda wildcards: CLIP_SETTINGS if TRAINING_SETS[wildcards.training_set].clip else None,
         seed=CFG.run.seed,
-        code_version=(training_library.CODE_VERSION, network_spectra_library.CODE_VERSION),
+        code_version=code_version("training", "network_spectra"),
     script:
         "../workflow_scripts/training.py"

@@ -1,16 +1,8 @@
 # How right the labels and their errors are.
 
-from lamostvac import bootstrap as bootstrap_library
-from lamostvac import clusters as clusters_library
-from lamostvac import comparison_match as comparison_match_library
 from lamostvac import comparison_sets as comparison_sets_library
-from lamostvac import figures as figures_library
-from lamostvac import library_comparison as library_comparison_library
-from lamostvac import network_validation as network_validation_library
 from lamostvac import registry as registry_library
-from lamostvac import repeats as repeats_library
-from lamostvac import trends as trends_library
-from lamostvac import validation as validation_library
+from lamostvac.shipped import PUBLISHED_ERRORS_PATH, PUBLISHED_NETWORKS_PATH
 
 with user_errors():
     # A comparison whose file is absent is skipped; the rule's log says so.
@@ -39,7 +31,7 @@ rule validation:
         truth=outside([TRUTH]) if TRUTH else [],
         training=[f"{RESULTS}/training/{name}.fits" for name in SETS_TRAINED_HERE],
         left_out=[f"{RESULTS}/networks/{label}_left_out.parquet" for label in TRAINED_HERE],
-        published=[own_file(network_validation_library.PUBLISHED_PATH)] if NETWORK_LABELS else [],
+        published=[own_file(PUBLISHED_NETWORKS_PATH)] if NETWORK_LABELS else [],
     output:
         comparisons=report(
             f"{RESULTS}/validation/comparisons.csv",
@@ -95,15 +87,15 @@ rule validation:
         network_labels=NETWORK_LABELS,
         trained_here=SETS_TRAINED_HERE,
         columns=COLUMNS,
-        code_version=(
-            validation_library.CODE_VERSION,
-            network_validation_library.CODE_VERSION,
-            repeats_library.CODE_VERSION,
-            comparison_sets_library.CODE_VERSION,
-            comparison_match_library.CODE_VERSION,
-            bootstrap_library.CODE_VERSION,
-            trends_library.CODE_VERSION,
-            clusters_library.CODE_VERSION,
+        code_version=code_version(
+            "validation",
+            "network_validation",
+            "repeats",
+            "comparison_sets",
+            "comparison_match",
+            "bootstrap",
+            "trends",
+            "clusters",
         ),
     script:
         "../workflow_scripts/validation.py"
@@ -113,7 +105,7 @@ rule repeat_errors:
     input:
         catalogue=f"{RESULTS}/catalog/recommended.parquet",
         left_out=[f"{RESULTS}/networks/{label}_left_out.parquet" for label in TRAINED_HERE],
-        published=own_file(random_error_library.PUBLISHED_PATH),
+        published=own_file(PUBLISHED_ERRORS_PATH),
     output:
         report(
             f"{RESULTS}/validation/repeat_errors.csv",
@@ -135,7 +127,7 @@ rule repeat_errors:
         network_labels=NETWORK_LABELS,
         trained_here=list(TRAINED_HERE),
         columns=COLUMNS,
-        code_version=(random_error_library.CODE_VERSION, repeats_library.CODE_VERSION),
+        code_version=code_version("random_error", "repeats"),
     script:
         "../workflow_scripts/repeat_errors.py"
 
@@ -161,6 +153,6 @@ rule libraries:
         **asks("libraries"),
     params:
         libraries=list(LIBRARIES),
-        code_version=(library_comparison_library.CODE_VERSION, figures_library.CODE_VERSION),
+        code_version=code_version("library_comparison", "figures"),
     script:
         "../workflow_scripts/libraries.py"

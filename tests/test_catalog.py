@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lamostvac import catalog
+from lamostvac.configuration import SnrFlagThresholds, configuration_hash
 from lamostvac.errors import UserError
 from lamostvac.files import atomic_hdf5, write_columns
 from lamostvac.registry import Registry, load_registry
@@ -384,9 +385,8 @@ def test_announced_rows_must_arrive(tmp_path):
 def test_snr_flag_knows_giants_and_missing_values():
     snr, logg = np.array([5.0, 5.1, 8.0, 8.1, np.nan]), np.array([4.0, 3.8, 3.7, 3.7, 4.0])
     assert catalog.snr_flag(snr, logg, 5.0, 8.0).tolist() == [True, False, True, False, True]
-    thresholds = {"OB": 5.0, "OB_giant": 8.0, "K": 8.0}
-    assert catalog.snr_thresholds(thresholds, "OB") == (5.0, 8.0)
-    assert catalog.snr_thresholds(thresholds, "K") == (8.0, 8.0)
+    assert SnrFlagThresholds().of("OB") == (5.0, 8.0)
+    assert SnrFlagThresholds().of("K") == (8.0, 8.0)
 
 
 def test_chi2_flag_is_the_published_regression():
@@ -470,9 +470,9 @@ def test_configuration_hash_ignores_places_and_the_cut_into_jobs():
     moved["run"]["results"], moved["survey"]["root"], moved["survey"]["chunk_size"] = "r", "/b", 99
     moved["validation"]["enabled"], moved["publication"]["title"] = False, "b"
     moved["explorer"]["max_rows"] = 2
-    assert catalog.configuration_hash(moved) == catalog.configuration_hash(base)
+    assert configuration_hash(moved) == configuration_hash(base)
     moved["survey"]["snr_band"] = "snrg"
-    assert catalog.configuration_hash(moved) != catalog.configuration_hash(base)
+    assert configuration_hash(moved) != configuration_hash(base)
 
 
 def test_without_git_the_commit_is_unknown(tmp_path):

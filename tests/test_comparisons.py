@@ -11,16 +11,17 @@ from astropy.table import Table
 
 from lamostvac import comparison_match, comparison_sets, validation
 from lamostvac.errors import UserError
-from lamostvac.registry import REGISTRY_PATH, NetworkLabel, load_registry
+from lamostvac.registry import NetworkLabel, load_registry
+from lamostvac.shipped import COLUMNS_PATH
 from lamostvac.training_sets import load_training_sets
 
 NETWORKS = [
     NetworkLabel(label.name, label.unit, label.ucd, label.description, entry.name)
-    for entry in load_training_sets(REGISTRY_PATH.parent / "training_sets.yaml")
+    for entry in load_training_sets(COLUMNS_PATH.parent / "training_sets.yaml")
     for label in entry.labels
 ]
 REGISTRY, PLAIN = load_registry(NETWORKS), load_registry()
-SHIPPED = REGISTRY_PATH.parent / "comparisons.yaml"
+SHIPPED = COLUMNS_PATH.parent / "comparisons.yaml"
 
 
 def catalogue(path, n=40, seed=3, registry=PLAIN, **columns):

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lamostvac import photometry
 from lamostvac.bands import BANDS
 from lamostvac.catalog import read_fields, write_rows
 from lamostvac.configuration import Configuration
+from lamostvac.photometry_tables import load_photometry
 from lamostvac.registry import NetworkLabel, load_registry
 from lamostvac.simulate import counterparts, population
 from lamostvac.simulate import photometry as simulated
@@ -77,9 +77,7 @@ def sky(tmp_path_factory):
 def run(project, folder, output, table="G.fits", labels=LABELS, **changes):
     """Both scripts on the table; the result."""
     configuration = Configuration.model_validate(changes)
-    present, _ = photometry.load_photometry(project / "config" / "photometry.yaml").present(
-        folder / "catalogs"
-    )
+    present, _ = load_photometry(project / "config" / "photometry.yaml").present(folder / "catalogs")
     common = {"network_labels": labels, "repeat_radius": 1.0, "columns": ""}
     joined = output.with_name(f"{output.stem}_photometry.parquet")
     script(project, "photometry").main(

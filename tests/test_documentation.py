@@ -17,7 +17,7 @@ from lamostvac.comparison_sets import load_comparisons
 from lamostvac.configuration import load_configuration, read_configuration
 from lamostvac.errors import REASONS
 from lamostvac.library_table import read_table_library
-from lamostvac.photometry import load_photometry
+from lamostvac.photometry_tables import load_photometry
 from lamostvac.recommend import load_definitions
 from lamostvac.registry import NetworkLabel, load_registry
 from lamostvac.training_sets import load_training_sets

@@ -29,7 +29,7 @@ from lamostvac import fetch, release_check, sky_match, survey
 from lamostvac.configuration import load_configuration, read_configuration
 from lamostvac.download import Checksum, Client, DownloadError, Manners, download
 from lamostvac.errors import UserError
-from lamostvac.photometry import load_photometry
+from lamostvac.photometry_tables import load_photometry
 from lamostvac.sources import TapSource, XMatchSource, load_sources
 from lamostvac.tables import read_table
 from lamostvac.training_sets import load_training_sets

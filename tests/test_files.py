@@ -11,7 +11,8 @@ import pytest
 
 from lamostvac import files
 from lamostvac.errors import UserError
-from lamostvac.files import atomic, atomic_folder, atomic_hdf5, shipped, write_columns
+from lamostvac.files import atomic, atomic_folder, atomic_hdf5, write_columns
+from lamostvac.shipped import shipped
 
 
 def test_equal_content_gives_equal_bytes_at_another_time(tmp_path):

@@ -14,8 +14,8 @@ from lamostvac.grid import GRID, vacuum_to_air
 from lamostvac.library import prepare_library
 from lamostvac.library_elodie import ASSUMED_SNR, read_elodie
 from lamostvac.library_folder import on_one_grid, read_spectrum
-from lamostvac.library_formats import folder_state, source_sha256
 from lamostvac.library_miles import read_miles
+from lamostvac.library_source import folder_state, source_sha256
 from lamostvac.library_stelib import read_stelib
 from lamostvac.prepare import Preparation
 from lamostvac.resolution import constant_fwhm, resolving_power_fwhm

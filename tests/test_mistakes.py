@@ -9,7 +9,7 @@ from test_recommend import REGISTRY
 
 from lamostvac.comparison_sets import load_comparisons
 from lamostvac.errors import UserError
-from lamostvac.photometry import load_photometry
+from lamostvac.photometry_tables import load_photometry
 from lamostvac.recommend import load_definitions
 from lamostvac.sources import load_sources
 from lamostvac.training_sets import load_training_sets

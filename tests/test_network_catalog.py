@@ -11,10 +11,12 @@ from test_catalog import CARDS, spectra, write_chunk
 from lamostvac import catalog, network_figures, network_validation, validation
 from lamostvac.comparison_match import match
 from lamostvac.comparison_sets import load_comparisons
+from lamostvac.configuration import configuration_hash
 from lamostvac.errors import UserError
 from lamostvac.figures import save
 from lamostvac.files import atomic_hdf5, write_columns
-from lamostvac.registry import REGISTRY_PATH, NetworkLabel, load_registry, network_labels
+from lamostvac.registry import NetworkLabel, load_registry, network_labels
+from lamostvac.shipped import COLUMNS_PATH
 from lamostvac.training_sets import load_training_sets
 
 TEFF = NetworkLabel("teff_pastel", "K", "phys.temperature.effective", "effective temperature", "pastel")
@@ -24,7 +26,7 @@ NAMES = [label.label for label in LABELS]
 REGISTRY = load_registry(LABELS)
 SHIPPED = [
     {"label": label.name, "set": entry.name, **label.model_dump(include={"unit", "ucd", "description"})}
-    for entry in load_training_sets(REGISTRY_PATH.parent / "training_sets.yaml")
+    for entry in load_training_sets(COLUMNS_PATH.parent / "training_sets.yaml")
     for label in entry.labels
 ]
 
@@ -103,7 +105,7 @@ def test_a_label_without_ucd_has_the_most_general_one():
     ],
 )
 def test_templates_and_flags_are_checked(tmp_path, section, change, complaint):
-    content = yaml.safe_load(REGISTRY_PATH.read_text())
+    content = yaml.safe_load(COLUMNS_PATH.read_text())
     flags = [entry for entry in content[section] if "bit" in entry]
     change(flags[-1])
     (tmp_path / "columns.yaml").write_text(yaml.safe_dump(content))
@@ -205,9 +207,9 @@ def test_the_hash_knows_the_training_sets_but_not_where_they_are():
         "training_sets": {"x": {"cut": 1}},
     }
     moved = {**base, "networks": {"root": "/b", "training_sets": "b.yaml", "members": 5}}
-    assert catalog.configuration_hash(base) == catalog.configuration_hash(moved)
+    assert configuration_hash(base) == configuration_hash(moved)
     other = {**base, "training_sets": {"x": {"cut": 2}}}
-    assert catalog.configuration_hash(base) != catalog.configuration_hash(other)
+    assert configuration_hash(base) != configuration_hash(other)
 
 
 # ---------------------------------------------------------------- validation

@@ -8,9 +8,10 @@ from html_checks import check_page
 
 from lamostvac import overview
 from lamostvac.errors import UserError
-from lamostvac.overview import LIMITS_PATH, Limits, RunNumbers, load_limits, with_lights, write_overview
+from lamostvac.overview import Limits, RunNumbers, load_limits, with_lights, write_overview
+from lamostvac.shipped import OVERVIEW_PATH
 
-SHIPPED = yaml.safe_load(LIMITS_PATH.read_text(encoding="utf-8"))
+SHIPPED = yaml.safe_load(OVERVIEW_PATH.read_text(encoding="utf-8"))
 
 
 def limits_of(tmp_path, changed):
@@ -56,7 +57,7 @@ def test_the_shipped_limits_are_complete():
     ],
 )
 def test_a_mistake_in_the_limits_is_named(tmp_path, change, sentence):
-    content = yaml.safe_load(LIMITS_PATH.read_text(encoding="utf-8"))
+    content = yaml.safe_load(OVERVIEW_PATH.read_text(encoding="utf-8"))
     change(content)
     with pytest.raises(UserError, match=sentence):
         load_limits(limits_of(tmp_path, content))

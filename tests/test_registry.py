@@ -10,7 +10,8 @@ from astropy.io import fits
 from astropy.table import Table
 
 from lamostvac.errors import UserError
-from lamostvac.registry import REGISTRY_PATH, Registry, load_registry, problems
+from lamostvac.registry import Registry, load_registry, problems
+from lamostvac.shipped import COLUMNS_PATH
 
 REGISTRY = load_registry()
 
@@ -72,7 +73,7 @@ def test_two_flags_must_not_share_a_bit():
 
 @pytest.mark.parametrize(("key", "complaint"), [("ucd", "lacks ucd"), (None, "unknown keys colour")])
 def test_wrong_keys_are_named(tmp_path, key, complaint):
-    content = yaml.safe_load(REGISTRY_PATH.read_text())
+    content = yaml.safe_load(COLUMNS_PATH.read_text())
     if key:
         del content["columns"][3][key]
     else:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from astropy.table import Table
 
-from lamostvac.simulate import references
+from lamostvac.simulate import reference_files, references
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +44,14 @@ def folder(truth, tmp_path_factory):
 
 def test_every_file_is_written_and_equal_seeds_give_equal_bytes(folder, truth, tmp_path):
     references.write_references(tmp_path, truth, 7)
-    for name in references.NAMES:
+    for name in reference_files.NAMES:
         assert (folder / name).read_bytes() == (tmp_path / name).read_bytes()
     references.write_references(tmp_path, truth, 8)
-    assert (folder / references.LASP).read_bytes() != (tmp_path / references.LASP).read_bytes()
+    assert (folder / reference_files.LASP).read_bytes() != (tmp_path / reference_files.LASP).read_bytes()
 
 
 def test_pipelines_scatter_by_their_errors_about_the_truth(folder, truth):
-    for name, offset in ((references.LASP, 0.0), (references.LASPM, 0.35)):
+    for name, offset in ((reference_files.LASP, 0.0), (reference_files.LASPM, 0.35)):
         table = pd.read_csv(folder / name).merge(truth, on="obsid", suffixes=("", "_true"))
         failed = table["teff"] == -9999
         assert 0 < failed.sum() < 0.05 * len(table)
@@ -62,18 +62,18 @@ def test_pipelines_scatter_by_their_errors_about_the_truth(folder, truth):
 
 
 def test_the_published_cuts_have_something_to_remove(folder):
-    hot = Table.read(folder / references.HOTPAYNE).to_pandas()
+    hot = Table.read(folder / reference_files.HOTPAYNE).to_pandas()
     assert 0 < (hot["chi2ratio"] >= 10).sum() < 0.1 * len(hot)
-    seismic = pd.read_csv(folder / references.SEISMIC, sep="\t")
+    seismic = pd.read_csv(folder / reference_files.SEISMIC, sep="\t")
     assert 0 < (seismic["e_logg"] >= 0.05).sum() < 0.2 * len(seismic)
-    high = pd.read_csv(folder / references.VMP_HIGH)
+    high = pd.read_csv(folder / reference_files.VMP_HIGH)
     assert (high["feh"] >= -1.5).any()
     assert high.duplicated(["ra", "dec"]).any()
-    assert (pd.read_csv(folder / references.VMP_LOW, sep="\t")["[Fe/H]"] < -1).all()
+    assert (pd.read_csv(folder / reference_files.VMP_LOW, sep="\t")["[Fe/H]"] < -1).all()
 
 
 def test_members_of_a_cluster_share_their_metallicity(folder, truth):
-    members = pd.read_csv(folder / references.CLUSTERS).merge(
+    members = pd.read_csv(folder / reference_files.CLUSTERS).merge(
         truth.drop_duplicates("star_id"), left_on="SourceId", right_on="star_id", suffixes=("", "_2000")
     )
     assert set(members["Cluster"]) > set(references.CLUSTER_FEH)

@@ -22,8 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from lamostvac.configuration import Networks
 from lamostvac.files import atomic
 from lamostvac.network_prediction import NetworkStack
+from lamostvac.network_settings import NetworkTraining
 from lamostvac.network_spectra import NetworkPreparation, prepare_network_spectrum
-from lamostvac.network_training import NetworkTraining, TrainingSpectra, parts_of, train_network
+from lamostvac.network_training import TrainingSpectra, parts_of, train_network
 from lamostvac.spectra import read_spectrum
 from lamostvac.training import read_training
 

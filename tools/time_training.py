@@ -17,8 +17,9 @@ import h5py
 import numpy as np
 
 from lamostvac.configuration import Networks
+from lamostvac.network_settings import NetworkTraining
 from lamostvac.network_spectra import NetworkPreparation
-from lamostvac.network_training import NetworkTraining, TrainingSpectra, train_network
+from lamostvac.network_training import TrainingSpectra, train_network
 from lamostvac.training import read_training
 
 # Set: label that is trained, number of labels, published number of training stars (Wang+ 2022 Table 1).

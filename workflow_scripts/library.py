@@ -4,7 +4,8 @@ from typing import Any
 
 from lamostvac.files import sha256
 from lamostvac.library import prepare_library, write_library
-from lamostvac.library_formats import read_raw, source_sha256
+from lamostvac.library_formats import read_raw
+from lamostvac.library_source import source_sha256
 from lamostvac.log import Progress, rule_log
 from lamostvac.prepare import Preparation
 from lamostvac.resolution import resolving_power_fwhm, tabulated_fwhm

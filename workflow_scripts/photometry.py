@@ -8,7 +8,8 @@ from lamostvac.catalog import read_fields
 from lamostvac.crossmatch import galactic_latitude
 from lamostvac.files import atomic
 from lamostvac.log import rule_log
-from lamostvac.photometry import PhotometryFile, join_photometry
+from lamostvac.photometry import join_photometry
+from lamostvac.photometry_tables import PhotometryFile
 from lamostvac.registry import load_registry, network_labels
 
 

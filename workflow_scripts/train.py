@@ -13,8 +13,9 @@ import pandas as pd
 
 from lamostvac.files import atomic, sha256
 from lamostvac.log import rule_log
+from lamostvac.network_settings import NetworkTraining
 from lamostvac.network_spectra import NetworkPreparation
-from lamostvac.network_training import NetworkTraining, TooFewStars, TrainingSpectra, train_network
+from lamostvac.network_training import TooFewStars, TrainingSpectra, train_network
 from lamostvac.networks import Network, save_network, untrained_network
 from lamostvac.training import read_training
 

@@ -108,7 +108,8 @@ def clip(
         return table
     # TensorFlow takes seconds to import, and only such a set needs it.
     from lamostvac.network_clipping import clip_training
-    from lamostvac.network_training import NetworkTraining, TrainingSpectra
+    from lamostvac.network_settings import NetworkTraining
+    from lamostvac.network_training import TrainingSpectra
 
     rows = np.flatnonzero(table["split"] == "train")
     train = table.iloc[rows]

@@ -15,14 +15,16 @@ import pandas as pd
 from astropy.table import Table
 
 from lamostvac.files import atomic
-
-GAIA_ESO = "gaia_eso/ges.fits"
-SEISMIC = "kepler/seismic.tsv"
-VMP_LOW, VMP_HIGH = "vmp/li2018.tsv", "vmp/highres.csv"
-LASP, LASPM = "lasp/lrs_afgk.csv", "laspm/lrs_m.csv"
-HOTPAYNE = "hotpayne/hotpayne.fits"
-CLUSTERS = "clusters/open_cluster_members.csv"
-NAMES = (GAIA_ESO, SEISMIC, VMP_LOW, VMP_HIGH, LASP, LASPM, HOTPAYNE, CLUSTERS)
+from lamostvac.simulate.reference_files import (
+    CLUSTERS,
+    GAIA_ESO,
+    HOTPAYNE,
+    LASP,
+    LASPM,
+    SEISMIC,
+    VMP_HIGH,
+    VMP_LOW,
+)
 
 # No star of the simulated sky was born in a cluster: members are stars whose true [Fe/H] is this near the cluster's.
 CLUSTER_WIDTH = 0.015
