@@ -13,9 +13,11 @@ import numpy as np
 from astropy.table import Table, vstack
 from numpy.typing import NDArray
 
-from lamostvac.catalog import ROW_GROUP, TYPE_ORDER, merge_tables, write_fits
+from lamostvac.catalog_files import ROW_GROUP, write_fits
+from lamostvac.catalog_merge import merge_tables
 from lamostvac.plan import SHARES
 from lamostvac.registry import NetworkLabel, Registry, load_registry
+from lamostvac.spectral_types import TYPE_ORDER
 
 N_ROWS = 10_000_000
 N_NAIVE = 200_000

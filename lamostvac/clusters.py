@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 
 from lamostvac.bootstrap import resampled_weights, star_index
+from lamostvac.spectral_types import GIANT_LOGG
 from lamostvac.validation import robust_sigma, warned
 
 CODE_VERSION = 1
@@ -17,7 +18,6 @@ CLUSTER_COLUMNS = [
     "dataset", "cluster", "label", "n", "n_stars", "median", "sigma", "robust_sigma", "typical_error", "intrinsic",
     "slope_teff", "slope_teff_err", "slope_logg", "slope_logg_err", "dwarfs", "n_dwarfs", "giants", "n_giants",
 ]  # fmt: skip
-GIANT_LOGG = 3.8  # as everywhere; below it a star is a giant
 _FEWEST = 5
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lamostvac.clusters import GIANT_LOGG
 from lamostvac.figures import ACCEPTED, GREY, REJECTED, STYLE, message, plain_log_axis, title_of
+from lamostvac.spectral_types import GIANT_LOGG
 from lamostvac.trends import QUANTITIES
 
 CODE_VERSION = 1

@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 
 from lamostvac.errors import REASONS
 from lamostvac.files import atomic
+from lamostvac.labels import LABELS
 from lamostvac.library_comparison import PUBLISHED_FGK, SUBCLASSES, curve
-from lamostvac.validation import DISTANCES, LABELS, pulls_of, snr_bins, statistics
+from lamostvac.validation import DISTANCES, pulls_of, snr_bins, statistics
 
 CODE_VERSION = 4
 
@@ -586,7 +587,7 @@ def pulls_by_snr(axes: Axes, table: pd.DataFrame, prefix: str = "") -> None:
 def accounting(balance: Mapping[str, Any]) -> Figure:
     """What became of the input: accepted and rejected per type, and the reasons for rejections.
 
-    `balance` is what `lamostvac.catalog.accounting` returns.
+    `balance` is what `lamostvac.catalog_merge.accounting` returns.
     """
     reasons = sorted(balance["rejected"]["by_reason"].items(), key=lambda item: item[1])
     types = balance["types"]

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from lamostvac.emulator import Emulator
 from lamostvac.errors import UserError
 from lamostvac.files import atomic_hdf5
+from lamostvac.fit_status import CONVERGED, EDGE, NO_PROGRESS
 from lamostvac.grouped import GroupFit, group_order, group_slices, label_limits
-from lamostvac.refine import CONVERGED, EDGE, NO_PROGRESS
 from lamostvac.starfit import StarFits, StarFitter
 
 CODE_VERSION = 1

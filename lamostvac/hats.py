@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from lamostvac.catalog import ROW_GROUP, read_blocks, repeated_texts
+from lamostvac.catalog_files import ROW_GROUP, read_blocks
+from lamostvac.catalog_merge import repeated_texts
 from lamostvac.errors import UserError
 from lamostvac.files import atomic_folder
 from lamostvac.healpix import MAX_ORDER, partitions, pixels
@@ -40,7 +41,7 @@ def write_hats(
 
     Parameters
     ----------
-    catalogue : FITS table that `lamostvac.catalog.merge_tables` wrote
+    catalogue : FITS table that `lamostvac.catalog_merge.merge_tables` wrote
     cards : provenance, keyword to value
     max_rows : most rows of a pixel
     block : rows read at a time; no result depends on it

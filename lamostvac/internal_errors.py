@@ -9,8 +9,9 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
-from lamostvac.catalog import GIANT_LOGG, LABELS, TYPE_ORDER
+from lamostvac.labels import LABELS
 from lamostvac.shipped import PUBLISHED_INTERNAL_ERRORS_PATH
+from lamostvac.spectral_types import GIANT_LOGG, TYPE_ORDER
 
 CODE_VERSION = 1
 COLUMNS = (

@@ -23,12 +23,12 @@ from lamostvac.damage import damage
 from lamostvac.errors import SpectrumRejected, UserError
 from lamostvac.files import atomic_hdf5, read_columns, write_columns
 from lamostvac.grid import GRID, air_to_vacuum
+from lamostvac.labels import LABELS
 from lamostvac.prepare import Preparation, prepare_spectrum
 from lamostvac.resolution import Fwhm, broaden, smoothing_fwhm
 
 CODE_VERSION = 2
 
-LABELS = ("teff", "logg", "feh", "alpha_fe")
 # The fit wants labels that are physically possible; what lies outside is a missing-value code.
 _LABEL_LIMITS = {"teff": (2000.0, 80000.0), "logg": (-2.0, 9.0), "feh": (-6.0, 2.0), "alpha_fe": (-2.0, 2.0)}
 

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from lamostvac.labels import LABELS
 from lamostvac.spectral_types import TYPE_LIMITS, spectral_type_of
-from lamostvac.validation import FGK, LABELS, statistics
+from lamostvac.validation import FGK, statistics
 
 CODE_VERSION = 1
 

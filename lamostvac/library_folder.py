@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 from lamostvac.errors import UserError
-from lamostvac.library import LABELS, RawLibrary, label_table, open_library_file
+from lamostvac.labels import LABELS
+from lamostvac.library import RawLibrary, label_table, open_library_file
 from lamostvac.library_source import spectrum_files
 from lamostvac.resolution import Fwhm
 from lamostvac.tables import read_table

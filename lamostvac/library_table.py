@@ -12,7 +12,8 @@ from os import PathLike
 import numpy as np
 
 from lamostvac.errors import UserError
-from lamostvac.library import LABELS, RawLibrary, first_table, label_table
+from lamostvac.labels import LABELS
+from lamostvac.library import RawLibrary, first_table, label_table
 from lamostvac.resolution import constant_fwhm, resolving_power_fwhm
 
 

@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 
 from lamostvac.condense import Condensed
 from lamostvac.emulator import Emulator
+from lamostvac.fit_status import CONVERGED, EDGE, NO_PROGRESS
 from lamostvac.priors import DensityPrior
 
 CODE_VERSION = 4
-
-CONVERGED, EDGE, NO_PROGRESS = 0, 1, 2  # codes of fit_status
-STATUS_NAMES = ("converged", "edge", "no_progress")
 
 _TOLERANCE = 1e-5  # of chi2: three-thousandths of a standard deviation, before the last step
 _NEAR = 1.0  # of chi2: how far above its minimum a star may be to learn second derivatives

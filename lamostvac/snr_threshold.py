@@ -242,7 +242,7 @@ def threshold_in_use(configured: tuple[float, float], found: float) -> tuple[flo
 
     Parameters
     ----------
-    configured : `catalog.snr_thresholds`
+    configured : thresholds of the configuration (`SnrFlagThresholds.of`)
     found : `SnrThreshold.value`; NaN where none was found or none is wanted
     """
     return (found, found) if np.isfinite(found) else configured

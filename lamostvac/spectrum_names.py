@@ -1,10 +1,12 @@
-"""Names of spectra as numbers, so that millions are compared, sorted and found quickly."""
+"""Names of spectra, all different, and as numbers so that millions are compared, sorted and found quickly."""
 
 from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from lamostvac.errors import UserError
 
 
 def fingerprint(names: NDArray[np.bytes_]) -> NDArray[np.uint64]:
@@ -23,6 +25,14 @@ def fingerprint(names: NDArray[np.bytes_]) -> NDArray[np.uint64]:
         value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         value ^= value >> np.uint64(31)
     return value
+
+
+def check_distinct(identities: NDArray[np.bytes_]) -> None:
+    """Raise `UserError` naming a spectrum that stands twice."""
+    values, counts = np.unique(identities, return_counts=True)
+    if (counts > 1).any():
+        name = values[counts > 1][0].decode()
+        raise UserError(f"the spectrum {name} is in two chunks; run the survey stage again")
 
 
 class RowsByName:

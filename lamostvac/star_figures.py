@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lamostvac.figures import GREY, STYLE, TITLES, temperature_axis
 from lamostvac.grid import GRID, air_to_vacuum
+from lamostvac.labels import LABELS
 from lamostvac.star_spectrum import Mask, Neighbours, StarSpectrum
 
 OBSERVED, MODEL, RESIDUAL = "#1d2733", "#d9480f", "#1c5d99"
@@ -37,7 +38,6 @@ LINES: dict[str, tuple[float, float, tuple[float, ...]]] = {
     "Ca II triplet": (8470, 8695, (8498.02, 8542.09, 8662.14)),
 }
 _SHOWN_SIGMA = 8.0
-_LABELS = ("teff", "logg", "feh", "alpha_fe")
 
 
 def spectrum(star: StarSpectrum) -> Figure:
@@ -193,7 +193,7 @@ def place(sample: pd.DataFrame, row: Any, repeats: pd.DataFrame, near: Neighbour
     row : of the catalogue
     suffix : "_rec" for recommended labels, "" for the emulator's
     """
-    names = [f"{label}{suffix}" for label in _LABELS]
+    names = [f"{label}{suffix}" for label in LABELS]
     with plt.rc_context(STYLE | {"font.size": 10}):
         figure, (kiel, abundance) = plt.subplots(1, 2, figsize=(15, 6.2))
         for axes, (x, y), (i, j) in ((kiel, names[:2], (0, 1)), (abundance, names[2:], (2, 3))):
@@ -202,8 +202,8 @@ def place(sample: pd.DataFrame, row: Any, repeats: pd.DataFrame, near: Neighbour
                 sample.loc[known, x], sample.loc[known, y], s=5, color="#adb5bd", alpha=0.5, lw=0, rasterized=True,
                 label="stars of the run",
             )  # fmt: skip
-            if {_LABELS[i], _LABELS[j]} <= set(near.label_names):
-                columns = [near.label_names.index(_LABELS[n]) for n in (i, j)]
+            if {LABELS[i], LABELS[j]} <= set(near.label_names):
+                columns = [near.label_names.index(LABELS[n]) for n in (i, j)]
                 axes.plot(
                     *near.labels[:, columns].T, "^", ms=6, mfc="none", color=RESIDUAL, label="nearest in the library"
                 )  # fmt: skip

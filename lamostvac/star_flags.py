@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lamostvac.catalog import GIANT_LOGG
+from lamostvac.spectral_types import GIANT_LOGG
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 
 from lamostvac import star_figures
 from lamostvac.bands import BANDS
-from lamostvac.catalog import LABELS, expected_chi2, library_distances, snr_flag
+from lamostvac.catalog_flags import expected_chi2, library_distances, snr_flag
 from lamostvac.emulator import Emulator, read_emulator
 from lamostvac.errors import SpectrumRejected
 from lamostvac.files import read_columns
 from lamostvac.html_page import Raw, cards, details, image, section, table, write_page
+from lamostvac.labels import LABELS
 from lamostvac.refine import box
 from lamostvac.star_flags import (
     FlagFacts,

@@ -19,10 +19,10 @@ from lamostvac.bootstrap import offset_and_scatter_errors
 from lamostvac.comparison_sets import Comparison
 from lamostvac.errors import UserError
 from lamostvac.expressions import parse
+from lamostvac.labels import LABELS
 from lamostvac.registry import NetworkLabel, Registry
 
 CODE_VERSION = 5
-LABELS = ("teff", "logg", "feh", "alpha_fe")
 # What is derived of labels and photometry, with the column of the truth and the factor to the catalogue's unit.
 DERIVED = {"ebv": ("ebv", 1.0), "dist": ("distance", 1e-3), "dist_ks": ("distance", 1e-3)}
 DISTANCES = ("dist", "dist_ks")

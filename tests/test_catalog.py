@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import tracemalloc
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -13,10 +14,10 @@ from astropy.table import Table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lamostvac import catalog
+from lamostvac import catalog_files, catalog_flags, catalog_merge, catalog_rows, fit_status
 from lamostvac.configuration import SnrFlagThresholds, configuration_hash
 from lamostvac.errors import UserError
-from lamostvac.files import atomic_hdf5, write_columns
+from lamostvac.files import REJECTED_COLUMNS, atomic_hdf5, write_columns
 from lamostvac.registry import Registry, load_registry
 
 REGISTRY = load_registry()
@@ -99,18 +100,16 @@ def write_chunk(folder, table, fates):
 
 
 def assembled(table, chunks, name="G"):
-    return catalog.assemble(name, len(table), chunks, REGISTRY, "mastar")
+    return catalog_rows.assemble(name, len(table), chunks, REGISTRY, "mastar")
 
 
 def finished(table, name="G"):
     """A type's rows with flags, all spectra accepted."""
     meta = table.assign(layout="table", n_masked=700, sum_ormask=3)
     accepted = meta.merge(fitted(table).drop(columns="obsid"), on="spectrum_id")
-    rows, rejected = assembled(
-        table, [(accepted, pd.DataFrame(columns=[*catalog.REJECTED_COLUMNS, "detail"]))], name
-    )
+    rows, rejected = assembled(table, [(accepted, pd.DataFrame(columns=[*REJECTED_COLUMNS, "detail"]))], name)
     library = np.array([list(LABELS.values()), [6000.0, 4.0, 0.0, 0.0], [5000.0, 4.5, 0.0, 0.0]])
-    catalog.set_flags(rows, REGISTRY, library, "snrr", 8.0, 8.0, 7000.0, 0.02)
+    catalog_flags.set_flags(rows, REGISTRY, library, "snrr", 8.0, 8.0, 7000.0, 0.02)
     return rows, rejected
 
 
@@ -120,7 +119,9 @@ def write_types(folder, sizes):
     for seed, (name, n) in enumerate(sizes.items()):
         rows, rejected = finished(spectra(n, seed, plate=f"P{name}"), name)
         paths[name] = folder / f"{name}.fits"
-        catalog.write_type(paths[name], folder / f"{name}_rejected.csv", rows, rejected, REGISTRY, CARDS)
+        catalog_files.write_type(
+            paths[name], folder / f"{name}_rejected.csv", rows, rejected, REGISTRY, CARDS
+        )
     return paths
 
 
@@ -136,18 +137,18 @@ def test_accepted_and_rejected_add_up_for_any_split(tmp_path, fates, cut):
     chunks = []
     for number, part in enumerate((slice(None, cut), slice(cut, None))):
         paths = write_chunk(tmp_path / str(number), table[part].reset_index(drop=True), fates[part])
-        chunks.append(catalog.read_chunk(*paths))
+        chunks.append(catalog_rows.read_chunk(*paths))
     rows, rejected = assembled(table, chunks)
     assert len(rows) == np.sum(fates == 0)
     assert sorted([*np.char.decode(rows["spectrum_id"]), *rejected["spectrum_id"]]) == sorted(
         table["spectrum_id"]
     )
     assert (rejected["stage"] == "fit").sum() == np.sum(fates == 2)
-    catalog.write_type(tmp_path / "G.fits", tmp_path / "G.csv", rows, rejected, REGISTRY, CARDS)
+    catalog_files.write_type(tmp_path / "G.fits", tmp_path / "G.csv", rows, rejected, REGISTRY, CARDS)
     survey = tmp_path / "survey.csv"
     survey.write_text("spectrum_id,obsid,stage,reason\nx,-1,survey,not_a_star\n")
-    counts = catalog.merge_rejections(survey, {"G": tmp_path / "G.csv"}, tmp_path / "rejected.csv")
-    balance = catalog.accounting(len(fates) + 1, {"G": len(fates)}, {"G": len(rows)}, counts)
+    counts = catalog_merge.merge_rejections(survey, {"G": tmp_path / "G.csv"}, tmp_path / "rejected.csv")
+    balance = catalog_merge.accounting(len(fates) + 1, {"G": len(fates)}, {"G": len(rows)}, counts)
     assert balance["n_in"] == balance["n_accepted"] + balance["n_rejected"]
     assert sum(balance["rejected"]["by_reason"].values()) == balance["n_rejected"]
     merged = pd.read_csv(tmp_path / "rejected.csv")
@@ -165,8 +166,8 @@ def test_the_second_fit_gives_its_log_g_by_spectrum_or_none(tmp_path):
     with atomic_hdf5(second) as handle:
         write_columns(handle.create_group("fit"), other)
         write_columns(handle.create_group("rejected"), rejections(seen[refused], "fit", "fit_failed"))
-    accepted, rejected = catalog.read_chunk(*paths, second_fit=second)
-    first, first_rejected = catalog.read_chunk(*paths)
+    accepted, rejected = catalog_rows.read_chunk(*paths, second_fit=second)
+    first, first_rejected = catalog_rows.read_chunk(*paths)
     pd.testing.assert_frame_equal(accepted[first.columns], first)
     pd.testing.assert_frame_equal(rejected, first_rejected)
     rows, _ = assembled(table, [(accepted, rejected)])
@@ -180,7 +181,7 @@ def test_the_second_fit_gives_its_log_g_by_spectrum_or_none(tmp_path):
         write_columns(handle.create_group("fit"), other)
         write_columns(handle.create_group("rejected"), rejections(seen[:0], "fit", "fit_failed"))
     with pytest.raises(UserError, match=rf"second\.h5 .* 1 lost.*{table['spectrum_id'][1]}"):
-        catalog.read_chunk(*paths, second_fit=second)
+        catalog_rows.read_chunk(*paths, second_fit=second)
 
 
 @pytest.mark.parametrize("group", ["meta", "fit"])
@@ -195,7 +196,7 @@ def test_a_lost_spectrum_is_named(tmp_path, group):
         write_columns(handle.create_group(group), content)
         write_columns(handle.create_group("rejected"), rejections(table[:0], "fit", "fit_failed"))
     with pytest.raises(UserError, match=f"1 lost.*{lost}"):
-        catalog.read_chunk(*paths)
+        catalog_rows.read_chunk(*paths)
 
 
 def test_a_spectrum_both_accepted_and_rejected_is_named(tmp_path):
@@ -205,47 +206,47 @@ def test_a_spectrum_both_accepted_and_rejected_is_named(tmp_path):
         write_columns(handle.create_group("fit"), fitted(table))
         write_columns(handle.create_group("rejected"), rejections(table[:1], "fit", "fit_failed"))
     with pytest.raises(UserError, match=f"1 unexpected or twice .*{table['spectrum_id'][0]}"):
-        catalog.read_chunk(*paths)
+        catalog_rows.read_chunk(*paths)
 
 
 def test_a_missing_chunk_fails(tmp_path):
     table = spectra(10)
-    half = catalog.read_chunk(*write_chunk(tmp_path, table[:5], np.zeros(5, int)))
+    half = catalog_rows.read_chunk(*write_chunk(tmp_path, table[:5], np.zeros(5, int)))
     with pytest.raises(UserError, match="10 spectra of type G, but 5 are accepted and 0 rejected"):
         assembled(table, [half])
 
 
 def test_a_spectrum_in_two_chunks_fails(tmp_path):
     table = spectra(5)
-    chunk = catalog.read_chunk(*write_chunk(tmp_path, table, np.zeros(5, int)))
+    chunk = catalog_rows.read_chunk(*write_chunk(tmp_path, table, np.zeros(5, int)))
     with pytest.raises(UserError, match="is in two chunks"):
-        catalog.assemble("G", 10, [chunk, chunk], REGISTRY, "mastar")
+        catalog_rows.assemble("G", 10, [chunk, chunk], REGISTRY, "mastar")
     with pytest.raises(UserError, match="more than the manifest's 5"):
-        catalog.assemble("G", 5, [chunk, chunk], REGISTRY, "mastar")
+        catalog_rows.assemble("G", 5, [chunk, chunk], REGISTRY, "mastar")
 
 
 def test_a_lost_row_of_the_run_or_of_a_type_fails():
-    rejected = {name: catalog.Counter() for name in ("survey", "G", "M")}
+    rejected = {name: Counter() for name in ("survey", "G", "M")}
     rejected["survey"]["survey", "low_snr"] = 3
     rejected["G"]["prepare", "not_fits"] = 2
     accepted, expected = {"G": 5, "M": 0}, {"M": 0, "G": 7}
-    balance = catalog.accounting(10, expected, accepted, rejected)
+    balance = catalog_merge.accounting(10, expected, accepted, rejected)
     assert balance["rejected"] == {
         "by_stage": {"prepare": 2, "survey": 3},
         "by_reason": {"low_snr": 3, "not_fits": 2},
     }
     assert list(balance["types"]) == ["G", "M"]
     with pytest.raises(UserError, match="11 spectra in, 5 accepted, 5 rejected, 1 lost"):
-        catalog.accounting(11, expected, accepted, rejected)
+        catalog_merge.accounting(11, expected, accepted, rejected)
     with pytest.raises(UserError, match="type G does not add up"):
-        catalog.accounting(10, expected, {"G": 4, "M": 0}, rejected)
+        catalog_merge.accounting(10, expected, {"G": 4, "M": 0}, rejected)
 
 
 def test_an_unknown_reason_fails(tmp_path):
     survey = tmp_path / "survey.csv"
     survey.write_text("spectrum_id,obsid,stage,reason\na,1,survey,bad_mood\n")
     with pytest.raises(UserError, match="bad_mood"):
-        catalog.merge_rejections(survey, {}, tmp_path / "rejected.csv")
+        catalog_merge.merge_rejections(survey, {}, tmp_path / "rejected.csv")
 
 
 # ---------------------------------------------------------------- tables
@@ -257,19 +258,19 @@ def test_chunks_do_not_change_the_bytes(tmp_path):
     contents = []
     for run, cuts in enumerate(([], [7, 12])):
         chunks = [
-            catalog.read_chunk(*write_chunk(tmp_path / f"{run}{k}", table.iloc[index], fates[index]))
+            catalog_rows.read_chunk(*write_chunk(tmp_path / f"{run}{k}", table.iloc[index], fates[index]))
             for k, index in enumerate(np.split(np.arange(30) if run else np.arange(30)[::-1], cuts))
         ]
         rows, rejected = assembled(table, chunks[:: -1 if run else 1])
         paths = tmp_path / f"{run}.fits", tmp_path / f"{run}.csv"
-        catalog.write_type(*paths, rows, rejected, REGISTRY, CARDS)
+        catalog_files.write_type(*paths, rows, rejected, REGISTRY, CARDS)
         contents.append([path.read_bytes() for path in paths])
     assert contents[0] == contents[1]
 
 
 def test_values_arrive_in_the_table(tmp_path):
     table = spectra(12)
-    rows, _ = assembled(table, [catalog.read_chunk(*write_chunk(tmp_path, table, np.zeros(12, int)))])
+    rows, _ = assembled(table, [catalog_rows.read_chunk(*write_chunk(tmp_path, table, np.zeros(12, int)))])
     expected = table.merge(fitted(table), on=["spectrum_id", "obsid"]).sort_values(
         ["lmjd", "spid", "fiberid"]
     )
@@ -282,12 +283,12 @@ def test_values_arrive_in_the_table(tmp_path):
 
 def test_merged_files_hold_the_same_in_the_right_order(tmp_path):
     paths = write_types(tmp_path, {"M": 11, "OB": 7, "G": 23})
-    counts = catalog.merge_tables(
+    counts = catalog_merge.merge_tables(
         paths, tmp_path / "all.fits", tmp_path / "all.parquet", REGISTRY, CARDS, block=5
     )
     assert counts["accepted"] == {"OB": 7, "G": 23, "M": 11}
     assert counts["layouts"] == {"table": 41}
-    table, frame = Table.read(tmp_path / "all.fits"), catalog.read_table(tmp_path / "all.parquet")
+    table, frame = Table.read(tmp_path / "all.fits"), catalog_files.read_table(tmp_path / "all.parquet")
     assert frame["spectral_type"].tolist() == ["OB"] * 7 + ["G"] * 23 + ["M"] * 11
     parts = [row for name in ("OB", "G", "M") for row in Table.read(paths[name])["spectrum_id"]]
     assert frame["spectrum_id"].tolist() == parts
@@ -306,12 +307,12 @@ def test_block_size_and_repetition_do_not_change_the_bytes(tmp_path):
     merged = []
     for number, block in enumerate((1000, 1000, 7)):
         targets = tmp_path / f"{number}.fits", tmp_path / f"{number}.parquet"
-        catalog.merge_tables(paths, *targets, REGISTRY, CARDS, block)
+        catalog_merge.merge_tables(paths, *targets, REGISTRY, CARDS, block)
         merged.append([target.read_bytes() for target in targets])
     assert merged[0] == merged[1]
     assert merged[0][0] == merged[2][0]
     pd.testing.assert_frame_equal(
-        catalog.read_table(tmp_path / "0.parquet"), catalog.read_table(tmp_path / "2.parquet")
+        catalog_files.read_table(tmp_path / "0.parquet"), catalog_files.read_table(tmp_path / "2.parquet")
     )
 
 
@@ -324,27 +325,29 @@ def test_no_time_stamp_in_the_headers(tmp_path):
 def test_a_type_without_spectra_is_an_empty_table(tmp_path):
     paths = write_types(tmp_path, {"G": 4})
     rows, rejected = assembled(spectra(0), [], "M")
-    catalog.set_flags(rows, REGISTRY, np.ones((3, 4)), "snrr", 10.0, 10.0, 7000.0, 0.02)
-    catalog.write_type(tmp_path / "M.fits", tmp_path / "M_rejected.csv", rows, rejected, REGISTRY, CARDS)
+    catalog_flags.set_flags(rows, REGISTRY, np.ones((3, 4)), "snrr", 10.0, 10.0, 7000.0, 0.02)
+    catalog_files.write_type(
+        tmp_path / "M.fits", tmp_path / "M_rejected.csv", rows, rejected, REGISTRY, CARDS
+    )
     assert len(Table.read(tmp_path / "M.fits")) == 0
     assert (tmp_path / "M_rejected.csv").read_text() == "spectrum_id,obsid,stage,reason,detail\n"
     both = {**paths, "M": tmp_path / "M.fits"}
-    counts = catalog.merge_tables(both, tmp_path / "a.fits", tmp_path / "a.parquet", REGISTRY, CARDS)
+    counts = catalog_merge.merge_tables(both, tmp_path / "a.fits", tmp_path / "a.parquet", REGISTRY, CARDS)
     assert counts["accepted"] == {"G": 4, "M": 0}
     only_m = {"M": tmp_path / "M.fits"}
-    catalog.merge_tables(only_m, tmp_path / "b.fits", tmp_path / "b.parquet", REGISTRY, CARDS)
-    assert len(Table.read(tmp_path / "b.fits")) == len(catalog.read_table(tmp_path / "b.parquet")) == 0
+    catalog_merge.merge_tables(only_m, tmp_path / "b.fits", tmp_path / "b.parquet", REGISTRY, CARDS)
+    assert len(Table.read(tmp_path / "b.fits")) == len(catalog_files.read_table(tmp_path / "b.parquet")) == 0
 
 
 def test_a_spectrum_in_two_types_fails(tmp_path):
     for name in ("F", "G"):
         rows, rejected = finished(spectra(8), name)
-        catalog.write_type(
+        catalog_files.write_type(
             tmp_path / f"{name}.fits", tmp_path / f"{name}.csv", rows, rejected, REGISTRY, CARDS
         )
     tables = {name: tmp_path / f"{name}.fits" for name in ("F", "G")}
     with pytest.raises(UserError, match="is in two chunks"):
-        catalog.merge_tables(tables, tmp_path / "a.fits", tmp_path / "a.parquet", REGISTRY, CARDS)
+        catalog_merge.merge_tables(tables, tmp_path / "a.fits", tmp_path / "a.parquet", REGISTRY, CARDS)
     assert not (tmp_path / "a.parquet").exists()
 
 
@@ -355,10 +358,10 @@ def test_merging_needs_the_memory_of_a_block_and_of_the_positions(tmp_path):
         rows = REGISTRY.empty(n)
         rows["spectrum_id"] = np.char.mod("%d", np.arange(n))
         rows["ra"], rows["dec"] = np.random.default_rng(1).uniform(0, 90, (2, n))
-        catalog.write_fits(tmp_path / "G.fits", [rows], n, REGISTRY, CARDS)
+        catalog_files.write_fits(tmp_path / "G.fits", [rows], n, REGISTRY, CARDS)
         del rows
         tracemalloc.start()
-        catalog.merge_tables(
+        catalog_merge.merge_tables(
             {"G": tmp_path / "G.fits"}, tmp_path / "a.fits", tmp_path / "a.parquet", REGISTRY, CARDS, 2000
         )
         peaks.append(tracemalloc.get_traced_memory()[1])
@@ -370,12 +373,12 @@ def test_a_table_of_another_registry_is_refused(tmp_path):
     paths = write_types(tmp_path, {"G": 2})
     other = Registry((dataclasses.replace(REGISTRY.columns[0], dtype="string[40]"), *REGISTRY.columns[1:]))
     with pytest.raises(UserError, match=r"other columns than config/columns\.yaml"):
-        list(catalog.read_blocks(paths["G"], other))
+        list(catalog_files.read_blocks(paths["G"], other))
 
 
 def test_announced_rows_must_arrive(tmp_path):
     with pytest.raises(ValueError, match="1 rows were written, 2 announced"):
-        catalog.write_fits(tmp_path / "x.fits", [REGISTRY.empty(1)], 2, REGISTRY, CARDS)
+        catalog_files.write_fits(tmp_path / "x.fits", [REGISTRY.empty(1)], 2, REGISTRY, CARDS)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -384,7 +387,7 @@ def test_announced_rows_must_arrive(tmp_path):
 
 def test_snr_flag_knows_giants_and_missing_values():
     snr, logg = np.array([5.0, 5.1, 8.0, 8.1, np.nan]), np.array([4.0, 3.8, 3.7, 3.7, 4.0])
-    assert catalog.snr_flag(snr, logg, 5.0, 8.0).tolist() == [True, False, True, False, True]
+    assert catalog_flags.snr_flag(snr, logg, 5.0, 8.0).tolist() == [True, False, True, False, True]
     assert SnrFlagThresholds().of("OB") == (5.0, 8.0)
     assert SnrFlagThresholds().of("K") == (8.0, 8.0)
 
@@ -397,8 +400,8 @@ def test_chi2_flag_is_the_published_regression():
     design = np.column_stack([np.ones(300), labels[:, :3]])
     coefficients, *_ = np.linalg.lstsq(design[reliable], chi2[reliable])
     expected = chi2 > design @ coefficients
-    np.testing.assert_array_equal(catalog.chi2_flag(labels, chi2, reliable), expected)
-    few = catalog.chi2_flag(labels[:20], np.where(np.arange(20) == 3, np.nan, chi2[:20]), reliable[:20])
+    np.testing.assert_array_equal(catalog_flags.chi2_flag(labels, chi2, reliable), expected)
+    few = catalog_flags.chi2_flag(labels[:20], np.where(np.arange(20) == 3, np.nan, chi2[:20]), reliable[:20])
     assert np.flatnonzero(few).tolist() == [3]
 
 
@@ -425,7 +428,7 @@ def test_outside_library_against_brute_force():
     )
     limit = np.quantile(own.min(axis=1), 0.99)
     distance = np.linalg.norm((scaled(points)[:, None] - stars[None]) / spread, axis=2).min(axis=1)
-    np.testing.assert_array_equal(catalog.outside_library(points, library), ~(distance <= limit))
+    np.testing.assert_array_equal(catalog_flags.outside_library(points, library), ~(distance <= limit))
 
 
 def test_flags_and_their_bits():
@@ -433,10 +436,10 @@ def test_flags_and_their_bits():
     rows["snrr"], rows["logg"], rows["feh"], rows["chi2"] = 50, 4.4, -0.2, 1
     rows["teff"], rows["alpha_fe"] = [5500, 8000, 5500, 5500], [0.1, 0.1, np.nan, 0.1]
     rows["outlier_fraction"] = [0.0, 0.03, 0.02, 0.01]
-    rows["fit_status"] = [catalog.CONVERGED, catalog.CONVERGED, catalog.EDGE, catalog.NO_PROGRESS]
+    rows["fit_status"] = [fit_status.CONVERGED, fit_status.CONVERGED, fit_status.EDGE, fit_status.NO_PROGRESS]
     library = np.array([[5500, 4.4, -0.2], [8000, 4.4, -0.2], [6000, 4.0, 0.0]])
     library = np.column_stack([library, [0.1, 0.1, 0.0]])
-    catalog.set_flags(rows, REGISTRY, library, "snrr", 8.0, 8.0, 7000.0, 0.02)
+    catalog_flags.set_flags(rows, REGISTRY, library, "snrr", 8.0, 8.0, 7000.0, 0.02)
     bits = REGISTRY.flag_bits
     assert rows["flag_alpha_fe"].tolist() == [0, 1, 1, 0]
     assert rows["flag_edge"].tolist() == [0, 0, 1, 0]
@@ -450,7 +453,7 @@ def test_a_library_without_alpha_leaves_the_column_empty():
     rows, _ = finished(spectra(5))
     rows["alpha_fe"] = np.nan
     library = np.array([[5500.0, 4.4, -0.2, np.nan], [5600.0, 4.5, -0.2, np.nan], [6000.0, 4.0, 0.0, np.nan]])
-    catalog.set_flags(rows, REGISTRY, library, "snrr", 0.0, 0.0, 7000.0, 0.02)
+    catalog_flags.set_flags(rows, REGISTRY, library, "snrr", 0.0, 0.0, 7000.0, 0.02)
     assert rows["flag_alpha_fe"].all()
     assert not rows["flag_outside_library"].all()
 
@@ -476,7 +479,7 @@ def test_configuration_hash_ignores_places_and_the_cut_into_jobs():
 
 
 def test_without_git_the_commit_is_unknown(tmp_path):
-    assert catalog.git_commit(tmp_path) == "unknown"
-    cards = catalog.provenance(tmp_path, "0.1", "abc", "miles")
+    assert catalog_files.git_commit(tmp_path) == "unknown"
+    cards = catalog_files.provenance(tmp_path, "0.1", "abc", "miles")
     assert cards["LIBRARY"][0] == "miles"
     assert all(len(keyword) <= 8 for keyword in cards)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from lamostvac.bands import BANDS
-from lamostvac.catalog import read_fields, write_rows
+from lamostvac.catalog_files import read_fields, write_rows
 from lamostvac.configuration import Configuration
 from lamostvac.photometry_tables import load_photometry
 from lamostvac.registry import NetworkLabel, load_registry

@@ -8,7 +8,15 @@ import yaml
 from astropy.table import Table
 from test_catalog import CARDS, spectra, write_chunk
 
-from lamostvac import catalog, network_figures, network_validation, validation
+from lamostvac import (
+    catalog_files,
+    catalog_flags,
+    catalog_merge,
+    catalog_rows,
+    network_figures,
+    network_validation,
+    validation,
+)
 from lamostvac.comparison_match import match
 from lamostvac.comparison_sets import load_comparisons
 from lamostvac.configuration import configuration_hash
@@ -147,9 +155,9 @@ def chunk(folder, n=12):
 
 def test_labels_of_networks_join_whatever_the_order_of_rows(tmp_path):
     table, paths, predicted = chunk(tmp_path)
-    accepted, rejected = catalog.read_chunk(*paths, predicted, LABELS)
+    accepted, rejected = catalog_rows.read_chunk(*paths, predicted, LABELS)
     assert (len(accepted), len(rejected)) == (10, 2)
-    rows, _ = catalog.assemble("G", 12, [(accepted, rejected)], REGISTRY, "mastar")
+    rows, _ = catalog_rows.assemble("G", 12, [(accepted, rejected)], REGISTRY, "mastar")
     fibre = rows["fiberid"]
     seen = fibre != 3
     np.testing.assert_array_equal(rows["teff_pastel"][seen], 5000 + fibre[seen])
@@ -180,25 +188,25 @@ def test_predictions_that_do_not_fit_the_chunk_are_refused(tmp_path, change, com
     content = predictions(table[table["fiberid"] != 5])
     write_predicted(predicted, change(content))
     with pytest.raises(UserError, match=complaint):
-        catalog.read_chunk(*paths, predicted, LABELS)
+        catalog_rows.read_chunk(*paths, predicted, LABELS)
 
 
 def test_flags_of_networks_are_counted_but_not_in_flags(tmp_path):
     _, paths, predicted = chunk(tmp_path)
-    rows, rejected = catalog.assemble(
-        "G", 12, [catalog.read_chunk(*paths, predicted, LABELS)], REGISTRY, "mastar"
+    rows, rejected = catalog_rows.assemble(
+        "G", 12, [catalog_rows.read_chunk(*paths, predicted, LABELS)], REGISTRY, "mastar"
     )
     library = np.array([[5500.0, 4.4, -0.2, 0.1], [6000.0, 4.0, 0.0, 0.0], [5000.0, 4.5, 0.0, 0.0]])
-    catalog.set_flags(rows, REGISTRY, library, "snrr", 8.0, 8.0, 7000.0, 0.02)
+    catalog_flags.set_flags(rows, REGISTRY, library, "snrr", 8.0, 8.0, 7000.0, 0.02)
     assert rows["flags"].max() < 128
-    catalog.write_type(tmp_path / "G.fits", tmp_path / "G.csv", rows, rejected, REGISTRY, CARDS)
-    counts = catalog.merge_tables(
+    catalog_files.write_type(tmp_path / "G.fits", tmp_path / "G.csv", rows, rejected, REGISTRY, CARDS)
+    counts = catalog_merge.merge_tables(
         {"G": tmp_path / "G.fits"}, tmp_path / "a.fits", tmp_path / "a.parquet", REGISTRY, CARDS
     )
     assert counts["flags"]["flag_teff_pastel"] == 1
     assert counts["flags"]["flag_cloud_mh_apogee"] == int((rows["fiberid"] % 2).sum())
     assert Table.read(tmp_path / "a.fits").colnames == REGISTRY.names
-    assert catalog.read_table(tmp_path / "a.parquet")["teff_pastel"].isna().sum() == 1
+    assert catalog_files.read_table(tmp_path / "a.parquet")["teff_pastel"].isna().sum() == 1
 
 
 def test_the_hash_knows_the_training_sets_but_not_where_they_are():

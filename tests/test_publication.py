@@ -14,7 +14,7 @@ from astropy.io import ascii as text_tables
 from astropy.io import votable as astropy_votable
 from astropy.table import Table
 
-from lamostvac import catalog, cds, votable
+from lamostvac import catalog_files, catalog_merge, cds, votable
 from lamostvac.configuration import load_configuration
 from lamostvac.errors import UserError
 from lamostvac.fixed_width import is_present, layout, write_text
@@ -25,7 +25,7 @@ from lamostvac.registry import NetworkLabel, load_registry
 from lamostvac.unique import set_unique
 
 REGISTRY = load_registry([NetworkLabel("abs_mag_ks", "mag", "phys.magAbs;em.IR.K", "a magnitude", "gaia")])
-CARDS = catalog.input_cards([("data/dr10.fits.gz", "a" * 64), ("library mastar", "b" * 64)]) | {
+CARDS = catalog_files.input_cards([("data/dr10.fits.gz", "a" * 64), ("library mastar", "b" * 64)]) | {
     "CREATOR": ("lamost-vac 0", "program")
 }
 TITLE = "Stellar labels <of> tests & more"
@@ -69,12 +69,14 @@ def merge(folder):
     tables = {}
     for seed, (name, n) in enumerate(TYPES.items()):
         tables[name] = folder / f"{name}.fits"
-        catalog.write_rows(tables[name], sample(name, n, seed), REGISTRY, CARDS)
-    catalog.merge_tables(tables, folder / "recommended.fits", folder / "recommended.parquet", REGISTRY, CARDS)
+        catalog_files.write_rows(tables[name], sample(name, n, seed), REGISTRY, CARDS)
+    catalog_merge.merge_tables(
+        tables, folder / "recommended.fits", folder / "recommended.parquet", REGISTRY, CARDS
+    )
 
 
 def blocks(folder, size=100):
-    return catalog.read_blocks(folder / "recommended.fits", REGISTRY, size)
+    return catalog_files.read_blocks(folder / "recommended.fits", REGISTRY, size)
 
 
 def rows_of(folder):
@@ -84,7 +86,7 @@ def rows_of(folder):
 def write_cds(folder, target, size=100):
     fields, n = layout(blocks(folder, size), REGISTRY)
     write_text(target / "recommended.dat.gz", blocks(folder, size), fields)
-    cards = catalog.read_cards(folder / "recommended.fits")
+    cards = catalog_files.read_cards(folder / "recommended.fits")
     (target / "ReadMe").write_text(cds.readme(fields, n, REGISTRY, cards, TITLE, "A. Author, B. Author"))
     return fields
 
@@ -92,7 +94,7 @@ def write_cds(folder, target, size=100):
 def write_vot(folder, path, columns=None, rows=None, limit=None):
     chosen = votable.chosen_columns(columns, REGISTRY)
     found = votable.selected(blocks(folder), votable.chosen_rows(rows, REGISTRY), limit)
-    cards = catalog.read_cards(folder / "recommended.fits")
+    cards = catalog_files.read_cards(folder / "recommended.fits")
     return votable.write_votable(path, found, chosen, REGISTRY, cards, TITLE)
 
 
@@ -326,7 +328,9 @@ def test_hats_files_hold_every_row_at_its_place(merged, tmp_path):
         assert (pixels(part["ra"], part["dec"], order) == number).all()
         parts.append(part.drop(columns="_healpix_29"))
     everything = pd.concat(parts).sort_values("spectrum_id", ignore_index=True)
-    frame = catalog.read_table(merged / "recommended.parquet").sort_values("spectrum_id", ignore_index=True)
+    frame = catalog_files.read_table(merged / "recommended.parquet").sort_values(
+        "spectrum_id", ignore_index=True
+    )
     pd.testing.assert_frame_equal(everything, frame)
     schema = pq.read_schema(tmp_path / "hats/dataset/_common_metadata")
     assert schema.field("teff").metadata[b"unit"] == b"K"
@@ -339,10 +343,10 @@ def test_hats_files_hold_every_row_at_its_place(merged, tmp_path):
 def test_hats_needs_positions(tmp_path):
     rows = sample("G", 6, 1)
     rows["ra"][4] = np.nan
-    catalog.write_rows(tmp_path / "a.fits", rows, REGISTRY, {})
+    catalog_files.write_rows(tmp_path / "a.fits", rows, REGISTRY, {})
     with pytest.raises(UserError, match="58000-PG-01-004 has no position"):
         write_hats(tmp_path / "hats", tmp_path / "a.fits", REGISTRY, {}, 100)
-    catalog.write_rows(tmp_path / "b.fits", rows[:0], REGISTRY, {})
+    catalog_files.write_rows(tmp_path / "b.fits", rows[:0], REGISTRY, {})
     with pytest.raises(UserError, match="no rows"):
         write_hats(tmp_path / "hats", tmp_path / "b.fits", REGISTRY, {}, 100)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.fits", "b.fits"]
@@ -353,7 +357,7 @@ def test_hats_needs_positions(tmp_path):
 
 def test_internal_errors_against_pandas(merged):
     table = internal_errors(blocks(merged, 33), "snrr", published_errors())
-    frame = catalog.read_table(merged / "recommended.parquet")
+    frame = catalog_files.read_table(merged / "recommended.parquet")
     frame = frame[(frame["flag_snr"] == 0) & (frame["flag_chi2"] == 0)]
     frame.loc[frame["flag_alpha_fe"] == 1, "alpha_fe_err"] = np.nan
     frame["class_"] = np.where(frame["logg"] < 3.8, "giant", "dwarf")
@@ -393,7 +397,7 @@ def test_whole_numbers_that_are_missing_are_masked(merged):
             )
     assert table.meta["INPUT1"] == "dr10.fits.gz"
     assert pq.read_schema(merged / "recommended.parquet").metadata[b"inhash2"] == b"b" * 64
-    cards = catalog.read_cards(merged / "recommended.fits")
+    cards = catalog_files.read_cards(merged / "recommended.fits")
     assert cards == {keyword: value for keyword, (value, _) in CARDS.items()}
 
 

@@ -12,7 +12,7 @@ from html_checks import check_page
 from toy import BUILD, toy_labels, toy_library, toy_spectra
 
 from lamostvac import star_page
-from lamostvac.catalog import set_flags
+from lamostvac.catalog_flags import set_flags
 from lamostvac.configuration import Prepare
 from lamostvac.crossmatch import group_stars
 from lamostvac.emulator import build_emulator, write_emulator

@@ -20,9 +20,10 @@ from workflow_run import FEW_LABELS, TYPES, copy_project, same_files, snakemake
 
 from lamostvac.errors import REASONS
 from lamostvac.files import read_columns
+from lamostvac.labels import LABELS
 from lamostvac.registry import load_registry, network_labels
 from lamostvac.simulate import broken
-from lamostvac.validation import COMPARISON_COLUMNS, DERIVED, LABELS, PULL_COLUMNS, RECOMMENDED
+from lamostvac.validation import COMPARISON_COLUMNS, DERIVED, PULL_COLUMNS, RECOMMENDED
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,11 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lamostvac.catalog import TYPE_ORDER, read_fields
+from lamostvac.catalog_files import read_fields
 from lamostvac.error_models import learn, library_residuals, pair_residuals, systematic_part
 from lamostvac.registry import load_registry, network_labels
 from lamostvac.repeats import similar_pairs
+from lamostvac.spectral_types import TYPE_ORDER
 from lamostvac.training_sets import load_training_sets
 from lamostvac.validation import robust_sigma
 

@@ -18,10 +18,10 @@ from astropy.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lamostvac.catalog import TYPE_ORDER
 from lamostvac.configuration import Recommended
 from lamostvac.network_validation import repeat_pairs
 from lamostvac.recommend import Settings, combine, fit, load_definitions, result_columns
+from lamostvac.spectral_types import TYPE_ORDER
 from lamostvac.validation import pull_statistics, statistics
 
 SETTINGS = Settings(snr_band="snrr", **Recommended().model_dump(exclude={"definitions"}))

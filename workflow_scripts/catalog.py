@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 import lamostvac
-from lamostvac.catalog import provenance, read_rows, write_rows
+from lamostvac.catalog_files import provenance, read_rows, write_rows
 from lamostvac.errors import UserError
 from lamostvac.log import rule_log
 from lamostvac.registry import load_registry, network_labels

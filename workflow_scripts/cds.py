@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lamostvac.catalog import read_blocks, read_cards
+from lamostvac.catalog_files import read_blocks, read_cards
 from lamostvac.cds import readme
 from lamostvac.files import atomic
 from lamostvac.fixed_width import layout, write_text

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from lamostvac.catalog import assemble, read_chunk, write_type
+from lamostvac.catalog_files import write_type
+from lamostvac.catalog_rows import assemble, read_chunk
 from lamostvac.files import read_manifest
 from lamostvac.log import Progress, rule_log
 from lamostvac.registry import load_registry, network_labels

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from lamostvac import distance, extinction, star_pairs
 from lamostvac.bands import BANDS
-from lamostvac.catalog import CONVERGED, read_fields
+from lamostvac.catalog_files import read_fields
 from lamostvac.crossmatch import group_stars
 from lamostvac.files import atomic
+from lamostvac.fit_status import CONVERGED
 from lamostvac.log import rule_log
 from lamostvac.registry import Registry, load_registry, network_labels
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lamostvac.catalog import LABELS, read_fields
+from lamostvac.catalog_files import read_fields
 from lamostvac.crossmatch import group_stars
 from lamostvac.error_models import (
     LabelErrors,
@@ -18,10 +18,11 @@ from lamostvac.error_models import (
     write_errors,
 )
 from lamostvac.files import atomic, atomic_hdf5
+from lamostvac.fit_status import CONVERGED
+from lamostvac.labels import LABELS
 from lamostvac.log import rule_log
 from lamostvac.networks import load_network
 from lamostvac.random_error import beside_published, load_published_errors, network_curve, write_models
-from lamostvac.refine import CONVERGED
 from lamostvac.registry import load_registry, network_labels
 from lamostvac.repeats import RADIUS, similar_pairs
 from lamostvac.snr_threshold import find_threshold, thresholds_table

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lamostvac.catalog import read_table
+from lamostvac.catalog_files import read_table
 from lamostvac.figures import accounting, chi2, kiel, save
 from lamostvac.log import rule_log
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lamostvac.catalog import read_table
+from lamostvac.catalog_files import read_table
 from lamostvac.catalogue_figures import (
     DIAGRAMS,
     colour_teff,
@@ -17,10 +17,10 @@ from lamostvac.catalogue_figures import (
     repeats,
 )
 from lamostvac.figures import save
+from lamostvac.labels import LABELS
 from lamostvac.log import rule_log
 from lamostvac.registry import Registry, load_registry, network_labels
 from lamostvac.repeats import similar_pairs
-from lamostvac.validation import LABELS
 
 
 def figure_of_repeats(path: str, registry: Registry, params: Any, curves: pd.DataFrame) -> Any:

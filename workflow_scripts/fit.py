@@ -10,15 +10,15 @@ import numpy as np
 from lamostvac.emulator import label_columns, read_emulator
 from lamostvac.errors import REASONS
 from lamostvac.files import atomic_hdf5, read_columns, rejected_table, write_columns
+from lamostvac.fit_status import STATUS_NAMES
 from lamostvac.grouping import fit_at, read_labels
+from lamostvac.labels import LABELS
 from lamostvac.log import Progress, rule_log
 from lamostvac.prepared import open_prepared
-from lamostvac.refine import STATUS_NAMES
 from lamostvac.starfit import FitSettings, StarFits, StarFitter, join
 
 BATCH = 1024
 N_EXAMPLES = 3
-LABELS = ("teff", "logg", "feh", "alpha_fe")
 
 
 def fit_columns(names: tuple[str, ...], fits: StarFits) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lamostvac.catalog import read_cards
+from lamostvac.catalog_files import read_cards
 from lamostvac.hats import write_hats
 from lamostvac.log import rule_log
 from lamostvac.registry import load_registry, network_labels

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lamostvac.catalog import read_blocks
+from lamostvac.catalog_files import read_blocks
 from lamostvac.files import atomic
 from lamostvac.internal_errors import internal_errors, published_errors
 from lamostvac.log import rule_log

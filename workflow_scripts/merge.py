@@ -7,14 +7,8 @@ from typing import Any
 import h5py
 
 import lamostvac
-from lamostvac.catalog import (
-    accounting,
-    input_cards,
-    merge_rejections,
-    merge_tables,
-    provenance,
-    write_json,
-)
+from lamostvac.catalog_files import input_cards, provenance, write_json
+from lamostvac.catalog_merge import accounting, merge_rejections, merge_tables
 from lamostvac.files import atomic, read_manifest
 from lamostvac.log import rule_log
 from lamostvac.registry import load_registry, network_labels

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from lamostvac.catalog import read_fields
+from lamostvac.catalog_files import read_fields
 from lamostvac.crossmatch import galactic_latitude
 from lamostvac.files import atomic
 from lamostvac.log import rule_log

@@ -6,9 +6,12 @@ import h5py
 import numpy as np
 
 from lamostvac import recommend
-from lamostvac.catalog import LABELS, apply_curves, apply_errors, read_rows, set_flags, write_rows
+from lamostvac.catalog_files import read_rows, write_rows
+from lamostvac.catalog_flags import set_flags
+from lamostvac.catalog_rows import apply_curves, apply_errors
 from lamostvac.error_models import read_errors
 from lamostvac.files import read_columns
+from lamostvac.labels import LABELS
 from lamostvac.log import rule_log
 from lamostvac.random_error import read_models
 from lamostvac.registry import load_registry, network_labels

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lamostvac.catalog import read_blocks, read_cards
+from lamostvac.catalog_files import read_blocks, read_cards
 from lamostvac.log import rule_log
 from lamostvac.registry import load_registry, network_labels
 from lamostvac.votable import chosen_columns, chosen_rows, selected, write_votable
