@@ -108,6 +108,16 @@ def install_with_pip(python):
         raise Problem("the packages could not be installed; pip's message stands above")
 
 
+def compile_packages(python, venv):
+    """Compile what was installed, as far as it can be; uv does not.
+
+    Where a folder is read-only to the jobs, or PYTHONDONTWRITEBYTECODE is set as in many containers, each of them
+    would compile pandas and TensorFlow anew, which takes longer than a short job's work.
+    """
+    folder = os.path.join(venv, "lib")
+    subprocess.call([python, "-m", "compileall", "-qq", "-j", "0", folder])
+
+
 def main():
     """Bring `.venv` up to the lock; return at once when its stamp says that it is."""
     check_python(sys.version_info, sys.executable)
@@ -136,6 +146,7 @@ def main():
     if installer != "uv" or not install_with_uv(python, venv, lock):
         say("installing with pip")
         install_with_pip(python)
+    compile_packages(python, venv)
     write(stamp, stamp_text(lock, version))
     say("done in {:.0f} s".format(time.time() - started))
 
