@@ -115,7 +115,7 @@ def compile_packages(python, venv):
     would compile pandas and TensorFlow anew, which takes longer than a short job's work.
     """
     folder = os.path.join(venv, "lib")
-    subprocess.call([python, "-m", "compileall", "-qq", "-j", "0", folder])
+    subprocess.call([python, "-W", "ignore", "-m", "compileall", "-qq", "-j", "0", folder])
 
 
 def main():
