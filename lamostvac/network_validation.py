@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lamostvac.registry import NetworkLabel, Registry
 from lamostvac.repeats import alike, repeat_pairs
 from lamostvac.shipped import PUBLISHED_NETWORKS_PATH
+from lamostvac.spectral_types import TYPE_ORDER
 from lamostvac.validation import (
     by_feh,
     by_snr,
@@ -65,7 +66,7 @@ def truth_subsets(
     unflagged = table[single & ~trained & good]
     subsets = {"all": stars} | by_snr(stars, snr_band)
     subsets |= {"unflagged": unflagged} | by_snr(unflagged, snr_band, "unflagged ")
-    for spectral_type in ("OB", "A", "F", "G", "K", "M"):
+    for spectral_type in TYPE_ORDER:
         some = unflagged[unflagged["spectral_type"] == spectral_type]
         if len(some):
             subsets[f"unflagged {spectral_type}"] = some

@@ -299,14 +299,14 @@ def duration(seconds: float | None) -> str:
     """Seconds as `3 d 04 h`, `2 h 05 min`, `7 min`, `12 s`; `?` for None."""
     if seconds is None:
         return "?"
-    minutes, hours, days = round(seconds / 60), round(seconds / 3600), 0
+    minutes = round(seconds / 60)
     if seconds < 60:
         return f"{seconds:.0f} s"
     if minutes < 60:
         return f"{minutes} min"
     if minutes < 48 * 60:
         return f"{minutes // 60} h {minutes % 60:02d} min"
-    days, hours = divmod(hours, 24)
+    days, hours = divmod(round(seconds / 3600), 24)
     return f"{days} d {hours:02d} h"
 
 

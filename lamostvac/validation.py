@@ -21,6 +21,7 @@ from lamostvac.errors import UserError
 from lamostvac.expressions import parse
 from lamostvac.labels import LABELS
 from lamostvac.registry import NetworkLabel, Registry
+from lamostvac.spectral_types import TYPE_ORDER
 
 CODE_VERSION = 5
 # What is derived of labels and photometry, with the column of the truth and the factor to the catalogue's unit.
@@ -370,7 +371,7 @@ def recommended_subsets(
 def _by_type(table: pd.DataFrame, snr_band: str) -> dict[str, pd.DataFrame]:
     """The rows of each spectral type that has any, all and by S/N."""
     subsets: dict[str, pd.DataFrame] = {}
-    for spectral_type in ("OB", "A", "F", "G", "K", "M"):
+    for spectral_type in TYPE_ORDER:
         stars = table[table["spectral_type"] == spectral_type]
         if len(stars):
             subsets |= {spectral_type: stars} | by_snr(stars, snr_band, f"{spectral_type} ")

@@ -2,10 +2,9 @@
 
 import importlib
 import re
-import subprocess
-import sys
 
 import pytest
+from workflow_run import fresh_python, imported_by_rules
 
 from lamostvac.code_version import code_version
 
@@ -30,21 +29,10 @@ def test_a_module_without_a_version_is_an_error():
 
 def test_reading_the_rules_loads_no_module_of_the_stages(project):
     """Every job of a cluster reads the rules first; what computes, fits and draws is loaded by its own stage."""
-    modules = set()
-    for path in [project / "Snakefile", *(project / "rules").glob("*.smk")]:
-        for package, names in re.findall(r"^from (lamostvac[\w.]*) import (.+)$", path.read_text(), re.M):
-            alone = package == "lamostvac"
-            modules.update([f"lamostvac.{names.split()[0]}"] if alone else [package])
+    modules = imported_by_rules(project, "")
     assert "lamostvac.registry" in modules
     program = (
         "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\nprint(*sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, *sorted(modules)],
-        cwd=project,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    loaded = {name.split(".")[0] for name in fresh_python(project, program, *sorted(modules))}
     assert not loaded & {"scipy", "sklearn", "bayes_opt", "matplotlib", "tensorflow", "keras"}

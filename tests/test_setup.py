@@ -10,6 +10,7 @@ import tomllib
 
 import pytest
 import yaml
+from workflow_run import fresh_python, imported_by_rules
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +51,7 @@ def test_conda_pins_are_the_locked_versions(project, locked, name):
 
 def test_the_workflows_own_environment_has_what_the_rules_import(project):
     """Whoever starts Snakemake from envs/snakemake.yaml parses the rules with what stands there."""
-    modules = set()
-    for path in [project / "Snakefile", *(project / "rules").glob("*.smk")]:
-        for found in re.finditer(
-            r"^\s*from (lamostvac[.\w]*) import (\w+)|^\s*import (lamostvac[.\w]*)", path.read_text(), re.M
-        ):
-            modules.add(f"lamostvac.{found[2]}" if found[1] == "lamostvac" else found[1] or found[3])
+    modules = imported_by_rules(project, r"\s*")
     assert len(modules) > 10
     # In a fresh interpreter: what every one of our modules imports itself, not what packages import in turn.
     program = (
@@ -67,14 +63,8 @@ def test_the_workflows_own_environment_has_what_the_rules_import(project):
         "            if isinstance(node, ast.Import): print(*(alias.name for alias in node.names), sep='\\n')\n"
         "            if isinstance(node, ast.ImportFrom): print(node.module)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, *sorted(modules)],
-        cwd=project,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    used = {line.split(".")[0] for line in done.stdout.split()} - set(sys.stdlib_module_names) - {"lamostvac"}
+    printed = fresh_python(project, program, *sorted(modules))
+    used = {name.split(".")[0] for name in printed} - set(sys.stdlib_module_names) - {"lamostvac"}
     conda = {"yaml": "pyyaml", "sklearn": "scikit-learn", "bayes_opt": "bayesian-optimization"}
     conda |= {"isal": "python-isal", "matplotlib": "matplotlib-base"}
     environment = yaml.safe_load((project / "envs/snakemake.yaml").read_text())

@@ -18,6 +18,7 @@ from lamostvac.simulate import broken, instrument, mastar, population, release
 from lamostvac.simulate.settings import SimulationSettings
 from lamostvac.simulate.survey import n_spectra, simulate_survey
 from lamostvac.spectra import read_spectrum
+from lamostvac.spectral_types import TYPE_ORDER
 from lamostvac.survey import STEPS, read_catalogue, select
 
 SETTINGS = SimulationSettings(
@@ -338,7 +339,7 @@ def test_gzip_headers_carry_no_time(sky, catalogue):
 
 
 def test_population_is_believable():
-    stars = population.draw(np.random.default_rng(0), {name: 300 for name in population.SPECTRAL_TYPES})
+    stars = population.draw(np.random.default_rng(0), {name: 300 for name in TYPE_ORDER})
     assert np.all((stars.logg > 0) & (stars.logg < 5.5))
     sun = population.main_sequence(np.array([5772.0]))
     assert sun[0][0] == pytest.approx(4.44, abs=0.06)

@@ -26,6 +26,24 @@ FEW_LABELS = {
 }
 
 
+def imported_by_rules(project: Path, indent: str) -> set[str]:
+    """Our modules that the Snakefile and the rules import, on lines that begin with `indent`, a pattern."""
+    line = re.compile(
+        rf"^{indent}from (lamostvac[.\w]*) import (\w+)|^{indent}import (lamostvac[.\w]*)", re.M
+    )
+    modules = set()
+    for path in [project / "Snakefile", *(project / "rules").glob("*.smk")]:
+        for found in line.finditer(path.read_text()):
+            modules.add(f"lamostvac.{found[2]}" if found[1] == "lamostvac" else found[1] or found[3])
+    return modules
+
+
+def fresh_python(project: Path, program: str, *arguments: str) -> list[str]:
+    """The words that a program prints in an interpreter of its own, where only what it imports is loaded."""
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, cwd=project, capture_output=True, text=True, check=True).stdout.split()
+
+
 def few_training_sets(path: Path) -> dict:
     """The shipped training sets with a few of their labels."""
     sets = yaml.safe_load(path.read_text())["training_sets"]

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from lamostvac.simulate.constants import SOLAR_LOGG, SOLAR_TEFF
+from lamostvac.spectral_types import TYPE_ORDER
 
-SPECTRAL_TYPES = ("OB", "A", "F", "G", "K", "M")
 TEFF_RANGE = {
     "OB": (10200.0, 36000.0),
     "A": (7400.0, 10200.0),
@@ -219,12 +219,12 @@ def draw(
     ebv_scale: float = 0.1,
     uniform: bool = False,
 ) -> Stars:
-    """Draw `counts[type]` stars of each type, in the order of `SPECTRAL_TYPES`.
+    """Draw `counts[type]` stars of each type, in the order of `TYPE_ORDER`.
 
     uniform: spread hot stars evenly in log Teff and half of all stars in [Fe/H], as a library wants.
     """
     parts: list[tuple[np.ndarray, ...]] = []
-    for spectral_type in SPECTRAL_TYPES:
+    for spectral_type in TYPE_ORDER:
         n = counts.get(spectral_type, 0)
         if not n:
             continue

@@ -27,6 +27,7 @@ from lamostvac.simulate import (
 )
 from lamostvac.simulate.constants import SPEED_OF_LIGHT
 from lamostvac.simulate.settings import SimulationSettings
+from lamostvac.spectral_types import TYPE_ORDER
 
 Row = dict[str, Any]
 
@@ -113,7 +114,7 @@ def plan(rng: np.random.Generator, settings: SimulationSettings) -> tuple[popula
     for i in range(n_low):
         name = ("F", "G", "K", "M")[i % 4]
         extra[name] = extra.get(name, 0) + 1
-    total = {name: counts.get(name, 0) + extra.get(name, 0) for name in population.SPECTRAL_TYPES}
+    total = {name: counts.get(name, 0) + extra.get(name, 0) for name in TYPE_ORDER}
     stars = population.draw(
         rng,
         total,
