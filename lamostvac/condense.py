@@ -34,7 +34,7 @@ from lamostvac.grid import GRID
 CODE_VERSION = 3
 
 _MAX_IVAR = 1e10  # of normalised flux; no spectrum is better, and absurd values would be singular
-_ROWS = 64  # a multiple of the rows that any of BLAS's kernels takes at once
+_ROWS = 64  # a multiple of the rows that a kernel of BLAS takes at once
 _BUMP_END = 1e-6  # of a bump's height; where it ends
 
 
@@ -172,8 +172,8 @@ class Design:
         """
         pixels = self.emulator.pixels
         n, p = len(flux), np.count_nonzero(pixels)
-        # Empty rows make the number of stars a multiple of what BLAS takes at once. Then a star's sums are the
-        # same to the last bit whoever stands beside it.
+        # Empty rows make the number of stars a multiple of what BLAS takes at once. Then, with most of its kernels, a
+        # star's sums are the same to the last bit whoever stands beside it (docs/reproducibility.md).
         padded = -(-n // _ROWS) * _ROWS
         weight = np.zeros((padded, p), dtype=np.float32)
         np.minimum(ivar[:, pixels], np.float32(_MAX_IVAR), out=weight[:n], casting="same_kind")

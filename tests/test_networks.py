@@ -8,6 +8,7 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pytest
+from promise import assert_same_labels
 
 from lamostvac.errors import UserError
 from lamostvac.network_clipping import judge
@@ -217,12 +218,17 @@ def test_one_pass_equals_network_by_network(trained, spectra):
 
 
 def test_the_answer_does_not_depend_on_the_company(trained, spectra):
-    flux = np.tile(spectra[0].flux, (4, 1))
+    found = spectra[0]
+    flux, ivar, snr = (
+        np.tile(values, (4, 1) if values.ndim == 2 else 4) for values in (found.flux, found.ivar, found.snr)
+    )
     assert len(flux) > BLOCK
     stack = NetworkStack([trained["teff_x"][0]])
-    together = stack.members(flux)[0]
+    together = dict(predict(stack, flux, ivar, {"teff_x": snr}))
     for rows in (slice(0, 1), slice(100, 107), slice(5, BLOCK + 3)):
-        np.testing.assert_array_equal(stack.members(flux[rows])[0], together[:, rows])
+        alone = dict(predict(stack, flux[rows], ivar[rows], {"teff_x": snr[rows]}))
+        for name in ("teff_x", "teff_x_err", "teff_x_spread"):
+            assert_same_labels(alone[name], together[name][rows], together["teff_x_err"][rows])
 
 
 def test_networks_of_different_grids_do_not_mix(trained):
