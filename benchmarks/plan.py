@@ -16,9 +16,9 @@ import pandas as pd
 import yaml
 
 from lamostvac.configuration import Configuration, read_configuration
-from lamostvac.files import shipped
 from lamostvac.photometry_tables import load_photometry
 from lamostvac.plan import SHARES
+from lamostvac.shipped import shipped
 from lamostvac.training_sets import load_training_sets
 
 N_SPECTRA = 11_441_011  # DR10 v2.0

@@ -44,6 +44,6 @@ if __name__ == "__main__":
     found = other_kernel()
     if found is None:
         sys.exit(
-            "Error: OpenBLAS has no second kernel for this processor; give one, as in make test-kernel KERNEL=NAME"
+            "Error: OpenBLAS has no second kernel for this processor that both take; give one with KERNEL="
         )
     print(found)
