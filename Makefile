@@ -19,7 +19,7 @@ SNAKEMAKE := snakemake --cores $(CORES) --rerun-incomplete
 SPHINX := python -m sphinx --quiet --fail-on-warning -b html docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo real plan progress test check docs bench generated clean
+.PHONY: help setup demo real plan progress test test-kernel check docs bench generated clean
 
 help:
 	@echo "make demo    simulate a small survey, run the whole workflow, write catalogue and report"
@@ -27,6 +27,7 @@ help:
 	@echo "make plan    what the run of CONFIG would do, why, and how long it would take"
 	@echo "make progress  how far the run in RESULTS is, every ten seconds"
 	@echo "make test    run every test"
+	@echo "make test-kernel  the numeric tests on another kernel of OpenBLAS than this machine's (KERNEL=Nehalem)"
 	@echo "make check   lint, format, types, snakemake --lint, documents"
 	@echo "make docs    build docs/ into results/docs/index.html; a broken link is an error"
 	@echo "make bench   rates on this machine, into results/bench"
@@ -69,6 +70,12 @@ progress: $(STAMP)
 
 test: $(STAMP)
 	python -m pytest -q -n $(TEST_JOBS) --dist loadfile
+
+# What gives the last digits of results, and so whether two ways agree to the bit, is the kernel's order of sums.
+test-kernel: $(STAMP)
+	@kernel="$(KERNEL)"; test -n "$$kernel" || kernel=$$(python tools/other_kernel.py) || exit 1; \
+	echo "OPENBLAS_CORETYPE=$$kernel python -m pytest -q -m numeric"; \
+	OPENBLAS_CORETYPE=$$kernel python -m pytest -q -m numeric -n $(TEST_JOBS) --dist loadfile
 
 check: $(STAMP)
 	ruff check .

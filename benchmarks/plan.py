@@ -18,6 +18,7 @@ import yaml
 from lamostvac.configuration import Configuration, read_configuration
 from lamostvac.photometry_tables import load_photometry
 from lamostvac.plan import SHARES
+from lamostvac.shipped import shipped
 from lamostvac.training_sets import load_training_sets
 
 N_SPECTRA = 11_441_011  # DR10 v2.0
@@ -45,12 +46,12 @@ def make_survey(folder: Path, configuration: Configuration, n: int) -> int:
     sources += [folder / path for path in (library.spectra, library.labels_file) if path]
     root = folder / str(configuration.networks.root or configuration.survey.root)
     sets = (
-        load_training_sets(configuration.networks.training_sets)
+        load_training_sets(shipped(configuration.networks.training_sets))
         if configuration.networks.training_sets
         else []
     )
     sources += [root / name for entry in sets for name in entry.files()]
-    photometry = load_photometry(configuration.photometry.file)
+    photometry = load_photometry(shipped(configuration.photometry.file))
     sources += [Path(table.path(root)) for _, table in photometry.tables()]
     for path in sources:
         path.parent.mkdir(parents=True, exist_ok=True)

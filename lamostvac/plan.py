@@ -164,7 +164,13 @@ def dry_run(
 # ---------------------------------------------------------------- before the survey
 
 
-def add_chunks(jobs: Sequence[Job], configuration: Configuration, n_spectra: int, networks: int) -> list[Job]:
+def add_chunks(
+    jobs: Sequence[Job],
+    configuration: Configuration,
+    n_spectra: int,
+    networks: int,
+    folder: Path | None = None,
+) -> list[Job]:
     """The plan of a run whose survey is still to come, with the chunks that `n_spectra` would make.
 
     Parameters
@@ -172,6 +178,7 @@ def add_chunks(jobs: Sequence[Job], configuration: Configuration, n_spectra: int
     jobs : of a dry run, in which the jobs of types and of the run stand but not those of chunks
     n_spectra : of the catalogue
     networks : members of all networks; 0 without
+    folder : the run's, by default the working directory
     """
     total: dict[str, int] = {name: round(n_spectra * SHARES[name]) for name in configuration.survey.types}
     rules = configuration.chunk_rules(networks > 0)
@@ -189,14 +196,14 @@ def add_chunks(jobs: Sequence[Job], configuration: Configuration, n_spectra: int
         planned.append(replace(job, resources=amounts, inputs=inputs))
     types = [job.type for job in jobs if job.rule == "collect"]
     number = next(n for n, job in enumerate(planned) if job.rule == "survey")
-    chunks = _emulators(configuration, jobs) if types else []
+    chunks = _emulators(configuration, jobs, folder or Path()) if types else []
     ready = [path for job in (*jobs, *chunks) if job.rule in ("emulator", "train") for path in job.outputs]
     for name in types:
         chunks += _chunks(name, total[name], configuration.survey.chunk_size, rules, networks, ready, jobs)
     return planned[: number + 1] + chunks + planned[number + 1 :]
 
 
-def _emulators(configuration: Configuration, jobs: Sequence[Job]) -> list[Job]:
+def _emulators(configuration: Configuration, jobs: Sequence[Job], run: Path) -> list[Job]:
     """The jobs that make the emulators which only the fits of chunks need, where the files are not there."""
     folder, found = configuration.run.results, []
     made = {path for job in jobs for path in job.outputs}
@@ -204,7 +211,7 @@ def _emulators(configuration: Configuration, jobs: Sequence[Job]) -> list[Job]:
     libraries += [configuration.second_library.name] if configuration.second_library else []
     for name in libraries:
         path = f"{folder}/emulator/{name}_distilled.h5"
-        if path not in made and not Path(path).exists():
+        if path not in made and not (run / path).exists():
             library = (f"{folder}/library/{name}.h5",)
             found.append(
                 Job("emulator", {"library": name}, "output missing", inputs=library, outputs=(path,))
@@ -419,7 +426,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         configuration = read_configuration(given.configfile)
         waiting = any(job.rule == "survey" for job in jobs)
         if waiting and given.spectra:
-            jobs = add_chunks(jobs, configuration, given.spectra, n_networks(configuration))
+            jobs = add_chunks(jobs, configuration, given.spectra, n_networks(configuration), given.directory)
         model = load_model()
         typical = read_yaml(shipped(RESOURCES), "the table of resources").get("typical") or {}
         print(text(jobs, model, typical, given.jobs))

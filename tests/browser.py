@@ -12,7 +12,7 @@ import time
 from collections import deque
 from pathlib import Path
 
-import pytest
+from isolation import missing
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = (
@@ -36,13 +36,11 @@ os.execv(sys.argv[3], sys.argv[3:])
 
 
 def chromium_or_skip():
-    """Path of Chromium; skips the test where there is none."""
+    """Path of Chromium; where there is none `missing` decides."""
     for name in NAMES:
         if found := shutil.which(name):
             return found
-    pytest.skip(
-        "no Chromium on this machine; install it (apt-get install chromium) to run the tests of pages"
-    )
+    missing("no Chromium on this machine; install it (apt-get install chromium) to run the tests of pages")
 
 
 class Browser:

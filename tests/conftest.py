@@ -1,13 +1,23 @@
 """What several test files share."""
 
+import atexit
 import fcntl
+import importlib
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 
-# Tests run side by side; each keeps to one thread. Before anything imports NumPy.
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from isolation import isolate
+
+# Before anything imports NumPy, Matplotlib or Keras. Processes of pytest-xdist take over what their parent has set.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _home = Path(tempfile.mkdtemp(prefix="lamostvac-tests-"))
+    isolate(os.environ, _home)
+    _pid = os.getpid()
+    atexit.register(lambda: os.getpid() == _pid and shutil.rmtree(_home, ignore_errors=True))
 
 import hypothesis
 import pytest
@@ -16,13 +26,59 @@ from workflow_run import copy_project, snakemake
 PROJECT = Path(__file__).resolve().parent.parent
 
 # Deadlines fail on a busy machine; the database would make one run depend on the last.
-hypothesis.settings.register_profile("project", deadline=None, database=None, derandomize=True)
+# The health check of slow data is off, as Hypothesis has it where CI is set, so that both are held to the same.
+hypothesis.settings.register_profile(
+    "project",
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("project")
 
 
 def pytest_make_parametrize_id(val, argname):
     """Name a case of raw bytes by its argument: workers must agree on names, also of bytes that have a time in them."""
     return argname if isinstance(val, bytes) else None
+
+
+def blas_kernels() -> str:
+    """The kernels that the linear algebra of this run goes through: results depend on them in their last digits."""
+    from threadpoolctl import threadpool_info
+
+    for name in ("numpy", "scipy.linalg"):
+        importlib.import_module(name)
+    found = []
+    for library in threadpool_info():
+        if library["user_api"] == "blas":
+            owner = next((name for name in ("numpy", "scipy") if f"{name}.libs" in library["filepath"]), "?")
+            found.append(f"{owner} {library['internal_api']} {library['version']} {library['architecture']}")
+    asked = os.environ.get("OPENBLAS_CORETYPE")
+    return f"BLAS: {', '.join(sorted(found))}" + (f" (OPENBLAS_CORETYPE={asked})" if asked else "")
+
+
+def pytest_report_header() -> str:
+    return blas_kernels()
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    if terminalreporter.verbosity < 0:  # then there was no header
+        terminalreporter.write_line(blas_kernels())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _elsewhere(tmp_path_factory) -> Iterator[Path]:
+    """An empty folder for working in, so that nothing of the checkout is found by a relative path."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    with chdir(folder):
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def _own_working_directory(_elsewhere) -> Iterator[None]:
+    """An empty working directory for each test."""
+    with tempfile.TemporaryDirectory(dir=_elsewhere) as folder, chdir(folder):
+        yield
 
 
 @pytest.fixture(scope="session")

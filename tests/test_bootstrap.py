@@ -7,6 +7,8 @@ from lamostvac import bootstrap
 from lamostvac.bootstrap import offset_and_scatter_errors, star_index
 from lamostvac.validation import statistics
 
+pytestmark = pytest.mark.numeric
+
 
 def samples(repeats, n_stars=150, trials=300):
     """Medians and deviations of injected samples with `repeats` spectra per star, and the errors stated for them."""

@@ -1,10 +1,13 @@
 """The first guess: correlation coefficients over each star's own pixels, and the mean of the best matches."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lamostvac.cfi import correlation
+
+pytestmark = pytest.mark.numeric
 
 
 def spectra(n, p, seed):

@@ -8,6 +8,8 @@ from lamostvac.component_process import train_by_component
 from lamostvac.gaussian_process import mean_terms, train
 from lamostvac.kernel import rbf
 
+pytestmark = pytest.mark.numeric
+
 MEANS = ("zero", "constant", "quadratic")
 AMPLITUDE, LENGTH, NOISE = 2.1, 1.5, 0.03
 

@@ -13,6 +13,8 @@ from lamostvac.distil import DistilSettings, distil
 from lamostvac.emulator import build_emulator
 from lamostvac.grid import GRID
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture(scope="module")
 def emulator():

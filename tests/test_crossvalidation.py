@@ -8,6 +8,8 @@ from lamostvac import crossvalidation
 from lamostvac.crossvalidation import cross_validate, folds_by_star
 from lamostvac.starfit import FitSettings
 
+pytestmark = pytest.mark.numeric
+
 SETTINGS = FitSettings(flux_floor=0.003, calibration_scale=0.0, prior="none")
 
 

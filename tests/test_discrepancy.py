@@ -16,6 +16,8 @@ from lamostvac.grid import GRID
 from lamostvac.library import SpectralLibrary, label_table
 from lamostvac.spectral_types import TYPE_LIMITS, spectral_type_of
 
+pytestmark = pytest.mark.numeric
+
 BLUE = [(4300.5, 8700.0)]  # leaves 501 pixels
 SPEED_OF_LIGHT = 299792.458
 

@@ -7,6 +7,8 @@ from astropy.coordinates import Galactocentric, SkyCoord, galactocentric_frame_d
 
 from lamostvac import band_fit, distance
 
+pytestmark = pytest.mark.numeric
+
 R = np.array([2.5, 3.24, 1.91, 0.72, 0.46, 0.306, 0.19, 0.15, 3.626, 2.742, 2.285, 3.31, 2.32, 1.72])
 KS = 5
 

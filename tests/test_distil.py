@@ -11,6 +11,8 @@ from lamostvac.distil import DistilSettings, distil, split_settings
 from lamostvac.emulator import EmulatorSettings, build_emulator, write_emulator
 from lamostvac.starfit import FitSettings, StarFitter
 
+pytestmark = pytest.mark.numeric
+
 SETTINGS = DistilSettings(signal_tolerance=1e-3, error_tolerance=0.01)
 
 

@@ -51,7 +51,7 @@ def test_commands_name_what_exists_and_put_targets_before_configfile(project, na
     text = (project / name).read_text().replace("\\\n", " ")
     commands = [line.split("  #")[0].strip() for block in blocks(text, "") for line in block.splitlines()]
     commands += re.findall(r"`((?:snakemake|make|python) [^`]+)`", text)
-    targets = set(re.findall(r"^([a-z]+):", (project / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (project / "Makefile").read_text(), re.MULTILINE))
     for command in commands:
         words = shlex.split(command.replace("...", ""))
         if words[:1] == ["make"]:

@@ -28,6 +28,8 @@ from lamostvac.kernel import rbf
 from lamostvac.pca import fill_masked, in_basis, masked_components, principal_components
 from lamostvac.spectral_types import TYPE_LIMITS, spectral_type_of
 
+pytestmark = pytest.mark.numeric
+
 EXACT = replace(BUILD, process="exact", noise=0.05)
 MEANS = ("zero", "constant", "quadratic")
 

@@ -19,6 +19,8 @@ from lamostvac.error_models import (
 from lamostvac.repeats import RepeatPairs, similar_pairs
 from lamostvac.spectrum_names import RowsByName
 
+pytestmark = pytest.mark.numeric
+
 THETA = ("teff", "logg")
 
 

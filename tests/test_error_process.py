@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from lamostvac.error_process import ScaleProcess, _likelihood, read_process, scaling_of, train, write_process
 from lamostvac.kernel import rbf
 
+pytestmark = pytest.mark.numeric
+
 NAMES = ("teff", "logg")
 
 

@@ -38,6 +38,8 @@ from lamostvac.experiments import (
 from lamostvac.figures import save
 from lamostvac.files import write_columns
 
+pytestmark = pytest.mark.numeric
+
 LIBRARY = toy_library(150)
 LABELS = LIBRARY.label_array()
 GRADIENT = grouped.GroupedSettings(matches=20, form="scaled", search="gradient", variance=1.0)

@@ -20,6 +20,7 @@ import pandas as pd
 import psutil
 import pytest
 from astropy.table import Table
+from isolation import missing
 from workflow_run import TYPES, command, copy_project, same_files, same_m_stars, snakemake, start_again
 
 from lamostvac.files import read_columns, remove_temporaries
@@ -222,7 +223,7 @@ def small_disk(tmp_path):
     place = tmp_path / "disk"
     place.mkdir()
     if os.geteuid() or not shutil.which("mount"):
-        pytest.skip("a small file system needs root")
+        missing("a small file system needs root and mount")
     if not mount("-t", "tmpfs", "-o", "size=1g", "tmpfs", str(place)):
         pytest.skip("mounting a small file system is not allowed here")
     yield place

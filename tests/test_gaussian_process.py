@@ -10,6 +10,8 @@ from lamostvac.gaussian_process import GaussianProcess, mean_terms, train
 from lamostvac.kernel import rbf
 from lamostvac.panel_cholesky import PanelCholesky
 
+pytestmark = pytest.mark.numeric
+
 MEANS = ("zero", "constant", "quadratic")
 SETTINGS = {"amplitude": 2.1, "length_scale": 1.5, "noise": 0.2}
 

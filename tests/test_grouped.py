@@ -23,6 +23,8 @@ from lamostvac.grouped import (
 )
 from lamostvac.project import project
 
+pytestmark = pytest.mark.numeric
+
 LIBRARY = toy_library(150)
 FORMS = ("published", "centred", "scaled")
 QUICK = GroupedSettings(matches=20, random_points=4, max_iterations=3)

@@ -26,6 +26,8 @@ from lamostvac.grouping import (
 )
 from lamostvac.library import read_library_labels, write_library
 
+pytestmark = pytest.mark.numeric
+
 LIBRARY = toy_library(40)
 LABELS = LIBRARY.label_array()
 

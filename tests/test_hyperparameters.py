@@ -10,6 +10,8 @@ from lamostvac.gaussian_process import train
 from lamostvac.hyperparameters import best_hyperparameters, cross_validation_table
 from lamostvac.kernel import rbf
 
+pytestmark = pytest.mark.numeric
+
 
 def drawn(length_scale, amplitude, noise, n=300, k=40, seed=0):
     """Inputs and outputs of a process with known hyperparameters."""

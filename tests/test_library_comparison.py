@@ -25,6 +25,8 @@ from lamostvac.spectral_types import spectral_type_of
 from lamostvac.starfit import FitSettings
 from lamostvac.validation import compare_crossvalidation
 
+pytestmark = pytest.mark.numeric
+
 
 def crossvalidation(n=600, seed=1, scatter=100.0, labels=("teff", "logg", "feh")):
     """A cross-validation table whose errors of Teff have the standard deviation `scatter` K, others 0.2."""

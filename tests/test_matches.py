@@ -8,6 +8,8 @@ from lamostvac import matches
 from lamostvac.cfi import correlation
 from lamostvac.matches import best_matches, references
 
+pytestmark = pytest.mark.numeric
+
 
 def sample(n=9, size=700, p=400, snr=30.0, seed=0):
     """Observed spectra (n, p), their valid pixels, and a library (size, p) of smooth spectra in float32."""

@@ -4,6 +4,7 @@ import hashlib
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -29,6 +30,8 @@ from lamostvac.networks import (
     untrained_network,
 )
 from lamostvac.training_cloud import fit_cloud
+
+pytestmark = pytest.mark.numeric
 
 N_PIXELS = 120
 WAVE = np.linspace(4000, 5000, N_PIXELS)
@@ -199,7 +202,7 @@ def test_same_seed_same_bytes_on_one_core_or_two(tmp_path):
         subprocess.run(
             [sys.executable, "-c", TRAIN_SCRIPT, threads, str(tmp_path / name)],
             check=True,
-            cwd="tests",
+            cwd=Path(__file__).parent,
             env={"PYTHONPATH": "..:.", "PATH": "/usr/bin:/bin", "TF_CPP_MIN_LOG_LEVEL": "3"},
         )
     assert digest(tmp_path / "a") == digest(tmp_path / "b")

@@ -1,10 +1,13 @@
 """Outliers on synthetic differences."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lamostvac.outliers import find_outliers, hat_functions
+
+pytestmark = pytest.mark.numeric
 
 WAVE = np.arange(4000.0, 5000.0)
 HATS = hat_functions(WAVE, 60.0)

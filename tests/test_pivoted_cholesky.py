@@ -7,6 +7,8 @@ from threadpoolctl import threadpool_limits
 from lamostvac.kernel import rbf
 from lamostvac.pivoted_cholesky import pivoted_cholesky
 
+pytestmark = pytest.mark.numeric
+
 SETTINGS = {"amplitude": 2.1, "length_scale": 1.5}
 
 

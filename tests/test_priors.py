@@ -1,10 +1,13 @@
 """Priors: the density of library stars against sums by hand, the paper's intervals."""
 
 import numpy as np
+import pytest
 from toy import BUILD, toy_library
 
 from lamostvac.emulator import build_emulator
 from lamostvac.priors import DensityPrior, prior_intervals
+
+pytestmark = pytest.mark.numeric
 
 
 def plain(points, stars, bandwidth):

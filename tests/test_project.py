@@ -9,6 +9,8 @@ from toy import BUILD, toy_labels, toy_library, toy_spectra
 from lamostvac.emulator import build_emulator
 from lamostvac.project import project
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture(scope="module")
 def emulator():

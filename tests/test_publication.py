@@ -13,6 +13,7 @@ from astropy import units
 from astropy.io import ascii as text_tables
 from astropy.io import votable as astropy_votable
 from astropy.table import Table
+from isolation import missing
 
 from lamostvac import catalog_files, catalog_merge, cds, votable
 from lamostvac.configuration import load_configuration
@@ -404,7 +405,7 @@ def test_whole_numbers_that_are_missing_are_masked(merged):
 def program(name):
     path = shutil.which(name)
     if path is None:
-        pytest.skip(f"{name} is not installed (Debian: apt-get install {name})")
+        missing(f"{name} is not installed (Debian: apt-get install {name})")
     return path
 
 

@@ -31,6 +31,8 @@ from lamostvac.random_error import (
 )
 from lamostvac.repeats import similar_pairs
 
+pytestmark = pytest.mark.numeric
+
 MAGNITUDE = (0.05, 1.05, 10.0)
 LEVELS = np.array([10.0, 20.0, 50.0, 100.0])
 

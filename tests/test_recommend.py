@@ -35,6 +35,8 @@ from lamostvac.recommend import (
 from lamostvac.registry import load_registry, network_labels
 from lamostvac.training_sets import load_training_sets
 
+pytestmark = pytest.mark.numeric
+
 PROJECT = Path(__file__).resolve().parent.parent
 DEFINITIONS = PROJECT / "config" / "recommended.yaml"
 SETTINGS = Settings(snr_band="snrr", **Recommended().model_dump(exclude={"definitions"}))

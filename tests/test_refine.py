@@ -12,6 +12,8 @@ from lamostvac import refine
 from lamostvac.emulator import build_emulator
 from lamostvac.priors import DensityPrior
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture(scope="module")
 def emulator():

@@ -11,6 +11,8 @@ from scipy.stats import ks_2samp
 from lamostvac.repeats import FOLLOWING, alike, repeat_pairs, similar_pairs
 from lamostvac.spectrum_names import fingerprint
 
+pytestmark = pytest.mark.numeric
+
 # Star, night, S/N: few of each, so that everything coincides now and then.
 SPECTRA = st.lists(
     st.tuples(st.integers(0, 3), st.integers(0, 4), st.sampled_from([0, 9, 9.5, 10, 10.5, 12, 30, np.nan])),

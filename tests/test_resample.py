@@ -15,6 +15,8 @@ from lamostvac.prepare import Preparation, normalise_spectrum
 from lamostvac.resample import rest_spectrum
 from lamostvac.spectra import read_spectrum
 
+pytestmark = pytest.mark.numeric
+
 LAMOST = (10 ** (3.5682 + 1e-4 * np.arange(3909))).astype(np.float32).astype(np.float64)
 REGIONS = ((4400.0, 4440.0), (6860.0, 6960.0), (7590.0, 7720.0))
 PREPARATION = Preparation(REGIONS)

@@ -14,6 +14,8 @@ from lamostvac.resolution import (
     tabulated_fwhm,
 )
 
+pytestmark = pytest.mark.numeric
+
 LINEAR = np.arange(4000.0, 5000.0, 0.9)
 LOGARITHMIC = 10 ** (3.60 + 1e-4 * np.arange(1000))
 

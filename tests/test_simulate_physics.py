@@ -7,6 +7,8 @@ from lamostvac.simulate import atmosphere, spectrum
 from lamostvac.simulate.constants import air_to_vacuum
 from lamostvac.simulate.linelist import ALL_LINES, STRONG_LINES, hydrogenic_f, hydrogenic_wavelength
 
+pytestmark = pytest.mark.numeric
+
 WAVE = 10 ** np.arange(np.log10(3720.0), np.log10(9080.0), 1e-4)
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from isolation import missing
 from workflow_run import command, copy_project, same_files
 
 from tools.slurm_lab import Lab, LabError, command_line
@@ -51,7 +52,7 @@ def lab(tmp_path_factory) -> Iterator[Lab]:
     except (LabError, subprocess.CalledProcessError, OSError) as reason:
         lab.down()
         shutil.rmtree(folder)
-        pytest.skip(f"no Slurm here: {reason}")
+        missing(f"no Slurm here: {reason}")
     yield lab
     lab.down()
     shutil.rmtree(folder, ignore_errors=True)

@@ -9,6 +9,8 @@ from lamostvac import extinction, star_pairs
 from lamostvac.bands import BANDS
 from lamostvac.simulate import photometry as simulated
 
+pytestmark = pytest.mark.numeric
+
 R = np.array([simulated.EXTINCTION[f"abs_mag_{band}"][0] for band in BANDS])
 REFERENCE = BANDS.index("g_gaia")
 SETTINGS = star_pairs.PairSettings(zero_point=0.0)

@@ -13,6 +13,8 @@ from lamostvac.emulator import build_emulator
 from lamostvac.grid import GRID
 from lamostvac.starfit import FitSettings, StarFitter
 
+pytestmark = pytest.mark.numeric
+
 SETTINGS = FitSettings(flux_floor=FLOOR, calibration_scale=SPACING, calibration_error=AMPLITUDE)
 CLEAN = replace(SETTINGS, outlier_sigma=0.0)
 

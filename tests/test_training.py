@@ -19,6 +19,8 @@ from lamostvac.training_sets import (
     TrainingSet,
 )
 
+pytestmark = pytest.mark.numeric
+
 SECOND = 1 / 3600
 COLUMNS = {"ra": "RA", "dec": "DEC", "name": "NAME", "teff": "TEFF", "e_teff": "ERR", "flag": "FLAG"}
 

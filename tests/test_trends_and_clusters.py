@@ -9,6 +9,8 @@ from lamostvac.clusters import CLUSTER_COLUMNS, cluster_rows, intrinsic_scatter,
 from lamostvac.repeats import similar_pairs
 from lamostvac.trends import TREND_COLUMNS, bin_edges, trend_rows
 
+pytestmark = pytest.mark.numeric
+
 
 def stars(n=600, seed=1):
     rng = np.random.default_rng(seed)

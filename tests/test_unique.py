@@ -9,6 +9,8 @@ from lamostvac import catalog_files, catalog_merge
 from lamostvac.registry import load_registry
 from lamostvac.unique import best_spectra, set_unique
 
+pytestmark = pytest.mark.numeric
+
 REGISTRY = load_registry()
 ARCSEC = 1 / 3600
 
