@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.memory import peak_mb
 from lamostvac.explorer import DEFAULT_COLUMNS, explorer_columns, read_sample, write_explorer
 from lamostvac.registry import Column, Registry, load_registry
 from lamostvac.votable import chosen_columns
@@ -68,11 +69,6 @@ def resample(source: Path, target: Path, n: int) -> None:
                     values = pa.array(numbers.astype(field.type.to_pandas_dtype()))
                 columns.append(values.cast(field.type))
             writer.write_table(pa.Table.from_arrays(columns, schema=table.schema), row_group_size=BLOCK)
-
-
-def peak_mb() -> float:
-    """Peak of this process's memory; unlike getrusage it does not begin with the parent's."""
-    return float(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1000
 
 
 def build(catalogue: Path, page: Path) -> dict[str, float]:
