@@ -110,7 +110,7 @@ def spread(values: list[float]) -> dict[str, float]:
 
 
 def look(page: Path, width: int, height: int, moves: int) -> dict[str, object]:
-    """Times of the page in headless Chromium, in ms, with so many moves of the mouse in each plot."""
+    """Times of the page in headless Chromium, in ms; `moves` of the mouse in each plot."""
     with tempfile.TemporaryDirectory() as folder, Browser(folder, width, height) as browser:
         browser.open(page)
         browser.wait("document.documentElement.dataset.ready === 'yes'")

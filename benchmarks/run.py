@@ -4,8 +4,9 @@ Everything runs on a small simulated survey made for the purpose, the networks o
 published sizes (rates do not depend on what was learned), the grouped search on random smooth spectra of
 the published size. Each benchmark writes
 `results/bench/NAME.json`; its baseline is measured in the same run or published, as `baseline_is` says.
-`load` is the machine's load before; above 0 others may have used it meanwhile. A benchmark that fails is named at the
-end, with exit code 1, and the others run. `--toy` runs each with next to nothing, which measures nothing.
+`load` is the machine's load before; above 0 others may have used it meanwhile. A benchmark that
+fails is named at the end, with exit code 1, and the others run. `--toy` runs each with next to
+nothing, which measures nothing.
 """
 
 import argparse
@@ -122,7 +123,7 @@ class Workload:
 
     @cached_property
     def merged(self) -> tuple[float, float, float, float]:
-        """Seconds and peak GB of a merge, and of astropy's vstack of fewer rows, each in its own process."""
+        """Seconds and peak GB of a merge, and of vstack of fewer rows, each in its own process."""
         size = self.size
         self.output.mkdir(parents=True, exist_ok=True)
         need = size.n_merged * 3 * merge.full_registry().record.itemsize
@@ -155,7 +156,7 @@ def prepared(files: list[Path], networks: bool = True) -> tuple[Array, Array, ND
 
 
 def rate(function: Callable[[], int], seconds: float) -> float:
-    """Spectra per second of a function that returns how many it has done, in so many seconds at least."""
+    """Spectra per second of a function that returns how many it has done, run for `seconds`."""
     function()
     done, start = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - start) < seconds:
@@ -464,7 +465,8 @@ def of_networks(work: Workload) -> str:
     """The networks that were not trained."""
     size = work.size
     layers = " x ".join(str(number) for number in size.layers)
-    return f"{size.n_networks} networks of {layers} and one smaller, random weights, {size.n_spectra} spectra"
+    networks = f"{size.n_networks} networks of {layers} and one smaller"
+    return f"{networks}, random weights, {size.n_spectra} spectra"
 
 
 def of_library(work: Workload) -> str:
@@ -515,7 +517,7 @@ BENCHMARKS = {
 
 
 def kernels() -> str:
-    """The BLAS that NumPy and SciPy multiply matrices with here, and the kernel it chose for this processor."""
+    """The BLAS of NumPy and SciPy here, and the kernel it chose for this processor."""
     found = {
         f"{entry['internal_api']} {entry['version']} {entry.get('architecture', 'unknown')}"
         for entry in threadpool_info()
@@ -546,7 +548,7 @@ def measure(name: str, work: Workload, here: dict[str, str | float]) -> dict[str
 
 
 def run(names: list[str], work: Workload) -> list[str]:
-    """Run benchmarks one after the other, whatever becomes of each; returns the names of those that failed."""
+    """Run benchmarks one after the other, whatever becomes of each; returns those that failed."""
     here, failed = machine(), []
     print(f"{here['hardware']}, load {here['load']:.1f}\n", flush=True)
     for name in names:
@@ -569,7 +571,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the benchmarks that are named, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description="Rates on this machine.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
-    parser.add_argument("--toy", action="store_true", help="with next to nothing, only to see that all work")
+    parser.add_argument("--toy", action="store_true", help="only to see that all work")
     parser.add_argument(
         "--output", type=Path, help="folder of the results, results/bench or results/bench/toy"
     )

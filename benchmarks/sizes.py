@@ -1,4 +1,4 @@
-"""How much the benchmarks do: `FULL` is what is measured, `TOY` only shows that each of them works."""
+"""How much the benchmarks do: `FULL` is what is measured, `TOY` only shows that each works."""
 
 import os
 from dataclasses import dataclass, field
@@ -27,7 +27,8 @@ class Size:
     cores : processes, or threads, of the benchmarks that use all cores
     chunk : files of a job of `end_to_end_rate`
     n_naive : stars that `naive_rate` fits
-    n_networks, layers, n_spectra : networks of the usual size and their hidden layers; spectra they see
+    n_networks, layers : networks of the usual size, and their hidden layers
+    n_spectra : that the networks see
     square : rows and columns of the matrices that the peak is measured with
     n_mastar, k_mastar : spectra and components of the synthetic libraries, those of Liang+ 2024
     group : stars of a group of the grouped search

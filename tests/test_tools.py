@@ -1,4 +1,4 @@
-"""Every file of tools/ runs: those that no other test runs do here, with next to nothing, on the shared run."""
+"""Every file of tools/ runs: what no other test runs does here, on the shared run."""
 
 import logging
 import os
@@ -103,7 +103,7 @@ def test_error_pairs_finds_the_factor_better_from_more_pairs(project):
 
 @pytest.fixture(scope="module")
 def full_scale_run(run, tmp_path_factory):
-    """What the run of config/full_scale.yaml leaves, of the shared run: its prepared spectra, and an exact emulator."""
+    """The shared run as config/full_scale.yaml leaves one: prepared spectra, exact emulator."""
     folder = tmp_path_factory.mktemp("full_scale")
     for name in ("simulated", "library"):
         (folder / name).symlink_to(run / name)

@@ -35,7 +35,7 @@ def width(pull: np.ndarray) -> str:
 
 
 def registry_of(results: Path):
-    """The registry of a run: with those of the shipped networks' labels that it has a network of."""
+    """The registry of a run, with those of the shipped labels that it has a network of."""
     sets = Path(__file__).resolve().parent.parent / "config" / "training_sets.yaml"
     entries = [
         {"label": label.name, "set": entry.name, **label.model_dump(include={"unit", "ucd", "description"})}

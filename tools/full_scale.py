@@ -334,7 +334,7 @@ def main() -> None:
     parser.add_argument("results", type=Path, help="the run of config/full_scale.yaml")
     ways = {f.__name__: f for f in (times, accuracy, pulls, outliers)}
     parser.add_argument("what", nargs="+", choices=sorted(ways))
-    parser.add_argument("--least", type=int, default=LEAST, help="stars of a type and S/N to say anything of")
+    parser.add_argument("--least", type=int, default=LEAST, help="stars that a line needs")
     arguments = parser.parse_args()
     FOLDER, LEAST = arguments.results, arguments.least
     threadpool_limits(1)

@@ -1,9 +1,10 @@
 """Five-fold cross-validation of networks on the LASP-labelled real spectra, once per variant of the method.
 
-`python tools/network_variants.py [VARIANT ...]` after `make real`, which makes the training set; `--training`, `--set`
-and `--labels`, Teff first, name another one. A star is in one fold with all its spectra; each variant trains on four
-fifths and predicts the fifth. Prints, and writes to results/experiments/network_variants.csv, offset and robust sigma
-of FGK stars with S/N(g) > 20, of those with less, and of A stars.
+`python tools/network_variants.py [VARIANT ...]` after `make real`, which makes the training set;
+`--training`, `--set` and `--labels`, Teff first, name another one. A star is in one fold with all
+its spectra; each variant trains on four fifths and predicts the fifth. Prints, and writes to
+results/experiments/network_variants.csv, offset and robust sigma of FGK stars with S/N(g) > 20, of
+those with less, and of A stars.
 """
 
 import argparse

@@ -4,8 +4,8 @@
 
 RESULTS is the folder of a finished simulated run; its training spectra are drawn with replacement and get fresh noise
 until there are as many as the published sets have. One label of each set is trained on one thread, as in the
-workflow; labels are trained side by side, so that all take (seconds per label) x labels / cores. The options replace
-the published sizes, the default settings and the label that is trained for a set.
+workflow; labels are trained side by side, so that all take (seconds per label) x labels / cores.
+The options replace the published sizes, the default settings and the label trained for a set.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 """Run the workflow on the real files once per variant of the method and print how each compares with LASP.
 
 The table of docs/method.md section 5: `python tools/variants.py` after `make setup`. Each variant is
-config/real.yaml with one setting changed; its results are in results/variants/NAME. `--config` names another run,
-whose paths are relative to `--directory`, and `--compare` the data sets and subsets that are printed of it; arguments
-after `--` go to Snakemake.
+config/real.yaml with one setting changed; its results are in results/variants/NAME. `--config`
+names another run, whose paths are relative to `--directory`, and `--compare` the data sets and
+subsets that are printed of it; arguments after `--` go to Snakemake.
 """
 
 import argparse
