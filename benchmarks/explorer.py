@@ -18,11 +18,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.memory import peak_mb
 from lamostvac.explorer import DEFAULT_COLUMNS, explorer_columns, read_sample, write_explorer
 from lamostvac.registry import Column, Registry, load_registry
 from lamostvac.votable import chosen_columns
 from tests.browser import Browser
 
+ROOT = Path(__file__).resolve().parent.parent
 BLOCK = 131072
 
 
@@ -70,11 +72,6 @@ def resample(source: Path, target: Path, n: int) -> None:
             writer.write_table(pa.Table.from_arrays(columns, schema=table.schema), row_group_size=BLOCK)
 
 
-def peak_mb() -> float:
-    """Peak of this process's memory; unlike getrusage it does not begin with the parent's."""
-    return float(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1000
-
-
 def build(catalogue: Path, page: Path) -> dict[str, float]:
     """Build the page in this process; seconds, and peak memory of the process with its libraries."""
     registry = registry_of(pq.read_schema(catalogue))
@@ -112,8 +109,8 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"median": float(np.median(values)), "p95": float(np.percentile(values, 95)), "n": len(values)}
 
 
-def look(page: Path, width: int, height: int) -> dict[str, object]:
-    """Times of the page in headless Chromium, in ms."""
+def look(page: Path, width: int, height: int, moves: int) -> dict[str, object]:
+    """Times of the page in headless Chromium, in ms; `moves` of the mouse in each plot."""
     with tempfile.TemporaryDirectory() as folder, Browser(folder, width, height) as browser:
         browser.open(page)
         browser.wait("document.documentElement.dataset.ready === 'yes'")
@@ -128,7 +125,7 @@ def look(page: Path, width: int, height: int) -> dict[str, object]:
             browser.evaluate(f"explorer.plots[{number}].area.scrollIntoView({{block: 'nearest'}})")
             x, y = browser.evaluate(f"[{box}.x + {box}.width / 2, {box}.y + {box}.height / 2]")
             browser.evaluate("explorer.TIMES.frames.length = 0; window.stamps = []; 0")
-            angle = np.linspace(0, 4 * np.pi, 200)
+            angle = np.linspace(0, 4 * np.pi, moves)
             browser.drag(
                 *zip((x + 80 * np.sin(angle)).tolist(), (y + 60 * np.cos(angle)).tolist(), strict=True)
             )
@@ -154,15 +151,23 @@ def look(page: Path, width: int, height: int) -> dict[str, object]:
         return found
 
 
-def main() -> None:
+def window(text: str) -> tuple[int, int]:
+    """Width and height of a size as 1280x800."""
+    width, _, height = text.partition("x")
+    return int(width), int(height)
+
+
+def main(given: list[str] | None = None) -> None:
     """Measure, and print what was measured as JSON."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("catalogue", type=Path)
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--windows", type=window, nargs="+", default=[(1280, 800), (1920, 1080)])
+    parser.add_argument("--moves", type=int, default=200, help="of the mouse while a plot is panned")
     parser.add_argument("--build", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     if arguments.build:
         print(json.dumps(build(arguments.catalogue, arguments.build)))
         return
@@ -171,10 +176,11 @@ def main() -> None:
         resample(arguments.catalogue, catalogue, arguments.rows)
         # A process of its own, so that the peak of memory is the build's.
         command = [sys.executable, "-m", "benchmarks.explorer", str(catalogue), "--build", str(page)]
-        built = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        built = json.loads(done.stdout)
         print(json.dumps({"build": built}, indent=2))
-        for width, height in ((1280, 800), (1920, 1080)):
-            print(json.dumps({f"{width}x{height}": look(page, width, height)}, indent=2))
+        for width, height in arguments.windows:
+            print(json.dumps({f"{width}x{height}": look(page, width, height, arguments.moves)}, indent=2))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from benchmarks.sizes import Size
 from lamostvac.emulator import Emulator
 from lamostvac.gaussian_process import GaussianProcess
 from lamostvac.grid import GRID
@@ -18,7 +19,6 @@ from lamostvac.grouped import GroupedSettings, filled_candidates, fit_group, gro
 from lamostvac.matches import References, best_matches, references
 from lamostvac.project import project
 
-N_LIBRARY, N_COMPONENTS, N_STARS = 18654, 237, 1000
 STAGES = ("candidates", "components", "search")
 Array = NDArray[np.floating]
 _BATCH = 256
@@ -35,18 +35,19 @@ class FullSize:
     ivar: NDArray[np.float32]
 
 
-def make_full_size(pixels: NDArray[np.bool_], seed: int) -> FullSize:
+def make_full_size(pixels: NDArray[np.bool_], size: Size, seed: int) -> FullSize:
     """A library, its emulator on `pixels` (4901,), and F to K stars at S/N 40 with masked pixels."""
     rng = np.random.default_rng(seed)
+    n_library, n_components, n_stars = size.n_mastar, size.k_mastar, size.group
     low, high = np.array([3500.0, 0.5, -2.5, -0.2]), np.array([9000.0, 5.0, 0.5, 0.5])
-    labels = rng.uniform(low, high, (N_LIBRARY, 4))
+    labels = rng.uniform(low, high, (n_library, 4))
     offset, scale = np.array([-1.0, 3.0, -0.7, 0.1]), np.array([0.2, 1.0, 0.6, 0.15])
     scaled = (np.column_stack([-5040.0 / labels[:, 0], labels[:, 1:]]) - offset) / scale
     # Each component is a smooth random function of the labels; the first are the largest.
     x = np.linspace(0.0, np.pi, np.count_nonzero(pixels))
-    basis = np.linalg.qr(np.cos(np.arange(1, N_COMPONENTS + 1)[:, None] * x).T)[0].T
-    size = 5.0 / (1.0 + np.arange(N_COMPONENTS))
-    weights = rng.standard_normal((N_LIBRARY, N_COMPONENTS)) * size / (4.4 * np.sqrt(N_LIBRARY))
+    basis = np.linalg.qr(np.cos(np.arange(1, n_components + 1)[:, None] * x).T)[0].T
+    scatter = 5.0 / (1.0 + np.arange(n_components))
+    weights = rng.standard_normal((n_library, n_components)) * scatter / (4.4 * np.sqrt(n_library))
     emulator = Emulator(
         label_names=("teff", "logg", "feh", "alpha_fe"),
         offset=offset,
@@ -54,24 +55,25 @@ def make_full_size(pixels: NDArray[np.bool_], seed: int) -> FullSize:
         pixels=pixels,
         mean=np.full(len(x), 0.95),
         basis=basis,
-        process=GaussianProcess(scaled, weights, np.zeros((0, N_COMPONENTS)), 2.1, 1.5, 0.2, "zero"),
+        process=GaussianProcess(scaled, weights, np.zeros((0, n_components)), 2.1, 1.5, 0.2, "zero"),
         library_scaled=scaled,
         discrepancy={},
+        lines={},
         truncation={},
         variance_kept=1.0,
     )
-    spectra = np.empty((N_LIBRARY, len(x)), dtype=np.float32)
-    for first in range(0, N_LIBRARY, _BATCH):
+    spectra = np.empty((n_library, len(x)), dtype=np.float32)
+    for first in range(0, n_library, _BATCH):
         rows = slice(first, first + _BATCH)
         spectra[rows] = emulator.spectra(labels[rows])
         spectra[rows] += 0.02 * rng.standard_normal(spectra[rows].shape, dtype=np.float32)
     # One group: neighbours in Teff.
-    truth = rng.uniform([5600.0, 3.0, -1.0, -0.1], [5700.0, 4.8, 0.4, 0.3], (N_STARS, 4))
-    flux, ivar = np.ones((N_STARS, len(GRID)), np.float32), np.zeros((N_STARS, len(GRID)), np.float32)
-    noise = 0.025 * rng.standard_normal((N_STARS, len(x)), dtype=np.float32)
+    truth = rng.uniform([5600.0, 3.0, -1.0, -0.1], [5700.0, 4.8, 0.4, 0.3], (n_stars, 4))
+    flux, ivar = np.ones((n_stars, len(GRID)), np.float32), np.zeros((n_stars, len(GRID)), np.float32)
+    noise = 0.025 * rng.standard_normal((n_stars, len(x)), dtype=np.float32)
     flux[:, pixels], ivar[:, pixels] = emulator.spectra(truth) + noise, 1600.0
     covered = np.flatnonzero(pixels)
-    for star, count in enumerate(rng.lognormal(np.log(46.0), 1.15, N_STARS)):
+    for star, count in enumerate(rng.lognormal(np.log(46.0), 1.15, n_stars)):
         ivar[star, rng.choice(covered, min(int(count), 3000), replace=False)] = 0.0
     return FullSize(emulator, labels, references(spectra), flux, ivar)
 
@@ -103,10 +105,10 @@ def grouped_stages(work: FullSize, settings: GroupedSettings) -> tuple[dict[str,
 _worker: list[FullSize] = []  # in a worker process: what it has made
 
 
-def start_worker(pixels: NDArray[np.bool_]) -> None:
+def start_worker(pixels: NDArray[np.bool_], size: Size) -> None:
     """Make the data of a process, which keeps to one core."""
     threadpool_limits(1)
-    _worker.append(make_full_size(pixels, 1))
+    _worker.append(make_full_size(pixels, size, 1))
 
 
 def stages_in_worker(settings: GroupedSettings) -> tuple[dict[str, float], int]:

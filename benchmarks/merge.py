@@ -4,7 +4,6 @@ The rows are one random block over and over (values as random as those of real s
 identities, positions and S/N of their own: seven million stars, some observed several times.
 """
 
-import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,14 +12,13 @@ import numpy as np
 from astropy.table import Table, vstack
 from numpy.typing import NDArray
 
+from benchmarks.memory import peak_mb
 from lamostvac.catalog_files import ROW_GROUP, write_fits
 from lamostvac.catalog_merge import merge_tables
 from lamostvac.plan import SHARES
 from lamostvac.registry import NetworkLabel, Registry, load_registry
 from lamostvac.spectral_types import TYPE_ORDER
 
-N_ROWS = 10_000_000
-N_NAIVE = 200_000
 CARDS = {"CREATOR": ("benchmark", "program")}
 LABELS = [NetworkLabel(f"label_{number}", "", "stat.value", "a label", "none") for number in range(24)]
 
@@ -75,7 +73,7 @@ def timed_merge(folder: Path, tables: dict[str, Path]) -> tuple[float, float]:
     """Seconds and peak GB of the merge; to be called in a process of its own."""
     start = time.perf_counter()
     merge_tables(tables, folder / "all.fits", folder / "all.parquet", full_registry(), CARDS)
-    return time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return time.perf_counter() - start, peak_mb() / 1000
 
 
 def timed_vstack(folder: Path, tables: dict[str, Path]) -> tuple[float, float]:
@@ -84,4 +82,4 @@ def timed_vstack(folder: Path, tables: dict[str, Path]) -> tuple[float, float]:
     table = vstack([Table.read(path) for path in tables.values()], metadata_conflicts="silent")
     table.write(folder / "vstack.fits", overwrite=True)
     table.to_pandas().to_parquet(folder / "vstack.parquet", compression="zstd")
-    return time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return time.perf_counter() - start, peak_mb() / 1000

@@ -84,7 +84,7 @@ def plan(project: Path, folder: Path, n: int = N_SPECTRA) -> tuple[float, float,
     )
     seconds = time.perf_counter() - start
     if done.returncode:
-        sys.exit(f"Error: the dry run failed: {(done.stdout + done.stderr)[-2000:]}")
+        raise RuntimeError(f"the dry run failed: {(done.stdout + done.stderr)[-2000:]}")
     found = re.findall(r"^total\s+(\d+)", done.stdout + done.stderr, re.MULTILINE)
     gigabytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
     return seconds, gigabytes, int(found[-1]), n_chunks

@@ -6,7 +6,7 @@ TARGET becomes a copy of RESULTS in which the collected rows and the photometry 
 each time elsewhere on the sky and under other names, so that copies are other stars with the same repeats. Then
 `snakemake --cores 1` does the rules of --do for it (errors, recommend, distance, catalog, merge and validation) and
 their time and memory are printed. RESULTS is untouched; the configuration is config/fifty_thousand.yaml unless --config
-says otherwise.
+says otherwise, and its paths are relative to --directory, this project's unless it is given.
 """
 
 import argparse
@@ -117,6 +117,7 @@ def main() -> None:
     parser.add_argument("types", type=multiplicity, nargs="+", metavar="TYPE=TIMES")
     parser.add_argument("--do", nargs="+", choices=RULES, default=[*RULES], metavar="RULE")
     parser.add_argument("--config", type=Path, default=ROOT / "config/fifty_thousand.yaml")
+    parser.add_argument("--directory", type=Path, default=ROOT)
     given = parser.parse_args()
     target, times = given.target.resolve(), dict(given.types)
     if not target.exists():
@@ -128,11 +129,14 @@ def main() -> None:
         account(target, times)
     done = subprocess.run(
         [
-            *("snakemake", "--cores", "1", "--quiet", "all", "--rerun-triggers", "mtime", "--configfile", given.config),
+            *(sys.executable, "-m", "snakemake", "--cores", "1", "--quiet", "all", "--rerun-triggers", "mtime"),
+            *("--snakefile", ROOT / "Snakefile", "--directory", given.directory),
+            *("--configfile", given.config.resolve()),
             *("--config", f"run={{results: {target}}}", "--allowed-rules", *given.do, "--forcerun", *given.do),
             *("--", *sorted({str(target / RULES[rule].format(type=name)) for rule in given.do for name in times})),
         ],
         cwd=ROOT,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
         check=False,
     )  # fmt: skip
     print(f"{'rule':<12} {'job':<14} {'wall, s':>8} {'CPU, s':>8} {'MB':>8}")

@@ -35,15 +35,15 @@ def width(pull: np.ndarray) -> str:
 
 
 def registry_of(results: Path):
-    """The registry of a run, with or without the shipped networks' labels."""
+    """The registry of a run, with those of the shipped labels that it has a network of."""
     sets = Path(__file__).resolve().parent.parent / "config" / "training_sets.yaml"
     entries = [
         {"label": label.name, "set": entry.name, **label.model_dump(include={"unit", "ucd", "description"})}
         for entry in load_training_sets(sets)
         for label in entry.labels
+        if (results / "networks" / f"{label.name}.h5").exists()
     ]
-    has_networks = any((results / "predicted").glob("*/*.h5"))
-    return load_registry(network_labels(entries) if has_networks else ())
+    return load_registry(network_labels(entries))
 
 
 def main(results: Path, types: list[str]) -> None:

@@ -46,6 +46,7 @@ NAMES = ("teff", "logg", "feh", "alpha_fe")
 SNR_BINS = ((10.0, 20.0), (20.0, 40.0), (40.0, 100.0), (100.0, np.inf))
 N_NAIVE = 4
 FOLDER = Path()
+LEAST = 15  # stars of a line of a table
 
 
 @dataclass
@@ -252,7 +253,7 @@ def accuracy() -> None:
         ]
         for low, high in SNR_BINS:
             chosen = stars.single & (stars.snr >= low) & (stars.snr < high)
-            if chosen.sum() < 15:
+            if chosen.sum() < LEAST:
                 continue
             cells = [
                 ", ".join(f"{robust_sigma(way[chosen, i] - stars.truth[chosen, i]):.3g}" for i in range(4))
@@ -271,7 +272,7 @@ def pulls() -> None:
         pull = (fits.labels - stars.truth) / fits.errors
         for low, high in ((10.0, 100.0), *SNR_BINS):
             chosen = stars.single & (stars.snr >= low) & (stars.snr < high)
-            if chosen.sum() < 15:
+            if chosen.sum() < LEAST:
                 continue
             cells = [
                 f"{robust_sigma(pull[chosen, i]):.2f} ({np.median(pull[chosen, i]):+.2f})" for i in range(4)
@@ -328,13 +329,14 @@ def outliers() -> None:
 
 
 def main() -> None:
-    global FOLDER
+    global FOLDER, LEAST
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", type=Path, help="the run of config/full_scale.yaml")
     ways = {f.__name__: f for f in (times, accuracy, pulls, outliers)}
     parser.add_argument("what", nargs="+", choices=sorted(ways))
+    parser.add_argument("--least", type=int, default=LEAST, help="stars that a line needs")
     arguments = parser.parse_args()
-    FOLDER = arguments.results
+    FOLDER, LEAST = arguments.results, arguments.least
     threadpool_limits(1)
     for name in arguments.what:
         print(f"\n## {name} (load {os.getloadavg()[0]:.1f})\n")

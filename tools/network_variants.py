@@ -1,15 +1,18 @@
 """Five-fold cross-validation of networks on the LASP-labelled real spectra, once per variant of the method.
 
-`python tools/network_variants.py [VARIANT ...]` after `make real`, which makes the training set. A star is in one
-fold with all its spectra; each variant trains on four fifths and predicts the fifth. Prints, and writes to
-results/experiments/network_variants.csv, offset and robust sigma of FGK stars with S/N(g) > 20, of those with less,
-and of A stars.
+`python tools/network_variants.py [VARIANT ...]` after `make real`, which makes the training set;
+`--training`, `--set` and `--labels`, Teff first, name another one. A star is in one fold with all
+its spectra; each variant trains on four fifths and predicts the fifth. Prints, and writes to
+results/experiments/network_variants.csv, offset and robust sigma of FGK stars with S/N(g) > 20, of
+those with less, and of A stars.
 """
 
+import argparse
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -69,58 +72,79 @@ def spectra_of(preparation: NetworkPreparation, rows: pd.DataFrame) -> TrainingS
     return TrainingSpectra(flux, ivar, rows["star"].to_numpy(), rows["snr"].to_numpy(np.float32))
 
 
-def fold(job: tuple[str, str, int], rows: pd.DataFrame) -> tuple[tuple[str, str, int], np.ndarray]:
+def fold(
+    job: tuple[str, str, int], rows: pd.DataFrame, base: NetworkTraining, teff: str, folds: int
+) -> tuple[tuple[str, str, int], np.ndarray]:
     """Predictions of one fold, NaN for the other stars."""
     variant, label, number = job
     preparation_changes, training_changes, learned = VARIANTS[variant]
     preparation = replace(PREPARATION, **preparation_changes)
     spectra = spectra_of(preparation, rows)
-    out = parts_of(spectra.star, FOLDS, 1) == number
+    out = parts_of(spectra.star, folds, 1) == number
     network, _ = train_network(
         label,
         np.where(out, np.nan, rows[label].to_numpy(float)),
         spectra,
         preparation.wave,
         np.ones(preparation.n_pixels, bool),
-        replace(TRAINING, **training_changes),
+        replace(base, **training_changes),
         seed=1,
-        scale=learned if label == "teff_lasp" else "linear",
+        scale=learned if label == teff else "linear",
     )
     answer = NetworkStack([network]).members(spectra.flux)[0].mean(axis=0)
     return job, np.where(out, answer, np.nan)
 
 
-def main(wanted: list[str]) -> None:
+def main() -> None:
     """Run the variants and print one line for each, label and subset."""
-    folder = Path("results/real/training")
-    table = read_training(folder / "lasp.fits")
-    rows = table.merge(pd.read_parquet(folder / "lasp_candidates.parquet")[["spectrum_id", "path", "z"]])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("variants", nargs="*", metavar="VARIANT", help=", ".join(VARIANTS))
+    parser.add_argument("--training", type=Path, default=Path("results/real/training"))
+    parser.add_argument("--set", default="lasp", help="name of the training set")
+    parser.add_argument("--labels", nargs="+", default=LABELS, help="Teff first")
+    parser.add_argument("--folds", type=int, default=FOLDS)
+    parser.add_argument("--epochs", type=int, default=TRAINING.epochs)
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--output", type=Path, default=Path("results/experiments/network_variants.csv"))
+    given = parser.parse_args()
+    for variant in set(given.variants) - set(VARIANTS):
+        sys.exit(f"Error: there is no variant {variant}; there are {', '.join(VARIANTS)}")
+    table = read_training(given.training / f"{given.set}.fits")
+    candidates = pd.read_parquet(given.training / f"{given.set}_candidates.parquet")
+    rows = table.merge(candidates[["spectrum_id", "path", "z"]])
+    labels, teff = given.labels, given.labels[0]
     subsets = {
-        "FGK S/N>20": (rows["snr"] > 20) & (rows["teff_lasp"] < 7000),
-        "FGK S/N<=20": (rows["snr"] <= 20) & (rows["teff_lasp"] < 7000),
-        "A S/N>20": (rows["snr"] > 20) & (rows["teff_lasp"] >= 7000),
+        "FGK S/N>20": (rows["snr"] > 20) & (rows[teff] < 7000),
+        "FGK S/N<=20": (rows["snr"] <= 20) & (rows[teff] < 7000),
+        "A S/N>20": (rows["snr"] > 20) & (rows[teff] >= 7000),
     }
-    lines = []
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
-        for variant in wanted or VARIANTS:
-            jobs = [(variant, label, number) for label in LABELS for number in range(FOLDS)]
-            found = dict(pool.map(fold, jobs, [rows] * len(jobs)))
-            for label in LABELS:
-                parts = np.array([found[variant, label, number] for number in range(FOLDS)])
+    base, lines = replace(TRAINING, epochs=given.epochs), []
+    with ProcessPoolExecutor(given.processes, get_context("spawn")) as pool:
+        for variant in given.variants or VARIANTS:
+            jobs = [(variant, label, number) for label in labels for number in range(given.folds)]
+            run = partial(fold, rows=rows, base=base, teff=teff, folds=given.folds)
+            found = dict(pool.map(run, jobs))
+            for label in labels:
+                parts = np.array([found[variant, label, number] for number in range(given.folds)])
                 difference = np.nansum(parts, axis=0) - rows[label].to_numpy(float)
                 for subset, chosen in subsets.items():
                     values = difference[chosen.to_numpy()]
+                    values = values[np.isfinite(values)]  # stars without the label
+                    if not len(values):
+                        continue
                     offset = np.median(values)
                     sigma = 1.4826 * np.median(np.abs(values - offset))
                     lines.append((variant, label, subset, len(values), offset, sigma))
                     print(
-                        f"{variant:18}{label:11}{subset:12}{len(values):4}{offset:9.3f} +- {sigma:.3f}",
+                        f"{variant:18}{label:14}{subset:12}{len(values):4}{offset:9.3f} +- {sigma:.3f}",
                         flush=True,
                     )
-    with atomic("results/experiments/network_variants.csv") as temporary:
+    with atomic(given.output) as temporary:
         columns = ["variant", "label", "subset", "n", "offset", "robust_sigma"]
         pd.DataFrame(lines, columns=columns).to_csv(temporary, index=False)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

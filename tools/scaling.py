@@ -1,10 +1,11 @@
 """Spectra per second of the stages that are per chunk, with one and two cores and with the size of chunks.
 
-    python tools/scaling.py CONFIG [--types K] [--cores 1 2] [--sizes 500 2000 8000]
+    python tools/scaling.py CONFIG [--types K] [--cores 1 2] [--sizes 500 2000 8000] [--directory FOLDER]
 
 CONFIG has been run: its library, emulators and networks are taken (by links) for each measurement, and the spectra of
 `--types` are cut anew, prepared, fitted and given to the networks by Snakemake, whose own time counts. Also
 how many bytes and files a spectrum is, as read and as written, from the files that are there before they are removed.
+Paths of CONFIG are relative to FOLDER, this project's unless it is given.
 """
 
 import argparse
@@ -29,11 +30,18 @@ MADE = ("simulated", "library", "emulator", "networks", "training")
 
 
 def snakemake(
-    config: Path, results: Path, cores: int, size: int, types: list[str], targets: list[str]
+    config: Path,
+    directory: Path,
+    results: Path,
+    cores: int,
+    size: int,
+    types: list[str],
+    targets: list[str],
 ) -> float:
     """Seconds of a run of Snakemake for some targets."""
     command = [sys.executable, "-m", "snakemake", "--quiet", "all", "--cores", str(cores)]
-    command += ["--rerun-triggers", "mtime", "--nolock", "--configfile", str(config), "--config"]
+    command += ["--rerun-triggers", "mtime", "--nolock", "--configfile", str(config.resolve())]
+    command += ["--snakefile", str(PROJECT / "Snakefile"), "--directory", str(directory), "--config"]
     command += [f"run={json.dumps({'results': str(results)})}"]
     command += [f"survey={json.dumps({'chunk_size': size, 'types': types})}", "validation={enabled: false}"]
     # Else the spectra would be gone before they can be counted.
@@ -60,13 +68,13 @@ def size_of(folder: Path, pattern: str = "*") -> tuple[int, int]:
     return sum(path.stat().st_size for path in files), len(files)
 
 
-def traffic(results: Path, n: int) -> list[tuple[str, float, float]]:
+def traffic(directory: Path, results: Path, n: int) -> list[tuple[str, float, float]]:
     """What, bytes and files per spectrum of the stages that are per chunk."""
     chunks = [
         pd.read_parquet(path, columns=["path"]) for path in (results / "survey/chunks").rglob("*.parquet")
     ]
-    paths = [path for chunk in chunks for path in chunk["path"] if Path(path).is_file()]
-    rows = [("spectra of the release", sum(os.path.getsize(path) for path in paths), len(paths))]
+    paths = [path for chunk in chunks for path in chunk["path"] if (directory / path).is_file()]
+    rows = [("spectra of the release", sum((directory / path).stat().st_size for path in paths), len(paths))]
     for name in ("prepared", "fit", "predicted"):
         rows.append((name, *size_of(results / name)))
     return [(name, bytes_ / n, files / n) for name, bytes_, files in rows]
@@ -78,8 +86,10 @@ def main() -> None:
     parser.add_argument("--types", nargs="+", default=["K"])
     parser.add_argument("--cores", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--sizes", nargs="+", type=int, default=[500, 2000, 8000])
+    parser.add_argument("--directory", type=Path, default=PROJECT)
     arguments = parser.parse_args()
-    source = PROJECT / read_configuration(arguments.config).run.results
+    directory = arguments.directory.resolve()
+    source = directory / read_configuration(arguments.config).run.results
     if not (source / "catalog/recommended.fits").exists():
         sys.exit(f"Error: {arguments.config} has not been run; there is no catalogue in {source}")
     shown = False
@@ -88,7 +98,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory(dir=source.parent, prefix="scaling-") as folder:
                 results = Path(folder)
                 link(source, results)
-                options = (arguments.config, results, cores, size, arguments.types)
+                options = (arguments.config, directory, results, cores, size, arguments.types)
                 snakemake(*options, [f"{results}/survey/manifest.csv"])
                 manifest = read_manifest(results / "survey/manifest.csv")
                 # The networks see a chunk after the fit.
@@ -101,7 +111,7 @@ def main() -> None:
                     flush=True,
                 )
                 if not shown:
-                    for name, bytes_, files in traffic(results, n):
+                    for name, bytes_, files in traffic(directory, results, n):
                         print(f"    {name:24s} {bytes_ / 1000:8.1f} kB and {files:7.4f} files per spectrum")
                     shown = True
 

@@ -1,10 +1,14 @@
-"""Time to train one ensemble at the sizes of the published sets: `python tools/time_training.py RESULTS`.
+"""Time to train one ensemble at the sizes of the published sets.
+
+    python tools/time_training.py RESULTS [--stars N] [--epochs N] [--members N] [--label SET=LABEL ...]
 
 RESULTS is the folder of a finished simulated run; its training spectra are drawn with replacement and get fresh noise
 until there are as many as the published sets have. One label of each set is trained on one thread, as in the
 workflow; labels are trained side by side, so that all take (seconds per label) x labels / cores.
+The options replace the published sizes, the default settings and the label trained for a set.
 """
 
+import argparse
 import os
 import sys
 import time
@@ -30,9 +34,25 @@ SETS = {
 }
 
 
-def main(results: str) -> None:
+def named(text: str) -> tuple[str, str]:
+    """Set and label of SET=LABEL."""
+    name, _, label = text.partition("=")
+    return name, label
+
+
+def main() -> None:
     """Print seconds per label and for all labels of each set."""
-    settings = Networks()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--stars", type=int)
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--members", type=int)
+    parser.add_argument("--label", type=named, action="append", default=[], metavar="SET=LABEL")
+    given = parser.parse_args()
+    changes = {name: getattr(given, name) for name in ("epochs", "members") if getattr(given, name)}
+    settings, labels = Networks(**changes), dict(given.label)
     chosen = settings.model_dump(include=set(NetworkTraining.__dataclass_fields__))
     training = NetworkTraining(**chosen | {"layers": tuple(settings.layers)})
     preparation = NetworkPreparation.from_settings(
@@ -40,11 +60,12 @@ def main(results: str) -> None:
     )
     total = 0.0
     for name, (label, n_labels, n_stars) in SETS.items():
-        table = read_training(Path(results) / f"training/{name}.fits")
+        label, n_stars = labels.get(name, label), given.stars or n_stars
+        table = read_training(given.results / f"training/{name}.fits")
         rows = np.flatnonzero((table["split"] == "train") & np.isfinite(table[label]))
         rng = np.random.default_rng(1)
         drawn = rng.choice(rows, n_stars)
-        with h5py.File(Path(results) / f"training/{name}_spectra.h5") as handle:
+        with h5py.File(given.results / f"training/{name}_spectra.h5") as handle:
             flux, ivar = handle["flux"][()][drawn], handle["ivar"][()][drawn]
         noise = np.where(ivar > 0, 1 / np.sqrt(np.maximum(ivar, 1.0)), 0)
         flux += noise * rng.standard_normal(flux.shape, dtype=np.float32)
@@ -70,4 +91,4 @@ def main(results: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

@@ -1,0 +1,222 @@
+"""Every file of tools/ runs: what no other test runs does here, on the shared run."""
+
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from lamostvac.configuration import read_configuration
+from lamostvac.distil import split_settings
+from lamostvac.emulator import build_emulator, write_emulator
+from lamostvac.files import atomic_hdf5
+from lamostvac.library import read_library
+from lamostvac.prepared import prepare_chunk, settings_of
+from lamostvac.spectral_types import TYPE_ORDER
+
+# Which test runs a tool.
+RUN_BY = {
+    "at_scale.py": "test_tools.py::test_at_scale_multiplies_a_run_and_does_its_rules",
+    "bootstrap.py": "test_setup.py::test_setup_is_done_when_the_stamp_says_so",
+    "error_models.py": "test_tools.py::test_error_models_prints_widths_for_each_type_and_label",
+    "error_pairs.py": "test_tools.py::test_error_pairs_finds_the_factor_better_from_more_pairs",
+    "full_scale.py": "test_tools.py::test_full_scale_prints_all_its_tables",
+    "measure_resources.py": "test_resources.py::test_the_command_writes_a_table_that_is_read_again",
+    "network_variants.py": "test_tools.py::test_network_variants_crossvalidates_a_training_set",
+    "pin_environments.sh": "test_environments.py::test_pins_are_written_for_both_environments",
+    "recommended_truth.py": "test_tools.py::test_recommended_truth_compares_each_system_with_the_truth",
+    "scaling.py": "test_tools.py::test_scaling_prepares_fits_and_predicts_anew",
+    "slurm_lab.py": "test_slurm.py::test_the_catalogue_is_that_of_an_undisturbed_local_run",
+    "time_training.py": "test_tools.py::test_time_training_trains_one_label_of_each_set",
+    "variants.py": "test_tools.py::test_variants_runs_a_configuration_and_prints_its_comparisons",
+}
+
+
+def run_tool(project, name, *arguments, cwd=None):
+    """What a tool prints, started as its users do."""
+    command = [sys.executable, project / "tools" / name, *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd or project, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return done.stdout
+
+
+def numbers(line):
+    return [float(word) for word in re.findall(r"[-+]?\d+\.\d+(?:e[-+]\d+)?", line)]
+
+
+@pytest.fixture
+def beside(run, tmp_path):
+    """A folder to run Snakemake in as if it were that of the shared run, which stays as it is."""
+    for name in ("tiny.yaml", "training_sets.yaml"):
+        shutil.copy(run.parent / name, tmp_path / name)
+    (tmp_path / "config").symlink_to(run.parent / "config")
+    (tmp_path / "results").symlink_to(run)
+    return tmp_path
+
+
+def test_every_tool_is_run_by_a_test_that_is_there(project):
+    """A new tool needs a line in RUN_BY, and the test that the line names."""
+    tools = {path.name for path in (project / "tools").iterdir() if path.is_file()}
+    assert tools == set(RUN_BY)
+    for tool, test in RUN_BY.items():
+        file, _, function = test.partition("::")
+        text = (project / "tests" / file).read_text()
+        assert re.search(rf"^def {function}\(", text, re.MULTILINE), test
+        assert re.search(rf"\b{re.escape(tool.partition('.')[0])}\b", text), tool
+
+
+# ---------------------------------------------------------------- that read a finished run
+
+
+def test_error_models_prints_widths_for_each_type_and_label(project, run):
+    lines = run_tool(project, "error_models.py", run, "G", "K").splitlines()[1:]
+    assert [line.split()[:2] for line in lines] == [
+        [name, label] for name in ("G", "K") for label in ("teff", "logg", "feh", "alpha_fe")
+    ]
+    widths = [number for line in lines for number in numbers(line)]
+    assert widths
+    assert min(widths) > 0
+
+
+def test_recommended_truth_compares_each_system_with_the_truth(project, run):
+    shown = run_tool(project, "recommended_truth.py", run)
+    rows = [line.split() for line in shown.splitlines()]
+    compared = [row for row in rows if row[1:4] == ["teff", "all", "teff_rec"]]
+    assert [row[0] for row in compared] == list(TYPE_ORDER)
+    assert sum(int(row[4]) for row in compared) > 20
+    assert sum(row[1:4] == ["teff", "teff_pastel", "teff"] for row in rows) == len(TYPE_ORDER)
+
+
+def test_error_pairs_finds_the_factor_better_from_more_pairs(project):
+    rows = [line.split() for line in run_tool(project, "error_pairs.py", 200, 3000).splitlines()[1:]]
+    assert [int(row[0]) for row in rows] == [200, 3000]
+    few, many = (float(row[2]) for row in rows)
+    assert 0 < many < few
+
+
+@pytest.fixture(scope="module")
+def full_scale_run(run, tmp_path_factory):
+    """The shared run as config/full_scale.yaml leaves one: prepared spectra, exact emulator."""
+    folder = tmp_path_factory.mktemp("full_scale")
+    for name in ("simulated", "library"):
+        (folder / name).symlink_to(run / name)
+    shutil.copytree(run / "emulator", folder / "emulator", copy_function=os.symlink)
+    configuration = read_configuration(run.parent / "tiny.yaml")
+    prepare = configuration.prepare.model_dump(mode="json", exclude={"keep"})
+    settings = settings_of(prepare, None)
+    trained, _ = split_settings(configuration.emulator.model_dump() | {"process": "exact"})
+    library = read_library(run / "library/mastar.h5")
+    exact = build_emulator(library, settings[0].masked_regions, trained)
+    write_emulator(exact, folder / "emulator/exact.h5", {})
+    for name in TYPE_ORDER:
+        rows = pq.read_table(run / f"survey/chunks/{name}/0000.parquet").to_pandas()
+        rows["path"] = [str(run.parent / path) for path in rows["path"]]
+        path = folder / f"prepared/{name}/0000.h5"
+        path.parent.mkdir(parents=True)
+        with atomic_hdf5(path) as handle:
+            prepare_chunk(rows, handle, *settings, logging.getLogger("test"))
+    return folder
+
+
+def test_full_scale_prints_all_its_tables(project, full_scale_run):
+    shown = run_tool(
+        project, "full_scale.py", full_scale_run, "times", "accuracy", "pulls", "outliers", "--least", 3
+    )
+    tables = dict(re.findall(r"^## (\w+) .*\n((?:(?!## ).*\n?)*)", shown, re.MULTILINE))
+    rows = {
+        name: [line for line in text.splitlines() if line.startswith("| ")][1:]
+        for name, text in tables.items()
+    }
+    assert set(rows) == {"times", "accuracy", "pulls", "outliers"}
+    assert len(rows["times"]) == 9
+    assert all(float(row.split("|")[2]) > 0 for row in rows["times"])
+    for name in ("accuracy", "pulls"):
+        assert {row.split()[1] for row in rows[name]} >= {"G", "K"}
+        assert all(numbers(row) for row in rows[name])
+    assert len(rows["outliers"]) == 4 * 4 * 2
+
+
+# ---------------------------------------------------------------- that train networks
+
+
+def test_network_variants_crossvalidates_a_training_set(project, run, tmp_path):
+    """On the shared run's set of PASTEL; that of LASP needs the real files."""
+    table = tmp_path / "variants.csv"
+    options = ["--training", run / "training", "--set", "pastel", "--labels", "teff_pastel"]
+    options += ["--folds", 2, "--epochs", 2, "--processes", 1, "--output", table]
+    run_tool(project, "network_variants.py", "one_member", "as_published", *options, cwd=run.parent)
+    found = pd.read_csv(table)
+    assert set(found["variant"]) == {"one_member", "as_published"}
+    assert set(found["label"]) == {"teff_pastel"}
+    assert (found["robust_sigma"] >= 0).all()
+    assert found["n"].sum() > 20
+    # Other methods, other networks.
+    a, b = (found[found["variant"] == name]["offset"].to_numpy() for name in ("one_member", "as_published"))
+    assert np.all(a != b)
+
+
+def test_time_training_trains_one_label_of_each_set(project, run):
+    options = ["--stars", 30, "--epochs", 2, "--members", 1, "--label", "lgmwas=abs_mag_g_gaia"]
+    lines = run_tool(project, "time_training.py", run, *options).splitlines()
+    assert [line.split(":")[0] for line in lines] == ["pastel", "apogee", "lgmwas", "all 23"]
+    assert all("30 stars, 1 members, 2 epochs" in line for line in lines[:3])
+
+
+# ---------------------------------------------------------------- that run Snakemake
+
+
+def test_at_scale_multiplies_a_run_and_does_its_rules(project, run, beside):
+    target = beside / "target"
+    options = ["--do", "recommend", "--config", beside / "tiny.yaml", "--directory", beside]
+    shown = run_tool(project, "at_scale.py", run, target, "K=3", *options)
+    counts = [len(pd.read_parquet(folder / "photometry/K.parquet")) for folder in (run, target)]
+    assert counts[1] == 3 * counts[0]
+    rows = [line.split() for line in shown.splitlines() if line.startswith("recommended ")]
+    assert [row[1] for row in rows] == ["K"]
+    assert float(rows[0][3]) > 0
+    with h5py.File(target / "recommended/K.h5") as handle:
+        assert handle.keys() or handle.attrs.keys()
+
+
+def test_scaling_prepares_fits_and_predicts_anew(project, run, beside):
+    options = ["--types", "K", "--cores", 1, "--sizes", 1000, "--directory", beside]
+    shown = run_tool(project, "scaling.py", beside / "tiny.yaml", *options)
+    n = len(pd.read_parquet(run / "survey/chunks/K/0000.parquet"))
+    assert re.match(
+        rf"chunks of +1000: +1 chunks, 1 cores: {n} spectra in +[\d.]+ s, +[\d.]+ spectra/s", shown
+    )
+    parts = re.findall(r"^ +(\w.*?) +([\d.]+) kB and +([\d.]+) files", shown, re.MULTILINE)
+    assert [name for name, *_ in parts] == ["spectra of the release", "prepared", "fit", "predicted"]
+    assert all(float(size) > 0 and float(files) > 0 for _, size, files in parts)
+    assert not list(beside.glob("scaling-*"))
+
+
+def test_variants_runs_a_configuration_and_prints_its_comparisons(project, run, beside):
+    """The shared run stands for the variant's, and only its comparisons are made anew."""
+    results = beside / "results/variants/final"
+    assert not results.exists()
+    (beside / "results").unlink()
+    shutil.copytree(
+        run,
+        results,
+        copy_function=os.link,
+        ignore=shutil.ignore_patterns("logs", "benchmarks", "validation", "simulated"),
+    )
+    for folder in (beside / "results", results):
+        (folder / "simulated").symlink_to(run / "simulated")
+    options = ["--config", beside / "tiny.yaml", "--directory", beside, "--cores", 1]
+    options += ["--compare", "apogee:all", "--", "--rerun-triggers", "mtime"]
+    lines = run_tool(project, "variants.py", "final", *options).splitlines()
+    expected = pd.read_csv(run / "validation/comparisons.csv")
+    expected = expected[(expected["dataset"] == "apogee") & (expected["subset"] == "all")]
+    assert len(expected) > 0
+    assert [line.split()[:4] for line in lines] == [
+        ["final", "all", label, str(n)] for label, n in zip(expected["label"], expected["n"], strict=True)
+    ]
