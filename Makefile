@@ -63,10 +63,10 @@ real: $(STAMP)
 	@echo "Explorer:  results/real/explorer.html"
 
 plan: $(STAMP)
-	python -m lamostvac.plan --configfile $(CONFIG)
+	python -m lamostvac.run.plan --configfile $(CONFIG)
 
 progress: $(STAMP)
-	python -m lamostvac.progress $(RESULTS) --watch 10
+	python -m lamostvac.run.progress $(RESULTS) --watch 10
 
 test: $(STAMP)
 	python -m pytest -q -n $(TEST_JOBS) --dist loadfile
@@ -82,8 +82,8 @@ check: $(STAMP)
 	ruff format --check .
 	snakefmt --check Snakefile rules
 	mypy
-	python -m lamostvac.configuration
-	python -m lamostvac.data_model
+	python -m lamostvac.configuration.root
+	python -m lamostvac.catalog.data_model
 	snakemake --configfile config/demo.yaml --lint
 	$(SPHINX) results/docs
 
@@ -95,8 +95,8 @@ bench: $(STAMP)
 	python -m benchmarks.run
 
 generated: $(STAMP)
-	python -m lamostvac.configuration --write
-	python -m lamostvac.data_model --write
+	python -m lamostvac.configuration.root --write
+	python -m lamostvac.catalog.data_model --write
 
 clean:
 	rm -rf $(VENV) .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from lamostvac.configuration import load_configuration
-from lamostvac.files import remove_temporaries
-from lamostvac.job_files import write_run
-from lamostvac.log import user_errors
-from lamostvac.site import load_site, scratch_folder
-from lamostvac.slurm_jobs import cancel_leftovers, require_safe_settings
+from lamostvac.configuration.root import load_configuration
+from lamostvac.core.files import remove_temporaries
+from lamostvac.run.job_records import write_run
+from lamostvac.core.log import user_errors
+from lamostvac.run.site import load_site, scratch_folder
+from lamostvac.run.slurm import cancel_leftovers, require_safe_settings
 
 min_version("9.0")
 

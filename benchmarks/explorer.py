@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.memory import peak_mb
-from lamostvac.explorer import DEFAULT_COLUMNS, explorer_columns, read_sample, write_explorer
-from lamostvac.registry import Column, Registry, load_registry
-from lamostvac.votable import chosen_columns
+from lamostvac.catalog.registry import Column, Registry, load_registry
+from lamostvac.publish.explorer import DEFAULT_COLUMNS, explorer_columns, read_sample, write_explorer
+from lamostvac.publish.votable import chosen_columns
 from tests.browser import Browser
 
 ROOT = Path(__file__).resolve().parent.parent

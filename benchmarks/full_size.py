@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from benchmarks.sizes import Size
-from lamostvac.emulator import Emulator
-from lamostvac.gaussian_process import GaussianProcess
-from lamostvac.grid import GRID
-from lamostvac.grouped import GroupedSettings, filled_candidates, fit_group, group_order
-from lamostvac.matches import References, best_matches, references
-from lamostvac.project import project
+from lamostvac.emulator.model import Emulator
+from lamostvac.grouped.components import project
+from lamostvac.grouped.correlation import References, best_matches, references
+from lamostvac.grouped.search import GroupedSettings, filled_candidates, fit_group, group_order
+from lamostvac.numerics.gaussian_process import GaussianProcess
+from lamostvac.spectra.grid import GRID
 
 STAGES = ("candidates", "components", "search")
 Array = NDArray[np.floating]

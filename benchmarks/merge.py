@@ -13,11 +13,11 @@ from astropy.table import Table, vstack
 from numpy.typing import NDArray
 
 from benchmarks.memory import peak_mb
-from lamostvac.catalog_files import ROW_GROUP, write_fits
-from lamostvac.catalog_merge import merge_tables
-from lamostvac.plan import SHARES
-from lamostvac.registry import NetworkLabel, Registry, load_registry
-from lamostvac.spectral_types import TYPE_ORDER
+from lamostvac.catalog.files import ROW_GROUP, write_fits
+from lamostvac.catalog.merge import merge_tables
+from lamostvac.catalog.registry import NetworkLabel, Registry, load_registry
+from lamostvac.core.vocabulary import TYPE_ORDER
+from lamostvac.run.plan import SHARES
 
 CARDS = {"CREATOR": ("benchmark", "program")}
 LABELS = [NetworkLabel(f"label_{number}", "", "stat.value", "a label", "none") for number in range(24)]

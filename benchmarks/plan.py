@@ -15,11 +15,11 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from lamostvac.configuration import Configuration, read_configuration
-from lamostvac.photometry_tables import load_photometry
-from lamostvac.plan import SHARES
-from lamostvac.shipped import shipped
-from lamostvac.training_sets import load_training_sets
+from lamostvac.configuration.root import Configuration, read_configuration
+from lamostvac.core.paths import shipped
+from lamostvac.distance.schema import load_photometry
+from lamostvac.run.plan import SHARES
+from lamostvac.training.schema import load_training_sets
 
 N_SPECTRA = 11_441_011  # DR10 v2.0
 LIMIT = 60.0  # s

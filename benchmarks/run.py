@@ -42,27 +42,27 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from benchmarks import full_size, merge, plan
 from benchmarks.memory import peak_mb
 from benchmarks.sizes import FULL, TOY, Size
-from lamostvac.configuration import read_configuration
-from lamostvac.distil import distil, split_settings
-from lamostvac.emulator import Emulator, build_emulator
-from lamostvac.files import atomic
-from lamostvac.gaussian_process import train
-from lamostvac.grid import GRID
-from lamostvac.grouped import GroupedSettings
-from lamostvac.kernel import rbf
-from lamostvac.library import SpectralLibrary, label_table, prepare_library
-from lamostvac.library_mastar import read_mastar
-from lamostvac.network_prediction import BLOCK, NetworkStack
-from lamostvac.network_spectra import NetworkPreparation, normalise_network_spectrum
-from lamostvac.networks import Network, keras_model
-from lamostvac.prepare import Preparation, normalise_spectrum
-from lamostvac.resample import rest_spectrum
+from lamostvac.configuration.root import read_configuration
+from lamostvac.core.files import atomic
+from lamostvac.emulator.distil import distil, split_settings
+from lamostvac.emulator.model import Emulator, build_emulator
+from lamostvac.fit.fitter import FitSettings, StarFitter
+from lamostvac.grouped.search import GroupedSettings
+from lamostvac.library.formats.mastar import read_mastar
+from lamostvac.library.library import SpectralLibrary, label_table, prepare_library
+from lamostvac.networks.domain import TrainingCloud
+from lamostvac.networks.ensemble import Network, keras_model
+from lamostvac.networks.predict import BLOCK, NetworkStack
+from lamostvac.numerics.gaussian_process import train
+from lamostvac.numerics.kernel import rbf
 from lamostvac.simulate.mastar import PARAMETERS_NAME, SPECTRA_NAME
 from lamostvac.simulate.survey import simulate_survey
-from lamostvac.spectra import read_spectrum
-from lamostvac.starfit import FitSettings, StarFitter
-from lamostvac.survey import spectral_type
-from lamostvac.training_cloud import TrainingCloud
+from lamostvac.spectra.grid import GRID
+from lamostvac.spectra.network_grid import NetworkPreparation, normalise_network_spectrum
+from lamostvac.spectra.normalise import Preparation, normalise_spectrum
+from lamostvac.spectra.reader import read_spectrum
+from lamostvac.spectra.rest_frame import rest_spectrum
+from lamostvac.survey.survey import spectral_type
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGURATION = read_configuration(ROOT / "config/demo.yaml")

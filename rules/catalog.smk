@@ -1,10 +1,10 @@
 # The catalogue: each type joined from its chunks, then all types in one, every spectrum accounted for.
 
-from lamostvac import recommend as recommend_library
-from lamostvac import registry as registry_library
-from lamostvac.configuration import configuration_hash
-from lamostvac.files import sha256
-from lamostvac.shipped import COLUMNS_PATH
+from lamostvac.recommend import recommend as recommend_library
+from lamostvac.catalog import registry as registry_library
+from lamostvac.configuration.root import configuration_hash
+from lamostvac.core.files import sha256
+from lamostvac.core.paths import COLUMNS_PATH
 
 # What the registry needs to know of the labels that networks give, in the order of the catalogue.
 NETWORK_LABELS = [

@@ -8,13 +8,13 @@ import pandas as pd
 
 # Every job of a cluster and every dry run reads the rules. Modules that take long to load, and that few targets need,
 # are imported where they are used; versions of modules are read without importing these.
-from lamostvac import resources as resources_library
-from lamostvac.code_version import code_version
-from lamostvac.digests import Digests
-from lamostvac.errors import UserError
-from lamostvac.files import read_manifest
-from lamostvac.log import user_errors
-from lamostvac.shipped import shipped
+from lamostvac.run import resources as resources_library
+from lamostvac.core.code_version import code_version
+from lamostvac.run.digests import Digests
+from lamostvac.core.errors import UserError
+from lamostvac.core.files import read_manifest
+from lamostvac.core.log import user_errors
+from lamostvac.core.paths import shipped
 
 # Digests of what comes from outside, so that a file that was touched or copied is known to be the same.
 DIGESTS = Digests(f"{RESULTS}/digests.json")
@@ -33,7 +33,7 @@ def release_catalogues(wildcards):
 
 def fetch_needs(wildcards):
     """The files besides the release that this run reads."""
-    from lamostvac.fetch import needs_as_params, needs_of
+    from lamostvac.fetch.fetch import needs_as_params, needs_of
 
     with user_errors():
         return needs_as_params(needs_of(CFG))
@@ -187,7 +187,7 @@ def chunk_files(pattern):
 
 def group_batches(wildcards):
     """Results of the jobs that search the groups of a type; the survey knows how many there can be."""
-    from lamostvac.grouping import batch_names
+    from lamostvac.grouped.groups import batch_names
 
     checkpoints.survey.get()
     groups = pd.read_csv(f"{RESULTS}/survey/groups.csv", dtype={"type": str}, keep_default_na=False)
@@ -358,7 +358,7 @@ def missing_for_star(wildcards):
     Files that exist are no inputs, so that Snakemake does not look at the whole run for one page: not at 100,000
     jobs, and not at what would be made again after a change of the configuration. Params carry their times instead.
     """
-    from lamostvac.star_rows import require_star
+    from lamostvac.catalog.lookup import require_star
 
     if os.path.exists(STAR_FILES["catalogue"]) and os.path.exists(STAR_FILES["rejected"]):
         with user_errors():

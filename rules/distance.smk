@@ -1,6 +1,6 @@
 # E(B-V), distance and position of every star, from its labels and other surveys' photometry.
 
-from lamostvac.bands import BANDS
+from lamostvac.core.vocabulary import BANDS
 
 # Stars that each network did not learn from tell how the errors of the bands go together. Networks from another
 # run have left none here.

@@ -1,6 +1,6 @@
 # How large the errors of a type's labels are: models from repeats and from stars of known labels.
 
-from lamostvac.shipped import PUBLISHED_ERRORS_PATH
+from lamostvac.core.paths import PUBLISHED_ERRORS_PATH
 
 
 rule errors:

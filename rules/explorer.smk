@@ -1,6 +1,6 @@
 # One page to look at the catalogue with, without network.
 
-from lamostvac import explorer as explorer_library
+from lamostvac.publish import explorer as explorer_library
 
 # A mistake in these is told before anything runs.
 with user_errors():

@@ -1,6 +1,6 @@
 # The spectral library in the survey's frame, resolution, grid and normalisation.
 
-from lamostvac.library_source import folder_state
+from lamostvac.library.source import folder_state
 
 LIBRARIES = CFG.libraries()
 # The library with the labels of the second emulator; None without one.

@@ -1,6 +1,6 @@
 # Networks: one trained per label, all applied to a chunk in one pass.
 
-from lamostvac.network_settings import NetworkTraining
+from lamostvac.networks.settings import NetworkTraining
 
 # Label to the training set that has it, in the order of the catalogue.
 SET_OF_LABEL = {label: entry.name for entry in TRAINING_SETS.values() for label in entry.label_names}

@@ -1,6 +1,6 @@
 # Which tables of other surveys there are: their magnitudes are joined to every spectrum.
 
-from lamostvac.photometry_tables import PhotometryFile, load_photometry
+from lamostvac.distance.schema import PhotometryFile, load_photometry
 
 PHOTOMETRY_ROOT = (
     CATALOGUES_ROOT if CFG.simulation.enabled or CFG.photometry.root is None else CFG.photometry.root

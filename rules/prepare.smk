@@ -2,7 +2,7 @@
 #
 # The spectra themselves are no declared output. They are removed when all have read them, and as an output that
 # Snakemake removes they would have to be made anew, as new input of all their readers, whenever one of these runs
-# again. As it is, a reader that finds none prepares its own (lamostvac/prepared.py), and the others keep what they have.
+# again. As it is, a reader that finds none prepares its own (lamostvac/spectra/chunk.py), and the others keep what they have.
 
 
 # None when no network will see the spectra.

@@ -1,7 +1,7 @@
 # Other forms of the merged catalogue, and what its errors are like. Each reads recommended.fits block by block.
 
-from lamostvac import votable as votable_library
-from lamostvac.shipped import PUBLISHED_INTERNAL_ERRORS_PATH
+from lamostvac.publish import votable as votable_library
+from lamostvac.core.paths import PUBLISHED_INTERNAL_ERRORS_PATH
 
 # A mistake in these is told before anything runs.
 with user_errors():

@@ -1,6 +1,6 @@
 # The figures of the report. The report itself is written after the run: snakemake --report results/report.html
 
-from lamostvac.shipped import OVERVIEW_PATH
+from lamostvac.core.paths import OVERVIEW_PATH
 
 
 rule overview:

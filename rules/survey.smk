@@ -1,7 +1,7 @@
 """The release's catalogue: selection, spectral types and chunks of work."""
 
-from lamostvac import survey as survey_stage
-from lamostvac.log import user_errors
+from lamostvac.survey import survey as survey_stage
+from lamostvac.core.log import user_errors
 
 with user_errors():
     SURVEY_ROOT, CATALOGUES = survey_stage.survey_inputs(CFG)

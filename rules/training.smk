@@ -1,7 +1,7 @@
 # The training sets of the networks: catalogues matched to the survey, cut, and split by star.
 
-from lamostvac.network_settings import NetworkTraining
-from lamostvac import training_sets as training_sets_library
+from lamostvac.networks.settings import NetworkTraining
+from lamostvac.training import schema as training_sets_library
 
 CATALOGUES_ROOT = (
     f"{RESULTS}/simulated/catalogs" if CFG.simulation.enabled else (CFG.networks.root or CFG.survey.root)

@@ -1,8 +1,8 @@
 # How right the labels and their errors are.
 
-from lamostvac import comparison_sets as comparison_sets_library
-from lamostvac import registry as registry_library
-from lamostvac.shipped import PUBLISHED_ERRORS_PATH, PUBLISHED_NETWORKS_PATH
+from lamostvac.validation import schema as comparison_sets_library
+from lamostvac.catalog import registry as registry_library
+from lamostvac.core.paths import PUBLISHED_ERRORS_PATH, PUBLISHED_NETWORKS_PATH
 
 with user_errors():
     # A comparison whose file is absent is skipped; the rule's log says so.

@@ -3,8 +3,8 @@
 import numpy as np
 from toy import toy_labels
 
-from lamostvac.condense import Design, calibration_bumps
-from lamostvac.grid import GRID
+from lamostvac.fit.likelihood import Design, calibration_bumps
+from lamostvac.spectra.grid import GRID
 
 FLOOR, SPACING, AMPLITUDE, TYPE = 0.01, 60.0, 0.03, "G"
 

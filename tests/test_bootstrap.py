@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from lamostvac import bootstrap
-from lamostvac.bootstrap import offset_and_scatter_errors, star_index
-from lamostvac.validation import statistics
+from lamostvac.numerics import statistics as bootstrap
+from lamostvac.numerics.statistics import offset_and_scatter_errors, star_index
+from lamostvac.validation.validation import statistics
 
 pytestmark = pytest.mark.numeric
 

@@ -14,11 +14,13 @@ from astropy.table import Table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lamostvac import catalog_files, catalog_flags, catalog_merge, catalog_rows, fit_status
-from lamostvac.configuration import SnrFlagThresholds, configuration_hash
-from lamostvac.errors import UserError
-from lamostvac.files import REJECTED_COLUMNS, atomic_hdf5, write_columns
-from lamostvac.registry import Registry, load_registry
+from lamostvac.catalog import files, flags, merge
+from lamostvac.catalog import rows as catalog_rows
+from lamostvac.catalog.registry import Registry, load_registry
+from lamostvac.configuration.root import SnrFlagThresholds, configuration_hash
+from lamostvac.core import vocabulary
+from lamostvac.core.errors import UserError
+from lamostvac.core.files import REJECTED_COLUMNS, atomic_hdf5, write_columns
 
 REGISTRY = load_registry()
 CARDS = {"CREATOR": ("lamost-vac", "program"), "CONFHASH": ("0" * 64, "configuration")}
@@ -109,7 +111,7 @@ def finished(table, name="G"):
     accepted = meta.merge(fitted(table).drop(columns="obsid"), on="spectrum_id")
     rows, rejected = assembled(table, [(accepted, pd.DataFrame(columns=[*REJECTED_COLUMNS, "detail"]))], name)
     library = np.array([list(LABELS.values()), [6000.0, 4.0, 0.0, 0.0], [5000.0, 4.5, 0.0, 0.0]])
-    catalog_flags.set_flags(rows, REGISTRY, library, "snrr", 8.0, 8.0, 7000.0, 0.02)
+    flags.set_flags(rows, REGISTRY, library, "snrr", 8.0, 8.0, 7000.0, 0.02)
     return rows, rejected
 
 
@@ -119,9 +121,7 @@ def write_types(folder, sizes):
     for seed, (name, n) in enumerate(sizes.items()):
         rows, rejected = finished(spectra(n, seed, plate=f"P{name}"), name)
         paths[name] = folder / f"{name}.fits"
-        catalog_files.write_type(
-            paths[name], folder / f"{name}_rejected.csv", rows, rejected, REGISTRY, CARDS
-        )
+        files.write_type(paths[name], folder / f"{name}_rejected.csv", rows, rejected, REGISTRY, CARDS)
     return paths
 
 
@@ -144,11 +144,11 @@ def test_accepted_and_rejected_add_up_for_any_split(tmp_path, fates, cut):
         table["spectrum_id"]
     )
     assert (rejected["stage"] == "fit").sum() == np.sum(fates == 2)
-    catalog_files.write_type(tmp_path / "G.fits", tmp_path / "G.csv", rows, rejected, REGISTRY, CARDS)
+    files.write_type(tmp_path / "G.fits", tmp_path / "G.csv", rows, rejected, REGISTRY, CARDS)
     survey = tmp_path / "survey.csv"
     survey.write_text("spectrum_id,obsid,stage,reason\nx,-1,survey,not_a_star\n")
-    counts = catalog_merge.merge_rejections(survey, {"G": tmp_path / "G.csv"}, tmp_path / "rejected.csv")
-    balance = catalog_merge.accounting(len(fates) + 1, {"G": len(fates)}, {"G": len(rows)}, counts)
+    counts = merge.merge_rejections(survey, {"G": tmp_path / "G.csv"}, tmp_path / "rejected.csv")
+    balance = merge.accounting(len(fates) + 1, {"G": len(fates)}, {"G": len(rows)}, counts)
     assert balance["n_in"] == balance["n_accepted"] + balance["n_rejected"]
     assert sum(balance["rejected"]["by_reason"].values()) == balance["n_rejected"]
     merged = pd.read_csv(tmp_path / "rejected.csv")
@@ -230,23 +230,23 @@ def test_a_lost_row_of_the_run_or_of_a_type_fails():
     rejected["survey"]["survey", "low_snr"] = 3
     rejected["G"]["prepare", "not_fits"] = 2
     accepted, expected = {"G": 5, "M": 0}, {"M": 0, "G": 7}
-    balance = catalog_merge.accounting(10, expected, accepted, rejected)
+    balance = merge.accounting(10, expected, accepted, rejected)
     assert balance["rejected"] == {
         "by_stage": {"prepare": 2, "survey": 3},
         "by_reason": {"low_snr": 3, "not_fits": 2},
     }
     assert list(balance["types"]) == ["G", "M"]
     with pytest.raises(UserError, match="11 spectra in, 5 accepted, 5 rejected, 1 lost"):
-        catalog_merge.accounting(11, expected, accepted, rejected)
+        merge.accounting(11, expected, accepted, rejected)
     with pytest.raises(UserError, match="type G does not add up"):
-        catalog_merge.accounting(10, expected, {"G": 4, "M": 0}, rejected)
+        merge.accounting(10, expected, {"G": 4, "M": 0}, rejected)
 
 
 def test_an_unknown_reason_fails(tmp_path):
     survey = tmp_path / "survey.csv"
     survey.write_text("spectrum_id,obsid,stage,reason\na,1,survey,bad_mood\n")
     with pytest.raises(UserError, match="bad_mood"):
-        catalog_merge.merge_rejections(survey, {}, tmp_path / "rejected.csv")
+        merge.merge_rejections(survey, {}, tmp_path / "rejected.csv")
 
 
 # ---------------------------------------------------------------- tables
@@ -263,7 +263,7 @@ def test_chunks_do_not_change_the_bytes(tmp_path):
         ]
         rows, rejected = assembled(table, chunks[:: -1 if run else 1])
         paths = tmp_path / f"{run}.fits", tmp_path / f"{run}.csv"
-        catalog_files.write_type(*paths, rows, rejected, REGISTRY, CARDS)
+        files.write_type(*paths, rows, rejected, REGISTRY, CARDS)
         contents.append([path.read_bytes() for path in paths])
     assert contents[0] == contents[1]
 
@@ -283,12 +283,12 @@ def test_values_arrive_in_the_table(tmp_path):
 
 def test_merged_files_hold_the_same_in_the_right_order(tmp_path):
     paths = write_types(tmp_path, {"M": 11, "OB": 7, "G": 23})
-    counts = catalog_merge.merge_tables(
+    counts = merge.merge_tables(
         paths, tmp_path / "all.fits", tmp_path / "all.parquet", REGISTRY, CARDS, block=5
     )
     assert counts["accepted"] == {"OB": 7, "G": 23, "M": 11}
     assert counts["layouts"] == {"table": 41}
-    table, frame = Table.read(tmp_path / "all.fits"), catalog_files.read_table(tmp_path / "all.parquet")
+    table, frame = Table.read(tmp_path / "all.fits"), files.read_table(tmp_path / "all.parquet")
     assert frame["spectral_type"].tolist() == ["OB"] * 7 + ["G"] * 23 + ["M"] * 11
     parts = [row for name in ("OB", "G", "M") for row in Table.read(paths[name])["spectrum_id"]]
     assert frame["spectrum_id"].tolist() == parts
@@ -307,12 +307,12 @@ def test_block_size_and_repetition_do_not_change_the_bytes(tmp_path):
     merged = []
     for number, block in enumerate((1000, 1000, 7)):
         targets = tmp_path / f"{number}.fits", tmp_path / f"{number}.parquet"
-        catalog_merge.merge_tables(paths, *targets, REGISTRY, CARDS, block)
+        merge.merge_tables(paths, *targets, REGISTRY, CARDS, block)
         merged.append([target.read_bytes() for target in targets])
     assert merged[0] == merged[1]
     assert merged[0][0] == merged[2][0]
     pd.testing.assert_frame_equal(
-        catalog_files.read_table(tmp_path / "0.parquet"), catalog_files.read_table(tmp_path / "2.parquet")
+        files.read_table(tmp_path / "0.parquet"), files.read_table(tmp_path / "2.parquet")
     )
 
 
@@ -325,29 +325,25 @@ def test_no_time_stamp_in_the_headers(tmp_path):
 def test_a_type_without_spectra_is_an_empty_table(tmp_path):
     paths = write_types(tmp_path, {"G": 4})
     rows, rejected = assembled(spectra(0), [], "M")
-    catalog_flags.set_flags(rows, REGISTRY, np.ones((3, 4)), "snrr", 10.0, 10.0, 7000.0, 0.02)
-    catalog_files.write_type(
-        tmp_path / "M.fits", tmp_path / "M_rejected.csv", rows, rejected, REGISTRY, CARDS
-    )
+    flags.set_flags(rows, REGISTRY, np.ones((3, 4)), "snrr", 10.0, 10.0, 7000.0, 0.02)
+    files.write_type(tmp_path / "M.fits", tmp_path / "M_rejected.csv", rows, rejected, REGISTRY, CARDS)
     assert len(Table.read(tmp_path / "M.fits")) == 0
     assert (tmp_path / "M_rejected.csv").read_text() == "spectrum_id,obsid,stage,reason,detail\n"
     both = {**paths, "M": tmp_path / "M.fits"}
-    counts = catalog_merge.merge_tables(both, tmp_path / "a.fits", tmp_path / "a.parquet", REGISTRY, CARDS)
+    counts = merge.merge_tables(both, tmp_path / "a.fits", tmp_path / "a.parquet", REGISTRY, CARDS)
     assert counts["accepted"] == {"G": 4, "M": 0}
     only_m = {"M": tmp_path / "M.fits"}
-    catalog_merge.merge_tables(only_m, tmp_path / "b.fits", tmp_path / "b.parquet", REGISTRY, CARDS)
-    assert len(Table.read(tmp_path / "b.fits")) == len(catalog_files.read_table(tmp_path / "b.parquet")) == 0
+    merge.merge_tables(only_m, tmp_path / "b.fits", tmp_path / "b.parquet", REGISTRY, CARDS)
+    assert len(Table.read(tmp_path / "b.fits")) == len(files.read_table(tmp_path / "b.parquet")) == 0
 
 
 def test_a_spectrum_in_two_types_fails(tmp_path):
     for name in ("F", "G"):
         rows, rejected = finished(spectra(8), name)
-        catalog_files.write_type(
-            tmp_path / f"{name}.fits", tmp_path / f"{name}.csv", rows, rejected, REGISTRY, CARDS
-        )
+        files.write_type(tmp_path / f"{name}.fits", tmp_path / f"{name}.csv", rows, rejected, REGISTRY, CARDS)
     tables = {name: tmp_path / f"{name}.fits" for name in ("F", "G")}
     with pytest.raises(UserError, match="is in two chunks"):
-        catalog_merge.merge_tables(tables, tmp_path / "a.fits", tmp_path / "a.parquet", REGISTRY, CARDS)
+        merge.merge_tables(tables, tmp_path / "a.fits", tmp_path / "a.parquet", REGISTRY, CARDS)
     assert not (tmp_path / "a.parquet").exists()
 
 
@@ -358,10 +354,10 @@ def test_merging_needs_the_memory_of_a_block_and_of_the_positions(tmp_path):
         rows = REGISTRY.empty(n)
         rows["spectrum_id"] = np.char.mod("%d", np.arange(n))
         rows["ra"], rows["dec"] = np.random.default_rng(1).uniform(0, 90, (2, n))
-        catalog_files.write_fits(tmp_path / "G.fits", [rows], n, REGISTRY, CARDS)
+        files.write_fits(tmp_path / "G.fits", [rows], n, REGISTRY, CARDS)
         del rows
         tracemalloc.start()
-        catalog_merge.merge_tables(
+        merge.merge_tables(
             {"G": tmp_path / "G.fits"}, tmp_path / "a.fits", tmp_path / "a.parquet", REGISTRY, CARDS, 2000
         )
         peaks.append(tracemalloc.get_traced_memory()[1])
@@ -373,12 +369,12 @@ def test_a_table_of_another_registry_is_refused(tmp_path):
     paths = write_types(tmp_path, {"G": 2})
     other = Registry((dataclasses.replace(REGISTRY.columns[0], dtype="string[40]"), *REGISTRY.columns[1:]))
     with pytest.raises(UserError, match=r"other columns than config/columns\.yaml"):
-        list(catalog_files.read_blocks(paths["G"], other))
+        list(files.read_blocks(paths["G"], other))
 
 
 def test_announced_rows_must_arrive(tmp_path):
     with pytest.raises(ValueError, match="1 rows were written, 2 announced"):
-        catalog_files.write_fits(tmp_path / "x.fits", [REGISTRY.empty(1)], 2, REGISTRY, CARDS)
+        files.write_fits(tmp_path / "x.fits", [REGISTRY.empty(1)], 2, REGISTRY, CARDS)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -387,7 +383,7 @@ def test_announced_rows_must_arrive(tmp_path):
 
 def test_snr_flag_knows_giants_and_missing_values():
     snr, logg = np.array([5.0, 5.1, 8.0, 8.1, np.nan]), np.array([4.0, 3.8, 3.7, 3.7, 4.0])
-    assert catalog_flags.snr_flag(snr, logg, 5.0, 8.0).tolist() == [True, False, True, False, True]
+    assert flags.snr_flag(snr, logg, 5.0, 8.0).tolist() == [True, False, True, False, True]
     assert SnrFlagThresholds().of("OB") == (5.0, 8.0)
     assert SnrFlagThresholds().of("K") == (8.0, 8.0)
 
@@ -400,8 +396,8 @@ def test_chi2_flag_is_the_published_regression():
     design = np.column_stack([np.ones(300), labels[:, :3]])
     coefficients, *_ = np.linalg.lstsq(design[reliable], chi2[reliable])
     expected = chi2 > design @ coefficients
-    np.testing.assert_array_equal(catalog_flags.chi2_flag(labels, chi2, reliable), expected)
-    few = catalog_flags.chi2_flag(labels[:20], np.where(np.arange(20) == 3, np.nan, chi2[:20]), reliable[:20])
+    np.testing.assert_array_equal(flags.chi2_flag(labels, chi2, reliable), expected)
+    few = flags.chi2_flag(labels[:20], np.where(np.arange(20) == 3, np.nan, chi2[:20]), reliable[:20])
     assert np.flatnonzero(few).tolist() == [3]
 
 
@@ -428,7 +424,7 @@ def test_outside_library_against_brute_force():
     )
     limit = np.quantile(own.min(axis=1), 0.99)
     distance = np.linalg.norm((scaled(points)[:, None] - stars[None]) / spread, axis=2).min(axis=1)
-    np.testing.assert_array_equal(catalog_flags.outside_library(points, library), ~(distance <= limit))
+    np.testing.assert_array_equal(flags.outside_library(points, library), ~(distance <= limit))
 
 
 def test_flags_and_their_bits():
@@ -436,10 +432,10 @@ def test_flags_and_their_bits():
     rows["snrr"], rows["logg"], rows["feh"], rows["chi2"] = 50, 4.4, -0.2, 1
     rows["teff"], rows["alpha_fe"] = [5500, 8000, 5500, 5500], [0.1, 0.1, np.nan, 0.1]
     rows["outlier_fraction"] = [0.0, 0.03, 0.02, 0.01]
-    rows["fit_status"] = [fit_status.CONVERGED, fit_status.CONVERGED, fit_status.EDGE, fit_status.NO_PROGRESS]
+    rows["fit_status"] = [vocabulary.CONVERGED, vocabulary.CONVERGED, vocabulary.EDGE, vocabulary.NO_PROGRESS]
     library = np.array([[5500, 4.4, -0.2], [8000, 4.4, -0.2], [6000, 4.0, 0.0]])
     library = np.column_stack([library, [0.1, 0.1, 0.0]])
-    catalog_flags.set_flags(rows, REGISTRY, library, "snrr", 8.0, 8.0, 7000.0, 0.02)
+    flags.set_flags(rows, REGISTRY, library, "snrr", 8.0, 8.0, 7000.0, 0.02)
     bits = REGISTRY.flag_bits
     assert rows["flag_alpha_fe"].tolist() == [0, 1, 1, 0]
     assert rows["flag_edge"].tolist() == [0, 0, 1, 0]
@@ -453,7 +449,7 @@ def test_a_library_without_alpha_leaves_the_column_empty():
     rows, _ = finished(spectra(5))
     rows["alpha_fe"] = np.nan
     library = np.array([[5500.0, 4.4, -0.2, np.nan], [5600.0, 4.5, -0.2, np.nan], [6000.0, 4.0, 0.0, np.nan]])
-    catalog_flags.set_flags(rows, REGISTRY, library, "snrr", 0.0, 0.0, 7000.0, 0.02)
+    flags.set_flags(rows, REGISTRY, library, "snrr", 0.0, 0.0, 7000.0, 0.02)
     assert rows["flag_alpha_fe"].all()
     assert not rows["flag_outside_library"].all()
 
@@ -479,7 +475,7 @@ def test_configuration_hash_ignores_places_and_the_cut_into_jobs():
 
 
 def test_without_git_the_commit_is_unknown(tmp_path):
-    assert catalog_files.git_commit(tmp_path) == "unknown"
-    cards = catalog_files.provenance(tmp_path, "0.1", "abc", "miles")
+    assert files.git_commit(tmp_path) == "unknown"
+    cards = files.provenance(tmp_path, "0.1", "abc", "miles")
     assert cards["LIBRARY"][0] == "miles"
     assert all(len(keyword) <= 8 for keyword in cards)

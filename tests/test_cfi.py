@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamostvac.cfi import correlation
+from lamostvac.grouped.cfi import correlation
 
 pytestmark = pytest.mark.numeric
 

@@ -6,7 +6,7 @@ import re
 import pytest
 from workflow_run import fresh_python, imported_by_rules
 
-from lamostvac.code_version import code_version
+from lamostvac.core.code_version import code_version
 
 
 def test_versions_are_those_of_the_modules(project):
@@ -30,7 +30,7 @@ def test_a_module_without_a_version_is_an_error():
 def test_reading_the_rules_loads_no_module_of_the_stages(project):
     """Every job of a cluster reads the rules first; what computes, fits and draws is loaded by its own stage."""
     modules = imported_by_rules(project, "")
-    assert "lamostvac.registry" in modules
+    assert "lamostvac.catalog.registry" in modules
     program = (
         "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\nprint(*sys.modules)"
     )

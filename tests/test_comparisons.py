@@ -9,11 +9,11 @@ import pytest
 import yaml
 from astropy.table import Table
 
-from lamostvac import comparison_match, comparison_sets, validation
-from lamostvac.errors import UserError
-from lamostvac.registry import NetworkLabel, load_registry
-from lamostvac.shipped import COLUMNS_PATH
-from lamostvac.training_sets import load_training_sets
+from lamostvac.catalog.registry import NetworkLabel, load_registry
+from lamostvac.core.errors import UserError
+from lamostvac.core.paths import COLUMNS_PATH
+from lamostvac.training.schema import load_training_sets
+from lamostvac.validation import match, schema, validation
 
 NETWORKS = [
     NetworkLabel(label.name, label.unit, label.ucd, label.description, entry.name)
@@ -70,20 +70,20 @@ def entry(**changes):
 def load(tmp_path, *entries, registry=PLAIN):
     path = tmp_path / "comparisons.yaml"
     path.write_text(yaml.safe_dump({"comparisons": list(entries)}))
-    return comparison_sets.load_comparisons(path, registry)
+    return schema.load_comparisons(path, registry)
 
 
 def matched(tmp_path, registry=PLAIN, **changes):
     found = load(tmp_path, entry(**changes), registry=registry)[0]
     path = found.find([tmp_path])
-    return comparison_match.match(tmp_path / "c.parquet", found, path or "", registry), found
+    return match.match(tmp_path / "c.parquet", found, path or "", registry), found
 
 
 # ---------------------------------------------------------------- the file
 
 
 def test_shipped_comparisons_are_valid_with_networks_and_without():
-    full = comparison_sets.load_comparisons(SHIPPED, REGISTRY)
+    full = schema.load_comparisons(SHIPPED, REGISTRY)
     names = {comparison.name for comparison in full}
     papers = {
         "apogee",
@@ -98,7 +98,7 @@ def test_shipped_comparisons_are_valid_with_networks_and_without():
     }
     papers |= {"gaia_distances"}
     assert names >= papers | {"photometric_magnitudes", "open_clusters", "gaia_benchmark"}
-    plain = {comparison.name: comparison for comparison in comparison_sets.load_comparisons(SHIPPED, PLAIN)}
+    plain = {comparison.name: comparison for comparison in schema.load_comparisons(SHIPPED, PLAIN)}
     # Absolute magnitudes are labels of networks alone.
     assert names - set(plain) == {"photometric_magnitudes"}
     assert not any(comparison.network_labels for comparison in plain.values())
@@ -148,9 +148,9 @@ def test_a_wrong_entry_is_answered_by_a_sentence_with_its_name_and_the_key(tmp_p
 def test_a_file_that_is_no_list_is_explained(tmp_path, text):
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(UserError, match="list `comparisons:`"):
-        comparison_sets.load_comparisons(tmp_path / "c.yaml", PLAIN)
+        schema.load_comparisons(tmp_path / "c.yaml", PLAIN)
     with pytest.raises(UserError, match="cannot be read"):
-        comparison_sets.load_comparisons(tmp_path / "none.yaml", PLAIN)
+        schema.load_comparisons(tmp_path / "none.yaml", PLAIN)
 
 
 def test_two_entries_of_one_name_are_refused(tmp_path):
@@ -179,7 +179,7 @@ def test_files_are_found_in_either_folder_and_absent_ones_are_named(tmp_path):
         entry(name="own", key="catalogue", file=..., labels={"dist": "r_geo / 1000"}),
     )
     roots = [tmp_path / "a", tmp_path / "b"]
-    files, skipped = comparison_sets.available(entries, roots, produced=[str(tmp_path / "b/later.csv")])
+    files, skipped = schema.available(entries, roots, produced=[str(tmp_path / "b/later.csv")])
     assert files == {
         "other": str(tmp_path / "b/other.csv"),
         "later": str(tmp_path / "b/later.csv"),
@@ -190,10 +190,10 @@ def test_files_are_found_in_either_folder_and_absent_ones_are_named(tmp_path):
 
 
 def test_shipped_entries_read_the_real_files(real_data):
-    entries = comparison_sets.load_comparisons(SHIPPED, PLAIN)
-    files, _ = comparison_sets.available(entries, [real_data])
+    entries = schema.load_comparisons(SHIPPED, PLAIN)
+    files, _ = schema.available(entries, [real_data])
     read = {
-        found.name: comparison_match.read_reference(found, files[found.name], PLAIN)
+        found.name: match.read_reference(found, files[found.name], PLAIN)
         for found in entries
         if files.get(found.name)
     }
@@ -238,9 +238,9 @@ def test_match_by_other_keys(tmp_path, key, values, extra):
 
 
 def test_missing_identifiers_do_not_match_each_other():
-    keys = comparison_match.catalogue_key(pd.DataFrame({"obsid": [-1, -28762, 5]}), "obsid")
+    keys = match.catalogue_key(pd.DataFrame({"obsid": [-1, -28762, 5]}), "obsid")
     assert keys.isna().tolist() == [True, False, False]
-    keys = comparison_match.catalogue_key(pd.DataFrame({"gaia_source_id": [-1, 5]}), "gaia_id")
+    keys = match.catalogue_key(pd.DataFrame({"gaia_source_id": [-1, 5]}), "gaia_id")
     assert keys.isna().tolist() == [True, False]
 
 
@@ -334,7 +334,7 @@ def test_columns_of_the_catalogue_itself_are_a_reference(tmp_path):
 def test_large_catalogues_and_files_are_thinned_evenly(tmp_path, monkeypatch):
     catalogue(tmp_path / "c.parquet", dist=1.0, r_geo=1000.0)
     pd.DataFrame({"id": np.arange(100, 140), "T": 1.0, "m": 0.0}).to_csv(tmp_path / "other.csv", index=False)
-    monkeypatch.setattr(comparison_match, "MOST_MATCHES", 14)
+    monkeypatch.setattr(match, "MOST_MATCHES", 14)
     own = {"key": "catalogue", "file": ..., "reference_key": ..., "labels": {"dist": "r_geo / 1000"}}
     # Every third row, over both row groups of 20.
     assert matched(tmp_path, **own)[0]["obsid"].tolist() == list(range(100, 140, 3))
@@ -438,10 +438,10 @@ def test_the_example_of_the_document_works_as_it_is_written(project, tmp_path):
     (tmp_path / "mine/stars.csv").write_text(block("text")[0])
     (tmp_path / "mine.yaml").write_text(block("yaml")[0])
     frame = catalogue(tmp_path / "c.parquet", n=10)
-    found = comparison_sets.load_comparisons(tmp_path / "mine.yaml", PLAIN)
-    files, skipped = comparison_sets.available(found, [tmp_path])
+    found = schema.load_comparisons(tmp_path / "mine.yaml", PLAIN)
+    files, skipped = schema.available(found, [tmp_path])
     assert not skipped
-    table = comparison_match.match(tmp_path / "c.parquet", found[0], files["mine"], PLAIN)
+    table = match.match(tmp_path / "c.parquet", found[0], files["mine"], PLAIN)
     # As the document says: d is cut, c is found by its motion.
     assert table["obsid"].tolist() == [100, 101, 102, 104]
     assert table["ref_logg"].to_numpy() == pytest.approx([4.3, 4.4, 4.1, 4.2])

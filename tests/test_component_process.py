@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from lamostvac import component_process
-from lamostvac.component_process import train_by_component
-from lamostvac.gaussian_process import mean_terms, train
-from lamostvac.kernel import rbf
+from lamostvac.numerics import component_noise
+from lamostvac.numerics.component_noise import train_by_component
+from lamostvac.numerics.gaussian_process import mean_terms, train
+from lamostvac.numerics.kernel import rbf
 
 pytestmark = pytest.mark.numeric
 
@@ -28,7 +28,7 @@ def sample(n=120, seed=0):
 def test_with_one_ratio_it_is_the_exact_process(monkeypatch, mean, n, tolerance):
     """To rounding on all points; to a thousandth of the noise on the fewer that carry a larger set."""
     x, y = sample(n)
-    monkeypatch.setattr(component_process, "_FACTORS", np.ones(1))
+    monkeypatch.setattr(component_noise, "_FACTORS", np.ones(1))
     found, residuals = train_by_component(x, y, AMPLITUDE, LENGTH, 0.2, mean)
     exact, expected = train(x, y, AMPLITUDE, LENGTH, 0.2, mean)
     assert (len(found.inputs) == n) == (n == 120)
@@ -43,7 +43,7 @@ def test_residuals_are_those_of_refits_without_the_star():
     ratios = []
     for column in range(3):
         errors = []
-        for ratio in component_process._FACTORS * (NOISE / AMPLITUDE) ** 2:
+        for ratio in component_noise._FACTORS * (NOISE / AMPLITUDE) ** 2:
             kernel = rbf(x, x, AMPLITUDE, LENGTH) + ratio * AMPLITUDE**2 * np.eye(40)
             left_out = []
             for star in range(40):
@@ -80,12 +80,12 @@ def test_each_output_is_an_exact_process_with_the_given_noise_or_more(noise):
     chosen = []
     for column in range(3):
         distances = []
-        for factor in component_process._FACTORS:
+        for factor in component_noise._FACTORS:
             exact, left = train(x, y, AMPLITUDE, LENGTH, noise * np.sqrt(factor), "constant")
             away = np.abs(exact.predict(points)[:, column] - predicted[:, column]).max()
             distances.append(max(away, np.abs(left - residuals)[:, column].max()))
         assert min(distances) < 1e-6
-        chosen.append(noise * np.sqrt(component_process._FACTORS[np.argmin(distances)]))
+        chosen.append(noise * np.sqrt(component_noise._FACTORS[np.argmin(distances)]))
     assert chosen[0] == noise  # no noise in it, and yet not less
     assert chosen[0] < min(chosen[1:])
     assert np.isnan(found.noise)

@@ -8,10 +8,10 @@ from noisy import AMPLITUDE, FLOOR, SPACING, TYPE, condensed_of, design_of, mask
 from promise import SHARE, shift_in_errors
 from toy import BUILD, toy_labels, toy_library
 
-from lamostvac.condense import calibration_bumps
-from lamostvac.distil import DistilSettings, distil
-from lamostvac.emulator import build_emulator
-from lamostvac.grid import GRID
+from lamostvac.emulator.distil import DistilSettings, distil
+from lamostvac.emulator.model import build_emulator
+from lamostvac.fit.likelihood import calibration_bumps
+from lamostvac.spectra.grid import GRID
 
 pytestmark = pytest.mark.numeric
 

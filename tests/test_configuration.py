@@ -8,11 +8,11 @@ import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from lamostvac import configuration
-from lamostvac.configuration import Configuration, load_configuration, read_configuration
-from lamostvac.errors import UserError
+from lamostvac.configuration import root
+from lamostvac.configuration.root import Configuration, load_configuration, read_configuration
+from lamostvac.core.errors import UserError
 
-KEYS = [path for path, _ in configuration._walk(Configuration)]
+KEYS = [path for path, _ in root._walk(Configuration)]
 
 
 SECOND = {"second_emulator": {"label_columns": {"logg": "LOGG_JI"}}}
@@ -38,7 +38,7 @@ def further(*libraries):
 
 @pytest.mark.parametrize("name", ["config/config.yaml", "config/schema.json", "docs/configuration.md"])
 def test_generated_files_agree_with_the_models(project, name):
-    expected = configuration.generated_files(project)[project / name]
+    expected = root.generated_files(project)[project / name]
     assert (project / name).read_text() == expected, "run `make generated`"
 
 
@@ -57,7 +57,7 @@ def test_shipped_configurations_load_and_stand_alone(project, name):
 def test_shipped_configurations_name_only_what_differs(project, name):
     """Except for paths that say where to put things, no value repeats a default."""
     given_values = yaml.safe_load((project / "config" / f"{name}.yaml").read_text())
-    defaults = configuration._plain(Configuration())
+    defaults = root._plain(Configuration())
     repeated = [
         f"{section}.{key}"
         for section, values in given_values.items()
@@ -69,7 +69,7 @@ def test_shipped_configurations_name_only_what_differs(project, name):
 
 def test_every_key_is_described_and_documented(project):
     documentation = (project / "docs" / "configuration.md").read_text()
-    for path, field in configuration._walk(Configuration):
+    for path, field in root._walk(Configuration):
         assert field.description, path
         assert f"| `{path}` |" in documentation
 
@@ -211,10 +211,10 @@ def test_a_configuration_file_that_is_missing_or_no_yaml_is_named(tmp_path):
 def test_further_libraries_are_matched_to_the_same_survey_unless_they_say_otherwise():
     entries = [{"name": "a", "spectra": "f"}, {"name": "b", "spectra": "f"}]
     entries[1]["resolution"] = {"survey_fwhm": [[5000, 4.0]], "library_fwhm": 2.0}
-    configuration = load_configuration(
+    root = load_configuration(
         further(*entries) | {"library": {"resolution": {"survey_fwhm": [[5000, 3.0]], "library_fwhm": 1.0}}}
     )
-    libraries = configuration.libraries()
+    libraries = root.libraries()
     assert list(libraries) == ["mastar", "a", "b"]
     widths = [(one.resolution.survey_fwhm, one.resolution.library_fwhm) for one in libraries.values()]
     assert widths == [([(5000, 3.0)], 1.0), ([(5000, 3.0)], None), ([(5000, 4.0)], 2.0)]
@@ -222,9 +222,9 @@ def test_further_libraries_are_matched_to_the_same_survey_unless_they_say_otherw
 
 def test_the_second_emulator_has_the_same_library_with_other_columns():
     library = {"min_snr": 30, "label_columns": {"logg": "A", "feh": "B"}}
-    configuration = load_configuration(SECOND | {"library": library})
-    first, second = configuration.libraries().values()
-    assert second == configuration.second_library
+    root = load_configuration(SECOND | {"library": library})
+    first, second = root.libraries().values()
+    assert second == root.second_library
     assert second.name == "mastar_imig"
     assert second.label_columns == {"logg": "LOGG_JI", "feh": "B"}
     changed = {"name": first.name, "label_columns": first.label_columns}

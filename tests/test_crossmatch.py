@@ -8,7 +8,7 @@ from astropy.coordinates import SkyCoord
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamostvac.crossmatch import (
+from lamostvac.external.match import (
     ARCSEC,
     canonical_order,
     galactic_latitude,

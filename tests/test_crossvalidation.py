@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from toy import BUILD, toy_library
 
-from lamostvac import crossvalidation
-from lamostvac.crossvalidation import cross_validate, folds_by_star
-from lamostvac.starfit import FitSettings
+from lamostvac.fit import crossvalidation
+from lamostvac.fit.crossvalidation import cross_validate, folds_by_star
+from lamostvac.fit.fitter import FitSettings
 
 pytestmark = pytest.mark.numeric
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from astropy.table import Table
 
-from lamostvac.damage import damage, main
+from lamostvac.core.damage import damage, main
 
 
 @pytest.fixture

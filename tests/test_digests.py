@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from lamostvac import digests, times
-from lamostvac.files import sha256
+from lamostvac.core.files import sha256
+from lamostvac.run import digests, restore_times
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_times_are_restored_in_the_order_of_finishing(tmp_path):
     (tmp_path / "benchmarks/fit").mkdir(parents=True)
     (tmp_path / "benchmarks/fit/0000.tsv").touch()
     now = 10**18
-    assert times.restore(tmp_path, now) == 4
+    assert restore_times.restore(tmp_path, now) == 4
     found = [(tmp_path / name).stat().st_mtime_ns for name in names]
     assert found == [now - 3000, now - 1000, now - 3000, now - 2000]
     # Snakemake counts it as an output

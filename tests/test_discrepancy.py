@@ -9,12 +9,12 @@ from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter1d
 from toy import BUILD, NAMES, toy_labels, toy_library, toy_spectra
 
-from lamostvac.discrepancy import line_covariance, residual_covariance, truncated_variance
-from lamostvac.emulator import build_emulator
-from lamostvac.gaussian_process import train
-from lamostvac.grid import GRID
-from lamostvac.library import SpectralLibrary, label_table
-from lamostvac.spectral_types import TYPE_LIMITS, spectral_type_of
+from lamostvac.core.vocabulary import TYPE_LIMITS, spectral_type_of
+from lamostvac.emulator.discrepancy import line_covariance, residual_covariance, truncated_variance
+from lamostvac.emulator.model import build_emulator
+from lamostvac.library.library import SpectralLibrary, label_table
+from lamostvac.numerics.gaussian_process import train
+from lamostvac.spectra.grid import GRID
 
 pytestmark = pytest.mark.numeric
 

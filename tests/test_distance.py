@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from astropy.coordinates import Galactocentric, SkyCoord, galactocentric_frame_defaults
 
-from lamostvac import band_fit, distance
+from lamostvac.distance import band_fit, distance
 
 pytestmark = pytest.mark.numeric
 

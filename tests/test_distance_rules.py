@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lamostvac.bands import BANDS
-from lamostvac.catalog_files import read_fields, write_rows
-from lamostvac.configuration import Configuration
-from lamostvac.photometry_tables import load_photometry
-from lamostvac.registry import NetworkLabel, load_registry
+from lamostvac.catalog.files import read_fields, write_rows
+from lamostvac.catalog.registry import NetworkLabel, load_registry
+from lamostvac.configuration.root import Configuration
+from lamostvac.core.vocabulary import BANDS
+from lamostvac.distance.schema import load_photometry
 from lamostvac.simulate import counterparts, population
 from lamostvac.simulate import photometry as simulated
 

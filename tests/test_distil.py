@@ -7,9 +7,9 @@ import pytest
 from noisy import TYPE, inner_labels, observe
 from toy import BUILD, toy_library
 
-from lamostvac.distil import DistilSettings, distil, split_settings
-from lamostvac.emulator import EmulatorSettings, build_emulator, write_emulator
-from lamostvac.starfit import FitSettings, StarFitter
+from lamostvac.emulator.distil import DistilSettings, distil, split_settings
+from lamostvac.emulator.model import EmulatorSettings, build_emulator, write_emulator
+from lamostvac.fit.fitter import FitSettings, StarFitter
 
 pytestmark = pytest.mark.numeric
 

@@ -12,15 +12,15 @@ import yaml
 from astropy.io import fits
 from astropy.table import Table
 
-from lamostvac import data_model
-from lamostvac.comparison_sets import load_comparisons
-from lamostvac.configuration import load_configuration, read_configuration
-from lamostvac.errors import REASONS
-from lamostvac.library_table import read_table_library
-from lamostvac.photometry_tables import load_photometry
-from lamostvac.recommend import load_definitions
-from lamostvac.registry import NetworkLabel, load_registry
-from lamostvac.training_sets import load_training_sets
+from lamostvac.catalog import data_model
+from lamostvac.catalog.registry import NetworkLabel, load_registry
+from lamostvac.configuration.root import load_configuration, read_configuration
+from lamostvac.core.errors import REASONS
+from lamostvac.distance.schema import load_photometry
+from lamostvac.library.formats.table import read_table_library
+from lamostvac.recommend.recommend import load_definitions
+from lamostvac.training.schema import load_training_sets
+from lamostvac.validation.schema import load_comparisons
 from tests.conftest import PROJECT
 
 DOCUMENTS = (

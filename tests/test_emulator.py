@@ -11,8 +11,10 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 from toy import BUILD, toy_labels, toy_library, toy_spectra
 
-from lamostvac.distil import DistilSettings, distil
-from lamostvac.emulator import (
+from lamostvac.core.errors import UserError
+from lamostvac.core.vocabulary import TYPE_LIMITS, spectral_type_of
+from lamostvac.emulator.distil import DistilSettings, distil
+from lamostvac.emulator.model import (
     build_emulator,
     covered_pixels,
     label_columns,
@@ -20,13 +22,11 @@ from lamostvac.emulator import (
     read_emulator,
     write_emulator,
 )
-from lamostvac.errors import UserError
-from lamostvac.gaussian_process import train
-from lamostvac.grid import GRID
-from lamostvac.hyperparameters import best_hyperparameters
-from lamostvac.kernel import rbf
-from lamostvac.pca import fill_masked, in_basis, masked_components, principal_components
-from lamostvac.spectral_types import TYPE_LIMITS, spectral_type_of
+from lamostvac.numerics.gaussian_process import train
+from lamostvac.numerics.hyperparameters import best_hyperparameters
+from lamostvac.numerics.kernel import rbf
+from lamostvac.numerics.pca import fill_masked, in_basis, masked_components, principal_components
+from lamostvac.spectra.grid import GRID
 
 pytestmark = pytest.mark.numeric
 
@@ -158,7 +158,7 @@ def test_work_in_batches_and_in_single_precision_changes_only_rounding(monkeypat
     components, left_out = in_basis(filled, mean, basis)
     np.testing.assert_allclose(components, (filled - mean) @ basis.T)
     np.testing.assert_allclose(left_out, ((filled - mean - components @ basis) ** 2).mean(axis=0))
-    monkeypatch.setattr("lamostvac.pca._BATCH", 7)
+    monkeypatch.setattr("lamostvac.numerics.pca._BATCH", 7)
     np.testing.assert_allclose(fill_masked(spectra, good), filled, atol=1e-9)
     np.testing.assert_allclose(principal_components(filled, 0.9)[1], basis, atol=1e-9)
     np.testing.assert_allclose(in_basis(filled, mean, basis)[1], left_out)

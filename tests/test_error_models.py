@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lamostvac.error_models import (
+from lamostvac.spectra.names import RowsByName
+from lamostvac.uncertainty.models import (
     Residuals,
     learn,
     left_out_residuals,
@@ -16,8 +17,7 @@ from lamostvac.error_models import (
     systematic_part,
     write_errors,
 )
-from lamostvac.repeats import RepeatPairs, similar_pairs
-from lamostvac.spectrum_names import RowsByName
+from lamostvac.uncertainty.repeats import RepeatPairs, similar_pairs
 
 pytestmark = pytest.mark.numeric
 

@@ -6,8 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lamostvac.error_process import ScaleProcess, _likelihood, read_process, scaling_of, train, write_process
-from lamostvac.kernel import rbf
+from lamostvac.numerics.kernel import rbf
+from lamostvac.uncertainty.scale_process import (
+    ScaleProcess,
+    _likelihood,
+    read_process,
+    scaling_of,
+    train,
+    write_process,
+)
 
 pytestmark = pytest.mark.numeric
 

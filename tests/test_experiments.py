@@ -12,10 +12,10 @@ import pytest
 import yaml
 from toy import BUILD, toy_library, toy_spectra
 
-from lamostvac import experiment_figures, grouped
-from lamostvac.emulator import build_emulator
-from lamostvac.experiment_sample import draw_spectra, make_sample, read_samples
-from lamostvac.experiments import (
+from lamostvac.core.files import write_columns
+from lamostvac.emulator.model import build_emulator
+from lamostvac.experiments import figures
+from lamostvac.experiments.experiments import (
     FluxComparison,
     bounds_table,
     draw_groups,
@@ -35,14 +35,15 @@ from lamostvac.experiments import (
     trial_fits,
     trial_positions,
 )
-from lamostvac.figures import save
-from lamostvac.files import write_columns
+from lamostvac.experiments.sample import draw_spectra, make_sample, read_samples
+from lamostvac.grouped import search
+from lamostvac.report.figures import save
 
 pytestmark = pytest.mark.numeric
 
 LIBRARY = toy_library(150)
 LABELS = LIBRARY.label_array()
-GRADIENT = grouped.GroupedSettings(matches=20, form="scaled", search="gradient", variance=1.0)
+GRADIENT = search.GroupedSettings(matches=20, form="scaled", search="gradient", variance=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +153,7 @@ def test_sizes_that_take_all_stars_are_tried_once():
 def test_drawn_groups_are_full_groups_of_the_cut():
     groups = draw_groups(103, 10, 4, [1])
     assert len(groups) == 4
-    assert all(part in grouped.group_slices(100, 10) for part in groups)
+    assert all(part in search.group_slices(100, 10) for part in groups)
     assert groups == draw_groups(103, 10, 4, [1])
     assert draw_groups(7, 10, 4, [1]) == [slice(0, 7)]
     assert draw_groups(0, 10, 4, [1]) == []
@@ -265,7 +266,7 @@ def test_matches_table_is_the_median_over_the_rows_of_each_column(sample, emulat
     assert (table["n"] == 3 * 8 * 5).all()
     theta = sample.candidates(emulator, LABELS, 50)
     medians = []
-    for number, group in enumerate(grouped.group_slices(24, 8)):
+    for number, group in enumerate(search.group_slices(24, 8)):
         errors = reproduction_errors(theta[group].swapaxes(0, 1), 0.98, "published", [1, number])[..., 0]
         medians += [np.median(abs(errors[:, f, s])) for f in range(5) for s in range(8)]
     assert table["q50"][1] == pytest.approx(np.median(medians))
@@ -288,7 +289,7 @@ def test_trial_stars_are_the_same_for_all_sizes_and_alone_they_are_fitted_alone(
         assert table["row"].tolist() == sample.rows[trial].tolist()
     candidates = sample.candidates(emulator, LABELS, 20)
     one = slice(int(trial[2]), int(trial[2]) + 1)
-    alone = grouped.fit_group(
+    alone = search.fit_group(
         emulator, sample.components[one], sample.residual[one], candidates[one], GRADIENT, 0
     )
     row = fits[(fits["n_group"] == 1) & (fits["row"] == sample.rows[trial[2]])].iloc[0]
@@ -423,14 +424,14 @@ def test_every_figure_can_be_drawn_and_is_the_same_each_time(tmp_path, sample, e
 
     def draw():
         table = prior_counts_table(LABELS[:, 0], counts)
-        yield experiment_figures.prior_counts(LABELS[:, 0], counts, table)
-        yield experiment_figures.bounds(bounds)
-        yield experiment_figures.matches(matches)
-        yield experiment_figures.grouping(errors, ("teff", "logg", "feh"))
-        yield experiment_figures.group_size(group_size_table(fits, "survey", None), 11_473_644)
+        yield figures.prior_counts(LABELS[:, 0], counts, table)
+        yield figures.bounds(bounds)
+        yield figures.matches(matches)
+        yield figures.grouping(errors, ("teff", "logg", "feh"))
+        yield figures.group_size(group_size_table(fits, "survey", None), 11_473_644)
         in_sample = comparison.table("in sample")
-        yield experiment_figures.reproduction({"in sample": comparison.counts}, in_sample)
-        yield experiment_figures.examples(wave, [example])
+        yield figures.reproduction({"in sample": comparison.counts}, in_sample)
+        yield figures.examples(wave, [example])
 
     written = []
     for turn in range(2):
@@ -444,10 +445,10 @@ def test_every_figure_can_be_drawn_and_is_the_same_each_time(tmp_path, sample, e
 
 def test_figures_without_stars_say_so():
     for figure in (
-        experiment_figures.bounds(bounds_table(None, {}, LABELS, [5], [5], 1, 0.98, 1)),
-        experiment_figures.matches(matches_table(None, {}, LABELS, [5], 5, 1, 0.98, "published", 1)),
-        experiment_figures.grouping(grouping_errors({}, 5, 1, 0.98, "published", 1), ("teff",)),
-        experiment_figures.examples(np.arange(3.0), []),
+        figures.bounds(bounds_table(None, {}, LABELS, [5], [5], 1, 0.98, 1)),
+        figures.matches(matches_table(None, {}, LABELS, [5], 5, 1, 0.98, "published", 1)),
+        figures.grouping(grouping_errors({}, 5, 1, 0.98, "published", 1), ("teff",)),
+        figures.examples(np.arange(3.0), []),
     ):
         assert len(figure.axes[0].texts) == 1
 

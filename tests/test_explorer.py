@@ -15,11 +15,11 @@ import pytest
 from browser import Browser
 from conftest import PROJECT
 
-from lamostvac import explorer
-from lamostvac.configuration import load_configuration
-from lamostvac.errors import UserError
-from lamostvac.registry import NetworkLabel, load_registry
-from lamostvac.votable import chosen_columns, chosen_rows
+from lamostvac.catalog.registry import NetworkLabel, load_registry
+from lamostvac.configuration.root import load_configuration
+from lamostvac.core.errors import UserError
+from lamostvac.publish import explorer
+from lamostvac.publish.votable import chosen_columns, chosen_rows
 
 REGISTRY = load_registry(
     [NetworkLabel("abs_mag_ks", "mag", "phys.magAbs;em.IR.K", "Absolute magnitude, Ks", "gaia")]

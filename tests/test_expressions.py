@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamostvac.errors import UserError
-from lamostvac.expressions import parse
+from lamostvac.core.errors import UserError
+from lamostvac.core.expressions import parse
 
 COLUMNS = {
     "snr": np.array([10.0, 50.0, 90.0, np.nan]),

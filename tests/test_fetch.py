@@ -24,15 +24,16 @@ from astropy.table import Table
 from bad_server import serving
 from workflow_run import copy_project, snakemake
 
-from lamostvac import download as download_library
-from lamostvac import fetch, release_check, sky_match, survey
-from lamostvac.configuration import load_configuration, read_configuration
-from lamostvac.download import Checksum, Client, DownloadError, Manners, download
-from lamostvac.errors import UserError
-from lamostvac.photometry_tables import load_photometry
-from lamostvac.sources import TapSource, XMatchSource, load_sources
-from lamostvac.tables import read_table
-from lamostvac.training_sets import load_training_sets
+from lamostvac.configuration.root import load_configuration, read_configuration
+from lamostvac.core.errors import UserError
+from lamostvac.distance.schema import load_photometry
+from lamostvac.external.read import read_table
+from lamostvac.fetch import download as download_library
+from lamostvac.fetch import fetch, sky_match
+from lamostvac.fetch.download import Checksum, Client, DownloadError, Manners, download
+from lamostvac.fetch.sources import TapSource, XMatchSource, load_sources
+from lamostvac.survey import survey, tree_check
+from lamostvac.training.schema import load_training_sets
 
 FITS = io.BytesIO()
 fits.HDUList(
@@ -1031,8 +1032,8 @@ def check(root, paths=("c.csv",), **arguments):
     table = survey.read_catalogues([root / name for name in paths])
     settings = load_configuration({**REAL, "library": {"spectra": "x"}}).survey
     wanted = survey.select(table, settings).steps < 0
-    expected = release_check.expected_folders(table, wanted, str(root), settings.file_pattern)
-    return list(release_check.compare(expected, [str(root / name) for name in paths], **arguments))
+    expected = tree_check.expected_folders(table, wanted, str(root), settings.file_pattern)
+    return list(tree_check.compare(expected, [str(root / name) for name in paths], **arguments))
 
 
 def findings(folders):
@@ -1076,9 +1077,9 @@ def test_without_sizes_empty_files_count_as_there(tree):
 def test_each_folder_is_listed_and_no_file_is_asked_for_one_by_one(tree, monkeypatch):
     """Without sizes: as many listings as there are folders, twice (the walk and the comparison), and no stat."""
     root, _ = tree
-    listed, real = [], release_check.os.scandir
-    monkeypatch.setattr(release_check.os, "scandir", lambda path: listed.append(str(path)) or real(path))
-    monkeypatch.setattr(release_check, "_size", lambda entry: pytest.fail("a file was asked for"))
+    listed, real = [], tree_check.os.scandir
+    monkeypatch.setattr(tree_check.os, "scandir", lambda path: listed.append(str(path)) or real(path))
+    monkeypatch.setattr(tree_check, "_size", lambda entry: pytest.fail("a file was asked for"))
     check(root, sizes=False)
     plates = [path for path in listed if Path(path).parent.parent == root]
     assert len(plates) == len(set(plates)) * 2 - 1  # the plate without a folder is only looked for once
@@ -1105,7 +1106,7 @@ def test_paths_in_the_catalogue_and_repeated_rows_are_followed(tmp_path):
 
 def test_blocks_of_the_catalogue_do_not_change_what_is_expected(tree, monkeypatch):
     whole = check(tree[0])
-    monkeypatch.setattr(release_check, "_BLOCK", 3)
+    monkeypatch.setattr(tree_check, "_BLOCK", 3)
     assert check(tree[0]) == whole
 
 

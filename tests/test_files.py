@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lamostvac import files
-from lamostvac.errors import UserError
-from lamostvac.files import atomic, atomic_folder, atomic_hdf5, write_columns
-from lamostvac.shipped import shipped
+from lamostvac.core import files
+from lamostvac.core.errors import UserError
+from lamostvac.core.files import atomic, atomic_folder, atomic_hdf5, write_columns
+from lamostvac.core.paths import shipped
 
 
 def test_equal_content_gives_equal_bytes_at_another_time(tmp_path):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from lamostvac import panel_cholesky
-from lamostvac.errors import UserError
-from lamostvac.gaussian_process import GaussianProcess, mean_terms, train
-from lamostvac.kernel import rbf
-from lamostvac.panel_cholesky import PanelCholesky
+from lamostvac.core.errors import UserError
+from lamostvac.numerics import panel_cholesky
+from lamostvac.numerics.gaussian_process import GaussianProcess, mean_terms, train
+from lamostvac.numerics.kernel import rbf
+from lamostvac.numerics.panel_cholesky import PanelCholesky
 
 pytestmark = pytest.mark.numeric
 
@@ -121,7 +121,7 @@ def test_many_points_are_predicted_as_few(monkeypatch):
     inputs, outputs = sample(100)
     process, _ = train(inputs, outputs, **SETTINGS)
     whole = [process.predict(inputs), *process.predict_with_jacobian(inputs), process.variance(inputs)]
-    monkeypatch.setattr("lamostvac.gaussian_process._BATCH", 7)
+    monkeypatch.setattr("lamostvac.numerics.gaussian_process._BATCH", 7)
     batched = [process.predict(inputs), *process.predict_with_jacobian(inputs), process.variance(inputs)]
     for one, other in zip(whole, batched, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-10)

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from toy import BUILD, toy_library, toy_spectra
 
-from lamostvac import grouped, refine
-from lamostvac.cfi import correlation
-from lamostvac.emulator import build_emulator
-from lamostvac.grouped import (
+from lamostvac.emulator.model import build_emulator
+from lamostvac.fit import refine
+from lamostvac.grouped import search as grouped
+from lamostvac.grouped.cfi import correlation
+from lamostvac.grouped.components import project
+from lamostvac.grouped.search import (
     GroupedSettings,
     candidate_rows,
     fit_group,
@@ -21,7 +23,6 @@ from lamostvac.grouped import (
     normal_equations,
     reduce_labels,
 )
-from lamostvac.project import project
 
 pytestmark = pytest.mark.numeric
 

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from toy import BUILD, toy_labels, toy_library, toy_spectra
 
-from lamostvac import grouping, refine, starfit
-from lamostvac.emulator import build_emulator
-from lamostvac.errors import UserError
-from lamostvac.grouped import GroupFit, label_limits
-from lamostvac.grouping import (
+from lamostvac.core.errors import UserError
+from lamostvac.emulator.model import build_emulator
+from lamostvac.fit import fitter as starfit
+from lamostvac.fit import refine
+from lamostvac.grouped import groups as grouping
+from lamostvac.grouped.groups import (
     GroupedStars,
     batch_groups,
     batch_names,
@@ -24,7 +25,8 @@ from lamostvac.grouping import (
     write_labels,
     write_order,
 )
-from lamostvac.library import read_library_labels, write_library
+from lamostvac.grouped.search import GroupFit, label_limits
+from lamostvac.library.library import read_library_labels, write_library
 
 pytestmark = pytest.mark.numeric
 

@@ -309,7 +309,7 @@ def test_a_copy_that_lost_its_times_runs_nothing_once_they_are_restored(copy, tm
     # Files beyond the size up to which Snakemake compares contents, as all are in a survey of millions.
     large = ("--max-checksum-file-size", "0")
     assert counts(snakemake(moved, "--cores", "1", "--dry-run", *large))["fit"]
-    subprocess.run([sys.executable, "-m", "lamostvac.times"], cwd=moved, check=True)
+    subprocess.run([sys.executable, "-m", "lamostvac.run.restore_times"], cwd=moved, check=True)
     assert "Nothing to be done" in snakemake(moved, "--cores", "1", *large)
 
 

@@ -5,10 +5,10 @@ import logging
 import numpy as np
 import pytest
 
-from lamostvac import hyperparameters
-from lamostvac.gaussian_process import train
-from lamostvac.hyperparameters import best_hyperparameters, cross_validation_table
-from lamostvac.kernel import rbf
+from lamostvac.numerics import hyperparameters
+from lamostvac.numerics.gaussian_process import train
+from lamostvac.numerics.hyperparameters import best_hyperparameters, cross_validation_table
+from lamostvac.numerics.kernel import rbf
 
 pytestmark = pytest.mark.numeric
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from lamostvac.errors import UserError
-from lamostvac.grid import GRID, vacuum_to_air
-from lamostvac.library import RawLibrary, label_table, prepare_library, read_library, write_library
-from lamostvac.library_mastar import read_mastar
-from lamostvac.library_miles import ASSUMED_SNR, read_miles
-from lamostvac.library_table import read_table_library
-from lamostvac.prepare import Preparation, prepare_spectrum
-from lamostvac.resolution import constant_fwhm
+from lamostvac.core.errors import UserError
+from lamostvac.library.formats.mastar import read_mastar
+from lamostvac.library.formats.miles import ASSUMED_SNR, read_miles
+from lamostvac.library.formats.table import read_table_library
+from lamostvac.library.library import RawLibrary, label_table, prepare_library, read_library, write_library
+from lamostvac.library.resolution import constant_fwhm
+from lamostvac.spectra.grid import GRID, vacuum_to_air
+from lamostvac.spectra.normalise import Preparation, prepare_spectrum
 
 PLAIN = Preparation()
 LINES = np.array([4862.69, 5185.05, 6564.61])  # A, vacuum

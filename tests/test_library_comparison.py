@@ -4,13 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lamostvac.crossvalidation import cross_validate
-from lamostvac.distil import DistilSettings
-from lamostvac.emulator import EmulatorSettings
-from lamostvac.figures import libraries, save
-from lamostvac.grid import GRID
-from lamostvac.library import prepare_library
-from lamostvac.library_comparison import (
+from lamostvac.core.vocabulary import spectral_type_of
+from lamostvac.emulator.distil import DistilSettings
+from lamostvac.emulator.model import EmulatorSettings
+from lamostvac.fit.crossvalidation import cross_validate
+from lamostvac.fit.fitter import FitSettings
+from lamostvac.library.formats.stelib import read_stelib
+from lamostvac.library.library import prepare_library
+from lamostvac.report.figures import libraries, save
+from lamostvac.spectra.grid import GRID
+from lamostvac.spectra.normalise import Preparation
+from lamostvac.validation.libraries import (
     COLUMNS,
     MIN_STARS,
     PUBLISHED_FGK,
@@ -19,11 +23,7 @@ from lamostvac.library_comparison import (
     curve,
     subclass_of,
 )
-from lamostvac.library_stelib import read_stelib
-from lamostvac.prepare import Preparation
-from lamostvac.spectral_types import spectral_type_of
-from lamostvac.starfit import FitSettings
-from lamostvac.validation import compare_crossvalidation
+from lamostvac.validation.validation import compare_crossvalidation
 
 pytestmark = pytest.mark.numeric
 

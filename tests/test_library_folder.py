@@ -8,18 +8,18 @@ import pandas as pd
 import pytest
 from astropy.io import fits
 
-from lamostvac.crossvalidation import folds_by_star
-from lamostvac.errors import UserError
-from lamostvac.grid import GRID, vacuum_to_air
-from lamostvac.library import prepare_library
-from lamostvac.library_elodie import ASSUMED_SNR, read_elodie
-from lamostvac.library_folder import on_one_grid, read_spectrum
-from lamostvac.library_miles import read_miles
-from lamostvac.library_source import folder_state, source_sha256
-from lamostvac.library_stelib import read_stelib
-from lamostvac.prepare import Preparation
-from lamostvac.resolution import constant_fwhm, resolving_power_fwhm
+from lamostvac.core.errors import UserError
+from lamostvac.fit.crossvalidation import folds_by_star
+from lamostvac.library.formats.elodie import ASSUMED_SNR, read_elodie
+from lamostvac.library.formats.folder import on_one_grid, read_spectrum
+from lamostvac.library.formats.miles import read_miles
+from lamostvac.library.formats.stelib import read_stelib
+from lamostvac.library.library import prepare_library
+from lamostvac.library.resolution import constant_fwhm, resolving_power_fwhm
+from lamostvac.library.source import folder_state, source_sha256
 from lamostvac.simulate import elodie, spectrum
+from lamostvac.spectra.grid import GRID, vacuum_to_air
+from lamostvac.spectra.normalise import Preparation
 
 LINES = np.array([4400.0, 4862.69, 5185.05, 6564.61])  # A, vacuum
 LABELS = ("teff", "logg", "feh")

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from lamostvac.library_comparison import COLUMNS
 from lamostvac.simulate import elodie
+from lamostvac.validation.libraries import COLUMNS
 
 PARTS = ("Snakefile", "rules", "workflow_scripts", "lamostvac", "config", "envs", "report")
 TARGETS = ("results/validation/libraries.csv", "results/validation/figures/libraries.png")

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from lamostvac.errors import UserError
-from lamostvac.log import Progress, user_errors
+from lamostvac.core.errors import UserError
+from lamostvac.core.log import Progress, user_errors
 
 SCRIPT = """
 from types import SimpleNamespace
@@ -83,7 +83,7 @@ def test_a_damaged_input_is_named_with_its_remedy(project, tmp_path):
 
 def test_sigterm_ends_a_job_and_removes_its_unfinished_file(project, tmp_path):
     statement = (
-        "import os, signal, time; from lamostvac.files import atomic\n"
+        "import os, signal, time; from lamostvac.core.files import atomic\n"
         f"with atomic({str(tmp_path / 'x.txt')!r}) as temporary:\n"
         "    temporary.write_text('half'); os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)"
     )
@@ -113,7 +113,7 @@ def test_the_snakefile_ends_with_the_sentence_alone(capsys):
 
 def test_progress_tells_count_rate_and_remaining_time(caplog, monkeypatch):
     clock = [100.0]
-    monkeypatch.setattr("lamostvac.log.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("lamostvac.core.log.time.monotonic", lambda: clock[0])
     log = logging.getLogger("progress")
     with caplog.at_level(logging.INFO, "progress"):
         progress = Progress(log, total=1000, unit="spectra", every_seconds=10)

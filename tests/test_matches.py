@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from lamostvac import matches
-from lamostvac.cfi import correlation
-from lamostvac.matches import best_matches, references
+from lamostvac.grouped import correlation as matches
+from lamostvac.grouped.cfi import correlation
+from lamostvac.grouped.correlation import best_matches, references
 
 pytestmark = pytest.mark.numeric
 

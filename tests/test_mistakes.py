@@ -7,12 +7,12 @@ import pytest
 import yaml
 from test_recommend import REGISTRY
 
-from lamostvac.comparison_sets import load_comparisons
-from lamostvac.errors import UserError
-from lamostvac.photometry_tables import load_photometry
-from lamostvac.recommend import load_definitions
-from lamostvac.sources import load_sources
-from lamostvac.training_sets import load_training_sets
+from lamostvac.core.errors import UserError
+from lamostvac.distance.schema import load_photometry
+from lamostvac.fetch.sources import load_sources
+from lamostvac.recommend.recommend import load_definitions
+from lamostvac.training.schema import load_training_sets
+from lamostvac.validation.schema import load_comparisons
 
 READERS = {
     "comparisons": lambda path: load_comparisons(path, REGISTRY),

@@ -8,24 +8,21 @@ import yaml
 from astropy.table import Table
 from test_catalog import CARDS, spectra, write_chunk
 
-from lamostvac import (
-    catalog_files,
-    catalog_flags,
-    catalog_merge,
-    catalog_rows,
-    network_figures,
-    network_validation,
-    validation,
-)
-from lamostvac.comparison_match import match
-from lamostvac.comparison_sets import load_comparisons
-from lamostvac.configuration import configuration_hash
-from lamostvac.errors import UserError
-from lamostvac.figures import save
-from lamostvac.files import atomic_hdf5, write_columns
-from lamostvac.registry import NetworkLabel, load_registry, network_labels
-from lamostvac.shipped import COLUMNS_PATH
-from lamostvac.training_sets import load_training_sets
+from lamostvac.catalog import files, merge
+from lamostvac.catalog import flags as catalog_flags
+from lamostvac.catalog import rows as catalog_rows
+from lamostvac.catalog.registry import NetworkLabel, load_registry, network_labels
+from lamostvac.configuration.root import configuration_hash
+from lamostvac.core.errors import UserError
+from lamostvac.core.files import atomic_hdf5, write_columns
+from lamostvac.core.paths import COLUMNS_PATH
+from lamostvac.report import networks
+from lamostvac.report.figures import save
+from lamostvac.training.schema import load_training_sets
+from lamostvac.validation import networks as network_validation
+from lamostvac.validation import validation
+from lamostvac.validation.match import match
+from lamostvac.validation.schema import load_comparisons
 
 TEFF = NetworkLabel("teff_pastel", "K", "phys.temperature.effective", "effective temperature", "pastel")
 MH = NetworkLabel("mh_apogee", "", "phys.abund.Z", "[M/H] in dex", "apogee")
@@ -199,14 +196,14 @@ def test_flags_of_networks_are_counted_but_not_in_flags(tmp_path):
     library = np.array([[5500.0, 4.4, -0.2, 0.1], [6000.0, 4.0, 0.0, 0.0], [5000.0, 4.5, 0.0, 0.0]])
     catalog_flags.set_flags(rows, REGISTRY, library, "snrr", 8.0, 8.0, 7000.0, 0.02)
     assert rows["flags"].max() < 128
-    catalog_files.write_type(tmp_path / "G.fits", tmp_path / "G.csv", rows, rejected, REGISTRY, CARDS)
-    counts = catalog_merge.merge_tables(
+    files.write_type(tmp_path / "G.fits", tmp_path / "G.csv", rows, rejected, REGISTRY, CARDS)
+    counts = merge.merge_tables(
         {"G": tmp_path / "G.fits"}, tmp_path / "a.fits", tmp_path / "a.parquet", REGISTRY, CARDS
     )
     assert counts["flags"]["flag_teff_pastel"] == 1
     assert counts["flags"]["flag_cloud_mh_apogee"] == int((rows["fiberid"] % 2).sum())
     assert Table.read(tmp_path / "a.fits").colnames == REGISTRY.names
-    assert catalog_files.read_table(tmp_path / "a.parquet")["teff_pastel"].isna().sum() == 1
+    assert files.read_table(tmp_path / "a.parquet")["teff_pastel"].isna().sum() == 1
 
 
 def test_the_hash_knows_the_training_sets_but_not_where_they_are():
@@ -461,11 +458,11 @@ def every_figure(path, n):
     curves = np.vstack([np.geomspace(1, 0.1, 20), np.r_[np.geomspace(1, 0.2, 10), np.full(10, np.nan)]])
     histories = {"teff_pastel": {"loss": curves, "validation": curves * 1.5}} if n else {}
     return [
-        network_figures.learning_curves(histories),
-        network_figures.predictions("Title", drawn, ["teff_pastel"]),
-        network_figures.training_planes("Title", training, [TEFF]),
-        network_figures.residuals_by_snr(drawn, ["teff_pastel"]),
-        network_figures.network_pulls(pulls, ["teff_pastel"]),
+        networks.learning_curves(histories),
+        networks.predictions("Title", drawn, ["teff_pastel"]),
+        networks.training_planes("Title", training, [TEFF]),
+        networks.residuals_by_snr(drawn, ["teff_pastel"]),
+        networks.network_pulls(pulls, ["teff_pastel"]),
     ]
 
 
@@ -483,7 +480,7 @@ def test_planes_of_the_shipped_sets():
     labels = network_labels(SHIPPED)
 
     def of(name):
-        return [(plane.x, plane.y) for plane in network_figures.planes([x for x in labels if x.set == name])]
+        return [(plane.x, plane.y) for plane in networks.planes([x for x in labels if x.set == name])]
 
     assert of("pastel") == [(("teff_pastel",), "logg_pastel"), (("teff_pastel",), "feh_pastel")]
     assert (("mh_apogee",), "alpha_m_apogee") in of("apogee")

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lamostvac.errors import SpectrumRejected
-from lamostvac.network_spectra import NetworkPreparation, prepare_network_spectrum
-from lamostvac.spectra import read_spectrum
+from lamostvac.core.errors import SpectrumRejected
+from lamostvac.spectra.network_grid import NetworkPreparation, prepare_network_spectrum
+from lamostvac.spectra.reader import read_spectrum
 
 WAVE = 10 ** (3.5682 + 1e-4 * np.arange(3909))
 PREPARATION = NetworkPreparation()

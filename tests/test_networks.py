@@ -11,17 +11,10 @@ import numpy as np
 import pytest
 from promise import assert_same_labels
 
-from lamostvac.errors import UserError
-from lamostvac.network_clipping import judge
-from lamostvac.network_prediction import BLOCK, NetworkStack, predict, range_flags
-from lamostvac.network_training import (
-    NetworkTraining,
-    TrainingSpectra,
-    noise_factors,
-    parts_of,
-    train_network,
-)
-from lamostvac.networks import (
+from lamostvac.core.errors import UserError
+from lamostvac.networks.clipping import judge
+from lamostvac.networks.domain import fit_cloud
+from lamostvac.networks.ensemble import (
     from_learned,
     keras_model,
     load_network,
@@ -29,7 +22,14 @@ from lamostvac.networks import (
     to_learned,
     untrained_network,
 )
-from lamostvac.training_cloud import fit_cloud
+from lamostvac.networks.predict import BLOCK, NetworkStack, predict, range_flags
+from lamostvac.networks.train import (
+    NetworkTraining,
+    TrainingSpectra,
+    noise_factors,
+    parts_of,
+    train_network,
+)
 
 pytestmark = pytest.mark.numeric
 

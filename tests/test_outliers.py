@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamostvac.outliers import find_outliers, hat_functions
+from lamostvac.fit.outliers import find_outliers, hat_functions
 
 pytestmark = pytest.mark.numeric
 

@@ -6,10 +6,10 @@ import pytest
 import yaml
 from html_checks import check_page
 
-from lamostvac import overview
-from lamostvac.errors import UserError
-from lamostvac.overview import Limits, RunNumbers, load_limits, with_lights, write_overview
-from lamostvac.shipped import OVERVIEW_PATH
+from lamostvac.core.errors import UserError
+from lamostvac.core.paths import OVERVIEW_PATH
+from lamostvac.report import overview
+from lamostvac.report.overview import Limits, RunNumbers, load_limits, with_lights, write_overview
 
 SHIPPED = yaml.safe_load(OVERVIEW_PATH.read_text(encoding="utf-8"))
 

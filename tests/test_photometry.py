@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from lamostvac import photometry, photometry_tables
-from lamostvac.bands import BANDS
-from lamostvac.errors import UserError
+from lamostvac.core.errors import UserError
+from lamostvac.core.vocabulary import BANDS
+from lamostvac.distance import join as photometry
+from lamostvac.distance import schema
 from lamostvac.simulate import counterparts, population
 from lamostvac.simulate import photometry as simulated
 
@@ -34,7 +35,7 @@ def sky(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def shipped(project):
-    return photometry_tables.load_photometry(project / "config" / "photometry.yaml")
+    return schema.load_photometry(project / "config" / "photometry.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def joined(sky, shipped):
 def test_magnitudes_are_those_of_the_star_within_their_errors(sky, joined):
     _, stars, which, _ = sky
     table, found = joined
-    assert table.columns.tolist() == list(photometry_tables.COLUMNS)
+    assert table.columns.tolist() == list(schema.COLUMNS)
     assert len(table) == len(which)
     assert found["catalogue"] == len(which)
     assert (table["gaia_source_id"] == counterparts.source_id(which)).all()
@@ -87,7 +88,7 @@ def test_without_gaia_the_other_tables_are_joined_by_the_surveys_positions(sky, 
     folder, stars, which, spectra = sky
     content = yaml.safe_load(shipped.model_dump_json(by_alias=True))
     content["catalogue"]["file"] = "gaia/none.csv"
-    settings, skipped = photometry_tables.PhotometryFile.model_validate(content).present(folder)
+    settings, skipped = schema.PhotometryFile.model_validate(content).present(folder)
     assert "gaia/none.csv" in skipped[0]
     known = dict(spectra, gaia_source_id=counterparts.source_id(which))
     table, found = photometry.join_photometry(known, settings, folder)
@@ -113,7 +114,7 @@ def test_a_map_is_joined_by_identifier_or_by_position(sky, shipped, tmp_path):
     pd.DataFrame({"ra": stars.ra, "dec": stars.dec, "ebv": np.arange(n) / 100}).to_csv(
         tmp_path / "sky.csv", index=False
     )
-    by_sky = photometry_tables.PhotometryFile.model_validate(
+    by_sky = schema.PhotometryFile.model_validate(
         {"join": [{"name": "map", "file": str(tmp_path / "sky.csv"), "match": {"by": "sky"},
                    "columns": {"ra": "ra", "dec": "dec", "ebv_map": "ebv"}}]}
     )  # fmt: skip
@@ -129,7 +130,7 @@ def test_no_spectra_and_no_tables(sky, shipped):
     table, found = photometry.join_photometry(none, present, folder)
     assert len(table) == 0
     assert set(found.values()) == {0}
-    table, found = photometry.join_photometry(spectra, photometry_tables.PhotometryFile(), folder)
+    table, found = photometry.join_photometry(spectra, schema.PhotometryFile(), folder)
     assert table.drop(columns="gaia_source_id").isna().all(axis=None)
     assert found == {}
 
@@ -152,6 +153,6 @@ def test_mistakes_are_named(tmp_path, text, sentence):
     path = tmp_path / "photometry.yaml"
     path.write_text(text)
     with pytest.raises(UserError, match=sentence):
-        photometry_tables.load_photometry(path)
+        schema.load_photometry(path)
     with pytest.raises(UserError, match="cannot be read"):
-        photometry_tables.load_photometry(tmp_path / "absent.yaml")
+        schema.load_photometry(tmp_path / "absent.yaml")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from lamostvac.kernel import rbf
-from lamostvac.pivoted_cholesky import pivoted_cholesky
+from lamostvac.numerics.kernel import rbf
+from lamostvac.numerics.pivoted_cholesky import pivoted_cholesky
 
 pytestmark = pytest.mark.numeric
 

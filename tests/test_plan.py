@@ -10,9 +10,9 @@ import yaml
 from workflow_run import snakemake
 
 from benchmarks.plan import make_survey, plan
-from lamostvac.configuration import Configuration, read_configuration
-from lamostvac.plan import Job, add_chunks, predict, read_jobs, reasons, summary, text, wall_seconds
-from lamostvac.resources import Asked, Cost, Model
+from lamostvac.configuration.root import Configuration, read_configuration
+from lamostvac.run.plan import Job, add_chunks, predict, read_jobs, reasons, summary, text, wall_seconds
+from lamostvac.run.resources import Asked, Cost, Model
 
 MODEL = Model(
     {
@@ -164,7 +164,7 @@ def test_every_chunk_adds_three_jobs_and_nothing_else_grows(project, tmp_path):
 
 
 def run_plan(project, folder, configfile, *arguments):
-    command = [sys.executable, "-m", "lamostvac.plan", "--configfile", str(configfile)]
+    command = [sys.executable, "-m", "lamostvac.run.plan", "--configfile", str(configfile)]
     command += ["--directory", str(folder), *arguments]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
     return done.stdout

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lamostvac.errors import SpectrumRejected
-from lamostvac.grid import GRID, air_to_vacuum
-from lamostvac.prepare import Preparation, check_identity, prepare_spectrum, running_median
+from lamostvac.core.errors import SpectrumRejected
+from lamostvac.spectra.grid import GRID, air_to_vacuum
+from lamostvac.spectra.normalise import Preparation, check_identity, prepare_spectrum, running_median
 
 WAVE = 10 ** (3.5682 + 1e-4 * np.arange(3909))
 PLAIN = Preparation()

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from toy import BUILD, toy_library
 
-from lamostvac.emulator import build_emulator
-from lamostvac.priors import DensityPrior, prior_intervals
+from lamostvac.emulator.model import build_emulator
+from lamostvac.fit.priors import DensityPrior, prior_intervals
 
 pytestmark = pytest.mark.numeric
 

@@ -6,10 +6,10 @@ import os
 import pytest
 from run_files import write_job, write_manifest
 
-from lamostvac.errors import UserError
-from lamostvac.job_files import find_jobs, last_error, read_run, write_run
-from lamostvac.progress import QUIET, duration, main, progress, text
-from lamostvac.resources import Asked, Cost, Model
+from lamostvac.core.errors import UserError
+from lamostvac.run.job_records import find_jobs, last_error, read_run, write_run
+from lamostvac.run.progress import QUIET, duration, main, progress, text
+from lamostvac.run.resources import Asked, Cost, Model
 
 MODEL = Model(
     {
@@ -243,8 +243,8 @@ def test_durations():
 
 def test_a_real_run_is_complete(run):
     """The shared run of tests/workflow.yaml: every chunk's jobs have ended, in logs that say what they asked for."""
-    from lamostvac.job_files import accounts, chunks_of_run
-    from lamostvac.resources import load_model
+    from lamostvac.run.job_records import accounts, chunks_of_run
+    from lamostvac.run.resources import load_model
 
     state = progress(run, load_model())
     assert all(line.done == line.jobs for line in state.lines)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from toy import BUILD, toy_labels, toy_library, toy_spectra
 
-from lamostvac.emulator import build_emulator
-from lamostvac.project import project
+from lamostvac.emulator.model import build_emulator
+from lamostvac.grouped.components import project
 
 pytestmark = pytest.mark.numeric
 

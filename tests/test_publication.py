@@ -15,15 +15,17 @@ from astropy.io import votable as astropy_votable
 from astropy.table import Table
 from isolation import missing
 
-from lamostvac import catalog_files, catalog_merge, cds, votable
-from lamostvac.configuration import load_configuration
-from lamostvac.errors import UserError
-from lamostvac.fixed_width import is_present, layout, write_text
-from lamostvac.hats import write_hats
-from lamostvac.healpix import MAX_ORDER, partitions, pixels
-from lamostvac.internal_errors import internal_errors, published_errors
-from lamostvac.registry import NetworkLabel, load_registry
-from lamostvac.unique import set_unique
+from lamostvac.catalog import files as catalog_files
+from lamostvac.catalog import merge as catalog_merge
+from lamostvac.catalog.best_spectrum import set_unique
+from lamostvac.catalog.registry import NetworkLabel, load_registry
+from lamostvac.configuration.root import load_configuration
+from lamostvac.core.errors import UserError
+from lamostvac.publish import cds_readme, votable
+from lamostvac.publish.error_summary import internal_errors, published_errors
+from lamostvac.publish.fixed_width import is_present, layout, write_text
+from lamostvac.publish.hats import write_hats
+from lamostvac.publish.healpix import MAX_ORDER, partitions, pixels
 
 REGISTRY = load_registry([NetworkLabel("abs_mag_ks", "mag", "phys.magAbs;em.IR.K", "a magnitude", "gaia")])
 CARDS = catalog_files.input_cards([("data/dr10.fits.gz", "a" * 64), ("library mastar", "b" * 64)]) | {
@@ -88,7 +90,9 @@ def write_cds(folder, target, size=100):
     fields, n = layout(blocks(folder, size), REGISTRY)
     write_text(target / "recommended.dat.gz", blocks(folder, size), fields)
     cards = catalog_files.read_cards(folder / "recommended.fits")
-    (target / "ReadMe").write_text(cds.readme(fields, n, REGISTRY, cards, TITLE, "A. Author, B. Author"))
+    (target / "ReadMe").write_text(
+        cds_readme.readme(fields, n, REGISTRY, cards, TITLE, "A. Author, B. Author")
+    )
     return fields
 
 
@@ -108,10 +112,10 @@ def test_the_cds_reader_gets_values_units_and_what_is_missing(merged, tmp_path):
         str(tmp_path / "recommended.dat.gz"), format="cds", readme=str(tmp_path / "ReadMe")
     )
     rows = rows_of(merged)
-    assert table.colnames == [cds.label(column) for column in REGISTRY]
+    assert table.colnames == [cds_readme.label(column) for column in REGISTRY]
     for field in fields:
         column, values = field.column, rows[field.column.name]
-        stored = table[cds.label(column)]
+        stored = table[cds_readme.label(column)]
         expected_unit = units.Unit(column.unit, format="fits") if column.unit else None
         assert stored.unit == expected_unit, column.name
         present = values != b"" if column.is_string else is_present(column, values)
@@ -132,7 +136,7 @@ def test_the_cds_reader_gets_values_units_and_what_is_missing(merged, tmp_path):
 
 
 def test_errors_and_positions_have_the_names_of_cds():
-    labels = {column.name: cds.label(column) for column in REGISTRY}
+    labels = {column.name: cds_readme.label(column) for column in REGISTRY}
     assert labels["teff_err"] == "e_teff"
     assert labels["abs_mag_ks_err"] == "e_abs_mag_ks"
     assert (labels["ra"], labels["dec"], labels["teff"]) == ("RAdeg", "DEdeg", "teff")
@@ -184,7 +188,7 @@ def test_an_empty_table_has_a_readme(tmp_path):
     write_text(tmp_path / "t.gz", [], fields)
     assert n == 0
     assert gzip.decompress((tmp_path / "t.gz").read_bytes()) == b""
-    assert "Byte-by-byte" in cds.readme(fields, 0, REGISTRY, {}, TITLE)
+    assert "Byte-by-byte" in cds_readme.readme(fields, 0, REGISTRY, {}, TITLE)
 
 
 # ---------------------------------------------------------------- VOTable

@@ -11,8 +11,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lamostvac.errors import UserError
-from lamostvac.random_error import (
+from lamostvac.core.errors import UserError
+from lamostvac.uncertainty.random_error import (
     RandomErrorModel,
     beside_published,
     bin_residuals,
@@ -29,7 +29,7 @@ from lamostvac.random_error import (
     weighted_width,
     write_models,
 )
-from lamostvac.repeats import similar_pairs
+from lamostvac.uncertainty.repeats import similar_pairs
 
 pytestmark = pytest.mark.numeric
 

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lamostvac import recommend
-from lamostvac.configuration import Recommended
-from lamostvac.errors import UserError
-from lamostvac.recommend import (
+from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.configuration.root import Recommended
+from lamostvac.core.errors import UserError
+from lamostvac.recommend import recommend
+from lamostvac.recommend.recommend import (
     Correlation,
     Definition,
     LabelRelations,
@@ -32,8 +33,7 @@ from lamostvac.recommend import (
     ramp,
     save,
 )
-from lamostvac.registry import load_registry, network_labels
-from lamostvac.training_sets import load_training_sets
+from lamostvac.training.schema import load_training_sets
 
 pytestmark = pytest.mark.numeric
 

@@ -8,9 +8,9 @@ from noisy import condensed_of, inner_labels, mask_some, observe
 from promise import SHARE, assert_same_labels
 from toy import BUILD, toy_labels, toy_library
 
-from lamostvac import refine
-from lamostvac.emulator import build_emulator
-from lamostvac.priors import DensityPrior
+from lamostvac.emulator.model import build_emulator
+from lamostvac.fit import refine
+from lamostvac.fit.priors import DensityPrior
 
 pytestmark = pytest.mark.numeric
 

@@ -9,9 +9,9 @@ from astropy import units
 from astropy.io import fits
 from astropy.table import Table
 
-from lamostvac.errors import UserError
-from lamostvac.registry import Registry, load_registry, problems
-from lamostvac.shipped import COLUMNS_PATH
+from lamostvac.catalog.registry import Registry, load_registry, problems
+from lamostvac.core.errors import UserError
+from lamostvac.core.paths import COLUMNS_PATH
 
 REGISTRY = load_registry()
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
-from lamostvac.repeats import FOLLOWING, alike, repeat_pairs, similar_pairs
-from lamostvac.spectrum_names import fingerprint
+from lamostvac.spectra.names import fingerprint
+from lamostvac.uncertainty.repeats import FOLLOWING, alike, repeat_pairs, similar_pairs
 
 pytestmark = pytest.mark.numeric
 

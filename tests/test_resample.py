@@ -8,12 +8,12 @@ import pytest
 from hypothesis import example, given, settings
 from scipy.interpolate import CubicSpline
 
-from lamostvac.errors import SpectrumRejected
-from lamostvac.grid import GRID
-from lamostvac.network_spectra import STEP, NetworkPreparation, normalise_network_spectrum
-from lamostvac.prepare import Preparation, normalise_spectrum
-from lamostvac.resample import rest_spectrum
-from lamostvac.spectra import read_spectrum
+from lamostvac.core.errors import SpectrumRejected
+from lamostvac.spectra.grid import GRID
+from lamostvac.spectra.network_grid import STEP, NetworkPreparation, normalise_network_spectrum
+from lamostvac.spectra.normalise import Preparation, normalise_spectrum
+from lamostvac.spectra.reader import read_spectrum
+from lamostvac.spectra.rest_frame import rest_spectrum
 
 pytestmark = pytest.mark.numeric
 

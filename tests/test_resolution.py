@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamostvac.resolution import (
+from lamostvac.library.resolution import (
     FWHM_PER_SIGMA,
     broaden,
     constant_fwhm,

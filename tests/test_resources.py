@@ -11,9 +11,9 @@ import pytest
 import yaml
 from run_files import write_job
 
-from lamostvac.errors import UserError
-from lamostvac.job_files import read_account
-from lamostvac.resources import Asked, Cost, Model, evaluate, load_model, memory_mb, runtime_minutes
+from lamostvac.core.errors import UserError
+from lamostvac.run.job_records import read_account
+from lamostvac.run.resources import Asked, Cost, Model, evaluate, load_model, memory_mb, runtime_minutes
 from tools import measure_resources as measure
 
 COSTS = {

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 import yte
 
-from lamostvac.errors import UserError
-from lamostvac.site import Site, load_site, scratch_folder
-from lamostvac.slurm_jobs import cancel_leftovers, leftovers, require_safe_settings
+from lamostvac.core.errors import UserError
+from lamostvac.run.site import Site, load_site, scratch_folder
+from lamostvac.run.slurm import cancel_leftovers, leftovers, require_safe_settings
 
 SLURM = SimpleNamespace(jobname_prefix="lamostvac", array_jobs=None, status_command="squeue", requeue=False)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lamostvac.snr_threshold import (
+from lamostvac.uncertainty.snr_threshold import (
     SnrThreshold,
     find_threshold,
     snr_by_chi2,

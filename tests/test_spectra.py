@@ -13,10 +13,10 @@ import pytest
 from astropy.io import fits
 from hypothesis import example, given, settings
 
-from lamostvac.errors import SpectrumRejected
-from lamostvac.prepare import Preparation, prepare_spectrum
+from lamostvac.core.errors import SpectrumRejected
 from lamostvac.simulate import release
-from lamostvac.spectra import _read_bytes, parse_spectrum, read_spectrum
+from lamostvac.spectra.normalise import Preparation, prepare_spectrum
+from lamostvac.spectra.reader import _read_bytes, parse_spectrum, read_spectrum
 
 NAMES = ("FLUX", "IVAR", "WAVELENGTH", "ANDMASK", "ORMASK")
 ROW = {

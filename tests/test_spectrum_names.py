@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamostvac.spectrum_names import RowsByName, fingerprint, values_at
+from lamostvac.spectra.names import RowsByName, fingerprint, values_at
 
 NAMES = st.lists(st.text("ab-1", min_size=1, max_size=9), max_size=20, unique=True)
 

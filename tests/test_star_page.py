@@ -11,20 +11,20 @@ import pytest
 from html_checks import check_page
 from toy import BUILD, toy_labels, toy_library, toy_spectra
 
-from lamostvac import star_page
-from lamostvac.catalog_flags import set_flags
-from lamostvac.configuration import Prepare
-from lamostvac.crossmatch import group_stars
-from lamostvac.emulator import build_emulator, write_emulator
-from lamostvac.errors import UserError
-from lamostvac.grid import GRID
-from lamostvac.library import write_library
-from lamostvac.registry import load_registry, network_labels
+from lamostvac.catalog.flags import set_flags
+from lamostvac.catalog.lookup import find_star, repeats_of, require_star, sample_of, spectrum_path
+from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.configuration.root import Prepare
+from lamostvac.core.errors import UserError
+from lamostvac.emulator.model import build_emulator, write_emulator
+from lamostvac.external.match import group_stars
+from lamostvac.fit.fitter import FitSettings, StarFitter
+from lamostvac.library.library import write_library
 from lamostvac.simulate import release
-from lamostvac.star_flags import disagreement_flags, network_flags, star_flags
-from lamostvac.star_page import StarFiles, StarSettings, flag_facts, write_star_page
-from lamostvac.star_rows import find_star, repeats_of, require_star, sample_of, spectrum_path
-from lamostvac.starfit import FitSettings, StarFitter
+from lamostvac.spectra.grid import GRID
+from lamostvac.star import page
+from lamostvac.star.flags import disagreement_flags, network_flags, star_flags
+from lamostvac.star.page import StarFiles, StarSettings, flag_facts, write_star_page
 
 N = 300
 CLEAN, REPEAT, HOT, PILOT, LOST = 10, 11, 20, 30, 40  # rows
@@ -315,9 +315,9 @@ def test_the_spectrum_is_found_through_the_manifest(run):
 
 def test_masks_say_what_is_left_out(run):
     row = row_of(run, CLEAN)
-    labels = star_page.label_vector(run.emulator, row)
+    labels = page.label_vector(run.emulator, row)
     path = run.folder / "spectra" / f"{CLEAN}.fits"
-    star = star_page.read_star(path, row, run.settings.preparation, run.emulator, FitSettings(), labels, "G")
+    star = page.read_star(path, row, run.settings.preparation, run.emulator, FitSettings(), labels, "G")
     masks = {mask.name: mask for mask in star.masks}
     assert masks["no data"].where.sum() == 3
     assert masks["ORMASK"].where.sum() == 10
@@ -338,7 +338,7 @@ def test_masks_say_what_is_left_out(run):
 
 def test_neighbours_are_those_of_a_brute_force_search(run):
     labels = np.array([5700.0, 3.0, -0.4])
-    near = star_page.neighbours_of(run.files.library, run.emulator, labels, 5)
+    near = page.neighbours_of(run.files.library, run.emulator, labels, 5)
     library = toy_library()
     offsets = run.emulator.to_scaled(library.label_array()) - run.emulator.to_scaled(labels[None])
     order = np.argsort((offsets**2).sum(axis=1))[:5]

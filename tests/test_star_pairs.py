@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lamostvac import extinction, star_pairs
-from lamostvac.bands import BANDS
+from lamostvac.core.vocabulary import BANDS
+from lamostvac.distance import extinction, star_pairs
 from lamostvac.simulate import photometry as simulated
 
 pytestmark = pytest.mark.numeric

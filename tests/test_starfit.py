@@ -8,10 +8,11 @@ from noisy import AMPLITUDE, FLOOR, SPACING, TYPE, inner_labels, mask_some, obse
 from promise import SHARE, assert_same_labels
 from toy import BUILD, toy_library
 
-from lamostvac import refine, starfit
-from lamostvac.emulator import build_emulator
-from lamostvac.grid import GRID
-from lamostvac.starfit import FitSettings, StarFitter
+from lamostvac.emulator.model import build_emulator
+from lamostvac.fit import fitter as starfit
+from lamostvac.fit import refine
+from lamostvac.fit.fitter import FitSettings, StarFitter
+from lamostvac.spectra.grid import GRID
 
 pytestmark = pytest.mark.numeric
 

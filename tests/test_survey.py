@@ -15,9 +15,9 @@ from astropy.table import Table
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamostvac import survey
-from lamostvac.configuration import SPECTRAL_TYPES, Survey, load_configuration
-from lamostvac.errors import UserError
+from lamostvac.configuration.root import SPECTRAL_TYPES, Survey, load_configuration
+from lamostvac.core.errors import UserError
+from lamostvac.survey import survey
 
 
 def star(**changes):

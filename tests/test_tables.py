@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from lamostvac.errors import UserError
-from lamostvac.tables import read_table
+from lamostvac.core.errors import UserError
+from lamostvac.external.read import read_table
 
 GAIA = 2**62 + 1  # not a multiple of 512, as floats of this size are
 
@@ -97,7 +97,7 @@ def allstar(path, **extra):
 
 @pytest.mark.parametrize("name", ["allStar.fits", "allStar.fits.gz", "no_suffix"])
 def test_fits(tmp_path, name, monkeypatch):
-    monkeypatch.setattr("lamostvac.tables._BLOCK", 100)  # one row at a time
+    monkeypatch.setattr("lamostvac.external.read._BLOCK", 100)  # one row at a time
     path = allstar(tmp_path / "plain.fits")
     path = write_bytes(tmp_path / name, path.read_bytes())
     wanted = {"id": "APOGEE_ID", "teff": "teff", "flag": "ASPCAPFLAG", "gaia": "GAIA_SOURCE_ID"}

@@ -13,13 +13,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from lamostvac.configuration import read_configuration
-from lamostvac.distil import split_settings
-from lamostvac.emulator import build_emulator, write_emulator
-from lamostvac.files import atomic_hdf5
-from lamostvac.library import read_library
-from lamostvac.prepared import prepare_chunk, settings_of
-from lamostvac.spectral_types import TYPE_ORDER
+from lamostvac.configuration.root import read_configuration
+from lamostvac.core.files import atomic_hdf5
+from lamostvac.core.vocabulary import TYPE_ORDER
+from lamostvac.emulator.distil import split_settings
+from lamostvac.emulator.model import build_emulator, write_emulator
+from lamostvac.library.library import read_library
+from lamostvac.spectra.chunk import prepare_chunk, settings_of
 
 # Which test runs a tool.
 RUN_BY = {

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from run_files import write_job
 
-from lamostvac.efficiency import job_table, rule_table
-from lamostvac.errors import UserError
-from lamostvac.files import rejected_table, write_columns
-from lamostvac.trace import find_in_chunks, main, text, trace
+from lamostvac.core.errors import UserError
+from lamostvac.core.files import rejected_table, write_columns
+from lamostvac.run.efficiency import job_table, rule_table
+from lamostvac.run.trace import find_in_chunks, main, text, trace
 
 
 def spectrum_id(number: int) -> str:

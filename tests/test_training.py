@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lamostvac import joins, training
-from lamostvac.crossmatch import canonical_order
-from lamostvac.errors import UserError
-from lamostvac.files import sha256
-from lamostvac.training_sets import (
+from lamostvac.core.errors import UserError
+from lamostvac.core.files import sha256
+from lamostvac.external import joins
+from lamostvac.external.match import canonical_order
+from lamostvac.training import training
+from lamostvac.training.schema import (
     AbsoluteMagnitudes,
     Catalogue,
     Combine,

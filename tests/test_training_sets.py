@@ -5,8 +5,8 @@ import copy
 import pytest
 import yaml
 
-from lamostvac.errors import UserError
-from lamostvac.training_sets import available_sets, load_training_sets, table_columns
+from lamostvac.core.errors import UserError
+from lamostvac.training.schema import available_sets, load_training_sets, table_columns
 
 LABEL = {"name": "teff_x", "column": "teff", "description": "temperature"}
 SET = {

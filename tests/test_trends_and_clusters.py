@@ -4,10 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lamostvac import catalogue_figures, comparison_figures, figures, validation
-from lamostvac.clusters import CLUSTER_COLUMNS, cluster_rows, intrinsic_scatter, one_per_star, slope
-from lamostvac.repeats import similar_pairs
-from lamostvac.trends import TREND_COLUMNS, bin_edges, trend_rows
+from lamostvac.report import comparisons, figures, papers
+from lamostvac.uncertainty.repeats import similar_pairs
+from lamostvac.validation import validation
+from lamostvac.validation.clusters import (
+    CLUSTER_COLUMNS,
+    cluster_rows,
+    intrinsic_scatter,
+    one_per_star,
+    slope,
+)
+from lamostvac.validation.trends import TREND_COLUMNS, bin_edges, trend_rows
 
 pytestmark = pytest.mark.numeric
 
@@ -141,14 +148,14 @@ def test_the_best_spectrum_stands_for_a_star():
 def drawn(n):
     table = stars(n)
     rows = pd.DataFrame(trend_rows("x", table, ["teff", "feh"], "snrg"), columns=TREND_COLUMNS)
-    yield comparison_figures.trends("x", rows)
+    yield comparisons.trends("x", rows)
     yield figures.comparison(
         "x", validation.pairs("x", table, ["teff", "logg", "feh"]), ["teff", "logg", "feh"]
     )
     group = members().iloc[: max(n, 0)]
     pairs = validation.pairs("x", group.assign(ref_c_n=0.0), ["c_n"], group="cluster")
     of_clusters = pd.DataFrame(cluster_rows("x", group, "cluster", ["c_n"], "snrg"), columns=CLUSTER_COLUMNS)
-    yield comparison_figures.clusters("x", pairs, of_clusters, ["c_n"])
+    yield comparisons.clusters("x", pairs, of_clusters, ["c_n"])
     rng = np.random.default_rng(1)
     wide = pd.DataFrame(
         {
@@ -160,17 +167,15 @@ def drawn(n):
     )  # fmt: skip
     for band in ("bp", "rp", "g_gaia"):
         wide[f"abs_mag_{band}"], wide[f"flag_abs_mag_{band}"] = rng.normal(4, 2, n), 0
-    yield catalogue_figures.hr_diagrams(wide)
-    yield catalogue_figures.positions(*rng.normal(-8, 1, (3, n)), 8.1)
-    yield catalogue_figures.distances(wide)
-    yield catalogue_figures.colour_teff(wide, pd.DataFrame({"teff": [4000.0, 7000], "bp_rp": [1.5, 0.3]}))
-    yield catalogue_figures.flags(wide, ["flag_snr", "flag_alpha_fe"])
+    yield papers.hr_diagrams(wide)
+    yield papers.positions(*rng.normal(-8, 1, (3, n)), 8.1)
+    yield papers.distances(wide)
+    yield papers.colour_teff(wide, pd.DataFrame({"teff": [4000.0, 7000], "bp_rp": [1.5, 0.3]}))
+    yield papers.flags(wide, ["flag_snr", "flag_alpha_fe"])
     ra = np.repeat(np.arange(n // 2 + 1), 2)[:n] * 0.1
     pairs = similar_pairs(ra, np.zeros(n), np.arange(n), np.full(n, 30.0), 0.2)
     curve = pd.DataFrame({"label": ["feh"], "a": [0.1], "b": [1.0], "c": [1.0], "scale": [1.0]})
-    yield catalogue_figures.repeats(
-        pairs, {"feh": table["feh"].to_numpy()}, {"feh": table["feh_err"].to_numpy()}, curve
-    )
+    yield papers.repeats(pairs, {"feh": table["feh"].to_numpy()}, {"feh": table["feh_err"].to_numpy()}, curve)
 
 
 @pytest.mark.parametrize("n", [5000, 60, 1, 0])
@@ -185,4 +190,4 @@ def test_figures_are_drawn_for_many_few_and_no_stars_with_the_same_bytes(tmp_pat
 
 def test_an_isochrone_is_read_by_its_columns(tmp_path):
     (tmp_path / "iso.csv").write_text("age,teff,bp_rp\n1,5000,1.0\n1,6000,0.7\n")
-    assert catalogue_figures.read_isochrone(tmp_path / "iso.csv")["teff"].tolist() == [5000, 6000]
+    assert papers.read_isochrone(tmp_path / "iso.csv")["teff"].tolist() == [5000, 6000]

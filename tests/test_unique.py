@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lamostvac import catalog_files, catalog_merge
-from lamostvac.registry import load_registry
-from lamostvac.unique import best_spectra, set_unique
+from lamostvac.catalog import files, merge
+from lamostvac.catalog.best_spectrum import best_spectra, set_unique
+from lamostvac.catalog.registry import load_registry
 
 pytestmark = pytest.mark.numeric
 
@@ -90,15 +90,15 @@ def test_the_merge_counts_over_all_types(tmp_path, block):
         own = part.copy()
         set_unique(own)
         tables[name] = tmp_path / f"{name}.fits"
-        catalog_files.write_rows(tables[name], own, REGISTRY, {})
-    catalog_merge.merge_tables(tables, tmp_path / "all.fits", tmp_path / "all.parquet", REGISTRY, {}, block)
-    merged = catalog_files.read_rows(tmp_path / "all.fits", REGISTRY)
+        files.write_rows(tables[name], own, REGISTRY, {})
+    merge.merge_tables(tables, tmp_path / "all.fits", tmp_path / "all.parquet", REGISTRY, {}, block)
+    merged = files.read_rows(tmp_path / "all.fits", REGISTRY)
     expected = np.concatenate([parts[name] for name in ("OB", "G", "K")])
     set_unique(expected)
     assert merged.tobytes() == expected.astype(REGISTRY.record).tobytes()
-    frame = catalog_files.read_table(tmp_path / "all.parquet")
+    frame = files.read_table(tmp_path / "all.parquet")
     np.testing.assert_array_equal(frame["best_spectrum"], expected["best_spectrum"])
     np.testing.assert_array_equal(frame["n_spectra"], expected["n_spectra"])
-    alone = catalog_files.read_rows(tables["G"], REGISTRY)
+    alone = files.read_rows(tables["G"], REGISTRY)
     assert (alone["n_spectra"] < expected["n_spectra"][30:150]).any()
     assert alone["best_spectrum"].sum() > merged[30:150]["best_spectrum"].sum()

@@ -12,8 +12,9 @@ from astropy.table import Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lamostvac import figures, validation
-from lamostvac.registry import load_registry
+from lamostvac.catalog.registry import load_registry
+from lamostvac.report import figures
+from lamostvac.validation import validation
 
 REGISTRY = load_registry()
 numbers = st.lists(st.floats(-1e4, 1e4, allow_nan=False), min_size=1, max_size=30)

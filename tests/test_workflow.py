@@ -19,12 +19,12 @@ from astropy.table import Table
 from promise import assert_same_catalogue
 from workflow_run import FEW_LABELS, TYPES, copy_project, same_files, snakemake
 
-from lamostvac.errors import REASONS
-from lamostvac.files import read_columns
-from lamostvac.labels import LABELS
-from lamostvac.registry import load_registry, network_labels
+from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.core.errors import REASONS
+from lamostvac.core.files import read_columns
+from lamostvac.core.vocabulary import LABELS
 from lamostvac.simulate import broken
-from lamostvac.validation import COMPARISON_COLUMNS, DERIVED, PULL_COLUMNS, RECOMMENDED
+from lamostvac.validation.validation import COMPARISON_COLUMNS, DERIVED, PULL_COLUMNS, RECOMMENDED
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from lamostvac.emulator import EmulatorSettings
-from lamostvac.grid import GRID
-from lamostvac.library import SpectralLibrary, label_table
+from lamostvac.emulator.model import EmulatorSettings
+from lamostvac.library.library import SpectralLibrary, label_table
+from lamostvac.spectra.grid import GRID
 
 NAMES = ("teff", "logg", "feh")
 _RNG = np.random.default_rng(0)

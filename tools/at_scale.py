@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lamostvac.catalog_files import read_rows, write_fits, write_json
-from lamostvac.files import atomic, read_manifest
-from lamostvac.registry import Registry
+from lamostvac.catalog.files import read_rows, write_fits, write_json
+from lamostvac.catalog.registry import Registry
+from lamostvac.core.files import atomic, read_manifest
 from tools.error_models import registry_of
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lamostvac.error_process import scaling_of, train
+from lamostvac.uncertainty.scale_process import scaling_of, train
 
 NAMES = ("teff", "logg", "feh", "alpha_fe")
 N_CHECKED = 20_000

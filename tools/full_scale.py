@@ -28,18 +28,18 @@ from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lamostvac import refine
-from lamostvac.condense import Condensed
-from lamostvac.emulator import Emulator, read_emulator
-from lamostvac.files import read_columns
-from lamostvac.grid import GRID
-from lamostvac.grouped import GroupedSettings, filled_candidates, fit_group, group_order, group_seed
-from lamostvac.library import SpectralLibrary, read_library
-from lamostvac.matches import best_matches, references
-from lamostvac.priors import prior_intervals
-from lamostvac.project import project
-from lamostvac.starfit import FitSettings, StarFits, StarFitter
-from lamostvac.validation import robust_sigma
+from lamostvac.core.files import read_columns
+from lamostvac.emulator.model import Emulator, read_emulator
+from lamostvac.fit import refine
+from lamostvac.fit.fitter import FitSettings, StarFits, StarFitter
+from lamostvac.fit.likelihood import Condensed
+from lamostvac.fit.priors import prior_intervals
+from lamostvac.grouped.components import project
+from lamostvac.grouped.correlation import best_matches, references
+from lamostvac.grouped.search import GroupedSettings, filled_candidates, fit_group, group_order, group_seed
+from lamostvac.library.library import SpectralLibrary, read_library
+from lamostvac.spectra.grid import GRID
+from lamostvac.validation.validation import robust_sigma
 
 TYPES = ("OB", "A", "F", "G", "K", "M")
 NAMES = ("teff", "logg", "feh", "alpha_fe")

@@ -4,7 +4,7 @@
     python tools/measure_resources.py --run config/mine.yaml --cores 2 --write    (runs Snakemake first)
 
 Each finished job has left what it asked for, how much it had to do and what it took in its log
-(`lamostvac.job_files`). For each rule the coefficients of its terms are fitted to these: seconds (of CPU, so that a
+(`lamostvac.run.job_records`). For each rule the coefficients of its terms are fitted to these: seconds (of CPU, so that a
 busy machine does little harm) by least squares of the relative deviations, memory the same and then raised until no job
 is above it. Coefficients are never negative. Rules that no run has keep what the table says of them, and `also` in the
 table are jobs measured elsewhere, mostly far larger, which hold the lines where no run on one machine can.
@@ -30,10 +30,10 @@ from scipy.optimize import nnls
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lamostvac.errors import UserError
-from lamostvac.files import atomic, read_yaml
-from lamostvac.job_files import accounts
-from lamostvac.resources import QUANTITIES, RESOURCES, evaluate
+from lamostvac.core.errors import UserError
+from lamostvac.core.files import atomic, read_yaml
+from lamostvac.run.job_records import accounts
+from lamostvac.run.resources import QUANTITIES, RESOURCES, evaluate
 
 # Terms of rules for which `base` and each amount by itself will not do: for seconds, and for memory.
 ROWS = (("spectra",), ("spectra*row_bytes",))
@@ -51,7 +51,7 @@ TERMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 NOT_AMOUNTS = {"mem_mb", "runtime", "threads"}
 HEAD = """\
-# What each rule takes in memory, time and disk: written by tools/measure_resources.py, read by lamostvac/resources.py.
+# What each rule takes in memory, time and disk: written by tools/measure_resources.py, read by lamostvac/run/resources.py.
 #
 # A job is expected to take base + coefficient * amount of each term. Amounts are what rules/*.smk say in `asks`:
 # spectra of the job's chunk, of its type or of the run; size of its input in kB; members of all networks; and so on.

@@ -22,14 +22,14 @@ import pandas as pd
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lamostvac.configuration import Networks
-from lamostvac.files import atomic
-from lamostvac.network_prediction import NetworkStack
-from lamostvac.network_settings import NetworkTraining
-from lamostvac.network_spectra import NetworkPreparation, prepare_network_spectrum
-from lamostvac.network_training import TrainingSpectra, parts_of, train_network
-from lamostvac.spectra import read_spectrum
-from lamostvac.training import read_training
+from lamostvac.configuration.root import Networks
+from lamostvac.core.files import atomic
+from lamostvac.networks.predict import NetworkStack
+from lamostvac.networks.settings import NetworkTraining
+from lamostvac.networks.train import TrainingSpectra, parts_of, train_network
+from lamostvac.spectra.network_grid import NetworkPreparation, prepare_network_spectrum
+from lamostvac.spectra.reader import read_spectrum
+from lamostvac.training.training import read_training
 
 SETTINGS = Networks()
 PREPARATION = NetworkPreparation.from_settings(

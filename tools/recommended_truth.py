@@ -18,11 +18,11 @@ from astropy.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lamostvac.configuration import Recommended
-from lamostvac.network_validation import repeat_pairs
-from lamostvac.recommend import Settings, combine, fit, load_definitions, result_columns
-from lamostvac.spectral_types import TYPE_ORDER
-from lamostvac.validation import pull_statistics, statistics
+from lamostvac.configuration.root import Recommended
+from lamostvac.core.vocabulary import TYPE_ORDER
+from lamostvac.recommend.recommend import Settings, combine, fit, load_definitions, result_columns
+from lamostvac.validation.networks import repeat_pairs
+from lamostvac.validation.validation import pull_statistics, statistics
 
 SETTINGS = Settings(snr_band="snrr", **Recommended().model_dump(exclude={"definitions"}))
 

@@ -22,8 +22,8 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lamostvac.configuration import read_configuration
-from lamostvac.files import read_manifest
+from lamostvac.configuration.root import read_configuration
+from lamostvac.core.files import read_manifest
 
 PROJECT = Path(__file__).resolve().parent.parent
 MADE = ("simulated", "library", "emulator", "networks", "training")

@@ -20,11 +20,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import h5py
 import numpy as np
 
-from lamostvac.configuration import Networks
-from lamostvac.network_settings import NetworkTraining
-from lamostvac.network_spectra import NetworkPreparation
-from lamostvac.network_training import TrainingSpectra, train_network
-from lamostvac.training import read_training
+from lamostvac.configuration.root import Networks
+from lamostvac.networks.settings import NetworkTraining
+from lamostvac.networks.train import TrainingSpectra, train_network
+from lamostvac.spectra.network_grid import NetworkPreparation
+from lamostvac.training.training import read_training
 
 # Set: label that is trained, number of labels, published number of training stars (Wang+ 2022 Table 1).
 SETS = {

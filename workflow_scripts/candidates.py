@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 
-from lamostvac.emulator import read_emulator
-from lamostvac.files import atomic_hdf5
-from lamostvac.grouped import filled_candidates
-from lamostvac.library import read_library
-from lamostvac.log import Progress, rule_log
-from lamostvac.matches import best_matches, references
-from lamostvac.prepared import open_prepared
+from lamostvac.core.files import atomic_hdf5
+from lamostvac.core.log import Progress, rule_log
+from lamostvac.emulator.model import read_emulator
+from lamostvac.grouped.correlation import best_matches, references
+from lamostvac.grouped.search import filled_candidates
+from lamostvac.library.library import read_library
+from lamostvac.spectra.chunk import open_prepared
 
 BATCH = 256
 

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 import lamostvac
-from lamostvac.catalog_files import provenance, read_rows, write_rows
-from lamostvac.errors import UserError
-from lamostvac.log import rule_log
-from lamostvac.registry import load_registry, network_labels
-from lamostvac.unique import set_unique
+from lamostvac.catalog.best_spectrum import set_unique
+from lamostvac.catalog.files import provenance, read_rows, write_rows
+from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.core.errors import UserError
+from lamostvac.core.log import rule_log
 
 
 def main(snakemake: Any) -> None:

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from lamostvac.catalog_files import read_blocks, read_cards
-from lamostvac.cds import readme
-from lamostvac.files import atomic
-from lamostvac.fixed_width import layout, write_text
-from lamostvac.log import rule_log
-from lamostvac.registry import load_registry, network_labels
+from lamostvac.catalog.files import read_blocks, read_cards
+from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.core.files import atomic
+from lamostvac.core.log import rule_log
+from lamostvac.publish.cds_readme import readme
+from lamostvac.publish.fixed_width import layout, write_text
 
 
 def main(snakemake: Any) -> None:

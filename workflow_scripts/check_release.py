@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lamostvac import release_check, survey
-from lamostvac.files import atomic
-from lamostvac.log import Progress, rule_log
+from lamostvac.core.files import atomic
+from lamostvac.core.log import Progress, rule_log
+from lamostvac.survey import survey, tree_check
 
 SETTINGS = set(survey.Survey.model_fields) - {"catalogues"}
 
@@ -21,12 +21,12 @@ def main(snakemake: Any) -> None:
     survey.check_paths(table, settings.file_pattern)
     wanted = survey.select(table, settings).steps < 0
     log.info("%d rows in %d catalogue file(s), %d of them taken", len(table), len(paths), int(wanted.sum()))
-    expected = release_check.expected_folders(table, wanted, params.root, settings.file_pattern)
+    expected = tree_check.expected_folders(table, wanted, params.root, settings.file_pattern)
     del table
     folder = Path(params.folder)
     progress = Progress(log, total=len(wanted), unit="spectra")
-    with release_check.Writer(folder / "plates.csv", folder / "findings.csv") as writer:
-        for plate in release_check.compare(expected, paths, params.sizes, snakemake.threads):
+    with tree_check.Writer(folder / "plates.csv", folder / "findings.csv") as writer:
+        for plate in tree_check.compare(expected, paths, params.sizes, snakemake.threads):
             writer.add(plate)
             progress.add(plate.n_catalogue)
     progress.done()
@@ -35,7 +35,7 @@ def main(snakemake: Any) -> None:
     log.info(
         "%d of %d that the survey takes are missing or empty", totals["missing_wanted"], totals["wanted"]
     )
-    for what, meaning in release_check.WHATS.items():
+    for what, meaning in tree_check.WHATS.items():
         if totals[what]:
             log.info("%d %s: %s", totals[what], what, meaning)
     if totals["otherwise"]:

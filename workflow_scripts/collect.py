@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from lamostvac.catalog_files import write_type
-from lamostvac.catalog_rows import assemble, read_chunk
-from lamostvac.files import read_manifest
-from lamostvac.log import Progress, rule_log
-from lamostvac.registry import load_registry, network_labels
+from lamostvac.catalog.files import write_type
+from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.catalog.rows import assemble, read_chunk
+from lamostvac.core.files import read_manifest
+from lamostvac.core.log import Progress, rule_log
 
 
 def main(snakemake: Any) -> None:

@@ -8,16 +8,16 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from lamostvac.files import atomic
-from lamostvac.joins import join_table, read_source
-from lamostvac.log import Progress, rule_log
-from lamostvac.training import (
+from lamostvac.core.files import atomic
+from lamostvac.core.log import Progress, rule_log
+from lamostvac.external.joins import join_table, read_source
+from lamostvac.training.schema import SURVEY_COLUMNS, TrainingSet
+from lamostvac.training.training import (
     Accounting,
     candidates,
     combine_measurements,
     match_survey,
 )
-from lamostvac.training_sets import SURVEY_COLUMNS, TrainingSet
 
 KEYS = ("ra", "dec", "obsid", "gaia_source_id")
 

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from lamostvac.crossvalidation import cross_validate
-from lamostvac.distil import split_settings
-from lamostvac.files import atomic
-from lamostvac.library import read_library
-from lamostvac.log import Progress, rule_log
-from lamostvac.prepare import Preparation
-from lamostvac.starfit import FitSettings
-from lamostvac.validation import robust_sigma
+from lamostvac.core.files import atomic
+from lamostvac.core.log import Progress, rule_log
+from lamostvac.emulator.distil import split_settings
+from lamostvac.fit.crossvalidation import cross_validate
+from lamostvac.fit.fitter import FitSettings
+from lamostvac.library.library import read_library
+from lamostvac.spectra.normalise import Preparation
+from lamostvac.validation.validation import robust_sigma
 
 
 def main(snakemake: Any) -> None:

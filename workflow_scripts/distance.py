@@ -9,14 +9,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from lamostvac import distance, extinction, star_pairs
-from lamostvac.bands import BANDS
-from lamostvac.catalog_files import read_fields
-from lamostvac.crossmatch import group_stars
-from lamostvac.files import atomic
-from lamostvac.fit_status import CONVERGED
-from lamostvac.log import rule_log
-from lamostvac.registry import Registry, load_registry, network_labels
+from lamostvac.catalog.files import read_fields
+from lamostvac.catalog.registry import Registry, load_registry, network_labels
+from lamostvac.core.files import atomic
+from lamostvac.core.log import rule_log
+from lamostvac.core.vocabulary import BANDS, CONVERGED
+from lamostvac.distance import distance, extinction, star_pairs
+from lamostvac.external.match import group_stars
 
 LABELS = ("teff_rec", "logg_rec", "feh_rec")
 PRETRAINED_CORRELATION = 0.95

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from lamostvac import emulator
-from lamostvac.distil import distil, split_settings
-from lamostvac.library import read_library
-from lamostvac.log import rule_log
-from lamostvac.prepare import Preparation
+from lamostvac.core.log import rule_log
+from lamostvac.emulator import model
+from lamostvac.emulator.distil import distil, split_settings
+from lamostvac.library.library import read_library
+from lamostvac.spectra.normalise import Preparation
 
 
 def main(snakemake: Any) -> None:
@@ -16,7 +16,7 @@ def main(snakemake: Any) -> None:
     library = read_library(snakemake.input.library)
     regions = Preparation.from_settings(**snakemake.params.prepare).masked_regions
     settings, distil_settings = split_settings(snakemake.params.settings)
-    trained = emulator.build_emulator(library, regions, settings, log=log)
+    trained = model.build_emulator(library, regions, settings, log=log)
     log.info(
         "%d spectra, %d pixels, %d components with %.2f %% of the variance",
         len(library.ids),
@@ -51,12 +51,12 @@ def main(snakemake: Any) -> None:
     )
     attributes = {
         "library": library.name,
-        "code_version": str(emulator.CODE_VERSION),
+        "code_version": str(model.CODE_VERSION),
         "hyperparameters": settings.hyperparameters,
     }
-    emulator.write_emulator(trained, snakemake.output.whole, attributes)
+    model.write_emulator(trained, snakemake.output.whole, attributes)
     distances = {f"distance_{name}": f"{value:.6g}" for name, value in distance.items()}
-    emulator.write_emulator(small, snakemake.output.distilled, attributes | distances)
+    model.write_emulator(small, snakemake.output.distilled, attributes | distances)
 
 
 if __name__ == "__main__":

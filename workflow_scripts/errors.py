@@ -5,9 +5,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lamostvac.catalog_files import read_fields
-from lamostvac.crossmatch import group_stars
-from lamostvac.error_models import (
+from lamostvac.catalog.files import read_fields
+from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.core.files import atomic, atomic_hdf5
+from lamostvac.core.log import rule_log
+from lamostvac.core.vocabulary import CONVERGED, LABELS
+from lamostvac.external.match import group_stars
+from lamostvac.networks.ensemble import load_network
+from lamostvac.spectra.names import RowsByName, values_at
+from lamostvac.uncertainty.models import (
     LabelErrors,
     Residuals,
     learn,
@@ -17,16 +23,14 @@ from lamostvac.error_models import (
     summary,
     write_errors,
 )
-from lamostvac.files import atomic, atomic_hdf5
-from lamostvac.fit_status import CONVERGED
-from lamostvac.labels import LABELS
-from lamostvac.log import rule_log
-from lamostvac.networks import load_network
-from lamostvac.random_error import beside_published, load_published_errors, network_curve, write_models
-from lamostvac.registry import load_registry, network_labels
-from lamostvac.repeats import RADIUS, similar_pairs
-from lamostvac.snr_threshold import find_threshold, thresholds_table
-from lamostvac.spectrum_names import RowsByName, values_at
+from lamostvac.uncertainty.random_error import (
+    beside_published,
+    load_published_errors,
+    network_curve,
+    write_models,
+)
+from lamostvac.uncertainty.repeats import RADIUS, similar_pairs
+from lamostvac.uncertainty.snr_threshold import find_threshold, thresholds_table
 
 # Labels that the scale of errors depends on, of those that the library has.
 THETA = LABELS

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
-from lamostvac import fetch
-from lamostvac.download import Client, Manners
-from lamostvac.errors import UserError
-from lamostvac.files import atomic
-from lamostvac.log import rule_log
-from lamostvac.sky_match import star_list
-from lamostvac.survey import read_catalogues
+from lamostvac.core.errors import UserError
+from lamostvac.core.files import atomic
+from lamostvac.core.log import rule_log
+from lamostvac.fetch import fetch
+from lamostvac.fetch.download import Client, Manners
+from lamostvac.fetch.sky_match import star_list
+from lamostvac.survey.survey import read_catalogues
 
 
 def read_stars(params: Any, log: logging.Logger, path: Path) -> np.ndarray:

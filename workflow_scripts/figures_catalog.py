@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lamostvac.catalog_files import read_table
-from lamostvac.figures import accounting, chi2, kiel, save
-from lamostvac.labels import LABELS
-from lamostvac.log import rule_log
+from lamostvac.catalog.files import read_table
+from lamostvac.core.log import rule_log
+from lamostvac.core.vocabulary import LABELS
+from lamostvac.report.figures import accounting, chi2, kiel, save
 
 
 def main(snakemake: Any) -> None:

@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from lamostvac.comparison_figures import clusters, trends
-from lamostvac.figures import comparison, save
-from lamostvac.log import rule_log
+from lamostvac.core.log import rule_log
+from lamostvac.report.comparisons import clusters, trends
+from lamostvac.report.figures import comparison, save
 
 
 def main(snakemake: Any) -> None:

@@ -5,19 +5,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lamostvac.figures import save
-from lamostvac.log import rule_log
-from lamostvac.network_figures import (
+from lamostvac.catalog.registry import network_labels
+from lamostvac.core.log import rule_log
+from lamostvac.networks.ensemble import load_network
+from lamostvac.report.figures import save
+from lamostvac.report.networks import (
     learning_curves,
     network_pulls,
     predictions,
     residuals_by_snr,
     training_planes,
 )
-from lamostvac.networks import load_network
-from lamostvac.registry import network_labels
-from lamostvac.training import read_training
-from lamostvac.validation import read_catalogue
+from lamostvac.training.training import read_training
+from lamostvac.validation.validation import read_catalogue
 
 
 def catalogue_teff(path: str, spectra: pd.Series) -> np.ndarray:

@@ -5,8 +5,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lamostvac.catalog_files import read_table
-from lamostvac.catalogue_figures import (
+from lamostvac.catalog.files import read_table
+from lamostvac.catalog.registry import Registry, load_registry, network_labels
+from lamostvac.core.log import rule_log
+from lamostvac.core.vocabulary import LABELS
+from lamostvac.report.figures import save
+from lamostvac.report.papers import (
     DIAGRAMS,
     colour_teff,
     distances,
@@ -16,11 +20,7 @@ from lamostvac.catalogue_figures import (
     read_isochrone,
     repeats,
 )
-from lamostvac.figures import save
-from lamostvac.labels import LABELS
-from lamostvac.log import rule_log
-from lamostvac.registry import Registry, load_registry, network_labels
-from lamostvac.repeats import similar_pairs
+from lamostvac.uncertainty.repeats import similar_pairs
 
 
 def figure_of_repeats(path: str, registry: Registry, params: Any, curves: pd.DataFrame) -> Any:

@@ -5,9 +5,9 @@ from typing import Any
 
 import h5py
 
-from lamostvac.figures import save, spectra
-from lamostvac.grid import GRID
-from lamostvac.log import rule_log
+from lamostvac.core.log import rule_log
+from lamostvac.report.figures import save, spectra
+from lamostvac.spectra.grid import GRID
 
 
 def first_example(path: str) -> dict[str, Any] | None:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from lamostvac.figures import comparison, pulls, save
-from lamostvac.log import rule_log
+from lamostvac.core.log import rule_log
+from lamostvac.report.figures import comparison, pulls, save
 
 
 def main(snakemake: Any) -> None:

@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from lamostvac.emulator import label_columns, read_emulator
-from lamostvac.errors import REASONS
-from lamostvac.files import atomic_hdf5, read_columns, rejected_table, write_columns
-from lamostvac.fit_status import STATUS_NAMES
-from lamostvac.grouping import fit_at, read_labels
-from lamostvac.labels import LABELS
-from lamostvac.log import Progress, rule_log
-from lamostvac.prepared import open_prepared
-from lamostvac.starfit import FitSettings, StarFits, StarFitter, join
+from lamostvac.core.errors import REASONS
+from lamostvac.core.files import atomic_hdf5, read_columns, rejected_table, write_columns
+from lamostvac.core.log import Progress, rule_log
+from lamostvac.core.vocabulary import LABELS, STATUS_NAMES
+from lamostvac.emulator.model import label_columns, read_emulator
+from lamostvac.fit.fitter import FitSettings, StarFits, StarFitter, join
+from lamostvac.grouped.groups import fit_at, read_labels
+from lamostvac.spectra.chunk import open_prepared
 
 BATCH = 1024
 N_EXAMPLES = 3

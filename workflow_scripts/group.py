@@ -6,10 +6,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from lamostvac.files import atomic_hdf5
-from lamostvac.grouping import gather, order_of, write_order
-from lamostvac.library import read_library_labels
-from lamostvac.log import Progress, rule_log
+from lamostvac.core.files import atomic_hdf5
+from lamostvac.core.log import Progress, rule_log
+from lamostvac.grouped.groups import gather, order_of, write_order
+from lamostvac.library.library import read_library_labels
 
 # Stars gathered at once (1.4 GB with 237 components and 100 candidates). Every chunk is read for each.
 BLOCK = 1_000_000

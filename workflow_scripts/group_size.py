@@ -5,23 +5,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lamostvac import experiment_figures
-from lamostvac.distil import split_settings
-from lamostvac.emulator import build_emulator, read_emulator
-from lamostvac.experiment_sample import read_samples
-from lamostvac.experiments import (
+from lamostvac.core.files import atomic
+from lamostvac.core.log import rule_log
+from lamostvac.emulator.distil import split_settings
+from lamostvac.emulator.model import build_emulator, read_emulator
+from lamostvac.experiments import figures
+from lamostvac.experiments.experiments import (
     fold_rows,
     group_size_table,
     library_trial,
     trial_fits,
     trial_positions,
 )
-from lamostvac.figures import save
-from lamostvac.files import atomic
-from lamostvac.grouped import GroupedSettings
-from lamostvac.library import read_library
-from lamostvac.log import rule_log
-from lamostvac.prepare import Preparation
+from lamostvac.experiments.sample import read_samples
+from lamostvac.grouped.search import GroupedSettings
+from lamostvac.library.library import read_library
+from lamostvac.report.figures import save
+from lamostvac.spectra.normalise import Preparation
 
 N_DR10 = 11_473_644  # stellar spectra whose labels L24 determined
 
@@ -66,7 +66,7 @@ def main(snakemake: Any) -> None:
     log.info("\n%s", table.to_string(index=False))
     with atomic(snakemake.output.table) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
-    save(experiment_figures.group_size(table, N_DR10), snakemake.output.figure)
+    save(figures.group_size(table, N_DR10), snakemake.output.figure)
 
 
 if __name__ == "__main__":

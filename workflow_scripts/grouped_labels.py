@@ -5,9 +5,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from lamostvac.errors import UserError
-from lamostvac.grouping import STAR_FIELDS, GroupedStars, read_order, write_labels
-from lamostvac.log import rule_log
+from lamostvac.core.errors import UserError
+from lamostvac.core.log import rule_log
+from lamostvac.grouped.groups import STAR_FIELDS, GroupedStars, read_order, write_labels
 
 
 def main(snakemake: Any) -> None:

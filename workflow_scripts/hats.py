@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from lamostvac.catalog_files import read_cards
-from lamostvac.hats import write_hats
-from lamostvac.log import rule_log
-from lamostvac.registry import load_registry, network_labels
+from lamostvac.catalog.files import read_cards
+from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.core.log import rule_log
+from lamostvac.publish.hats import write_hats
 
 
 def main(snakemake: Any) -> None:

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from lamostvac.catalog_files import read_blocks
-from lamostvac.files import atomic
-from lamostvac.internal_errors import internal_errors, published_errors
-from lamostvac.log import rule_log
-from lamostvac.registry import load_registry, network_labels
+from lamostvac.catalog.files import read_blocks
+from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.core.files import atomic
+from lamostvac.core.log import rule_log
+from lamostvac.publish.error_summary import internal_errors, published_errors
 
 
 def main(snakemake: Any) -> None:

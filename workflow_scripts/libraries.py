@@ -4,10 +4,10 @@ from typing import Any
 
 import pandas as pd
 
-from lamostvac.figures import libraries, save
-from lamostvac.files import atomic
-from lamostvac.library_comparison import compare_libraries
-from lamostvac.log import rule_log
+from lamostvac.core.files import atomic
+from lamostvac.core.log import rule_log
+from lamostvac.report.figures import libraries, save
+from lamostvac.validation.libraries import compare_libraries
 
 
 def main(snakemake: Any) -> None:

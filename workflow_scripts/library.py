@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from lamostvac.files import sha256
-from lamostvac.library import prepare_library, write_library
-from lamostvac.library_formats import read_raw
-from lamostvac.library_source import source_sha256
-from lamostvac.log import Progress, rule_log
-from lamostvac.prepare import Preparation
-from lamostvac.resolution import resolving_power_fwhm, tabulated_fwhm
+from lamostvac.core.files import sha256
+from lamostvac.core.log import Progress, rule_log
+from lamostvac.library.formats.choose import read_raw
+from lamostvac.library.library import prepare_library, write_library
+from lamostvac.library.resolution import resolving_power_fwhm, tabulated_fwhm
+from lamostvac.library.source import source_sha256
+from lamostvac.spectra.normalise import Preparation
 
 
 def main(snakemake: Any) -> None:

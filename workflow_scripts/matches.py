@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from lamostvac import experiment_figures
-from lamostvac.emulator import read_emulator
-from lamostvac.experiment_sample import read_samples
-from lamostvac.experiments import matches_table
-from lamostvac.figures import save
-from lamostvac.files import atomic
-from lamostvac.library import read_library
-from lamostvac.log import rule_log
+from lamostvac.core.files import atomic
+from lamostvac.core.log import rule_log
+from lamostvac.emulator.model import read_emulator
+from lamostvac.experiments import figures
+from lamostvac.experiments.experiments import matches_table
+from lamostvac.experiments.sample import read_samples
+from lamostvac.library.library import read_library
+from lamostvac.report.figures import save
 
 
 def main(snakemake: Any) -> None:
@@ -31,7 +31,7 @@ def main(snakemake: Any) -> None:
     log.info("median absolute reproduction error of Teff (K):\n%s", table.to_string(index=False))
     with atomic(snakemake.output.table) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
-    save(experiment_figures.matches(table), snakemake.output.figure)
+    save(figures.matches(table), snakemake.output.figure)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ from typing import Any
 import h5py
 
 import lamostvac
-from lamostvac.catalog_files import input_cards, provenance, write_json
-from lamostvac.catalog_merge import accounting, merge_rejections, merge_tables
-from lamostvac.files import atomic, read_manifest
-from lamostvac.log import rule_log
-from lamostvac.registry import load_registry, network_labels
+from lamostvac.catalog.files import input_cards, provenance, write_json
+from lamostvac.catalog.merge import accounting, merge_rejections, merge_tables
+from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.core.files import atomic, read_manifest
+from lamostvac.core.log import rule_log
 
 
 def hashes(summary: dict[str, Any], library: str) -> list[tuple[str, str]]:

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from lamostvac import overview
-from lamostvac.log import rule_log
+from lamostvac.core.log import rule_log
+from lamostvac.report import overview
 
 
 def column(path: str, name: str) -> np.ndarray:

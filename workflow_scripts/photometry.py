@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 
-from lamostvac.catalog_files import read_fields
-from lamostvac.crossmatch import galactic_latitude
-from lamostvac.files import atomic
-from lamostvac.log import rule_log
-from lamostvac.photometry import join_photometry
-from lamostvac.photometry_tables import PhotometryFile
-from lamostvac.registry import load_registry, network_labels
+from lamostvac.catalog.files import read_fields
+from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.core.files import atomic
+from lamostvac.core.log import rule_log
+from lamostvac.distance.join import join_photometry
+from lamostvac.distance.schema import PhotometryFile
+from lamostvac.external.match import galactic_latitude
 
 
 def main(snakemake: Any) -> None:

@@ -8,12 +8,12 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from lamostvac.expressions import parse
-from lamostvac.files import atomic_hdf5, read_columns, sha256, write_columns
-from lamostvac.log import Progress, rule_log
-from lamostvac.network_prediction import NetworkStack, check_grids, predict, range_flags
-from lamostvac.networks import Network, load_network
-from lamostvac.prepared import open_prepared
+from lamostvac.core.expressions import parse
+from lamostvac.core.files import atomic_hdf5, read_columns, sha256, write_columns
+from lamostvac.core.log import Progress, rule_log
+from lamostvac.networks.ensemble import Network, load_network
+from lamostvac.networks.predict import NetworkStack, check_grids, predict, range_flags
+from lamostvac.spectra.chunk import open_prepared
 
 _ROWS = 8192
 

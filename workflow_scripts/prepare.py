@@ -5,10 +5,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from lamostvac.errors import REASONS
-from lamostvac.files import atomic_hdf5, write_columns
-from lamostvac.log import rule_log
-from lamostvac.prepared import prepare_chunk, settings_of
+from lamostvac.core.errors import REASONS
+from lamostvac.core.files import atomic_hdf5, write_columns
+from lamostvac.core.log import rule_log
+from lamostvac.spectra.chunk import prepare_chunk, settings_of
 
 
 def main(snakemake: Any) -> None:

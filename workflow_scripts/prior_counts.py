@@ -4,13 +4,13 @@ from typing import Any
 
 import pandas as pd
 
-from lamostvac import experiment_figures
-from lamostvac.emulator import read_emulator
-from lamostvac.experiments import prior_counts, prior_counts_table
-from lamostvac.figures import save
-from lamostvac.files import atomic
-from lamostvac.library import read_library
-from lamostvac.log import rule_log
+from lamostvac.core.files import atomic
+from lamostvac.core.log import rule_log
+from lamostvac.emulator.model import read_emulator
+from lamostvac.experiments import figures
+from lamostvac.experiments.experiments import prior_counts, prior_counts_table
+from lamostvac.library.library import read_library
+from lamostvac.report.figures import save
 
 
 def main(snakemake: Any) -> None:
@@ -24,7 +24,7 @@ def main(snakemake: Any) -> None:
     for frame, path in ((table, snakemake.output.table), (stars, snakemake.output.stars)):
         with atomic(path) as temporary:
             frame.to_csv(temporary, index=False, float_format="%.6g")
-    save(experiment_figures.prior_counts(teff, counts, table), snakemake.output.figure)
+    save(figures.prior_counts(teff, counts, table), snakemake.output.figure)
 
 
 if __name__ == "__main__":

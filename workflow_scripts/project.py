@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from lamostvac.emulator import read_emulator
-from lamostvac.files import atomic_hdf5, read_columns, write_columns
-from lamostvac.log import Progress, rule_log
-from lamostvac.prepared import open_prepared
-from lamostvac.project import project
+from lamostvac.core.files import atomic_hdf5, read_columns, write_columns
+from lamostvac.core.log import Progress, rule_log
+from lamostvac.emulator.model import read_emulator
+from lamostvac.grouped.components import project
+from lamostvac.spectra.chunk import open_prepared
 
 BATCH = 512
 

@@ -5,18 +5,18 @@ from typing import Any
 import h5py
 import numpy as np
 
-from lamostvac import recommend
-from lamostvac.catalog_files import read_rows, write_rows
-from lamostvac.catalog_flags import set_flags
-from lamostvac.catalog_rows import apply_curves, apply_errors
-from lamostvac.error_models import read_errors
-from lamostvac.files import read_columns
-from lamostvac.labels import LABELS
-from lamostvac.log import rule_log
-from lamostvac.random_error import read_models
-from lamostvac.registry import load_registry, network_labels
-from lamostvac.repeats import repeat_pairs
-from lamostvac.snr_threshold import threshold_in_use
+from lamostvac.catalog.files import read_rows, write_rows
+from lamostvac.catalog.flags import set_flags
+from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.catalog.rows import apply_curves, apply_errors
+from lamostvac.core.files import read_columns
+from lamostvac.core.log import rule_log
+from lamostvac.core.vocabulary import LABELS
+from lamostvac.recommend import recommend
+from lamostvac.uncertainty.models import read_errors
+from lamostvac.uncertainty.random_error import read_models
+from lamostvac.uncertainty.repeats import repeat_pairs
+from lamostvac.uncertainty.snr_threshold import threshold_in_use
 
 
 def library_labels(path: str) -> np.ndarray:

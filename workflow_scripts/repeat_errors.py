@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from lamostvac.files import atomic
-from lamostvac.log import rule_log
-from lamostvac.random_error import beside_published, load_published_errors, network_curve
-from lamostvac.registry import network_labels
-from lamostvac.repeats import similar_pairs
-from lamostvac.spectrum_names import RowsByName, values_at
+from lamostvac.catalog.registry import network_labels
+from lamostvac.core.files import atomic
+from lamostvac.core.log import rule_log
+from lamostvac.spectra.names import RowsByName, values_at
+from lamostvac.uncertainty.random_error import beside_published, load_published_errors, network_curve
+from lamostvac.uncertainty.repeats import similar_pairs
 
 
 def column(path: str, name: str) -> np.ndarray:

@@ -5,17 +5,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lamostvac import experiment_figures
-from lamostvac.distil import split_settings
-from lamostvac.emulator import build_emulator, read_emulator
-from lamostvac.experiments import FluxComparison, emulator_uncertainty, example_rows, fold_rows
-from lamostvac.figures import save
-from lamostvac.files import atomic
-from lamostvac.grid import GRID
-from lamostvac.library import read_library
-from lamostvac.log import Progress, rule_log
-from lamostvac.prepare import Preparation
-from lamostvac.spectral_types import spectral_type_of
+from lamostvac.core.files import atomic
+from lamostvac.core.log import Progress, rule_log
+from lamostvac.core.vocabulary import spectral_type_of
+from lamostvac.emulator.distil import split_settings
+from lamostvac.emulator.model import build_emulator, read_emulator
+from lamostvac.experiments import figures
+from lamostvac.experiments.experiments import FluxComparison, emulator_uncertainty, example_rows, fold_rows
+from lamostvac.library.library import read_library
+from lamostvac.report.figures import save
+from lamostvac.spectra.grid import GRID
+from lamostvac.spectra.normalise import Preparation
 
 
 def main(snakemake: Any) -> None:
@@ -54,11 +54,11 @@ def main(snakemake: Any) -> None:
     with atomic(snakemake.output.table) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
     save(
-        experiment_figures.reproduction({name: one.counts for name, one in comparisons.items()}, table),
+        figures.reproduction({name: one.counts for name, one in comparisons.items()}, table),
         snakemake.output.figure,
     )
     examples = [stars[row] for row in chosen if row in stars]
-    save(experiment_figures.examples(GRID[emulator.pixels], examples), snakemake.output.examples)
+    save(figures.examples(GRID[emulator.pixels], examples), snakemake.output.examples)
 
 
 if __name__ == "__main__":

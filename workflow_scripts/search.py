@@ -5,12 +5,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-from lamostvac.emulator import read_emulator
-from lamostvac.files import atomic_hdf5, write_columns
-from lamostvac.grouped import GroupedSettings, fit_group, group_seed
-from lamostvac.grouping import STAR_FIELDS, batch_groups, group_status
-from lamostvac.library import read_library_labels
-from lamostvac.log import Progress, rule_log
+from lamostvac.core.files import atomic_hdf5, write_columns
+from lamostvac.core.log import Progress, rule_log
+from lamostvac.emulator.model import read_emulator
+from lamostvac.grouped.groups import STAR_FIELDS, batch_groups, group_status
+from lamostvac.grouped.search import GroupedSettings, fit_group, group_seed
+from lamostvac.library.library import read_library_labels
 
 
 def main(snakemake: Any) -> None:

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from lamostvac.log import Progress, rule_log
+from lamostvac.core.log import Progress, rule_log
 from lamostvac.simulate.settings import SimulationSettings
 from lamostvac.simulate.survey import n_spectra, simulate_survey
 

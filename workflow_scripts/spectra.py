@@ -3,9 +3,9 @@
 import shutil
 from typing import Any
 
-from lamostvac.files import atomic
-from lamostvac.log import rule_log
-from lamostvac.prepared import open_prepared
+from lamostvac.core.files import atomic
+from lamostvac.core.log import rule_log
+from lamostvac.spectra.chunk import open_prepared
 
 
 def main(snakemake: Any) -> None:

@@ -5,10 +5,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from lamostvac.log import rule_log
-from lamostvac.snr_threshold import threshold_in_use
-from lamostvac.star_page import StarFiles, StarSettings, write_star_page
-from lamostvac.starfit import FitSettings
+from lamostvac.core.log import rule_log
+from lamostvac.fit.fitter import FitSettings
+from lamostvac.star.page import StarFiles, StarSettings, write_star_page
+from lamostvac.uncertainty.snr_threshold import threshold_in_use
 
 
 def thresholds(

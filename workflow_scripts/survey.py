@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from lamostvac import survey
-from lamostvac.files import atomic, sha256
-from lamostvac.log import Progress, rule_log
+from lamostvac.core.files import atomic, sha256
+from lamostvac.core.log import Progress, rule_log
+from lamostvac.survey import survey
 
 SETTINGS = set(survey.Survey.model_fields) - {"catalogues"}  # those are the rule's input
 

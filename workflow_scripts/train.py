@@ -11,13 +11,13 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from lamostvac.files import atomic, sha256
-from lamostvac.log import rule_log
-from lamostvac.network_settings import NetworkTraining
-from lamostvac.network_spectra import NetworkPreparation
-from lamostvac.network_training import TooFewStars, TrainingSpectra, train_network
-from lamostvac.networks import Network, save_network, untrained_network
-from lamostvac.training import read_training
+from lamostvac.core.files import atomic, sha256
+from lamostvac.core.log import rule_log
+from lamostvac.networks.ensemble import Network, save_network, untrained_network
+from lamostvac.networks.settings import NetworkTraining
+from lamostvac.networks.train import TooFewStars, TrainingSpectra, train_network
+from lamostvac.spectra.network_grid import NetworkPreparation
+from lamostvac.training.training import read_training
 
 # A type with fewer training spectra is not one that the network knows.
 MIN_OF_TYPE = 3

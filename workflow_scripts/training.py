@@ -11,14 +11,15 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from lamostvac.errors import REASONS, SpectrumRejected, UserError
-from lamostvac.expressions import parse
-from lamostvac.files import atomic_hdf5, sha256
-from lamostvac.log import Progress, rule_log
-from lamostvac.network_spectra import NetworkPreparation, prepare_network_spectrum
-from lamostvac.prepare import check_identity
-from lamostvac.spectra import read_spectrum
-from lamostvac.training import (
+from lamostvac.core.errors import REASONS, SpectrumRejected, UserError
+from lamostvac.core.expressions import parse
+from lamostvac.core.files import atomic_hdf5, sha256
+from lamostvac.core.log import Progress, rule_log
+from lamostvac.spectra.network_grid import NetworkPreparation, prepare_network_spectrum
+from lamostvac.spectra.normalise import check_identity
+from lamostvac.spectra.reader import read_spectrum
+from lamostvac.training.schema import TrainingSet
+from lamostvac.training.training import (
     Accounting,
     by_quality,
     child_table,
@@ -29,7 +30,6 @@ from lamostvac.training import (
     training_table,
     write_training,
 )
-from lamostvac.training_sets import TrainingSet
 
 _NEEDED = ["spectrum_id", "obsid", "lmjd", "planid", "spid", "fiberid", "z", "path"]  # to read a spectrum
 
@@ -107,9 +107,9 @@ def clip(
     if entry.clip is None:
         return table
     # TensorFlow takes seconds to import, and only such a set needs it.
-    from lamostvac.network_clipping import clip_training
-    from lamostvac.network_settings import NetworkTraining
-    from lamostvac.network_training import TrainingSpectra
+    from lamostvac.networks.clipping import clip_training
+    from lamostvac.networks.settings import NetworkTraining
+    from lamostvac.networks.train import TrainingSpectra
 
     rows = np.flatnonzero(table["split"] == "train")
     train = table.iloc[rows]

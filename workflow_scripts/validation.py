@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lamostvac import network_validation as networks
-from lamostvac.clusters import CLUSTER_COLUMNS, cluster_rows
-from lamostvac.comparison_match import match
-from lamostvac.comparison_sets import Comparison
-from lamostvac.files import atomic
-from lamostvac.log import rule_log
-from lamostvac.registry import NetworkLabel, Registry, load_registry, network_labels
-from lamostvac.training import read_training
-from lamostvac.trends import TREND_COLUMNS, trend_rows
-from lamostvac.validation import (
+from lamostvac.catalog.registry import NetworkLabel, Registry, load_registry, network_labels
+from lamostvac.core.files import atomic
+from lamostvac.core.log import rule_log
+from lamostvac.training.training import read_training
+from lamostvac.validation import networks
+from lamostvac.validation.clusters import CLUSTER_COLUMNS, cluster_rows
+from lamostvac.validation.match import match
+from lamostvac.validation.schema import Comparison
+from lamostvac.validation.trends import TREND_COLUMNS, trend_rows
+from lamostvac.validation.validation import (
     COMPARISON_COLUMNS,
     DERIVED,
     DISTANCES,

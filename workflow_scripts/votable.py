@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from lamostvac.catalog_files import read_blocks, read_cards
-from lamostvac.log import rule_log
-from lamostvac.registry import load_registry, network_labels
-from lamostvac.votable import chosen_columns, chosen_rows, selected, write_votable
+from lamostvac.catalog.files import read_blocks, read_cards
+from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.core.log import rule_log
+from lamostvac.publish.votable import chosen_columns, chosen_rows, selected, write_votable
 
 
 def main(snakemake: Any) -> None:

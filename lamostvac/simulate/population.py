@@ -11,8 +11,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 import pandas as pd
 
+from lamostvac.core.vocabulary import TYPE_ORDER
 from lamostvac.simulate.constants import SOLAR_LOGG, SOLAR_TEFF
-from lamostvac.spectral_types import TYPE_ORDER
 
 TEFF_RANGE = {
     "OB": (10200.0, 36000.0),

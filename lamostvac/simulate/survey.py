@@ -11,8 +11,9 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from astropy.time import Time
 
-from lamostvac.errors import UserError
-from lamostvac.files import atomic
+from lamostvac.core.errors import UserError
+from lamostvac.core.files import atomic
+from lamostvac.core.vocabulary import TYPE_ORDER
 from lamostvac.simulate import (
     broken,
     counterparts,
@@ -27,7 +28,6 @@ from lamostvac.simulate import (
 )
 from lamostvac.simulate.constants import SPEED_OF_LIGHT
 from lamostvac.simulate.settings import SimulationSettings
-from lamostvac.spectral_types import TYPE_ORDER
 
 Row = dict[str, Any]
 

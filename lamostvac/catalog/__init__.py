@@ -1,0 +1,1 @@
+"""The catalogue: its columns, rows, flags, files, and the merge of all types."""

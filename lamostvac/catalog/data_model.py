@@ -1,0 +1,112 @@
+"""docs/data_model.md, written from the column registry, the shipped training sets and the rejection reasons.
+
+`python -m lamostvac.catalog.data_model --write` writes it; a test fails when the page and its sources drift apart.
+The data model of one run, with the labels of its own networks, is `catalog/datamodel.md` among its results.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from lamostvac.catalog.registry import load_registry
+from lamostvac.core.errors import REASONS
+from lamostvac.core.files import REJECTED_COLUMNS
+from lamostvac.core.paths import COLUMNS_PATH
+from lamostvac.training.schema import load_training_sets
+
+PROJECT = Path(__file__).resolve().parent.parent
+PAGE = PROJECT / "docs" / "data_model.md"
+TRAINING_SETS = PROJECT / "config" / "training_sets.yaml"
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def document() -> str:
+    """The text of docs/data_model.md."""
+    registry = load_registry()
+    title, _, columns = registry.datamodel().partition("\n")
+    lines = [
+        title,
+        "",
+        "Written by `python -m lamostvac.catalog.data_model --write`. Every run writes its own as `catalog/datamodel.md`, with",
+        "the columns of the labels that its networks give. Files, headers and how to read them are in",
+        "[catalogue.md](catalogue.md).",
+        columns.rstrip(),
+        "",
+        "## Columns of each label that networks give",
+        "",
+        "They stand before `teff_rec`, for each label in turn, with its name for `{label}` and the training set's unit",
+        "and UCD.",
+        "",
+        "| column | type | unit | UCD | meaning | origin |",
+        "|---|---|---|---|---|---|",
+    ]
+    content = yaml.safe_load(COLUMNS_PATH.read_text(encoding="utf-8"))
+    lines += [
+        _row(
+            f"`{entry['name']}`",
+            entry["dtype"],
+            entry["unit"],
+            f"`{entry['ucd']}`",
+            entry["description"],
+            entry["origin"],
+        )
+        for entry in content["network_columns"]
+    ]
+    lines += [
+        "",
+        "## Labels of the shipped training sets",
+        "",
+        "Of `config/training_sets.yaml`; sets of your own bring theirs ([networks.md](networks.md)). Outside the",
+        "range, or outside the set's `grid`, the label's flag is 1.",
+        "",
+        "| label | set | unit | UCD | meaning | range |",
+        "|---|---|---|---|---|---|",
+    ]
+    for entry in load_training_sets(TRAINING_SETS):
+        for label in entry.labels:
+            low, high = label.range or (None, None)
+            lines.append(
+                _row(
+                    f"`{label.name}`",
+                    entry.name,
+                    label.unit,
+                    f"`{label.ucd}`",
+                    label.description,
+                    "of the training stars" if low is None else f"{low:g} to {high:g}",
+                )
+            )
+    lines += [
+        "",
+        "## rejected.csv",
+        "",
+        f"Columns: {', '.join(f'`{name}`' for name in REJECTED_COLUMNS)}. What to do about each reason is in",
+        "[troubleshooting.md](troubleshooting.md).",
+        "",
+        "| reason | meaning |",
+        "|---|---|",
+    ]
+    lines += [_row(f"`{reason}`", sentence) for reason, sentence in REASONS.items()]
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write docs/data_model.md, or say that it is out of date (exit code 1)."""
+    parser = argparse.ArgumentParser(prog="python -m lamostvac.catalog.data_model", description=main.__doc__)
+    parser.add_argument("--write", action="store_true", help="write docs/data_model.md")
+    options = parser.parse_args(arguments)
+    text = document()
+    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == text:
+        return 0
+    if options.write:
+        PAGE.write_text(text, encoding="utf-8")
+    print(f"{'written' if options.write else 'out of date'}: {PAGE}")
+    return 0 if options.write else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,137 @@
+"""The quality flags of the catalogue."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from lamostvac.catalog.registry import Registry
+from lamostvac.core.vocabulary import EDGE, GIANT_LOGG, LABELS, NO_PROGRESS
+
+CODE_VERSION = 4
+
+
+def snr_flag(
+    snr: NDArray[np.floating], logg: NDArray[np.floating], dwarf: float, giant: float
+) -> NDArray[np.bool_]:
+    """Where S/N is not above the threshold (n,); a missing S/N is not.
+
+    `dwarf` and `giant` are the thresholds for log g >= 3.8 and below (Liang et al. 2024, Table 2).
+    """
+    return ~(snr > np.where(logg < GIANT_LOGG, giant, dwarf))
+
+
+def chi2_flag(
+    labels: NDArray[np.floating], chi2: NDArray[np.floating], reliable: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Where chi2 exceeds its linear regression on the labels (Liang et al. 2024, section 4.4).
+
+    Parameters
+    ----------
+    labels : (n, k); columns with no finite value are left out
+    chi2 : (n,)
+    reliable : (n,) the stars that the regression is fitted to: S/N above the threshold
+
+    Returns
+    -------
+    (n,) True where chi2 exceeds the regression, or is missing. With fewer than ten stars per
+    coefficient there is no regression, and only missing values are flagged.
+    """
+    expected = expected_chi2(labels, chi2, reliable)
+    if expected is None:
+        return ~np.isfinite(chi2)
+    with np.errstate(invalid="ignore"):
+        return ~(chi2 <= expected)
+
+
+def expected_chi2(
+    labels: NDArray[np.floating], chi2: NDArray[np.floating], reliable: NDArray[np.bool_]
+) -> NDArray[np.float64] | None:
+    """The regression (n,) that `chi2_flag` compares chi2 with, or None where there are too few stars for one."""
+    labels = labels[:, np.isfinite(labels).any(axis=0)].astype(np.float64)
+    complete = np.isfinite(labels).all(axis=1) & np.isfinite(chi2)
+    used = reliable & complete
+    if used.sum() < 10 * (labels.shape[1] + 1):
+        return None
+    centre, scale = labels[used].mean(axis=0), labels[used].std(axis=0)
+    design = np.column_stack([np.ones(len(labels)), (labels - centre) / np.where(scale > 0, scale, 1.0)])
+    coefficients = np.linalg.lstsq(design[used], chi2[used].astype(np.float64), rcond=None)[0]
+    with np.errstate(invalid="ignore"):
+        return np.asarray(design @ coefficients)
+
+
+def outside_library(labels: NDArray[np.floating], library: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Where the nearest library star is too far for the emulator to interpolate.
+
+    Distances are in labels scaled by the library's standard deviation, with log Teff. Too far is
+    farther than 99 % of the library's stars are from their own nearest neighbour: the library
+    itself sets the scale, there is nothing to tune.
+
+    Parameters
+    ----------
+    labels : (n, k), Teff in K first; rows that are not finite count as outside
+    library : (m, k), rows that are not finite are left out
+    """
+    distances, limit = library_distances(labels, library)
+    return np.asarray(~(distances <= limit))
+
+
+def library_distances(
+    labels: NDArray[np.floating], library: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], float]:
+    """What `outside_library` compares.
+
+    Returns
+    -------
+    distances : (n,) to the nearest library star; NaN for rows that are not finite
+    limit : infinite, and the distances 0, without two different library stars
+    """
+    usable = [column for column in range(library.shape[1]) if np.isfinite(library[:, column]).any()]
+    stars, points = _log_teff(library[:, usable]), _log_teff(labels[:, usable])
+    stars = np.unique(stars[np.isfinite(stars).all(axis=1)], axis=0)
+    finite = np.asarray(np.isfinite(points).all(axis=1))
+    distances = np.where(finite, 0.0, np.nan)
+    if len(stars) < 2 or not finite.any():
+        return distances, np.inf
+    scale = stars.std(axis=0)
+    scale[scale == 0] = 1.0
+    tree = cKDTree(stars / scale)
+    neighbours, _ = tree.query(stars / scale, k=[2])
+    distances[finite] = np.ravel(tree.query(points[finite] / scale, k=[1])[0])
+    return distances, float(np.quantile(neighbours, 0.99))
+
+
+def _log_teff(labels: NDArray[np.floating]) -> NDArray[np.float64]:
+    scaled = labels.astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scaled[:, 0] = np.log10(scaled[:, 0])
+    scaled[~np.isfinite(scaled)] = np.nan
+    return scaled
+
+
+def set_flags(
+    rows: NDArray[np.void],
+    registry: Registry,
+    library_labels: NDArray[np.floating],
+    snr_band: str,
+    dwarf_snr: float,
+    giant_snr: float,
+    alpha_max_teff: float,
+    outlier_fraction: float,
+) -> None:
+    """Compute every flag of `rows` (n,) in place, and their sum of bits `flags`."""
+    labels = np.column_stack([rows[label].astype(np.float32) for label in LABELS])
+    low_snr = snr_flag(rows[snr_band], rows["logg"], dwarf_snr, giant_snr)
+    flags = {
+        "flag_snr": low_snr,
+        "flag_chi2": chi2_flag(labels, rows["chi2"].astype(np.float64), ~low_snr),
+        "flag_alpha_fe": ~(rows["teff"] <= alpha_max_teff) | ~np.isfinite(rows["alpha_fe"]),
+        "flag_edge": rows["fit_status"] == EDGE,
+        "flag_no_convergence": rows["fit_status"] == NO_PROGRESS,
+        "flag_outside_library": outside_library(labels, library_labels),
+        "flag_outliers": rows["outlier_fraction"] > outlier_fraction,
+    }
+    total = np.zeros(len(rows), np.int32)
+    for name, bit in registry.flag_bits.items():
+        rows[name] = flags[name]
+        total |= flags[name].astype(np.int32) << bit
+    rows["flags"] = total

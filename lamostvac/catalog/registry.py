@@ -1,0 +1,418 @@
+"""The column registry: what `config/columns.yaml` says about each column, in every form it is needed.
+
+The labels that networks give differ from run to run; their columns are made from the templates of the
+same file. The writers (FITS, Parquet), the data model and the tests read the registry; nothing else spells out
+a column's type, unit or description.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import yaml
+from astropy import units
+from astropy.io import fits
+from astropy.io.votable.ucd import check_ucd
+from numpy.typing import NDArray
+
+from lamostvac.core.errors import UserError
+from lamostvac.core.paths import COLUMNS_PATH
+
+CODE_VERSION = 4
+FITS_CODES = {"uint8": "B", "int16": "I", "int32": "J", "int64": "K", "float32": "E", "float64": "D"}
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_STRING = re.compile(r"string\[(\d+)\]")
+_PLACE = "network_columns"
+_NO_UCD = "stat.value"
+_KEYS = {"name", "dtype", "unit", "ucd", "description", "origin"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the catalogue; the fields are those of `config/columns.yaml`."""
+
+    name: str
+    dtype: str
+    unit: str
+    ucd: str
+    description: str
+    origin: str
+    bit: int | None = None
+
+    @property
+    def is_string(self) -> bool:
+        """Whether the column holds text of fixed width."""
+        return self.dtype.startswith("string")
+
+    @property
+    def width(self) -> int:
+        """Bytes of a text column."""
+        match = _STRING.fullmatch(self.dtype)
+        if match is None:
+            raise ValueError(f"{self.name} is not a text column")
+        return int(match[1])
+
+    @property
+    def numpy(self) -> str:
+        """NumPy's name of the type as it stands in a FITS record: big-endian."""
+        return f"S{self.width}" if self.is_string else np.dtype(self.dtype).newbyteorder(">").str
+
+    @property
+    def tform(self) -> str:
+        """FITS TFORM."""
+        return f"{self.width}A" if self.is_string else FITS_CODES[self.dtype]
+
+    @property
+    def arrow(self) -> pa.DataType:
+        """Arrow's type."""
+        return pa.string() if self.is_string else pa.from_numpy_dtype(np.dtype(self.dtype))
+
+    @property
+    def missing(self) -> Any:
+        """What stands where there is no value: NaN, -1, 0 for unsigned numbers, the empty text."""
+        if self.is_string:
+            return b""
+        kind = np.dtype(self.dtype).kind
+        return {"f": np.nan, "i": -1, "u": 0}[kind]
+
+    @property
+    def null(self) -> int | None:
+        """FITS TNULL: the missing value of signed whole numbers; other columns need none or have none."""
+        return -1 if not self.is_string and np.dtype(self.dtype).kind == "i" else None
+
+
+@dataclass(frozen=True)
+class NetworkLabel:
+    """A label that networks give, as its training set describes it.
+
+    Attributes
+    ----------
+    label : name of the column
+    unit, ucd, description : of the training set's entry; no UCD is the most general one
+    set : name of the training set
+    """
+
+    label: str
+    unit: str
+    ucd: str
+    description: str
+    set: str
+
+    @property
+    def flags(self) -> tuple[str, str]:
+        """The flags of this label alone."""
+        return f"flag_{self.label}", f"flag_cloud_{self.label}"
+
+
+def network_labels(entries: Iterable[Mapping[str, str]]) -> list[NetworkLabel]:
+    """Labels from dictionaries with the fields of `NetworkLabel`, which is how rules hand them on."""
+    return [NetworkLabel(**entry) for entry in entries]
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The columns in the order of the catalogue."""
+
+    columns: tuple[Column, ...]
+
+    def __iter__(self) -> Iterator[Column]:
+        return iter(self.columns)
+
+    def __getitem__(self, name: str) -> Column:
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Column]:
+        return {column.name: column for column in self.columns}
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns, in order."""
+        return [column.name for column in self.columns]
+
+    @property
+    def flag_bits(self) -> dict[str, int]:
+        """Bit number in `flags` of each flag."""
+        return {column.name: column.bit for column in self.columns if column.bit is not None}
+
+    @property
+    def bit_columns(self) -> list[Column]:
+        """The flags with a bit in `flags`, in the order of the bits."""
+        return sorted(
+            (column for column in self.columns if column.bit is not None), key=lambda column: column.bit or 0
+        )
+
+    @property
+    def flags(self) -> list[str]:
+        """All flags: those with a bit in `flags`, and those that stand for themselves."""
+        return [column.name for column in self.columns if column.name.startswith("flag_")]
+
+    @property
+    def record(self) -> np.dtype:
+        """A row as it stands in the FITS file: packed, big-endian."""
+        return np.dtype([(column.name, column.numpy) for column in self.columns])
+
+    def empty(self, n: int = 0) -> NDArray[np.void]:
+        """A record array (n,) where every value is the column's missing value."""
+        rows = np.empty(n, self.record)
+        for column in self.columns:
+            rows[column.name] = column.missing
+        return rows
+
+    def fill(self, rows: NDArray[np.void], table: pd.DataFrame | Mapping[str, Any]) -> None:
+        """Put the columns of `table` that the registry knows into `rows` (same length).
+
+        Raises
+        ------
+        UserError
+            A text is longer than the registry's width, or a whole number does not fit its type.
+        """
+        for name in table:
+            if name in self._by_name:
+                rows[name] = self._converted(self._by_name[str(name)], np.asarray(table[name]))
+
+    def _converted(self, column: Column, values: NDArray[Any]) -> NDArray[Any]:
+        if column.is_string:
+            return _fixed_width(column, values)
+        kind = np.dtype(column.dtype).kind
+        if kind in "iu" and values.size:
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                values = np.where(np.isfinite(values), values, column.missing)
+            limits = np.iinfo(column.dtype)
+            if values.min() < limits.min or values.max() > limits.max:
+                raise UserError(
+                    f"column {column.name} holds {values.min()} to {values.max()}, which {column.dtype} in "
+                    f"config/columns.yaml cannot store; widen its dtype"
+                )
+        return values
+
+    def schema(self, metadata: Mapping[str, str] | None = None) -> pa.Schema:
+        """The Arrow schema; each field carries unit, ucd, description, origin."""
+        fields = [
+            pa.field(
+                column.name,
+                column.arrow,
+                nullable=False,
+                metadata={
+                    "unit": column.unit,
+                    "ucd": column.ucd,
+                    "description": column.description,
+                    "origin": column.origin,
+                },
+            )
+            for column in self.columns
+        ]
+        return pa.schema(fields, metadata=dict(metadata) if metadata else None)
+
+    def to_arrow(self, rows: NDArray[np.void], metadata: Mapping[str, str] | None = None) -> pa.Table:
+        """Rows (n,) of the record type as an Arrow table."""
+        arrays = []
+        for column in self.columns:
+            values = rows[column.name]
+            if column.is_string:
+                arrays.append(pa.array(np.ascontiguousarray(values), pa.binary()).cast(pa.string()))
+            else:
+                arrays.append(pa.array(values.astype(column.dtype)))
+        return pa.Table.from_arrays(arrays, schema=self.schema(metadata))
+
+    def header(
+        self, n: int, cards: Mapping[str, tuple[Any, str]] | None = None, name: str = "CATALOG"
+    ) -> bytes:
+        """Everything in a FITS file before the rows: primary header and the header of the table.
+
+        Parameters
+        ----------
+        n : number of rows
+        cards : provenance, keyword to (value, comment); goes into both headers
+        """
+        columns = [
+            fits.Column(name=column.name, format=column.tform, unit=column.unit or None, null=column.null)
+            for column in self.columns
+        ]
+        table = fits.BinTableHDU.from_columns(fits.ColDefs(columns), nrows=0, name=name)
+        header = table.header
+        header["NAXIS2"] = n
+        for number, column in enumerate(self.columns, start=1):
+            anchor = f"TUNIT{number}" if column.unit else f"TFORM{number}"
+            header.set(f"TCOMM{number}", column.description, after=anchor)
+            header.set(f"TUCD{number}", column.ucd, after=anchor)
+        if any(len(f"'{column.description}'") > 70 for column in self.columns):
+            # Descriptions go on in CONTINUE cards, of which this is to warn.
+            header.set("LONGSTRN", "OGIP 1.0", "texts may go on in CONTINUE cards", after="TFIELDS")
+        primary = fits.PrimaryHDU().header
+        for target in (primary, header):
+            for keyword, (value, comment) in (cards or {}).items():
+                # A card has 80 characters; a comment that does not fit is left out, not cut.
+                fitting = comment if len(f"{keyword:8}= '{value}' / {comment}") <= 80 else ""
+                target[keyword] = (value, fitting)
+        return primary.tostring().encode("ascii") + header.tostring().encode("ascii")
+
+    def datamodel(self) -> str:
+        """The data model as Markdown."""
+        lines = [
+            "# Data model of the catalogue",
+            "",
+            "Written from `config/columns.yaml`. The same columns stand in `recommended.fits`, `recommended.parquet`",
+            "and the tables of single types. A missing number is NaN, a missing whole number -1 (TNULL in FITS),",
+            "a missing text empty.",
+            "Logarithmic quantities are in dex, which FITS does not know as a unit.",
+            "",
+            "| column | type | unit | UCD | meaning | origin |",
+            "|---|---|---|---|---|---|",
+        ]
+        for column in self.columns:
+            cells = [
+                f"`{column.name}`",
+                column.dtype,
+                column.unit,
+                f"`{column.ucd}`",
+                column.description,
+                column.origin,
+            ]
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines += ["", "## Bits of `flags`", "", "| bit | value | flag | meaning |", "|---|---|---|---|"]
+        for column in self.bit_columns:
+            assert column.bit is not None
+            lines.append(f"| {column.bit} | {1 << column.bit} | `{column.name}` | {column.description} |")
+        alone = [name for name in self.flags if self[name].bit is None]
+        if alone:
+            lines += [
+                "",
+                "Flags that stand for themselves, each for one label: "
+                + ", ".join(f"`{name}`" for name in alone)
+                + ".",
+            ]
+        lines += [
+            "",
+            "Stars without reservations: `flags == 0`. To ignore single flags, mask them out: `(flags & ~2) == 0`",
+            "asks for all but bit 1.",
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def _fixed_width(column: Column, values: NDArray[Any]) -> NDArray[np.bytes_]:
+    if values.dtype.kind != "S":
+        texts = ["" if value is None or value != value else str(value) for value in values.tolist()]
+        values = np.array([text.encode("ascii", "replace") for text in texts], dtype="S")
+    values = np.char.strip(values) if values.size else values.astype("S1")
+    if values.size and (longest := int(np.char.str_len(values).max())) > column.width:
+        culprit = values[np.char.str_len(values) == longest][0].decode("ascii", "replace")
+        raise UserError(
+            f"column {column.name} is {column.width} bytes wide in config/columns.yaml but holds {culprit!r} of "
+            f"{longest}; widen its dtype"
+        )
+    return values
+
+
+def load_registry(labels: Sequence[NetworkLabel] = (), path: str | Path = COLUMNS_PATH) -> Registry:
+    """Read and check the registry.
+
+    Parameters
+    ----------
+    labels : labels that networks give in this run, in the order of the catalogue
+
+    Raises
+    ------
+    UserError
+        The file breaks a rule of the registry: unknown or missing keys, a name that is not
+        snake_case or stands twice, a type, unit or UCD that does not exist, a flag that does not say
+        which bit it has. Or a training set does; then the sentence names set and label.
+    """
+    with open(path, encoding="utf-8") as handle:
+        content = yaml.safe_load(handle)
+    templates = content.get(_PLACE, [])
+    made = {label: [_filled(entry, label, path) for entry in templates] for label in labels}
+    columns: list[Column] = []
+    shipped: list[Column] = []
+    for entry in content["columns"]:
+        if entry == _PLACE:
+            columns += [column for parts in made.values() for column in parts]
+        else:
+            shipped.append(_column(entry, path))
+            columns.append(shipped[-1])
+    # A set's mistakes are judged against the columns that no set can change, and the sets before it.
+    for problem in problems(Registry(tuple(shipped))):
+        raise UserError(f"{path}: {problem}")
+    registry = Registry(tuple(columns))
+    for label, parts in made.items():
+        for problem in problems(registry, parts):
+            raise UserError(f"training set {label.set}: label {label.label}: {problem}")
+    return registry
+
+
+def _column(entry: Mapping[str, Any], path: str | Path) -> Column:
+    name = entry.get("name")
+    if missing := _KEYS - set(entry):
+        raise UserError(f"{path}: column {name!r} lacks {', '.join(sorted(missing))}")
+    if unknown := set(entry) - _KEYS - {"bit"}:
+        raise UserError(f"{path}: column {name!r} has unknown keys {', '.join(sorted(unknown))}")
+    if str(name).startswith("flag_") != ("bit" in entry):
+        raise UserError(
+            f"{path}: column {name!r}: columns named flag_* say which `bit` they have (null for one that stands "
+            f"for itself), others do not"
+        )
+    return Column(**entry)
+
+
+def _filled(template: Mapping[str, Any], label: NetworkLabel, path: str | Path) -> Column:
+    """A column of a label from a template with {label}, {unit}, {ucd}, {description} and {set}."""
+    words = {**vars(label), "ucd": label.ucd or _NO_UCD}
+    # The name is judged as written in the template: a label may be called flag_something.
+    column = _column(template, path)
+    try:
+        fields: dict[str, Any] = {
+            key: value.format(**words) if isinstance(value, str) else value
+            for key, value in vars(column).items()
+        }
+    except (KeyError, IndexError, ValueError) as error:
+        raise UserError(
+            f"{path}: {_PLACE}: {template['name']} has an unknown word in braces: {error}"
+        ) from None
+    return Column(**fields)
+
+
+def problems(registry: Registry, columns: Sequence[Column] | None = None) -> Iterator[str]:
+    """What is wrong with a registry, or with some of its columns, one sentence at a time."""
+    names = registry.names
+    for column in registry.columns if columns is None else columns:
+        if not _NAME.fullmatch(column.name):
+            yield f"column {column.name!r} is not lower-case snake_case"
+        if names.count(column.name) > 1:
+            yield f"column {column.name!r} stands twice"
+        if column.dtype not in FITS_CODES and not _STRING.fullmatch(column.dtype):
+            yield f"column {column.name!r} has unknown dtype {column.dtype!r}; use string[N], {', '.join(FITS_CODES)}"
+        if column.unit and not _is_fits_unit(column.unit):
+            yield f"column {column.name!r} has unit {column.unit!r}, which the FITS standard does not know"
+        if not check_ucd(column.ucd, check_controlled_vocabulary=True, has_colon=False):
+            yield f"column {column.name!r} has UCD {column.ucd!r}, which is not UCD1+"
+        if not column.description.isascii():
+            yield f"the description of column {column.name!r} is not ASCII, as FITS headers must be"
+        if column.name.endswith("_err"):
+            if column.name.removesuffix("_err") not in names:
+                yield f"column {column.name!r} is the error of no column"
+            if not column.ucd.startswith("stat.error;"):
+                yield f"column {column.name!r} is an error, so its UCD must start with stat.error;"
+        elif column.ucd.startswith("stat.error"):
+            yield f"column {column.name!r} has the UCD of an error but does not end in _err"
+        if column.bit is not None and not column.name.startswith("flag_"):
+            yield f"column {column.name!r}: only columns named flag_* have a bit"
+        if column.name.startswith("flag_") and column.dtype != "uint8":
+            yield f"column {column.name!r} is a flag, so its dtype must be uint8"
+    bits = list(registry.flag_bits.values())
+    if len(set(bits)) < len(bits):
+        yield "two flags share a bit"
+
+
+def _is_fits_unit(text: str) -> bool:
+    try:
+        units.Unit(text, format="fits")
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,199 @@
+"""One spectral type's rows of the catalogue: its chunks joined, its errors put in.
+
+A type's table is a record array in the byte order of FITS, filled chunk by chunk and sorted by plate
+and fibre, so that the result does not depend on how the survey was cut into chunks.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lamostvac.catalog.files import ROW_GROUP
+from lamostvac.catalog.registry import NetworkLabel, Registry
+from lamostvac.core.errors import UserError
+from lamostvac.core.files import REJECTED_COLUMNS, read_columns
+from lamostvac.core.vocabulary import CONVERGED
+from lamostvac.spectra.names import check_distinct
+from lamostvac.uncertainty.models import LabelErrors, systematic_part
+from lamostvac.uncertainty.random_error import RandomErrorModel
+
+CODE_VERSION = 4
+
+
+def read_chunk(
+    manifest: str | Path,
+    prepared: str | Path,
+    fit: str | Path,
+    predicted: str | Path | None = None,
+    labels: Sequence[NetworkLabel] = (),
+    second_fit: str | Path | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One chunk's accepted and rejected spectra.
+
+    Parameters
+    ----------
+    manifest : the chunk's rows as the survey stage wrote them (Parquet)
+    prepared : HDF5 with groups `meta` and `rejected`
+    fit : HDF5 with groups `fit` and `rejected`
+    predicted : HDF5 with group `labels`, a row for each of `meta`; None in a run without networks
+    labels : the labels of networks, in any order
+    second_fit : like `fit`, by the second emulator; None in a run without one
+
+    Returns
+    -------
+    accepted : one row per spectrum with a fit, columns of manifest, meta, fit and networks together, and with
+        `second_fit` its log g as `logg_imig` with `_err` and `_random`, NaN where it rejected the spectrum
+    rejected : `spectrum_id obsid stage reason detail` plus the manifest's sort key
+
+    Raises
+    ------
+    UserError
+        A spectrum of the manifest is in neither table, or in both, or a table has one that the
+        manifest does not have; the sentence names it. Or `predicted` lacks a label.
+    """
+    rows = pd.read_parquet(manifest)
+    with h5py.File(prepared) as handle:
+        meta, bad = read_columns(handle["meta"]), read_columns(handle["rejected"])
+    with h5py.File(fit) as handle:
+        fitted, failed = read_columns(handle["fit"]), read_columns(handle["rejected"])
+    _check_partition(rows["spectrum_id"], (meta, bad), str(prepared))
+    _check_partition(meta["spectrum_id"], (fitted, failed), str(fit))
+    extra = [name for name in meta.columns if name not in rows.columns]
+    accepted = rows.merge(meta[["spectrum_id", *extra]], on="spectrum_id", validate="1:1")
+    new = [name for name in fitted.columns if name not in accepted.columns]
+    accepted = accepted.merge(fitted[["spectrum_id", *new]], on="spectrum_id", validate="1:1")
+    if predicted is not None:
+        found = _read_predicted(predicted, labels)
+        _check_partition(meta["spectrum_id"], (found,), str(predicted))
+        accepted = accepted.merge(found, on="spectrum_id", validate="1:1")
+    if second_fit is not None:
+        with h5py.File(second_fit) as handle:
+            found = read_columns(handle["fit"], ["spectrum_id", "logg", "logg_err", "logg_random"])
+            parts = found, read_columns(handle["rejected"])
+        _check_partition(meta["spectrum_id"], parts, str(second_fit))
+        found = found.set_axis(
+            ["spectrum_id", *(f"logg_imig{part}" for part in ("", "_err", "_random"))], axis=1
+        )
+        accepted = accepted.merge(found, on="spectrum_id", how="left", validate="1:1")
+    key = rows[["spectrum_id", "lmjd", "planid", "spid", "fiberid"]]
+    rejected = pd.concat([table for table in (bad, failed) if len(table)] or [bad])
+    rejected = key.merge(rejected[[*REJECTED_COLUMNS, "detail"]], on="spectrum_id", validate="1:1")
+    return accepted, rejected
+
+
+def _read_predicted(path: str | Path, labels: Sequence[NetworkLabel]) -> pd.DataFrame:
+    """`spectrum_id` and the columns of each label, under the catalogue's names."""
+    sources = {"spectrum_id": "spectrum_id"}
+    for label in labels:
+        name = label.label
+        sources |= {f"{name}{suffix}": f"{name}{suffix}" for suffix in ("", "_err", "_random", "_spread")}
+        sources |= dict(zip(label.flags, (f"flag_{name}", f"cloud_{name}"), strict=True))
+    with h5py.File(path) as handle:
+        group = handle["labels"]
+        if missing := [name for name in sources.values() if name not in group]:
+            raise UserError(f"{path} lacks {missing[0]}; delete the file and run again")
+        found = read_columns(group, list(sources.values()))
+    return found.set_axis(list(sources), axis=1)
+
+
+def _check_partition(expected: pd.Series, parts: Sequence[pd.DataFrame], path: str) -> None:
+    """Every expected spectrum is in exactly one of `parts`, and nothing else is."""
+    wanted = Counter(expected)
+    found = Counter(identity for part in parts for identity in part["spectrum_id"])
+    if wanted == found and all(count == 1 for count in wanted.values()):
+        return
+    for trouble, names in (
+        ("lost: neither accepted nor rejected", wanted - found),
+        ("unexpected or twice", found - wanted),
+        ("twice in the manifest", wanted - Counter(set(wanted))),
+    ):
+        if names:
+            listed = ", ".join(sorted(names)[:5]) + (", ..." if len(names) > 5 else "")
+            raise UserError(
+                f"{path} does not account for its spectra: {names.total()} {trouble} ({listed}); "
+                f"delete the file and run again, and report it if it comes back"
+            )
+
+
+def assemble(
+    spectral_type: str,
+    n_spectra: int,
+    chunks: Iterable[tuple[pd.DataFrame, pd.DataFrame]],
+    registry: Registry,
+    library: str,
+) -> tuple[NDArray[np.void], pd.DataFrame]:
+    """All chunks of a type in one table.
+
+    Parameters
+    ----------
+    n_spectra : spectra of the type in the survey's manifest, an upper limit of the rows
+    chunks : accepted and rejected tables of each chunk (`read_chunk`)
+
+    Returns
+    -------
+    rows : (n,) records of the registry, flags not yet set, sorted by lmjd, planid, spid, fiberid
+    rejected : `spectrum_id obsid stage reason detail`, sorted the same way
+
+    Raises
+    ------
+    UserError
+        Accepted and rejected do not add up to `n_spectra`, or a spectrum is in two chunks.
+    """
+    rows = registry.empty(n_spectra)
+    rejections = []
+    n = n_rejected = 0
+    for accepted, rejected in chunks:
+        if n + n_rejected + len(accepted) + len(rejected) > n_spectra:
+            raise UserError(
+                f"the chunks of type {spectral_type} hold more than the manifest's {n_spectra} spectra"
+            )
+        registry.fill(rows[n : n + len(accepted)], accepted)
+        n += len(accepted)
+        n_rejected += len(rejected)
+        rejections.append(rejected)
+    if n + n_rejected != n_spectra:
+        raise UserError(
+            f"the manifest has {n_spectra} spectra of type {spectral_type}, but {n} are accepted and {n_rejected} "
+            f"rejected; delete the results of that type and run again"
+        )
+    rows = rows[:n]
+    rows["spectral_type"] = spectral_type.encode()
+    rows["library"] = library.encode()
+    rows["flags"] = 0
+    rows = rows[np.lexsort((rows["fiberid"], rows["spid"], rows["planid"], rows["lmjd"]))]
+    check_distinct(rows["spectrum_id"])
+    rejected = pd.concat(
+        [table for table in rejections if len(table)] or [pd.DataFrame(columns=[*REJECTED_COLUMNS])]
+    )
+    if len(rejected):
+        rejected = rejected.sort_values(["lmjd", "planid", "spid", "fiberid"], kind="stable")
+    return rows, rejected.reindex(columns=[*REJECTED_COLUMNS, "detail"])
+
+
+def apply_errors(
+    rows: NDArray[np.void], models: Mapping[str, LabelErrors], snr_band: str, block: int = ROW_GROUP
+) -> None:
+    """Put the errors of `models` into the columns `{label}_err` and `{label}_random` of rows (n,), in place."""
+    for start in range(0, len(rows), block):
+        part = rows[start : start + block]
+        snr = part[snr_band].astype(np.float64)
+        for label, model in models.items():
+            theta = np.column_stack([part[name].astype(np.float64) for name in model.theta])
+            theta[part["fit_status"] != CONVERGED] = np.nan
+            random = part[f"{label}_random"].astype(np.float64)
+            systematic = systematic_part(part[f"{label}_err"].astype(np.float64), random)
+            part[f"{label}_err"], part[f"{label}_random"] = model.apply(theta, snr, random, systematic)
+
+
+def apply_curves(rows: NDArray[np.void], curves: Mapping[str, RandomErrorModel], snr_band: str) -> None:
+    """Put the errors of `curves`, functions of S/N alone, into rows (n,) in place where there is a label."""
+    snr = rows[snr_band].astype(np.float64)
+    for label, model in curves.items():
+        known = np.isfinite(rows[label])
+        rows[f"{label}_err"] = np.where(known, model.total(snr), np.nan)
+        rows[f"{label}_random"] = np.where(known, model.evaluate(snr), np.nan)

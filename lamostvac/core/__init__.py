@@ -1,0 +1,1 @@
+"""What every stage uses: files, logs, messages, names of the field. Knows no stage."""

@@ -1,0 +1,133 @@
+"""Whether a result file is whole: for jobs that fail on one, and for a look after a crash of the file system.
+
+Files are renamed when complete, so the program never leaves half a file; disks, copies and users do.
+`python -m lamostvac.core.damage results` lists the damaged files below a folder.
+"""
+
+import gzip
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import h5py
+import pyarrow.parquet as pq
+from astropy.io import fits
+
+_PIECE = 64_000_000  # bytes read at once
+
+
+def damage(path: str | os.PathLike[str]) -> str:
+    """What is wrong with a file, in a few words, or "" when it can be read to its end.
+
+    Reads the whole file in pieces. Known are HDF5, Parquet, FITS, JSON and gzip by their suffixes; of other files
+    (CSV, text) only that they are there and not empty, and that they have no zero bytes, which file systems put in
+    the place of what was lost.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            return ""
+        if not path.exists():
+            return "it does not exist"
+        if path.stat().st_size == 0:
+            return "it is empty"
+        _CHECKS.get(path.suffix, _check_text)(path)
+    except MemoryError:
+        raise
+    except Exception as error:  # each format fails in ways of its own
+        return " ".join(str(error).split()) or type(error).__name__
+    return ""
+
+
+def _check_hdf5(path: Path) -> None:
+    def check(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            if not item.ndim:
+                item[()]
+                return
+            row = max(int(item.dtype.itemsize * item.size / max(len(item), 1)), 1)
+            step = max(_PIECE // row, 1)
+            for first in range(0, len(item), step):
+                item[first : first + step]
+
+    with h5py.File(path, "r") as handle:
+        handle.visititems(check)
+
+
+def _check_parquet(path: Path) -> None:
+    with pq.ParquetFile(path) as file:
+        for _ in file.iter_batches():
+            pass
+
+
+def _check_fits(path: Path) -> None:
+    with open(path, "rb") as handle, warnings.catch_warnings():
+        # astropy warns of a file that is too short, and goes on
+        warnings.simplefilter("ignore")
+        with fits.open(handle, lazy_load_hdus=False) as hdus:
+            end = max(hdu.fileinfo()["datLoc"] + hdu.fileinfo()["datSpan"] for hdu in hdus)
+    if path.stat().st_size < end:
+        raise ValueError(f"it ends after {path.stat().st_size} of {end} bytes")
+
+
+def _check_json(path: Path) -> None:
+    json.loads(path.read_text(encoding="utf-8"))
+
+
+def _check_gzip(path: Path) -> None:
+    with gzip.open(path) as handle:
+        while handle.read(_PIECE):
+            pass
+
+
+def _check_text(path: Path) -> None:
+    with open(path, "rb") as handle:
+        while piece := handle.read(_PIECE):
+            if b"\0" in piece and path.suffix in (".csv", ".tsv", ".md", ".txt", ".html", ""):
+                raise ValueError("it has zero bytes where there should be text")
+
+
+_CHECKS: dict[str, Callable[[Path], None]] = {
+    ".h5": _check_hdf5,
+    ".parquet": _check_parquet,
+    ".fits": _check_fits,
+    ".json": _check_json,
+    ".gz": _check_gzip,
+}
+
+
+def damaged(paths: Iterable[str | os.PathLike[str]]) -> tuple[Path, str] | None:
+    """The first damaged file and what is wrong with it."""
+    for path in paths:
+        found = damage(path)
+        if found:
+            return Path(path), found
+    return None
+
+
+def main(arguments: list[str]) -> int:
+    """Print the damaged files below the given folders; 1 when there is one."""
+    if not arguments:
+        print("python -m lamostvac.core.damage FOLDER...", file=sys.stderr)
+        return 2
+    n_files = n_damaged = 0
+    for folder in arguments:
+        for path in sorted(Path(folder).rglob("*")):
+            # Logs and simulated spectra may be empty or broken on purpose.
+            parts = path.relative_to(folder).parts
+            if not path.is_file() or parts[0] in ("logs", "benchmarks", "simulated") or path.name[0] == ".":
+                continue
+            n_files += 1
+            found = damage(path)
+            if found:
+                n_damaged += 1
+                print(f"{path}: {found}")
+    print(f"{n_files} files, {n_damaged} damaged", file=sys.stderr)
+    return int(n_damaged > 0)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

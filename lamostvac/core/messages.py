@@ -1,0 +1,75 @@
+"""What is wrong with a file that a user wrote, in words: the first complaint of pydantic as `key: what is wrong`.
+
+The run's own configuration says more (what is allowed, what is nearest): `lamostvac/configuration/root.py`.
+"""
+
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from lamostvac.core.errors import nearest
+
+
+def first_mistake(problems: ValidationError) -> Mapping[str, Any]:
+    """The first mistake; an unknown key before all others, since one that is misspelt is missing too."""
+    return dict(min(problems.errors(), key=lambda error: error["type"] != "extra_forbidden"))
+
+
+def entry_name(entry: Any, number: int, key: str = "name") -> str:
+    """How sentences call an entry of a list: by what it has under `key`, else by its number."""
+    return entry.get(key, f"number {number}") if isinstance(entry, dict) else f"number {number}"
+
+
+def mistake(problems: ValidationError, model: type[BaseModel], depth: int = 0) -> str:
+    """The first mistake as `key.within: what is wrong`.
+
+    Parameters
+    ----------
+    model : what the content should be
+    depth : so many parts of the place are left out, because the caller names the entry in other words
+    """
+    error = first_mistake(problems)
+    place = [str(part) for part in error["loc"]]
+    if error["type"] == "extra_forbidden":
+        message = f"there is no such key{nearest(place[-1], keys_at(model, place[:-1]))}"
+    elif error["type"] == "missing":
+        message = "this key is missing"
+    else:
+        message = error["msg"].removeprefix("Value error, ")
+    where = ".".join(place[depth:])
+    return f"{where + ': ' if where else ''}{message}"
+
+
+def keys_at(model: type[BaseModel], place: Sequence[str]) -> list[str]:
+    """The keys that a file has at a place; none where it is no mapping of known keys."""
+    found: type[BaseModel] | None = model
+    kinds: list[type[BaseModel]] = []
+    for part in place:
+        if found is None:
+            # Of several kinds the entry's own is named by the value that tells them apart.
+            found = next((kind for kind in kinds if _is_named(kind, part)), None)
+            continue
+        fields = found.model_fields.items()
+        field = next((field for name, field in fields if part in (name, field.alias)), None)
+        if field is not None:
+            kinds = _models_in(field.annotation)
+            found = kinds[0] if len(kinds) == 1 else None
+        # Else a number in a list, or a name in a mapping.
+    return [field.alias or name for name, field in found.model_fields.items()] if found else []
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a field's type may hold."""
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        return [annotation] if issubclass(annotation, BaseModel) else []
+    return [found for part in typing.get_args(annotation) for found in _models_in(part)]
+
+
+def _is_named(model: type[BaseModel], tag: str) -> bool:
+    return any(
+        typing.get_origin(field.annotation) is typing.Literal and tag in typing.get_args(field.annotation)
+        for field in model.model_fields.values()
+    )

@@ -1,0 +1,1 @@
+"""Photometry, extinction by star pairs, distances and positions."""

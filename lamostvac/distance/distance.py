@@ -1,0 +1,227 @@
+"""Distances from absolute magnitudes, and where in the Galaxy that is (Wang et al. 2022, sections 6 and 7).
+
+With m the apparent and M the absolute magnitude, A = R E(B-V): mu = m - M - A = 5 log10(d / 10 pc). As published from
+Ks alone; or from all bands, where the errors of M are alike in all bands because they come from one spectrum.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lamostvac.distance.band_fit import fit_bands, nearest_semidefinite
+from lamostvac.external.match import unit_vectors
+
+CODE_VERSION = 1
+Array = NDArray[np.float64]
+_BLOCK = 20_000  # stars at a time; no result depends on it
+_PER_MAGNITUDE = np.log(10) / 5  # d(ln d) / d(mu)
+
+
+@dataclass(frozen=True)
+class Modulus:
+    """Distance moduli of n stars, mag; NaN where there is none. `n_bands` (n,) is how many bands say so."""
+
+    value: Array
+    error: Array
+    n_bands: NDArray[np.int64]
+
+
+def modulus_of_band(
+    apparent: Array,
+    apparent_err: Array,
+    absolute: Array,
+    absolute_err: Array,
+    coefficient: Array,
+    ebv: Array,
+    ebv_err: Array,
+) -> Modulus:
+    """mu = m - M - R E(B-V) from one band, errors in quadrature; every argument (n,), mag."""
+    with np.errstate(invalid="ignore"):
+        good = (apparent_err > 0) & (absolute_err > 0) & (ebv_err >= 0)
+        value = apparent - absolute - coefficient * ebv
+        error = np.sqrt(apparent_err**2 + absolute_err**2 + (coefficient * ebv_err) ** 2)
+    good &= np.isfinite(value) & np.isfinite(error)
+    return Modulus(np.where(good, value, np.nan), np.where(good, error, np.nan), good.astype(np.int64))
+
+
+def modulus_of_bands(
+    apparent: Array,
+    apparent_err: Array,
+    absolute: Array,
+    absolute_err: Array,
+    coefficients: Array,
+    ebv: Array,
+    ebv_err: Array,
+    correlation: Array,
+    clip: float = 5.0,
+    guarded: bool = True,
+) -> Modulus:
+    """mu from all bands that a star has, by generalised least squares.
+
+    C = D K D + diag(sigma_m^2) + sigma_E^2 R R^T, with D the errors of the absolute magnitudes and K their correlation
+    between bands: errors of apparent magnitudes are independent, that of E(B-V) is common. E(B-V) is not
+    solved for: the colours have already given it, with their slopes in the labels, and what the networks say of
+    a star's colours has errors that nobody has measured as well.
+
+    With errors so much alike, small differences between the bands' D would give some bands great weights and others
+    negative ones, and D is not known that well. So the weights follow from K_ij min(D_i, D_j)^2 in place of D K D:
+    what a band is worse than another counts as its own. The error is that of these weights under C itself.
+
+    Parameters
+    ----------
+    apparent, apparent_err, absolute, absolute_err, coefficients : (n, bands) mag; a band without one of them, or whose
+        error is not positive, counts as missing
+    ebv, ebv_err : (n,) mag; NaN gives no modulus
+    correlation : (bands, bands) positive definite (`estimate_correlation`)
+    clip : standard deviations from what the other bands say, beyond which a band is left out, two at most
+    guarded : False takes the weights from C
+    """
+    n = len(apparent)
+    value, error, number = np.full(n, np.nan), np.full(n, np.nan), np.zeros(n, np.int64)
+    for start in range(0, n, _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        with np.errstate(invalid="ignore"):
+            good = (apparent_err[rows] > 0) & (absolute_err[rows] > 0) & (ebv_err[rows] >= 0)[:, None]
+            good &= np.isfinite(apparent_err[rows]) & np.isfinite(absolute_err[rows])
+            good &= np.isfinite(ebv_err[rows])[:, None]
+            y = apparent[rows] - absolute[rows] - coefficients[rows] * ebv[rows, None]
+        y = np.where(good, y, np.nan)
+        scale = np.where(good, absolute_err[rows], 1.0)
+        dust = np.where(good, coefficients[rows] * ebv_err[rows, None], 0.0)
+        others = dust[:, :, None] * dust[:, None, :]
+        diagonal = np.arange(others.shape[1])
+        others[:, diagonal, diagonal] += np.where(good, apparent_err[rows], 1.0) ** 2
+        full = correlation * scale[:, :, None] * scale[:, None, :] + others
+        smaller = np.minimum(scale[:, :, None], scale[:, None, :])
+        weighing = correlation * smaller**2 + others if guarded else full
+        found = fit_bands(
+            y, np.ones((*y.shape, 1)), weighing, clip, min_bands=1, error_covariance=full if guarded else None
+        )
+        value[rows], error[rows], number[rows] = found.values[:, 0], found.errors[:, 0], found.n_bands
+    return Modulus(value, error, number)
+
+
+def estimate_correlation(
+    residuals: Array, own: Array | None = None, shrinkage: float = 0.02, limit: float = 5.0
+) -> Array:
+    """Correlation (bands, bands) of the errors of absolute magnitudes.
+
+    From residuals of stars left out of training (predicted less true), or differences of repeated spectra, which lack
+    what all spectra of a star have in common. Means of products of the residuals, each over its band's robust standard
+    deviation, over the stars that have both bands; those beyond `limit` standard deviations are left out. The result
+    is made positive definite by taking `shrinkage` of the identity into it. Bands with fewer than 20 stars in common
+    get the mean correlation of the others, or 1 less the shrinkage where none has as many.
+
+    Parameters
+    ----------
+    residuals : (m, bands), NaN where missing
+    own : (bands,) variance of the residuals that the published values do not have and that is independent between
+        bands: of single networks, when published is the mean of several. At most 80 % of a band's variance.
+    """
+    known = np.isfinite(residuals)
+    n_bands = residuals.shape[1]
+    scaled, share = np.full(residuals.shape, np.nan), np.zeros(n_bands)
+    for band in range(n_bands):
+        values = residuals[known[:, band], band]
+        if len(values):
+            centre = np.median(values)
+            spread = 1.4826 * np.median(np.abs(values - centre))
+            if spread > 0:
+                scaled[:, band] = (residuals[:, band] - centre) / spread
+                if own is not None and np.isfinite(own[band]):
+                    share[band] = np.clip(own[band] / spread**2, 0, 0.8)
+    with np.errstate(invalid="ignore"):
+        used = np.isfinite(scaled) & (np.abs(scaled) <= limit)
+    values, mask = np.where(used, scaled, 0.0), used.astype(np.float64)
+    pairs = mask.T @ mask
+    products = values.T @ values
+    squares = (values**2).T @ mask
+    # Over the same stars above and below.
+    below = np.sqrt(squares * squares.T)
+    measured = (pairs >= 20) & (below > 0)
+    kept = np.sqrt(np.multiply.outer(1 - share, 1 - share))
+    found = np.where(measured, products / np.where(below > 0, below, 1) / kept, 0.0)
+    found = np.clip(found, -1, 1)
+    others = measured & ~np.eye(n_bands, dtype=bool)
+    typical = float(found[others].mean()) if others.any() else 1.0
+    found = np.where(measured, found, typical)
+    np.fill_diagonal(found, 1.0)
+    found = nearest_semidefinite(found)
+    size = np.sqrt(np.diagonal(found))
+    found = found / size[:, None] / size[None, :]
+    return (1 - shrinkage) * found + shrinkage * np.eye(n_bands)
+
+
+def distance_kpc(modulus: ArrayLike, error: ArrayLike) -> tuple[Array, Array]:
+    """Distance and its error (n,) in kpc.
+
+    d = 10^(mu / 5 - 2) is the median when mu has a Gaussian error; the 16 and 84 % quantiles are
+    d 10^(-error / 5) and d 10^(error / 5). The error given is their mean half width to first order,
+    d ln(10) / 5 error: at 20 % the upper half is 22 %, the lower 18 %.
+    """
+    distance = 10 ** (np.asarray(modulus, np.float64) / 5 - 2)
+    return distance, distance * _PER_MAGNITUDE * np.asarray(error, np.float64)
+
+
+# ---------------------------------------------------------------- positions
+
+
+@dataclass(frozen=True)
+class SolarPosition:
+    """Where the Sun is and where the Galaxy's centre lies; defaults are astropy's (`galactocentric` v4.0).
+
+    Attributes
+    ----------
+    r0 : kpc from the centre (GRAVITY Collaboration 2018)
+    z_sun : pc above the plane (Bennett & Bovy 2019)
+    ra, dec : degrees of the centre (Reid & Brunthaler 2004)
+    roll : degrees that bring the pole to b = 90 (astropy's `roll0`)
+    """
+
+    r0: float = 8.122
+    z_sun: float = 20.8
+    ra: float = 266.4051
+    dec: float = -28.936175
+    roll: float = 58.5986320306
+
+
+def galactocentric(
+    ra: ArrayLike, dec: ArrayLike, distance: Array, error: Array, sun: SolarPosition = SolarPosition()
+) -> tuple[Array, Array]:
+    """Right-handed Cartesian positions about the Galaxy's centre, and their errors.
+
+    X grows from the Sun, which is at -sqrt(r0^2 - z_sun^2), through the centre: "toward the direction opposite to the
+    Sun" (Wang et al. 2022, section 7). Y grows in the direction of rotation, Z to the north Galactic pole.
+
+    Parameters
+    ----------
+    ra, dec : (n,) ICRS degrees
+    distance, error : (n,) kpc
+
+    Returns
+    -------
+    position, error : (n, 3) kpc; the errors are the distance's along the line of sight, and fully correlated
+    """
+    rotation, offset = _frame(sun)
+    direction = unit_vectors(ra, dec) @ rotation.T
+    distance, error = np.asarray(distance, np.float64), np.asarray(error, np.float64)
+    return direction * distance[:, None] + offset, np.abs(direction) * error[:, None]
+
+
+def _frame(sun: SolarPosition) -> tuple[Array, Array]:
+    """Rotation (3, 3) from ICRS, and where the Sun is (3,) in kpc (astropy's definition of Galactocentric)."""
+
+    def turn(axis: int, degrees: float) -> Array:
+        angle = np.radians(degrees)
+        i, j = [(1, 2), (2, 0), (0, 1)][axis]
+        matrix = np.eye(3)
+        matrix[i, i] = matrix[j, j] = np.cos(angle)
+        matrix[i, j], matrix[j, i] = np.sin(angle), -np.sin(angle)
+        return matrix
+
+    to_centre = turn(0, sun.roll) @ turn(1, -sun.dec) @ turn(2, sun.ra)
+    height = sun.z_sun / 1000 / sun.r0
+    # The Sun is above the plane, so the line to the centre is inclined to it.
+    tilt = turn(1, -np.degrees(np.arcsin(height)))
+    return tilt @ to_centre, tilt @ np.array([-sun.r0, 0.0, 0.0])

@@ -1,0 +1,111 @@
+"""Magnitudes and distances of other surveys for every spectrum.
+
+Spectra become stars first: those that match one row of the catalogue with astrometry, or, without such a row,
+lie within `repeat_radius` of each other. Each further table gives a row of its to one star at most; repeated
+spectra of a star share it. Tables are read one after the other, only the columns that the file names.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lamostvac.distance.schema import COLUMNS, PhotometryFile
+from lamostvac.external.joins import join_table, positions, read_source
+from lamostvac.external.match import group_stars, match_identifiers, match_sky
+from lamostvac.training.schema import TableFile
+
+CODE_VERSION = 1
+_STAR_COLUMNS = ("ra", "dec", "pmra", "pmdec", "ref_epoch")
+
+
+def join_photometry(
+    spectra: Mapping[str, NDArray[Any]],
+    settings: PhotometryFile,
+    root: str | Path,
+    repeat_radius: float = 1.0,
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Magnitudes and distances of each spectrum.
+
+    Parameters
+    ----------
+    spectra : `ra dec` (deg, J2000) and `gaia_source_id` (-1 where unknown), each (n,)
+    settings : entries whose files all exist (`PhotometryFile.present`)
+    root : folder that the files are relative to
+    repeat_radius : spectra without a row of the catalogue within this of each other (arcsec) are one star
+
+    Returns
+    -------
+    table : `COLUMNS`, one row (n,) per spectrum in its order; NaN, or -1, where a table has nothing
+    found : table's name to the number of spectra that it has
+    """
+    ra, dec = np.asarray(spectra["ra"], np.float64), np.asarray(spectra["dec"], np.float64)
+    known = np.asarray(spectra["gaia_source_id"], np.int64)
+    stars, star, found = _stars(ra, dec, known, settings, root, repeat_radius)
+    here = TableFile(file="", columns={"ra": "ra", "dec": "dec"})
+    for join in settings.join:
+        other = read_source(join, root)
+        wanted = [name for name in join.kept if name in COLUMNS]
+        joined = join_table(stars, here, other, join)
+        found[join.name] = int(np.asarray(joined[f"{join.name}_separation"].notna())[star].sum())
+        stars = stars.assign(**{name: joined[name] for name in wanted})
+        del other, joined
+    columns: dict[str, NDArray[Any]] = {}
+    for name in COLUMNS:
+        if name in stars:
+            columns[name] = np.asarray(stars[name])[star]
+        else:
+            columns[name] = np.full(len(ra), np.nan)
+        if name != "gaia_source_id":
+            columns[name] = columns[name].astype(np.float64)
+    return pd.DataFrame(columns), found
+
+
+def _stars(
+    ra: NDArray[np.float64],
+    dec: NDArray[np.float64],
+    known: NDArray[np.int64],
+    settings: PhotometryFile,
+    root: str | Path,
+    repeat_radius: float,
+) -> tuple[pd.DataFrame, NDArray[np.int64], dict[str, int]]:
+    """The stars of the spectra (m rows), the star of each spectrum (n,), and how many are in the catalogue."""
+    row = np.full(len(ra), -1, np.int64)
+    found: dict[str, int] = {}
+    catalogue = pd.DataFrame()
+    if settings.catalogue is not None and settings.match is not None:
+        source, match = settings.catalogue, settings.match
+        catalogue = read_source(source, root)
+        if match.by == "gaia_id":
+            row = match_identifiers(known, catalogue["gaia_source_id"])
+        else:
+            there = positions(catalogue, source, match.epoch)
+            magnitude = catalogue[source.magnitude] if source.magnitude else None
+            row = match_sky(
+                ra, dec, *there, match.radius, magnitude=magnitude, repeat_radius=match.repeat_radius
+            )[0]
+        found["catalogue"] = int((row >= 0).sum())
+    matched = row >= 0
+    used, first = np.unique(row[matched], return_inverse=True)
+    star = np.empty(len(ra), np.int64)
+    star[matched] = first
+    kept = [name for name in (*_STAR_COLUMNS, *COLUMNS) if name in catalogue]
+    stars = catalogue[kept].iloc[used].reset_index(drop=True)
+    if "ref_epoch" not in stars and len(stars):
+        stars["ref_epoch"] = settings.catalogue.epoch if settings.catalogue else 2000.0
+    if "gaia_source_id" not in stars:
+        stars["gaia_source_id"] = np.full(len(stars), -1, np.int64)
+    # The others are where the survey saw them, at 2000; their motions are unknown.
+    alone = np.flatnonzero(~matched)
+    group = group_stars(ra[alone], dec[alone], repeat_radius, known[alone])
+    star[alone] = len(stars) + group
+    at = alone[np.unique(group, return_index=True)[1]]
+    rest = pd.DataFrame({"ra": ra[at], "dec": dec[at], "ref_epoch": 2000.0, "gaia_source_id": known[at]})
+    for name in stars.columns.difference(rest.columns):
+        rest[name] = np.full(len(rest), np.nan)
+    if len(stars):
+        rest = pd.concat([stars, rest[stars.columns]], ignore_index=True)
+    return rest, star, found

@@ -1,0 +1,457 @@
+"""E(B-V) of single stars from stars of like labels without dust (Yuan, Liu & Xiang 2013, "star pairs").
+
+The colours that a star would have without dust are those of controls, stars of little extinction, at its labels: a
+local linear fit over the nearest controls. What the star is redder in all its colours together is E(B-V).
+
+In place of single colours the magnitudes of all bands are fitted, less those of the controls, by E(B-V) times each
+band's coefficient and a free constant, the star's brightness. That is generalised least squares of every
+colour that the bands can form, with the colours' covariances, and a missing band costs only itself.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from lamostvac.distance.band_fit import fit_bands, nearest_semidefinite
+
+CODE_VERSION = 1
+Array = NDArray[np.float64]
+_BLOCK = 4000  # stars at a time; no result depends on it
+_RIDGE = 1e-3  # of a slope, in units of the summed weights: holds slopes where all controls have one label
+
+
+@dataclass(frozen=True)
+class PairSettings:
+    """How stars are paired; the fields are those of the configuration's section `star_pairs`.
+
+    Attributes
+    ----------
+    teff_scale, logg_scale, feh_scale : differences that count as one: relative, dex, dex
+    n_controls, min_controls : controls of a fit, and the fewest
+    max_distance : how far, in scaled labels, a control may be
+    max_ebv : most E(B-V) of a control
+    clip : standard deviations at which a band, or a control, is left out
+    min_colours : the fewest colours (bands less one)
+    zero_point, control_scatter : mean and standard deviation of E(B-V) of controls whose E(B-V) no map gives
+    """
+
+    teff_scale: float = 0.04
+    logg_scale: float = 0.4
+    feh_scale: float = 0.3
+    n_controls: int = 40
+    min_controls: int = 12
+    max_distance: float = 2.0
+    max_ebv: float = 0.03
+    clip: float = 5.0
+    min_colours: int = 2
+    zero_point: float = 0.01
+    control_scatter: float = 0.0
+
+
+@dataclass(frozen=True)
+class Reddening:
+    """E(B-V) of n stars.
+
+    Attributes
+    ----------
+    ebv, error : (n,) mag; NaN where controls or bands are too few; may be negative
+    n_colours : (n,) int, bands used less one; 0 where there is no result
+    """
+
+    ebv: Array
+    error: Array
+    n_colours: NDArray[np.int64]
+
+
+def scale_labels(
+    teff: Array, logg: Array, feh: Array, errors: Array, settings: PairSettings
+) -> tuple[Array, Array]:
+    """Labels (n, 3) in which controls are near or far, and their errors; NaN where one is missing.
+
+    `errors` (n, 3) in K, dex, dex. Teff enters by its logarithm.
+    """
+    scales = np.array([settings.teff_scale, settings.logg_scale, settings.feh_scale])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        labels = np.column_stack([np.log(np.where(teff > 0, teff, np.nan)), logg, feh]) / scales
+        relative = np.column_stack([errors[:, 0] / teff, errors[:, 1], errors[:, 2]]) / scales
+    bad = ~(np.isfinite(labels).all(axis=1) & np.isfinite(relative).all(axis=1) & (relative >= 0).all(axis=1))
+    labels, relative = labels.astype(np.float64), relative.astype(np.float64)
+    labels[bad] = relative[bad] = np.nan
+    return labels, relative
+
+
+@dataclass(frozen=True)
+class Controls:
+    """Stars of known, little extinction.
+
+    Attributes
+    ----------
+    labels, label_errors : (m, 3) scaled
+    colours : (m, bands) magnitude less that of the reference band, without dust; NaN where missing
+    variance : (m, bands) of the magnitudes; NaN where missing
+    star : (m,) number of the star, each once
+    reference : the reference band's column
+    cell : (m,) which group of like controls each belongs to; what follows is one per cell
+    gradient : (cells, 3, bands, bands) mean product of the colours' slopes with each label: what that label's
+        variance contributes to the colours' covariance, less where the scatter shows the label errors too large
+    intrinsic : (cells, bands, bands) covariance of the colours at given labels, beyond errors
+    total : (cells, bands, bands) covariance of the controls' residuals, errors included
+    """
+
+    labels: Array
+    label_errors: Array
+    colours: Array
+    variance: Array
+    star: NDArray[np.int64]
+    reference: int
+    cell: NDArray[np.int64]
+    gradient: Array
+    intrinsic: Array
+    total: Array
+
+
+# ---------------------------------------------------------------- colours without dust
+
+
+def intrinsic_colours(
+    labels: Array, star: NDArray[np.int64], controls: Controls, settings: PairSettings
+) -> tuple[Array, Array, Array, NDArray[np.int64]]:
+    """Colours of stars with scaled labels (n, 3) by a linear fit over the controls nearest to each.
+
+    Weights fall to zero at the farthest control (tricube). A star is no control of itself.
+
+    Returns
+    -------
+    colours : (n, bands), NaN where fewer than `min_controls` controls with the band are near
+    slopes : (n, bands, 3) their change with the scaled labels
+    leverage : (n,) variance of the fit over that of a single control
+    nearest : (n,) row of the nearest control, 0 where none is near
+    """
+    n, n_bands = len(labels), controls.colours.shape[1]
+    colours, slopes = np.full((n, n_bands), np.nan), np.full((n, n_bands, 3), np.nan)
+    leverage, nearest = np.full(n, np.nan), np.zeros(n, np.int64)
+    m = len(controls.labels)
+    rows = np.flatnonzero(np.isfinite(labels).all(axis=1))
+    if m < settings.min_controls or not len(rows):
+        return colours, slopes, leverage, nearest
+    tree = cKDTree(controls.labels)
+    # One more: the star itself may be among them, and the farthest has weight 0.
+    k = min(settings.n_controls + 2, m)
+    here = np.isfinite(controls.colours)
+    filled = np.where(here, controls.colours, 0.0)
+    ridge = np.diag([0.0, 1.0, 1.0, 1.0]) * _RIDGE
+    for start in range(0, len(rows), _BLOCK):
+        part = rows[start : start + _BLOCK]
+        # A list of k gives two dimensions even for one.
+        asked = tree.query(labels[part], k=list(range(1, k + 1)), distance_upper_bound=settings.max_distance)
+        distance, near = np.asarray(asked[0]), np.asarray(asked[1])
+        found = np.isfinite(distance)
+        near = np.where(found, near, 0)
+        nearest[part] = near[:, 0]
+        usable = found & (controls.star[near] != star[part, None])
+        # Where fewer than k are near the radius itself is the farthest.
+        reach = np.where(found[:, -1], distance[:, -1], settings.max_distance)
+        reach = np.maximum(reach, 1e-9) * (1 + 1e-6)
+        share = np.where(usable, distance / reach[:, None], 1.0)
+        weight = np.clip(1 - share**3, 0, None) ** 3
+        design = np.empty((len(part), k, 4))
+        design[:, :, 0] = 1
+        design[:, :, 1:] = controls.labels[near] - labels[part, None]
+        banded = (weight[:, :, None] * here[near]).transpose(0, 2, 1)
+        products = (design[:, :, :, None] * design[:, :, None, :]).reshape(len(part), k, 16)
+        normal = (banded @ products).reshape(len(part), n_bands, 4, 4)
+        total = normal[:, :, 0, 0]
+        right = (banded * filled[near].transpose(0, 2, 1)) @ design
+        enough = (here[near] & usable[:, :, None]).sum(axis=1) >= settings.min_controls
+        enough &= total > 0
+        normal = normal + total[:, :, None, None] * ridge
+        normal[~enough] = np.eye(4)
+        solution = np.linalg.solve(normal, right[..., None])[..., 0]
+        colours[part] = np.where(enough, solution[:, :, 0], np.nan)
+        slopes[part] = np.where(enough[:, :, None], solution[:, :, 1:], np.nan)
+        # All controls have the reference band.
+        reference = normal[:, controls.reference]
+        squares = ((weight**2)[:, None, :] @ products).reshape(len(part), 4, 4)
+        first = np.linalg.solve(reference, np.broadcast_to(np.eye(4)[0], (len(part), 4))[..., None])[..., 0]
+        leverage[part] = np.einsum("ni,nij,nj->n", first, squares, first)
+        leverage[part[~enough[:, controls.reference]]] = np.nan
+    return colours, slopes, leverage, nearest
+
+
+# ---------------------------------------------------------------- E(B-V) from magnitudes
+
+
+def solve_reddening(
+    magnitudes: Array, colours: Array, covariance: Array, coefficients: Array, settings: PairSettings
+) -> Reddening:
+    """E(B-V) by generalised least squares over all colours of each star.
+
+    Minimises (y - c - R E)^T C^-1 (y - c - R E) over E and the constant c, with y the magnitudes less the colours
+    without dust. A band whose deviation from what the others say exceeds `clip` standard deviations is left out, the
+    worst one first, two at most.
+
+    Parameters
+    ----------
+    magnitudes, colours, coefficients : (n, bands); NaN where missing
+    covariance : (n, bands, bands) of magnitudes less colours, positive definite on the bands present
+    """
+    design = np.stack([np.ones(coefficients.shape), coefficients], axis=2)
+    found = fit_bands(
+        magnitudes - colours, design, covariance, settings.clip, min_bands=settings.min_colours + 1
+    )
+    return Reddening(found.values[:, 1], found.errors[:, 1], np.maximum(found.n_bands - 1, 0))
+
+
+def _covariance(
+    variance: Array, label_errors: Array, leverage: Array, cell: NDArray[np.int64], controls: Controls
+) -> Array:
+    """Covariance (n, bands, bands) of magnitudes less colours without dust; NaN on the diagonal of missing bands.
+
+    Slopes are those of the cell: a star's own are noisy, and least squares would trust the colours that they
+    happen to leave alone.
+    """
+    total = np.einsum("nl,nlbc->nbc", label_errors**2, controls.gradient[cell])
+    total += controls.intrinsic[cell] + np.nan_to_num(leverage)[:, None, None] * controls.total[cell]
+    diagonal = np.arange(total.shape[1])
+    total[:, diagonal, diagonal] += variance
+    return total
+
+
+def star_pair_reddening(
+    magnitudes: Array,
+    errors: Array,
+    labels: Array,
+    label_errors: Array,
+    star: NDArray[np.int64],
+    coefficients: Array,
+    controls: Controls,
+    settings: PairSettings,
+) -> Reddening:
+    """E(B-V) of n stars from the controls; see the module.
+
+    The error comprises photometric errors, label errors times the colours' slopes, the controls' intrinsic scatter, and
+    the error of the local fit.
+
+    Parameters
+    ----------
+    magnitudes, errors : (n, bands); a band without a positive error counts as missing
+    labels, label_errors : (n, 3) scaled (`scale_labels`)
+    star : (n,) numbers of the stars, in which the controls are counted too
+    coefficients : (n, bands) A(band) / E(B-V)
+    """
+    n = len(magnitudes)
+    ebv, error, number = np.full(n, np.nan), np.full(n, np.nan), np.zeros(n, np.int64)
+    for start in range(0, n, _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        seen, variance = usable_magnitudes(magnitudes[rows], errors[rows])
+        colours, _, leverage, nearest = intrinsic_colours(labels[rows], star[rows], controls, settings)
+        if not len(controls.labels):
+            continue
+        covariance = _covariance(variance, label_errors[rows], leverage, controls.cell[nearest], controls)
+        found = solve_reddening(seen, colours, covariance, coefficients[rows], settings)
+        ebv[rows], error[rows], number[rows] = found.ebv, found.error, found.n_colours
+    return Reddening(ebv, error, number)
+
+
+def usable_magnitudes(magnitudes: Array, errors: Array) -> tuple[Array, Array]:
+    """Magnitudes and their variances, both NaN where either is missing or the error is not positive."""
+    with np.errstate(invalid="ignore"):
+        good = np.isfinite(magnitudes) & (errors > 0) & np.isfinite(errors)
+    return np.where(good, magnitudes, np.nan), np.where(good, errors, np.nan) ** 2
+
+
+# ---------------------------------------------------------------- controls
+
+
+def choose_controls(
+    magnitudes: Array,
+    errors: Array,
+    labels: Array,
+    label_errors: Array,
+    star: NDArray[np.int64],
+    quality: Array,
+    candidate: NDArray[np.bool_],
+    coefficients: Array,
+    reference: int,
+    settings: PairSettings,
+    map_ebv: Array | None = None,
+    map_error: Array | None = None,
+    most: int = 200_000,
+    iterations: int = 8,
+) -> tuple[Controls, NDArray[np.int64]]:
+    """The stars of little extinction that others are compared with.
+
+    With a map, candidates are stars with a map's E(B-V) below `max_ebv`, and that E(B-V) is taken off their colours:
+    the zero point is the map's. Without one, all candidates begin as controls without dust; then those are dropped that
+    come out redder than the others of like labels by more than `max_ebv` and twice the error, until none is left. What
+    remains are the least reddened stars of each kind, and their mean E(B-V) is `zero_point` by definition. Either way
+    stars beyond `clip` standard deviations go, which are binaries and stars with wrong labels.
+
+    What scatters the controls' E(B-V), a map's errors or their own dust (`control_scatter`, which must be guessed), is
+    no scatter of colours at given labels, and so no error of other stars' E(B-V): it is taken off.
+
+    Parameters
+    ----------
+    magnitudes, errors, labels, label_errors, star, coefficients : as in `star_pair_reddening`, (n, ...)
+    quality : (n,) of a star's several spectra the one with the highest is taken, and of too many candidates the best
+    candidate : (n,) stars that may be controls: high Galactic latitude, good spectrum
+    reference : column of the band that colours are relative to; controls have it
+    map_ebv, map_error : (n,) NaN where unknown; None without a map
+    most : the most controls
+
+    Returns
+    -------
+    controls, and their rows (m,)
+    """
+    seen, variance = usable_magnitudes(magnitudes, errors)
+    good = candidate & np.isfinite(labels).all(axis=1) & np.isfinite(seen[:, reference])
+    good &= np.isfinite(seen).sum(axis=1) > settings.min_colours
+    dust = np.full(len(labels), settings.zero_point)
+    dust_error = np.full(len(labels), settings.control_scatter)
+    with_map = map_ebv is not None and bool(np.isfinite(map_ebv[good]).any())
+    if map_ebv is not None and with_map:
+        with np.errstate(invalid="ignore"):
+            good &= map_ebv < settings.max_ebv
+        dust = map_ebv
+        dust_error = np.nan_to_num(map_error) if map_error is not None else np.zeros(len(labels))
+    rows = np.flatnonzero(good)
+    rows = rows[np.lexsort((rows, -np.nan_to_num(quality[rows], nan=-1.0)))]
+    rows = rows[np.unique(star[rows], return_index=True)[1]]
+    rows = np.sort(rows[np.lexsort((rows, -np.nan_to_num(quality[rows], nan=-1.0)))][:most])
+    colours = seen[rows] - dust[rows, None] * coefficients[rows]
+    colours = colours - colours[:, [reference]]
+    everyone = _plain(labels[rows], label_errors[rows], colours, variance[rows], star[rows], reference)
+    # What dust of one standard deviation does to the colours.
+    dusty = dust_error[rows, None] * (coefficients[rows] - coefficients[rows][:, [reference]])
+    kept = np.ones(len(rows), bool)
+    controls = _measured(everyone, kept, dusty, settings)
+    for _ in range(iterations):
+        found = star_pair_reddening(
+            np.where(np.isfinite(colours), colours, np.nan), np.sqrt(variance[rows]), everyone.labels,
+            everyone.label_errors, everyone.star, coefficients[rows], controls, settings,
+        )  # fmt: skip
+        with np.errstate(invalid="ignore"):
+            limit = settings.clip * found.error
+            upper = limit if with_map else np.minimum(limit, np.maximum(settings.max_ebv, 2 * found.error))
+            now = (found.ebv < upper) & (found.ebv > -limit)
+        # Where no fit was possible nothing speaks against a candidate.
+        now |= ~np.isfinite(found.ebv)
+        if (now == kept).all():
+            break
+        kept = now
+        controls = _measured(everyone, kept, dusty, settings)
+    return controls, rows[kept]
+
+
+def _plain(
+    labels: Array, errors: Array, colours: Array, variance: Array, star: NDArray[np.int64], reference: int
+) -> Controls:
+    """Controls whose scatter is not known yet."""
+    n_bands = colours.shape[1]
+    none = np.zeros((1, n_bands, n_bands))
+    cell = np.zeros(len(labels), np.int64)
+    return Controls(
+        labels,
+        errors,
+        colours,
+        variance,
+        star,
+        reference,
+        cell,
+        np.zeros((1, 3, n_bands, n_bands)),
+        none,
+        none,
+    )
+
+
+def cells_of(labels: Array, size: int = 250) -> NDArray[np.int64]:
+    """Groups of near points (m, 3): halved at the median of the widest direction until none has more than `size`."""
+    cell = np.zeros(len(labels), np.int64)
+    waiting, made = [np.arange(len(labels))], 0
+    while waiting:
+        rows = waiting.pop()
+        if len(rows) <= size:
+            cell[rows] = made
+            made += 1
+            continue
+        widest = int(np.argmax(np.ptp(labels[rows], axis=0)))
+        order = rows[np.argsort(labels[rows, widest], kind="stable")]
+        waiting += [order[: len(order) // 2], order[len(order) // 2 :]]
+    return cell
+
+
+def _measured(everyone: Controls, kept: NDArray[np.bool_], dusty: Array, settings: PairSettings) -> Controls:
+    """Some of the controls, with the scatter of their colours about the fit over the others, by cell.
+
+    `dusty` (m, bands) is what a standard deviation of the controls' own E(B-V) does to their colours.
+    """
+    dusty = dusty[kept]
+    labels, errors = everyone.labels[kept], everyone.label_errors[kept]
+    colours, variance = everyone.colours[kept], everyone.variance[kept]
+    plain = _plain(labels, errors, colours, variance, everyone.star[kept], everyone.reference)
+    fitted, slopes, leverage, _ = intrinsic_colours(labels, plain.star, plain, settings)
+    # The fit's own error is part of a residual.
+    residual = (colours - fitted) / np.sqrt(1 + np.nan_to_num(leverage))[:, None]
+    slopes = np.nan_to_num(slopes)
+    cell = cells_of(labels)
+    n_cells, n_bands = int(cell.max(initial=0)) + 1, colours.shape[1]
+    gradient = np.zeros((n_cells, 3, n_bands, n_bands))
+    intrinsic, total = np.zeros((2, n_cells, n_bands, n_bands))
+    diagonal = np.arange(n_bands)
+    for number in range(n_cells):
+        there = cell == number
+        for label in range(3):
+            slope = slopes[there, :, label]
+            gradient[number, label] = slope.T @ slope / max(len(slope), 1)
+        expected = dusty[there][:, :, None] * dusty[there][:, None, :]
+        expected += np.nan_to_num(variance[there, everyone.reference])[:, None, None]
+        expected[:, diagonal, diagonal] += np.nan_to_num(variance[there])
+        total[number], left = scatter_matrices(residual[there], expected)
+        from_labels = np.einsum("ml,lbc->bc", errors[there] ** 2, gradient[number]) / max(there.sum(), 1)
+        share = explained(left, from_labels)
+        gradient[number] *= share
+        intrinsic[number] = nearest_semidefinite(left - share * from_labels)
+    return replace(plain, cell=cell, gradient=gradient, intrinsic=intrinsic, total=total)
+
+
+def scatter_matrices(residuals: Array, expected: Array, limit: float = 5.0) -> tuple[Array, Array]:
+    """Second moments (bands, bands) of residuals, and what of them their expected covariances leave over.
+
+    Values beyond `limit` robust standard deviations of a band are left out, and missing ones pair by pair; the
+    moments are made positive semidefinite.
+
+    Parameters
+    ----------
+    residuals : (m, bands), NaN where missing
+    expected : (m, bands, bands) covariance of each star's residuals from its errors
+    """
+    n_bands = residuals.shape[1]
+    known = np.isfinite(residuals)
+    scale = np.array(
+        [1.4826 * np.median(np.abs(column[good])) if good.any() else 0.0
+         for column, good in zip(residuals.T, known.T, strict=True)]
+    )  # fmt: skip
+    with np.errstate(invalid="ignore"):
+        used = known & (np.abs(residuals) <= limit * np.maximum(scale, 1e-9))
+    values, mask = np.where(used, residuals, 0.0), used.astype(np.float64)
+    pairs = mask.T @ mask
+    counted = np.maximum(pairs, 1)
+    moments = np.where(pairs > 1, values.T @ values / counted, 0.0)
+    mean = np.einsum("mi,mij,mj->ij", mask, expected, mask) / counted
+    left = np.where(pairs > 1, moments - mean, 0.0)
+    assert moments.shape == (n_bands, n_bands)
+    return nearest_semidefinite(moments), (left + left.T) / 2
+
+
+def explained(scatter: Array, label_part: Array) -> float:
+    """How much of the label errors' contribution (bands, bands) is there in the scatter, from 0 to 1.
+
+    Along the direction in which label errors move the colours most. Errors of labels that are too large would
+    otherwise make those of E(B-V) too large.
+    """
+    values, vectors = np.linalg.eigh(label_part)
+    if not len(values) or values[-1] <= 0:
+        return 1.0
+    return float(np.clip(vectors[:, -1] @ scatter @ vectors[:, -1] / values[-1], 0, 1))

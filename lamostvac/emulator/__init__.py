@@ -1,0 +1,1 @@
+"""The spectral emulator: components and Gaussian process, what it misses, its distilled form."""

@@ -1,0 +1,1 @@
+"""The published experiments on the method, done again."""

@@ -1,0 +1,1 @@
+"""Tables of others: reading them, joining them, matching positions and identifiers."""

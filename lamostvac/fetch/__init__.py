@@ -1,0 +1,1 @@
+"""Public data from archives, by network."""

@@ -1,0 +1,389 @@
+"""The public files that a configuration reads: which are there, which are missing, and bringing those.
+
+A file that lies where the configuration looks is never written over or removed, whoever brought it. It is looked at
+(beginning, size, checksum) and compared with the checksum that is published, or with the one that was noted when it was
+first seen, in `checksums.sha256` beside it.
+"""
+
+import csv
+import json
+import logging
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy.typing as npt
+
+from lamostvac.configuration.root import Configuration
+from lamostvac.core.errors import UserError
+from lamostvac.core.files import atomic, sha256
+from lamostvac.core.log import Progress
+from lamostvac.core.paths import shipped
+from lamostvac.distance.schema import load_photometry
+from lamostvac.fetch.download import Checksum, Client, DownloadError, Temporary, check_content, download
+from lamostvac.fetch.sky_match import fetch_pieces, join_pieces, pieces_of
+from lamostvac.fetch.sources import FileSource, MatchSource, TapSource, load_sources, source_from
+from lamostvac.training.schema import load_training_sets
+
+CODE_VERSION = "1"
+CHECKSUMS = "checksums.sha256"
+STATES = {
+    "there": "lies there and is as published or as when it was first seen",
+    "fetched": "was brought by this run",
+    "missing": "is not there",
+    "failed": "could not be brought",
+    "wrong": "lies there but is not what it should be",
+    "yours": "is not there and has no public source here",
+}
+
+
+@dataclass(frozen=True)
+class Need:
+    """A file that the run reads.
+
+    path : where it looks
+    source : what `model_dump` gives of the source that has it; None where there is none
+    read_by : which parts of the configuration name it
+    optional : the run goes on without it
+    """
+
+    path: str
+    source: dict[str, Any] | None
+    read_by: list[str]
+    optional: bool
+
+
+@dataclass(frozen=True)
+class State:
+    """What became of a need: a key of `STATES`, bytes and SHA-256 of the file (0 and "" without), a sentence."""
+
+    need: Need
+    state: str
+    size: int = 0
+    digest: str = ""
+    detail: str = ""
+
+
+def needs_of(configuration: Configuration) -> list[Need]:
+    """The files besides the release that a configuration reads, in the order of its sources; those without one last.
+
+    Raises
+    ------
+    UserError
+        The run is simulated, or `fetch.sources` names a source that there is not or that this run does not read.
+    """
+    if configuration.simulation.enabled:
+        raise UserError(
+            "simulation.enabled is true, so the run makes its own files; there is nothing to fetch"
+        )
+    read = _files_read(configuration)
+    sources = load_sources(shipped(configuration.fetch.file))
+    by_key: dict[tuple[str, str], FileSource | MatchSource] = {}
+    for source in sources:
+        # The library's files have whatever name the configuration gives them, so only the place tells.
+        key = (source.place, source.file if source.place == "networks.root" else "")
+        by_key[key] = source
+    needs = []
+    for path, (place, name, readers, optional) in read.items():
+        found = by_key.get((place, name if place == "networks.root" else ""))
+        if found is not None and place != "networks.root" and Path(path).name != found.file:
+            found = None  # another library than the one that the source has
+        settings = found.model_dump(mode="json") if found is not None else None
+        needs.append(Need(path, settings, readers, optional))
+    order = {source.name: number for number, source in enumerate(sources)}
+    needs.sort(key=lambda need: (order[need.source["name"]] if need.source else len(order), need.path))
+    if configuration.fetch.sources is None:
+        return needs
+    there = [need.source["name"] for need in needs if need.source]
+    for name in configuration.fetch.sources:
+        if name not in there:
+            what = "this run does not read that file" if name in order else "there is no such source"
+            raise UserError(f"fetch.sources: {name}: {what}; those that it reads are {', '.join(there)}")
+    return [need for need in needs if need.source and need.source["name"] in configuration.fetch.sources]
+
+
+def _files_read(configuration: Configuration) -> dict[str, tuple[str, str, list[str], bool]]:
+    """`{path: (place, name below it, who reads it, whether the run does without)}`."""
+    found: dict[str, tuple[str, str, list[str], bool]] = {}
+
+    def add(place: str, name: str, path: str, reader: str, optional: bool) -> None:
+        _, _, readers, so_far = found.get(path, (place, name, [], True))
+        found[path] = (place, name, [*readers, reader], so_far and optional)
+
+    library = configuration.library
+    if library.format == "mastar":
+        for place, given in (
+            ("library.spectra", library.spectra),
+            ("library.labels_file", library.labels_file),
+        ):
+            if given is not None:
+                add(place, Path(given).name, str(Path(given)), place, False)
+    root = configuration.networks.root or configuration.survey.root
+    if configuration.networks.training_sets and not configuration.networks.pretrained:
+        for entry in load_training_sets(shipped(configuration.networks.training_sets)):
+            for name in entry.files():
+                add(
+                    "networks.root",
+                    name,
+                    str(Path(root) / name),
+                    f"training set {entry.name}",
+                    entry.optional,
+                )
+    if configuration.photometry.enabled:
+        for name, table in load_photometry(shipped(configuration.photometry.file)).tables():
+            path = str(table.path(configuration.photometry.root or root))
+            add("networks.root", table.file, path, f"photometry {name}", True)
+    return found
+
+
+# ---------------------------------------------------------------- what is there
+
+
+def inspect(need: Need) -> State:
+    """What lies where a file is looked for; notes the checksum of one that is seen for the first time."""
+    path = Path(need.path)
+    if not path.is_file():
+        if need.source is None:
+            return State(need, "yours", detail="bring it yourself; the configuration names no public source")
+        return State(need, "missing")
+    source = source_from(need.source) if need.source else None
+    size = path.stat().st_size
+    try:
+        check_content(path, source.content if isinstance(source, FileSource) else "any")
+        if isinstance(source, FileSource) and source.published is not None:
+            source.published.check(path)
+    except (DownloadError, Temporary) as error:
+        return State(need, "wrong", size, detail=f"{error}; remove it to have it fetched again")
+    digest = sha256(path)
+    noted = read_checksums(path.parent).get(path.name)
+    if noted is None:
+        note_checksum(path, digest)
+    elif noted != digest:
+        return State(
+            need,
+            "wrong",
+            size,
+            digest,
+            f"its sha256 is {digest}, not {noted}; remove the file to have it fetched again, or its line in "
+            f"{path.parent / CHECKSUMS} if you changed it",
+        )
+    return State(need, "there", size, digest)
+
+
+_NOTING = threading.Lock()
+
+
+def read_checksums(folder: Path) -> dict[str, str]:
+    """`{file name: SHA-256}` of a folder's `checksums.sha256`, which has the format of the program sha256sum."""
+    path = folder / CHECKSUMS
+    if not path.exists():
+        return {}
+    lines = (line.split(maxsplit=1) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    return {name.removeprefix("*"): digest for digest, name in lines}
+
+
+def note_checksum(path: Path, digest: str) -> None:
+    """Write a file's checksum into the `checksums.sha256` beside it; lines are in the order of names."""
+    with _NOTING:
+        known = read_checksums(path.parent) | {path.name: digest}
+        with atomic(path.parent / CHECKSUMS) as temporary:
+            temporary.write_text(
+                "".join(f"{known[name]}  {name}\n" for name in sorted(known)), encoding="utf-8"
+            )
+
+
+# ---------------------------------------------------------------- bringing it
+
+
+def fetch_all(
+    states: Sequence[State], client: Client, stars: npt.NDArray[Any] | None, piece_rows: int
+) -> list[State]:
+    """Bring what is missing; one that fails does not keep the others.
+
+    Parameters
+    ----------
+    stars : (n, 2) positions from `lamostvac.fetch.sky_match.star_list`; None where nothing needs them
+
+    Returns
+    -------
+    The states in their order, those of missing files `fetched` or `failed`.
+    """
+    result = list(states)
+    by_host: dict[str, list[int]] = {}
+    for index, state in enumerate(states):
+        if state.state == "missing" and state.need.source is not None:
+            by_host.setdefault(_host(state.need.source), []).append(index)
+
+    def one_host(indices: list[int]) -> None:
+        for index in indices:
+            result[index] = fetch_one(states[index], client, stars, piece_rows)
+
+    # A thread for each host: what is asked of one at a time is the client's business.
+    with ThreadPoolExecutor(max(1, len(by_host))) as pool:
+        for future in [pool.submit(one_host, indices) for indices in by_host.values()]:
+            future.result()
+    return result
+
+
+def _host(settings: Mapping[str, Any]) -> str:
+    return urlsplit(settings["urls"][0] if "urls" in settings else settings["url"]).netloc
+
+
+def fetch_one(state: State, client: Client, stars: npt.NDArray[Any] | None, piece_rows: int) -> State:
+    """Bring one missing file; the state says how that went."""
+    assert state.need.source is not None
+    source, path = source_from(state.need.source), Path(state.need.path)
+    try:
+        if isinstance(source, FileSource):
+            _fetch_file(source, path, client)
+        else:
+            assert stars is not None
+            _fetch_match(source, path, client, stars, piece_rows)
+    except DownloadError as error:
+        client.log.error("%s: %s", source.name, error)
+        return replace(state, state="failed", detail=str(error))
+    except OSError as error:
+        text = f"{error.filename or path} cannot be written: {error.strerror or error}"
+        client.log.error("%s: %s", source.name, text)
+        return replace(state, state="failed", detail=text)
+    digest = sha256(path)
+    note_checksum(path, digest)
+    client.log.info("%s: %s", source.name, path)
+    return replace(state, state="fetched", size=path.stat().st_size, digest=digest)
+
+
+def _fetch_file(source: FileSource, path: Path, client: Client) -> None:
+    noted = read_checksums(path.parent).get(path.name)
+    # A file that was here before comes back as it was.
+    checksum = source.published or (Checksum("sha256", noted) if noted else None)
+
+    def counter(total: int | None) -> "_Megabytes":
+        return _Megabytes(client.log, source.name, total)
+
+    for number, url in enumerate(source.urls):
+        try:
+            return download(client, url, path, source.content, checksum, source.size, counter)
+        except DownloadError as error:
+            if number == len(source.urls) - 1:
+                raise
+            client.log.info("%s: %s; trying the next address", source.name, error)
+
+
+class _Megabytes:
+    """Counts bytes and tells of megabytes."""
+
+    def __init__(self, log: logging.Logger, name: str, total: int | None) -> None:
+        self.total, self.bytes, self.told = total, 0, 0
+        # Without a size there is no share and no remaining time.
+        self.progress = Progress(log, total=total // 1_000_000 + 1, unit=f"MB of {name}") if total else None
+
+    def add(self, n: int = 1) -> None:
+        self.bytes += n
+        new = self.bytes // 1_000_000 - self.told
+        if new and self.progress:
+            self.told += new
+            self.progress.add(new)
+
+
+def _fetch_match(
+    source: MatchSource, path: Path, client: Client, stars: npt.NDArray[Any], piece_rows: int
+) -> None:
+    pieces = pieces_of(source, stars, piece_rows, path)
+    fetch_pieces(client, source, pieces)
+    rows = join_pieces(source, pieces, path)
+    client.log.info("%s: %d rows near %d stars", source.name, rows, len(stars))
+
+
+# ---------------------------------------------------------------- the report
+
+
+def write_report(states: Sequence[State], path: Path) -> None:
+    """The states as CSV: `source,file,state,bytes,sha256,from,read_by,detail`."""
+    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(["source", "file", "state", "bytes", "sha256", "from", "read_by", "detail"])
+        for state in states:
+            source = state.need.source or {}
+            writer.writerow(
+                [
+                    source.get("name", ""),
+                    state.need.path,
+                    state.state,
+                    state.size or "",
+                    state.digest,
+                    "; ".join(source.get("urls", [source["url"]] if "url" in source else [])),
+                    "; ".join(state.need.read_by),
+                    state.detail,
+                ]
+            )
+
+
+def what_to_bring(states: Sequence[State], stars_file: str) -> str:
+    """For people without a network: each file that is not there, from where, how, and where to put it."""
+    lines = []
+    there = [state for state in states if state.state in ("there", "fetched")]
+    lines.append(f"{len(there)} of {len(states)} files are there.")
+    for state in there:
+        lines.append(f"  {state.need.path}  ({state.size} bytes, sha256 {state.digest})")
+    for state in states:
+        if state in there:
+            continue
+        lines += ["", f"{state.need.path}", f"  {STATES[state.state]}"]
+        lines.append(f"  read by {', '.join(state.need.read_by)}")
+        if state.detail:
+            lines.append(f"  {state.detail}")
+        if state.need.optional:
+            lines.append("  the run goes on without it")
+        if state.need.source is not None:
+            lines += _how(source_from(state.need.source), stars_file)
+    return "\n".join(lines) + "\n"
+
+
+def _how(source: FileSource | MatchSource, stars_file: str) -> Iterable[str]:
+    yield f"  {source.title}"
+    if isinstance(source, FileSource):
+        yield from (f"  from {url}" for url in source.urls)
+        if source.checksum:
+            yield f"  {source.checksum}"
+        return
+    yield f"  the stars to ask for: {stars_file} (columns ra, dec)"
+    if isinstance(source, TapSource):
+        yield f"  query to {source.url}, the stars uploaded as TAP_UPLOAD.stars:"
+        yield from (f"    {line}" for line in source.query.strip().splitlines())
+    else:
+        yield f"  X-Match at {source.url}: all counterparts in {source.table} within {source.radius:g} arcsec"
+    pairs = (f"{names[0]} as {ours}" if names[0] != ours else ours for ours, names in source.names())
+    kind = "tabs" if source.separator == "\t" else "commas"
+    yield f"  columns, with {kind} between them: {', '.join(pairs)}"
+
+
+def problems(states: Sequence[State]) -> list[State]:
+    """What keeps a run from starting, or is not what it should be."""
+    return [
+        state
+        for state in states
+        if state.state in ("failed", "wrong")
+        or (state.state in ("missing", "yours") and not state.need.optional)
+    ]
+
+
+def needs_stars(states: Sequence[State]) -> bool:
+    """Whether a missing file is found by the stars' positions."""
+    return any(
+        state.state == "missing" and state.need.source is not None and "url" in state.need.source
+        for state in states
+    )
+
+
+def needs_as_params(needs: Sequence[Need]) -> str:
+    """Needs as one text, for a rule's params."""
+    return json.dumps([asdict(need) for need in needs])
+
+
+def needs_from_params(text: str) -> list[Need]:
+    """What `needs_as_params` was given."""
+    return [Need(**entry) for entry in json.loads(text)]

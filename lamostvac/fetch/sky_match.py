@@ -1,0 +1,316 @@
+"""Counterparts of the release's stars from services that take a list of positions.
+
+The stars are sorted by declination and asked for in pieces. The answer to each piece stands in a file until all are
+there, so that a run that ends goes on; then the rows are put together in an order, and without repetitions, that depend
+neither on the size of the pieces nor on the order of an answer's rows.
+"""
+
+import csv
+import hashlib
+import io
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from lamostvac.core.files import atomic
+from lamostvac.core.log import Progress
+from lamostvac.fetch.download import Client, DownloadError, Temporary, is_html, said_in
+from lamostvac.fetch.sources import MatchSource, XMatchSource
+from lamostvac.survey import survey
+
+CODE_VERSION = "1"
+PER_DEGREE = 100_000
+"""Positions are rounded to one part of a degree in so many."""
+MARGIN = 0.1
+"""How far a counterpart's declination may be from its star's, in deg: the radius and centuries of proper motion."""
+
+
+# ---------------------------------------------------------------- the stars
+
+
+def star_list(table: pa.Table, classes: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Positions (n, 2) of the release's stars, right ascension and declination in deg.
+
+    `table` has the columns `class ra dec` of `lamostvac.survey.survey.read_catalogues`. Rows of other classes than `classes`
+    and rows without a position on the sky are left out. Positions are rounded to 1e-5 deg and stand once each, by
+    declination and then right ascension.
+    """
+    wanted = {name.upper() for name in classes}
+    chosen = survey.by_text(table["class"], lambda text: text.upper() in wanted, False).astype(bool)
+    ra = np.asarray(table["ra"].combine_chunks().to_numpy(zero_copy_only=False))
+    dec = np.asarray(table["dec"].combine_chunks().to_numpy(zero_copy_only=False))
+    chosen &= (ra >= 0) & (ra <= 360) & (np.abs(dec) <= 90)
+    turn, pole = 360 * PER_DEGREE, 90 * PER_DEGREE
+    steps = np.rint(ra[chosen] * PER_DEGREE).astype(np.int64) % turn
+    keys = np.sort((np.rint(dec[chosen] * PER_DEGREE).astype(np.int64) + pole) * turn + steps)
+    # np.unique goes through a hash table, which takes forty times as long for a release.
+    keys = keys[np.flatnonzero(np.diff(keys, prepend=-1))]
+    return np.column_stack([keys % turn / PER_DEGREE, (keys // turn - pole) / PER_DEGREE])
+
+
+def _position(value: float) -> str:
+    return f"{value:.5f}"
+
+
+def stars_as_csv(stars: npt.NDArray[np.float64]) -> str:
+    """The stars as X-Match takes them; its answer repeats these columns, so they have names of their own."""
+    rows = "".join(f"{_position(ra)},{_position(dec)}\n" for ra, dec in stars.tolist())
+    return "star_ra,star_dec\n" + rows
+
+
+def stars_as_votable(stars: npt.NDArray[np.float64]) -> str:
+    """The stars as TAP takes them (TAP 1.1, section 2.5: an upload is a VOTable)."""
+    rows = "".join(
+        f"<TR><TD>{_position(ra)}</TD><TD>{_position(dec)}</TD></TR>\n" for ra, dec in stars.tolist()
+    )
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        '<VOTABLE version="1.3" xmlns="http://www.ivoa.net/xml/VOTable/v1.3"><RESOURCE><TABLE name="stars">\n'
+        '<FIELD name="ra" datatype="double" unit="deg" ucd="pos.eq.ra;meta.main"/>\n'
+        '<FIELD name="dec" datatype="double" unit="deg" ucd="pos.eq.dec;meta.main"/>\n'
+        f"<DATA><TABLEDATA>\n{rows}</TABLEDATA></DATA></TABLE></RESOURCE></VOTABLE>\n"
+    )
+
+
+# ---------------------------------------------------------------- asking
+
+
+class CutOff(Exception):
+    """An answer has as many rows as the service gives at most, so some may be missing."""
+
+
+def request_of(source: MatchSource, stars: npt.NDArray[np.float64]) -> dict[str, Any]:
+    """The arguments of `Client.answer` that ask for the counterparts of some stars."""
+    if isinstance(source, XMatchSource):
+        return {
+            "data": {
+                "request": "xmatch",
+                "RESPONSEFORMAT": "csv",
+                "cat2": source.table,
+                "distMaxArcsec": f"{source.radius:g}",
+                "selection": "all",
+                "colRA1": "star_ra",
+                "colDec1": "star_dec",
+                "MAXREC": str(source.max_rows),
+            },
+            "files": {"cat1": ("stars.csv", stars_as_csv(stars), "text/csv")},
+        }
+    return {
+        "data": {
+            "REQUEST": "doQuery",
+            "LANG": "ADQL",
+            "FORMAT": "csv",
+            "MAXREC": str(source.max_rows),
+            "QUERY": source.query,
+            "UPLOAD": "stars,param:stars",
+        },
+        "files": {"stars": ("stars.xml", stars_as_votable(stars), "application/x-votable+xml")},
+    }
+
+
+def rows_of(body: bytes, source: MatchSource) -> list[list[str]]:
+    """The rows of an answer with the columns of `source`, as texts, each once and in order.
+
+    Raises
+    ------
+    DownloadError
+        The answer is an error of the service or a web page, or lacks a column.
+    Temporary
+        The answer breaks off inside a row.
+    CutOff
+        It has the most rows that a service gives.
+    """
+    if body.lstrip()[:1] == b"<":
+        what = "a web page" if is_html(body) else "an error"
+        raise DownloadError(f"{source.url} answers with {what}{said_in(body.decode('utf-8', 'replace'))}")
+    text = body.decode("utf-8", "replace").lstrip("\ufeff")
+    reader = csv.reader(io.StringIO(text, newline=""))
+    header = [name.strip() for name in next(reader, [])]
+    if not header:
+        return []
+    wanted = []
+    for ours, candidates in source.names():
+        index = next((header.index(name) for name in candidates if name in header), None)
+        if index is None:
+            lower = [name.lower() for name in header]
+            found = [lower.index(name.lower()) for name in candidates if lower.count(name.lower()) == 1]
+            if not found:
+                raise DownloadError(
+                    f"{source.url}: the answer for {source.name} has no column {' or '.join(candidates)} (for {ours}); "
+                    f"it has {', '.join(header)[:600]}; change `columns` of that source in the file of fetch.file"
+                )
+            index = found[0]
+        wanted.append(index)
+    rows = []
+    number = 0
+    for row in reader:
+        if not row:
+            continue
+        number += 1
+        if len(row) != len(header):
+            raise Temporary(f"row {number} of the answer has {len(row)} of {len(header)} columns")
+        rows.append([row[index].strip() for index in wanted])
+    if number >= source.max_rows:
+        raise CutOff
+    return sort_rows(rows, source)
+
+
+def sort_rows(rows: Iterable[list[str]], source: MatchSource) -> list[list[str]]:
+    """Rows once each, by declination, then by all their texts; without one first."""
+    place = declination(source)
+    return sorted(
+        {tuple(row): list(row) for row in rows}.values(), key=lambda row: (_number(row[place]), row)
+    )
+
+
+def declination(source: MatchSource) -> int:
+    """Which of the file's columns is the declination."""
+    names = list(source.columns)
+    return names.index("dec" if "dec" in names else "DEJ2000")
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        return -np.inf
+    return value if np.isfinite(value) else -np.inf
+
+
+def ask(client: Client, source: MatchSource, stars: npt.NDArray[np.float64]) -> list[list[str]]:
+    """The counterparts of some stars, asked for in halves where the service cuts the answer off."""
+    what = f"{source.name}, {len(stars)} stars at declination {stars[0, 1]:.3f}"
+
+    def attempt() -> list[list[str]]:
+        return rows_of(client.answer(what, source.url, **request_of(source, stars)), source)
+
+    try:
+        return client.persist(what, attempt)
+    except CutOff:
+        if len(stars) == 1:
+            raise DownloadError(
+                f"{source.url} has {source.max_rows} counterparts of one star for {source.name}; is its radius right?"
+            ) from None
+    half = len(stars) // 2
+    parts = [ask(client, source, part) for part in (stars[:half], stars[half:])]
+    return sort_rows(itertools.chain(*parts), source)
+
+
+# ---------------------------------------------------------------- pieces
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some stars (n, 2) and the file that the answer is written to; its name changes with what is asked."""
+
+    stars: npt.NDArray[np.float64]
+    path: Path
+
+
+def pieces_of(
+    source: MatchSource, stars: npt.NDArray[np.float64], size: int, target: str | Path
+) -> list[Piece]:
+    """The stars, `size` at a time, with a file each in the folder `TARGET.pieces`."""
+    folder = Path(f"{target}.pieces")
+    question = source.model_dump_json(exclude={"title", "name", "place", "file"}).encode()
+    found = []
+    for number, start in enumerate(range(0, len(stars), size)):
+        part = stars[start : start + size]
+        key = hashlib.sha256(question + part.tobytes()).hexdigest()[:12]
+        found.append(Piece(part, folder / f"{number:05d}-{key}.csv"))
+    return found
+
+
+def write_piece(path: Path, rows: Sequence[Sequence[str]]) -> None:
+    """Rows as CSV without a header."""
+    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
+        csv.writer(handle, lineterminator="\n").writerows(rows)
+
+
+def read_piece(path: Path) -> list[list[str]]:
+    """The rows that `write_piece` wrote."""
+    with path.open(newline="", encoding="utf-8") as handle:
+        return list(csv.reader(handle))
+
+
+def fetch_pieces(client: Client, source: MatchSource, pieces: Sequence[Piece]) -> int:
+    """Ask for the pieces whose answers are not there yet; returns how many those are.
+
+    As many at a time as the client allows for one host. When one fails no further is begun; those that came stay.
+    """
+    missing = [piece for piece in pieces if not piece.path.exists()]
+    if len(missing) < len(pieces):
+        client.log.info("%s: %d of %d pieces are there", source.name, len(pieces) - len(missing), len(pieces))
+    progress = Progress(client.log, total=len(missing), unit=f"pieces of {source.name}")
+
+    def one(piece: Piece) -> None:
+        write_piece(piece.path, ask(client, source, piece.stars))
+
+    with ThreadPoolExecutor(client.manners.connections) as pool:
+        futures = [pool.submit(one, piece) for piece in missing]
+        try:
+            for future in futures:
+                future.result()
+                progress.add()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    if missing:
+        progress.done()
+    return len(missing)
+
+
+def join_pieces(source: MatchSource, pieces: Sequence[Piece], target: Path) -> int:
+    """Put the answers together under one header; returns the number of rows.
+
+    Equal rows stand once. Only rows near the border of two pieces stand in memory besides the pieces themselves.
+
+    Raises
+    ------
+    DownloadError
+        No star has a counterpart, which no catalogue here can mean.
+    """
+    number = 0
+    with atomic(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle, delimiter=source.separator, lineterminator="\n")
+        writer.writerow(list(source.columns))
+        for row in merged(source, pieces):
+            writer.writerow(row)
+            number += 1
+        if not number:
+            raise DownloadError(
+                f"{source.url} has no counterpart of any star for {source.name}; check the source's table or query "
+                "in the file of fetch.file"
+            )
+    for piece in pieces:
+        piece.path.unlink(missing_ok=True)
+    folder = pieces[0].path.parent
+    # Answers to earlier questions go with the folder.
+    for path in folder.iterdir():
+        path.unlink()
+    os.rmdir(folder)
+    return number
+
+
+def merged(source: MatchSource, pieces: Sequence[Piece]) -> Iterator[list[str]]:
+    """The rows of all pieces once each, by declination, then by their texts."""
+    place = declination(source)
+    waiting: list[list[str]] = []
+    for index, piece in enumerate(pieces):
+        waiting = sort_rows(itertools.chain(waiting, read_piece(piece.path)), source)
+        if index + 1 < len(pieces):
+            # Later pieces can have no row below this.
+            limit = pieces[index + 1].stars[0, 1] - MARGIN
+            ready = sum(_number(row[place]) < limit for row in waiting)
+            yield from waiting[:ready]
+            waiting = waiting[ready:]
+        else:
+            yield from waiting

@@ -1,0 +1,1 @@
+"""Labels of single stars from their spectra, with covariance."""

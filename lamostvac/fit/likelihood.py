@@ -1,0 +1,293 @@
+"""Spectra condensed to what the fit of labels needs: a small quadratic form for each star.
+
+The spectrum of a star on its usable pixels is taken as
+
+    flux = mean + basis' (f(labels) + e) + bumps' c + noise
+
+with f the emulator, e its error (covariance `discrepancy` of the star's type), c a smooth error of the
+survey's flux calibration (independent amplitudes of overlapping bumps) and noise of each pixel. Errors
+of the emulator and of the calibration are correlated over many pixels; a chi2 that takes pixels for
+independent believes them (docs/method.md has what each term does on real spectra). Integrating e and c
+out leaves
+
+    chi2(labels) = (y - basis' f)' C^-1 (y - basis' f) = constant - 2 f'g + f'Q f
+
+with C the sum of the three covariances, and one matrix Q and vector g for each star, exact for its own
+mask and noise. After that no pixel is looked at again.
+
+Cost. Nearly all of it is W = sum over pixels of weight times (basis row)(basis row)' for each star. The
+products of basis rows are the same for all stars, so they stand in a table and W of many stars is one
+matrix product of their weights with that table: every operation is a useful one, half of a symmetric
+product for each star, and it runs at the machine's full rate in single precision. The bumps are local,
+and so are their tables. Integrating out is done in double precision.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg.lapack import dpotrf, dtrtrs
+
+from lamostvac.emulator.model import Emulator
+from lamostvac.spectra.grid import GRID
+
+CODE_VERSION = 3
+
+_MAX_IVAR = 1e10  # of normalised flux; no spectrum is better, and absurd values would be singular
+_ROWS = 64  # a multiple of the rows that a kernel of BLAS takes at once
+_BUMP_END = 1e-6  # of a bump's height; where it ends
+
+
+@dataclass(frozen=True)
+class Condensed:
+    """Spectra of n stars as the fit sees them: chi2 = constant - 2 f'g + f'Q f.
+
+    Attributes
+    ----------
+    q : (n, r, r)
+    g : (n, r)
+    noise, lines : (n, r, r) covariance that noise and calibration alone give g, and errors of velocity and line width
+    constant : (n,)
+    n_pixels : (n,) pixels used
+    """
+
+    q: NDArray[np.float64]
+    g: NDArray[np.float64]
+    noise: NDArray[np.float64]
+    lines: NDArray[np.float64]
+    constant: NDArray[np.float64]
+    n_pixels: NDArray[np.int64]
+
+    def chi2(self, components: NDArray[np.float64], rows: NDArray[np.integer]) -> NDArray[np.float64]:
+        """chi2 (m,) of model components (m, r) for the stars `rows` (m,)."""
+        quadratic = np.vecdot(np.matvec(self.q[rows], components), components)
+        return np.asarray(self.constant[rows] - 2.0 * np.vecdot(components, self.g[rows]) + quadratic)
+
+    def chi2_of_each(self, components: NDArray[np.float64]) -> NDArray[np.float64]:
+        """chi2 (n, m) of every star with each of m models (m, r)."""
+        i, j = np.tril_indices(components.shape[1])
+        products = components[:, i] * components[:, j] * np.where(i == j, 1.0, 2.0)
+        quadratic = self.q[:, i, j] @ products.T
+        return np.asarray(self.constant[:, None] - 2.0 * self.g @ components.T + quadratic)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Weighted sums over the pixels of n stars; A and b of their normal equations in pieces.
+
+    Attributes
+    ----------
+    pairs : (n, d (d + 1) / 2) float32, sums of products of basis rows, lower triangle by rows
+    bump_basis : (n, b, d) float32, sums of products of bumps and basis rows
+    bump_bump : (n, b, b) float32, of bumps; the lower triangle
+    basis_flux, bump_flux : (n, d), (n, b) sums of residual flux times basis rows and bumps
+    square : (n,) sum of squares of the residual flux
+    n_pixels : (n,) pixels with a weight
+    weight : (n, p) float32, 1 / variance of the pixels, 0 where masked
+    residual : (n, p) float32, flux less the emulator's mean
+    """
+
+    pairs: NDArray[np.float32]
+    bump_basis: NDArray[np.float32]
+    bump_bump: NDArray[np.float32]
+    basis_flux: NDArray[np.float64]
+    bump_flux: NDArray[np.float64]
+    square: NDArray[np.float64]
+    n_pixels: NDArray[np.int64]
+    weight: NDArray[np.float32]
+    residual: NDArray[np.float32]
+
+
+def calibration_bumps(wave: NDArray[np.float64], spacing: float) -> NDArray[np.float64]:
+    """Gaussian bumps (b, p) every `spacing` A with a standard deviation of 0.8 spacings.
+
+    Neighbours overlap so far that their sum can follow any curve smooth on the scale of the spacing.
+    A bump ends where it is 1e-6 of its height.
+    """
+    centres = np.arange(wave[0] - spacing, wave[-1] + 2 * spacing, spacing)
+    bumps = np.exp(-0.5 * ((wave - centres[:, None]) / (0.8 * spacing)) ** 2)
+    bumps = np.where(bumps > _BUMP_END, bumps, 0.0)
+    return bumps[bumps.any(axis=1)]
+
+
+class Design:
+    """The tables of an emulator from which spectra are condensed; made once for many spectra.
+
+    Parameters
+    ----------
+    emulator : d basis rows, the first r of them those of the emulated spectra
+    flux_floor : standard deviation added to the noise of every pixel
+    calibration_scale : spacing of the bumps, A; 0 leaves them out
+    calibration_error : standard deviation of a bump's amplitude; 0 leaves them out
+    """
+
+    def __init__(
+        self, emulator: Emulator, flux_floor: float, calibration_scale: float, calibration_error: float
+    ) -> None:
+        self.emulator = emulator
+        self.bumps = np.empty((0, np.count_nonzero(emulator.pixels)))
+        if calibration_scale > 0 and calibration_error > 0:
+            self.bumps = calibration_bumps(GRID[emulator.pixels], calibration_scale)
+        self._bump_precision = 1.0 / calibration_error**2 if len(self.bumps) else 0.0
+        self._floor = {
+            name: (flux_floor**2 + truncation).astype(np.float32)
+            for name, truncation in emulator.truncation.items()
+        }
+        self._precision: dict[str, NDArray[np.float64]] = {}
+        d = len(emulator.basis)
+        i, j = np.tril_indices(d)
+        basis = emulator.basis.astype(np.float32)
+        self._rows = np.concatenate([basis, self.bumps.astype(np.float32)])
+        self._pairs = basis[i]
+        self._pairs *= basis[j]
+        # Where the product of two basis rows stands among the pairs.
+        self._place = np.empty((d, d), dtype=np.intp)
+        self._place[i, j] = self._place[j, i] = np.arange(len(i))
+        self._local = [self._bump_table(bump) for bump in range(len(self.bumps))]
+
+    def _bump_table(self, bump: int) -> tuple[slice, slice, NDArray[np.float32]]:
+        """Pixels of a bump, the bumps from itself on that reach into them, and its products with the rows."""
+        d = len(self.emulator.basis)
+        inside = np.flatnonzero(self.bumps[bump])
+        pixels = slice(int(inside[0]), int(inside[-1]) + 1)
+        last = int(np.flatnonzero(self.bumps[:, pixels].any(axis=1))[-1])
+        near = slice(bump, last + 1)
+        rows = np.concatenate([self._rows[:d, pixels], self._rows[d:][near, pixels]])
+        return pixels, near, rows * self._rows[d + bump, pixels]
+
+    def precision(self, spectral_type: str) -> NDArray[np.float64]:
+        """(d, d) inverse of the covariance of the emulator's error for a type."""
+        if spectral_type not in self._precision:
+            inverse = np.linalg.inv(self.emulator.discrepancy[spectral_type])
+            self._precision[spectral_type] = np.asarray(inverse, dtype=np.float64)
+        return self._precision[spectral_type]
+
+    def sums(self, flux: NDArray[np.floating], ivar: NDArray[np.floating], spectral_type: str) -> Sums:
+        """Sums over the pixels of normalised spectra.
+
+        Parameters
+        ----------
+        flux, ivar : (n, 4901) prepared spectra; ivar 0 masks
+        spectral_type : of all n stars
+        """
+        pixels = self.emulator.pixels
+        n, p = len(flux), np.count_nonzero(pixels)
+        # Empty rows make the number of stars a multiple of what BLAS takes at once. Then, with most of its kernels, a
+        # star's sums are the same to the last bit whoever stands beside it (docs/reproducibility.md).
+        padded = -(-n // _ROWS) * _ROWS
+        weight = np.zeros((padded, p), dtype=np.float32)
+        np.minimum(ivar[:, pixels], np.float32(_MAX_IVAR), out=weight[:n], casting="same_kind")
+        # 1 / (1 / ivar + floor), which is 0 where ivar is.
+        weight /= 1.0 + weight * self._floor[spectral_type]
+        residual = np.zeros((padded, p), dtype=np.float32)
+        np.subtract(flux[:, pixels], self.emulator.mean, out=residual[:n], casting="same_kind")
+        residual[weight == 0] = 0.0  # what a masked pixel holds may be anything
+        weighted = weight * residual
+        d = len(self.emulator.basis)
+        linear = (weighted @ self._rows.T)[:n].astype(np.float64)
+        b = len(self.bumps)
+        bump_basis = np.empty((n, b, d), dtype=np.float32)
+        bump_bump = np.zeros((n, b, b), dtype=np.float32)
+        for bump, (inside, near, table) in enumerate(self._local):
+            values = (weight[:, inside] @ table.T)[:n]
+            bump_basis[:, bump] = values[:, :d]
+            bump_bump[:, near, bump] = values[:, d:]
+        return Sums(
+            pairs=(weight @ self._pairs.T)[:n],
+            bump_basis=bump_basis,
+            bump_bump=bump_bump,
+            basis_flux=linear[:, :d],
+            bump_flux=linear[:, d:],
+            square=np.vecdot(weighted, residual)[:n].astype(np.float64),
+            n_pixels=np.count_nonzero(weight[:n], axis=1),
+            weight=weight[:n],
+            residual=residual[:n],
+        )
+
+    def condense(
+        self,
+        sums: Sums,
+        spectral_type: str,
+        rows: NDArray[np.integer] | None = None,
+        left_out: NDArray[np.bool_] | None = None,
+    ) -> Condensed:
+        """Integrate the errors of emulator and calibration out.
+
+        Parameters
+        ----------
+        rows : (m,) of the stars wanted; all by default
+        left_out : (m, p) pixels to take out of the sums, which had them in
+        """
+        rows = np.arange(len(sums.square)) if rows is None else rows
+        n, d, b, r = len(rows), len(self.emulator.basis), len(self.bumps), self.emulator.n_signal
+        result = Condensed(
+            q=np.empty((n, r, r)),
+            g=np.empty((n, r)),
+            noise=np.empty((n, r, r)),
+            lines=np.empty((n, r, r)),
+            constant=np.empty(n),
+            n_pixels=np.empty(n, dtype=np.int64),
+        )
+        precision, lines = self.precision(spectral_type), self.emulator.lines[spectral_type]
+        right = np.empty((d, r + 1), order="F")
+        right[:, :r] = precision[:, :r]
+        bump_right = np.empty((b, d + 1), order="F")
+        for place, star in enumerate(rows):
+            a = sums.pairs[star][self._place].astype(np.float64)
+            flux, square = sums.basis_flux[star].copy(), sums.square[star]
+            bump_bump = sums.bump_bump[star].astype(np.float64)
+            bump_right[:, :d], bump_right[:, d] = sums.bump_basis[star], sums.bump_flux[star]
+            n_pixels = sums.n_pixels[star]
+            if left_out is not None and left_out[place].any():
+                out = np.flatnonzero(left_out[place])
+                design = self._rows[:, out].astype(np.float64)
+                weighted = design * sums.weight[star, out]
+                residual = sums.residual[star, out].astype(np.float64)
+                product = weighted @ design.T
+                a -= product[:d, :d]
+                bump_right[:, :d] -= product[d:, :d]
+                bump_bump -= product[d:, d:]
+                flux -= weighted[:d] @ residual
+                bump_right[:, d] -= weighted[d:] @ residual
+                square -= sums.weight[star, out] @ residual**2
+                n_pixels -= np.count_nonzero(sums.weight[star, out])
+            if b:
+                bump_bump.flat[:: b + 1] += self._bump_precision
+                half = _whitened(bump_bump, bump_right)[1]
+                inner = half.T @ half
+                a -= inner[:d, :d]
+                flux -= inner[:d, d]
+                square -= inner[d, d]
+            # With v = f + e the whole spectrum: chi2 = v'Av - 2 v'b + (v - f)'P(v - f), and v integrated out
+            # leaves Q = P - P K P and g = P K b with K = (A + P)^-1. b has the covariance A = K^-1 - P, so g has
+            # P K P - P K P K P; and an error e moves g by Q e.
+            right[:, r] = flux
+            factor, half = _whitened(a + precision, right)
+            inner = half.T @ half
+            solved = dtrtrs(factor, half[:, :r], lower=0)[0]
+            back = solved.T @ precision
+            result.noise[place] = inner[:r, :r] - back @ solved
+            moved = precision[:r] - back
+            result.lines[place] = moved @ lines @ moved.T
+            result.q[place] = precision[:r, :r] - inner[:r, :r]
+            result.g[place] = inner[:r, r]
+            result.constant[place] = square - inner[r, r]
+            result.n_pixels[place] = n_pixels
+        nothing = result.n_pixels == 0  # rounding says something even then
+        for values in (result.q, result.g, result.noise, result.lines, result.constant):
+            values[nothing] = 0.0
+        return result
+
+
+def _whitened(
+    matrix: NDArray[np.float64], right: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """U and U'^-1 right for matrix = U'U, positive definite, of which the lower triangle is read.
+
+    By LAPACK itself: SciPy's wrappers take as long as the work at this size.
+    """
+    # The upper triangle of the transpose in Fortran's order is the lower one here.
+    factor, failed = dpotrf(matrix.T, lower=0, clean=0, overwrite_a=1)
+    if failed:
+        raise np.linalg.LinAlgError("a matrix of the normal equations is not positive definite")
+    return factor, dtrtrs(factor, right, lower=0, trans=1)[0]

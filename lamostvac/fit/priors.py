@@ -1,0 +1,115 @@
+"""What is known of a star's labels before its spectrum is looked at.
+
+`DensityPrior` is the density of the library's stars in scaled labels; `prior_intervals` are those of
+Liang+ 2024 (section 2.2 step 4), a box about a first guess.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamostvac.emulator.model import Emulator
+from lamostvac.numerics.pivoted_cholesky import pivoted_cholesky
+
+_FLOOR = 1e-3  # density far from every library star, in units of the peak of one star's Gaussian
+_MOST_CELLS = 300
+_CELL_LENGTH = 2.0  # length scale that spreads the cells' centres over the library, in bandwidths
+
+
+class DensityPrior:
+    """A sum of Gaussians, one for each star of a small library, one for each cell of a large one.
+
+    A density of 18,654 Gaussians would cost more than the rest of the fit. Stars that lie together are
+    taken together: each star belongs to the nearest of some hundred centres spread over the library, and
+    the stars of a cell are one Gaussian with their number, mean and covariance plus the bandwidth's.
+
+    Parameters
+    ----------
+    stars : (N, d) scaled labels of the library
+    bandwidth : of the Gaussian on each star, in scaled labels
+    max_cells : libraries of at most so many stars keep one Gaussian for each
+    """
+
+    def __init__(self, stars: NDArray[np.float64], bandwidth: float, max_cells: int = _MOST_CELLS) -> None:
+        d = stars.shape[1]
+        own = bandwidth**2 * np.eye(d)
+        if len(stars) <= max_cells:
+            self.centres = stars
+            covariance = np.broadcast_to(own, (len(stars), d, d))
+            counts = np.ones(len(stars))
+        else:
+            pivots, _ = pivoted_cholesky(stars, 1.0, _CELL_LENGTH * bandwidth, max_cells, 1e-3)
+            cell = _nearest(stars, stars[pivots])
+            counts = np.bincount(cell, minlength=len(pivots)).astype(float)
+            self.centres = np.zeros((len(pivots), d))
+            np.add.at(self.centres, cell, stars)
+            self.centres /= counts[:, None]
+            away = stars - self.centres[cell]
+            covariance = np.zeros((len(pivots), d, d))
+            np.add.at(covariance, cell, away[:, :, None] * away[:, None, :])
+            covariance = covariance / counts[:, None, None] + own
+        precision = np.linalg.inv(covariance)
+        # In units of the peak of one star's Gaussian.
+        height = np.log(counts) + 0.5 * (np.linalg.slogdet(own)[1] - np.linalg.slogdet(covariance)[1])
+        pulled = np.matvec(precision, self.centres)
+        # ln of each Gaussian is quadratic in the point: its coefficients for (1, point, point times point).
+        constant = height - 0.5 * np.vecdot(self.centres, pulled)
+        self._logarithm = np.column_stack([constant, pulled, -0.5 * precision.reshape(-1, d * d)]).T.copy()
+        # Of what sums over the Gaussians are needed: P m, P, P m m' P, P m P and P P, with m the centre.
+        self._moments = np.column_stack(
+            [
+                pulled,
+                precision.reshape(-1, d**2),
+                np.einsum("ci,cj->cij", pulled, pulled).reshape(-1, d**2),
+                np.einsum("ci,cjk->cijk", pulled, precision).reshape(-1, d**3),
+                np.einsum("cij,ckl->cijkl", precision, precision).reshape(-1, d**4),
+            ]
+        )
+
+    def evaluate(
+        self, points: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """-2 ln p (m,), half its negative gradient (m, d) and half its Hessian (m, d, d).
+
+        The Hessian of a logarithm of a sum is not definite.
+        """
+        m, d = points.shape
+        squares = (points[:, :, None] * points[:, None, :]).reshape(m, d * d)
+        kernel = np.exp(np.column_stack([np.ones(m), points, squares]) @ self._logarithm)
+        total = kernel.sum(axis=1) + _FLOOR
+        means = (kernel @ self._moments) / total[:, None]
+        ends = np.cumsum([d, d**2, d**2, d**3, d**4])
+        first, second, outer, mixed, fourth = np.split(means, ends[:-1], axis=1)
+        second = second.reshape(m, d, d)
+        pull = first - np.matvec(second, points)
+        # Mean of v v' with v = P (m - point): P m m' P - P m x'P - P x m'P + P x x'P.
+        cross = np.matvec(mixed.reshape(m, d, d, d), points[:, None, :])
+        along = np.matvec(fourth.reshape(m, d, d, d, d), points[:, None, None, :])
+        own = np.einsum("mijk,mj->mik", along, points)
+        spread = outer.reshape(m, d, d) - cross - cross.swapaxes(1, 2) + own
+        hessian = second - spread + pull[:, :, None] * pull[:, None, :]
+        return -2.0 * np.log(total), pull, hessian
+
+
+def _nearest(points: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Index (n,) of the nearest centre; the first of equally near ones."""
+    squared = (points**2).sum(axis=1)[:, None] + (centres**2).sum(axis=1) - 2.0 * points @ centres.T
+    return np.asarray(squared.argmin(axis=1))
+
+
+def prior_intervals(
+    emulator: Emulator, first_guess: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scaled labels (n, d) of the prior intervals of Liang+ 2024 (section 2.2 step 4).
+
+    Teff +- 1000 K (5000 K from 10000 K on), log g +- 1, [Fe/H] +- 0.5, [alpha/Fe] +- 0.2 about the
+    first guess (n, d).
+    """
+    half_widths = {"logg": 1.0, "feh": 0.5, "alpha_fe": 0.2}
+    half = np.empty_like(first_guess)
+    for i, name in enumerate(emulator.label_names):
+        half[:, i] = (
+            np.where(first_guess[:, 0] < 10000.0, 1000.0, 5000.0) if name == "teff" else half_widths[name]
+        )
+    low, high = first_guess - half, first_guess + half
+    low[:, 0] = np.maximum(low[:, 0], 1000.0)
+    return emulator.to_scaled(low), emulator.to_scaled(high)

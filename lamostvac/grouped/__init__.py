@@ -1,0 +1,1 @@
+"""The grouped search of Liang et al. (2024): nearest library spectra, groups, Bayesian optimisation."""

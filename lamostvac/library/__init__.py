@@ -1,0 +1,1 @@
+"""Libraries of stars with known labels, brought to the survey's frame and resolution."""

@@ -1,0 +1,38 @@
+"""Which reader a library's format has."""
+
+import logging
+from typing import Any
+
+from lamostvac.library.formats.elodie import read_elodie
+from lamostvac.library.formats.mastar import read_mastar
+from lamostvac.library.formats.miles import FWHM as MILES_FWHM
+from lamostvac.library.formats.miles import read_miles
+from lamostvac.library.formats.stelib import read_stelib
+from lamostvac.library.formats.table import read_table_library
+from lamostvac.library.library import RawLibrary
+
+_FOLDERS = {"elodie": read_elodie, "stelib": read_stelib}
+
+
+def read_raw(
+    spectra: str, labels: str | None, settings: dict[str, Any], log: logging.Logger | None = None
+) -> RawLibrary:
+    """The library as published, by the reader of its format.
+
+    Parameters
+    ----------
+    spectra : file, or folder of files for a format that is one
+    labels : file with the labels, or None
+    settings : the section `library` of the configuration
+    log : receives the names of files that are left out
+    """
+    fwhm = settings["resolution"]["library_fwhm"]
+    columns = settings["label_columns"]
+    if settings["format"] in _FOLDERS:
+        quality = settings["quality_columns"], settings["min_quality"]
+        return _FOLDERS[settings["format"]](spectra, labels, columns, *quality, fwhm, log)
+    if settings["format"] == "mastar":
+        return read_mastar(spectra, labels or spectra, columns, fwhm)
+    if settings["format"] == "miles":
+        return read_miles(spectra, fwhm or MILES_FWHM)
+    return read_table_library(spectra, columns, fwhm)

@@ -1,0 +1,69 @@
+"""Stars that are unlike their label, found by a first network (Wang+ 2022 section 3.3, Fig. 4).
+
+An unresolved pair of stars is up to 0.75 mag brighter than its spectrum says. A network trained on all
+stars shows which ones; they leave the training set before the final networks are trained. As in the
+paper each star is judged by networks that have seen it: in a small set, rare kinds (giants) are wrong
+by magnitudes for networks that have not, and would all leave.
+"""
+
+import logging
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamostvac.networks.settings import NetworkTraining
+from lamostvac.networks.train import TrainingSpectra, train_network
+
+BINARY, CLIPPED = "binary", "clipped"
+# Two equal stars are brighter than one by 2.5 log10(2).
+EQUAL_PAIR = 0.753
+
+
+def clip_training(
+    magnitude: NDArray[np.floating],
+    excepted: NDArray[np.bool_],
+    spectra: TrainingSpectra,
+    wave: NDArray[np.float64],
+    pixels: NDArray[np.bool_],
+    settings: NetworkTraining,
+    seed: int,
+    binary_magnitude: float,
+    sigma: float,
+    log: logging.Logger | None = None,
+) -> NDArray[np.str_]:
+    """What becomes of the training stars.
+
+    Parameters
+    ----------
+    magnitude : (n,) absolute magnitudes that the first network learns; NaN takes no part
+    excepted : (n,) stars that are spared from sigma clipping (not from being called binary)
+    settings : of the training
+    binary_magnitude : a star brighter than the network says by more than this, and not by more than a
+        pair of equal stars can be (and three times the scatter), is called a binary
+    sigma : then stars farther than so many standard deviations from the median are clipped, once
+
+    Returns
+    -------
+    (n,) `binary`, `clipped` or the empty text
+    """
+    network, _ = train_network("first network", magnitude, spectra, wave, pixels, settings, seed, log=log)
+    scaled, _ = network.standardise(spectra.flux, spectra.ivar)
+    residual = np.asarray(magnitude, np.float64) - network.members(scaled).mean(axis=0)
+    return judge(residual, excepted, binary_magnitude, sigma)
+
+
+def judge(
+    residual: NDArray[np.floating], excepted: NDArray[np.bool_], binary_magnitude: float, sigma: float
+) -> NDArray[np.str_]:
+    """`clip_training` for known residuals (n,), magnitude minus network; NaN is left alone."""
+    verdict = np.full(len(residual), "", "U7")
+    with np.errstate(invalid="ignore"):
+        known = residual[np.isfinite(residual)]
+        scatter = 1.4826 * np.median(np.abs(known - np.median(known))) if len(known) else 0.0
+        binary = (residual < -binary_magnitude) & (residual > -EQUAL_PAIR - 3 * scatter)
+        rest = residual[~binary & np.isfinite(residual)]
+        if len(rest):
+            far = np.abs(residual - np.median(rest)) > sigma * rest.std()
+            verdict[far & ~excepted] = CLIPPED
+    verdict[binary] = BINARY
+    return verdict

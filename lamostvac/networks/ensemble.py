@@ -1,0 +1,250 @@
+"""Trained networks: one label, several members, and everything needed to apply them elsewhere.
+
+A network maps the normalised spectrum of `lamostvac.spectra.network_grid` to one label (Wang+ 2022
+equation 1): layers of ReLU neurons, the last one linear. Its file is HDF5 without pickled objects and
+holds the wavelength grid, the scales of flux and label, the label's range, the training cloud, the
+learning curves and the weights of every member. Nothing here needs TensorFlow; `keras_model` gives a
+member as a Keras model to whoever wants one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from lamostvac.core.errors import UserError
+from lamostvac.core.files import atomic_hdf5
+from lamostvac.networks.domain import TrainingCloud
+
+CODE_VERSION = 1
+FORMAT = "lamost-vac network 1"
+_LEAST_RANDOM = 0.3
+
+Array = NDArray[np.float32]
+LabelScale = Literal["linear", "reciprocal"]
+
+
+def to_learned(label: NDArray[np.floating], scale: LabelScale) -> NDArray[np.float64]:
+    """The quantity that a network learns for a label: itself, or -5040 / label (for Teff in K).
+
+    Lines change with 1/T (Boltzmann, Saha): 100 K at 4000 K change a spectrum as much as 600 K do at
+    10000 K. On a linear scale hot stars would take most of the network's attention.
+    """
+    values = np.asarray(label, np.float64)
+    return values if scale == "linear" else -5040.0 / values
+
+
+def from_learned(learned: NDArray[np.floating], scale: LabelScale) -> NDArray[np.floating]:
+    """The label of a learned quantity; the reciprocal of what is not negative is NaN."""
+    if scale == "linear":
+        return learned
+    with np.errstate(divide="ignore"):
+        return np.where(learned < 0, -5040.0 / learned, np.nan).astype(learned.dtype)
+
+
+@dataclass(frozen=True)
+class Network:
+    """An ensemble of networks for one label.
+
+    Attributes
+    ----------
+    label : name of the label, a column of the catalogue
+    wave : (n_pixels,) A, vacuum, rest frame: the grid of `NetworkPreparation`
+    pixels : (n_pixels,) which of them the network sees; p of them
+    flux_mean, flux_scale : (p,) the standardisation of the input
+    label_kind : linear, or reciprocal when the network learns -5040 / label (Teff)
+    label_mean, label_scale : the standardisation of what is learned
+    label_range : (low, high) outside which the label is an extrapolation
+    weights, biases : per layer, (members, n_in, n_out) and (members, n_out)
+    cloud : where the training spectra lie
+    error_snr, error : S/N, and at it the robust standard deviation of the standardised output about that
+        of stars left out of training, with noise added to have the S/N; it contains the errors of the
+        training set's labels. `label_error` gives it in the label's unit
+    history : learning curves, `loss` and `validation` (members, epochs), NaN after the end
+    attributes : training set, unit, seed, number of stars, version of the code and the like
+    """
+
+    label: str
+    wave: NDArray[np.float64]
+    pixels: NDArray[np.bool_]
+    flux_mean: Array
+    flux_scale: Array
+    label_mean: float
+    label_scale: float
+    label_range: tuple[float, float]
+    weights: tuple[Array, ...]
+    biases: tuple[Array, ...]
+    cloud: TrainingCloud
+    label_kind: LabelScale = "linear"
+    error_snr: Array = field(default_factory=lambda: np.ones(1, np.float32))
+    error: Array = field(default_factory=lambda: np.full(1, np.nan, np.float32))
+    history: Mapping[str, Array] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def n_members(self) -> int:
+        """Networks in the ensemble."""
+        return len(self.weights[0])
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Neurons of the hidden layers."""
+        return tuple(weight.shape[2] for weight in self.weights[:-1])
+
+    def standardise(self, flux: Array, ivar: Array) -> tuple[Array, Array]:
+        """Standardised flux and noise (n, p) of spectra (n, n_pixels); the noise is 0 where ivar is 0."""
+        good = ivar[:, self.pixels] > 0
+        scaled = ((flux[:, self.pixels] - self.flux_mean) / self.flux_scale).astype(np.float32)
+        noise = np.zeros_like(scaled)
+        np.divide(1, np.sqrt(ivar[:, self.pixels]) * self.flux_scale, out=noise, where=good)
+        return scaled, noise
+
+    def outputs(self, scaled: Array) -> Array:
+        """Standardised outputs (members, n) of standardised spectra (n, p), member by member.
+
+        The plain form of what `lamostvac.networks.predict` does for many networks at once.
+        """
+        answers = []
+        for member in range(self.n_members):
+            values = scaled
+            for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+                values = values @ weight[member] + bias[member]
+                if layer < len(self.weights) - 1:
+                    values = np.maximum(values, 0)
+            answers.append(values[:, 0])
+        return np.array(answers)
+
+    def to_label(self, outputs: Array) -> Array:
+        """Labels of standardised outputs (any shape)."""
+        learned = outputs * np.float32(self.label_scale) + np.float32(self.label_mean)
+        return np.asarray(from_learned(learned, self.label_kind), np.float32)
+
+    def members(self, scaled: Array) -> Array:
+        """Labels (members, n) of standardised spectra (n, p)."""
+        return self.to_label(self.outputs(scaled))
+
+    def label_error(self, label: Array, snr: Array) -> Array:
+        """Error (n,) of labels (n,) at the spectra's S/N (n,); beyond the ends of `error_snr` as at them."""
+        level = np.interp(np.log(np.maximum(snr, 1e-3)), np.log(self.error_snr), self.error)
+        # d label / d learned is 1, or label^2 / 5040.
+        slope = np.ones_like(label) if self.label_kind == "linear" else label**2 / np.float32(5040)
+        return np.asarray(level * self.label_scale * slope, np.float32)
+
+    def error_parts(self, label: Array, snr: Array, spread: Array) -> tuple[Array, Array]:
+        """What of the error (n,) is random, from spectrum to spectrum of a star, and what is not.
+
+        Not random is the error of the best spectra, and the spread (n,) of the members; random is what the error at
+        the spectrum's S/N exceeds the first by, and a share of it at least: repeats correct it (`error_models`).
+        """
+        error = self.label_error(label, snr)
+        best = self.label_error(label, np.full_like(snr, np.inf))
+        random = np.sqrt(np.maximum(error**2 - best**2, (_LEAST_RANDOM * best) ** 2))
+        return random, np.hypot(best, spread)
+
+
+def untrained_network(
+    label: str, wave: NDArray[np.float64], pixels: NDArray[np.bool_], attributes: Mapping[str, Any]
+) -> Network:
+    """A network that knows nothing: every label is NaN, every spectrum outside its training cloud.
+
+    It stands for a label whose optional training set has too few stars, so that the run goes on.
+    """
+    p = int(pixels.sum())
+    zeros, ones = np.zeros(p, np.float32), np.ones(p, np.float32)
+    one = np.ones(1, np.float32)
+    return Network(
+        label=label,
+        wave=wave,
+        pixels=pixels,
+        flux_mean=ones,
+        flux_scale=ones,
+        label_mean=np.nan,
+        label_scale=1.0,
+        label_range=(0.0, 0.0),
+        weights=(np.zeros((1, p, 1), np.float32), np.zeros((1, 1, 1), np.float32)),
+        biases=(np.zeros((1, 1), np.float32), np.zeros((1, 1), np.float32)),
+        cloud=TrainingCloud(zeros[None], one, np.zeros((1, 1), np.float32), one, one, ones, -1.0, -1.0),
+        attributes={**attributes, "n_spectra": 0, "n_stars": 0},
+    )
+
+
+def save_network(path: str | Path, network: Network) -> None:
+    """Write a network to HDF5; equal networks give equal bytes."""
+    with atomic_hdf5(path) as handle:
+
+        def put(group: h5py.Group, name: str, values: Any) -> None:
+            group.create_dataset(name, data=np.asarray(values), track_times=False)
+
+        handle.attrs["format"] = FORMAT
+        handle.attrs["label"] = network.label
+        handle.attrs["label_kind"] = network.label_kind
+        for name in ("label_mean", "label_scale"):
+            handle.attrs[name] = getattr(network, name)
+        handle.attrs["label_range"] = network.label_range
+        for name, value in sorted(network.attributes.items()):
+            handle.attrs[f"training_{name}"] = value
+        for name in ("wave", "pixels", "flux_mean", "flux_scale", "error_snr", "error"):
+            put(handle, name, getattr(network, name))
+        for number, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
+            put(handle, f"layers/{number}/weight", weight)
+            put(handle, f"layers/{number}/bias", bias)
+        for part in fields(TrainingCloud):
+            put(handle, f"cloud/{part.name}", getattr(network.cloud, part.name))
+        for name, values in sorted(network.history.items()):
+            put(handle, f"history/{name}", values)
+
+
+def load_network(path: str | Path) -> Network:
+    """Read a network.
+
+    Raises `UserError` when the file is no network of this format.
+    """
+    try:
+        with h5py.File(path) as handle:
+            if handle.attrs.get("format") != FORMAT:
+                raise UserError(f"{path} is not a {FORMAT!r} file; delete it and train again")
+            attributes = {
+                name.removeprefix("training_"): value.item() if isinstance(value, np.generic) else value
+                for name, value in handle.attrs.items()
+                if name.startswith("training_")
+            }
+            count = len(handle["layers"])
+            cloud = {part.name: handle[f"cloud/{part.name}"][()] for part in fields(TrainingCloud)}
+            low, high = handle.attrs["label_range"]
+            return Network(
+                label=str(handle.attrs["label"]),
+                wave=handle["wave"][()],
+                pixels=handle["pixels"][()],
+                flux_mean=handle["flux_mean"][()],
+                flux_scale=handle["flux_scale"][()],
+                label_kind=handle.attrs["label_kind"],
+                label_mean=float(handle.attrs["label_mean"]),
+                label_scale=float(handle.attrs["label_scale"]),
+                label_range=(float(low), float(high)),
+                weights=tuple(handle[f"layers/{number}/weight"][()] for number in range(count)),
+                biases=tuple(handle[f"layers/{number}/bias"][()] for number in range(count)),
+                cloud=TrainingCloud(**cloud),
+                error_snr=handle["error_snr"][()],
+                error=handle["error"][()],
+                history={name: handle[f"history/{name}"][()] for name in handle.get("history", {})},
+                attributes=attributes,
+            )
+    except (OSError, KeyError) as error:
+        raise UserError(f"the network {path} cannot be read: {error}") from None
+
+
+def keras_model(network: Network, member: int = 0) -> Any:
+    """A member as a Keras model from standardised flux (n, p) to the standardised label (n, 1)."""
+    import keras
+
+    layers: Sequence[Any] = [keras.Input((int(network.pixels.sum()),))] + [
+        keras.layers.Dense(size, activation="relu") for size in network.layers
+    ]
+    model = keras.Sequential([*layers, keras.layers.Dense(1)])
+    pairs = zip(network.weights, network.biases, strict=True)
+    model.set_weights([array[member] for pair in pairs for array in pair])
+    return model

@@ -1,0 +1,1 @@
+"""Numerical methods without astronomy: Gaussian processes, decompositions, statistics."""

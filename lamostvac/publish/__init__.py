@@ -1,0 +1,1 @@
+"""Forms of the catalogue for archives and readers."""

@@ -1,0 +1,292 @@
+"""The catalogue explorer: one HTML file with chosen rows and columns of the catalogue, and the program that shows them.
+
+The page must open from a disk without network, so everything is inside: columns as typed arrays, compressed
+with gzip (which browsers unpack themselves) and written as base64; style and program of
+`lamostvac/explorer_page/`; and D3 for axes, zoom and drag. The catalogue is read row group by row group; in memory
+stand the chosen rows of the chosen columns, 4 or 8 bytes a value.
+"""
+
+import base64
+import gzip
+import html
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from lamostvac.catalog.registry import Column, Registry
+from lamostvac.core.errors import UserError
+from lamostvac.core.expressions import Expression
+from lamostvac.core.files import atomic, sha256
+
+CODE_VERSION = 1
+PAGE = Path(__file__).resolve().parent / "explorer_page"
+# Those that the run has; what a reader wants to see of a star without opening its page.
+DEFAULT_COLUMNS = [
+    *("obsid", "ra", "dec", "snrg", "spectral_type", "subclass"),
+    *("teff_rec", "teff_rec_err", "logg_rec", "logg_rec_err", "feh_rec", "feh_rec_err"),
+    *("alpha_fe_rec", "alpha_fe_rec_err", "abs_mag_g_gaia", "abs_mag_ks", "mag_g_gaia", "dist", "ebv"),
+    *("z", "chi2", "flags", "best_spectrum", "n_spectra"),
+    *("flag_teff_disagree", "flag_logg_disagree", "flag_feh_disagree", "flag_alpha_fe_disagree"),
+]
+# Title, and for each axis the columns in the order in which they are wanted: the first with values is shown.
+PLOTS = (
+    ("Kiel diagram", ("teff_rec", "teff"), ("logg_rec", "logg")),
+    ("Abundances", ("feh_rec", "feh"), ("alpha_fe_rec", "alpha_fe", "alpha_m_apogee")),
+    ("Sky", ("ra",), ("dec",)),
+    (
+        "Absolute magnitude",
+        ("teff_rec", "teff"),
+        ("abs_mag_g_gaia", "abs_mag_ks", "abs_mag_j", "abs_mag_h", "abs_mag_r_sdss", "abs_mag_v_apass"),
+    ),
+)
+# What the page cannot do without: filters, the link to a star's page.
+NEEDED = ("obsid", "spectral_type", "flags")
+# Axes that astronomers draw from right to left and from top to bottom.
+_REVERSED = ("phys.temperature", "phys.gravity", "phys.magAbs", "phot.mag", "pos.eq.ra")
+# Bits kept of a number after its leading one: wrong by 1 part in 8192 at most, an error by 1 in 128. Further ones
+# would be random digits, which do not compress.
+_BITS, _ERROR_BITS = 12, 6
+_MAX_TEXTS = 65536
+_WHOLE = ("uint8", "uint16", "int16", "uint32", "int32", "int64")
+
+
+def page_files() -> list[Path]:
+    """Style, program and D3, in the order in which they stand in the page."""
+    return [PAGE / name for name in ("page.html", "style.css", "d3.min.js", "program.js")]
+
+
+def page_hash() -> dict[str, str]:
+    """SHA-256 of each of the page's files, so that a change makes the page anew."""
+    return {path.name: sha256(path) for path in page_files()}
+
+
+def explorer_columns(columns: Sequence[Column], registry: Registry, snr_band: str) -> list[Column]:
+    """`columns` and after them those that plots and filters need, as far as the registry has them."""
+    wanted = [*NEEDED, snr_band, *(name for _, x, y in PLOTS for axis in (x, y) for name in axis[:1])]
+    names = [column.name for column in columns]
+    extra = [name for name in dict.fromkeys(wanted) if name not in names and name in registry.names]
+    return [*columns, *(registry[name] for name in extra)]
+
+
+@dataclass
+class Sample:
+    """Rows and columns for the page.
+
+    Attributes
+    ----------
+    values : by column name (n,): float32, int64, or codes of `texts` (int64)
+    texts : by name of a text column its different texts, sorted
+    n_rows : rows that the condition holds for; n of them, evenly spaced, are in the sample
+    n_catalogue : rows of the catalogue
+    """
+
+    values: dict[str, NDArray[Any]]
+    texts: dict[str, list[str]]
+    n_rows: int
+    n_catalogue: int
+
+
+def evenly_spaced(start: int, stop: int, n: int, limit: int) -> NDArray[np.bool_]:
+    """Which of the rows start..stop of n belong to `limit` evenly spaced ones; all where n is not above it."""
+    rows = np.arange(start, stop, dtype=np.int64)
+    if n <= limit:
+        return np.ones(len(rows), bool)
+    return (rows + 1) * limit // n > rows * limit // n
+
+
+def read_sample(
+    path: str | Path, columns: Sequence[Column], condition: Expression | None, max_rows: int
+) -> Sample:
+    """Rows of the merged catalogue (Parquet) that meet a condition, at most `max_rows` of them.
+
+    Raises
+    ------
+    UserError
+        A text column has more than 65,536 different texts; a page has no use for such a column.
+    """
+    with pq.ParquetFile(path) as source:
+        n_catalogue = source.metadata.num_rows
+        kept: list[NDArray[np.bool_]] = []
+        if condition is not None:
+            for part in _row_groups(source, list(condition.names)):
+                held = condition.holds({name: _array(part[name]) for name in condition.names})
+                kept.append(np.asarray(held))
+        n_rows = sum(int(np.count_nonzero(part)) for part in kept) if kept else n_catalogue
+        n = min(n_rows, max_rows)
+        values: dict[str, NDArray[Any]] = {
+            column.name: np.empty(n, np.float32 if column.dtype.startswith("float") else np.int64)
+            for column in columns
+        }
+        codes: dict[str, dict[str, int]] = {column.name: {} for column in columns if column.is_string}
+        met = done = 0
+        names = [column.name for column in columns]
+        for number, part in enumerate(_row_groups(source, names)):
+            rows = np.flatnonzero(kept[number]) if kept else np.arange(len(part))
+            chosen = rows[evenly_spaced(met, met + len(rows), n_rows, max_rows)]
+            met += len(rows)
+            here = slice(done, done + len(chosen))
+            done += len(chosen)
+            for column in columns:
+                if column.is_string:
+                    found = _codes(part[column.name], codes[column.name], column.name)
+                else:
+                    found = _array(part[column.name])
+                values[column.name][here] = found[chosen]
+    texts = {}
+    for name, known in codes.items():
+        texts[name] = sorted(known)
+        place = np.empty(len(known), np.int64)
+        place[[known[text] for text in texts[name]]] = np.arange(len(known))
+        values[name] = place[values[name]]
+    return Sample(values, texts, n_rows, n_catalogue)
+
+
+def _row_groups(source: pq.ParquetFile, names: list[str]) -> Iterator[pa.Table]:
+    for number in range(source.num_row_groups):
+        yield source.read_row_group(number, columns=names)
+
+
+def _array(values: pa.ChunkedArray) -> NDArray[Any]:
+    if pa.types.is_string(values.type):
+        return np.array(values.to_pylist(), dtype=str)
+    return values.to_numpy()
+
+
+def _codes(values: pa.ChunkedArray, known: dict[str, int], name: str) -> NDArray[np.int64]:
+    """Numbers of texts in the order in which they were met; `known` grows."""
+    encoded = values.combine_chunks().dictionary_encode()
+    here = [known.setdefault(text, len(known)) for text in encoded.dictionary.to_pylist()]
+    if len(known) > _MAX_TEXTS:
+        raise UserError(
+            f"explorer.columns: {name} has more than {_MAX_TEXTS} different texts, too many for a page; leave it out"
+        )
+    return np.array(here, np.int64)[encoded.indices.to_numpy()]
+
+
+def rounded(values: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
+    """float32 numbers (n,) rounded to `bits` bits after the leading one; NaN and infinite ones stay.
+
+    Half of the last bit is added before the rest is cut off, which also carries into the exponent as it should.
+    """
+    drop = 23 - bits
+    whole = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    cut = (whole + np.uint32(1 << (drop - 1))) & ~np.uint32((1 << drop) - 1)
+    out: NDArray[np.float32] = np.where(np.isfinite(values), cut.view(np.float32), values).astype(np.float32)
+    return out
+
+
+def packed(values: NDArray[Any]) -> str:
+    """Numbers (n,) as the page reads them: first bytes of all, second bytes of all..., gzip, base64.
+
+    Bytes of one significance are alike, so they compress better beside each other.
+    """
+    little = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<")))
+    planes = little.view(np.uint8).reshape(len(little), little.itemsize).T.tobytes()
+    return base64.b64encode(gzip.compress(planes, 6, mtime=0)).decode()
+
+
+def narrowed(values: NDArray[np.int64]) -> NDArray[Any]:
+    """Whole numbers (n,) in the smallest type that holds them."""
+    low, high = (int(values.min()), int(values.max())) if len(values) else (0, 0)
+    for name in _WHOLE:
+        limits = np.iinfo(name)
+        if limits.min <= low and high <= limits.max:
+            return values.astype(name)
+    raise AssertionError("int64 holds every whole number of the catalogue")
+
+
+def _described(column: Column, dtype: str, texts: dict[str, list[str]]) -> dict[str, Any]:
+    """What the page knows of a column.
+
+    Its name in words is a symbol in square brackets where the description has one, else the description up to
+    the first comma, semicolon or bracket.
+    """
+    words = re.split(r"[,;]| \(", column.description.removeprefix("From networks: "))[0]
+    if symbol := re.search(r"\[[A-Za-z/]+\]", words):
+        words = symbol[0]
+    whole = column.dtype == "float64"
+    return {
+        "name": column.name,
+        "dtype": dtype,
+        "unit": column.unit or ("dex" if "dex)" in column.description else ""),
+        "words": words[:1].upper() + words[1:],
+        "description": column.description,
+        "null": column.null,
+        "digits": 8 if whole else 3 if column.name.endswith("_err") else 5,
+        "reversed": column.ucd.startswith(_REVERSED) and not column.name.endswith("_err"),
+        "flag": column.name.startswith("flag_"),
+        "texts": texts.get(column.name),
+    }
+
+
+def _axis(names: Sequence[str], sample: Sample) -> str | None:
+    """The first of some columns that has values; None where none has."""
+    for name in names:
+        if name in sample.values and np.isfinite(sample.values[name]).any():
+            return name
+    return None
+
+
+def write_explorer(
+    path: str | Path,
+    sample: Sample,
+    columns: Sequence[Column],
+    registry: Registry,
+    snr_band: str,
+    title: str,
+    stars: str,
+    rows: str | None = None,
+) -> None:
+    """Write the page.
+
+    Parameters
+    ----------
+    columns : those of the sample, in the order of the table
+    snr_band : column of the S/N that the filter is for
+    stars : the folder of the stars' pages as Snakemake knows it; the page links to `stars/` beside itself
+    rows : the condition that the sample was made with, to be shown
+    """
+    n = len(next(iter(sample.values.values())))
+    stored: dict[str, NDArray[Any]] = {}
+    for column in columns:
+        values = sample.values[column.name]
+        if not column.dtype.startswith("float"):
+            values = narrowed(values)
+        elif column.dtype == "float32":
+            values = rounded(values, _ERROR_BITS if column.name.endswith("_err") else _BITS)
+        stored[column.name] = values
+    plots = [{"title": name, "x": _axis(x, sample), "y": _axis(y, sample)} for name, x, y in PLOTS]
+    meta = {
+        "title": title,
+        "n": n,
+        "n_rows": sample.n_rows,
+        "n_catalogue": sample.n_catalogue,
+        "rows": rows,
+        "snr": snr_band,
+        "stars": stars,
+        "columns": [_described(column, stored[column.name].dtype.name, sample.texts) for column in columns],
+        "bits": [
+            {"name": column.name, "bit": column.bit, "description": column.description}
+            for column in registry.bit_columns
+        ],
+        "plots": plots,
+    }
+    page, style, d3, program = (path.read_text(encoding="utf-8") for path in page_files())
+    before, after = page.replace("{title}", html.escape(title)).split("{content}")
+    # A description may hold "</script>"; as \u003c it ends nothing.
+    description = json.dumps(meta, separators=(",", ":")).replace("<", "\\u003c")
+    with atomic(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as handle:
+        handle.write(before.replace("{style}", style))
+        handle.write(f'<script type="application/json" id="meta">{description}</script>\n')
+        for name, values in stored.items():
+            handle.write(f'<script type="text/plain" id="column-{name}">{packed(values)}</script>\n')
+        handle.write(f"<script>{d3}</script>\n<script>{program}</script>\n")
+        handle.write(after)

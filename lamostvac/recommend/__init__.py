@@ -1,0 +1,1 @@
+"""One recommended value of each label from all systems."""

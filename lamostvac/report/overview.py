@@ -1,0 +1,465 @@
+"""The report's first page: the run's key numbers, how they compare with the papers', and which rules are slow.
+
+Functions take the tables that the run has written and return tables; `write_overview` makes the page. The times of
+rules differ from run to run, and so does the page.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from lamostvac.core.errors import REASONS, UserError
+from lamostvac.core.html import Raw, cards, details, section, table, write_page
+from lamostvac.core.messages import mistake
+from lamostvac.core.paths import OVERVIEW_PATH
+from lamostvac.validation.libraries import PUBLISHED_FGK
+
+CODE_VERSION = 1
+
+CHECKS = ("crossvalidation", "networks", "internal_errors", "repeats", "pulls", "bias", "flagged", "lost")
+CHECK_COLUMNS = ["check", "what", "n", "run", "published", "measure", "light"]
+LIGHTS = ("green", "yellow", "red", "none")
+# S/N of the repeats in validation/comparisons.csv that stand for S/N 50: from 40 to 80, geometric mean 57.
+_BIN, _BIN_SNR = "unflagged S/N 40-80", float(np.sqrt(40.0 * 80.0))
+_REPEATS_SNR = 50
+# What checks that are no ratios measure.
+_MEASURES = {"pulls": "width", "bias": "mean"}
+# Stages whose cost grows with the spectra; the others are paid once a run.
+PER_SPECTRUM = (
+    "survey", "prepare", "predict", "project", "candidates", "group", "search", "grouped_labels", "fit", "fit_imig",
+    "collected", "errors", "recommended", "photometry", "distance", "catalog", "merge", "cds", "votable", "hats",
+)  # fmt: skip
+
+
+class Limits(BaseModel):
+    """One check of config/overview.yaml, where the keys are documented."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: str
+    source: str
+    green: float | tuple[float, float]
+    yellow: float | tuple[float, float]
+    min_n: int = 0
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Limits":
+        low_green, high_green = self.interval(self.green)
+        low_yellow, high_yellow = self.interval(self.yellow)
+        if not low_yellow <= low_green <= high_green <= high_yellow:
+            raise ValueError("yellow must reach as far as green, or farther")
+        return self
+
+    @staticmethod
+    def interval(limit: float | tuple[float, float]) -> tuple[float, float]:
+        """Smallest and largest value within a limit."""
+        return limit if isinstance(limit, tuple) else (-np.inf, limit)
+
+    def light(self, measure: float, n: float) -> str:
+        """green, yellow, red, or none where too little stands behind the number."""
+        if not np.isfinite(measure) or not n >= self.min_n:
+            return "none"
+        for colour, limit in (("green", self.green), ("yellow", self.yellow)):
+            low, high = self.interval(limit)
+            if low <= measure <= high:
+                return colour
+        return "red"
+
+
+def load_limits(path: str | Path = OVERVIEW_PATH) -> dict[str, Limits]:
+    """The limits of every check.
+
+    Raises
+    ------
+    UserError
+        A check is missing, unknown or wrong; the sentence names it.
+    """
+    content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise UserError(f"{path} has no checks; it needs {', '.join(CHECKS)}")
+    for name in content:
+        if name not in CHECKS:
+            raise UserError(f"{path}: {name} is no check; there are {', '.join(CHECKS)}")
+    limits = {}
+    for name in CHECKS:
+        if name not in content:
+            raise UserError(f"{path}: the check {name} is missing")
+        try:
+            limits[name] = Limits.model_validate(content[name])
+        except ValidationError as error:
+            raise UserError(f"{path}: {name}: {mistake(error, Limits)}") from None
+    return limits
+
+
+# ---------------------------------------------------------------- checks
+
+
+def crossvalidation_check(comparisons: pd.DataFrame, library: str) -> pd.DataFrame:
+    """Robust scatter of F, G and K stars beside the papers'; rows `what n run published measure`.
+
+    `comparisons` has `dataset subset label n robust_sigma`.
+    """
+    rows = comparisons[
+        (comparisons["dataset"] == f"crossvalidation_{library}") & (comparisons["subset"] == "FGK")
+    ]
+    known = rows[rows["label"].isin(PUBLISHED_FGK)]
+    return _ratios(known["label"], known["n"], known["robust_sigma"], known["label"].map(PUBLISHED_FGK))
+
+
+def network_check(networks: pd.DataFrame) -> pd.DataFrame:
+    """Scatter on test stars (`n_test sigma_test`) beside the published one."""
+    known = networks[networks["published_test"].notna()]
+    return _ratios(known["label"], known["n_test"], known["sigma_test"], known["published_test"])
+
+
+def internal_check(summary: pd.DataFrame) -> pd.DataFrame:
+    """Mean quoted errors by class and type beside Table 2; `summary` is catalog/summary.csv."""
+    rows = summary[summary["quantity"].str.endswith("_err") & summary["published_mean"].notna()]
+    what = (
+        rows["luminosity_class"]
+        + " "
+        + rows["spectral_type"]
+        + " "
+        + rows["quantity"].str.removesuffix("_err")
+    )
+    return _ratios(what, rows["n"], rows["mean"], rows["published_mean"])
+
+
+def repeats_check(curves: Mapping[str, pd.DataFrame], comparisons: pd.DataFrame) -> pd.DataFrame:
+    """Random errors at S/N 50 of each network's label beside Table 2.
+
+    A type whose curve was fitted to repeats (`source` in errors/TYPE_curves.csv) gives a row. A label without any
+    is compared by the repeats from S/N 40 to 80 of all types, with the published curve at S/N 57.
+
+    Parameters
+    ----------
+    curves : spectral type to its table
+    comparisons : the rows of the data set `repeats` count
+    """
+    parts: list[tuple[str, float, float, float]] = []
+    fitted: set[str] = set()
+    published: dict[str, float] = {}
+    for spectral_type, rows in curves.items():
+        for row in rows.to_dict("records"):
+            label = str(row["label"])
+            published[label] = float(
+                row["scale"] * (row["published_a"] + row["published_c"] / _BIN_SNR ** row["published_b"])
+            )
+            if row["source"] == "repeats" and np.isfinite(row[f"published_random_{_REPEATS_SNR}"]):
+                fitted.add(label)
+                parts.append(
+                    (
+                        f"{label}, type {spectral_type}, S/N 50",
+                        row["n_pairs"],
+                        row[f"random_{_REPEATS_SNR}"],
+                        row[f"published_random_{_REPEATS_SNR}"],
+                    )
+                )
+    repeats = comparisons[(comparisons["dataset"] == "repeats") & (comparisons["subset"] == _BIN)]
+    for row in repeats.to_dict("records"):
+        label = str(row["label"])
+        if label not in fitted and np.isfinite(published.get(label, np.nan)):
+            parts.append((f"{label}, S/N 40 to 80", row["n"], row["robust_sigma"], published[label]))
+    return _ratios(*([part[column] for part in parts] for column in range(4)))
+
+
+def pull_check(pulls: pd.DataFrame) -> pd.DataFrame:
+    """Widths of all stars' pulls; no rows for a survey without truth."""
+    rows = pulls[pulls["subset"] == "all"]
+    return _ratios(rows["label"], rows["n"], rows["width"], np.ones(len(rows)))
+
+
+def bias_check(pulls: pd.DataFrame) -> pd.DataFrame:
+    """Means of all stars' pulls, which would be 0; measured by their size."""
+    rows = pulls[pulls["subset"] == "all"]
+    means = rows["mean"].to_numpy(float)
+    return _table(rows["label"], rows["n"], means, np.zeros(len(rows)), np.abs(means))
+
+
+def flag_check(counts: Mapping[str, int], n: int) -> pd.DataFrame:
+    """Shares of rows with any flag, and by each flag, from counts of rows."""
+    names = list(counts)
+    shares = np.array([counts[name] for name in names], float) / max(n, 1)
+    return _table(names, [n] * len(names), shares, np.full(len(names), np.nan), shares)
+
+
+def lost_check(accounting: Mapping[str, Any]) -> pd.DataFrame:
+    """Share of the selected spectra that later stages rejected, in all and by stage."""
+    stages = dict(accounting["rejected"]["by_stage"])
+    selected = accounting["n_in"] - stages.pop("survey", 0)
+    lost = {"all": sum(stages.values()), **stages}
+    shares = np.array(list(lost.values()), float) / max(selected, 1)
+    return _table(list(lost), [selected] * len(lost), shares, np.full(len(lost), np.nan), shares)
+
+
+def with_lights(checks: Mapping[str, pd.DataFrame], limits: Mapping[str, Limits]) -> pd.DataFrame:
+    """All checks in one table (`CHECK_COLUMNS`)."""
+    parts = []
+    for name, rows in checks.items():
+        lights = [
+            limits[name].light(measure, n) for measure, n in zip(rows["measure"], rows["n"], strict=True)
+        ]
+        parts.append(rows.assign(check=name, light=lights)[CHECK_COLUMNS])
+    filled = [part for part in parts if len(part)]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=CHECK_COLUMNS)
+
+
+def _ratios(what: Any, n: Any, run: Any, published: Any) -> pd.DataFrame:
+    run, published = np.asarray(run, float), np.asarray(published, float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _table(what, n, run, published, run / published)
+
+
+def _table(what: Any, n: Any, run: Any, published: Any, measure: NDArray[np.float64]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "what": [str(name) for name in what],
+            "n": np.asarray(n, float),
+            "run": np.asarray(run, float),
+            "published": np.asarray(published, float),
+            "measure": measure,
+        }
+    )
+
+
+# ---------------------------------------------------------------- time and memory
+
+
+def stage_costs(folder: str | Path, n_spectra: int) -> pd.DataFrame:
+    """Time and memory of the stages, from Snakemake's benchmark files; the slowest first.
+
+    Parameters
+    ----------
+    folder : benchmarks, with a file or a folder of files for each stage
+    n_spectra : that the run began with
+
+    Returns
+    -------
+    `stage jobs seconds longest cpu_seconds memory_mb per_spectrum_ms`: seconds of all jobs one after the other, those
+    of the longest, largest resident memory of a job, and, where the work grows with the spectra, milliseconds each
+    """
+    rows = []
+    for path in sorted(Path(folder).rglob("*.tsv")):
+        stage = path.relative_to(folder).with_suffix("").parts[0]
+        if stage in ("stars", "overview"):
+            continue
+        found = pd.read_csv(path, sep="\t", na_values=["-", "NA"])
+        rows.append((stage, found["s"].sum(), found["cpu_time"].sum(), found["max_rss"].max()))
+    costs = pd.DataFrame(rows, columns=["stage", "seconds", "cpu_seconds", "memory_mb"])
+    grouped = costs.groupby("stage", sort=True)
+    result = pd.DataFrame(
+        {
+            "jobs": grouped.size(),
+            "seconds": grouped["seconds"].sum(),
+            "longest": grouped["seconds"].max(),
+            "cpu_seconds": grouped["cpu_seconds"].sum(),
+            "memory_mb": grouped["memory_mb"].max(),
+        }
+    ).reset_index()
+    counted = result["stage"].isin(PER_SPECTRUM)
+    result["per_spectrum_ms"] = np.where(counted, 1000.0 * result["seconds"] / max(n_spectra, 1), np.nan)
+    return result.sort_values(["seconds", "stage"], ascending=[False, True], ignore_index=True)
+
+
+# ---------------------------------------------------------------- the page
+
+
+@dataclass(frozen=True)
+class RunNumbers:
+    """The run's key numbers.
+
+    Attributes
+    ----------
+    accounting : catalog/accounting.json
+    snr_band : column of S/N
+    snr : (n,) of the rows
+    n_stars : rows that are the best of their star
+    n_unflagged : rows without a flag
+    versions : name to value of the catalogue's provenance
+    library : name and number of spectra
+    networks : training set to (number of labels, least and largest number of training stars)
+    """
+
+    accounting: Mapping[str, Any]
+    snr_band: str
+    snr: NDArray[np.floating]
+    n_stars: int
+    n_unflagged: int
+    versions: Mapping[str, str]
+    library: tuple[str, int]
+    networks: Mapping[str, tuple[int, int, int]]
+
+
+def write_overview(
+    output: str | Path,
+    numbers: RunNumbers,
+    checks: pd.DataFrame,
+    limits: Mapping[str, Limits],
+    costs: pd.DataFrame,
+) -> None:
+    """Write the page; `checks` as of `with_lights`, `costs` as of `stage_costs`."""
+    content = [
+        Raw("<h1>The run at a glance</h1>"),
+        _key_numbers(numbers),
+        _lights(checks, limits),
+        _accounting(numbers),
+        _costs(costs, numbers.accounting["n_in"]),
+        _versions(numbers),
+    ]
+    write_page(output, "lamost-vac: the run at a glance", content)
+
+
+def _key_numbers(numbers: RunNumbers) -> Raw:
+    counts, snr = numbers.accounting, numbers.snr[np.isfinite(numbers.snr)]
+    n = counts["n_accepted"]
+    median = f"{np.median(snr):.0f}" if len(snr) else "none"
+    low, high = np.percentile(snr, [5, 95]) if len(snr) else (np.nan, np.nan)
+    return cards(
+        [
+            (f"{counts['n_in']:,}", "spectra in"),
+            (f"{n:,}", f"accepted, {_share(n, counts['n_in'])}"),
+            (f"{counts['n_rejected']:,}", f"rejected, {_share(counts['n_rejected'], counts['n_in'])}"),
+            (f"{numbers.n_stars:,}", "stars"),
+            (f"{numbers.n_unflagged:,}", f"rows without a flag, {_share(numbers.n_unflagged, n)}"),
+            (
+                median,
+                f"median S/N in {numbers.snr_band.removeprefix('snr')} (5 to 95 %: {low:.0f} to {high:.0f})",
+            ),
+            (f"{numbers.library[1]:,}", f"spectra of the library {numbers.library[0]}"),
+            (sum(entry[0] for entry in numbers.networks.values()), "labels from networks"),
+        ]
+    )
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else "none"
+
+
+def _pill(colour: str, said: Any | None = None) -> Raw:
+    return Raw(f'<span class="light {colour}">{escape(str(colour if said is None else said))}</span>')
+
+
+def _lights(checks: pd.DataFrame, limits: Mapping[str, Limits]) -> Raw:
+    rows, parts = [], []
+    for name, limit in limits.items():
+        own = checks[checks["check"] == name]
+        counts = own["light"].value_counts()
+        pills = [_pill(c, f"{counts[c]} {'no colour' if c == 'none' else c}") for c in LIGHTS if c in counts]
+        shares = name in ("flagged", "lost")
+        known = own.loc[own["light"] != "none", "measure"]
+        summary: Any = "too few to say" if len(own) else "nothing to compare in this run"
+        if len(known) and shares:
+            summary = f"{100 * own['run'].iloc[0]:.1f} %"
+        elif len(known):
+            kind = _MEASURES.get(name, "run / paper")
+            summary = f"median {kind} {known.median():.2f}, from {known.min():.2f} to {known.max():.2f}"
+        rows.append((limit.title, Raw(" ".join(pills)), summary, f"{_limit(limit)}; {limit.source}"))
+        if len(own):
+            parts.append(details(f"{limit.title}: {len(own)} numbers", *_lines(own, limit, name, shares)))
+    return section(
+        "lights",
+        "Beside the papers",
+        "Each number of the run has a light by its ratio to the paper's number; the limits are those of "
+        "config/overview.yaml. No colour: too few stars to say. The numbers of each check open below the table.",
+        table(("check", "lights", "in short", "limits, source"), rows),
+        *parts,
+    )
+
+
+def _limit(limit: Limits) -> str:
+    if isinstance(limit.green, tuple) and isinstance(limit.yellow, tuple):
+        return f"green {limit.green[0]:g} to {limit.green[1]:g}, yellow {limit.yellow[0]:g} to {limit.yellow[1]:g}"
+    return f"green up to {limit.green:g}, yellow up to {limit.yellow:g}"
+
+
+def _lines(own: pd.DataFrame, limit: Limits, name: str, shares: bool) -> Sequence[Raw]:
+    measure = _MEASURES.get(name, "run / paper")
+    rows: list[tuple[Any, ...]] = []
+    for what, light, n, run, published, ratio in zip(
+        own["what"],
+        own["light"],
+        *(own[key].tolist() for key in ("n", "run", "published", "measure")),
+        strict=True,
+    ):
+        cells: tuple[Any, ...] = (
+            _four(run),
+            _four(published),
+            f"{ratio:.2f}" if np.isfinite(ratio) else ratio,
+        )
+        if shares or name in _MEASURES:
+            cells = (f"{100 * run:.2f} %" if shares else f"{run:.2f}",)
+        rows.append((what, f"{n:,.0f}", *cells, _pill(light)))
+    head: tuple[str, ...] = ("", "n", "this run", "paper", measure, "light")
+    if shares or name in _MEASURES:
+        head = ("", "n", "share" if shares else measure, "light")
+    note = [Raw(f"<p>{escape(limit.note)}</p>")] if limit.note else []
+    return [*note, table(head, rows, numbers=range(1, len(head) - 1))]
+
+
+def _four(value: float) -> str | float:
+    """Four digits, or the missing number itself."""
+    return f"{value:.4g}" if np.isfinite(value) else value
+
+
+def _accounting(numbers: RunNumbers) -> Raw:
+    counts = numbers.accounting
+    types = [
+        (name, *(f"{entry[key]:,}" for key in ("n_in", "n_accepted", "n_rejected")))
+        for name, entry in counts["types"].items()
+    ]
+    stages = [(name, f"{number:,}") for name, number in counts["rejected"]["by_stage"].items()]
+    reasons = [
+        (Raw(f'<code class="one">{escape(name)}</code>'), f"{number:,}", REASONS.get(name, ""))
+        for name, number in sorted(
+            counts["rejected"]["by_reason"].items(), key=lambda item: (-item[1], item[0])
+        )
+    ]
+    left = table(("type", "selected", "accepted", "rejected later"), types, numbers=(1, 2, 3))
+    right = table(("rejected by stage", "spectra"), stages, numbers=(1,)) + "<br>"
+    right += table(("reason", "spectra", "which means"), reasons, numbers=(1,))
+    return section("spectra", "Spectra", Raw(f'<div class="pair"><div>{left}</div><div>{right}</div></div>'))
+
+
+def _costs(costs: pd.DataFrame, n_in: int) -> Raw:
+    largest = float(costs["seconds"].max()) if len(costs) else 1.0
+    rows = []
+    columns = ("stage", "jobs", "seconds", "longest", "per_spectrum_ms", "memory_mb")
+    for stage, jobs, seconds, longest, one, memory in zip(
+        *(costs[key].tolist() for key in columns), strict=True
+    ):
+        width = 100 * seconds / max(largest, 1e-9)
+        bar = Raw(f'<span class="track"><span class="bar" style="width:{width:.1f}%"></span></span>')
+        known = [
+            f"{value:,.{digits}f}" if np.isfinite(value) else value
+            for value, digits in ((one, 2), (memory, 0))
+        ]
+        rows.append((stage, jobs, f"{seconds:,.1f}", bar, f"{longest:,.1f}", *known))
+    total, each = costs["seconds"].sum(), costs["per_spectrum_ms"].sum()
+    head = ("stage", "jobs", "seconds", "", "longest job", "ms per spectrum", "memory, MB")
+    return section(
+        "costs",
+        "Where the time went",
+        f"{total:,.0f} s of jobs one after the other; stages whose work grows with the survey take {each:.1f} ms for "
+        f"each of the {n_in:,} spectra, on the machine of this run and with what else it did. A job begins with a "
+        "second or two of imports, which dominate in a small run. Memory is the largest job's.",
+        table(head, rows, numbers=(1, 2, 4, 5, 6)),
+    )
+
+
+def _versions(numbers: RunNumbers) -> Raw:
+    rows: list[tuple[Any, ...]] = [
+        (name, Raw(f"<code>{escape(value)}</code>")) for name, value in numbers.versions.items()
+    ]
+    for name, (labels, fewest, most) in numbers.networks.items():
+        stars = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
+        rows.append((f"training set {name}", f"{labels} labels, {stars} training stars"))
+    return section("versions", "Made by", table(("", ""), rows))

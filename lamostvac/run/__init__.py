@@ -1,0 +1,1 @@
+"""The run itself: plan, progress, resources, Slurm, paths, records of jobs."""

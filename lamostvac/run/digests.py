@@ -1,0 +1,63 @@
+"""What files from outside contain, as digests that Snakemake compares in place of times.
+
+A release, a library or a catalogue that was touched, copied or moved has a new time and the same content. Reading
+gigabytes at every start would take minutes, so a digest is kept with the size and the time that the file had.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from lamostvac.core.files import atomic, sha256
+
+
+class Digests:
+    """Digests of files, remembered in the JSON file `store`.
+
+    A file is read again when its size or its time is another one; a change that keeps both goes unseen.
+    """
+
+    def __init__(self, store: str | os.PathLike[str]) -> None:
+        self._store = Path(store)
+        self._known: dict[str, list[int | str]] | None = None
+
+    def of(self, path: str | os.PathLike[str]) -> str:
+        """SHA-256 of a file, or of the names and sums of all files directly in a folder; "" if it does not exist."""
+        path = str(path)
+        if os.path.isdir(path):
+            names = sorted(entry.name for entry in os.scandir(path) if entry.is_file())
+            return " ".join(
+                f"{name} {digest}" for name, digest in zip(names, self._all(path, names), strict=True)
+            )
+        if not os.path.isfile(path):
+            return ""
+        return self._all("", [path])[0]
+
+    def every(self, paths: Iterable[str | os.PathLike[str]]) -> list[str]:
+        """Digests of several files or folders, in their order."""
+        return [self.of(path) for path in paths]
+
+    def _all(self, folder: str, names: list[str]) -> list[str]:
+        known = self._read()
+        found, new = [], False
+        for name in names:
+            path = os.path.join(folder, name)
+            stat = os.stat(path)
+            state = [stat.st_size, stat.st_mtime_ns]
+            if path not in known or known[path][:2] != state:
+                known[path] = [*state, sha256(path)]
+                new = True
+            found.append(str(known[path][2]))
+        if new:
+            with atomic(self._store) as temporary:
+                temporary.write_text(json.dumps(known, indent=0, sort_keys=True), encoding="utf-8")
+        return found
+
+    def _read(self) -> dict[str, list[int | str]]:
+        if self._known is None:
+            try:
+                self._known = dict(json.loads(self._store.read_text(encoding="utf-8")))
+            except (OSError, ValueError):
+                self._known = {}  # it only saves reading
+        return self._known

@@ -1,0 +1,105 @@
+"""What jobs asked for and what they used: `python -m lamostvac.run.efficiency results/dr10 --csv efficiency.csv`.
+
+From the first and last lines of the jobs' logs and Snakemake's benchmark files, so it is the same under any executor.
+Of a job that failed first and was repeated with more it has the attempt that succeeded.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lamostvac.core.errors import UserError
+from lamostvac.core.files import atomic
+from lamostvac.run.job_records import accounts
+
+
+def job_table(results: str | Path) -> pd.DataFrame:
+    """One row per finished job.
+
+    Columns: `rule name host threads spectra asked_mb used_mb asked_minutes used_minutes cpu_minutes memory_share
+    time_share cpu_share`. Memory is in MB (10^6 bytes), what a job used is the larger of its own account and of
+    Snakemake's samples, which see child processes too. NaN where no file says it, as with logs older than these lines.
+
+    Raises `UserError` when no job has ended.
+    """
+    rows = []
+    for job, account, benchmark in accounts(results):
+        sampled = benchmark.get("max_rss", np.nan) * 1.048576
+        seconds = benchmark.get("s", account.used.get("seconds", np.nan))
+        cpu = account.used.get("cpu_seconds", benchmark.get("cpu_time", np.nan))
+        rows.append(
+            {
+                "rule": job.rule,
+                "name": job.name,
+                "host": account.host,
+                "threads": account.asked.get("threads", np.nan),
+                "spectra": account.asked.get("spectra", np.nan),
+                "asked_mb": account.asked.get("mem_mb", np.nan),
+                "used_mb": np.fmax(account.used.get("memory_mb", np.nan), sampled),
+                "asked_minutes": account.asked.get("runtime", np.nan),
+                "used_minutes": seconds / 60,
+                "cpu_minutes": cpu / 60,
+            }
+        )
+    if not rows:
+        raise UserError(f"no job of {results} has ended yet")
+    table = pd.DataFrame(rows)
+    table["memory_share"] = table["used_mb"] / table["asked_mb"]
+    table["time_share"] = table["used_minutes"] / table["asked_minutes"]
+    table["cpu_share"] = table["cpu_minutes"] / (table["used_minutes"] * table["threads"])
+    return table
+
+
+def rule_table(jobs: pd.DataFrame) -> pd.DataFrame:
+    """One row per rule, the one with most core-hours first.
+
+    Columns: `jobs core_hours asked_mb used_mb memory_share asked_minutes used_minutes time_share cpu_share`: the
+    largest of asked and used, the largest share of what was asked that a job used, and the mean share of its cores'
+    time that it computed, weighted by time.
+    """
+    grouped = jobs.groupby("rule")
+    most = grouped[
+        ["asked_mb", "used_mb", "memory_share", "asked_minutes", "used_minutes", "time_share"]
+    ].max()
+    table = most.assign(
+        jobs=grouped.size(),
+        core_hours=(jobs["used_minutes"] * jobs["threads"].fillna(1)).groupby(jobs["rule"]).sum() / 60,
+    )
+    sums = (
+        jobs.assign(cores=jobs["used_minutes"] * jobs["threads"])
+        .groupby("rule")[["cpu_minutes", "cores"]]
+        .sum()
+    )
+    table["cpu_share"] = sums["cpu_minutes"] / sums["cores"].where(sums["cores"] > 0)
+    columns = ["jobs", "core_hours", "asked_mb", "used_mb", "memory_share"]
+    columns += ["asked_minutes", "used_minutes", "time_share", "cpu_share"]
+    return table[columns].sort_values("core_hours", ascending=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m lamostvac.run.efficiency", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("results", type=Path, help="the run's results folder")
+    parser.add_argument("--csv", type=Path, help="write one row per job to this file")
+    given = parser.parse_args(arguments)
+    try:
+        jobs = job_table(given.results)
+    except UserError as error:
+        sys.exit(f"Error: {error}")
+    numbers = {name: "{:,.0f}".format for name in ("asked_mb", "used_mb", "asked_minutes")} | {
+        name: "{:.0%}".format for name in ("memory_share", "time_share", "cpu_share")
+    }
+    numbers |= {"core_hours": "{:,.3f}".format, "used_minutes": "{:,.1f}".format}
+    print(rule_table(jobs).to_string(formatters=numbers, na_rep="?"))
+    if given.csv:
+        with atomic(given.csv) as path:
+            jobs.to_csv(path, index=False)
+
+
+if __name__ == "__main__":
+    main()

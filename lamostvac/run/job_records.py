@@ -1,0 +1,243 @@
+"""What the jobs of a run leave behind: a log and a benchmark file each.
+
+A log's first line says what a job asked for and how much it had to do, its last one what it took (`lamostvac.core.log`);
+both are there whatever ran the job. Snakemake's benchmark file appears when a job has ended well. Nothing here
+touches the run: no lock, no question to Slurm.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lamostvac.core.errors import UserError
+from lamostvac.core.files import atomic, read_manifest
+
+# Jobs whose log stands in a folder that is not named after their rule.
+FOLDERS = {"collected": "collect", "recommended": "recommend", "stars": "star"}
+RUN = "logs/run.json"
+_END = 65536  # bytes of a log's end that are read
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job by its files.
+
+    Attributes
+    ----------
+    rule, name : the rule, and the path of the log below the rule's folder without `.log`: `M/0003`, `mastar`, or ""
+    log : the log file, which may not exist
+    began, ended : when the log last grew, and when the benchmark file was written, s since 1970; None without one
+    """
+
+    rule: str
+    name: str
+    log: Path
+    began: float | None
+    ended: float | None
+
+    @property
+    def type(self) -> str:
+        """The first part of the name: the spectral type of jobs that have one."""
+        return self.name.split("/")[0]
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended well and has not been started again since."""
+        # The benchmark is written after the log's last line; where times are whole seconds they may be equal.
+        return self.ended is not None and (self.began is None or self.began <= self.ended + 1.0)
+
+
+@dataclass(frozen=True)
+class Account:
+    """What a job's log says of it: numbers of its first and last line; `used` is empty while it runs."""
+
+    rule: str = ""
+    host: str = ""
+    asked: Mapping[str, float] = field(default_factory=dict)
+    used: Mapping[str, float] = field(default_factory=dict)
+
+
+def find_jobs(results: str | Path) -> dict[tuple[str, str], Job]:
+    """All jobs that have a log or a benchmark file below a results folder, by rule and name.
+
+    Raises `UserError` when the folder has no logs.
+    """
+    results = Path(results)
+    logs = _times(results / "logs", ".log")
+    if not logs:
+        raise UserError(f"{results} is no results folder of a run: it has no logs")
+    benchmarks = _times(results / "benchmarks", ".tsv")
+    jobs = {}
+    for stem in sorted({*logs, *benchmarks}):
+        folder, _, name = stem.partition("/")
+        rule = FOLDERS.get(folder, folder)
+        jobs[rule, name] = Job(
+            rule, name, results / "logs" / f"{stem}.log", logs.get(stem), benchmarks.get(stem)
+        )
+    return jobs
+
+
+def _times(folder: Path, suffix: str) -> dict[str, float]:
+    """Time of each file with a suffix, by its path below the folder without it."""
+    found = {}
+    for path, _, names in os.walk(folder):
+        below = os.path.relpath(path, folder)
+        for name in names:
+            if name.endswith(suffix) and not name.startswith("."):
+                stem = name.removesuffix(suffix)
+                try:
+                    found[stem if below == "." else f"{below}/{stem}"] = os.stat(f"{path}/{name}").st_mtime
+                except FileNotFoundError:  # just replaced by the job
+                    continue
+    return found
+
+
+def read_account(log: Path) -> Account:
+    """The first and last line of a log; an empty account for one that has none yet or is older than these lines."""
+    try:
+        with open(log, encoding="utf-8", errors="replace") as handle:
+            first = handle.readline()
+        last = end_of(log)[-1:]
+    except OSError:
+        return Account()
+    asked = _values(first, " asked: ")
+    rule, host = str(asked.pop("rule", "")), str(asked.pop("host", ""))
+    used = _values(last[0], " used: ") if last else {}
+    return Account(rule, host, _numbers(asked), _numbers(used))
+
+
+def _values(line: str, mark: str) -> dict[str, str]:
+    _, found, text = line.rstrip("\n").partition(mark)
+    return dict(part.split("=", 1) for part in text.split() if "=" in part) if found else {}
+
+
+def _numbers(values: Mapping[str, str]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items()}
+
+
+def end_of(log: Path) -> list[str]:
+    """The last lines of a log, up to 64 kB of them."""
+    with open(log, "rb") as handle:
+        size = handle.seek(0, os.SEEK_END)
+        handle.seek(max(size - _END, 0))
+        return handle.read().decode("utf-8", "replace").splitlines()
+
+
+def last_error(log: Path) -> str | None:
+    """The last error in a log, with its traceback's last line; None where there is none."""
+    lines = end_of(log)
+    for number in range(len(lines) - 1, -1, -1):
+        if " ERROR " in lines[number]:
+            return lines[number].split(" ERROR ", 1)[1]
+    return None
+
+
+def last_message(log: Path) -> str:
+    """The last line of a log that is about its work."""
+    for line in reversed(end_of(log)):
+        if line.strip() and " asked: " not in line:
+            return line.split(" INFO ", 1)[-1]
+    return ""
+
+
+def read_benchmark(path: Path) -> dict[str, float]:
+    """The numbers of Snakemake's benchmark file (the last record); those that it could not take are left out."""
+    table = pd.read_csv(path, sep="\t", na_values=["NA", "-"])
+    row = table.select_dtypes("number").iloc[-1].dropna()
+    return {str(name): float(value) for name, value in row.items()}
+
+
+def chunks_of_run(results: str | Path) -> pd.DataFrame:
+    """The survey's chunks: `type chunk n_spectra` and more; `UserError` before the survey has run."""
+    path = Path(results) / "survey/manifest.csv"
+    try:
+        return read_manifest(path)
+    except FileNotFoundError:
+        raise UserError(f"the survey of {results} has not run yet: there is no {path}") from None
+
+
+# ---------------------------------------------------------------- what a run set out to do
+
+
+@dataclass(frozen=True)
+class Run:
+    """What Snakemake had to do when it was last started.
+
+    Attributes
+    ----------
+    started : s since 1970
+    planned : rule and name of the jobs that were known; of a run that begins with the survey, those before it
+    targets : what was asked for on the command line; empty for everything
+    chunk_rules : rules with a job for each chunk, in the order of the data's flow
+    types : spectral types of the configuration
+    networks : members of all networks
+    """
+
+    started: float = 0.0
+    planned: frozenset[tuple[str, str]] = frozenset()
+    targets: tuple[str, ...] = ()
+    chunk_rules: tuple[str, ...] = ("prepare", "predict", "fit")
+    types: tuple[str, ...] = ()
+    networks: int = 0
+
+
+def job_name(wildcards: Mapping[str, str]) -> str:
+    """The name of a job by its wildcards in the order of its files: type before chunk or batch."""
+    ordered = sorted(wildcards, key=lambda name: (name != "type", name))
+    return "/".join(str(wildcards[name]) for name in ordered)
+
+
+def write_run(
+    results: str | Path,
+    started: float,
+    jobs: Iterable[tuple[str, Mapping[str, str]]],
+    targets: Iterable[str],
+    chunk_rules: Sequence[str],
+    types: Sequence[str],
+    networks: int,
+) -> None:
+    """Note down what a run sets out to do, where `read_run` finds it."""
+    content: dict[str, Any] = {
+        "started": started,
+        "planned": sorted([rule, job_name(wildcards)] for rule, wildcards in jobs),
+        "targets": sorted(str(target) for target in targets),
+        "chunk_rules": list(chunk_rules),
+        "types": list(types),
+        "networks": networks,
+    }
+    with atomic(Path(results) / RUN) as path:
+        path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def read_run(results: str | Path) -> Run:
+    """What the run set out to do; a `Run` of defaults where nothing says it."""
+    try:
+        content = json.loads((Path(results) / RUN).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Run()
+    return Run(
+        started=float(content["started"]),
+        planned=frozenset((rule, name) for rule, name in content["planned"]),
+        targets=tuple(content["targets"]),
+        chunk_rules=tuple(content["chunk_rules"]),
+        types=tuple(content["types"]),
+        networks=int(content["networks"]),
+    )
+
+
+def accounts(results: str | Path) -> Iterator[tuple[Job, Account, dict[str, float]]]:
+    """Every job that has ended well, with its log's account and its benchmark's numbers."""
+    for job in find_jobs(results).values():
+        if job.done:
+            folder = next((key for key, rule in FOLDERS.items() if rule == job.rule), job.rule)
+            stem = f"{folder}/{job.name}" if job.name else folder
+            yield (
+                job,
+                read_account(job.log),
+                read_benchmark(Path(results) / "benchmarks" / f"{stem}.tsv"),
+            )

@@ -1,0 +1,447 @@
+"""What a run would do, why, and how long it would take: `python -m lamostvac.run.plan --configfile config/mine.yaml`.
+
+Snakemake's own dry run says which jobs there are and why; the measured model (`lamostvac.run.resources`) says what each
+takes, by the amounts of work that the dry run prints among its resources. Nothing is run and nothing is locked.
+
+Before the survey has read the catalogue only it knows the chunks. `--spectra` then stands for the number of the
+catalogue's spectra, and the shares of the types in DR10 for those of the run.
+"""
+
+import argparse
+import heapq
+import math
+import os
+import re
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pandas as pd
+
+from lamostvac.configuration.root import SPECTRAL_TYPES, Configuration, read_configuration
+from lamostvac.core.errors import UserError
+from lamostvac.core.files import atomic, read_yaml
+from lamostvac.core.paths import shipped
+from lamostvac.run.resources import RESOURCES, Model, load_model
+from lamostvac.training.schema import load_training_sets
+
+SHARES = {"OB": 0.01, "A": 0.07, "F": 0.32, "G": 0.40, "K": 0.15, "M": 0.05}  # about those of DR10
+# What Snakemake writes, in the order in which one of several reasons is the cause, and what we call it.
+REASONS = {
+    "Forced execution": "forced",
+    "Params have changed since last execution": "params changed",
+    "Code has changed since last execution": "script changed",
+    "Set of input files has changed since last execution": "other input files",
+    "Software environment definition has changed since last execution": "environment changed",
+    "Updated input files": "input updated",
+    "Missing output files": "output missing",
+    "Input files updated by another job": "follows another job",
+}
+_JOB = re.compile(r"^(?:local)?(?:rule|checkpoint) (\w+):$")
+# Snakemake's introduction to changed values, and the hash of all settings, which every header has.
+_NOISE = re.compile(
+    r"Union of exclusive params before and now across all output: |,?\{'config_hash':[^}]*\},?"
+)
+_REASON = re.compile("(" + "|".join(map(re.escape, REASONS)) + ")")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of the plan.
+
+    Attributes
+    ----------
+    reason : the cause by `REASONS`, and `detail`, what Snakemake says of it
+    resources : its whole numbers: `mem_mb runtime` and the amounts; what is not known yet is absent
+    inputs, outputs : files
+    """
+
+    rule: str
+    wildcards: Mapping[str, str] = field(default_factory=dict)
+    reason: str = ""
+    detail: str = ""
+    resources: Mapping[str, int] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    threads: int = 1
+
+    @property
+    def type(self) -> str:
+        """Its spectral type, "" without one."""
+        return self.wildcards.get("type", "")
+
+
+def read_jobs(text: str) -> list[Job]:
+    """The jobs in what a dry run prints, without those that only stand for their inputs."""
+    jobs: list[Job] = []
+    fields: dict[str, str] = {}
+    rule = ""
+
+    def close() -> None:
+        # A rule of targets, like `all`, has neither a log nor an output.
+        if rule and ("output" in fields or "log" in fields):
+            jobs.append(_job(rule, fields))
+
+    for line in [*text.splitlines(), "end"]:
+        found = _JOB.match(line.strip())  # within those of a group it is indented
+        if found:
+            close()
+            rule, fields = found[1], {}
+        elif rule and line.startswith("    "):
+            name, separator, value = line.strip().partition(": ")
+            if separator:
+                fields.setdefault(name, value)
+        else:
+            close()
+            rule = ""
+    return jobs
+
+
+def _job(rule: str, fields: Mapping[str, str]) -> Job:
+    reason = fields.get("reason", "")
+    causes = [name for name in REASONS if name in _REASON.findall(reason)]
+    detail = ""
+    if causes:
+        after = reason.split(causes[0], 1)[1].lstrip(": ")
+        detail = " ".join(_NOISE.sub(" ", _REASON.split(after)[0]).split()).rstrip("; ")
+        if detail == "before: now:":
+            detail = "the settings that the file's header has"
+    wildcards = dict(part.split("=", 1) for part in _list(fields.get("wildcards")))
+    numbers = [part.split("=", 1) for part in _list(fields.get("resources")) if "=" in part]
+    return Job(
+        rule=rule,
+        wildcards=wildcards,
+        reason=REASONS[causes[0]] if causes else reason.split(":")[0] or "unknown",
+        detail=detail,
+        resources={name: int(value) for name, value in numbers if value.isdigit() and name != "mem_mib"},
+        inputs=_list(fields.get("input")),
+        outputs=_list(fields.get("output")),
+        threads=int(fields.get("threads", "1")),
+    )
+
+
+def _list(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(", ")) if text else ()
+
+
+def dry_run(
+    configfile: Path, targets: Sequence[str] = (), snakefile: Path | None = None, folder: Path | None = None
+) -> list[Job]:
+    """The jobs that Snakemake would run.
+
+    Parameters
+    ----------
+    configfile : the run's configuration
+    targets : files or rules; by default what the run makes
+    snakefile, folder : by default those of the working directory
+
+    Raises
+    ------
+    UserError
+        When the dry run fails; what Snakemake said is in it.
+    """
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--nolock", "--cores", "1", *targets]
+    command += ["--configfile", str(Path(configfile).resolve())]
+    command += ["--snakefile", str(Path(snakefile).resolve())] if snakefile else []
+    command += ["--directory", str(folder)] if folder else []
+    path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        env={**os.environ, "PATH": path, "COLUMNS": "200"},
+    )
+    if done.returncode:
+        raise UserError(f"the dry run failed: {done.stdout.strip()[-2000:]}")
+    return read_jobs(done.stdout)
+
+
+# ---------------------------------------------------------------- before the survey
+
+
+def add_chunks(
+    jobs: Sequence[Job],
+    configuration: Configuration,
+    n_spectra: int,
+    networks: int,
+    folder: Path | None = None,
+) -> list[Job]:
+    """The plan of a run whose survey is still to come, with the chunks that `n_spectra` would make.
+
+    Parameters
+    ----------
+    jobs : of a dry run, in which the jobs of types and of the run stand but not those of chunks
+    n_spectra : of the catalogue
+    networks : members of all networks; 0 without
+    folder : the run's, by default the working directory
+    """
+    total: dict[str, int] = {name: round(n_spectra * SHARES[name]) for name in configuration.survey.types}
+    rules = configuration.chunk_rules(networks > 0)
+    most = {"hats": configuration.publication.hats_max_rows, "explorer": configuration.explorer.max_rows}
+    planned: list[Job] = []
+    for job in jobs:
+        amounts = dict(job.resources)
+        if "spectra" in amounts and job.rule != "simulate":
+            amounts["spectra"] = total.get(job.type, 0) if job.type else sum(total.values())
+        if "rows" in amounts:
+            amounts["rows"] = min(most[job.rule], amounts["spectra"])
+        inputs = job.inputs
+        if job.rule == "collect":
+            inputs += tuple(f"chunks/{job.type}/{rule}" for rule in rules if rule != "prepare")
+        planned.append(replace(job, resources=amounts, inputs=inputs))
+    types = [job.type for job in jobs if job.rule == "collect"]
+    number = next(n for n, job in enumerate(planned) if job.rule == "survey")
+    chunks = _emulators(configuration, jobs, folder or Path()) if types else []
+    ready = [path for job in (*jobs, *chunks) if job.rule in ("emulator", "train") for path in job.outputs]
+    for name in types:
+        chunks += _chunks(name, total[name], configuration.survey.chunk_size, rules, networks, ready, jobs)
+    return planned[: number + 1] + chunks + planned[number + 1 :]
+
+
+def _emulators(configuration: Configuration, jobs: Sequence[Job], run: Path) -> list[Job]:
+    """The jobs that make the emulators which only the fits of chunks need, where the files are not there."""
+    folder, found = configuration.run.results, []
+    made = {path for job in jobs for path in job.outputs}
+    libraries = [configuration.library.name]
+    libraries += [configuration.second_library.name] if configuration.second_library else []
+    for name in libraries:
+        path = f"{folder}/emulator/{name}_distilled.h5"
+        if path not in made and not (run / path).exists():
+            library = (f"{folder}/library/{name}.h5",)
+            found.append(
+                Job("emulator", {"library": name}, "output missing", inputs=library, outputs=(path,))
+            )
+    return found
+
+
+def _chunks(
+    name: str,
+    n_spectra: int,
+    size: int,
+    rules: Sequence[str],
+    networks: int,
+    ready: Sequence[str],
+    jobs: Sequence[Job],
+) -> list[Job]:
+    """The jobs of a type's chunks; those after `prepare` wait for the files `ready`."""
+    survey = next(job.outputs for job in jobs if job.rule == "survey")
+    found = []
+    for number in range(-(-n_spectra // size)):
+        prepared, wildcards = f"chunks/{name}/{number}", {"type": name, "chunk": f"{number:04d}"}
+        spectra = min(size, n_spectra - number * size)
+        for rule in rules:
+            first = rule == "prepare"
+            amounts = {"spectra": spectra} | ({"networks": networks} if rule == "predict" else {})
+            found.append(
+                Job(
+                    rule,
+                    wildcards,
+                    "output missing",
+                    resources=amounts,
+                    inputs=survey if first else (prepared, *ready),
+                    outputs=(prepared,) if first else (f"chunks/{name}/{rule}",),
+                )
+            )
+    return found
+
+
+def n_networks(configuration: Configuration) -> int:
+    """Members of all networks that the training sets of a configuration name."""
+    path = configuration.networks.training_sets
+    sets = load_training_sets(shipped(path)) if path else []
+    return configuration.networks.members * sum(len(entry.labels) for entry in sets)
+
+
+# ---------------------------------------------------------------- what it takes
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a job takes: CPU seconds (NaN where its amounts are not known), MB asked for, MB written."""
+
+    seconds: float
+    memory_mb: float
+    written_mb: float
+    assumed: bool = False
+
+
+def predict(job: Job, model: Model, typical: Mapping[str, Mapping[str, float]]) -> Prediction:
+    """What a job takes by the model.
+
+    `typical` has, by rule, amounts to assume where the files that say them do not exist yet.
+    """
+    amounts: dict[str, float] = {**typical.get(job.rule, {}), **job.resources}
+    assumed = any(name not in job.resources for name in typical.get(job.rule, {}))
+    try:
+        seconds = model.expected(job.rule, "seconds", amounts)
+        given = {name: value for name, value in amounts.items() if name not in ("mem_mb", "runtime")}
+        # What the dry run says is for a chunk before the survey has counted.
+        memory = float(model.memory_mb(job.rule, 1, None, **given))
+        return Prediction(seconds, memory, model.expected(job.rule, "written_mb", amounts), assumed)
+    except UserError:
+        return Prediction(math.nan, math.nan, math.nan)
+
+
+def wall_seconds(jobs: Sequence[Job], seconds: Sequence[float], slots: int) -> float:
+    """Time until all jobs have ended when at most `slots` run at once, each as soon as its inputs are there.
+
+    Of the jobs that are ready the one that became ready first begins first. Time in queues is not in it.
+    """
+    makers: dict[str, list[int]] = defaultdict(list)
+    for number, job in enumerate(jobs):
+        for path in job.outputs:
+            makers[path].append(number)
+    waits: list[set[int]] = [set() for _ in jobs]
+    followers: list[list[int]] = [[] for _ in jobs]
+    for number, job in enumerate(jobs):
+        waits[number] = {maker for path in job.inputs for maker in makers.get(path, ()) if maker != number}
+        for maker in waits[number]:
+            followers[maker].append(number)
+    ready = [(0.0, number) for number in range(len(jobs)) if not waits[number]]
+    heapq.heapify(ready)
+    running: list[tuple[float, int]] = []
+    now = 0.0
+    while ready or running:
+        while ready and len(running) < slots:
+            _, number = heapq.heappop(ready)
+            heapq.heappush(running, (now + seconds[number], number))
+        now, number = heapq.heappop(running)
+        for follower in followers[number]:
+            waits[follower].discard(number)
+            if not waits[follower]:
+                heapq.heappush(ready, (now, follower))
+    return now
+
+
+def summary(jobs: Sequence[Job], predictions: Sequence[Prediction]) -> pd.DataFrame:
+    """One row per rule in the order of the plan, and `total`.
+
+    Columns: `jobs`, one per spectral type and `other` with its jobs, `spectra` (of jobs with a type), `core_hours`,
+    `longest_minutes`, `memory_mb` (the most that one asks for), `written_gb`, `unknown` (jobs of unknown size).
+    """
+    rows: dict[str, dict[str, float]] = {}
+    for rule in dict.fromkeys(job.rule for job in jobs):
+        own = [(job, what) for job, what in zip(jobs, predictions, strict=True) if job.rule == rule]
+        known = [what for _, what in own if not math.isnan(what.seconds)]
+        types = Counter(job.type or "other" for job, _ in own)
+        rows[rule] = {
+            "jobs": len(own),
+            **{name: types.get(name, 0) for name in (*SPECTRAL_TYPES, "other")},
+            "spectra": sum(job.resources.get("spectra", 0) for job, _ in own if job.type),
+            "core_hours": sum(what.seconds for what in known) / 3600,
+            "longest_minutes": max((what.seconds for what in known), default=math.nan) / 60,
+            "memory_mb": max((what.memory_mb for what in known), default=math.nan),
+            "written_gb": sum(what.written_mb for what in known) / 1000,
+            "unknown": len(own) - len(known),
+        }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    if len(table):
+        total = table.sum()
+        total[["longest_minutes", "memory_mb"]] = table[["longest_minutes", "memory_mb"]].max()
+        total["spectra"] = table["spectra"].max()
+        table.loc["total"] = total
+    return table
+
+
+def reasons(jobs: Iterable[Job]) -> list[tuple[str, str, int, str]]:
+    """`(reason, rule, jobs, detail of one of them)`, causes before what only follows from them."""
+    counts: Counter[tuple[str, str]] = Counter()
+    details: dict[tuple[str, str], str] = {}
+    for job in jobs:
+        counts[job.reason, job.rule] += 1
+        details.setdefault((job.reason, job.rule), job.detail)
+    order = list(REASONS.values())
+    ranked = sorted(
+        counts, key=lambda key: (order.index(key[0]) if key[0] in order else len(order), -counts[key])
+    )
+    return [(*key, counts[key], details[key]) for key in ranked]
+
+
+def text(jobs: Sequence[Job], model: Model, typical: Mapping[str, Mapping[str, float]], slots: int) -> str:
+    """The plan in words and tables."""
+    if not jobs:
+        return "Nothing to be done."
+    predictions = [predict(job, model, typical) for job in jobs]
+    table = summary(jobs, predictions)
+    lines = ["Why:"]
+    for reason, rule, count, detail in reasons(jobs):
+        shown = (
+            f": {detail[:110]}" if detail and reason not in ("output missing", "follows another job") else ""
+        )
+        lines.append(f"  {reason:20s} {rule:18s} {count:6d} jobs{shown}")
+    shown_table = table.drop(columns="unknown").astype(
+        {name: int for name in ("jobs", *SPECTRAL_TYPES, "other", "spectra")}
+    )
+    numbers = {
+        "core_hours": "{:,.2f}".format,
+        "longest_minutes": "{:,.1f}".format,
+        "memory_mb": "{:,.0f}".format,
+        "written_gb": "{:,.2f}".format,
+        "spectra": "{:,}".format,
+    }
+    lines += ["", "What:", shown_table.to_string(formatters=numbers, na_rep="?")]
+    seconds = [0.0 if math.isnan(what.seconds) else what.seconds for what in predictions]
+    wall = wall_seconds(jobs, seconds, slots)
+    lines += [
+        "",
+        f"About {sum(seconds) / 3600:,.2f} core-hours; with {slots} jobs at a time {wall / 3600:,.2f} h, ",
+    ]
+    lines[-1] += "without the time in queues."
+    unknown = [rule for rule in table.index if rule != "total" and table.loc[rule, "unknown"]]
+    if unknown:
+        lines.append(f"Of unknown size, and not in these sums: {', '.join(unknown)}.")
+    guessed = [rule for rule in table.index if rule in model.rules and model.cost(rule).guessed("seconds")]
+    if guessed:
+        hours = table.loc[guessed, "core_hours"].sum()
+        lines.append(
+            f"{hours:,.2f} core-hours of these are guesses that no run has measured: {', '.join(guessed)}."
+        )
+    assumed = sorted({job.rule for job, what in zip(jobs, predictions, strict=True) if what.assumed})
+    if assumed:
+        lines.append(f"Assumed to be of full size, as their input is not there yet: {', '.join(assumed)}.")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m lamostvac.run.plan", description=__doc__.splitlines()[0])
+    parser.add_argument("targets", nargs="*", help="files or rules, such as type_M; by default the whole run")
+    parser.add_argument("--configfile", type=Path, default=Path("config/config.yaml"))
+    parser.add_argument("--spectra", type=int, help="rows of the catalogue, before the survey has read it")
+    parser.add_argument(
+        "--jobs", type=int, default=100, help="jobs at a time for the wall time (default 100)"
+    )
+    parser.add_argument("--csv", type=Path, help="write the table of rules to this file too")
+    parser.add_argument("--snakefile", type=Path, help="by default the one of the working directory")
+    parser.add_argument("--directory", type=Path, help="the run's folder, by default the working directory")
+    given = parser.parse_args(arguments)
+    try:
+        if given.jobs < 1:
+            raise UserError("--jobs must be 1 or more")
+        jobs = dry_run(given.configfile, given.targets, given.snakefile, given.directory)
+        configuration = read_configuration(given.configfile)
+        waiting = any(job.rule == "survey" for job in jobs)
+        if waiting and given.spectra:
+            jobs = add_chunks(jobs, configuration, given.spectra, n_networks(configuration), given.directory)
+        model = load_model()
+        typical = read_yaml(shipped(RESOURCES), "the table of resources").get("typical") or {}
+        print(text(jobs, model, typical, given.jobs))
+    except UserError as error:
+        sys.exit(f"Error: {error}")
+    if waiting and not given.spectra:
+        print(
+            "The survey has not read the catalogue yet: jobs of chunks are missing above, and the numbers of types and "
+            "of the run are those of one chunk. Give the number of its rows with --spectra."
+        )
+    if given.csv:
+        predictions = [predict(job, model, typical) for job in jobs]
+        with atomic(given.csv) as path:
+            summary(jobs, predictions).to_csv(path, index_label="rule")
+
+
+if __name__ == "__main__":
+    main()

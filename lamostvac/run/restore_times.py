@@ -1,0 +1,66 @@
+"""Times of a run's results in the order in which they were made.
+
+    python -m lamostvac.run.restore_times [FOLDER]      FOLDER: where Snakemake was started, by default this one
+
+`cp -r`, an archive or `touch` gives results times in any order, and Snakemake would take those that look older than
+what they were made from for out of date. Snakemake remembers when it finished each file; here every file gets a
+new time in that order, microseconds before now, so that all are also newer than the scripts. Results that were
+never finished, or whose settings or inputs changed, still run: that does not hang on times.
+"""
+
+import json
+import os
+import sys
+import time
+from base64 import urlsafe_b64decode
+from pathlib import Path
+
+STEP = 1000  # ns between files made at different times
+
+
+def finished(folder: Path) -> dict[Path, float]:
+    """Snakemake's record of when each result was finished (s), for those that exist."""
+    root = folder / ".snakemake/metadata"
+    found = {}
+    for record in root.rglob("*"):
+        if not record.is_file():
+            continue
+        # Long names are cut into folders that begin with @.
+        code = "".join(part.removeprefix("@") for part in record.relative_to(root).parts)
+        path = folder / urlsafe_b64decode(code).decode()
+        entry = json.loads(record.read_text(encoding="utf-8"))
+        if path.exists() and not entry.get("incomplete") and entry.get("endtime") is not None:
+            found[path] = float(entry["endtime"])
+    return found
+
+
+def restore(folder: Path, now: int) -> int:
+    """Set the times of all results below `folder` to before `now` (ns), in their order; return their number."""
+    ends = finished(folder)
+    rank = {end: number for number, end in enumerate(sorted(set(ends.values())))}
+    for path, end in ends.items():
+        new = now - (len(rank) - rank[end]) * STEP
+        os.utime(path, ns=(new, new))
+    # Snakemake takes a job's table of costs for one of its outputs, and keeps no record of it.
+    folders = {
+        parent / "benchmarks"
+        for path in ends
+        for parent in path.parents
+        if folder in (parent, *parent.parents)
+    }
+    for table in (table for place in folders for table in place.rglob("*.tsv")):
+        os.utime(table, ns=(now, now))
+    return len(ends)
+
+
+def main() -> None:
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
+    if not (folder / ".snakemake/metadata").is_dir():
+        sys.exit(
+            f"Error: there is no {folder}/.snakemake/metadata; name the folder where Snakemake was started"
+        )
+    print(f"{restore(folder, time.time_ns())} results have times in the order in which they were made")
+
+
+if __name__ == "__main__":
+    main()

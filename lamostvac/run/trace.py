@@ -1,0 +1,236 @@
+"""Where one spectrum is in a run: `python -m lamostvac.run.trace results/dr10 OBSID` (or a spectrum_id).
+
+Which chunk and file it is in, whether and why it was rejected, what the logs of all jobs say of it, and its row in the
+catalogue. The survey's chunks are Parquet files with the smallest and largest obsid in their footers, which only
+those are opened behind that can have it; spectrum_ids are compared as text in one column.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lamostvac.catalog.lookup import find_star, is_obsid, why_missing
+from lamostvac.core.errors import REASONS, UserError
+from lamostvac.core.files import read_columns
+from lamostvac.run.job_records import find_jobs
+
+SHOWN = ("teff_rec", "logg_rec", "feh_rec", "alpha_fe_rec", "chi2")
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a run has of a spectrum.
+
+    Attributes
+    ----------
+    rows : rows of the survey's chunks with this name, as dictionaries, with `type` and `chunk`
+    rejected : `stage, reason` of each file that rejects it
+    log_lines : `(path, line)` of every line that names it
+    catalogue_row : its number from 0 in recommended.parquet, None where it is not in it or there is none
+    values : a few of its labels in the catalogue
+    """
+
+    rows: tuple[dict[str, Any], ...]
+    rejected: tuple[tuple[str, str], ...]
+    log_lines: tuple[tuple[str, str], ...]
+    catalogue_row: int | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+def find_in_chunks(results: str | Path, star: str) -> list[dict[str, Any]]:
+    """The rows of the survey's chunks with an obsid or a spectrum_id, with `type` and `chunk`."""
+    column = "obsid" if is_obsid(star) else "spectrum_id"
+    value: int | str = int(star) if is_obsid(star) else star
+    found = []
+    for path in sorted((Path(results) / "survey/chunks").glob("*/*.parquet")):
+        with pq.ParquetFile(path) as file:
+            groups = [
+                number for number in range(file.num_row_groups) if _may_hold(file, number, column, value)
+            ]
+            for number in groups:
+                values = file.read_row_group(number, columns=[column])[column]
+                if not pc.any(pc.equal(values, value)).as_py():
+                    continue
+                table = file.read_row_group(number)
+                for row in table.filter(pc.equal(table[column], pa.scalar(value))).to_pylist():
+                    found.append({"type": path.parent.name, "chunk": path.stem, **row})
+    return found
+
+
+def _may_hold(file: pq.ParquetFile, group: int, column: str, value: int | str) -> bool:
+    """Whether a row group's footer leaves it possible that a column has a value."""
+    chunk = file.metadata.row_group(group).column(file.schema_arrow.get_field_index(column))
+    statistics = chunk.statistics
+    if statistics is None or not statistics.has_min_max:
+        return True
+    return bool(statistics.min <= value <= statistics.max)
+
+
+def rejections(results: str | Path, names: Sequence[str]) -> list[tuple[str, str]]:
+    """`stage, reason` from the run's tables of rejected spectra for any of the names (obsid, spectrum_id).
+
+    The merged table where there is one, else those of the survey and of collected types.
+    """
+    results = Path(results)
+    merged = results / "catalog/rejected.csv"
+    paths = [merged] if merged.exists() else [results / "survey/rejected.csv"]
+    paths += [] if merged.exists() else sorted((results / "collected").glob("*_rejected.csv"))
+    found = []
+    for path in paths:
+        if path.exists():
+            for line in _lines_with(path, names):
+                spectrum_id, obsid, stage, reason = line.split(",")[:4]
+                if {spectrum_id, obsid} & set(names):
+                    found.append((stage, reason))
+    return list(dict.fromkeys(found))
+
+
+def _rejections_of_chunks(results: Path, rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """`stage, reason` from the files of the rows' chunks, which are there before those of the type."""
+    found = []
+    for row in rows:
+        chunk = f"{row['type']}/{row['chunk']}"
+        for path in (results / f"prepared/{chunk}_meta.h5", results / f"fit/{chunk}.h5"):
+            if path.exists():
+                with h5py.File(path) as handle:
+                    table = read_columns(handle["rejected"], ["spectrum_id", "stage", "reason"])
+                own = table[table["spectrum_id"] == row["spectrum_id"]]
+                found += [(str(entry.stage), str(entry.reason)) for entry in own.itertuples()]
+    return found
+
+
+def lines_in_logs(results: str | Path, names: Sequence[str]) -> list[tuple[str, str]]:
+    """`(path, line)` of every line of every job's log that has one of the names as a whole."""
+    return [
+        (str(job.log), line)
+        for job in find_jobs(results).values()
+        if job.log.exists()
+        for line in _lines_with(job.log, names)
+        if any(_whole(name, line) for name in names)
+    ]
+
+
+def _lines_with(path: Path, names: Sequence[str]) -> Iterator[str]:
+    """Lines that have one of the names in them; files are searched as bytes, in blocks, before they are split."""
+    patterns = [name.encode() for name in names]
+    rest = b""
+    with open(path, "rb") as handle:
+        while block := handle.read(1 << 22):
+            block, cut = rest + block, len(rest) + block.rfind(b"\n") + 1
+            block, rest = block[:cut], block[cut:]
+            if any(pattern in block for pattern in patterns):
+                yield from (
+                    line.decode("utf-8", "replace")
+                    for line in block.splitlines()
+                    if any(pattern in line for pattern in patterns)
+                )
+    if any(pattern in rest for pattern in patterns):
+        yield rest.decode("utf-8", "replace")
+
+
+def _whole(name: str, line: str) -> bool:
+    """Whether a name stands in a line with no letter, digit or dash before and behind it."""
+    start = line.find(name)
+    while start >= 0:
+        around = line[start - 1 : start] + line[start + len(name) : start + len(name) + 1]
+        if not any(character.isalnum() or character == "-" for character in around):
+            return True
+        start = line.find(name, start + 1)
+    return False
+
+
+def trace(results: str | Path, star: str) -> Trace:
+    """Everything that a run has of a spectrum.
+
+    Parameters
+    ----------
+    results : the run's folder
+    star : obsid or spectrum_id
+
+    Raises
+    ------
+    UserError
+        When the folder is that of no run.
+    """
+    results = Path(results)
+    rows = find_in_chunks(results, star)
+    names = [star, *(str(row["spectrum_id"]) for row in rows)]
+    names += [str(row["obsid"]) for row in rows if row["obsid"] > 0]
+    names = list(dict.fromkeys(names))
+    rejected = [*rejections(results, names), *_rejections_of_chunks(results, rows)]
+    catalogue = results / "catalog/recommended.parquet"
+    place, values = None, {}
+    if catalogue.exists():
+        found = find_star(catalogue, star)
+        if found is not None:
+            place = found[0]
+            values = {name: found[1][name] for name in SHOWN if name in found[1]}
+    return Trace(
+        rows=tuple(rows),
+        rejected=tuple(dict.fromkeys(rejected)),
+        log_lines=tuple(lines_in_logs(results, names)),
+        catalogue_row=place,
+        values=values,
+    )
+
+
+def text(results: str | Path, star: str, found: Trace) -> str:
+    """A trace in words."""
+    results = Path(results)
+    lines = []
+    for row in found.rows:
+        lines.append(
+            f"{row['spectrum_id']}, obsid {row['obsid']}: type {row['type']}, chunk {row['chunk']}, "
+            f"plate {row['lmjd']}-{row['planid']}, S/N in r {row['snrr']:.1f}, subclass {row['subclass']}"
+        )
+        lines.append(f"file: {row['path']}")
+    if not found.rows:
+        lines.append(f"{star} is in no chunk of the survey")
+    for stage, reason in found.rejected:
+        lines.append(f"rejected by {stage}: {reason} ({REASONS.get(reason, 'no known reason')})")
+    catalogue = results / "catalog/recommended.parquet"
+    if found.catalogue_row is not None:
+        values = " ".join(f"{name}={value:.4g}" for name, value in found.values.items())
+        lines.append(f"catalogue: row {found.catalogue_row} of {catalogue} (the first is 0): {values}")
+    elif not catalogue.exists():
+        lines.append(f"catalogue: {catalogue} has not been made yet")
+    elif found.rejected:
+        lines.append("catalogue: not in it, as it was rejected")
+    else:
+        lines.append(f"catalogue: {why_missing(results / 'catalog/rejected.csv', star)}")
+    lines.append(f"{len(found.log_lines)} lines of logs name it")
+    lines += [f"  {path}: {line}" for path, line in found.log_lines]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m lamostvac.run.trace", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("results", type=Path, help="the run's results folder")
+    parser.add_argument("star", help="obsid or spectrum_id")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    given = parser.parse_args(arguments)
+    try:
+        found = trace(given.results, given.star)
+    except UserError as error:
+        sys.exit(f"Error: {error}")
+    if given.json:
+        print(json.dumps(found.__dict__, default=str, indent=1))
+    else:
+        print(text(given.results, given.star, found))
+    if not found.rows and not found.rejected and found.catalogue_row is None:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Spectra of the survey: reading, rest frame, masks, normalisation, chunks of prepared spectra."""

@@ -1,0 +1,67 @@
+"""Names of spectra, all different, and as numbers so that millions are compared, sorted and found quickly."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lamostvac.core.errors import UserError
+
+
+def fingerprint(names: NDArray[np.bytes_]) -> NDArray[np.uint64]:
+    """A 64-bit number (n,) for each text (n,), so that ten million names fit into 80 MB.
+
+    Texts of two arrays have the same numbers when the arrays have the same width.
+    """
+    width = names.dtype.itemsize
+    n_words = -(-width // 8)
+    words = names.astype(f"S{n_words * 8}").view("<u8").reshape(len(names), n_words)
+    value = np.full(len(names), 0xCBF29CE484222325, np.uint64)
+    for column in range(words.shape[1]):
+        # The finaliser of splitmix64 over a running value; wrap-around is meant.
+        value ^= words[:, column]
+        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        value ^= value >> np.uint64(31)
+    return value
+
+
+def check_distinct(identities: NDArray[np.bytes_]) -> None:
+    """Raise `UserError` naming a spectrum that stands twice."""
+    values, counts = np.unique(identities, return_counts=True)
+    if (counts > 1).any():
+        name = values[counts > 1][0].decode()
+        raise UserError(f"the spectrum {name} is in two chunks; run the survey stage again")
+
+
+class RowsByName:
+    """Where spectra stand among rows, for many questions about the same rows.
+
+    Millions of names are hashed once, in tenths of a second; a join of texts would do so for each question.
+    `fingerprints` (n,) are the rows' numbers.
+    """
+
+    def __init__(self, names: NDArray[np.bytes_]) -> None:
+        """`names` (n,), all different; raises ValueError when they are not."""
+        self._names = names
+        self.fingerprints = fingerprint(names)
+        self._index = pd.Index(self.fingerprints)
+        if not self._index.is_unique:
+            raise ValueError("a name stands in two rows")
+
+    def __call__(self, wanted: Iterable[str]) -> NDArray[np.int64]:
+        """Row number (k,) of each wanted name, -1 where there is no such row."""
+        texts = np.asarray(list(wanted), dtype="S")
+        found = self._index.get_indexer(pd.Index(fingerprint(texts.astype(self._names.dtype))))
+        # A name cut to the rows' width, or one that shares its number by chance, is another's.
+        here = np.flatnonzero(found >= 0)
+        found[here[self._names[found[here]] != texts[here]]] = -1
+        return found.astype(np.int64)
+
+
+def values_at(values: NDArray[np.floating], rows: NDArray[np.integer]) -> NDArray[np.float64]:
+    """`values` (n, ...) of rows (k,), NaN where the row is -1."""
+    found = np.full((len(rows), *values.shape[1:]), np.nan)
+    found[rows >= 0] = values[rows[rows >= 0]]
+    return found

@@ -1,0 +1,180 @@
+"""Spectra as the networks see them (Wang+ 2022 section 2.2).
+
+In the rest frame, on LAMOST's own logarithmic steps, in two windows; each window is divided by a
+sixth-order polynomial fitted to its 21-pixel median. Standardising to the training set's scale is
+part of the networks (lamostvac/networks/ensemble.py), because every set has its own scale.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import bottleneck
+import numpy as np
+from numpy.polynomial import legendre
+from numpy.typing import NDArray
+
+from lamostvac.core.errors import SpectrumRejected
+from lamostvac.spectra.rest_frame import RestSpectrum, rest_spectrum
+
+CODE_VERSION = 1
+
+STEP = 1e-4
+"""Step of the grid in log10(wavelength), that of LAMOST's spectra."""
+
+Windows = Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class NetworkPreparation:
+    """The settings of the preparation.
+
+    Attributes
+    ----------
+    windows : (low, high) in A, vacuum, rest frame, increasing and apart
+    median_window : width of the median filter in pixels, odd
+    polynomial_degree : of the pseudo-continuum in each window
+    max_normalised_flux, min_normalised_flux : pixels outside are replaced as bad ones are
+    min_good_fraction : a spectrum with a smaller share of usable pixels has no network labels
+    """
+
+    windows: tuple[tuple[float, float], ...] = ((3900.0, 5800.0), (8450.0, 8950.0))
+    median_window: int = 21
+    polynomial_degree: int = 6
+    max_normalised_flux: float = 2.0
+    min_normalised_flux: float = 0.0
+    min_good_fraction: float = 0.5
+
+    @classmethod
+    def from_settings(
+        cls, windows: Windows, median_window: int, polynomial_degree: int, **limits: float
+    ) -> "NetworkPreparation":
+        """The preparation that the configuration's section `networks` describes."""
+        return cls(tuple((low, high) for low, high in windows), median_window, polynomial_degree, **limits)
+
+    @cached_property
+    def _windows(self) -> list["_Window"]:
+        half = self.median_window // 2
+        return [_Window(low, high, half, self.polynomial_degree) for low, high in self.windows]
+
+    @cached_property
+    def _padded(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Grid and pixel widths of all windows with their margins, one after the other."""
+        padded = [(window.padded, window.width) for window in self._windows]
+        grid, width = (np.concatenate(parts) for parts in zip(*padded, strict=True))
+        return grid, width
+
+    @cached_property
+    def wave(self) -> NDArray[np.float64]:
+        """(n_pixels,) A, vacuum, rest frame."""
+        return np.concatenate([window.wave for window in self._windows])
+
+    @property
+    def n_pixels(self) -> int:
+        """Pixels of a spectrum, all windows together."""
+        return len(self.wave)
+
+    def pixels_in(self, windows: Windows) -> NDArray[np.bool_]:
+        """(n_pixels,) whether a pixel lies in one of some narrower windows (A)."""
+        inside = np.zeros(self.n_pixels, bool)
+        for low, high in windows:
+            inside |= (self.wave >= low) & (self.wave <= high)
+        return inside
+
+
+class _Window:
+    """Grid and polynomials of one window; the grid goes on for half a median filter on either side."""
+
+    def __init__(self, low: float, high: float, half: int, degree: int) -> None:
+        first, last = np.ceil(np.log10(low) / STEP), np.floor(np.log10(high) / STEP)
+        exponent = np.arange(first - half, last + half + 1) * STEP
+        self.padded = 10**exponent
+        self.width = self.padded * STEP * np.log(10)
+        self.inside = slice(half, len(exponent) - half)
+        self.wave = self.padded[self.inside]
+        position = np.linspace(-1.0, 1.0, len(self.wave))
+        self.basis = legendre.legvander(position, degree)
+        # Orthonormal columns: the fit to a window without gaps is one product.
+        self.orthonormal = np.linalg.qr(self.basis)[0]
+
+    def continuum(self, smooth: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The polynomial (m,) through the smoothed spectrum (m,), NaN if too little of that is known."""
+        known = np.isfinite(smooth)
+        if known.all():
+            return np.asarray(self.orthonormal @ (self.orthonormal.T @ smooth))
+        if np.count_nonzero(known) < self.basis.shape[1]:
+            return np.full(len(smooth), np.nan)
+        coefficients = np.linalg.lstsq(self.basis[known], smooth[known], rcond=None)[0]
+        return np.asarray(self.basis @ coefficients)
+
+
+def prepare_network_spectrum(
+    wave: NDArray[np.float64],
+    flux: NDArray[np.floating],
+    ivar: NDArray[np.floating],
+    redshift: float,
+    settings: NetworkPreparation,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """One spectrum as released, as a network sees it.
+
+    Parameters
+    ----------
+    wave : (n,) A, vacuum, observed frame, increasing
+    flux, ivar : (n,); ivar <= 0 or not finite, flux not finite or exactly 0 mark bad pixels
+    redshift : of the star
+
+    Returns
+    -------
+    flux : (n_pixels,) float32, over the pseudo-continuum; bad pixels hold the local median
+    ivar : (n_pixels,) float32, of the normalised flux; 0 for bad pixels
+
+    Raises
+    ------
+    SpectrumRejected
+        bad_redshift, nan_flux, zero_flux, no_valid_ivar, too_few_pixels, negative_continuum
+    """
+    return normalise_network_spectrum(rest_spectrum(wave, flux, ivar, redshift), settings)
+
+
+def normalise_network_spectrum(
+    spectrum: RestSpectrum, settings: NetworkPreparation
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """`prepare_network_spectrum` of a spectrum that is at rest already."""
+    padded_flux, padded_ivar = spectrum.onto(*settings._padded)
+    parts, start = [], 0
+    for window in settings._windows:
+        part = slice(start, start + len(window.padded))
+        median = _median(padded_flux[part], padded_ivar[part] > 0, settings.median_window)
+        inside = window.inside
+        parts.append((padded_flux[part][inside], padded_ivar[part][inside], median[inside]))
+        start = part.stop
+    continua = [
+        window.continuum(smooth) for window, (_, _, smooth) in zip(settings._windows, parts, strict=True)
+    ]
+    flux, ivar, smooth = (np.concatenate(part) for part in zip(*parts, strict=True))
+    continuum = np.concatenate(continua)
+    positive = continuum > 0  # false for NaN
+    scale = np.where(positive, continuum, 1.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        normalised = (flux / scale).astype(np.float32)
+        information = (ivar * scale**2).astype(np.float32)
+        local = (smooth / scale).astype(np.float32)
+    low, high = settings.min_normalised_flux, settings.max_normalised_flux
+    usable = positive & np.isfinite(information) & (information > 0)
+    usable &= (normalised >= low) & (normalised <= high)
+    good_fraction = np.count_nonzero(usable) / len(usable)
+    if good_fraction < settings.min_good_fraction:
+        if all(np.isnan(part).all() or (part > 0).any() for part in continua):
+            raise SpectrumRejected("too_few_pixels", f"{100 * good_fraction:.1f} % of the pixels usable")
+        raise SpectrumRejected("negative_continuum")
+    plausible = positive & (local >= low) & (local <= high)
+    replacement = np.where(plausible, local, np.float32(1.0))
+    return np.where(usable, normalised, replacement), np.where(usable, information, np.float32(0.0))
+
+
+def _median(flux: NDArray[np.float64], good: NDArray[np.bool_], width: int) -> NDArray[np.float64]:
+    """Median of the good pixels within `width` pixels centred on each; NaN without any."""
+    half = width // 2
+    padded = np.full(len(flux) + half, np.nan)
+    padded[: len(flux)] = np.where(good, flux, np.nan)
+    return np.asarray(bottleneck.move_median(padded, width, min_count=1)[half:])

@@ -1,0 +1,192 @@
+"""From a spectrum as released to a normalised one on the common grid (Liang+ 2024 section 3.3).
+
+The steps, in the paper's order: mask bad pixels and contaminated regions, shift to the rest frame,
+spline onto 3800-8700 A in 1 A steps, divide by the running median of 400 pixels, set what exceeds 2
+to 1. The same function prepares survey spectra and library spectra, so that whatever the
+normalisation does to a line it does to both.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import bottleneck
+import numpy as np
+from numpy.typing import NDArray
+
+from lamostvac.core.errors import SpectrumRejected
+from lamostvac.spectra.grid import GRID
+from lamostvac.spectra.masks import Regions, diffuse_band_regions, in_regions
+from lamostvac.spectra.rest_frame import RestSpectrum, rest_spectrum
+
+CODE_VERSION = 2
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """The settings of the preparation; wavelengths in A, vacuum, observed frame.
+
+    Attributes
+    ----------
+    masked_regions : intervals that are masked in the observed frame
+    median_window : width of the running median in pixels of the common grid
+    max_normalised_flux, min_normalised_flux : normalised flux outside is set to 1 and masked
+    min_good_fraction : a spectrum with a smaller share of usable pixels is rejected
+    """
+
+    masked_regions: Regions = ()
+    median_window: int = 400
+    max_normalised_flux: float = 2.0
+    min_good_fraction: float = 0.5
+    min_normalised_flux: float = 0.0
+
+    @classmethod
+    def from_settings(
+        cls,
+        telluric_regions: Regions,
+        extra_telluric_regions: Regions,
+        dichroic_region: tuple[float, float] | None,
+        mask_diffuse_bands: bool,
+        median_window: int,
+        max_normalised_flux: float,
+        min_good_fraction: float,
+        min_normalised_flux: float | None = None,
+    ) -> "Preparation":
+        """The preparation that the configuration's section `prepare` describes."""
+        regions = [(low, high) for low, high in (*telluric_regions, *extra_telluric_regions)]
+        if dichroic_region is not None:
+            regions.append((dichroic_region[0], dichroic_region[1]))
+        if mask_diffuse_bands:
+            regions += diffuse_band_regions()
+        return cls(
+            tuple(regions),
+            median_window,
+            max_normalised_flux,
+            min_good_fraction,
+            -np.inf if min_normalised_flux is None else min_normalised_flux,
+        )
+
+    @cached_property
+    def _limits(self) -> NDArray[np.float64]:
+        return np.array(self.masked_regions, dtype=np.float64).reshape(-1, 2)
+
+
+def prepare_spectrum(
+    wave: NDArray[np.float64],
+    flux: NDArray[np.floating],
+    ivar: NDArray[np.floating],
+    redshift: float,
+    settings: Preparation,
+    coverage: tuple[float, float] | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """One spectrum on the common grid.
+
+    Parameters
+    ----------
+    wave : (n,) A, vacuum, observed frame, increasing
+    flux, ivar : (n,); ivar <= 0 or not finite, flux not finite or exactly 0 mark bad pixels
+    redshift : of the star, Liang+ 2024 equation (4)
+    coverage : (low, high) A, rest frame, that the spectrum must reach; the whole grid by default.
+        Pixels of the grid outside it are masked, though the running median of those inside
+        looks at them where the spectrum has them.
+
+    Returns
+    -------
+    flux : (4901,) float32, divided by the running median; 1 where masked
+    ivar : (4901,) float32, of the normalised flux; 0 where masked. It is the information per grid
+        pixel: native pixels are 0.9 to 2 A wide, and the sum over a stretch of spectrum is the
+        native sum, so that weighted sums over many grid pixels have the right variance although
+        neighbouring grid pixels are correlated.
+
+    Raises
+    ------
+    SpectrumRejected
+        nan_flux, zero_flux, no_valid_ivar, wavelength_coverage, too_few_pixels, negative_continuum
+    """
+    return normalise_spectrum(rest_spectrum(wave, flux, ivar, redshift), settings, coverage)
+
+
+def normalise_spectrum(
+    spectrum: RestSpectrum, settings: Preparation, coverage: tuple[float, float] | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """`prepare_spectrum` of a spectrum that is at rest already; raises what comes after that."""
+    low, high = coverage if coverage is not None else (GRID[0], GRID[-1])
+    if spectrum.wave[0] > low or spectrum.wave[-1] < high:
+        raise SpectrumRejected(
+            "wavelength_coverage", f"{spectrum.wave[0]:.1f} to {spectrum.wave[-1]:.1f} A at rest"
+        )
+    grid_flux, grid_ivar = spectrum.onto(GRID, GRID[1] - GRID[0])
+    grid_ivar[in_regions(GRID * (1.0 + spectrum.redshift), settings._limits)] = 0.0
+    wanted = slice(int(GRID.searchsorted(low)), int(GRID.searchsorted(high, side="right")))
+    good_fraction = np.count_nonzero(grid_ivar[wanted]) / (wanted.stop - wanted.start)
+    if good_fraction < settings.min_good_fraction:
+        raise SpectrumRejected("too_few_pixels", f"{100 * good_fraction:.1f} % of the pixels usable")
+    normalised, normalised_ivar = _normalise(grid_flux, grid_ivar, settings)
+    for beyond in (slice(wanted.start), slice(wanted.stop, None)):
+        normalised[beyond], normalised_ivar[beyond] = 1.0, 0.0
+    return normalised, normalised_ivar
+
+
+def running_median(flux: NDArray[np.floating], good: NDArray[np.bool_], window: int) -> NDArray[np.float64]:
+    """Median of the good pixels within `window` pixels centred on each pixel (last axis).
+
+    At the ends the window is cut off, not mirrored. NaN where a window holds no good pixel.
+    """
+    half = window // 2
+    n = flux.shape[-1]
+    # Bottleneck's windows end at their pixel and are cut off at the beginning; it wants at least one whole.
+    padded = np.full((*flux.shape[:-1], max(n, half + 1) + half), np.nan)
+    np.copyto(padded[..., :n], flux, where=good)
+    medians = bottleneck.move_median(padded, 2 * half + 1, min_count=1, axis=-1)
+    return np.asarray(medians[..., half : half + n])
+
+
+def _normalise(
+    flux: NDArray[np.float64], ivar: NDArray[np.float64], settings: Preparation
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    good = ivar > 0
+    continuum = running_median(flux, good, settings.median_window)
+    positive = np.isfinite(continuum) & (continuum > 0)
+    if np.count_nonzero(positive & good) < settings.min_good_fraction * np.count_nonzero(good):
+        raise SpectrumRejected("negative_continuum")
+    scale = np.where(positive, continuum, 1.0)
+    with np.errstate(over="ignore"):
+        normalised = (flux / scale).astype(np.float32)
+        normalised_ivar = (ivar * scale**2).astype(np.float32)
+    usable = good & positive & (normalised <= settings.max_normalised_flux)
+    usable &= normalised >= settings.min_normalised_flux
+    # Absurd values that float32 cannot hold, or only as 0, say nothing.
+    usable &= np.isfinite(normalised) & np.isfinite(normalised_ivar) & (normalised_ivar > 0)
+    return np.where(usable, normalised, np.float32(1.0)), np.where(usable, normalised_ivar, np.float32(0.0))
+
+
+def check_identity(
+    header: Mapping[str, object], lmjd: int, planid: str, spid: int, fiberid: int, obsid: int
+) -> None:
+    """Make sure that a file holds the spectrum that the catalogue says.
+
+    Compared are the keywords that the header has; the pilot survey has no OBSID, which -1 stands for.
+
+    Raises `SpectrumRejected("wrong_spectrum")` when one differs.
+    """
+    expected = {"LMJD": lmjd, "PLANID": planid, "SPID": spid, "FIBERID": fiberid}
+    if obsid > 0:
+        expected["OBSID"] = obsid
+    for keyword, value in expected.items():
+        found = header.get(keyword)
+        if found is None:
+            continue
+        same = (
+            str(found).strip() == str(value).strip() or _as_integer(found) == _as_integer(value) is not None
+        )
+        if not same:
+            raise SpectrumRejected(
+                "wrong_spectrum", f"{keyword} is {found} in the file, {value} in the catalogue"
+            )
+
+
+def _as_integer(value: object) -> int | None:
+    try:
+        return int(str(value))
+    except ValueError:
+        return None

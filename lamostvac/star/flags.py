@@ -1,0 +1,217 @@
+"""Why each flag of a star is set, or not, in words with the numbers that decided it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamostvac.core.vocabulary import GIANT_LOGG
+
+
+@dataclass(frozen=True)
+class FlagFacts:
+    """What flags were decided by.
+
+    Attributes
+    ----------
+    snr_band : the column of S/N
+    dwarf_snr, giant_snr : thresholds of the star's type
+    expected_chi2 : the regression at the star's labels; NaN without one
+    alpha_max_teff : K
+    limits : label to (low, high) of the box the fit may search
+    n_iterations : of the fit
+    library_distance, library_limit : to the nearest library star, and the largest that is not outside
+    outlier_limit : largest share of outliers without a flag
+    ranges : label of a network to its own range
+    grids : label to the ranges that other labels must keep as well
+    types : label to the spectral types its network is applied to
+    disagreement : sigma
+    """
+
+    snr_band: str
+    dwarf_snr: float
+    giant_snr: float
+    expected_chi2: float
+    alpha_max_teff: float
+    limits: Mapping[str, tuple[float, float]]
+    library_distance: float
+    library_limit: float
+    outlier_limit: float
+    ranges: Mapping[str, tuple[float, float]]
+    grids: Mapping[str, Mapping[str, tuple[float, float]]]
+    types: Mapping[str, Sequence[str]]
+    disagreement: float
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A flag of a star: its name, whether it is set, why, and the label it concerns (None: the whole star)."""
+
+    flag: str
+    is_set: bool
+    why: str
+    label: str | None = None
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number for people: fixed decimals, `none` where it is missing."""
+    return f"{value:.{digits}f}" if np.isfinite(value) else "none"
+
+
+def star_flags(row: Mapping[str, Any], facts: FlagFacts) -> list[Reason]:
+    """The flags of the star as a whole, in the order of their bits; those that the row lacks are left out."""
+    snr, logg, teff = float(row[facts.snr_band]), float(row["logg"]), float(row["teff"])
+    giant = logg < GIANT_LOGG
+    threshold = facts.giant_snr if giant else facts.dwarf_snr
+    kind = f"{'giants' if giant else 'dwarfs'} of type {row['spectral_type']}"
+    band = facts.snr_band.removeprefix("snr")
+    share = 100 * float(row["outlier_fraction"])
+    outliers = f"{int(row['n_outliers'])} pixels, {share:.1f} %, are unlike any star"
+    sentences = {
+        "flag_snr": (
+            f"S/N in {band} is {number(snr, 1)}, not above {threshold:g}, the threshold of {kind}",
+            f"S/N in {band} is {number(snr, 1)}, above {threshold:g}, the threshold of {kind}",
+        ),
+        "flag_chi2": _chi2_sentences(float(row["chi2"]), facts.expected_chi2),
+        "flag_alpha_fe": (
+            f"Teff is {number(teff, 0)} K, above {facts.alpha_max_teff:g} K, where [alpha/Fe] leaves no trace"
+            if teff > facts.alpha_max_teff
+            else "the emulator has no [alpha/Fe] for this star",
+            f"Teff is {number(teff, 0)} K, not above {facts.alpha_max_teff:g} K, and [alpha/Fe] is there",
+        ),
+        "flag_edge": (
+            f"the fit ended on the edge of the library's labels{_edges(row, facts.limits)}",
+            "the fit ended inside the library's labels",
+        ),
+        "flag_no_convergence": (
+            f"after {int(row['n_iterations'])} steps no further one made the fit better, without having converged",
+            f"the fit converged in {int(row['n_iterations'])} steps"
+            if int(row["fit_status"]) == 0
+            else f"the fit did not get stuck; it took {int(row['n_iterations'])} steps",
+        ),
+        "flag_outside_library": (
+            f"the nearest library star is {number(facts.library_distance, 2)} away in scaled labels, farther than "
+            f"{number(facts.library_limit, 2)}, so the emulator extrapolates",
+            f"the nearest library star is {number(facts.library_distance, 2)} away in scaled labels; up to "
+            f"{number(facts.library_limit, 2)} is near",
+        ),
+        "flag_outliers": (
+            f"{outliers}, more than {100 * facts.outlier_limit:g} %",
+            f"{outliers}; up to {100 * facts.outlier_limit:g} % is no reason for a flag",
+        ),
+    }
+    return [
+        Reason(flag, bool(row[flag]), sentences[flag][0 if row[flag] else 1])
+        for flag in sentences
+        if flag in row
+    ]
+
+
+def _chi2_sentences(chi2: float, expected: float) -> tuple[str, str]:
+    if not np.isfinite(chi2):
+        return "chi2 is missing", ""
+    if not np.isfinite(expected):
+        return (
+            f"chi2 is {number(chi2)}",
+            f"chi2 is {number(chi2)}; there are too few stars to say what is expected",
+        )
+    said = f"chi2 is {number(chi2)}"
+    return (
+        f"{said}, larger than the {number(expected)} that stars of the type with such labels have",
+        f"{said}, not larger than the {number(expected)} that stars of the type with such labels have",
+    )
+
+
+def _edges(row: Mapping[str, Any], limits: Mapping[str, tuple[float, float]]) -> str:
+    """Which labels lie on their limit, to a thousandth of the range."""
+    found = []
+    for label, (low, high) in limits.items():
+        value, margin = float(row[label]), 1e-3 * (high - low)
+        if value <= low + margin:
+            found.append(f"{label} {value:.4g} at its lower limit {low:.4g}")
+        elif value >= high - margin:
+            found.append(f"{label} {value:.4g} at its upper limit {high:.4g}")
+    return ": " + ", ".join(found) if found else ""
+
+
+def network_flags(row: Mapping[str, Any], labels: Sequence[str], facts: FlagFacts) -> list[Reason]:
+    """The two flags of each network's label."""
+    reasons = []
+    for label in labels:
+        if f"flag_{label}" not in row:
+            continue
+        is_set = bool(row[f"flag_{label}"])
+        reasons.append(
+            Reason(f"flag_{label}", is_set, _beyond(row, label, facts) if is_set else "within the training grid", label)
+        )  # fmt: skip
+        is_set = bool(row[f"flag_cloud_{label}"])
+        types = facts.types.get(label, ())
+        why = "the spectrum is like those that the network was trained on"
+        if is_set and types and row["spectral_type"] not in types:
+            why = f"the network has learned from types {', '.join(types)} only, not {row['spectral_type']}"
+        elif is_set:
+            why = "the spectrum is unlike those that the network was trained on"
+        reasons.append(Reason(f"flag_cloud_{label}", is_set, why, label))
+    return reasons
+
+
+def _beyond(row: Mapping[str, Any], label: str, facts: FlagFacts) -> str:
+    """Which ranges a label's grid asks for and the star leaves."""
+    asked = {label: facts.ranges[label]} if label in facts.ranges else {}
+    asked |= {other: bounds for other, bounds in facts.grids.get(label, {}).items() if other in row}
+    found = []
+    for name, (low, high) in asked.items():
+        value = float(row[name])
+        if not np.isfinite(value):
+            found.append(f"{name} is missing")
+        elif not low <= value <= high:
+            found.append(f"{name} is {value:.4g}, not in {low:g} to {high:g}")
+    return "beyond the training grid: " + "; ".join(found) if found else "beyond the training grid"
+
+
+def disagreement_flags(
+    row: Mapping[str, Any], sources: Mapping[str, Sequence[tuple[str, str, int]]], facts: FlagFacts
+) -> list[Reason]:
+    """The flags of recommended labels.
+
+    Parameters
+    ----------
+    sources : recommended label to (column, system, bit) of each of its sources
+    """
+    reasons = []
+    for label, entries in sources.items():
+        flag = f"flag_{label}_disagree"
+        if flag not in row:
+            continue
+        used = used_sources(int(row[f"{label}_rec_source"]), entries)
+        values = ", ".join(
+            f"{column} {_short(float(row[column]))} +- {_short(float(row[f'{column}_err']))}" for column, _ in used
+        )  # fmt: skip
+        why = "the systems agree" if len({system for _, system in used}) == 2 else "only one system is valid"
+        if not used:
+            why = "no system is valid"
+        if row[flag]:
+            why = (
+                f"brought to one scale, emulator and networks differ by more than {facts.disagreement:g} sigma of "
+                f"their difference ({values}); the error of {label}_rec is enlarged"
+            )
+        reasons.append(Reason(flag, bool(row[flag]), why, label))
+    return reasons
+
+
+def used_sources(bits: int, entries: Sequence[tuple[str, str, int]]) -> list[tuple[str, str]]:
+    """(column, system) of the sources whose bit is set."""
+    return [(column, system) for column, system, bit in entries if bits >> bit & 1]
+
+
+def _short(value: float) -> str:
+    return f"{value:.4g}" if np.isfinite(value) else "none"
+
+
+def label_limits(
+    low: NDArray[np.float64], high: NDArray[np.float64], names: Sequence[str]
+) -> dict[str, tuple[float, float]]:
+    """Limits by label from two vectors (d,) of labels, whichever is the smaller."""
+    return {name: (float(min(a, b)), float(max(a, b))) for name, a, b in zip(names, low, high, strict=True)}

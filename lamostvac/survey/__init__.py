@@ -1,0 +1,1 @@
+"""The release: its catalogue, selection of stars, chunks, its tree of files."""

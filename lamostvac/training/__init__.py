@@ -1,0 +1,1 @@
+"""Stars with known labels that networks learn from."""

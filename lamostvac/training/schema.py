@@ -1,0 +1,549 @@
+"""The training sets of the networks: what config/training_sets.yaml can say, and reading it.
+
+Everything that names a column is checked when the file is read, as far as the file alone can tell; which
+columns a catalogue has shows when it is read.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lamostvac.core.errors import UserError, nearest
+from lamostvac.core.expressions import FUNCTIONS, parse
+from lamostvac.core.files import read_yaml
+from lamostvac.core.messages import entry_name, mistake
+
+CODE_VERSION = 1
+SURVEY_COLUMNS = (
+    "spectrum_id", "obsid", "designation", "lmjd", "planid", "spid", "fiberid", "ra", "dec", "snru", "snrg",
+    "snrr", "snri", "snrz", "class", "subclass", "spectral_type", "z", "path",
+)  # fmt: skip
+"""What candidates keep of the survey's columns."""
+ADDED_COLUMNS = ("snr", "l", "b", "separation", "star", "identifier")
+"""What candidates have besides: S/N in the set's band, Galactic position, distance to the catalogue's star
+(arcsec), number of the star, its identifier in the catalogue."""
+MATCH_COLUMNS = ("ra", "dec", "pmra", "pmdec", "ref_epoch", "gaia_source_id", "obsid")
+"""Names with a meaning in `columns` of a catalogue or joined table; they never reach the candidates."""
+
+Bands = Literal["snru", "snrg", "snrr", "snri", "snrz"]
+
+
+def _name(text: str) -> str:
+    if not text.isidentifier() or text != text.lower() or text in (*FUNCTIONS, "bit", "and", "or", "not"):
+        raise ValueError(
+            f"{text!r} is no name; use small letters, digits and _ and none of the functions' names"
+        )
+    return text
+
+
+def _expression(text: str) -> str:
+    try:
+        parse(text)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Formula = Annotated[str, AfterValidator(_expression)]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Cut(_Entry):
+    """A condition that rows must fulfil, with a text for people; written as a text alone or as both."""
+
+    cut: Formula
+    text: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return {"cut": value} if isinstance(value, str) else value
+
+
+class Match(_Entry):
+    """How rows of two tables are recognised as the same star."""
+
+    by: Literal["sky", "gaia_id", "obsid"]
+    radius: float = Field(default=3.0, gt=0, le=60)
+    epoch: float = 2000.0
+    repeat_radius: float = Field(default=1.0, gt=0, le=60)
+
+
+class TableFile(_Entry):
+    """A table and what is read of it."""
+
+    file: str
+    columns: dict[Name, str]
+    units: dict[Name, str] = Field(default_factory=dict)
+    missing: list[float] = Field(default_factory=list)
+    epoch: float = 2000.0
+    cuts: list[Cut] = Field(default_factory=list)
+    derived: dict[Name, Formula] = Field(default_factory=dict)
+
+    def path(self, root: str | Path) -> Path:
+        """The file's path; `root` is networks.root."""
+        return Path(root) / self.file
+
+    @property
+    def kept(self) -> list[str]:
+        """The columns that the table adds to the candidates."""
+        return [name for name in (*self.columns, *self.derived) if name not in MATCH_COLUMNS]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for name in self.units:
+            if name not in self.columns:
+                raise ValueError(f"units: there is no column {name}{nearest(name, self.columns)}")
+        for name in self.derived:
+            if name in self.columns:
+                raise ValueError(f"derived: {name} is already a column")
+        _known([cut.cut for cut in self.cuts], list(self.columns), "cuts")
+        known = list(self.columns)
+        for name, formula in self.derived.items():
+            _known([formula], known, f"derived.{name}")
+            known.append(name)
+        return self
+
+
+class Catalogue(TableFile):
+    """The catalogue that the labels come from."""
+
+    identifier: Name | None = None
+    magnitude: Name | None = None
+
+
+class Join(TableFile):
+    """A further table, matched to the catalogue's stars."""
+
+    name: Name
+    match: Match
+    required: bool = True
+    magnitude: Name | None = None
+
+
+class Measured(_Entry):
+    """A quantity that several measurements of a star are combined to."""
+
+    error: Name | None = None
+    floor: float = Field(default=0.0, ge=0)
+
+
+class Combine(_Entry):
+    """Several rows of a star become one."""
+
+    by: Name
+    labels: dict[Name, Measured]
+    reference: Name | None = None
+    recalibration: str = "none"
+    min_common: int = Field(default=5, ge=2)
+
+    @model_validator(mode="after")
+    def _recalibrates(self) -> Self:
+        if self.recalibration != "none" and self.reference is None:
+            raise ValueError(
+                f"recalibration {self.recalibration} needs the key reference: the column of references"
+            )
+        if self.recalibration not in ("none", "offsets") and not self.recalibration.endswith(
+            (".csv", ".csv.gz")
+        ):
+            raise ValueError("recalibration is none, offsets, or the name of a CSV file with offsets")
+        return self
+
+
+class Band(_Entry):
+    """The apparent magnitude of a band and its extinction per E(B-V); `scale` says of which E(B-V)."""
+
+    magnitude: Name
+    error: Name | None = None
+    coefficient: float = Field(ge=0)
+    scale: str
+
+
+class AbsoluteMagnitudes(_Entry):
+    """M = m - 5 log10(d / 10 pc) - R E(B-V), and its error."""
+
+    distance: Name
+    distance_error: Name | None = None
+    ebv: Name | None = None
+    ebv_error: Name | None = None
+    bands: dict[Name, Band]
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that it adds: label and error of each band."""
+        return [name for label in self.bands for name in (label, f"{label}_err")]
+
+
+class Label(_Entry):
+    """One quantity that a network learns."""
+
+    name: Name
+    column: Name
+    error: Name | None = None
+    unit: str = ""
+    ucd: str = ""
+    description: str
+    learn: Literal["linear", "reciprocal"] = "linear"
+    range: tuple[float, float] | None = None
+    cuts: list[Cut] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.range is not None and not self.range[0] < self.range[1]:
+            raise ValueError(f"range: {list(self.range)} is not [low, high]")
+        return self
+
+
+class Split(_Entry):
+    """Which stars train; all others test."""
+
+    train: Formula | None = None
+    train_fraction: float | None = Field(default=None, ge=0, le=1)
+    prefer: list[Formula] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if (self.train is None) == (self.train_fraction is None):
+            raise ValueError("write either train (a condition) or train_fraction (from 0 to 1)")
+        if self.prefer and self.train_fraction is None:
+            raise ValueError("prefer goes with train_fraction")
+        return self
+
+
+class Clip(_Entry):
+    """Stars that a first network shows to be unlike their label."""
+
+    label: Name
+    binary_magnitude: float = Field(gt=0)
+    sigma: float = Field(gt=0)
+    except_: Formula | None = Field(default=None, alias="except")
+
+
+class Network(_Entry):
+    """What this set's networks do otherwise than section `networks` of the configuration says."""
+
+    layers: list[Annotated[int, Field(gt=0)]] | None = Field(default=None, min_length=1)
+    windows: list[tuple[float, float]] | None = Field(default=None, min_length=1)
+    apply: Formula | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        for low, high in self.windows or []:
+            if not low < high:
+                raise ValueError(f"windows: [{low:g}, {high:g}] is not [low, high]")
+        return self
+
+
+class TrainingSet(_Entry):
+    """One entry of config/training_sets.yaml; the fields are documented there."""
+
+    name: Name
+    title: str
+    optional: bool = False
+    parent: Name | None = None
+    catalogue: Catalogue | None = None
+    match: Match | None = None
+    combine: Combine | None = None
+    join: list[Join] = Field(default_factory=list)
+    derived: dict[Name, Formula] = Field(default_factory=dict)
+    absolute_magnitudes: AbsoluteMagnitudes | None = None
+    snr_band: Bands = "snrg"
+    spectra: Literal["best", "all"] = "best"
+    max_bad_fraction: float = Field(default=0.1, ge=0, le=1)
+    cuts: list[Cut] = Field(default_factory=list)
+    labels: list[Label] = Field(min_length=1)
+    grid: dict[Name, tuple[float, float]] = Field(default_factory=dict)
+    split: Split | None = None
+    clip: Clip | None = None
+    network: Network = Network()
+
+    def own_columns(self) -> list[str]:
+        """The columns of the catalogue that candidates have, after combining."""
+        assert self.catalogue is not None
+        if self.combine is None:
+            return self.catalogue.kept
+        spent = {measured.error for measured in self.combine.labels.values()} | {self.combine.reference}
+        made = [f"{label}{end}" for label in self.combine.labels for end in ("_err", "_n")]
+        return [name for name in self.catalogue.kept if name not in spent] + made
+
+    @property
+    def label_names(self) -> list[str]:
+        """Names of the labels in their order."""
+        return [label.name for label in self.labels]
+
+    def files(self) -> list[str]:
+        """The files that the set needs, as the entry writes them."""
+        if self.catalogue is None:
+            return []
+        files = [self.catalogue.file, *(join.file for join in self.join)]
+        if self.combine is not None and self.combine.recalibration not in ("none", "offsets"):
+            files.append(self.combine.recalibration)
+        return files
+
+    def columns(self) -> list[str]:
+        """The columns of the set's candidates, in order."""
+        assert self.catalogue is not None
+        added = [name for join in self.join for name in (*join.kept, f"{join.name}_separation")]
+        magnitudes = self.absolute_magnitudes.columns if self.absolute_magnitudes is not None else []
+        names = [
+            *SURVEY_COLUMNS, *ADDED_COLUMNS, *self.own_columns(), *added, *self.derived, *magnitudes,
+        ]  # fmt: skip
+        return list(dict.fromkeys(names))
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.parent is not None:
+            for key in (
+                "catalogue",
+                "match",
+                "combine",
+                "join",
+                "derived",
+                "absolute_magnitudes",
+                "split",
+                "clip",
+            ):
+                if getattr(self, key):
+                    raise ValueError(f"{key} and parent exclude each other: rows come from the parent")
+            return self
+        for key in ("catalogue", "match", "split"):
+            if getattr(self, key) is None:
+                raise ValueError(f"{key} is missing (or name a parent)")
+        self._check_sources()
+        known = self.columns()
+        _known([cut.cut for cut in self.cuts], known, "cuts")
+        for label in self.labels:
+            where = f"labels: {label.name}"
+            for column in (label.column, label.error):
+                if column is not None and column not in known:
+                    raise ValueError(f"{where}: there is no column {column}{nearest(column, known)}")
+            _known([cut.cut for cut in label.cuts], known, f"{where}: cuts")
+        assert self.split is not None
+        _known([*([self.split.train] if self.split.train else []), *self.split.prefer], known, "split")
+        if self.clip is not None:
+            if self.clip.label not in self.label_names:
+                raise ValueError(
+                    f"clip: there is no label {self.clip.label}{nearest(self.clip.label, self.label_names)}"
+                )
+            if self.clip.except_ is not None:
+                _known([self.clip.except_], self.label_names, "clip: except")
+        return self
+
+    def _check_sources(self) -> None:
+        """The catalogue, what is joined to it, and the columns that follow from both."""
+        assert self.catalogue is not None
+        assert self.match is not None
+        check_match(self.match, self.catalogue, "match")
+        known: list[str] = [*SURVEY_COLUMNS, *ADDED_COLUMNS]
+        for table, where in [
+            (self.catalogue, "catalogue"),
+            *((join, f"join: {join.name}") for join in self.join),
+        ]:
+            for name in table.kept:
+                if name in known:
+                    raise ValueError(f"{where}: {name} is already the name of another column; choose another")
+                known.append(name)
+            for key in ("magnitude", "identifier"):
+                column = getattr(table, key, None)
+                if column is not None and column not in (*table.columns, *table.derived):
+                    raise ValueError(
+                        f"{where}: {key}: there is no column {column}{nearest(column, table.columns)}"
+                    )
+        for join in self.join:
+            check_match(join.match, join, f"join: {join.name}: match")
+            check_match(join.match, self.catalogue, f"join: {join.name}: match (in the catalogue)")
+            known.append(f"{join.name}_separation")
+        if self.combine is not None:
+            available = [*self.catalogue.columns, *self.catalogue.derived]
+            named = [self.combine.by, *self.combine.labels]
+            named += [measured.error for measured in self.combine.labels.values() if measured.error]
+            named += [self.combine.reference] if self.combine.reference else []
+            for column in named:
+                if column not in available:
+                    raise ValueError(f"combine: there is no column {column}{nearest(column, available)}")
+            known += [f"{label}{end}" for label in self.combine.labels for end in ("_err", "_n")]
+        for name, formula in self.derived.items():
+            if name in known:
+                raise ValueError(f"derived: {name} is already the name of another column; choose another")
+            _known([formula], known, f"derived.{name}")
+            known.append(name)
+        if self.absolute_magnitudes is not None:
+            absolute = self.absolute_magnitudes
+            named = [absolute.distance]
+            named += [n for n in (absolute.distance_error, absolute.ebv, absolute.ebv_error) if n]
+            for band in absolute.bands.values():
+                named += [n for n in (band.magnitude, band.error) if n]
+            for column in named:
+                if column not in known:
+                    raise ValueError(
+                        f"absolute_magnitudes: there is no column {column}{nearest(column, known)}"
+                    )
+            for name in absolute.columns:
+                if name in known:
+                    raise ValueError(f"absolute_magnitudes: {name} is already the name of another column")
+
+
+def _known(expressions: Iterable[str], columns: Sequence[str], where: str) -> None:
+    for text in expressions:
+        for name in parse(text).names:
+            if name not in columns:
+                raise ValueError(f"{where}: {text!r}: there is no column {name}{nearest(name, columns)}")
+
+
+def check_match(match: Match, table: TableFile, where: str) -> None:
+    """Raise ValueError when `table` lacks a column that the match needs; `where` names the entry."""
+    needed = {"sky": ("ra", "dec"), "gaia_id": ("gaia_source_id",), "obsid": ("obsid",)}[match.by]
+    for name in needed:
+        if name not in table.columns:
+            raise ValueError(
+                f"{where}: by {match.by} needs the column {name}; add `{name}: its name` to columns"
+            )
+    if ("pmra" in table.columns) != ("pmdec" in table.columns):
+        raise ValueError(f"{where}: name both pmra and pmdec, or neither")
+
+
+# ---------------------------------------------------------------- the file
+
+
+def load_training_sets(path: str | Path) -> list[TrainingSet]:
+    """The training sets that a YAML file defines, parents before children.
+
+    Raises
+    ------
+    UserError
+        One sentence with the entry and the key that is wrong, a label or name that stands twice, or an
+        unknown parent.
+    """
+    content = read_yaml(path, "networks.training_sets:")
+    entries = content.get("training_sets") if isinstance(content, dict) else None
+    if not isinstance(entries, list) or not entries:
+        raise UserError(f"networks.training_sets: {path} must be YAML with a list `training_sets:`")
+    sets = [_entry(entry, number, path) for number, entry in enumerate(entries, start=1)]
+    _check_sets(sets, path)
+    return _parents_first(sets, path)
+
+
+def _entry(entry: Any, number: int, path: str | Path) -> TrainingSet:
+    try:
+        return TrainingSet.model_validate(entry)
+    except ValidationError as error:
+        raise UserError(f"{path}: set {entry_name(entry, number)}: {mistake(error, TrainingSet)}") from None
+
+
+def _check_sets(sets: Sequence[TrainingSet], path: str | Path) -> None:
+    names = [entry.name for entry in sets]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{path}: two training sets are called {name}")
+    labels = [(label, entry.name) for entry in sets for label in entry.label_names]
+    owners: dict[str, str] = {}
+    for label, owner in labels:
+        if label in owners:
+            raise UserError(f"{path}: the label {label} is defined twice, in {owners[label]} and in {owner}")
+        owners[label] = owner
+    for entry in sets:
+        if entry.parent is not None and entry.parent not in names:
+            raise UserError(
+                f"{path}: set {entry.name}: there is no parent {entry.parent}{nearest(entry.parent, names)}"
+            )
+        for label in entry.grid:
+            if label not in owners:
+                raise UserError(
+                    f"{path}: set {entry.name}: grid: there is no label {label}{nearest(label, owners)}"
+                )
+        if entry.network.apply is not None:
+            for label in parse(entry.network.apply).names:
+                if label not in owners:
+                    raise UserError(
+                        f"{path}: set {entry.name}: network.apply: there is no label {label}{nearest(label, owners)}"
+                    )
+                if owners[label] == entry.name:
+                    raise UserError(
+                        f"{path}: set {entry.name}: network.apply: {label} is what the set itself predicts; "
+                        "name labels of other sets"
+                    )
+
+
+def _parents_first(sets: Sequence[TrainingSet], path: str | Path) -> list[TrainingSet]:
+    ordered: dict[str, TrainingSet] = {}
+    waiting = list(sets)
+    while waiting:
+        ready = [entry for entry in waiting if entry.parent is None or entry.parent in ordered]
+        if not ready:
+            raise UserError(f"{path}: set {waiting[0].name}: its parents go round in a circle")
+        ordered |= {entry.name: entry for entry in ready}
+        waiting = [entry for entry in waiting if entry.name not in ordered]
+    for entry in ordered.values():
+        if entry.parent is not None:
+            _check_child(entry, ordered[entry.parent], path)
+    return list(ordered.values())
+
+
+def _check_child(entry: TrainingSet, parent: TrainingSet, path: str | Path) -> None:
+    """A child's labels and cuts name columns of the parent's table."""
+    known = table_columns(parent)
+    expressions = [cut.cut for cut in entry.cuts] + [cut.cut for label in entry.labels for cut in label.cuts]
+    columns = [column for label in entry.labels for column in (label.column, label.error) if column]
+    named = [name for text in expressions for name in parse(text).names]
+    for name in (*columns, *named):
+        if name not in known:
+            raise UserError(
+                f"{path}: set {entry.name}: the table of its parent {parent.name} has no column {name}"
+                f"{nearest(name, known)}"
+            )
+
+
+def table_columns(entry: TrainingSet) -> list[str]:
+    """The columns of the set's FITS table."""
+    labels = [name for label in entry.label_names for name in (label, f"{label}_err")]
+    keys = ["spectrum_id", "obsid", "ra", "dec", "spectral_type", "snr", "star", "identifier"]
+    return [*keys, *labels, "split"]
+
+
+def available_sets(
+    sets: Sequence[TrainingSet], root: str | Path, produced: Iterable[str] = ()
+) -> tuple[list[TrainingSet], list[str]]:
+    """The sets whose files exist, and a sentence for each that is skipped.
+
+    Parameters
+    ----------
+    sets : parents before children
+    root : networks.root
+    produced : files that the run itself writes, which need not exist yet
+
+    Raises
+    ------
+    UserError
+        A file of a set that is not optional is missing.
+    """
+    written = {str(Path(path)) for path in produced}
+    present: list[TrainingSet] = []
+    skipped = []
+    for entry in sets:
+        if entry.parent is not None:
+            if entry.parent in [other.name for other in present]:
+                present.append(entry)
+            else:
+                skipped.append(f"training set {entry.name}: skipped, because its parent {entry.parent} is")
+            continue
+        absent = [
+            Path(root) / name
+            for name in entry.files()
+            if not (Path(root) / name).is_file() and str(Path(root) / name) not in written
+        ]
+        if not absent:
+            present.append(entry)
+        elif entry.optional:
+            skipped.append(f"training set {entry.name}: skipped, there is no file {absent[0]}")
+        else:
+            raise UserError(
+                f"training set {entry.name}: there is no file {absent[0]}; put it there, set networks.root to "
+                f"the folder of the catalogues, or mark the set `optional: true`"
+            )
+    return present, skipped

@@ -1,0 +1,1 @@
+"""Errors of labels from repeat observations and from stars left out."""

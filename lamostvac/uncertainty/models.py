@@ -1,0 +1,289 @@
+"""What the errors of a spectral type's labels are: random from repeats, systematic from stars of known labels.
+
+Liang+ 2024 section 4.3: error^2 = systematic^2 + random^2 (equation 5), each a Gaussian process (equation 6,
+`lamostvac.uncertainty.scale_process`). In the model `published` the processes give the errors themselves, from labels and
+S/N alone. In the model `calibrated` they correct what is predicted for each star:
+
+- emulator: the random part of the fit's error (noise and calibration, its own mask and ivar) by repeats, the rest
+  (emulator, prior) by the library's cross-validation;
+- networks: what the error at the spectrum's S/N exceeds that of the best spectra by repeats, the rest by
+  training stars left out.
+
+Everything about a type is learned from that type's stars, so that a run of one type gives what a run of all gives.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lamostvac.spectra.names import values_at
+from lamostvac.uncertainty.repeats import RepeatPairs
+from lamostvac.uncertainty.scale_process import (
+    ScaleProcess,
+    Scaling,
+    read_process,
+    scaling_of,
+    train,
+    write_process,
+)
+
+CODE_VERSION = 1
+
+Array = NDArray[np.float64]
+Kind = Literal["published", "calibrated"]
+
+MIN_STARS = 30  # fewer stars of known labels of a type: those of all types, without the dependence on labels
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Differences that a process learns from.
+
+    Attributes
+    ----------
+    theta : (n, k) labels that the scale depends on
+    residual : (n,)
+    random, systematic : (n,) predicted parts of the error
+    snr : (n,), NaN where unknown
+    known : (n,) error of what the label is compared with
+    weight : (n,) how much each counts, at most 1
+    """
+
+    theta: Array
+    residual: Array
+    random: Array
+    systematic: Array
+    snr: Array
+    known: Array
+    weight: Array
+
+    def __len__(self) -> int:
+        return len(self.residual)
+
+
+@dataclass(frozen=True)
+class LabelErrors:
+    """The two processes of one label.
+
+    Attributes
+    ----------
+    kind : whether the processes give errors or correct predicted ones
+    theta : names of the labels that they depend on
+    random, systematic : with S/N, and without
+    """
+
+    label: str
+    kind: Kind
+    theta: tuple[str, ...]
+    random: ScaleProcess
+    systematic: ScaleProcess
+
+    def apply(
+        self,
+        theta: NDArray[np.floating],
+        snr: NDArray[np.floating],
+        random: NDArray[np.floating],
+        systematic: NDArray[np.floating],
+    ) -> tuple[Array, Array]:
+        """Error (n,) and its random part (n,).
+
+        Parameters
+        ----------
+        theta : (n, k) labels in the order of `theta`
+        snr : (n,)
+        random, systematic : (n,) predicted parts; the published model does not look at them
+
+        A star whose labels or S/N are missing keeps the predicted parts.
+        """
+        parts = []
+        for process, predicted in ((self.random, random), (self.systematic, systematic)):
+            names = process.scaling.names
+            factor = process.factor_of_error(theta[:, : len(names)], snr)
+            base = np.asarray(predicted, np.float64)
+            corrected = factor * (
+                base if self.kind == "calibrated" else np.where(np.isnan(base), np.nan, 1.0)
+            )
+            parts.append(np.where(np.isfinite(factor), corrected, base))
+        return np.hypot(*parts), parts[0]
+
+
+def pair_residuals(
+    label: NDArray[np.floating], theta: NDArray[np.floating], random: NDArray[np.floating], pairs: RepeatPairs
+) -> Residuals:
+    """Residuals of repeat observations over sqrt 2 (Liang+ 2024 Fig. 10), about 0.
+
+    Parameters
+    ----------
+    label, random : (n,) of all spectra; theta : (n, k)
+
+    What the labels of the two spectra have in the middle is what the scale is learned at.
+    """
+    earlier, later = pairs.earlier, pairs.later
+    return Residuals(
+        theta=0.5 * (theta[earlier] + theta[later]).astype(np.float64),
+        residual=pairs.residual(label),
+        random=np.hypot(random[earlier], random[later]).astype(np.float64) / np.sqrt(2.0),
+        systematic=np.zeros(len(pairs)),
+        snr=pairs.snr,
+        known=np.zeros(len(pairs)),
+        weight=pairs.weight,
+    )
+
+
+def learn(label: str, theta: Sequence[str], kind: Kind, repeats: Residuals, known: Residuals) -> LabelErrors:
+    """Both processes of a label.
+
+    Parameters
+    ----------
+    theta : names of the columns of `repeats.theta` and `known.theta`
+    repeats : `pair_residuals`
+    known : label minus true label of the library's or of training stars; fewer than `MIN_STARS` with theta
+        are used without the dependence on labels, and of none (networks from elsewhere) theta has no columns either
+    """
+    if not len(known.residual):
+        known = replace(known, theta=np.empty((0, len(theta))))
+    calibrated = kind == "calibrated"
+    names = tuple(theta)
+    scaling = _scaling(repeats.theta, names, 1, repeats.snr)
+    random = train(
+        scaling,
+        repeats.theta[:, : len(scaling.names)],
+        repeats.residual,
+        repeats.snr,
+        repeats.random if calibrated else None,
+        weight=repeats.weight,
+    )
+    scaling = _scaling(known.theta, names, MIN_STARS)
+    part = known.theta[:, : len(scaling.names)]
+    if calibrated:
+        # The random part is what repeats made of it, as far as S/N is known.
+        factor = random.factor_of_error(known.theta[:, : len(random.scaling.names)], known.snr)
+        noise = known.random * np.where(np.isfinite(factor), factor, 1.0)
+        other = np.hypot(noise, known.known)
+        systematic = train(
+            scaling, part, known.residual, base=known.systematic, known=other, weight=known.weight
+        )
+    else:
+        systematic = train(scaling, part, known.residual, weight=known.weight)
+    return LabelErrors(label, kind, names, random, systematic)
+
+
+def _scaling(theta: Array, names: tuple[str, ...], least: int, snr: Array | None = None) -> Scaling:
+    """The scaling of labels (and S/N), or one without any where fewer than `least` stars have them."""
+    usable = np.isfinite(theta).all(axis=1) if snr is None else np.isfinite(theta).all(axis=1) & (snr > 0)
+    return scaling_of(theta, names, snr) if usable.sum() >= least else scaling_of(np.zeros((1, 0)), ())
+
+
+def library_residuals(table: pd.DataFrame, spectral_type: str, label: str, theta: Sequence[str]) -> Residuals:
+    """Residuals of a label in the emulator's cross-validation for a spectral type.
+
+    Parameters
+    ----------
+    table : `crossvalidation.cross_validate`'s
+
+    Stars of a type count, or all where there are fewer than `MIN_STARS`; of several spectra of a star the first
+    does, since their residuals are alike. Their labels are the fit's, as those of the survey are. A label
+    that the library does not have gives no rows.
+    """
+    if label not in table:
+        none = np.empty(0)
+        return Residuals(np.empty((0, len(theta))), none, none, none, none, none, none)
+    star = table["id"].astype(str).str.split("_").str[0]
+    table = table[~star.duplicated()]
+    members = table[table["spectral_type"] == spectral_type]
+    few = len(members) < MIN_STARS
+    members = table if few else members
+    points = members[list(theta)].to_numpy(np.float64)
+    error, random, noise = (
+        members[f"{label}_{part}"].to_numpy(np.float64) for part in ("err", "random", "noise")
+    )
+    return Residuals(
+        theta=np.full_like(points, np.nan) if few else points,
+        residual=(members[label] - members[f"{label}_true"]).to_numpy(np.float64),
+        random=noise,
+        systematic=systematic_part(error, random),
+        snr=np.full(len(members), np.nan),
+        known=members[f"{label}_true_err"].fillna(0.0).to_numpy(np.float64),
+        weight=np.ones(len(members)),
+    )
+
+
+def left_out_residuals(
+    table: pd.DataFrame, rows: NDArray[np.integer], labels: NDArray[np.floating]
+) -> Residuals:
+    """Residuals of a network's training stars by the members that did not learn from them.
+
+    Parameters
+    ----------
+    table : (n,) `star reference reference_err left_out snr random systematic` of all types
+    rows : (n,) row of each among the spectra of the type, -1 for those of other types
+    labels : (m, k) of the spectra of the type, what scales depend on
+
+    Stars of the type count, or all where there are fewer than `MIN_STARS`.
+    """
+    usable = np.isfinite(table["left_out"]) & np.isfinite(table["reference"])
+    table, rows = table[usable], rows[usable]
+    here = rows >= 0
+    points = np.full((len(rows), labels.shape[1]), np.nan)
+    if here.sum() >= MIN_STARS:
+        table, points = table[here], values_at(labels, rows[here])
+    return Residuals(
+        theta=points,
+        residual=(table["left_out"] - table["reference"]).to_numpy(np.float64),
+        random=table["random"].to_numpy(np.float64),
+        systematic=table["systematic"].to_numpy(np.float64),
+        snr=table["snr"].to_numpy(np.float64),
+        known=table["reference_err"].fillna(0.0).to_numpy(np.float64),
+        weight=1.0 / table["star"].map(table["star"].value_counts()).to_numpy(np.float64),
+    )
+
+
+def systematic_part(error: NDArray[np.floating], random: NDArray[np.floating]) -> Array:
+    """What of an error (n,) is not random (n,)."""
+    error, random = np.asarray(error, np.float64), np.asarray(random, np.float64)
+    return np.asarray(np.sqrt(np.maximum(error**2 - random**2, 0.0)))
+
+
+def write_errors(group: h5py.Group, errors: Mapping[str, LabelErrors]) -> None:
+    """Write the models of several labels."""
+    for label, model in errors.items():
+        place = group.create_group(label)
+        place.attrs["kind"] = model.kind
+        place.attrs["theta"] = list(model.theta)
+        write_process(place.create_group("random"), model.random)
+        write_process(place.create_group("systematic"), model.systematic)
+
+
+def read_errors(group: h5py.Group) -> dict[str, LabelErrors]:
+    """The models that `write_errors` wrote."""
+    return {
+        label: LabelErrors(
+            label,
+            place.attrs["kind"],
+            tuple(place.attrs["theta"]),
+            read_process(place["random"]),
+            read_process(place["systematic"]),
+        )
+        for label, place in group.items()
+    }
+
+
+def summary(errors: Mapping[str, LabelErrors], spectral_type: str) -> list[dict[str, Any]]:
+    """A row for each label: what the processes learned from, and how much they change an ordinary star's errors."""
+    rows = []
+    for label, model in errors.items():
+        row: dict[str, Any] = {"type": spectral_type, "label": label, "model": model.kind}
+        for name, process in (("random", model.random), ("systematic", model.systematic)):
+            row |= {
+                f"n_{name}": process.n,
+                f"factor_{name}": float(np.exp(process.mean[0])),
+                f"length_scale_{name}": process.length_scale,
+                f"amplitude_{name}": process.amplitude,
+            }
+        rows.append(row)
+    return rows

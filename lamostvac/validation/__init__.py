@@ -1,0 +1,1 @@
+"""Comparison with other catalogues, with injected truth, with clusters."""

@@ -1,0 +1,278 @@
+"""The comparisons with other catalogues: what config/comparisons.yaml can say, and reading it.
+
+What names a column of ours or of the entry is checked when the file is read; which columns a reference's file has
+shows when that is read.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from astropy import units as astropy_units
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lamostvac.catalog.registry import Registry
+from lamostvac.core.errors import UserError, nearest
+from lamostvac.core.expressions import parse
+from lamostvac.core.files import read_yaml
+from lamostvac.core.messages import entry_name, mistake
+from lamostvac.training.schema import Cut, Formula, Name
+
+CODE_VERSION = 1
+KEYS = ("obsid", "gaia_id", "spectrum_id", "designation", "file_name", "sky", "catalogue")
+POSITION = ("ra", "dec", "pmra", "pmdec", "ref_epoch")
+"""Names in `columns` that serve matching by position; units deg and mas/yr."""
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Sky(_Entry):
+    """How positions are matched: the file's, moved from `epoch` with its proper motions, to `catalogue_epoch`."""
+
+    radius: float = Field(default=3.0, gt=0, le=60)
+    epoch: float = 2000.0
+    catalogue_epoch: float = 2000.0
+    magnitude: Name | None = None
+
+
+def _unit(text: str) -> str:
+    for part in text.split("->"):
+        try:
+            astropy_units.Unit(part.strip())
+        except ValueError:
+            raise ValueError(f"{part.strip()!r} is no unit") from None
+    return text
+
+
+class Comparison(_Entry):
+    """One entry of config/comparisons.yaml; the fields are documented there and in docs/comparisons.md."""
+
+    name: str = Field(pattern=r"^[a-z0-9_]+$")
+    title: str
+    file: str | None = None
+    key: Literal["obsid", "gaia_id", "spectrum_id", "designation", "file_name", "sky", "catalogue"]
+    reference_key: str | None = None
+    key_pattern: str | None = None
+    key_prefix: str = ""
+    sky: Sky = Sky()
+    columns: dict[Name, str] = Field(default_factory=dict)
+    units: dict[Name, Annotated[str, AfterValidator(_unit)]] = Field(default_factory=dict)
+    missing: list[float] = Field(default_factory=list)
+    derived: dict[Name, Formula] = Field(default_factory=dict)
+    cuts: list[Cut] = Field(default_factory=list)
+    catalogue_derived: dict[Name, Formula] = Field(default_factory=dict)
+    catalogue_cuts: list[Cut] = Field(default_factory=list)
+    labels: dict[Name, str | None] = Field(default_factory=dict)
+    network_labels: dict[Name, str | None] = Field(default_factory=dict)
+    errors: dict[Name, str] = Field(default_factory=dict)
+    group: Name | None = None
+    group_names: dict[str, str] = Field(default_factory=dict)
+    subsets: dict[str, Formula] = Field(default_factory=dict)
+
+    @property
+    def all_labels(self) -> dict[str, str | None]:
+        """Our label to where its reference is from, those of networks too."""
+        return {**self.labels, **self.network_labels}
+
+    @property
+    def own_names(self) -> list[str]:
+        """Names of the file's columns and of what is derived from them, as conditions on the file can use them."""
+        errors = [f"{label}_err" for label in self.errors]
+        return list(dict.fromkeys([*self.columns, *self.derived, *self.all_labels, *errors]))
+
+    def only(self, label: str) -> "Comparison":
+        """The entry with one of its labels alone."""
+        kept = {name: source for name, source in self.all_labels.items() if name == label}
+        return self.model_copy(update={"labels": kept, "network_labels": {}})
+
+    def find(self, roots: Iterable[str | Path], produced: Iterable[str | Path] = ()) -> Path | None:
+        """Where the file is: below the first root that has it, or None; `produced` need not exist yet."""
+        written = {str(Path(path)) for path in produced}
+        paths = [Path(root) / self.file for root in roots] if self.file else []
+        return next((path for path in paths if path.is_file() or str(path) in written), None)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.all_labels:
+            raise ValueError("labels: name one label at least, `our label: the file's column`")
+        if (self.file is None) != (self.key == "catalogue"):
+            raise ValueError(
+                "file: this key is missing"
+                if self.file is None
+                else "file: an entry with key catalogue compares columns of the catalogue and has no file"
+            )
+        if self.key == "sky":
+            for name in ("ra", "dec"):
+                if name not in self.columns:
+                    raise ValueError(f"columns: key sky needs {name}, the file's column of positions")
+        elif self.key != "catalogue" and self.reference_key is None:
+            raise ValueError(f"reference_key: this key is missing: the file's column with the {self.key}")
+        if self.key == "catalogue" and (self.columns or self.cuts):
+            raise ValueError("columns: an entry with key catalogue has none; use derived and catalogue_cuts")
+        known = [*self.columns, *self.all_labels]
+        for name in (*self.units, *self.errors):
+            if name not in known:
+                where = "units" if name in self.units else "errors"
+                raise ValueError(f"{where}: there is no column or label {name}{nearest(name, known)}")
+        for label, source in self.all_labels.items():
+            if source is None and self.group is None:
+                raise ValueError(f"labels: {label} has no column; without one, the entry needs `group`")
+            if label in (*self.columns, *self.derived) and source != label:
+                raise ValueError(
+                    f"labels: {label} is also a column or formula of the entry; give that another name"
+                )
+        for label in self.network_labels:
+            if label in self.labels:
+                raise ValueError(f"network_labels: {label} stands in labels too; name it once")
+        if self.group is not None and self.group not in self.columns:
+            raise ValueError(f"group: there is no column {self.group}{nearest(self.group, self.columns)}")
+        if self.group_names and self.group is None:
+            raise ValueError("group_names: name the column of groups with `group`")
+        if self.key != "catalogue":
+            seen = list(self.columns)
+            for name, formula in self.derived.items():
+                if name in self.columns:
+                    raise ValueError(f"derived: {name} is already a column")
+                _known([formula], seen, f"derived.{name}")
+                seen.append(name)
+            _known([cut.cut for cut in self.cuts], self.own_names, "cuts")
+        return self
+
+
+def _known(expressions: Iterable[str], names: Sequence[str], where: str) -> None:
+    for text in expressions:
+        for name in parse(text).names:
+            if name not in names:
+                raise ValueError(f"{where}: {text!r}: there is no column {name}{nearest(name, names)}")
+
+
+def load_comparisons(path: str | Path, registry: Registry) -> list[Comparison]:
+    """The comparisons that a YAML file defines, as far as this run has their labels.
+
+    Labels under `network_labels` that the run has no networks for are left out, and entries that no label remains of.
+
+    Parameters
+    ----------
+    registry : the catalogue's columns, with those of the run's networks
+
+    Raises
+    ------
+    UserError
+        One sentence with the entry and the key that is wrong.
+    """
+    content = read_yaml(path, "validation.comparisons:", " with a list `comparisons:`")
+    entries = content.get("comparisons") if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        raise UserError(f"validation.comparisons: {path} must be YAML with a list `comparisons:`")
+    comparisons = [_entry(entry, number, path) for number, entry in enumerate(entries, start=1)]
+    names = [comparison.name for comparison in comparisons]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{path}: two entries are called {name}")
+    found = [for_run(comparison, registry, f"{path}: entry {comparison.name}") for comparison in comparisons]
+    return [comparison for comparison in found if comparison.all_labels]
+
+
+def _entry(entry: Any, number: int, path: str | Path) -> Comparison:
+    try:
+        return Comparison.model_validate(entry)
+    except ValidationError as error:
+        raise UserError(f"{path}: entry {entry_name(entry, number)}: {mistake(error, Comparison)}") from None
+
+
+def numeric_columns(registry: Registry) -> list[str]:
+    """The catalogue's columns that can be compared: numbers that are measured."""
+    return [column.name for column in registry if column.dtype.startswith("float")]
+
+
+def for_run(comparison: Comparison, registry: Registry, where: str) -> Comparison:
+    """The entry without the network labels that the run does not have.
+
+    Raises
+    ------
+    UserError
+        The entry names a label or column that the catalogue does not have; `where` names it.
+    """
+    known = registry.names
+    derived: dict[str, str] = {}
+    absent: dict[str, str] = {}
+    for name, formula in comparison.catalogue_derived.items():
+        if name in known:
+            raise UserError(
+                f"{where}: catalogue_derived: {name} is a column of the catalogue; choose another name"
+            )
+        wanting = [column for column in parse(formula).names if column not in (*known, *derived)]
+        if wanting:
+            absent[name] = wanting[0]
+        else:
+            derived[name] = formula
+    for name, column in absent.items():
+        if name.removesuffix("_err") not in comparison.network_labels:
+            raise UserError(
+                f"{where}: catalogue_derived.{name}: the catalogue has no column {column}{nearest(column, known)}"
+            )
+    labels = (*numeric_columns(registry), *derived)
+    for label in comparison.labels:
+        if label not in labels:
+            raise UserError(f"{where}: labels: this run has no label {label}{nearest(label, labels)}")
+    kept = {label: source for label, source in comparison.network_labels.items() if label in labels}
+    ours = [*known, *derived]
+    conditions = [("catalogue_cuts", cut.cut) for cut in comparison.catalogue_cuts]
+    if comparison.key == "catalogue":
+        seen = list(ours)
+        for name, formula in comparison.derived.items():
+            _check(f"{where}: derived.{name}", formula, seen)
+            seen.append(name)
+        for label, source in {**comparison.labels, **kept, **comparison.errors}.items():
+            if source is not None and (label in comparison.labels or label in kept):
+                _check(f"{where}: labels.{label}", source, seen)
+    for key, condition in conditions:
+        _check(f"{where}: {key}", condition, ours)
+    references = [f"ref_{name}" for name in comparison.own_names]
+    for name, condition in comparison.subsets.items():
+        _check(f"{where}: subsets.{name}", condition, [*ours, *references])
+    # Not validated again: without its networks an entry may have no label, and is left out.
+    return comparison.model_copy(
+        update={
+            "network_labels": kept,
+            "catalogue_derived": derived,
+            "errors": {k: v for k, v in comparison.errors.items() if k in {**comparison.labels, **kept}},
+            "units": {
+                k: v
+                for k, v in comparison.units.items()
+                if k in {**comparison.labels, **kept, **comparison.columns}
+            },
+        }
+    )
+
+
+def _check(where: str, text: str, names: Sequence[str]) -> None:
+    for name in parse(text).names:
+        if name not in names:
+            raise UserError(f"{where}: {text!r}: there is no column {name}{nearest(name, names)}")
+
+
+def available(
+    comparisons: Iterable[Comparison], roots: Sequence[str | Path], produced: Iterable[str | Path] = ()
+) -> tuple[dict[str, str], list[str]]:
+    """The files of the comparisons that can be made by name ("" for those without file), and a sentence for each other.
+
+    Parameters
+    ----------
+    roots : folders that files are looked for in, in turn
+    produced : files that the run itself writes, which need not exist yet
+    """
+    written = [str(path) for path in produced]
+    files, skipped = {}, []
+    for comparison in comparisons:
+        path = comparison.find(roots, written)
+        if comparison.key == "catalogue":
+            files[comparison.name] = ""
+        elif path is None:
+            places = " nor ".join(dict.fromkeys(str(Path(root) / (comparison.file or "")) for root in roots))
+            skipped.append(f"comparison {comparison.name}: skipped, there is no {places}")
+        else:
+            files[comparison.name] = str(path)
+    return files, skipped
