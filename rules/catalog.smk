@@ -61,7 +61,7 @@ rule collect:
         library=CFG.library.name,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
-        code_version=code_version("catalog_rows", "catalog_files", "registry"),
+        code_version=version_of("collect"),
     script:
         "../workflow_scripts/collect.py"
 
@@ -95,9 +95,7 @@ rule recommend:
         settings=CFG.recommended.model_dump(mode="json", exclude={"definitions"}),
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
-        code_version=code_version(
-            "catalog_flags", "catalog_rows", "catalog_files", "registry", "error_models", "recommend"
-        ),
+        code_version=version_of("recommend"),
     script:
         "../workflow_scripts/recommend.py"
 
@@ -122,7 +120,7 @@ rule catalog:
         provenance=PROVENANCE,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
-        code_version=code_version("catalog_files", "registry", "unique"),
+        code_version=version_of("catalog"),
     script:
         "../workflow_scripts/catalog.py"
 
@@ -154,7 +152,7 @@ rule merge:
         provenance=PROVENANCE,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
-        code_version=code_version("catalog_merge", "catalog_files", "registry", "unique"),
+        code_version=version_of("merge"),
     script:
         "../workflow_scripts/merge.py"
 

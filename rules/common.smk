@@ -9,7 +9,7 @@ import pandas as pd
 # Every job of a cluster and every dry run reads the rules. Modules that take long to load, and that few targets need,
 # are imported where they are used; versions of modules are read without importing these.
 from lamostvac.run import resources as resources_library
-from lamostvac.core.code_version import code_version
+from lamostvac.core.code_version import script_version
 from lamostvac.run.digests import Digests
 from lamostvac.core.errors import UserError
 from lamostvac.core.files import read_manifest
@@ -101,6 +101,11 @@ def size_kb(name=None):
         return sum(os.path.getsize(path) for path in ([files] if isinstance(files, str) else files)) / 1000
 
     return amount
+
+
+def version_of(rule):
+    """Versions of the packages that a rule's script reaches by imports."""
+    return script_version(Path(workflow.basedir) / "workflow_scripts" / f"{rule}.py")
 
 
 def chunk_rules():

@@ -32,7 +32,7 @@ rule photometry:
         repeat_radius=CFG.photometry.repeat_radius,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
-        code_version=code_version("photometry", "joins", "crossmatch", "tables"),
+        code_version=version_of("photometry"),
     script:
         "../workflow_scripts/photometry.py"
 
@@ -68,6 +68,6 @@ rule distance:
         members=CFG.networks.members,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
-        code_version=code_version("band_fit", "distance", "extinction", "star_pairs", "crossmatch"),
+        code_version=version_of("distance"),
     script:
         "../workflow_scripts/distance.py"

@@ -2,8 +2,6 @@
 
 
 FIT_SETTINGS = CFG.fit.model_dump(mode="json", exclude={"method", "emulator", "max_outlier_fraction"})
-EMULATOR_VERSION = code_version("emulator", "discrepancy", "distil")
-FIT_VERSION = code_version("refine", "condense")
 
 
 rule emulator:
@@ -23,7 +21,7 @@ rule emulator:
     params:
         settings=lambda wildcards: emulator_settings(wildcards.library, {"folds"}),
         prepare=CFG.prepare.model_dump(mode="json", exclude={"keep"}),
-        code_version=EMULATOR_VERSION,
+        code_version=version_of("emulator"),
     script:
         "../workflow_scripts/emulator.py"
 
@@ -47,6 +45,6 @@ rule crossvalidation:
         fit=FIT_SETTINGS,
         distilled=CFG.fit.emulator == "distilled",
         seed=CFG.run.seed,
-        code_version=EMULATOR_VERSION | FIT_VERSION,
+        code_version=version_of("crossvalidation"),
     script:
         "../workflow_scripts/crossvalidation.py"

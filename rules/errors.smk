@@ -33,6 +33,6 @@ rule errors:
         network_labels=NETWORK_LABELS,
         trained_here=list(TRAINED_HERE),
         columns=COLUMNS,
-        code_version=code_version("error_models", "error_process", "random_error", "repeats", "snr_threshold"),
+        code_version=version_of("errors"),
     script:
         "../workflow_scripts/errors.py"

@@ -5,7 +5,6 @@
 
 
 EXPERIMENTS = f"{RESULTS}/experiments"
-EXPERIMENT_CODE = code_version("experiments", "experiment_figures", "emulator", "grouped")
 
 
 rule line_spread:
@@ -30,7 +29,7 @@ rule line_spread:
         prepare=CFG.prepare.model_dump(mode="json", exclude={"keep"}),
         emulator=CFG.emulator.model_dump(mode="json", exclude={"folds"}),
         fit=FIT_SETTINGS,
-        code_version=code_version("line_spread"),
+        code_version=version_of("line_spread"),
     script:
         "../workflow_scripts/line_spread.py"
 
@@ -63,7 +62,7 @@ rule prior_counts:
     resources:
         **asks("prior_counts"),
     params:
-        code_version=EXPERIMENT_CODE,
+        code_version=version_of("prior_counts"),
     script:
         "../workflow_scripts/prior_counts.py"
 
@@ -90,7 +89,7 @@ rule bounds:
             mode="json", include={"n_stars", "matches", "bound_sizes", "n_groups", "variance"}
         ),
         seed=CFG.run.seed,
-        code_version=EXPERIMENT_CODE,
+        code_version=version_of("bounds"),
     script:
         "../workflow_scripts/bounds.py"
 
@@ -130,7 +129,7 @@ rule group_size:
         emulator=CFG.emulator.model_dump(mode="json", exclude={"folds"}),
         max_extrapolation=CFG.fit.max_extrapolation,
         seed=CFG.run.seed,
-        code_version=EXPERIMENT_CODE,
+        code_version=version_of("group_size"),
     script:
         "../workflow_scripts/group_size.py"
 
@@ -157,7 +156,7 @@ rule reproduction:
         prepare=CFG.prepare.model_dump(mode="json", exclude={"keep"}),
         emulator=CFG.emulator.model_dump(mode="json", exclude={"folds"}),
         seed=CFG.run.seed,
-        code_version=EXPERIMENT_CODE,
+        code_version=version_of("reproduction"),
     script:
         "../workflow_scripts/reproduction.py"
 
@@ -184,7 +183,7 @@ rule grouping:
             mode="json", include={"n_stars", "n_candidates", "n_group", "n_groups", "variance", "form"}
         ),
         seed=CFG.run.seed,
-        code_version=EXPERIMENT_CODE,
+        code_version=version_of("grouping"),
     script:
         "../workflow_scripts/grouping.py"
 
@@ -211,6 +210,6 @@ rule matches:
             mode="json", include={"n_stars", "matches", "n_group", "n_groups", "variance", "form"}
         ),
         seed=CFG.run.seed,
-        code_version=EXPERIMENT_CODE,
+        code_version=version_of("matches"),
     script:
         "../workflow_scripts/matches.py"

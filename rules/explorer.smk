@@ -31,6 +31,6 @@ rule explorer:
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
         page=explorer_library.page_hash(),
-        code_version=code_version("explorer", "registry"),
+        code_version=version_of("explorer"),
     script:
         "../workflow_scripts/explorer.py"

@@ -22,7 +22,7 @@ rule fetch:
         catalogues=lambda wildcards: CATALOGUES,
         column_aliases=CFG.survey.column_aliases,
         classes=CFG.survey.classes,
-        code_version=code_version("fetch", "sky_match"),
+        code_version=version_of("fetch"),
     script:
         "../workflow_scripts/fetch.py"
 
@@ -43,6 +43,6 @@ rule check_release:
         root=lambda wildcards: SURVEY_ROOT,
         catalogues=lambda wildcards: CATALOGUES,
         sizes=CFG.fetch.sizes,
-        code_version=code_version("release_check"),
+        code_version=version_of("check_release"),
     script:
         "../workflow_scripts/check_release.py"

@@ -28,7 +28,7 @@ rule fit:
         prepared=prepared_spectra,
         last=last_reader("fit"),
         max_outlier_fraction=CFG.fit.max_outlier_fraction,
-        code_version=FIT_VERSION | code_version("grouping"),
+        code_version=version_of("fit"),
     script:
         "../workflow_scripts/fit.py"
 
@@ -57,4 +57,4 @@ if SECOND:
             prepared=prepared_spectra,
             last=last_reader("fit_imig"),
             max_outlier_fraction=CFG.fit.max_outlier_fraction,
-            code_version=FIT_VERSION | code_version("grouping"),
+            code_version=version_of("fit"),

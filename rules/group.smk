@@ -28,7 +28,7 @@ rule candidates:
     params:
         matches=CFG.grouped.matches,
         prepared=prepared_spectra,
-        code_version=code_version("matches", "grouped"),
+        code_version=version_of("candidates"),
     script:
         "../workflow_scripts/candidates.py"
 
@@ -52,7 +52,7 @@ rule group:
     resources:
         **asks("group", spectra=spectra_of),
     params:
-        code_version=code_version("grouping", "grouped"),
+        code_version=version_of("group"),
     script:
         "../workflow_scripts/group.py"
 
@@ -77,7 +77,7 @@ rule search:
         group_size=CFG.grouped.group_size,
         groups_per_job=CFG.grouped.groups_per_job,
         seed=CFG.run.seed,
-        code_version=code_version("grouping", "grouped"),
+        code_version=version_of("search"),
     script:
         "../workflow_scripts/search.py"
 
@@ -97,6 +97,6 @@ rule grouped_labels:
     resources:
         **asks("grouped_labels", spectra=spectra_of),
     params:
-        code_version=code_version("grouping"),
+        code_version=version_of("grouped_labels"),
     script:
         "../workflow_scripts/grouped_labels.py"

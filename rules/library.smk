@@ -40,6 +40,6 @@ rule library:
             [library_spectra(wildcards.library), *library_labels(wildcards.library)]
         ),
         prepare=CFG.prepare.model_dump(mode="json", exclude={"keep"}),
-        code_version=code_version("library", "prepare"),
+        code_version=version_of("library"),
     script:
         "../workflow_scripts/library.py"

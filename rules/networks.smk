@@ -42,7 +42,7 @@ rule train:
         preparation=NETWORK_PREPARATION,
         settings=CFG.networks.model_dump(mode="json", include=set(NetworkTraining.__dataclass_fields__)),
         seed=CFG.run.seed,
-        code_version=code_version("network_training", "training_cloud"),
+        code_version=version_of("train"),
     script:
         "../workflow_scripts/train.py"
 
@@ -77,6 +77,6 @@ rule predict:
             if TRAINING_SETS[name].network.apply
         },
         grids={label: TRAINING_SETS[name].grid for label, name in SET_OF_LABEL.items()},
-        code_version=code_version("network_prediction"),
+        code_version=version_of("predict"),
     script:
         "../workflow_scripts/predict.py"

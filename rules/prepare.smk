@@ -47,7 +47,7 @@ rule prepare:
         # By way of `output` Snakemake does not compare it: another scratch folder is no reason to run again.
         spectra=lambda wildcards, output: PREPARED.format(**wildcards),
         digest=chunk_digest,
-        code_version=code_version("prepare", "prepared", "network_spectra"),
+        code_version=version_of("prepare"),
     script:
         "../workflow_scripts/prepare.py"
 

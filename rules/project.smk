@@ -19,6 +19,6 @@ rule project:
         **asks("project", spectra=spectra_of),
     params:
         prepared=prepared_spectra,
-        code_version=code_version("project"),
+        code_version=version_of("project"),
     script:
         "../workflow_scripts/project.py"

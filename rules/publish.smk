@@ -27,7 +27,7 @@ rule internal_errors:
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
         published=sha256(PUBLISHED_INTERNAL_ERRORS_PATH),
-        code_version=code_version("internal_errors", "registry"),
+        code_version=version_of("internal_errors"),
     script:
         "../workflow_scripts/internal_errors.py"
 
@@ -51,7 +51,7 @@ rule cds:
         authors=CFG.publication.authors,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
-        code_version=code_version("cds", "fixed_width", "registry"),
+        code_version=version_of("cds"),
     script:
         "../workflow_scripts/cds.py"
 
@@ -76,7 +76,7 @@ rule votable:
         max_rows=CFG.publication.votable_max_rows,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
-        code_version=code_version("votable", "registry"),
+        code_version=version_of("votable"),
     script:
         "../workflow_scripts/votable.py"
 
@@ -104,6 +104,6 @@ rule hats:
         max_rows=CFG.publication.hats_max_rows,
         columns=COLUMNS,
         network_labels=NETWORK_LABELS,
-        code_version=code_version("hats", "registry"),
+        code_version=version_of("hats"),
     script:
         "../workflow_scripts/hats.py"

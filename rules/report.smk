@@ -37,7 +37,7 @@ rule overview:
         snr_band=CFG.survey.snr_band,
         flags=list(REGISTRY.flag_bits),
         benchmarks=f"{RESULTS}/benchmarks",
-        code_version=code_version("overview"),
+        code_version=version_of("overview"),
     script:
         "../workflow_scripts/overview.py"
 
@@ -61,7 +61,7 @@ rule figures_catalog:
     params:
         snr_band=CFG.survey.snr_band,
         thresholds=CFG.catalog.snr_flag_threshold.model_dump(),
-        code_version=code_version("figures"),
+        code_version=version_of("figures_catalog"),
     script:
         "../workflow_scripts/figures_catalog.py"
 
@@ -92,7 +92,7 @@ rule figures_papers:
         sun=CFG.distance.r0,
         network_labels=NETWORK_LABELS,
         columns=COLUMNS,
-        code_version=code_version("figures", "catalogue_figures", "repeats"),
+        code_version=version_of("figures_papers"),
     script:
         "../workflow_scripts/figures_papers.py"
 
@@ -111,7 +111,7 @@ rule figures_spectra:
     resources:
         **asks("figures_spectra", spectra=spectra_of),
     params:
-        code_version=code_version("figures"),
+        code_version=version_of("figures_spectra"),
     script:
         "../workflow_scripts/figures_spectra.py"
 
@@ -156,7 +156,7 @@ rule figures_comparison:
         titles=[comparison.title for comparison in PRESENT]
         + [f"Cross-validation on {CFG.library.name}: each star predicted without its tenth of the library"],
         grouped=[comparison.name for comparison in PRESENT if comparison.group is not None],
-        code_version=code_version("figures", "comparison_figures"),
+        code_version=version_of("figures_comparison"),
     script:
         "../workflow_scripts/figures_comparison.py"
 
@@ -179,7 +179,7 @@ if TRUTH:
         resources:
             **asks("figures_truth", spectra=spectra_of),
         params:
-            code_version=code_version("figures"),
+            code_version=version_of("figures_truth"),
         script:
             "../workflow_scripts/figures_truth.py"
 
@@ -231,6 +231,6 @@ if NETWORK_LABELS:
             network_labels=NETWORK_LABELS,
             sets=SETS_TRAINED_HERE,
             titles=[TRAINING_SETS[name].title for name in SETS_TRAINED_HERE],
-            code_version=code_version("figures", "network_figures"),
+            code_version=version_of("figures_networks"),
         script:
             "../workflow_scripts/figures_networks.py"

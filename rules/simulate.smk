@@ -30,6 +30,6 @@ rule simulate:
         **asks("simulate", spectra=sum(CFG.simulation.n_stars.values()), library=CFG.simulation.n_library),
     params:
         settings=CFG.simulation.model_dump(mode="json", include=set(SimulationSettings.model_fields)),
-        code_version=code_version("simulate"),
+        code_version=version_of("simulate"),
     script:
         "../workflow_scripts/simulate.py"

@@ -46,6 +46,6 @@ rule star:
                 for entry in DEFINITIONS
             },
         },
-        code_version=code_version("star_page"),
+        code_version=version_of("star"),
     script:
         "../workflow_scripts/star.py"

@@ -33,6 +33,6 @@ checkpoint survey:
         root=lambda wildcards: SURVEY_ROOT,
         digests=lambda wildcards: digests(CATALOGUES),
         group_size=CFG.grouped.group_size,
-        code_version=code_version("survey"),
+        code_version=version_of("survey"),
     script:
         "../workflow_scripts/survey.py"

@@ -57,7 +57,7 @@ rule crossmatch:
         rows=lambda wildcards: [list(manifest_of(name).values()) for name in CFG.survey.types],
         digests=lambda wildcards: digests(training_files(wildcards)),
         root=CATALOGUES_ROOT,
-        code_version=code_version("crossmatch", "joins", "tables", "training"),
+        code_version=version_of("crossmatch"),
     script:
         "../workflow_scripts/crossmatch.py"
 
@@ -84,6 +84,6 @@ rule training:
         # How the first network is trained; a set that is not clipped does not depend on it.
         clip=lambda wildcards: CLIP_SETTINGS if TRAINING_SETS[wildcards.training_set].clip else None,
         seed=CFG.run.seed,
-        code_version=code_version("training", "network_spectra"),
+        code_version=version_of("training"),
     script:
         "../workflow_scripts/training.py"

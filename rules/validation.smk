@@ -87,16 +87,7 @@ rule validation:
         network_labels=NETWORK_LABELS,
         trained_here=SETS_TRAINED_HERE,
         columns=COLUMNS,
-        code_version=code_version(
-            "validation",
-            "network_validation",
-            "repeats",
-            "comparison_sets",
-            "comparison_match",
-            "bootstrap",
-            "trends",
-            "clusters",
-        ),
+        code_version=version_of("validation"),
     script:
         "../workflow_scripts/validation.py"
 
@@ -127,7 +118,7 @@ rule repeat_errors:
         network_labels=NETWORK_LABELS,
         trained_here=list(TRAINED_HERE),
         columns=COLUMNS,
-        code_version=code_version("random_error", "repeats"),
+        code_version=version_of("repeat_errors"),
     script:
         "../workflow_scripts/repeat_errors.py"
 
@@ -153,6 +144,6 @@ rule libraries:
         **asks("libraries"),
     params:
         libraries=list(LIBRARIES),
-        code_version=code_version("library_comparison", "figures"),
+        code_version=version_of("libraries"),
     script:
         "../workflow_scripts/libraries.py"

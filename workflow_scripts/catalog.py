@@ -1,6 +1,5 @@
 """One spectral type's table of the catalogue."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from lamostvac.catalog.files import provenance, read_rows, write_rows
 from lamostvac.catalog.registry import load_registry, network_labels
 from lamostvac.core.errors import UserError
 from lamostvac.core.log import rule_log
+from lamostvac.core.paths import PROJECT
 
 
 def main(snakemake: Any) -> None:
@@ -30,8 +30,7 @@ def main(snakemake: Any) -> None:
     unknown = rows["gaia_source_id"] < 0
     rows["gaia_source_id"][unknown] = identifiers[unknown]
     set_unique(rows)
-    project = Path(lamostvac.__file__).resolve().parent.parent
-    cards = provenance(project, lamostvac.__version__, **params.provenance)
+    cards = provenance(PROJECT, lamostvac.__version__, **params.provenance)
     write_rows(snakemake.output.table, rows, registry, cards)
     log.info("%s: %d rows", snakemake.wildcards.type, len(rows))
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from lamostvac.core.log import rule_log
-from lamostvac.emulator import model
+from lamostvac.emulator import VERSION, model
 from lamostvac.emulator.distil import distil, split_settings
 from lamostvac.library.library import read_library
 from lamostvac.spectra.normalise import Preparation
@@ -51,7 +51,7 @@ def main(snakemake: Any) -> None:
     )
     attributes = {
         "library": library.name,
-        "code_version": str(model.CODE_VERSION),
+        "code_version": str(VERSION),
         "hyperparameters": settings.hyperparameters,
     }
     model.write_emulator(trained, snakemake.output.whole, attributes)

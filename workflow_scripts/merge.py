@@ -12,6 +12,7 @@ from lamostvac.catalog.merge import accounting, merge_rejections, merge_tables
 from lamostvac.catalog.registry import load_registry, network_labels
 from lamostvac.core.files import atomic, read_manifest
 from lamostvac.core.log import rule_log
+from lamostvac.core.paths import PROJECT
 
 
 def hashes(summary: dict[str, Any], library: str) -> list[tuple[str, str]]:
@@ -26,9 +27,9 @@ def main(snakemake: Any) -> None:
     inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
     registry = load_registry(network_labels(params.network_labels))
     summary = json.loads(Path(inputs.summary).read_text(encoding="utf-8"))
-    cards = provenance(
-        Path(lamostvac.__file__).resolve().parent.parent, lamostvac.__version__, **params.provenance
-    ) | input_cards(hashes(summary, inputs.library))
+    cards = provenance(PROJECT, lamostvac.__version__, **params.provenance) | input_cards(
+        hashes(summary, inputs.library)
+    )
     tables = dict(zip(params.types, inputs.tables, strict=True))
     counts = merge_tables(tables, outputs.fits, outputs.parquet, registry, cards)
     rejected = merge_rejections(

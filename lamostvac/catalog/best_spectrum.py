@@ -7,7 +7,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from lamostvac.external.match import group_stars
 
-CODE_VERSION = 1
 RADIUS = 3.0  # arcsec, as everywhere spectra are joined to stars
 
 

@@ -6,17 +6,15 @@ The data model of one run, with the labels of its own networks, is `catalog/data
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 import yaml
 
 from lamostvac.catalog.registry import load_registry
 from lamostvac.core.errors import REASONS
 from lamostvac.core.files import REJECTED_COLUMNS
-from lamostvac.core.paths import COLUMNS_PATH
+from lamostvac.core.paths import COLUMNS_PATH, PROJECT
 from lamostvac.training.schema import load_training_sets
 
-PROJECT = Path(__file__).resolve().parent.parent
 PAGE = PROJECT / "docs" / "data_model.md"
 TRAINING_SETS = PROJECT / "config" / "training_sets.yaml"
 

@@ -18,7 +18,6 @@ from lamostvac.catalog.registry import Registry
 from lamostvac.core.errors import UserError
 from lamostvac.core.files import atomic
 
-CODE_VERSION = 4
 # Rows of a Parquet row group, and of a block while merging (30 MB, with two dozen labels of networks 80 MB).
 ROW_GROUP = 131072
 _FITS_BLOCK = 2880

@@ -7,8 +7,6 @@ from scipy.spatial import cKDTree
 from lamostvac.catalog.registry import Registry
 from lamostvac.core.vocabulary import EDGE, GIANT_LOGG, LABELS, NO_PROGRESS
 
-CODE_VERSION = 4
-
 
 def snr_flag(
     snr: NDArray[np.floating], logg: NDArray[np.floating], dwarf: float, giant: float

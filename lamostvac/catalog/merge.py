@@ -21,8 +21,6 @@ from lamostvac.core.files import REJECTED_COLUMNS, atomic
 from lamostvac.core.vocabulary import TYPE_ORDER
 from lamostvac.spectra.names import check_distinct, fingerprint
 
-CODE_VERSION = 4
-
 
 def merge_tables(
     tables: Mapping[str, str | Path],

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from lamostvac.core.errors import UserError
 from lamostvac.core.paths import COLUMNS_PATH
 
-CODE_VERSION = 4
 FITS_CODES = {"uint8": "B", "int16": "I", "int32": "J", "int64": "K", "float32": "E", "float64": "D"}
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")

@@ -22,8 +22,6 @@ from lamostvac.spectra.names import check_distinct
 from lamostvac.uncertainty.models import LabelErrors, systematic_part
 from lamostvac.uncertainty.random_error import RandomErrorModel
 
-CODE_VERSION = 4
-
 
 def read_chunk(
     manifest: str | Path,

@@ -1,1 +1,3 @@
 """The run's configuration, composed of the stages' sections."""
+
+VERSION = 1

@@ -39,10 +39,9 @@ from pydantic.fields import FieldInfo
 
 from lamostvac.core.errors import UserError, closest, nearest
 from lamostvac.core.messages import first_mistake, keys_at
+from lamostvac.core.paths import PROJECT
 from lamostvac.core.vocabulary import BANDS
 from lamostvac.simulate.settings import SimulationSettings
-
-CODE_VERSION = "1"
 
 SpectralType = Literal["OB", "A", "F", "G", "K", "M"]
 SPECTRAL_TYPES: tuple[SpectralType, ...] = ("OB", "A", "F", "G", "K", "M")
@@ -1666,7 +1665,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="write config/config.yaml, schema.json, docs")
     options = parser.parse_args(arguments)
     stale = 0
-    for path, text in generated_files(Path(__file__).resolve().parent.parent).items():
+    for path, text in generated_files(PROJECT).items():
         if path.exists() and path.read_text() == text:
             continue
         stale += 1

@@ -1,33 +1,82 @@
-"""Versions of the modules that a rule's results depend on."""
+"""Versions of the code that a rule's results depend on, found by reading imports.
 
-import ast
+Each package of the library has a number, `VERSION` in its `__init__.py`, that goes up when its results change. A
+rule depends on the packages that its script reaches by imports, at the top of a module or inside a function.
+"""
+
 import functools
 import re
 from pathlib import Path
-from typing import Any
 
-_LINE = re.compile(r"^CODE_VERSION = (.+)$", re.MULTILINE)
+LIBRARY = Path(__file__).resolve().parent.parent
+
+_FROM = re.compile(r"^[ \t]*from (lamostvac[.\w]*) import (\([^)]*\)|[^\n#]+)", re.MULTILINE)
+_IMPORT = re.compile(r"^[ \t]*import (lamostvac[.\w]*)", re.MULTILINE)
+_VERSION = re.compile(r"^VERSION = (\d+)$", re.MULTILINE)
 
 
-def code_version(*modules: str) -> dict[str, Any]:
-    """`CODE_VERSION` of modules of this package by name, for a rule's params.
+def script_version(script: Path) -> dict[str, int]:
+    """Versions of the packages that a script reaches, by package; for a rule's params.
 
-    Read from their text: every job on a cluster and every dry run reads the rules, and importing all modules for
-    some numbers would take most of that time.
+    Nothing is imported: every job of a cluster and every dry run reads the rules, and importing all stages for some
+    numbers would take most of that time.
 
     Raises
     ------
     ValueError
-        When a module has none.
+        When an imported module is not there or a package has no version.
     """
-    return {name: _version(name) for name in modules}
+    packages = sorted({package_of(path) for path in reached(script)} - {""})
+    return {name: package_version(name) for name in packages}
+
+
+def reached(script: Path) -> frozenset[Path]:
+    """Files of the library that a script or module imports, directly or through others."""
+    found: set[Path] = set()
+    waiting = list(_imports(script))
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += _imports(path)
+    return frozenset(found)
+
+
+def package_of(path: Path) -> str:
+    """The package that a file of the library belongs to; empty for the library's own `__init__.py`."""
+    parts = path.relative_to(LIBRARY).parts
+    return parts[0] if len(parts) > 1 else ""
 
 
 @functools.cache
-def _version(name: str) -> Any:
-    path = Path(__file__).parent.joinpath(*name.split("."))
-    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    found = _LINE.findall(path.read_text(encoding="utf-8"))
+def package_version(name: str) -> int:
+    """`VERSION` of a package of the library, read from its text; ValueError where there is not exactly one."""
+    path = LIBRARY / name / "__init__.py"
+    found = _VERSION.findall(path.read_text(encoding="utf-8"))
     if len(found) != 1:
-        raise ValueError(f"{path} needs one line CODE_VERSION = ..., not {len(found)}")
-    return ast.literal_eval(found[0])
+        raise ValueError(f"{path} needs one line VERSION = ..., not {len(found)}")
+    return int(found[0])
+
+
+@functools.cache
+def _imports(path: Path) -> frozenset[Path]:
+    text = path.read_text(encoding="utf-8")
+    files = set()
+    for module, names in _FROM.findall(text):
+        for name in re.findall(r"\w+(?:\s+as\s+\w+)?", names.strip("()")):
+            files.add(_file(module, name.split()[0]))
+    files.update(_file(module) for module in _IMPORT.findall(text))
+    return frozenset(files)
+
+
+@functools.cache
+def _file(module: str, name: str = "") -> Path:
+    """The file of `module`, or of `module.name` where that is a module."""
+    folder = LIBRARY.joinpath(*module.split(".")[1:])
+    for path in (folder / f"{name}.py", folder / name / "__init__.py"):
+        if name and path.is_file():
+            return path
+    for path in (folder.with_suffix(".py"), folder / "__init__.py"):
+        if path.is_file():
+            return path
+    raise ValueError(f"there is no module {module} for `from {module} import {name}`")

@@ -1,1 +1,3 @@
 """Photometry, extinction by star pairs, distances and positions."""
+
+VERSION = 1

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-CODE_VERSION = 1
 Array = NDArray[np.float64]
 
 

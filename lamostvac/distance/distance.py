@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from lamostvac.distance.band_fit import fit_bands, nearest_semidefinite
 from lamostvac.external.match import unit_vectors
 
-CODE_VERSION = 1
 Array = NDArray[np.float64]
 _BLOCK = 20_000  # stars at a time; no result depends on it
 _PER_MAGNITUDE = np.log(10) / 5  # d(ln d) / d(mu)

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from lamostvac.core.vocabulary import BANDS
 
-CODE_VERSION = 1
 SFD_TO_TRUE = 0.86
 """True E(B-V) over that of Schlegel et al. (Schlafly & Finkbeiner 2011, section 5)."""
 

@@ -18,7 +18,6 @@ from lamostvac.external.joins import join_table, positions, read_source
 from lamostvac.external.match import group_stars, match_identifiers, match_sky
 from lamostvac.training.schema import TableFile
 
-CODE_VERSION = 1
 _STAR_COLUMNS = ("ra", "dec", "pmra", "pmdec", "ref_epoch")
 
 

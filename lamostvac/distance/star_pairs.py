@@ -16,7 +16,6 @@ from scipy.spatial import cKDTree
 
 from lamostvac.distance.band_fit import fit_bands, nearest_semidefinite
 
-CODE_VERSION = 1
 Array = NDArray[np.float64]
 _BLOCK = 4000  # stars at a time; no result depends on it
 _RIDGE = 1e-3  # of a slope, in units of the summed weights: holds slopes where all controls have one label

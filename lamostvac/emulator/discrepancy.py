@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from lamostvac.core.vocabulary import TYPE_LIMITS
 from lamostvac.numerics.gaussian_process import GaussianProcess
 
-CODE_VERSION = 1
-
 _MIN_PER_TYPE = 8  # fewer library stars than this tell nothing of a type
 # A type's covariance is its own to the share n / (n + this * k): k (k + 1) / 2 numbers need many stars.
 _STARS_PER_COMPONENT = 3.0

@@ -20,8 +20,6 @@ from lamostvac.emulator.model import Emulator, EmulatorSettings
 from lamostvac.numerics.gaussian_process import GaussianProcess
 from lamostvac.numerics.pivoted_cholesky import pivoted_cholesky
 
-CODE_VERSION = 1
-
 _KERNEL_TOLERANCE = 1e-8  # of the kernel's variance that inducing points may leave
 _BATCH = 256
 

@@ -32,8 +32,6 @@ from lamostvac.numerics.process_variance import ProcessVariance
 from lamostvac.spectra.grid import GRID
 from lamostvac.spectra.masks import Regions, in_regions
 
-CODE_VERSION = 4
-
 _SPREAD = ("points", "root", "mean_root", "normal_root")
 _BY_TYPE = ("discrepancy", "lines", "truncation")  # arrays of the file, one of each type in a row
 

@@ -21,8 +21,6 @@ from lamostvac.grouped import search
 from lamostvac.library.library import SpectralLibrary
 from lamostvac.validation.validation import robust_sigma
 
-CODE_VERSION = 1
-
 TEFF_EDGES = np.array([0.0, 4000.0, 6000.0, 10000.0, np.inf])
 """Limits (K) of the bins that L24 judge the emulator in (their Figures 5 and 6)."""
 TEFF_BINS = ("Teff < 4000", "4000-6000", "6000-10000", "Teff >= 10000")

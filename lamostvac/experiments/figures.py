@@ -25,8 +25,6 @@ from lamostvac.report.figures import (
     temperature_axis,
 )
 
-CODE_VERSION = 1
-
 _LABELS = {**TITLES, "teff": r"$T_{\rm eff}$"}
 _UNITS = {"teff": "K"}
 _TEFF = r"$T_{\rm eff}$"

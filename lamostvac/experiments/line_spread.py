@@ -16,8 +16,6 @@ from lamostvac.emulator.model import Emulator
 from lamostvac.fit.fitter import FitSettings, StarFitter
 from lamostvac.spectra.grid import GRID
 
-CODE_VERSION = 1
-
 
 def residual_by_window(
     emulator: Emulator,

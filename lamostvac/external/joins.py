@@ -16,8 +16,6 @@ from lamostvac.external.match import canonical_order, match_identifiers, match_s
 from lamostvac.external.read import read_table
 from lamostvac.training.schema import Join, TableFile
 
-CODE_VERSION = 1
-
 
 class Steps(Protocol):
     """Whoever counts what each step leaves, as `training.Accounting` does."""

@@ -13,7 +13,6 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-CODE_VERSION = 1
 ARCSEC = np.pi / 180 / 3600  # radians
 _MAS = ARCSEC / 1000
 _BLOCK = 1_000_000  # positions in a tree at a time; no result depends on it

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from lamostvac.core.errors import UserError, nearest
 
-CODE_VERSION = 1
 _NULLS = ("", "null", "NULL", "None", "nan", "NaN", "NAN", "--", "N/A", "\\N")
 _BLOCK = 1 << 26  # bytes of a FITS table in memory at a time
 _UNITS = {"ra": units.deg, "dec": units.deg}

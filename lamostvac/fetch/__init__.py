@@ -1,1 +1,3 @@
 """Public data from archives, by network."""
+
+VERSION = 1

@@ -29,7 +29,6 @@ from lamostvac.fetch.sky_match import fetch_pieces, join_pieces, pieces_of
 from lamostvac.fetch.sources import FileSource, MatchSource, TapSource, load_sources, source_from
 from lamostvac.training.schema import load_training_sets
 
-CODE_VERSION = "1"
 CHECKSUMS = "checksums.sha256"
 STATES = {
     "there": "lies there and is as published or as when it was first seen",

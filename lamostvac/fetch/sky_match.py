@@ -26,7 +26,6 @@ from lamostvac.fetch.download import Client, DownloadError, Temporary, is_html, 
 from lamostvac.fetch.sources import MatchSource, XMatchSource
 from lamostvac.survey import survey
 
-CODE_VERSION = "1"
 PER_DEGREE = 100_000
 """Positions are rounded to one part of a degree in so many."""
 MARGIN = 0.1

@@ -11,8 +11,6 @@ from lamostvac.core.files import read_yaml
 from lamostvac.core.messages import first_mistake, mistake
 from lamostvac.fetch.download import Checksum
 
-CODE_VERSION = "1"
-
 Place = Literal["library.spectra", "library.labels_file", "networks.root"]
 _HASHES = {"sha1": 40, "sha256": 64}
 

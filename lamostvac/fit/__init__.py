@@ -1,1 +1,3 @@
 """Labels of single stars from their spectra, with covariance."""
+
+VERSION = 1

@@ -31,8 +31,6 @@ from scipy.linalg.lapack import dpotrf, dtrtrs
 from lamostvac.emulator.model import Emulator
 from lamostvac.spectra.grid import GRID
 
-CODE_VERSION = 3
-
 _MAX_IVAR = 1e10  # of normalised flux; no spectrum is better, and absurd values would be singular
 _ROWS = 64  # a multiple of the rows that a kernel of BLAS takes at once
 _BUMP_END = 1e-6  # of a bump's height; where it ends

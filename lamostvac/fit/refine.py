@@ -16,8 +16,6 @@ from lamostvac.emulator.model import Emulator
 from lamostvac.fit.likelihood import Condensed
 from lamostvac.fit.priors import DensityPrior
 
-CODE_VERSION = 4
-
 _TOLERANCE = 1e-5  # of chi2: three-thousandths of a standard deviation, before the last step
 _NEAR = 1.0  # of chi2: how far above its minimum a star may be to learn second derivatives
 _SAME_MINIMUM = 0.05  # scaled labels; starts closer than this go to one minimum

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from lamostvac.emulator.model import Emulator
 from lamostvac.numerics.pca import masked_components
 
-CODE_VERSION = 2
-
 
 def project(
     emulator: Emulator, flux: NDArray[np.floating], ivar: NDArray[np.floating]

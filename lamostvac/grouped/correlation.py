@@ -11,8 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-CODE_VERSION = 1
-
 # How far the products may be wrong: 2e-6 with 19,365 spectra of 3807 pixels and S/N 3 to 300, and five times that.
 _MARGIN = 1e-5
 _FLAT = 1e-5  # a share of the square that float32 cannot tell from no variance

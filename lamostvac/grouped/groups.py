@@ -20,8 +20,6 @@ from lamostvac.emulator.model import Emulator
 from lamostvac.fit.fitter import StarFits, StarFitter
 from lamostvac.grouped.search import GroupFit, group_order, group_slices, label_limits
 
-CODE_VERSION = 1
-
 
 def batch_names(n_groups: int, groups_per_job: int) -> list[str]:
     """Names of the jobs that search `n_groups` groups."""

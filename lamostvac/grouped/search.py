@@ -32,8 +32,6 @@ from lamostvac.emulator.model import Emulator
 from lamostvac.fit import refine
 from lamostvac.fit.priors import prior_intervals
 
-CODE_VERSION = 1
-
 Form = Literal["published", "centred", "scaled"]
 Search = Literal["bayesian", "gradient"]
 

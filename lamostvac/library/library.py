@@ -27,8 +27,6 @@ from lamostvac.library.resolution import Fwhm, broaden, smoothing_fwhm
 from lamostvac.spectra.grid import GRID, air_to_vacuum
 from lamostvac.spectra.normalise import Preparation, prepare_spectrum
 
-CODE_VERSION = 2
-
 # The fit wants labels that are physically possible; what lies outside is a missing-value code.
 _LABEL_LIMITS = {"teff": (2000.0, 80000.0), "logg": (-2.0, 9.0), "feh": (-6.0, 2.0), "alpha_fe": (-2.0, 2.0)}
 

@@ -18,8 +18,6 @@ from scipy.cluster.vq import kmeans2
 
 from lamostvac.numerics.pca import leading_directions
 
-CODE_VERSION = 1
-
 Array = NDArray[np.float32]
 
 # Enough for what stellar spectra of R = 1800 vary by; further components of real sets are noise.

@@ -20,7 +20,6 @@ from lamostvac.core.errors import UserError
 from lamostvac.core.files import atomic_hdf5
 from lamostvac.networks.domain import TrainingCloud
 
-CODE_VERSION = 1
 FORMAT = "lamost-vac network 1"
 _LEAST_RANDOM = 0.3
 

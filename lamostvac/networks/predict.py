@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from lamostvac.core.errors import UserError
 from lamostvac.networks.ensemble import Network
 
-CODE_VERSION = 2
-
 Array = NDArray[np.float32]
 
 BLOCK = 1024

@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from lamostvac.core.errors import UserError
 from lamostvac.core.log import Progress
+from lamostvac.networks import VERSION
 from lamostvac.networks.domain import fit_cloud
 from lamostvac.networks.ensemble import LabelScale, Network, to_learned
 from lamostvac.networks.settings import NetworkTraining
@@ -32,7 +33,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # side in jobs of their own, which uses the cores better than threads in one small network do.
 os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
 
-CODE_VERSION = 2
 MIN_STARS = 20
 ERROR_SNR = (5.0, 10.0, 15.0, 20.0, 30.0, 50.0, 80.0, 130.0, 200.0)
 
@@ -158,7 +158,7 @@ def _train(
             "n_spectra": int(known.sum()),
             "n_stars": stars,
             "seed": seed,
-            "code_version": CODE_VERSION,
+            "code_version": VERSION,
             "augmentation_snr": settings.augmentation_snr,
             "validation_fraction": settings.validation_fraction,
         },

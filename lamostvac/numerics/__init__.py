@@ -1,1 +1,3 @@
 """Numerical methods without astronomy: Gaussian processes, decompositions, statistics."""
+
+VERSION = 1

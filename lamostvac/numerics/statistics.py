@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-CODE_VERSION = 1
 RESAMPLES = 200
 # Of more stars than this, evenly spaced ones are resampled and the errors scaled by the root of the numbers' ratio,
 # which holds for medians and standard deviations alike and keeps a comparison of millions in seconds.

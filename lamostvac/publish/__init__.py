@@ -1,1 +1,3 @@
 """Forms of the catalogue for archives and readers."""
+
+VERSION = 1

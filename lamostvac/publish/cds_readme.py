@@ -14,7 +14,6 @@ from astropy import units
 from lamostvac.catalog.registry import Column, Registry
 from lamostvac.publish.fixed_width import Field
 
-CODE_VERSION = 1
 TABLE = "recommended.dat"
 _WIDTH = 80
 _KEYWORDS = (

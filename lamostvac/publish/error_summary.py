@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from lamostvac.core.paths import PUBLISHED_INTERNAL_ERRORS_PATH
 from lamostvac.core.vocabulary import GIANT_LOGG, LABELS, TYPE_ORDER
 
-CODE_VERSION = 1
 COLUMNS = (
     *("luminosity_class", "spectral_type", "quantity", "n", "min", "median", "mean", "std"),
     *("published_n", "published_min", "published_mean", "published_std"),

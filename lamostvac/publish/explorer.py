@@ -26,7 +26,6 @@ from lamostvac.core.errors import UserError
 from lamostvac.core.expressions import Expression
 from lamostvac.core.files import atomic, sha256
 
-CODE_VERSION = 1
 PAGE = Path(__file__).resolve().parent / "explorer_page"
 # Those that the run has; what a reader wants to see of a star without opening its page.
 DEFAULT_COLUMNS = [

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from lamostvac.catalog.registry import Column, Registry
 from lamostvac.core.files import atomic
 
-CODE_VERSION = 1
 # Significant digits that all but a tenth of a column's values keep at least.
 _DIGITS = {4: 5, 8: 11}
 _MAX_DECIMALS = 12

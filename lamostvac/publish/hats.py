@@ -20,7 +20,6 @@ from lamostvac.core.errors import UserError
 from lamostvac.core.files import atomic_folder
 from lamostvac.publish.healpix import MAX_ORDER, partitions, pixels
 
-CODE_VERSION = 1
 INDEX = "_healpix_29"
 MAX_SPLIT = 12  # the finest pixels that files are for, 50 arcsec
 

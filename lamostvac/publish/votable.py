@@ -18,7 +18,6 @@ from lamostvac.core.errors import UserError, nearest
 from lamostvac.core.expressions import Expression, check_names, parse
 from lamostvac.core.files import atomic
 
-CODE_VERSION = 1
 # Those that the run has; position, recommended labels and quality.
 DEFAULT_COLUMNS = [
     *("spectrum_id", "obsid", "designation", "gaia_source_id", "ra", "dec", "snrg", "class", "subclass"),

@@ -1,1 +1,3 @@
 """One recommended value of each label from all systems."""
+
+VERSION = 1

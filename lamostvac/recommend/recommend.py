@@ -22,8 +22,6 @@ from lamostvac.core.expressions import parse
 from lamostvac.core.files import atomic_hdf5, read_yaml
 from lamostvac.core.messages import entry_name, mistake
 
-CODE_VERSION = 1
-
 SYSTEMS = ("emulator", "networks")
 _BLOCK = 65536  # rows at a time: the columns of a block stay in the processor's cache
 _HUBER = 1.345  # residuals beyond this many sigma count linearly

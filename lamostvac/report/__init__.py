@@ -1,1 +1,3 @@
 """Figures and tables of the report."""
+
+VERSION = 1

@@ -11,7 +11,6 @@ from lamostvac.core.vocabulary import GIANT_LOGG
 from lamostvac.report.figures import ACCEPTED, GREY, REJECTED, STYLE, message, plain_log_axis, title_of
 from lamostvac.validation.trends import QUANTITIES
 
-CODE_VERSION = 1
 _AXES = {
     "teff": r"$T_{\rm eff}$ / K",
     "logg": r"$\log\,g$",

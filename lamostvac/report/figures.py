@@ -29,8 +29,6 @@ from lamostvac.core.vocabulary import LABELS
 from lamostvac.validation.libraries import PUBLISHED_FGK, SUBCLASSES, curve
 from lamostvac.validation.validation import DISTANCES, pulls_of, snr_bins, statistics
 
-CODE_VERSION = 4
-
 TITLES = {"teff": r"$T_{\rm eff}$ / K", "logg": r"$\log\,g$", "feh": "[Fe/H]", "alpha_fe": r"[$\alpha$/Fe]"}
 DIGITS = {"teff": 0, "logg": 2, "feh": 2, "alpha_fe": 2}
 TYPE_COLOURS = {

@@ -29,8 +29,6 @@ from lamostvac.report.figures import (
 )
 from lamostvac.validation.validation import robust_sigma, statistics
 
-CODE_VERSION = 2
-
 # What a figure of predictions draws, in this order.
 SUBSETS = {"train": "#adb5bd", "left out": ACCEPTED, "test": REJECTED}
 # Colour and magnitude of the Hertzsprung-Russell diagrams (Wang et al. 2022, Figure 3).

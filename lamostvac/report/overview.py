@@ -22,8 +22,6 @@ from lamostvac.core.messages import mistake
 from lamostvac.core.paths import OVERVIEW_PATH
 from lamostvac.validation.libraries import PUBLISHED_FGK
 
-CODE_VERSION = 1
-
 CHECKS = ("crossvalidation", "networks", "internal_errors", "repeats", "pulls", "bias", "flagged", "lost")
 CHECK_COLUMNS = ["check", "what", "n", "run", "published", "measure", "light"]
 LIGHTS = ("green", "yellow", "red", "none")

@@ -29,7 +29,6 @@ from lamostvac.uncertainty.random_error import bin_residuals
 from lamostvac.uncertainty.repeats import RepeatPairs
 from lamostvac.validation.trends import bin_edges
 
-CODE_VERSION = 1
 # Blue band, red band and magnitude of each survey's diagram (Wang et al. 2022, Figure 3).
 DIAGRAMS = (
     ("Gaia", "bp", "rp", "g_gaia"),

@@ -27,8 +27,6 @@ from lamostvac.spectra.normalise import Preparation, check_identity, normalise_s
 from lamostvac.spectra.reader import read_spectrum
 from lamostvac.spectra.rest_frame import RestSpectrum, rest_spectrum
 
-CODE_VERSION = 1
-
 _ROWS = 64  # spectra per HDF5 chunk; a multiple of nothing that a result depends on
 _NEEDED = ["spectrum_id", "obsid", "lmjd", "planid", "spid", "fiberid", "z", "path"]  # to read a spectrum
 

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from lamostvac.core.errors import SpectrumRejected
 from lamostvac.spectra.rest_frame import RestSpectrum, rest_spectrum
 
-CODE_VERSION = 1
-
 STEP = 1e-4
 """Step of the grid in log10(wavelength), that of LAMOST's spectra."""
 

@@ -19,8 +19,6 @@ from lamostvac.spectra.grid import GRID
 from lamostvac.spectra.masks import Regions, diffuse_band_regions, in_regions
 from lamostvac.spectra.rest_frame import RestSpectrum, rest_spectrum
 
-CODE_VERSION = 2
-
 
 @dataclass(frozen=True)
 class Preparation:

@@ -1,1 +1,3 @@
 """The page of one star."""
+
+VERSION = 1

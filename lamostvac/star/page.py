@@ -32,8 +32,6 @@ from lamostvac.star.flags import (
 )
 from lamostvac.star.spectrum import Neighbours, StarSpectrum, label_vector, neighbours_of, read_star
 
-CODE_VERSION = 1
-
 QUANTITIES = {
     "teff": ("Effective temperature", "K"),
     "logg": ("Surface gravity log g", "dex"),

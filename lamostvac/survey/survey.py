@@ -25,8 +25,6 @@ from astropy.io import fits
 from lamostvac.configuration.root import SPECTRAL_TYPES, Configuration, Survey
 from lamostvac.core.errors import REASONS, UserError
 
-CODE_VERSION = "3"
-
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 
 COLUMNS: dict[str, pa.DataType] = {

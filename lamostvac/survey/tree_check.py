@@ -19,8 +19,6 @@ import pyarrow.compute as pc
 from lamostvac.core.files import atomic
 from lamostvac.survey.survey import spectrum_ids, spectrum_paths
 
-CODE_VERSION = "1"
-
 WHATS = {
     "missing": "the catalogue has the spectrum, the folder not its file",
     "missing_folder": "no file of the folder is there; `number` says how many spectra that are",

@@ -1,1 +1,3 @@
 """Stars with known labels that networks learn from."""
+
+VERSION = 1

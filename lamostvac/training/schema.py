@@ -15,7 +15,6 @@ from lamostvac.core.expressions import FUNCTIONS, parse
 from lamostvac.core.files import read_yaml
 from lamostvac.core.messages import entry_name, mistake
 
-CODE_VERSION = 1
 SURVEY_COLUMNS = (
     "spectrum_id", "obsid", "designation", "lmjd", "planid", "spid", "fiberid", "ra", "dec", "snru", "snrg",
     "snrr", "snri", "snrz", "class", "subclass", "spectral_type", "z", "path",

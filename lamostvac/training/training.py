@@ -38,7 +38,6 @@ from lamostvac.training.schema import (
     table_columns,
 )
 
-CODE_VERSION = 1
 STEP_COLUMNS = ("set", "step", "cut", "n_spectra", "n_stars")
 SPLITS = ("train", "test", "binary", "clipped")
 _TO_MAGNITUDES = 5 / np.log(10)  # d(5 log10 d) / d(ln d)

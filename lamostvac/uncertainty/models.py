@@ -32,8 +32,6 @@ from lamostvac.uncertainty.scale_process import (
     write_process,
 )
 
-CODE_VERSION = 1
-
 Array = NDArray[np.float64]
 Kind = Literal["published", "calibrated"]
 

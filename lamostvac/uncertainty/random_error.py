@@ -22,7 +22,6 @@ from lamostvac.core.files import read_columns, read_yaml, write_columns
 from lamostvac.core.paths import PUBLISHED_ERRORS_PATH
 from lamostvac.uncertainty.repeats import RepeatPairs
 
-CODE_VERSION = 1
 TEFF_SCALE = 100.0  # K
 MIN_BINS = 4  # one more than there are coefficients
 # Relative error of a width times the root of the number of values, for Gaussian values: 1.4826 times the median

@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from lamostvac.external.match import group_stars
 
-CODE_VERSION = 1
 # Spectra within this are of one star, arcsec; the fibre's diameter is 3.3.
 RADIUS = 3.0
 # Of a star observed often, each spectrum is compared with this many of the following ones, lest few stars count most.

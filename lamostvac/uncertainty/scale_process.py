@@ -30,8 +30,6 @@ from scipy.optimize import brentq
 from lamostvac.numerics.kernel import rbf
 from lamostvac.numerics.pivoted_cholesky import pivoted_cholesky
 
-CODE_VERSION = 2
-
 Array = NDArray[np.float64]
 
 FREEDOM = 2.0  # degrees of freedom of Student's t

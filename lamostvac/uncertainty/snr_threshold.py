@@ -19,7 +19,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import median_filter
 from scipy.optimize import least_squares
 
-CODE_VERSION = 1
 Array = NDArray[np.float64]
 
 _PER_BIN = 12

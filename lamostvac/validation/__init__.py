@@ -1,1 +1,3 @@
 """Comparison with other catalogues, with injected truth, with clusters."""
+
+VERSION = 1

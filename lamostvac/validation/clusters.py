@@ -13,7 +13,6 @@ from lamostvac.core.vocabulary import GIANT_LOGG
 from lamostvac.numerics.statistics import resampled_weights, star_index
 from lamostvac.validation.validation import robust_sigma, warned
 
-CODE_VERSION = 1
 CLUSTER_COLUMNS = [
     "dataset", "cluster", "label", "n", "n_stars", "median", "sigma", "robust_sigma", "typical_error", "intrinsic",
     "slope_teff", "slope_teff_err", "slope_logg", "slope_logg_err", "dwarfs", "n_dwarfs", "giants", "n_giants",

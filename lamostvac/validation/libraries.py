@@ -14,8 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from lamostvac.core.vocabulary import LABELS, TYPE_LIMITS, spectral_type_of
 from lamostvac.validation.validation import FGK, statistics
 
-CODE_VERSION = 1
-
 COLUMNS = ["library", "subset", "label", "n", "offset", "sigma", "robust_sigma", "published"]
 # "Confined to approximately" these for FGK stars of ELODIE and of MILES (Liang+ 2024, section 3.4.1).
 PUBLISHED_FGK = {"teff": 150.0, "logg": 0.3, "feh": 0.2}

@@ -18,7 +18,6 @@ from lamostvac.external.read import read_table
 from lamostvac.validation.schema import POSITION, Comparison
 from lamostvac.validation.validation import label_columns, network_flags, read_catalogue
 
-CODE_VERSION = 1
 # Of more rows than this, in a file or in the catalogue as its own reference, evenly spaced ones are compared.
 MOST_MATCHES = 2_000_000
 # Spectra within this show one star, arcsec, as everywhere.

@@ -28,7 +28,6 @@ from lamostvac.validation.validation import (
     warned,
 )
 
-CODE_VERSION = 2
 TEFF_UCD = "phys.temperature.effective"
 FGK_MAX_TEFF = 7000.0
 # S/N of two spectra is alike within this share of the larger one (Wang et al. 2022, section 4.1).

@@ -18,7 +18,6 @@ from lamostvac.core.files import read_yaml
 from lamostvac.core.messages import entry_name, mistake
 from lamostvac.training.schema import Cut, Formula, Name
 
-CODE_VERSION = 1
 KEYS = ("obsid", "gaia_id", "spectrum_id", "designation", "file_name", "sky", "catalogue")
 POSITION = ("ra", "dec", "pmra", "pmdec", "ref_epoch")
 """Names in `columns` that serve matching by position; units deg and mas/yr."""

@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from lamostvac.validation.validation import DISTANCES, relative, statistics, warned
 
-CODE_VERSION = 1
 TREND_COLUMNS = [
     "dataset", "label", "quantity", "low", "high", "x", "n", "n_stars", "offset", "offset_err", "robust_sigma",
 ]  # fmt: skip

@@ -22,7 +22,6 @@ from lamostvac.core.vocabulary import LABELS, TYPE_ORDER
 from lamostvac.numerics.statistics import offset_and_scatter_errors
 from lamostvac.validation.schema import Comparison
 
-CODE_VERSION = 5
 # What is derived of labels and photometry, with the column of the truth and the factor to the catalogue's unit.
 DERIVED = {"ebv": ("ebv", 1.0), "dist": ("distance", 1e-3), "dist_ks": ("distance", 1e-3)}
 DISTANCES = ("dist", "dist_ks")
