@@ -68,5 +68,6 @@ rule spectra:
         **asks("spectra", spectra=spectra_of),
     params:
         prepared=prepared_spectra,
+        code_version=version_of("spectra"),
     script:
         "../workflow_scripts/spectra.py"

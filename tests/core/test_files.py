@@ -67,7 +67,7 @@ def test_a_run_in_another_folder_finds_what_the_project_ships_and_its_own_before
 WRITER = """
 import os, sys, time
 from pathlib import Path
-from lamostvac.files import atomic, atomic_folder
+from lamostvac.core.files import atomic, atomic_folder
 os.getpid = lambda: 4242  # two nodes of a cluster give the same numbers
 folder, who = Path(sys.argv[1]), sys.argv[2]
 while not (folder / "go").exists():

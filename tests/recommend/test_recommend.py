@@ -1,7 +1,6 @@
 """Recommended values: relations with the true slope, weights that know the correlation, errors that hold."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +8,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from registries import PROJECT, REGISTRY, shipped_registry
 
-from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.catalog.registry import load_registry
 from lamostvac.configuration.root import Recommended
 from lamostvac.core.errors import UserError
 from lamostvac.recommend import recommend
@@ -33,30 +33,15 @@ from lamostvac.recommend.recommend import (
     ramp,
     save,
 )
-from lamostvac.training.schema import load_training_sets
 
+<<<<<<< HEAD:tests/test_recommend.py
 pytestmark = pytest.mark.numeric
 
 PROJECT = Path(__file__).resolve().parent.parent
+=======
+>>>>>>> a271ae9 (C):tests/recommend/test_recommend.py
 DEFINITIONS = PROJECT / "config" / "recommended.yaml"
 SETTINGS = Settings(snr_band="snrr", **Recommended().model_dump(exclude={"definitions"}))
-
-
-def shipped_registry(name="training_sets.yaml"):
-    return load_registry(
-        network_labels(
-            {
-                "label": label.name,
-                "set": entry.name,
-                **label.model_dump(include={"unit", "ucd", "description"}),
-            }
-            for entry in load_training_sets(PROJECT / "config" / name)
-            for label in entry.labels
-        )
-    )
-
-
-REGISTRY = shipped_registry()
 
 
 def two_sources(**change):

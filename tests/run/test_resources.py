@@ -227,7 +227,7 @@ def test_a_job_logs_what_it_asked_for_and_what_it_used(project, tmp_path):
     log = tmp_path / "fit.log"
     code = f"""
 from types import SimpleNamespace
-from lamostvac.log import rule_log
+from lamostvac.core.log import rule_log
 resources = {{"mem_mb": 1500, "runtime": 20, "spectra": 7, "tmpdir": "/tmp", "mem": "2 GB", "_cores": 1}}
 log = rule_log(SimpleNamespace(log=[{str(log)!r}], threads=2, rule="fit", resources=resources))
 work = bytearray(300_000_000)
@@ -249,7 +249,7 @@ def test_the_peak_is_not_that_of_the_process_that_started_the_job(project, tmp_p
     log = tmp_path / "fit.log"
     child = f"""
 from types import SimpleNamespace
-from lamostvac.log import rule_log
+from lamostvac.core.log import rule_log
 rule_log(SimpleNamespace(log=[{str(log)!r}], threads=1, rule="fit", resources={{"mem_mb": 1}}))
 """
     parent = f"""

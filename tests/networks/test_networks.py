@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 from promise import assert_same_labels
+from toy_networks import ALL, SMALL, WAVE, toy_spectra
 
 from lamostvac.core.errors import UserError
 from lamostvac.networks.clipping import judge
@@ -24,13 +25,12 @@ from lamostvac.networks.ensemble import (
 )
 from lamostvac.networks.predict import BLOCK, NetworkStack, predict, range_flags
 from lamostvac.networks.train import (
-    NetworkTraining,
-    TrainingSpectra,
     noise_factors,
     parts_of,
     train_network,
 )
 
+<<<<<<< HEAD:tests/test_networks.py
 pytestmark = pytest.mark.numeric
 
 N_PIXELS = 120
@@ -59,6 +59,8 @@ def toy_spectra(n, snr, seed=0):
     ivar = np.repeat(snr[:, None] ** 2, N_PIXELS, axis=1)
     return TrainingSpectra(flux.astype(np.float32), ivar, np.arange(n), snr), teff, feh
 
+=======
+>>>>>>> a271ae9 (C):tests/networks/test_networks.py
 
 @pytest.fixture(scope="module")
 def spectra():
@@ -189,9 +191,9 @@ import os, sys
 threads, path = sys.argv[1:3]
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = threads
 from dataclasses import replace
-from test_networks import ALL, SMALL, WAVE, toy_spectra
-from lamostvac.network_training import train_network
-from lamostvac.networks import save_network
+from toy_networks import ALL, SMALL, WAVE, toy_spectra
+from lamostvac.networks.train import train_network
+from lamostvac.networks.ensemble import save_network
 found, teff, _ = toy_spectra(150, 50)
 save_network(path, train_network("t", teff, found, WAVE, ALL, replace(SMALL, epochs=5), 1)[0])
 """

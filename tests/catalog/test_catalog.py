@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
 from astropy.table import Table
+from catalogue_chunks import CARDS, LABELS, fitted, rejections, spectra, write_chunk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -23,82 +24,6 @@ from lamostvac.core.errors import UserError
 from lamostvac.core.files import REJECTED_COLUMNS, atomic_hdf5, write_columns
 
 REGISTRY = load_registry()
-CARDS = {"CREATOR": ("lamost-vac", "program"), "CONFHASH": ("0" * 64, "configuration")}
-LABELS = {"teff": 5500.0, "logg": 4.4, "feh": -0.2, "alpha_fe": 0.1}
-
-
-def spectra(n, seed=1, plate="HD1"):
-    """A manifest (n rows), not in the order of the catalogue."""
-    rng = np.random.default_rng(seed)
-    fibre = rng.permutation(n) + 1
-    table = pd.DataFrame(
-        {
-            "lmjd": 58000 + fibre % 3,
-            "planid": plate,
-            "spid": fibre % 16 + 1,
-            "fiberid": fibre,
-            "obsid": 1000 + fibre,
-            "designation": "LAMOST J000000.00+000000.0",
-            "obsdate": "2020-01-01",
-            "ra": rng.uniform(0, 360, n),
-            "dec": rng.uniform(-10, 60, n),
-            "class": "STAR",
-            "subclass": "G5",
-            "z": rng.normal(0, 1e-4, n),
-            "z_err": 1e-5,
-            "path": "spectrum.fits.gz",
-        }
-    )
-    for band in "ugriz":
-        table[f"snr{band}"] = rng.uniform(5, 100, n)
-    keys = zip(table["lmjd"], table["planid"], table["spid"], table["fiberid"], strict=True)
-    return table.assign(
-        spectrum_id=[f"{mjd}-{plan}-{spid:02d}-{fibre:03d}" for mjd, plan, spid, fibre in keys]
-    )
-
-
-def fitted(table):
-    columns = {"spectrum_id": table["spectrum_id"], "obsid": table["obsid"]}
-    for label, value in LABELS.items():
-        columns[label] = value * (1 + 0.01 * (table["fiberid"] % 7))
-        columns[f"{label}_err"] = 0.01 * abs(value)
-        columns[f"{label}_first"] = value
-    chi2 = 1 + 0.618 * table["fiberid"] % 1
-    return pd.DataFrame(
-        columns
-        | {
-            "chi2": chi2,
-            "chi2_first": 2 * chi2,
-            "n_pixels": 4000,
-            "n_outliers": 0,
-            "outlier_fraction": 0.0,
-            "n_iterations": 5,
-            "fit_status": np.int8(0),
-        }
-    )
-
-
-def rejections(table, stage, reason):
-    return table[["spectrum_id", "obsid"]].assign(stage=stage, reason=reason, detail="because")
-
-
-def write_chunk(folder, table, fates):
-    """Files of one chunk; `fates` (n,) is 0 accepted, 1 rejected by prepare, 2 rejected by fit."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = folder / "chunk.parquet", folder / "prepared.h5", folder / "fit.h5"
-    table.to_parquet(paths[0])
-    with atomic_hdf5(paths[1]) as handle:
-        meta = table[fates != 1].assign(layout="table", n_masked=700, sum_ormask=3)
-        write_columns(handle.create_group("meta"), meta)
-        write_columns(
-            handle.create_group("rejected"), rejections(table[fates == 1], "prepare", "corrupt_gzip")
-        )
-    with atomic_hdf5(paths[2]) as handle:
-        write_columns(handle.create_group("fit"), fitted(table[fates == 0]))
-        write_columns(
-            handle.create_group("rejected"), rejections(table[fates == 2], "fit", "too_many_outliers")
-        )
-    return paths
 
 
 def assembled(table, chunks, name="G"):

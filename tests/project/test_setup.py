@@ -153,7 +153,7 @@ def test_no_file_names_a_package_host_or_a_place_on_some_machine(project):
         if (
             path.suffix in (".gz", ".png", ".fits")
             or not path.is_file()
-            or path == project / "tests/test_setup.py"
+            or path == project / "tests/project/test_setup.py"
         ):
             continue
         assert not wrong.search(path.read_text()), path

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from test_recommend import REGISTRY
+from registries import REGISTRY
 
 from lamostvac.core.errors import UserError
 from lamostvac.distance.schema import load_photometry

@@ -242,7 +242,7 @@ def test_durations():
 
 
 def test_a_real_run_is_complete(run):
-    """The shared run of tests/workflow.yaml: every chunk's jobs have ended, in logs that say what they asked for."""
+    """The shared run of tests/helpers/workflow.yaml: every chunk's jobs have ended, in logs that say what they asked for."""
     from lamostvac.run.job_records import accounts, chunks_of_run
     from lamostvac.run.resources import load_model
 

@@ -1,4 +1,4 @@
-"""The whole workflow in a copy of the project, on the tiny survey of tests/workflow.yaml, as a user would run it."""
+"""The whole workflow in a copy of the project, on the tiny survey of tests/helpers/workflow.yaml, as a user would run it."""
 
 import os
 import re
@@ -34,7 +34,9 @@ def imported_by_rules(project: Path, indent: str) -> set[str]:
     modules = set()
     for path in [project / "Snakefile", *(project / "rules").glob("*.smk")]:
         for found in line.finditer(path.read_text()):
-            modules.add(f"lamostvac.{found[2]}" if found[1] == "lamostvac" else found[1] or found[3])
+            below = f"{found[1]}.{found[2]}"
+            is_module = (project / below.replace(".", "/")).with_suffix(".py").exists()
+            modules.add(found[3] or (below if is_module else found[1]))
     return modules
 
 
@@ -60,7 +62,7 @@ def copy_project(project: Path, folder: Path) -> Path:
             shutil.copytree(project / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(project / name, folder / name)
-    shutil.copy(project / "tests/workflow.yaml", folder / "tiny.yaml")
+    shutil.copy(project / "tests/helpers/workflow.yaml", folder / "tiny.yaml")
     sets = few_training_sets(project / "config/training_sets.yaml")
     (folder / "training_sets.yaml").write_text(yaml.safe_dump(sets, sort_keys=False))
     return folder

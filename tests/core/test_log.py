@@ -13,8 +13,8 @@ from lamostvac.core.log import Progress, user_errors
 SCRIPT = """
 from types import SimpleNamespace
 from snakemake.iocontainers import ResourceList
-from lamostvac.errors import UserError
-from lamostvac.log import rule_log
+from lamostvac.core.errors import UserError
+from lamostvac.core.log import rule_log
 log_input = {folder!r} + "/half.h5"
 log = rule_log(
     SimpleNamespace(

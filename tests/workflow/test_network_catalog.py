@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from astropy.table import Table
-from test_catalog import CARDS, spectra, write_chunk
+from catalogue_chunks import CARDS, spectra, write_chunk
 
 from lamostvac.catalog import files, merge
 from lamostvac.catalog import flags as catalog_flags
