@@ -30,37 +30,8 @@ from lamostvac.networks.train import (
     train_network,
 )
 
-<<<<<<< HEAD:tests/test_networks.py
 pytestmark = pytest.mark.numeric
 
-N_PIXELS = 120
-WAVE = np.linspace(4000, 5000, N_PIXELS)
-SMALL = NetworkTraining(
-    layers=(24, 12, 6),
-    members=3,
-    validation_fraction=1 / 3,
-    input_components=20,
-    epochs=80,
-    learning_rate=3e-3,
-)
-ALL = np.ones(N_PIXELS, bool)
-
-
-def toy_spectra(n, snr, seed=0):
-    """Spectra whose three lines deepen with Teff and metallicity, and their labels."""
-    rng = np.random.default_rng(seed)
-    teff, feh = rng.uniform(4000, 7000, n), rng.uniform(-2, 0.5, n)
-    snr = np.broadcast_to(np.asarray(snr, float), (n,)).astype(np.float32)
-    depth = np.column_stack(
-        [0.1 + 0.6 * (7000 - teff) / 3000, 0.2 + 0.15 * feh / 2, 0.3 + 0.1 * (teff / 5000) + 0.1 * feh]
-    )
-    profile = np.exp(-0.5 * ((WAVE[:, None] - np.array([4200, 4500, 4800])) / 20) ** 2)
-    flux = 1 - depth @ profile.T + rng.standard_normal((n, N_PIXELS)) / snr[:, None]
-    ivar = np.repeat(snr[:, None] ** 2, N_PIXELS, axis=1)
-    return TrainingSpectra(flux.astype(np.float32), ivar, np.arange(n), snr), teff, feh
-
-=======
->>>>>>> a271ae9 (C):tests/networks/test_networks.py
 
 @pytest.fixture(scope="module")
 def spectra():

@@ -34,12 +34,7 @@ from lamostvac.recommend.recommend import (
     save,
 )
 
-<<<<<<< HEAD:tests/test_recommend.py
 pytestmark = pytest.mark.numeric
-
-PROJECT = Path(__file__).resolve().parent.parent
-=======
->>>>>>> a271ae9 (C):tests/recommend/test_recommend.py
 DEFINITIONS = PROJECT / "config" / "recommended.yaml"
 SETTINGS = Settings(snr_band="snrr", **Recommended().model_dump(exclude={"definitions"}))
 
