@@ -12,7 +12,7 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from lamostvac.configuration.root import load_configuration
-from lamostvac.core.files import remove_temporaries
+from lamostvac.core.atomic import remove_temporaries
 from lamostvac.run.job_records import write_run
 from lamostvac.core.log import user_errors
 from lamostvac.run.site import load_site, scratch_folder

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tests.browser import Browser
 
 from benchmarks.memory import peak_mb
 from lamostvac.catalog.registry import Column, Registry, load_registry
 from lamostvac.publish.explorer import DEFAULT_COLUMNS, explorer_columns, read_sample, write_explorer
 from lamostvac.publish.votable import chosen_columns
-from tests.browser import Browser
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = 131072

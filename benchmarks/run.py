@@ -43,7 +43,7 @@ from benchmarks import full_size, merge, plan
 from benchmarks.memory import peak_mb
 from benchmarks.sizes import FULL, TOY, Size
 from lamostvac.configuration.root import read_configuration
-from lamostvac.core.files import atomic
+from lamostvac.core.atomic import atomic
 from lamostvac.emulator.distil import distil, split_settings
 from lamostvac.emulator.model import Emulator, build_emulator
 from lamostvac.fit.fitter import FitSettings, StarFitter
@@ -62,7 +62,7 @@ from lamostvac.spectra.network_grid import NetworkPreparation, normalise_network
 from lamostvac.spectra.normalise import Preparation, normalise_spectrum
 from lamostvac.spectra.reader import read_spectrum
 from lamostvac.spectra.rest_frame import rest_spectrum
-from lamostvac.survey.survey import spectral_type
+from lamostvac.survey.selection import spectral_type
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGURATION = read_configuration(ROOT / "config/demo.yaml")

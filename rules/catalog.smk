@@ -1,6 +1,7 @@
 # The catalogue: each type joined from its chunks, then all types in one, every spectrum accounted for.
 
-from lamostvac.recommend import recommend as recommend_library
+from lamostvac.recommend import combine as recommend_library
+from lamostvac.recommend import definitions as recommend_definitions
 from lamostvac.catalog import registry as registry_library
 from lamostvac.configuration.root import configuration_hash
 from lamostvac.core.files import sha256
@@ -15,7 +16,7 @@ NETWORK_LABELS = [
 with user_errors():
     REGISTRY = registry_library.load_registry(registry_library.network_labels(NETWORK_LABELS))
 with user_errors():
-    DEFINITIONS = recommend_library.load_definitions(shipped(CFG.recommended.definitions), REGISTRY.names)
+    DEFINITIONS = recommend_definitions.load_definitions(shipped(CFG.recommended.definitions), REGISTRY.names)
 # Every run with the same settings has the same header, wherever its files lie. Tables between the stages have none of
 # it: any setting of any stage would make them anew.
 PROVENANCE = {

@@ -11,8 +11,8 @@ import pandas as pd
 from lamostvac.run import resources as resources_library
 from lamostvac.core.code_version import script_version
 from lamostvac.run.digests import Digests
-from lamostvac.core.errors import UserError
-from lamostvac.core.files import read_manifest
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.manifest import read_manifest
 from lamostvac.core.log import user_errors
 from lamostvac.core.paths import shipped
 
@@ -33,7 +33,8 @@ def release_catalogues(wildcards):
 
 def fetch_needs(wildcards):
     """The files besides the release that this run reads."""
-    from lamostvac.fetch.fetch import needs_as_params, needs_of
+    from lamostvac.fetch.plan import needs_as_params
+    from lamostvac.run.needs import needs_of
 
     with user_errors():
         return needs_as_params(needs_of(CFG))

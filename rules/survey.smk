@@ -1,10 +1,11 @@
 """The release's catalogue: selection, spectral types and chunks of work."""
 
-from lamostvac.survey import survey as survey_stage
+from lamostvac.survey import chunks as survey_stage
+from lamostvac.run import inputs as run_inputs
 from lamostvac.core.log import user_errors
 
 with user_errors():
-    SURVEY_ROOT, CATALOGUES = survey_stage.survey_inputs(CFG)
+    SURVEY_ROOT, CATALOGUES = run_inputs.survey_inputs(CFG)
 
 
 # The chunks, survey/chunks/{type}/{chunk}.parquet, are written beside the manifest but are no

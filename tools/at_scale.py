@@ -26,7 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lamostvac.catalog.files import read_rows, write_fits, write_json
 from lamostvac.catalog.registry import Registry
-from lamostvac.core.files import atomic, read_manifest
+from lamostvac.core.atomic import atomic
+from lamostvac.core.manifest import read_manifest
 from tools.error_models import registry_of
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -20,10 +20,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from lamostvac.catalog.files import read_fields
 from lamostvac.catalog.registry import load_registry, network_labels
 from lamostvac.core.vocabulary import TYPE_ORDER
+from lamostvac.numerics.statistics import robust_sigma
 from lamostvac.training.schema import load_training_sets
 from lamostvac.uncertainty.models import learn, library_residuals, pair_residuals, systematic_part
 from lamostvac.uncertainty.repeats import similar_pairs
-from lamostvac.validation.validation import robust_sigma
 
 LABELS = ("teff", "logg", "feh", "alpha_fe")
 BINS = (10, 20, 40, 80, 1000)
@@ -55,7 +55,7 @@ def main(results: Path, types: list[str]) -> None:
     truth_path = results / "simulated" / "truth.fits"
     truth = None
     if truth_path.exists():
-        from lamostvac.validation.validation import read_truth
+        from lamostvac.validation.truth import read_truth
 
         truth = read_truth(truth_path).set_index("spectrum_id")
     print(

@@ -28,7 +28,7 @@ from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lamostvac.core.files import read_columns
+from lamostvac.core.hdf5 import read_columns
 from lamostvac.emulator.model import Emulator, read_emulator
 from lamostvac.fit import refine
 from lamostvac.fit.fitter import FitSettings, StarFits, StarFitter
@@ -38,8 +38,8 @@ from lamostvac.grouped.components import project
 from lamostvac.grouped.correlation import best_matches, references
 from lamostvac.grouped.search import GroupedSettings, filled_candidates, fit_group, group_order, group_seed
 from lamostvac.library.library import SpectralLibrary, read_library
+from lamostvac.numerics.statistics import robust_sigma
 from lamostvac.spectra.grid import GRID
-from lamostvac.validation.validation import robust_sigma
 
 TYPES = ("OB", "A", "F", "G", "K", "M")
 NAMES = ("teff", "logg", "feh", "alpha_fe")

@@ -30,8 +30,9 @@ from scipy.optimize import nnls
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lamostvac.core.errors import UserError
-from lamostvac.core.files import atomic, read_yaml
+from lamostvac.core.atomic import atomic
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.files import read_yaml
 from lamostvac.run.job_records import accounts
 from lamostvac.run.resources import QUANTITIES, RESOURCES, evaluate
 

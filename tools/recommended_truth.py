@@ -20,9 +20,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lamostvac.configuration.root import Recommended
 from lamostvac.core.vocabulary import TYPE_ORDER
-from lamostvac.recommend.recommend import Settings, combine, fit, load_definitions, result_columns
+from lamostvac.recommend.combine import combine
+from lamostvac.recommend.definitions import Settings, load_definitions, result_columns
+from lamostvac.recommend.relations import fit
 from lamostvac.validation.networks import repeat_pairs
-from lamostvac.validation.validation import pull_statistics, statistics
+from lamostvac.validation.statistics import pull_statistics, statistics
 
 SETTINGS = Settings(snr_band="snrr", **Recommended().model_dump(exclude={"definitions"}))
 

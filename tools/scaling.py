@@ -23,7 +23,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lamostvac.configuration.root import read_configuration
-from lamostvac.core.files import read_manifest
+from lamostvac.core.manifest import read_manifest
 
 PROJECT = Path(__file__).resolve().parent.parent
 MADE = ("simulated", "library", "emulator", "networks", "training")

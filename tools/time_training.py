@@ -24,7 +24,7 @@ from lamostvac.configuration.root import Networks
 from lamostvac.networks.settings import NetworkTraining
 from lamostvac.networks.train import TrainingSpectra, train_network
 from lamostvac.spectra.network_grid import NetworkPreparation
-from lamostvac.training.training import read_training
+from lamostvac.training.files import read_training
 
 # Set: label that is trained, number of labels, published number of training stars (Wang+ 2022 Table 1).
 SETS = {

@@ -6,7 +6,7 @@
 
 A rule runs again when the version of a package that its script imports is new. So a change that leaves all results as
 they were, a new name or a faster way to the same bytes, may keep the version; everything else may not. Comments,
-docstrings and layout are no change. `tools/package_digests.json` holds what each version's code was.
+docstrings and layout are no change. `tools/versions.json` holds what each version's code was.
 """
 
 import argparse
@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from lamostvac.core.code_version import package_version
 
 PROJECT = Path(__file__).resolve().parent.parent
-RECORD = PROJECT / "tools" / "package_digests.json"
+RECORD = PROJECT / "tools" / "versions.json"
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     stale = changed(now, recorded)
     if not stale and now != recorded:
-        print("tools/package_digests.json is out of date: python tools/versions.py --write")
+        print("tools/versions.json is out of date: python tools/versions.py --write")
     return int(now != recorded)
 
 

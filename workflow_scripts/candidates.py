@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from lamostvac.core.files import atomic_hdf5
-from lamostvac.core.log import Progress, rule_log
+from lamostvac.core.hdf5 import atomic_hdf5
+from lamostvac.core.log import rule_log
+from lamostvac.core.progress import Progress
 from lamostvac.emulator.model import read_emulator
 from lamostvac.grouped.correlation import best_matches, references
 from lamostvac.grouped.search import filled_candidates

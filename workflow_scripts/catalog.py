@@ -9,7 +9,7 @@ import lamostvac
 from lamostvac.catalog.best_spectrum import set_unique
 from lamostvac.catalog.files import provenance, read_rows, write_rows
 from lamostvac.catalog.registry import load_registry, network_labels
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.log import rule_log
 from lamostvac.core.paths import PROJECT
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from lamostvac.catalog.files import read_blocks, read_cards
 from lamostvac.catalog.registry import load_registry, network_labels
-from lamostvac.core.files import atomic
+from lamostvac.core.atomic import atomic
 from lamostvac.core.log import rule_log
 from lamostvac.publish.cds_readme import readme
 from lamostvac.publish.fixed_width import layout, write_text

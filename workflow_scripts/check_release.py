@@ -4,9 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lamostvac.core.files import atomic
-from lamostvac.core.log import Progress, rule_log
-from lamostvac.survey import survey, tree_check
+from lamostvac.core.atomic import atomic
+from lamostvac.core.log import rule_log
+from lamostvac.core.progress import Progress
+from lamostvac.survey import catalogue, selection, tree_check
+from lamostvac.survey import chunks as survey
+from lamostvac.survey import paths as survey_paths
 
 SETTINGS = set(survey.Survey.model_fields) - {"catalogues"}
 
@@ -17,9 +20,9 @@ def main(snakemake: Any) -> None:
     params = snakemake.params
     settings = survey.Survey(**{name: getattr(params, name) for name in SETTINGS})
     paths = list(params.catalogues)
-    table = survey.read_catalogues(paths, settings.column_aliases)
-    survey.check_paths(table, settings.file_pattern)
-    wanted = survey.select(table, settings).steps < 0
+    table = catalogue.read_catalogues(paths, settings.column_aliases)
+    survey_paths.check_paths(table, settings.file_pattern)
+    wanted = selection.select(table, settings).steps < 0
     log.info("%d rows in %d catalogue file(s), %d of them taken", len(table), len(paths), int(wanted.sum()))
     expected = tree_check.expected_folders(table, wanted, params.root, settings.file_pattern)
     del table

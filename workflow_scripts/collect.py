@@ -5,8 +5,9 @@ from typing import Any
 from lamostvac.catalog.files import write_type
 from lamostvac.catalog.registry import load_registry, network_labels
 from lamostvac.catalog.rows import assemble, read_chunk
-from lamostvac.core.files import read_manifest
-from lamostvac.core.log import Progress, rule_log
+from lamostvac.core.log import rule_log
+from lamostvac.core.manifest import read_manifest
+from lamostvac.core.progress import Progress
 
 
 def main(snakemake: Any) -> None:

@@ -8,16 +8,14 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from lamostvac.core.files import atomic
-from lamostvac.core.log import Progress, rule_log
+from lamostvac.core.atomic import atomic
+from lamostvac.core.log import rule_log
+from lamostvac.core.progress import Progress
 from lamostvac.external.joins import join_table, read_source
+from lamostvac.training.accounting import Accounting
+from lamostvac.training.candidates import candidates, match_survey
+from lamostvac.training.measurements import combine_measurements
 from lamostvac.training.schema import SURVEY_COLUMNS, TrainingSet
-from lamostvac.training.training import (
-    Accounting,
-    candidates,
-    combine_measurements,
-    match_survey,
-)
 
 KEYS = ("ra", "dec", "obsid", "gaia_source_id")
 

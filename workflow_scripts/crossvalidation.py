@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from lamostvac.core.files import atomic
-from lamostvac.core.log import Progress, rule_log
+from lamostvac.core.atomic import atomic
+from lamostvac.core.log import rule_log
+from lamostvac.core.progress import Progress
 from lamostvac.emulator.distil import split_settings
 from lamostvac.fit.crossvalidation import cross_validate
 from lamostvac.fit.fitter import FitSettings
 from lamostvac.library.library import read_library
+from lamostvac.numerics.statistics import robust_sigma
 from lamostvac.spectra.normalise import Preparation
-from lamostvac.validation.validation import robust_sigma
 
 
 def main(snakemake: Any) -> None:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from lamostvac.catalog.files import read_fields
 from lamostvac.catalog.registry import Registry, load_registry, network_labels
-from lamostvac.core.files import atomic
+from lamostvac.core.atomic import atomic
 from lamostvac.core.log import rule_log
 from lamostvac.core.vocabulary import BANDS, CONVERGED
+from lamostvac.distance import controls as distance_controls
 from lamostvac.distance import distance, extinction, star_pairs
 from lamostvac.external.match import group_stars
 
@@ -78,7 +79,7 @@ def reddening(
         candidate &= np.abs(table["b"]) > params.star_pairs["min_latitude"]
     kind, scale = dust["coefficients"], dust["scale"]
     coefficients = extinction.coefficients(kind, constant, scale, labels[0], np.zeros(len(star)))
-    controls, rows = star_pairs.choose_controls(
+    controls, rows = distance_controls.choose_controls(
         magnitudes, errors, scaled, scaled_errors, star, quality, candidate, coefficients, BANDS.index("g_gaia"),
         settings, np.asarray(table["ebv_map"], np.float64), np.asarray(table["ebv_map_err"], np.float64),
         params.star_pairs["max_controls"],

@@ -7,12 +7,14 @@ import pandas as pd
 
 from lamostvac.catalog.files import read_fields
 from lamostvac.catalog.registry import load_registry, network_labels
-from lamostvac.core.files import atomic, atomic_hdf5
+from lamostvac.core.atomic import atomic
+from lamostvac.core.hdf5 import atomic_hdf5
 from lamostvac.core.log import rule_log
 from lamostvac.core.vocabulary import CONVERGED, LABELS
 from lamostvac.external.match import group_stars
 from lamostvac.networks.ensemble import load_network
 from lamostvac.spectra.names import RowsByName, values_at
+from lamostvac.uncertainty.model_files import write_models
 from lamostvac.uncertainty.models import (
     LabelErrors,
     Residuals,
@@ -23,13 +25,9 @@ from lamostvac.uncertainty.models import (
     summary,
     write_errors,
 )
-from lamostvac.uncertainty.random_error import (
-    beside_published,
-    load_published_errors,
-    network_curve,
-    write_models,
-)
+from lamostvac.uncertainty.published import beside_published, load_published_errors
 from lamostvac.uncertainty.repeats import RADIUS, similar_pairs
+from lamostvac.uncertainty.snr_curve import network_curve
 from lamostvac.uncertainty.snr_threshold import find_threshold, thresholds_table
 
 # Labels that the scale of errors depends on, of those that the library has.

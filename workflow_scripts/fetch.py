@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
-from lamostvac.core.errors import UserError
-from lamostvac.core.files import atomic
+from lamostvac.core.atomic import atomic
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.log import rule_log
-from lamostvac.fetch import fetch
-from lamostvac.fetch.download import Client, Manners
-from lamostvac.fetch.sky_match import star_list
-from lamostvac.survey.survey import read_catalogues
+from lamostvac.fetch import plan
+from lamostvac.fetch.client import Client, Manners
+from lamostvac.fetch.services import star_list
+from lamostvac.survey.catalogue import read_catalogues
 
 
 def read_stars(params: Any, log: logging.Logger, path: Path) -> np.ndarray:
@@ -44,28 +44,28 @@ def main(snakemake: Any) -> None:
     params, settings = snakemake.params, snakemake.params.settings
     folder = Path(params.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    needs = fetch.needs_from_params(params.needs)
+    needs = plan.needs_from_params(params.needs)
     states = []
     for need in needs:
-        states.append(fetch.inspect(need))
-        log.info("%s: %s", need.path, fetch.STATES[states[-1].state])
+        states.append(plan.inspect(need))
+        log.info("%s: %s", need.path, plan.STATES[states[-1].state])
     stars_file = folder / "stars.fits"
-    stars = read_stars(params, log, stars_file) if fetch.needs_stars(states) else None
+    stars = read_stars(params, log, stars_file) if plan.needs_stars(states) else None
     if not settings["offline"]:
-        states = fetch.fetch_all(states, Client(manners(settings), log), stars, settings["piece_rows"])
-    fetch.write_report(states, folder / "files.csv")
-    text = fetch.what_to_bring(states, str(stars_file))
+        states = plan.fetch_all(states, Client(manners(settings), log), stars, settings["piece_rows"])
+    plan.write_report(states, folder / "files.csv")
+    text = plan.what_to_bring(states, str(stars_file))
     with atomic(folder / "bring.txt") as temporary:
         temporary.write_text(text, encoding="utf-8")
     if settings["offline"]:
         log.info("%s", text)
         return
-    open_ends = fetch.problems(states)
+    open_ends = plan.problems(states)
     if open_ends:
         first = open_ends[0]
         raise UserError(
             f"{len(open_ends)} of {len(states)} files are not there or not right, the first {first.need.path}: "
-            f"{first.detail or fetch.STATES[first.state]} ({folder / 'bring.txt'} says how to bring each)"
+            f"{first.detail or plan.STATES[first.state]} ({folder / 'bring.txt'} says how to bring each)"
         )
     log.info("everything that the run needs is there; %s says what", folder / "files.csv")
 

@@ -7,7 +7,8 @@ from typing import Any
 from lamostvac.catalog.files import read_table
 from lamostvac.core.log import rule_log
 from lamostvac.core.vocabulary import LABELS
-from lamostvac.report.figures import accounting, chi2, kiel, save
+from lamostvac.report.catalogue import accounting, chi2, kiel
+from lamostvac.report.style import save
 
 
 def main(snakemake: Any) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 import pandas as pd
 
 from lamostvac.core.log import rule_log
-from lamostvac.report.comparisons import clusters, trends
-from lamostvac.report.figures import comparison, save
+from lamostvac.report.comparison_pages import clusters, trends
+from lamostvac.report.comparisons import comparison
+from lamostvac.report.style import save
 
 
 def main(snakemake: Any) -> None:

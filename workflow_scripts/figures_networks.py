@@ -8,7 +8,6 @@ import pandas as pd
 from lamostvac.catalog.registry import network_labels
 from lamostvac.core.log import rule_log
 from lamostvac.networks.ensemble import load_network
-from lamostvac.report.figures import save
 from lamostvac.report.networks import (
     learning_curves,
     network_pulls,
@@ -16,8 +15,9 @@ from lamostvac.report.networks import (
     residuals_by_snr,
     training_planes,
 )
-from lamostvac.training.training import read_training
-from lamostvac.validation.validation import read_catalogue
+from lamostvac.report.style import save
+from lamostvac.training.files import read_training
+from lamostvac.validation.subsets import read_catalogue
 
 
 def catalogue_teff(path: str, spectra: pd.Series) -> np.ndarray:

@@ -9,7 +9,6 @@ from lamostvac.catalog.files import read_table
 from lamostvac.catalog.registry import Registry, load_registry, network_labels
 from lamostvac.core.log import rule_log
 from lamostvac.core.vocabulary import LABELS
-from lamostvac.report.figures import save
 from lamostvac.report.papers import (
     DIAGRAMS,
     colour_teff,
@@ -20,6 +19,7 @@ from lamostvac.report.papers import (
     read_isochrone,
     repeats,
 )
+from lamostvac.report.style import save
 from lamostvac.uncertainty.repeats import similar_pairs
 
 

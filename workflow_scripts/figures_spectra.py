@@ -6,7 +6,8 @@ from typing import Any
 import h5py
 
 from lamostvac.core.log import rule_log
-from lamostvac.report.figures import save, spectra
+from lamostvac.report.catalogue import spectra
+from lamostvac.report.style import save
 from lamostvac.spectra.grid import GRID
 
 

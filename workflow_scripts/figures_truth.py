@@ -5,7 +5,8 @@ from typing import Any
 import pandas as pd
 
 from lamostvac.core.log import rule_log
-from lamostvac.report.figures import comparison, pulls, save
+from lamostvac.report.comparisons import comparison, pulls
+from lamostvac.report.style import save
 
 
 def main(snakemake: Any) -> None:

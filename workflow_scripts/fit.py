@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from lamostvac.core.errors import REASONS
-from lamostvac.core.files import atomic_hdf5, read_columns, rejected_table, write_columns
-from lamostvac.core.log import Progress, rule_log
+from lamostvac.core.hdf5 import atomic_hdf5, read_columns, write_columns
+from lamostvac.core.log import rule_log
+from lamostvac.core.manifest import rejected_table
+from lamostvac.core.progress import Progress
+from lamostvac.core.rejection import REASONS
 from lamostvac.core.vocabulary import LABELS, STATUS_NAMES
 from lamostvac.emulator.model import label_columns, read_emulator
 from lamostvac.fit.fitter import FitSettings, StarFits, StarFitter, join

@@ -6,8 +6,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from lamostvac.core.files import atomic_hdf5
-from lamostvac.core.log import Progress, rule_log
+from lamostvac.core.hdf5 import atomic_hdf5
+from lamostvac.core.log import rule_log
+from lamostvac.core.progress import Progress
 from lamostvac.grouped.groups import gather, order_of, write_order
 from lamostvac.library.library import read_library_labels
 

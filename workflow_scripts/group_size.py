@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lamostvac.core.files import atomic
+from lamostvac.core.atomic import atomic
 from lamostvac.core.log import rule_log
 from lamostvac.emulator.distil import split_settings
 from lamostvac.emulator.model import build_emulator, read_emulator
 from lamostvac.experiments import figures
-from lamostvac.experiments.experiments import (
+from lamostvac.experiments.group_size import (
     fold_rows,
     group_size_table,
     library_trial,
@@ -20,7 +20,7 @@ from lamostvac.experiments.experiments import (
 from lamostvac.experiments.sample import read_samples
 from lamostvac.grouped.search import GroupedSettings
 from lamostvac.library.library import read_library
-from lamostvac.report.figures import save
+from lamostvac.report.style import save
 from lamostvac.spectra.normalise import Preparation
 
 N_DR10 = 11_473_644  # stellar spectra whose labels L24 determined

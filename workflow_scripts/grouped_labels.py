@@ -5,7 +5,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.log import rule_log
 from lamostvac.grouped.groups import STAR_FIELDS, GroupedStars, read_order, write_labels
 

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from lamostvac.core.files import atomic
+from lamostvac.core.atomic import atomic
 from lamostvac.core.log import rule_log
 from lamostvac.emulator.model import read_emulator
 from lamostvac.experiments import figures
-from lamostvac.experiments.experiments import grouping_errors, grouping_table
+from lamostvac.experiments.grouping import grouping_errors, grouping_table
 from lamostvac.experiments.sample import read_samples
 from lamostvac.library.library import read_library
-from lamostvac.report.figures import save
+from lamostvac.report.style import save
 
 
 def main(snakemake: Any) -> None:

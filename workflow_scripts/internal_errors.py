@@ -4,7 +4,7 @@ from typing import Any
 
 from lamostvac.catalog.files import read_blocks
 from lamostvac.catalog.registry import load_registry, network_labels
-from lamostvac.core.files import atomic
+from lamostvac.core.atomic import atomic
 from lamostvac.core.log import rule_log
 from lamostvac.publish.error_summary import internal_errors, published_errors
 

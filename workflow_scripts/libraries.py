@@ -4,9 +4,10 @@ from typing import Any
 
 import pandas as pd
 
-from lamostvac.core.files import atomic
+from lamostvac.core.atomic import atomic
 from lamostvac.core.log import rule_log
-from lamostvac.report.figures import libraries, save
+from lamostvac.report.catalogue import libraries
+from lamostvac.report.style import save
 from lamostvac.validation.libraries import compare_libraries
 
 

@@ -3,7 +3,8 @@
 from typing import Any
 
 from lamostvac.core.files import sha256
-from lamostvac.core.log import Progress, rule_log
+from lamostvac.core.log import rule_log
+from lamostvac.core.progress import Progress
 from lamostvac.library.formats.choose import read_raw
 from lamostvac.library.library import prepare_library, write_library
 from lamostvac.library.resolution import resolving_power_fwhm, tabulated_fwhm

@@ -8,8 +8,9 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from lamostvac.core.files import atomic
-from lamostvac.core.log import Progress, rule_log
+from lamostvac.core.atomic import atomic
+from lamostvac.core.log import rule_log
+from lamostvac.core.progress import Progress
 from lamostvac.emulator.distil import split_settings
 from lamostvac.emulator.model import build_emulator
 from lamostvac.experiments.line_spread import best_width, measure
@@ -17,7 +18,7 @@ from lamostvac.fit.fitter import FitSettings
 from lamostvac.library.formats.choose import read_raw
 from lamostvac.library.library import prepare_library
 from lamostvac.library.resolution import constant_fwhm
-from lamostvac.report.figures import save
+from lamostvac.report.style import save
 from lamostvac.spectra.normalise import Preparation
 
 WIDTHS = (2.5, 2.8, 3.1, 3.4, 3.7, 4.0, 4.4, 4.8, 5.3)  # A

@@ -10,8 +10,9 @@ import lamostvac
 from lamostvac.catalog.files import input_cards, provenance, write_json
 from lamostvac.catalog.merge import accounting, merge_rejections, merge_tables
 from lamostvac.catalog.registry import load_registry, network_labels
-from lamostvac.core.files import atomic, read_manifest
+from lamostvac.core.atomic import atomic
 from lamostvac.core.log import rule_log
+from lamostvac.core.manifest import read_manifest
 from lamostvac.core.paths import PROJECT
 
 

@@ -6,11 +6,11 @@ import numpy as np
 
 from lamostvac.catalog.files import read_fields
 from lamostvac.catalog.registry import load_registry, network_labels
-from lamostvac.core.files import atomic
+from lamostvac.core.atomic import atomic
 from lamostvac.core.log import rule_log
 from lamostvac.distance.join import join_photometry
 from lamostvac.distance.schema import PhotometryFile
-from lamostvac.external.match import galactic_latitude
+from lamostvac.external.sky import galactic_coordinates
 
 
 def main(snakemake: Any) -> None:
@@ -24,7 +24,7 @@ def main(snakemake: Any) -> None:
     table, found = join_photometry(spectra, settings, params.root, params.repeat_radius)
     for name, number in found.items():
         log.info("%s: %d of %d spectra", name, number, len(table))
-    longitude, latitude = galactic_latitude(spectra["ra"], spectra["dec"])
+    longitude, latitude = galactic_coordinates(spectra["ra"], spectra["dec"])
     single = [name for name in table.columns if name not in ("gaia_source_id", "parallax")]
     table = table.astype(dict.fromkeys(single, np.float32))
     table.insert(0, "spectrum_id", spectra["spectrum_id"].astype(str))

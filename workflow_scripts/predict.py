@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from lamostvac.core.expressions import parse
-from lamostvac.core.files import atomic_hdf5, read_columns, sha256, write_columns
-from lamostvac.core.log import Progress, rule_log
+from lamostvac.core.files import sha256
+from lamostvac.core.hdf5 import atomic_hdf5, read_columns, write_columns
+from lamostvac.core.log import rule_log
+from lamostvac.core.progress import Progress
 from lamostvac.networks.ensemble import Network, load_network
 from lamostvac.networks.predict import NetworkStack, check_grids, predict, range_flags
 from lamostvac.spectra.chunk import open_prepared

@@ -5,9 +5,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from lamostvac.core.errors import REASONS
-from lamostvac.core.files import atomic_hdf5, write_columns
+from lamostvac.core.hdf5 import atomic_hdf5, write_columns
 from lamostvac.core.log import rule_log
+from lamostvac.core.rejection import REASONS
 from lamostvac.spectra.chunk import prepare_chunk, settings_of
 
 

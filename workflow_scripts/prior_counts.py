@@ -4,13 +4,13 @@ from typing import Any
 
 import pandas as pd
 
-from lamostvac.core.files import atomic
+from lamostvac.core.atomic import atomic
 from lamostvac.core.log import rule_log
 from lamostvac.emulator.model import read_emulator
 from lamostvac.experiments import figures
-from lamostvac.experiments.experiments import prior_counts, prior_counts_table
+from lamostvac.experiments.reproduction import prior_counts, prior_counts_table
 from lamostvac.library.library import read_library
-from lamostvac.report.figures import save
+from lamostvac.report.style import save
 
 
 def main(snakemake: Any) -> None:

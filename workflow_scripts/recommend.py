@@ -9,12 +9,14 @@ from lamostvac.catalog.files import read_rows, write_rows
 from lamostvac.catalog.flags import set_flags
 from lamostvac.catalog.registry import load_registry, network_labels
 from lamostvac.catalog.rows import apply_curves, apply_errors
-from lamostvac.core.files import read_columns
+from lamostvac.core.hdf5 import read_columns
 from lamostvac.core.log import rule_log
 from lamostvac.core.vocabulary import LABELS
-from lamostvac.recommend import recommend
+from lamostvac.recommend import combine, files
+from lamostvac.recommend import definitions as recommend_definitions
+from lamostvac.recommend import relations as recommend_relations
+from lamostvac.uncertainty.model_files import read_models
 from lamostvac.uncertainty.models import read_errors
-from lamostvac.uncertainty.random_error import read_models
 from lamostvac.uncertainty.repeats import repeat_pairs
 from lamostvac.uncertainty.snr_threshold import threshold_in_use
 
@@ -52,12 +54,12 @@ def main(snakemake: Any) -> None:
         params.alpha_max_teff,
         params.outlier_fraction,
     )
-    definitions = [recommend.Definition.model_validate(entry) for entry in params.definitions]
-    settings = recommend.Settings(snr_band=params.snr_band, **params.settings)
+    definitions = [recommend_definitions.Definition.model_validate(entry) for entry in params.definitions]
+    settings = recommend_definitions.Settings(snr_band=params.snr_band, **params.settings)
     pairs = repeat_pairs(rows["ra"], rows["dec"], rows["lmjd"])
-    relations = recommend.fit(rows, definitions, settings, pairs)
-    recommend.apply(rows, relations, definitions, settings)
-    recommend.save(snakemake.output.relations, relations)
+    relations = recommend_relations.fit(rows, definitions, settings, pairs)
+    combine.apply(rows, relations, definitions, settings)
+    files.save(snakemake.output.relations, relations)
     for item in relations:
         for source, relation in item.relations.items():
             log.info(

@@ -7,11 +7,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from lamostvac.catalog.registry import network_labels
-from lamostvac.core.files import atomic
+from lamostvac.core.atomic import atomic
 from lamostvac.core.log import rule_log
 from lamostvac.spectra.names import RowsByName, values_at
-from lamostvac.uncertainty.random_error import beside_published, load_published_errors, network_curve
+from lamostvac.uncertainty.published import beside_published, load_published_errors
 from lamostvac.uncertainty.repeats import similar_pairs
+from lamostvac.uncertainty.snr_curve import network_curve
 
 
 def column(path: str, name: str) -> np.ndarray:

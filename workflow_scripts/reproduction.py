@@ -5,15 +5,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lamostvac.core.files import atomic
-from lamostvac.core.log import Progress, rule_log
+from lamostvac.core.atomic import atomic
+from lamostvac.core.log import rule_log
+from lamostvac.core.progress import Progress
 from lamostvac.core.vocabulary import spectral_type_of
 from lamostvac.emulator.distil import split_settings
 from lamostvac.emulator.model import build_emulator, read_emulator
 from lamostvac.experiments import figures
-from lamostvac.experiments.experiments import FluxComparison, emulator_uncertainty, example_rows, fold_rows
+from lamostvac.experiments.flux import FluxComparison, emulator_uncertainty, example_rows
+from lamostvac.experiments.group_size import fold_rows
 from lamostvac.library.library import read_library
-from lamostvac.report.figures import save
+from lamostvac.report.style import save
 from lamostvac.spectra.grid import GRID
 from lamostvac.spectra.normalise import Preparation
 

@@ -5,8 +5,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from lamostvac.core.files import atomic_hdf5, write_columns
-from lamostvac.core.log import Progress, rule_log
+from lamostvac.core.hdf5 import atomic_hdf5, write_columns
+from lamostvac.core.log import rule_log
+from lamostvac.core.progress import Progress
 from lamostvac.emulator.model import read_emulator
 from lamostvac.grouped.groups import STAR_FIELDS, batch_groups, group_status
 from lamostvac.grouped.search import GroupedSettings, fit_group, group_seed

@@ -3,7 +3,8 @@
 import shutil
 from pathlib import Path
 
-from lamostvac.core.log import Progress, rule_log
+from lamostvac.core.log import rule_log
+from lamostvac.core.progress import Progress
 from lamostvac.simulate.settings import SimulationSettings
 from lamostvac.simulate.survey import n_spectra, simulate_survey
 

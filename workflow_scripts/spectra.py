@@ -3,7 +3,7 @@
 import shutil
 from typing import Any
 
-from lamostvac.core.files import atomic
+from lamostvac.core.atomic import atomic
 from lamostvac.core.log import rule_log
 from lamostvac.spectra.chunk import open_prepared
 

@@ -10,9 +10,14 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from lamostvac.core.files import atomic, sha256
-from lamostvac.core.log import Progress, rule_log
-from lamostvac.survey import survey
+from lamostvac.core.atomic import atomic
+from lamostvac.core.files import sha256
+from lamostvac.core.log import rule_log
+from lamostvac.core.progress import Progress
+from lamostvac.survey import catalogue, chunks
+from lamostvac.survey import chunks as survey
+from lamostvac.survey import paths as survey_paths
+from lamostvac.survey import selection as survey_selection
 
 SETTINGS = set(survey.Survey.model_fields) - {"catalogues"}  # those are the rule's input
 
@@ -69,26 +74,26 @@ def main(snakemake) -> None:
     params = snakemake.params
     paths = list(snakemake.input.catalogues)
     settings = survey.Survey(**{name: getattr(params, name) for name in SETTINGS})
-    table = survey.read_catalogues(paths, settings.column_aliases)
+    table = catalogue.read_catalogues(paths, settings.column_aliases)
     log.info("%d rows in %d catalogue file(s)", len(table), len(paths))
-    survey.check_paths(table, settings.file_pattern)
-    selection = survey.select(table, settings)
-    totals = survey.counts(selection)
+    survey_paths.check_paths(table, settings.file_pattern)
+    selection = survey_selection.select(table, settings)
+    totals = survey_selection.counts(selection)
     for reason, n in totals["rejected"].items():
         log.info("%d rejected: %s", n, survey.REASONS[reason])
 
-    found = survey.chunks(table, selection, settings.chunk_size)
+    found = chunks.chunks(table, selection, settings.chunk_size)
     folder = Path(snakemake.output.manifest).parent / "chunks"
     progress = Progress(log, total=totals["n_selected"], unit="spectra into chunks")
     manifest = []
     changed = 0
     current = {folder / chunk.type / f"{chunk.name}.parquet" for chunk in found}
     for chunk in found:
-        rows = survey.chunk_table(table, chunk.rows, params.root, settings.file_pattern)
+        rows = chunks.chunk_table(table, chunk.rows, params.root, settings.file_pattern)
         changed += write_if_changed(parquet(rows), folder / chunk.type / f"{chunk.name}.parquet")
         plates = [f"{rows['lmjd'][i]}-{rows['planid'][i]}" for i in (0, -1)]
         # What the rows say, wherever the release lies: a release that was moved has the same chunks.
-        inside = survey.chunk_table(table, chunk.rows, ".", settings.file_pattern)
+        inside = chunks.chunk_table(table, chunk.rows, ".", settings.file_pattern)
         digest = hashlib.sha256(parquet(inside)).hexdigest()[:16]
         manifest.append((chunk.type, chunk.name, len(rows), chunk.n_plates, *plates, digest))
         progress.add(len(rows))
@@ -96,10 +101,10 @@ def main(snakemake) -> None:
     removed = remove_stale(folder, settings.types, current)
     log.info("%d chunks, %d of them new or changed, %d old ones removed", len(found), changed, removed)
 
-    rejected = survey.rejections(table, selection)
+    rejected = survey_selection.rejections(table, selection)
     with atomic(snakemake.output.rejected) as temporary:
         write_rejected(rejected, temporary)
-    groups = survey.groups(found, params.group_size)
+    groups = chunks.groups(found, params.group_size)
     write_csv(snakemake.output.groups, "type,n_spectra,n_groups", groups)
     totals["inputs"] = [{"file": path, "sha256": sha256(path)} for path in paths]
     with atomic(snakemake.output.summary) as temporary:

@@ -11,13 +11,14 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from lamostvac.core.files import atomic, sha256
+from lamostvac.core.atomic import atomic
+from lamostvac.core.files import sha256
 from lamostvac.core.log import rule_log
 from lamostvac.networks.ensemble import Network, save_network, untrained_network
 from lamostvac.networks.settings import NetworkTraining
 from lamostvac.networks.train import TooFewStars, TrainingSpectra, train_network
 from lamostvac.spectra.network_grid import NetworkPreparation
-from lamostvac.training.training import read_training
+from lamostvac.training.files import read_training
 
 # A type with fewer training spectra is not one that the network knows.
 MIN_OF_TYPE = 3

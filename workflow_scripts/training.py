@@ -11,25 +11,20 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from lamostvac.core.errors import REASONS, SpectrumRejected, UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.expressions import parse
-from lamostvac.core.files import atomic_hdf5, sha256
-from lamostvac.core.log import Progress, rule_log
+from lamostvac.core.files import sha256
+from lamostvac.core.hdf5 import atomic_hdf5
+from lamostvac.core.log import rule_log
+from lamostvac.core.progress import Progress
+from lamostvac.core.rejection import REASONS, SpectrumRejected
 from lamostvac.spectra.network_grid import NetworkPreparation, prepare_network_spectrum
 from lamostvac.spectra.normalise import check_identity
 from lamostvac.spectra.reader import read_spectrum
+from lamostvac.training.accounting import Accounting
+from lamostvac.training.files import read_training, write_training
 from lamostvac.training.schema import TrainingSet
-from lamostvac.training.training import (
-    Accounting,
-    by_quality,
-    child_table,
-    choose,
-    count_split,
-    read_training,
-    split_stars,
-    training_table,
-    write_training,
-)
+from lamostvac.training.split import by_quality, child_table, choose, count_split, split_stars, training_table
 
 _NEEDED = ["spectrum_id", "obsid", "lmjd", "planid", "spid", "fiberid", "z", "path"]  # to read a spectrum
 

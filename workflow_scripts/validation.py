@@ -8,32 +8,33 @@ import numpy as np
 import pandas as pd
 
 from lamostvac.catalog.registry import NetworkLabel, Registry, load_registry, network_labels
-from lamostvac.core.files import atomic
+from lamostvac.core.atomic import atomic
 from lamostvac.core.log import rule_log
-from lamostvac.training.training import read_training
+from lamostvac.training.files import read_training
 from lamostvac.validation import networks
 from lamostvac.validation.clusters import CLUSTER_COLUMNS, cluster_rows
-from lamostvac.validation.match import match
-from lamostvac.validation.schema import Comparison
-from lamostvac.validation.trends import TREND_COLUMNS, trend_rows
-from lamostvac.validation.validation import (
+from lamostvac.validation.comparisons import (
     COMPARISON_COLUMNS,
-    DERIVED,
-    DISTANCES,
     LABELS,
-    PULL_COLUMNS,
-    RECOMMENDED,
     compare,
     compare_crossvalidation,
     comparison_rows,
-    match_spectra,
     pairs,
-    pull_rows,
+    without_training,
+)
+from lamostvac.validation.match import match
+from lamostvac.validation.schema import Comparison
+from lamostvac.validation.statistics import PULL_COLUMNS, pull_rows
+from lamostvac.validation.subsets import RECOMMENDED
+from lamostvac.validation.trends import TREND_COLUMNS, trend_rows
+from lamostvac.validation.truth import (
+    DERIVED,
+    DISTANCES,
+    match_spectra,
     read_truth,
     recommended_subsets,
     relative,
     truth_subsets,
-    without_training,
 )
 
 Rows = list[dict[str, Any]]

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import yaml
 
 from lamostvac.catalog.registry import load_registry
-from lamostvac.core.errors import REASONS
-from lamostvac.core.files import REJECTED_COLUMNS
+from lamostvac.core.manifest import REJECTED_COLUMNS
 from lamostvac.core.paths import COLUMNS_PATH, PROJECT
+from lamostvac.core.rejection import REASONS
 from lamostvac.training.schema import load_training_sets
 
 PAGE = PROJECT / "docs" / "data_model.md"

@@ -15,8 +15,8 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from lamostvac.catalog.registry import Registry
-from lamostvac.core.errors import UserError
-from lamostvac.core.files import atomic
+from lamostvac.core.atomic import atomic
+from lamostvac.core.exceptions import UserError
 
 # Rows of a Parquet row group, and of a block while merging (30 MB, with two dozen labels of networks 80 MB).
 ROW_GROUP = 131072

@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lamostvac.catalog.best_spectrum import RADIUS
-from lamostvac.core.errors import REASONS, UserError
-from lamostvac.core.files import read_manifest
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.manifest import read_manifest
+from lamostvac.core.rejection import REASONS
 from lamostvac.external.match import group_stars
 
 # Stars whose chains of neighbours could reach the star lie within this distance, arcsec.

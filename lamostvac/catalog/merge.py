@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from lamostvac.catalog.best_spectrum import best_spectra
 from lamostvac.catalog.files import ROW_GROUP, count_rows, read_blocks, read_some, write_fits
 from lamostvac.catalog.registry import Registry
-from lamostvac.core.errors import REASONS, UserError
-from lamostvac.core.files import REJECTED_COLUMNS, atomic
+from lamostvac.core.atomic import atomic
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.manifest import REJECTED_COLUMNS
+from lamostvac.core.rejection import REASONS
 from lamostvac.core.vocabulary import TYPE_ORDER
 from lamostvac.spectra.names import check_distinct, fingerprint
 
@@ -158,7 +160,7 @@ def merge_rejections(
     Raises
     ------
     UserError
-        A reason is none of `lamostvac.core.errors.REASONS`.
+        A reason is none of `lamostvac.core.rejection.REASONS`.
     """
     counts: dict[str, Counter[tuple[str, str]]] = {}
     sources = {"survey": survey, **{name: types[name] for name in TYPE_ORDER if name in types}}

@@ -21,7 +21,7 @@ from astropy.io import fits
 from astropy.io.votable.ucd import check_ucd
 from numpy.typing import NDArray
 
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.paths import COLUMNS_PATH
 
 FITS_CODES = {"uint8": "B", "int16": "I", "int32": "J", "int64": "K", "float32": "E", "float64": "D"}

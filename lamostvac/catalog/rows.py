@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from lamostvac.catalog.files import ROW_GROUP
 from lamostvac.catalog.registry import NetworkLabel, Registry
-from lamostvac.core.errors import UserError
-from lamostvac.core.files import REJECTED_COLUMNS, read_columns
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.hdf5 import read_columns
+from lamostvac.core.manifest import REJECTED_COLUMNS
 from lamostvac.core.vocabulary import CONVERGED
 from lamostvac.spectra.names import check_distinct
 from lamostvac.uncertainty.models import LabelErrors, systematic_part
-from lamostvac.uncertainty.random_error import RandomErrorModel
+from lamostvac.uncertainty.snr_curve import RandomErrorModel
 
 
 def read_chunk(

@@ -37,8 +37,8 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from lamostvac.core.errors import UserError, closest, nearest
-from lamostvac.core.messages import first_mistake, keys_at
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.messages import closest, first_mistake, keys_at, nearest
 from lamostvac.core.paths import PROJECT
 from lamostvac.core.vocabulary import BANDS
 from lamostvac.simulate.settings import SimulationSettings

@@ -33,12 +33,12 @@ def script_version(script: Path) -> dict[str, int]:
 def reached(script: Path) -> frozenset[Path]:
     """Files of the library that a script or module imports, directly or through others."""
     found: set[Path] = set()
-    waiting = list(_imports(script))
+    waiting = list(imports(script))
     while waiting:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting += _imports(path)
+            waiting += imports(path)
     return frozenset(found)
 
 
@@ -59,7 +59,7 @@ def package_version(name: str) -> int:
 
 
 @functools.cache
-def _imports(path: Path) -> frozenset[Path]:
+def imports(path: Path) -> frozenset[Path]:
     text = path.read_text(encoding="utf-8")
     files = set()
     for module, names in _FROM.findall(text):

@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lamostvac.core.errors import UserError, nearest
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.messages import nearest
 
 FUNCTIONS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "abs": np.abs,

@@ -15,7 +15,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from lamostvac.core.files import atomic
+from lamostvac.core.atomic import atomic
 
 CSS = """
 :root { color-scheme: light; }

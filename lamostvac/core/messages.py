@@ -3,14 +3,13 @@
 The run's own configuration says more (what is allowed, what is nearest): `lamostvac/configuration/root.py`.
 """
 
+import difflib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-
-from lamostvac.core.errors import nearest
 
 
 def first_mistake(problems: ValidationError) -> Mapping[str, Any]:
@@ -73,3 +72,18 @@ def _is_named(model: type[BaseModel], tag: str) -> bool:
         typing.get_origin(field.annotation) is typing.Literal and tag in typing.get_args(field.annotation)
         for field in model.model_fields.values()
     )
+
+
+def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The most similar of `known`, upper or lower case; None when nothing is as similar as `cutoff` (0 to 1)."""
+    by_lower = {candidate.lower(): candidate for candidate in reversed(list(known))}
+    close = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=cutoff)
+    return by_lower[close[0]] if close else None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean ...?` for the most similar of `known`, or what there is when nothing is similar."""
+    known = list(known)
+    if close := closest(name, known, cutoff=0.5):
+        return f"; did you mean {close}?"
+    return f"; there are {', '.join(known)}" if known else ""

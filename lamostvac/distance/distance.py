@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lamostvac.distance.band_fit import fit_bands, nearest_semidefinite
-from lamostvac.external.match import unit_vectors
+from lamostvac.external.sky import unit_vectors
 
 Array = NDArray[np.float64]
 _BLOCK = 20_000  # stars at a time; no result depends on it

@@ -14,9 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lamostvac.distance.schema import COLUMNS, PhotometryFile
+from lamostvac.external.entries import TableFile
 from lamostvac.external.joins import join_table, positions, read_source
 from lamostvac.external.match import group_stars, match_identifiers, match_sky
-from lamostvac.training.schema import TableFile
 
 _STAR_COLUMNS = ("ra", "dec", "pmra", "pmdec", "ref_epoch")
 

@@ -6,11 +6,11 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lamostvac.core.errors import UserError, nearest
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.files import read_yaml
-from lamostvac.core.messages import mistake
+from lamostvac.core.messages import mistake, nearest
 from lamostvac.core.vocabulary import BANDS
-from lamostvac.training.schema import Catalogue, Join, Match, TableFile, check_match
+from lamostvac.external.entries import Catalogue, Join, Match, TableFile, check_match
 
 MAGNITUDES = tuple(name for band in BANDS for name in (f"mag_{band}", f"mag_{band}_err"))
 OTHERS = (

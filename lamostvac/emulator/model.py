@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
-from lamostvac.core.errors import UserError
-from lamostvac.core.files import atomic_hdf5
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.hdf5 import atomic_hdf5
 from lamostvac.core.vocabulary import TYPE_LIMITS, spectral_type_of
 from lamostvac.emulator.discrepancy import line_covariance, residual_covariance, truncated_variance
 from lamostvac.library.library import SpectralLibrary

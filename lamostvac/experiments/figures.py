@@ -11,8 +11,10 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from lamostvac.experiments.experiments import ENOUGH, FLUX_BINS, TEFF_BINS
-from lamostvac.report.figures import (
+from lamostvac.experiments.flux import FLUX_BINS
+from lamostvac.experiments.pools import TEFF_BINS
+from lamostvac.experiments.reproduction import ENOUGH
+from lamostvac.report.style import (
     ACCEPTED,
     GREY,
     REJECTED,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamostvac.configuration.root import SPECTRAL_TYPES
-from lamostvac.core.files import read_columns
+from lamostvac.core.hdf5 import read_columns
 from lamostvac.emulator.model import Emulator
 from lamostvac.grouped import search
 from lamostvac.grouped.cfi import correlation

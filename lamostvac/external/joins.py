@@ -12,9 +12,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from lamostvac.core.expressions import parse
-from lamostvac.external.match import canonical_order, match_identifiers, match_sky, propagate
+from lamostvac.external.entries import Join, TableFile
+from lamostvac.external.match import canonical_order, match_identifiers, match_sky
 from lamostvac.external.read import read_table
-from lamostvac.training.schema import Join, TableFile
+from lamostvac.external.sky import propagate
 
 
 class Steps(Protocol):

@@ -19,7 +19,8 @@ from astropy.coordinates import Angle
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from lamostvac.core.errors import UserError, nearest
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.messages import nearest
 
 _NULLS = ("", "null", "NULL", "None", "nan", "NaN", "NAN", "--", "N/A", "\\N")
 _BLOCK = 1 << 26  # bytes of a FITS table in memory at a time

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.files import read_yaml
 from lamostvac.core.messages import first_mistake, mistake
-from lamostvac.fetch.download import Checksum
+from lamostvac.fetch.transfer import Checksum
 
 Place = Literal["library.spectra", "library.labels_file", "networks.root"]
 _HASHES = {"sha1": 40, "sha256": 64}

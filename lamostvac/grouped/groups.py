@@ -13,8 +13,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from lamostvac.core.errors import UserError
-from lamostvac.core.files import atomic_hdf5
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.hdf5 import atomic_hdf5
 from lamostvac.core.vocabulary import CONVERGED, EDGE, NO_PROGRESS
 from lamostvac.emulator.model import Emulator
 from lamostvac.fit.fitter import StarFits, StarFitter

@@ -20,8 +20,9 @@ from astropy.utils.exceptions import AstropyUserWarning
 from numpy.typing import NDArray
 
 from lamostvac.core.damage import damage
-from lamostvac.core.errors import SpectrumRejected, UserError
-from lamostvac.core.files import atomic_hdf5, read_columns, write_columns
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.hdf5 import atomic_hdf5, read_columns, write_columns
+from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.core.vocabulary import LABELS
 from lamostvac.library.resolution import Fwhm, broaden, smoothing_fwhm
 from lamostvac.spectra.grid import GRID, air_to_vacuum

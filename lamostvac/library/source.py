@@ -4,7 +4,7 @@ import hashlib
 from os import PathLike
 from pathlib import Path
 
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.files import sha256
 
 SUFFIXES = (".fits", ".fit", ".fits.gz", ".fit.gz")

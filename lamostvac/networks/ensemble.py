@@ -16,8 +16,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from lamostvac.core.errors import UserError
-from lamostvac.core.files import atomic_hdf5
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.hdf5 import atomic_hdf5
 from lamostvac.networks.domain import TrainingCloud
 
 FORMAT = "lamost-vac network 1"

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from lamostvac.core.errors import UserError
-from lamostvac.core.log import Progress
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.progress import Progress
 from lamostvac.networks import VERSION
 from lamostvac.networks.domain import fit_cloud
 from lamostvac.networks.ensemble import LabelScale, Network, to_learned

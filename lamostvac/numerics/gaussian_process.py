@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.numerics.kernel import rbf
 from lamostvac.numerics.panel_cholesky import PanelCholesky
 from lamostvac.numerics.process_variance import ProcessVariance, process_variance

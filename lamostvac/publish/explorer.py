@@ -22,9 +22,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lamostvac.catalog.registry import Column, Registry
-from lamostvac.core.errors import UserError
+from lamostvac.core.atomic import atomic
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.expressions import Expression
-from lamostvac.core.files import atomic, sha256
+from lamostvac.core.files import sha256
 
 PAGE = Path(__file__).resolve().parent / "explorer_page"
 # Those that the run has; what a reader wants to see of a star without opening its page.

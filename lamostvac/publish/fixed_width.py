@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamostvac.catalog.registry import Column, Registry
-from lamostvac.core.files import atomic
+from lamostvac.core.atomic import atomic
 
 # Significant digits that all but a tenth of a column's values keep at least.
 _DIGITS = {4: 5, 8: 11}

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from lamostvac.catalog.files import ROW_GROUP, read_blocks
 from lamostvac.catalog.merge import repeated_texts
 from lamostvac.catalog.registry import Registry
-from lamostvac.core.errors import UserError
-from lamostvac.core.files import atomic_folder
+from lamostvac.core.atomic import atomic_folder
+from lamostvac.core.exceptions import UserError
 from lamostvac.publish.healpix import MAX_ORDER, partitions, pixels
 
 INDEX = "_healpix_29"

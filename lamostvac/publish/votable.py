@@ -14,9 +14,10 @@ from astropy import units
 from numpy.typing import NDArray
 
 from lamostvac.catalog.registry import Column, Registry
-from lamostvac.core.errors import UserError, nearest
+from lamostvac.core.atomic import atomic
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.expressions import Expression, check_names, parse
-from lamostvac.core.files import atomic
+from lamostvac.core.messages import nearest
 
 # Those that the run has; position, recommended labels and quality.
 DEFAULT_COLUMNS = [

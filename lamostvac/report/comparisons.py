@@ -1,146 +1,249 @@
-"""Figures of residual trends and of open clusters."""
+"""The figures of the report. Functions take arrays and tables and return a figure; `save` writes it.
 
-from collections.abc import Sequence
+Equal input gives equal bytes: no time stamps, no random thinning.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
-from lamostvac.core.vocabulary import GIANT_LOGG
-from lamostvac.report.figures import ACCEPTED, GREY, REJECTED, STYLE, message, plain_log_axis, title_of
-from lamostvac.validation.trends import QUANTITIES
+from lamostvac.core.vocabulary import LABELS
+from lamostvac.report.style import (
+    ACCEPTED,
+    GREY,
+    REJECTED,
+    STYLE,
+    TITLES,
+    digits_of,
+    message,
+    plain_log_axis,
+    point_size,
+    title_of,
+)
+from lamostvac.validation.statistics import pulls_of, statistics
+from lamostvac.validation.subsets import snr_bins
+from lamostvac.validation.truth import DISTANCES
 
-_AXES = {
-    "teff": r"$T_{\rm eff}$ / K",
-    "logg": r"$\log\,g$",
-    "feh": "[Fe/H]",
-    "snr": "S/N",
-    "bp_rp": "BP - RP",
-}
-_CLUSTERS_PER_PAGE = 6
+_DENSE = 4_000  # the same for a panel of a comparison
 
 
-def trends(title: str, table: pd.DataFrame) -> Figure:
-    """Median of the residuals with its error, and their width as a band: a row of panels per label.
+def comparison(title: str, pairs: pd.DataFrame, labels: Iterable[str] = LABELS) -> Figure:
+    """One-to-one and residuals of each label against a reference (Wang et al. 2022, Figures 6 to 9).
 
-    `table` is trends.csv of one dataset. A constant offset is no trend: dashed is the median of the bins.
+    `pairs` is what `lamostvac.validation.comparisons.pairs` returns, for one dataset. Axes cover the central
+    99 % of the values; stars whose fit carries a warning are open grey circles. Points are coloured by S/N;
+    of more than `_DENSE` the density is drawn. The cross is the typical (median) error of both sides. Residuals of
+    distances are relative.
     """
-    labels = list(dict.fromkeys(table["label"]))
-    quantities = [name for name in QUANTITIES if (table["quantity"] == name).any()]
-    if not labels or not quantities:
-        return message(f"{title}: too few stars in common to show a trend.")
+    labels = [name for name in labels if np.isfinite(labelled(pairs, name)["difference"]).any()]
+    if not labels:
+        return message(f"{title}: no star of the catalogue has a label to compare.")
+    columns = min(len(labels), 4)
+    lines = -(-len(labels) // columns)
     with plt.rc_context(STYLE):
         figure, grid = plt.subplots(
-            len(labels),
-            len(quantities),
-            figsize=(2.7 * len(quantities) + 0.8, 1.75 * len(labels) + 0.6),
-            sharex="col",
-            sharey="row",
+            2 * lines,
+            columns,
+            figsize=(3.5 * columns + 0.9, 5.2 * lines),
             squeeze=False,
+            height_ratios=[3, 2] * lines,
         )
-        for label, line in zip(labels, grid, strict=True):
-            of_label = table[table["label"] == label]
-            middle = float(of_label["offset"].median())
-            reach = float(
-                np.nanmax(
-                    np.abs(of_label["offset"] - middle)
-                    + np.fmin(of_label["robust_sigma"], 3 * of_label["robust_sigma"].median())
-                )
+        for axes in (*grid[0::2].flat[len(labels) :], *grid[1::2].flat[len(labels) :]):
+            axes.axis("off")
+        mappable = None
+        uppers, lowers = grid[0::2].flat, grid[1::2].flat
+        for number, (label, upper, lower) in enumerate(zip(labels, uppers, lowers, strict=False)):
+            lower.sharex(upper)
+            upper.tick_params(labelbottom=False)
+            table = labelled(pairs, label)
+            table = table[np.isfinite(table["difference"])]
+            good = table[~table["fit_flagged"]]
+            low, high, is_log = _one_to_one(upper, label, table)
+            spread = max(float(np.percentile(np.abs(table["difference"]), 98)), 1e-3)
+            points = _points(upper, "value", table, is_log, (low, high, low, high))
+            _points(lower, "difference", table, is_log, (low, high, -1.15 * spread, 1.15 * spread))
+            mappable = points if points is not None else mappable
+            lower.set_ylim(-1.15 * spread, 1.15 * spread)
+            lower.axhline(0, color="black", lw=0.8)
+            numbers = statistics(good["difference"], np.zeros(len(good)), good.get("star"))
+            lower.axhline(numbers["offset"], color="#d9480f", lw=0.9, ls="--")
+            digits = 2 if label in DISTANCES else digits_of(label, table["reference"])
+            stars = f" ({numbers['n_stars']:,} stars)" if numbers["n_stars"] < numbers["n"] else ""
+            upper.text(
+                0.04,
+                0.96,
+                f"n = {numbers['n']:,}{stars}\n"
+                f"offset {numbers['offset']:+.{digits}f} $\\pm$ {numbers['offset_err']:.{digits + (digits > 0)}f}\n"
+                rf"$\sigma$ {numbers['sigma']:.{digits}f}, robust {numbers['robust_sigma']:.{digits}f}",
+                transform=upper.transAxes,
+                va="top",
+                fontsize=8,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1.5},
             )
-            for name, axes in zip(quantities, line, strict=True):
-                rows = of_label[of_label["quantity"] == name]
-                axes.axhline(0, color="black", lw=0.8)
-                axes.axhline(middle, color=GREY, lw=0.8, ls="--")
-                if len(rows):
-                    x, offset, width = rows["x"], rows["offset"], rows["robust_sigma"]
-                    axes.fill_between(x, offset - width, offset + width, color=ACCEPTED, alpha=0.25, lw=0)
-                    axes.errorbar(x, offset, yerr=rows["offset_err"], color=ACCEPTED, marker="o", ms=3, lw=1)
-            line[0].set_ylabel(title_of(label).replace(" (", "\n("), fontsize=8)
-            line[0].set_ylim(
-                min(middle - reach, -0.1 * reach) - 0.05 * reach,
-                max(middle + reach, 0.1 * reach) + 0.05 * reach,
+            _typical_errors(upper, good)
+            upper.set_title(title_of(label))
+            if number >= len(labels) - columns:
+                lower.set_xlabel("reference")
+            if number % columns == 0:
+                upper.set_ylabel("this catalogue")
+                lower.set_ylabel("relative diff." if label in DISTANCES else "difference")
+        if mappable is not None:
+            ticks = [5, 10, 20, 50, 100, 200]
+            bar = figure.colorbar(
+                mappable, ax=list(grid[:2, -1]), label="S/N (g)", ticks=ticks, pad=0.02, aspect=35
             )
-        for name, axes in zip(quantities, grid[-1], strict=True):
-            axes.set_xlabel(_AXES[name])
-            x = table[table["quantity"] == name]["x"]
-            if name in ("teff", "snr") and len(x) and x.min() > 0 and x.max() > 3 * x.min():
-                axes.set_xscale("log")
-                plain_log_axis(axes.xaxis, x.min() * 0.95, x.max() * 1.05)
-        figure.suptitle(f"{title}: median difference (points) and its width (band)", fontsize=11)
+            bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            bar.ax.minorticks_off()
+        figure.suptitle(title, fontsize=11)
     return figure
 
 
-def clusters(title: str, pairs: pd.DataFrame, table: pd.DataFrame, labels: Sequence[str]) -> Figure:
-    """Labels of cluster members against Teff (Wang et al. 2022, Figures 10 to 17), and [C/N] against log g (19).
+def _one_to_one(axes: Axes, label: str, table: pd.DataFrame) -> tuple[float, float, bool]:
+    """The line of equality and the limits of both axes, logarithmic for temperatures and distances of long range."""
+    low, high = (float(value) for value in np.percentile(table[["value", "reference"]], [0.5, 99.5]))
+    is_log = (title_of(label) == TITLES["teff"] or label in DISTANCES) and low > 0 and high > 3 * low
+    if is_log:
+        low, high = low * 0.9, high * 1.1
+        axes.set(xscale="log", yscale="log")
+        plain_log_axis(axes.xaxis, low, high)
+        plain_log_axis(axes.yaxis, low, high)
+    else:
+        margin = 0.06 * (high - low) or 0.1
+        low, high = low - margin, high + margin
+    axes.plot([low, high], [low, high], color="black", lw=0.8)
+    axes.set(xlim=(low, high), ylim=(low, high))
+    return low, high, is_log
+
+
+def _points(
+    axes: Axes, y: str, table: pd.DataFrame, is_log: bool, extent: tuple[float, float, float, float]
+) -> Any:
+    """Points of a panel, coloured by S/N, or their density; what a colour bar needs, or None."""
+    good, warned = table[~table["fit_flagged"]], table[table["fit_flagged"]]
+    if len(good) > _DENSE:
+        inside = good[good["reference"].between(extent[0], extent[1]) & good[y].between(extent[2], extent[3])]
+        x_scale: Any = "log" if is_log else "linear"
+        y_scale: Any = "log" if is_log and y == "value" else "linear"
+        axes.hexbin(
+            inside["reference"],
+            inside[y],
+            gridsize=60,
+            xscale=x_scale,
+            yscale=y_scale,
+            norm=LogNorm(),
+            mincnt=1,
+            cmap="magma_r",
+            linewidths=0,
+        )
+        return None
+    axes.scatter(warned["reference"], warned[y], s=8, facecolors="none", edgecolors="#adb5bd", linewidths=0.5)
+    coloured = good["snr"].notna().any()
+    points = axes.scatter(
+        good["reference"],
+        good[y],
+        s=point_size(len(good)),
+        c=good["snr"].clip(5, 200) if coloured else ACCEPTED,
+        norm=LogNorm(5, 200) if coloured else None,
+        cmap="viridis" if coloured else None,
+        linewidths=0,
+    )
+    return points if coloured else None
+
+
+def _typical_errors(axes: Axes, table: pd.DataFrame) -> None:
+    """The median errors of both sides as a cross in the lower right corner, where there are any."""
+    ours = table["error"][np.isfinite(table["error"]) & (table["error"] > 0)]
+    theirs = table["reference_error"] if "reference_error" in table else table["error"] * np.nan
+    theirs = theirs[np.isfinite(theirs) & (theirs > 0)]
+    if not len(ours) and not len(theirs):
+        return
+    to_data = axes.transAxes + axes.transData.inverted()
+    x, y = to_data.transform((0.85, 0.12))
+    # On logarithmic axes a relative error has one length everywhere.
+    is_log = axes.get_xscale() == "log"
+    across = (theirs / table["reference"][theirs.index]).median() * x if is_log else theirs.median()
+    up = (ours / table["value"][ours.index]).median() * y if is_log else ours.median()
+    axes.errorbar(
+        [x],
+        [y],
+        xerr=[across] if len(theirs) else None,
+        yerr=[up] if len(ours) else None,
+        color="#1864ab",
+        lw=1.2,
+        capsize=2,
+        fmt="none",
+        zorder=5,
+    )
+
+
+def labelled(pairs: pd.DataFrame, label: str) -> pd.DataFrame:
+    """The pairs of one label with their `difference`, which for distances is relative."""
+    table = pairs[pairs["label"] == label]
+    difference = table["value"] - table["reference"]
+    return table.assign(difference=difference / table["reference"] if label in DISTANCES else difference)
+
+
+def pulls(pairs: pd.DataFrame, table: pd.DataFrame) -> Figure:
+    """Distribution of (value - truth) / error, and its mean and width by S/N.
 
     Parameters
     ----------
-    pairs : pairs of the dataset, `group` the cluster
-    table : clusters.csv of the dataset; the clusters with most stars are drawn
+    pairs : pairs of the dataset `truth`
+    table : pulls.csv
     """
-    count = table.groupby("cluster")["n_stars"].max().sort_values(ascending=False, kind="stable")
-    names = [str(name) for name in count.index[count > 0][:_CLUSTERS_PER_PAGE]]
-    labels = [label for label in labels if np.isfinite(pairs.loc[pairs["label"] == label, "value"]).any()]
-    if not names or not labels:
-        return message(f"{title}: no spectrum of a member.")
+    labels = [name for name in LABELS if len(pulls_of(pairs[pairs["label"] == name]))]
+    if not labels:
+        return message("No star has a label, an error and a true value.")
+    x = np.linspace(-5, 5, 201)
     with plt.rc_context(STYLE):
-        figure, grid = plt.subplots(
-            len(labels),
-            len(names),
-            figsize=(2.7 * len(names) + 0.8, 1.9 * len(labels) + 0.6),
-            sharex="row",
-            sharey="row",
-            squeeze=False,
-        )
-        for label, line in zip(labels, grid, strict=True):
-            against = "logg" if label == "c_n" else "teff"
-            of_label = pairs[
-                (pairs["label"] == label) & np.isfinite(pairs["value"]) & np.isfinite(pairs[against])
-            ]
-            shown = of_label[of_label["group"].isin(names) & ~of_label["fit_flagged"]]
-            for name, axes in zip(names, line, strict=True):
-                stars = of_label[of_label["group"] == name]
-                good, warned = stars[~stars["fit_flagged"]], stars[stars["fit_flagged"]]
-                axes.scatter(
-                    warned[against], warned["value"], s=8, facecolors="none", edgecolors="#adb5bd", lw=0.5
+        figure, grid = plt.subplots(2, len(labels), figsize=(3.2 * len(labels), 5), squeeze=False)
+        for label, (upper, lower) in zip(labels, grid.T, strict=True):
+            values = pulls_of(pairs[pairs["label"] == label])
+            upper.hist(
+                np.clip(values, -5, 5), np.linspace(-5, 5, 41), density=True, color=ACCEPTED, alpha=0.8
+            )
+            upper.plot(x, np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), color="black", lw=1, label="unit normal")
+            row = table[(table["label"] == label) & (table["subset"] == "all")]
+            if len(row):
+                upper.text(
+                    0.03,
+                    0.97,
+                    f"n = {int(row['n'].iloc[0]):,}\nmean {row['mean'].iloc[0]:+.2f}\nwidth {row['width'].iloc[0]:.2f}",
+                    transform=upper.transAxes,
+                    va="top",
+                    fontsize=8,
                 )
-                axes.errorbar(
-                    good[against],
-                    good["value"],
-                    yerr=good["error"].where(good["error"] > 0),
-                    fmt="none",
-                    ecolor="#ced4da",
-                    lw=0.6,
-                    zorder=1,
-                )
-                colours = np.where(good["logg"] < GIANT_LOGG, REJECTED, ACCEPTED)
-                axes.scatter(good[against], good["value"], s=7, c=colours, linewidths=0, zorder=2)
-                row = table[(table["cluster"] == name) & (table["label"] == label)]
-                if len(row) and np.isfinite(row["median"].iloc[0]):
-                    middle, width = row["median"].iloc[0], row["robust_sigma"].iloc[0]
-                    axes.axhline(middle, color="black", lw=0.9)
-                    for edge in (middle - width, middle + width):
-                        axes.axhline(edge, color="black", lw=0.7, ls="--")
-                    axes.text(
-                        0.03,
-                        0.97,
-                        f"{middle:+.2f}, $\\sigma$ {width:.2f}\nerror {row['typical_error'].iloc[0]:.2f}, "
-                        f"own {row['intrinsic'].iloc[0]:.2f}",
-                        transform=axes.transAxes,
-                        va="top",
-                        fontsize=7.5,
-                        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1},
-                    )
-                axes.set_xlabel(_AXES[against], fontsize=8)
-            if len(shown):
-                low, high = np.percentile(shown["value"], [1, 99])
-                margin = max(0.25 * (high - low), 0.05)
-                line[0].set_ylim(low - margin, high + 2 * margin)
-            line[0].set_ylabel(title_of(label).replace(" (", "\n("), fontsize=8)
-            # Hot stars and giants on the usual sides.
-            line[0].invert_xaxis()
-        for name, axes in zip(names, grid[0], strict=True):
-            axes.set_title(name)
-        figure.suptitle(f"{title} (blue dwarfs, red giants)", fontsize=11)
+            upper.set(title=TITLES[label], xlabel="(value - truth) / error", yticks=[])
+            pulls_by_snr(lower, table[table["label"] == label])
+        grid[0, -1].legend(loc="upper right")
+        grid[1, -1].legend(loc="upper right")
+        grid[1, 0].set_ylabel("pull")
     return figure
+
+
+def pulls_by_snr(axes: Axes, table: pd.DataFrame, prefix: str = "") -> None:
+    """Mean and width of a label's pulls by S/N, of the subsets of pulls.csv whose names have the prefix."""
+    names = list(snr_bins())
+    rows = table.set_index("subset").reindex([prefix + name for name in names])
+    positions = np.arange(len(names))
+    axes.axhline(1, color=GREY, lw=0.7)
+    axes.axhline(0, color=GREY, lw=0.7)
+    axes.plot(positions, rows["width"], marker="o", ms=4, color=ACCEPTED, label="width (1 is right)")
+    axes.plot(positions, rows["mean"], marker="s", ms=3.5, color=REJECTED, label="mean (0 is right)")
+    axes.set_xticks(positions, [name.removeprefix("S/N").strip() for name in names], rotation=30)
+    axes.set_xlabel("S/N")
+    axes.set_xlim(-0.4, len(names) - 0.6)
+    finite = rows[["width", "mean"]].to_numpy(np.float64)
+    top = np.nanmax(finite, initial=1.4)
+    axes.set_ylim(min(-0.6, np.nanmin(finite, initial=0) - 0.2), top * 1.35)

@@ -14,20 +14,20 @@ from matplotlib.ticker import FixedLocator
 from numpy.typing import NDArray
 
 from lamostvac.catalog.registry import NetworkLabel
-from lamostvac.report.figures import (
+from lamostvac.numerics.statistics import robust_sigma
+from lamostvac.report.comparisons import labelled, pulls_by_snr
+from lamostvac.report.style import (
     ACCEPTED,
     GREY,
     REJECTED,
     STYLE,
     digits_of,
-    labelled,
     message,
     plain_log_axis,
     point_size,
-    pulls_by_snr,
     temperature_axis,
 )
-from lamostvac.validation.validation import robust_sigma, statistics
+from lamostvac.validation.statistics import statistics
 
 # What a figure of predictions draws, in this order.
 SUBSETS = {"train": "#adb5bd", "left out": ACCEPTED, "test": REJECTED}

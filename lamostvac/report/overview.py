@@ -16,10 +16,11 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from lamostvac.core.errors import REASONS, UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.html import Raw, cards, details, section, table, write_page
 from lamostvac.core.messages import mistake
 from lamostvac.core.paths import OVERVIEW_PATH
+from lamostvac.core.rejection import REASONS
 from lamostvac.validation.libraries import PUBLISHED_FGK
 
 CHECKS = ("crossvalidation", "networks", "internal_errors", "repeats", "pulls", "bias", "flagged", "lost")

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lamostvac.external.read import read_table
-from lamostvac.report.figures import (
+from lamostvac.report.style import (
     ACCEPTED,
     GREY,
     REJECTED,
@@ -25,8 +25,8 @@ from lamostvac.report.figures import (
     temperature_axis,
     title_of,
 )
-from lamostvac.uncertainty.random_error import bin_residuals
 from lamostvac.uncertainty.repeats import RepeatPairs
+from lamostvac.uncertainty.snr_curve import bin_residuals
 from lamostvac.validation.trends import bin_edges
 
 # Blue band, red band and magnitude of each survey's diagram (Wang et al. 2022, Figure 3).

@@ -9,7 +9,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from lamostvac.core.files import atomic, sha256
+from lamostvac.core.atomic import atomic
+from lamostvac.core.files import sha256
 
 
 class Digests:

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lamostvac.core.errors import UserError
-from lamostvac.core.files import atomic
+from lamostvac.core.atomic import atomic
+from lamostvac.core.exceptions import UserError
 from lamostvac.run.job_records import accounts
 
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from lamostvac.core.errors import UserError
-from lamostvac.core.files import atomic, read_manifest
+from lamostvac.core.atomic import atomic
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.manifest import read_manifest
 
 # Jobs whose log stands in a folder that is not named after their rule.
 FOLDERS = {"collected": "collect", "recommended": "recommend", "stars": "star"}

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.run.job_records import (
     Account,
     Job,

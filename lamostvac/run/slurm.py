@@ -12,8 +12,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from lamostvac.core.errors import UserError
-from lamostvac.core.files import atomic
+from lamostvac.core.atomic import atomic
+from lamostvac.core.exceptions import UserError
 
 # Seen with version 2.8.0 of the plugin: with more ready jobs than slots nothing is submitted; with sacct a running
 # task counts as finished; with squeue a task that fails deletes the output of the first.

@@ -19,8 +19,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lamostvac.catalog.lookup import find_star, is_obsid, why_missing
-from lamostvac.core.errors import REASONS, UserError
-from lamostvac.core.files import read_columns
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.hdf5 import read_columns
+from lamostvac.core.rejection import REASONS
 from lamostvac.run.job_records import find_jobs
 
 SHOWN = ("teff_rec", "logg_rec", "feh_rec", "alpha_fe_rec", "chi2")

@@ -1,7 +1,7 @@
 """Spectra that are wrong on purpose, with the reason they must be rejected for.
 
 Each kind takes a good spectrum of the simulated release and spoils its file or its catalogue row.
-The reason is a key of `lamostvac.core.errors.REASONS`.
+The reason is a key of `lamostvac.core.rejection.REASONS`.
 """
 
 import gzip

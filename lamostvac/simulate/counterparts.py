@@ -14,7 +14,7 @@ import pandas as pd
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 
-from lamostvac.core.files import atomic
+from lamostvac.core.atomic import atomic
 from lamostvac.simulate import photometry
 from lamostvac.simulate.population import Stars
 

@@ -13,7 +13,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import ArrayLike, NDArray
 
-from lamostvac.core.files import atomic
+from lamostvac.core.atomic import atomic
 from lamostvac.simulate import population, spectrum
 from lamostvac.simulate.constants import SPEED_OF_LIGHT, air_to_vacuum
 

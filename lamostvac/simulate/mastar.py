@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from lamostvac.core.files import atomic
+from lamostvac.core.atomic import atomic
 from lamostvac.simulate import instrument, population, spectrum
 from lamostvac.simulate.constants import SPEED_OF_LIGHT
 from lamostvac.simulate.settings import SimulationSettings

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from astropy.table import Table
 
-from lamostvac.core.files import atomic
+from lamostvac.core.atomic import atomic
 from lamostvac.simulate.reference_files import (
     CLUSTERS,
     GAIA_ESO,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lamostvac.core.files import atomic
+from lamostvac.core.atomic import atomic
 from lamostvac.simulate.instrument import COEFF0, COEFF1
 
 _BLOCK = 2880

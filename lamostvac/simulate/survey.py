@@ -11,8 +11,8 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from astropy.time import Time
 
-from lamostvac.core.errors import UserError
-from lamostvac.core.files import atomic
+from lamostvac.core.atomic import atomic
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.vocabulary import TYPE_ORDER
 from lamostvac.simulate import (
     broken,

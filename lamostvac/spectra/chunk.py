@@ -18,9 +18,12 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from lamostvac.core.errors import SpectrumRejected, UserError
-from lamostvac.core.files import atomic_hdf5, read_columns, rejected_table, temporary_path, write_columns
-from lamostvac.core.log import Progress
+from lamostvac.core.atomic import temporary_path
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.hdf5 import atomic_hdf5, read_columns, write_columns
+from lamostvac.core.manifest import rejected_table
+from lamostvac.core.progress import Progress
+from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.spectra.grid import GRID
 from lamostvac.spectra.network_grid import NetworkPreparation, normalise_network_spectrum
 from lamostvac.spectra.normalise import Preparation, check_identity, normalise_spectrum

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 
 
 def fingerprint(names: NDArray[np.bytes_]) -> NDArray[np.uint64]:

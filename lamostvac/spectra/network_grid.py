@@ -14,7 +14,7 @@ import numpy as np
 from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
-from lamostvac.core.errors import SpectrumRejected
+from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.spectra.rest_frame import RestSpectrum, rest_spectrum
 
 STEP = 1e-4

@@ -14,7 +14,7 @@ import bottleneck
 import numpy as np
 from numpy.typing import NDArray
 
-from lamostvac.core.errors import SpectrumRejected
+from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.spectra.grid import GRID
 from lamostvac.spectra.masks import Regions, diffuse_band_regions, in_regions
 from lamostvac.spectra.rest_frame import RestSpectrum, rest_spectrum

@@ -18,7 +18,7 @@ import numpy as np
 from isal import igzip, isal_zlib
 from numpy.typing import NDArray
 
-from lamostvac.core.errors import SpectrumRejected
+from lamostvac.core.rejection import SpectrumRejected
 
 _BLOCK = 2880
 _CARD = 80
@@ -82,7 +82,7 @@ class Spectrum:
 def read_spectrum(path: str | PathLike[str]) -> Spectrum:
     """Read one LAMOST LRS file, gzipped or not.
 
-    Raises `SpectrumRejected` with one of the reasons of stage "prepare" in `lamostvac.core.errors`.
+    Raises `SpectrumRejected` with one of the reasons of stage "prepare" in `lamostvac.core.exceptions`.
     """
     return parse_spectrum(_read_bytes(path))
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-from lamostvac.core.errors import SpectrumRejected
+from lamostvac.core.rejection import SpectrumRejected
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from matplotlib.gridspec import GridSpec
 from numpy.typing import NDArray
 
 from lamostvac.core.vocabulary import LABELS
-from lamostvac.report.figures import GREY, STYLE, TITLES, temperature_axis
+from lamostvac.report.style import GREY, STYLE, TITLES, temperature_axis
 from lamostvac.spectra.grid import GRID, air_to_vacuum
 from lamostvac.star.spectrum import Mask, Neighbours, StarSpectrum
 

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 
 from lamostvac.catalog.flags import expected_chi2, library_distances, snr_flag
 from lamostvac.catalog.lookup import column_names, repeats_of, require_star, sample_of, spectrum_path
-from lamostvac.core.errors import SpectrumRejected
-from lamostvac.core.files import read_columns
+from lamostvac.core.hdf5 import read_columns
 from lamostvac.core.html import Raw, cards, details, image, section, table, write_page
+from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.core.vocabulary import BANDS, LABELS
 from lamostvac.emulator.model import Emulator, read_emulator
 from lamostvac.fit.fitter import FitSettings

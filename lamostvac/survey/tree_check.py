@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lamostvac.core.files import atomic
-from lamostvac.survey.survey import spectrum_ids, spectrum_paths
+from lamostvac.core.atomic import atomic
+from lamostvac.survey.paths import spectrum_ids, spectrum_paths
 
 WHATS = {
     "missing": "the catalogue has the spectrum, the folder not its file",
@@ -81,7 +81,7 @@ def expected_folders(table: pa.Table, wanted: npt.NDArray[np.bool_], root: str, 
 
     Parameters
     ----------
-    table : with at least `PATH_COLUMNS`, as `lamostvac.survey.survey.read_catalogues` gives them
+    table : with at least `PATH_COLUMNS`, as `lamostvac.survey.catalogue.read_catalogues` gives them
     wanted : (n,) rows that the survey takes
     """
     table = table.select(PATH_COLUMNS)

@@ -8,12 +8,23 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from lamostvac.core.errors import UserError, nearest
-from lamostvac.core.expressions import FUNCTIONS, parse
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.expressions import parse
 from lamostvac.core.files import read_yaml
-from lamostvac.core.messages import entry_name, mistake
+from lamostvac.core.messages import entry_name, mistake, nearest
+from lamostvac.external.entries import (
+    Catalogue,
+    Cut,
+    Entry,
+    Formula,
+    Join,
+    Match,
+    Name,
+    check_known,
+    check_match,
+)
 
 SURVEY_COLUMNS = (
     "spectrum_id", "obsid", "designation", "lmjd", "planid", "spid", "fiberid", "ra", "dec", "snru", "snrg",
@@ -23,117 +34,18 @@ SURVEY_COLUMNS = (
 ADDED_COLUMNS = ("snr", "l", "b", "separation", "star", "identifier")
 """What candidates have besides: S/N in the set's band, Galactic position, distance to the catalogue's star
 (arcsec), number of the star, its identifier in the catalogue."""
-MATCH_COLUMNS = ("ra", "dec", "pmra", "pmdec", "ref_epoch", "gaia_source_id", "obsid")
-"""Names with a meaning in `columns` of a catalogue or joined table; they never reach the candidates."""
 
 Bands = Literal["snru", "snrg", "snrr", "snri", "snrz"]
 
 
-def _name(text: str) -> str:
-    if not text.isidentifier() or text != text.lower() or text in (*FUNCTIONS, "bit", "and", "or", "not"):
-        raise ValueError(
-            f"{text!r} is no name; use small letters, digits and _ and none of the functions' names"
-        )
-    return text
-
-
-def _expression(text: str) -> str:
-    try:
-        parse(text)
-    except UserError as error:
-        raise ValueError(str(error)) from None
-    return text
-
-
-Name = Annotated[str, AfterValidator(_name)]
-Formula = Annotated[str, AfterValidator(_expression)]
-
-
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class Cut(_Entry):
-    """A condition that rows must fulfil, with a text for people; written as a text alone or as both."""
-
-    cut: Formula
-    text: str = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_text(cls, value: Any) -> Any:
-        return {"cut": value} if isinstance(value, str) else value
-
-
-class Match(_Entry):
-    """How rows of two tables are recognised as the same star."""
-
-    by: Literal["sky", "gaia_id", "obsid"]
-    radius: float = Field(default=3.0, gt=0, le=60)
-    epoch: float = 2000.0
-    repeat_radius: float = Field(default=1.0, gt=0, le=60)
-
-
-class TableFile(_Entry):
-    """A table and what is read of it."""
-
-    file: str
-    columns: dict[Name, str]
-    units: dict[Name, str] = Field(default_factory=dict)
-    missing: list[float] = Field(default_factory=list)
-    epoch: float = 2000.0
-    cuts: list[Cut] = Field(default_factory=list)
-    derived: dict[Name, Formula] = Field(default_factory=dict)
-
-    def path(self, root: str | Path) -> Path:
-        """The file's path; `root` is networks.root."""
-        return Path(root) / self.file
-
-    @property
-    def kept(self) -> list[str]:
-        """The columns that the table adds to the candidates."""
-        return [name for name in (*self.columns, *self.derived) if name not in MATCH_COLUMNS]
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        for name in self.units:
-            if name not in self.columns:
-                raise ValueError(f"units: there is no column {name}{nearest(name, self.columns)}")
-        for name in self.derived:
-            if name in self.columns:
-                raise ValueError(f"derived: {name} is already a column")
-        _known([cut.cut for cut in self.cuts], list(self.columns), "cuts")
-        known = list(self.columns)
-        for name, formula in self.derived.items():
-            _known([formula], known, f"derived.{name}")
-            known.append(name)
-        return self
-
-
-class Catalogue(TableFile):
-    """The catalogue that the labels come from."""
-
-    identifier: Name | None = None
-    magnitude: Name | None = None
-
-
-class Join(TableFile):
-    """A further table, matched to the catalogue's stars."""
-
-    name: Name
-    match: Match
-    required: bool = True
-    magnitude: Name | None = None
-
-
-class Measured(_Entry):
+class Measured(Entry):
     """A quantity that several measurements of a star are combined to."""
 
     error: Name | None = None
     floor: float = Field(default=0.0, ge=0)
 
 
-class Combine(_Entry):
+class Combine(Entry):
     """Several rows of a star become one."""
 
     by: Name
@@ -155,7 +67,7 @@ class Combine(_Entry):
         return self
 
 
-class Band(_Entry):
+class Band(Entry):
     """The apparent magnitude of a band and its extinction per E(B-V); `scale` says of which E(B-V)."""
 
     magnitude: Name
@@ -164,7 +76,7 @@ class Band(_Entry):
     scale: str
 
 
-class AbsoluteMagnitudes(_Entry):
+class AbsoluteMagnitudes(Entry):
     """M = m - 5 log10(d / 10 pc) - R E(B-V), and its error."""
 
     distance: Name
@@ -179,7 +91,7 @@ class AbsoluteMagnitudes(_Entry):
         return [name for label in self.bands for name in (label, f"{label}_err")]
 
 
-class Label(_Entry):
+class Label(Entry):
     """One quantity that a network learns."""
 
     name: Name
@@ -199,7 +111,7 @@ class Label(_Entry):
         return self
 
 
-class Split(_Entry):
+class Split(Entry):
     """Which stars train; all others test."""
 
     train: Formula | None = None
@@ -215,7 +127,7 @@ class Split(_Entry):
         return self
 
 
-class Clip(_Entry):
+class Clip(Entry):
     """Stars that a first network shows to be unlike their label."""
 
     label: Name
@@ -224,7 +136,7 @@ class Clip(_Entry):
     except_: Formula | None = Field(default=None, alias="except")
 
 
-class Network(_Entry):
+class Network(Entry):
     """What this set's networks do otherwise than section `networks` of the configuration says."""
 
     layers: list[Annotated[int, Field(gt=0)]] | None = Field(default=None, min_length=1)
@@ -239,7 +151,7 @@ class Network(_Entry):
         return self
 
 
-class TrainingSet(_Entry):
+class TrainingSet(Entry):
     """One entry of config/training_sets.yaml; the fields are documented there."""
 
     name: Name
@@ -316,22 +228,22 @@ class TrainingSet(_Entry):
                 raise ValueError(f"{key} is missing (or name a parent)")
         self._check_sources()
         known = self.columns()
-        _known([cut.cut for cut in self.cuts], known, "cuts")
+        check_known([cut.cut for cut in self.cuts], known, "cuts")
         for label in self.labels:
             where = f"labels: {label.name}"
             for column in (label.column, label.error):
                 if column is not None and column not in known:
                     raise ValueError(f"{where}: there is no column {column}{nearest(column, known)}")
-            _known([cut.cut for cut in label.cuts], known, f"{where}: cuts")
+            check_known([cut.cut for cut in label.cuts], known, f"{where}: cuts")
         assert self.split is not None
-        _known([*([self.split.train] if self.split.train else []), *self.split.prefer], known, "split")
+        check_known([*([self.split.train] if self.split.train else []), *self.split.prefer], known, "split")
         if self.clip is not None:
             if self.clip.label not in self.label_names:
                 raise ValueError(
                     f"clip: there is no label {self.clip.label}{nearest(self.clip.label, self.label_names)}"
                 )
             if self.clip.except_ is not None:
-                _known([self.clip.except_], self.label_names, "clip: except")
+                check_known([self.clip.except_], self.label_names, "clip: except")
         return self
 
     def _check_sources(self) -> None:
@@ -370,7 +282,7 @@ class TrainingSet(_Entry):
         for name, formula in self.derived.items():
             if name in known:
                 raise ValueError(f"derived: {name} is already the name of another column; choose another")
-            _known([formula], known, f"derived.{name}")
+            check_known([formula], known, f"derived.{name}")
             known.append(name)
         if self.absolute_magnitudes is not None:
             absolute = self.absolute_magnitudes
@@ -386,25 +298,6 @@ class TrainingSet(_Entry):
             for name in absolute.columns:
                 if name in known:
                     raise ValueError(f"absolute_magnitudes: {name} is already the name of another column")
-
-
-def _known(expressions: Iterable[str], columns: Sequence[str], where: str) -> None:
-    for text in expressions:
-        for name in parse(text).names:
-            if name not in columns:
-                raise ValueError(f"{where}: {text!r}: there is no column {name}{nearest(name, columns)}")
-
-
-def check_match(match: Match, table: TableFile, where: str) -> None:
-    """Raise ValueError when `table` lacks a column that the match needs; `where` names the entry."""
-    needed = {"sky": ("ra", "dec"), "gaia_id": ("gaia_source_id",), "obsid": ("obsid",)}[match.by]
-    for name in needed:
-        if name not in table.columns:
-            raise ValueError(
-                f"{where}: by {match.by} needs the column {name}; add `{name}: its name` to columns"
-            )
-    if ("pmra" in table.columns) != ("pmdec" in table.columns):
-        raise ValueError(f"{where}: name both pmra and pmdec, or neither")
 
 
 # ---------------------------------------------------------------- the file

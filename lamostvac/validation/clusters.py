@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 
 from lamostvac.core.vocabulary import GIANT_LOGG
-from lamostvac.numerics.statistics import resampled_weights, star_index
-from lamostvac.validation.validation import robust_sigma, warned
+from lamostvac.numerics.statistics import resampled_weights, robust_sigma, star_index
+from lamostvac.validation.subsets import warned
 
 CLUSTER_COLUMNS = [
     "dataset", "cluster", "label", "n", "n_stars", "median", "sigma", "robust_sigma", "typical_error", "intrinsic",

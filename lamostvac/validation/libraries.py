@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from lamostvac.core.vocabulary import LABELS, TYPE_LIMITS, spectral_type_of
-from lamostvac.validation.validation import FGK, statistics
+from lamostvac.validation.statistics import statistics
+from lamostvac.validation.subsets import FGK
 
 COLUMNS = ["library", "subset", "label", "n", "offset", "sigma", "robust_sigma", "published"]
 # "Confined to approximately" these for FGK stars of ELODIE and of MILES (Liang+ 2024, section 3.4.1).

@@ -11,12 +11,13 @@ from astropy import units
 from numpy.typing import NDArray
 
 from lamostvac.catalog.registry import Registry
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.expressions import parse
-from lamostvac.external.match import group_stars, match_sky, propagate
+from lamostvac.external.match import group_stars, match_sky
 from lamostvac.external.read import read_table
+from lamostvac.external.sky import propagate
 from lamostvac.validation.schema import POSITION, Comparison
-from lamostvac.validation.validation import label_columns, network_flags, read_catalogue
+from lamostvac.validation.subsets import label_columns, network_flags, read_catalogue
 
 # Of more rows than this, in a file or in the catalogue as its own reference, evenly spaced ones are compared.
 MOST_MATCHES = 2_000_000

@@ -17,16 +17,9 @@ from lamostvac.catalog.registry import NetworkLabel, Registry
 from lamostvac.core.paths import PUBLISHED_NETWORKS_PATH
 from lamostvac.core.vocabulary import TYPE_ORDER
 from lamostvac.uncertainty.repeats import alike, repeat_pairs
-from lamostvac.validation.validation import (
-    by_feh,
-    by_snr,
-    comparison_rows,
-    label_columns,
-    read_catalogue,
-    snr_bins,
-    statistics,
-    warned,
-)
+from lamostvac.validation.comparisons import comparison_rows
+from lamostvac.validation.statistics import statistics
+from lamostvac.validation.subsets import by_feh, by_snr, label_columns, read_catalogue, snr_bins, warned
 
 TEFF_UCD = "phys.temperature.effective"
 FGK_MAX_TEFF = 7000.0

@@ -12,11 +12,11 @@ from astropy import units as astropy_units
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lamostvac.catalog.registry import Registry
-from lamostvac.core.errors import UserError, nearest
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.expressions import parse
 from lamostvac.core.files import read_yaml
-from lamostvac.core.messages import entry_name, mistake
-from lamostvac.training.schema import Cut, Formula, Name
+from lamostvac.core.messages import entry_name, mistake, nearest
+from lamostvac.external.entries import Cut, Formula, Name
 
 KEYS = ("obsid", "gaia_id", "spectrum_id", "designation", "file_name", "sky", "catalogue")
 POSITION = ("ra", "dec", "pmra", "pmdec", "ref_epoch")

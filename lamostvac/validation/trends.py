@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from lamostvac.validation.validation import DISTANCES, relative, statistics, warned
+from lamostvac.validation.statistics import statistics
+from lamostvac.validation.subsets import warned
+from lamostvac.validation.truth import DISTANCES, relative
 
 TREND_COLUMNS = [
     "dataset", "label", "quantity", "low", "high", "x", "n", "n_stars", "offset", "offset_err", "robust_sigma",

@@ -20,8 +20,9 @@ from lamostvac.catalog import rows as catalog_rows
 from lamostvac.catalog.registry import Registry, load_registry
 from lamostvac.configuration.root import SnrFlagThresholds, configuration_hash
 from lamostvac.core import vocabulary
-from lamostvac.core.errors import UserError
-from lamostvac.core.files import REJECTED_COLUMNS, atomic_hdf5, write_columns
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.hdf5 import atomic_hdf5, write_columns
+from lamostvac.core.manifest import REJECTED_COLUMNS
 
 REGISTRY = load_registry()
 

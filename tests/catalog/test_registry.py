@@ -10,7 +10,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from lamostvac.catalog.registry import Registry, load_registry, problems
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.paths import COLUMNS_PATH
 
 REGISTRY = load_registry()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lamostvac.configuration import root
 from lamostvac.configuration.root import Configuration, load_configuration, read_configuration
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 
 KEYS = [path for path, _ in root._walk(Configuration)]
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lamostvac.core import atomic as core_atomic
 from lamostvac.core import files
-from lamostvac.core.errors import UserError
-from lamostvac.core.files import atomic, atomic_folder, atomic_hdf5, write_columns
+from lamostvac.core.atomic import atomic, atomic_folder
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.hdf5 import atomic_hdf5, write_columns
 from lamostvac.core.paths import shipped
 
 
@@ -103,7 +105,7 @@ def test_temporary_names_differ_between_nodes_and_keep_the_suffixes(tmp_path, mo
     names = set()
     for host in ("n1.cluster", "n2.cluster", "n2.cluster"):
         monkeypatch.setattr(files.socket, "gethostname", lambda host=host: host)
-        names.add(files.temporary_path(tmp_path / "a.fits.gz").name)
+        names.add(core_atomic.temporary_path(tmp_path / "a.fits.gz").name)
     assert len(names) == 3
     assert all(name.startswith(".tmp-7-") and name.endswith("-a.fits.gz") for name in names)
 
@@ -114,21 +116,21 @@ def test_leftovers_of_dead_processes_are_removed_and_nothing_else(tmp_path, monk
     target = tmp_path / "fit/M/0000.h5"
     target.parent.mkdir(parents=True)
     target.write_text("whole")
-    living = files.temporary_path(target)
+    living = core_atomic.temporary_path(target)
     monkeypatch.setattr(files.os, "getpid", lambda: dead.pid)
-    left = [files.temporary_path(target), files.temporary_path(tmp_path / "hats")]
+    left = [core_atomic.temporary_path(target), core_atomic.temporary_path(tmp_path / "hats")]
     left[1].mkdir()
     (left[1] / "part").write_text("half")
     monkeypatch.undo()
     monkeypatch.setattr(files.socket, "gethostname", lambda: "elsewhere")
-    left.append(files.temporary_path(target))  # of a living process's number, but of another node
+    left.append(core_atomic.temporary_path(target))  # of a living process's number, but of another node
     monkeypatch.undo()
     left.append(tmp_path / ".tmp-12-0000.h5")  # as earlier versions named them
     for path in (living, left[0], *left[2:]):
         path.write_text("half")
-    assert files.remove_temporaries(tmp_path) == sorted(left)
+    assert core_atomic.remove_temporaries(tmp_path) == sorted(left)
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == {living, target}
-    assert files.remove_temporaries(tmp_path / "nowhere") == []
+    assert core_atomic.remove_temporaries(tmp_path / "nowhere") == []
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from lamostvac.core.errors import UserError
-from lamostvac.core.log import Progress, user_errors
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.log import user_errors
+from lamostvac.core.progress import Progress
 
 SCRIPT = """
 from types import SimpleNamespace
 from snakemake.iocontainers import ResourceList
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.log import rule_log
 log_input = {folder!r} + "/half.h5"
 log = rule_log(

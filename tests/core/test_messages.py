@@ -7,10 +7,10 @@ import pytest
 import yaml
 from registries import REGISTRY
 
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.distance.schema import load_photometry
 from lamostvac.fetch.sources import load_sources
-from lamostvac.recommend.recommend import load_definitions
+from lamostvac.recommend.definitions import load_definitions
 from lamostvac.training.schema import load_training_sets
 from lamostvac.validation.schema import load_comparisons
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.vocabulary import BANDS
 from lamostvac.distance import join as photometry
 from lamostvac.distance import schema

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lamostvac.core.vocabulary import BANDS
+from lamostvac.distance import controls as distance_controls
 from lamostvac.distance import extinction, star_pairs
 from lamostvac.simulate import photometry as simulated
 
@@ -40,7 +41,7 @@ def sky(n, seed, label_errors=(60.0, 0.1, 0.06), phot=0.02, missing=0.15, intrin
 def controls_of(sample, settings=SETTINGS, **more):
     magnitudes, errors, labels, scaled, _ = sample
     n = len(labels)
-    return star_pairs.choose_controls(
+    return distance_controls.choose_controls(
         magnitudes, errors, labels, scaled, np.arange(n), np.full(n, 50.0), np.ones(n, bool),
         np.broadcast_to(R, (n, len(R))), REFERENCE, settings, **more,
     )  # fmt: skip
@@ -194,7 +195,7 @@ def test_wild_inputs_give_nan_and_no_warning(controls):
 
 def test_no_controls_no_reddening():
     sample = sky(50, 12)
-    nothing, rows = star_pairs.choose_controls(
+    nothing, rows = distance_controls.choose_controls(
         *sample[:4], np.arange(50), np.full(50, 50.0), np.zeros(50, bool), np.broadcast_to(R, (50, 14)), 0, SETTINGS
     )  # fmt: skip
     assert len(rows) == 0

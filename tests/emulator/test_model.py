@@ -11,7 +11,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 from toy import BUILD, toy_labels, toy_library, toy_spectra
 
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.vocabulary import TYPE_LIMITS, spectral_type_of
 from lamostvac.emulator.distil import DistilSettings, distil
 from lamostvac.emulator.model import (

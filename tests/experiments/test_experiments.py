@@ -12,32 +12,23 @@ import pytest
 import yaml
 from toy import BUILD, toy_library, toy_spectra
 
-from lamostvac.core.files import write_columns
+from lamostvac.core.hdf5 import write_columns
 from lamostvac.emulator.model import build_emulator
 from lamostvac.experiments import figures
-from lamostvac.experiments.experiments import (
-    FluxComparison,
-    bounds_table,
-    draw_groups,
-    emulator_uncertainty,
-    example_rows,
+from lamostvac.experiments.flux import FluxComparison, emulator_uncertainty, example_rows
+from lamostvac.experiments.group_size import (
     fold_rows,
     group_size_table,
-    grouping_errors,
-    grouping_table,
     library_trial,
-    matches_table,
-    prior_counts,
-    prior_counts_table,
-    reproduction_errors,
-    sizes_below,
-    teff_bin,
     trial_fits,
     trial_positions,
 )
+from lamostvac.experiments.grouping import bounds_table, grouping_errors, grouping_table, matches_table
+from lamostvac.experiments.pools import draw_groups, sizes_below, teff_bin
+from lamostvac.experiments.reproduction import prior_counts, prior_counts_table, reproduction_errors
 from lamostvac.experiments.sample import draw_spectra, make_sample, read_samples
 from lamostvac.grouped import search
-from lamostvac.report.figures import save
+from lamostvac.report.style import save
 
 pytestmark = pytest.mark.numeric
 

@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 from lamostvac.external.match import (
     ARCSEC,
     canonical_order,
-    galactic_latitude,
     group_stars,
     match_identifiers,
     match_sky,
-    propagate,
     sky_pairs,
 )
+from lamostvac.external.sky import galactic_coordinates, propagate
 
 SECOND = 1 / 3600
 
@@ -49,7 +48,7 @@ def test_no_proper_motion_counts_as_none():
 def test_galactic_latitude_agrees_with_astropy():
     ra, dec = sky(100)
     expected = SkyCoord(ra, dec, unit="deg").galactic
-    longitude, latitude = galactic_latitude(ra, dec)
+    longitude, latitude = galactic_coordinates(ra, dec)
     np.testing.assert_allclose(latitude, expected.b.deg, rtol=0, atol=1e-5)
     np.testing.assert_allclose(longitude, expected.l.deg, rtol=0, atol=1e-3)
 

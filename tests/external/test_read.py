@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.external.read import read_table
 
 GAIA = 2**62 + 1  # not a multiple of 512, as floats of this size are

@@ -25,14 +25,17 @@ from bad_server import serving
 from workflow_run import copy_project, snakemake
 
 from lamostvac.configuration.root import load_configuration, read_configuration
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.distance.schema import load_photometry
 from lamostvac.external.read import read_table
-from lamostvac.fetch import download as download_library
-from lamostvac.fetch import fetch, sky_match
-from lamostvac.fetch.download import Checksum, Client, DownloadError, Manners, download
+from lamostvac.fetch import pieces as fetch_pieces
+from lamostvac.fetch import plan, services, transfer
+from lamostvac.fetch.client import Client, DownloadError, Manners
 from lamostvac.fetch.sources import TapSource, XMatchSource, load_sources
-from lamostvac.survey import survey, tree_check
+from lamostvac.fetch.transfer import Checksum, download
+from lamostvac.run import needs as run_needs
+from lamostvac.survey import catalogue as survey_catalogue
+from lamostvac.survey import selection, tree_check
 from lamostvac.training.schema import load_training_sets
 
 FITS = io.BytesIO()
@@ -257,7 +260,7 @@ def test_a_server_that_breaks_often_but_goes_on_is_not_given_up(server, client, 
 
     def behave(request):
         start = int((request.headers.get("Range") or "bytes=0-")[6:-1])
-        stop = start + 2 * download_library.PROGRESS_BYTES
+        stop = start + 2 * transfer.PROGRESS_BYTES
         request.file(body, stop=stop if stop < size else None)
 
     assert (
@@ -386,7 +389,7 @@ def test_gzip_that_a_server_declares_as_encoding_is_left_alone(server, client, t
 
 def test_a_disk_that_is_too_small_is_told_before_anything_is_written(server, client, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(0, 0, download_library.FREE_BYTES + 1000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(0, 0, transfer.FREE_BYTES + 1000))
     with pytest.raises(DownloadError, match=r"needs 0\.0 GB more .* make room"):
         get(client, server, tmp_path / "a.fits", lambda request: request.file(BODY))
     assert not (tmp_path / "a.fits").exists()
@@ -441,7 +444,7 @@ def stars():
     ).sample(frac=1, random_state=1)
     # Pairs closer than the radius: each has the other's counterpart too.
     near = frame.head(60).assign(ra=frame["ra"] + 2e-4, dec=frame["dec"] + 2e-4)
-    return sky_match.star_list(catalogue(pd.concat([frame, near])), ["STAR"])
+    return services.star_list(catalogue(pd.concat([frame, near])), ["STAR"])
 
 
 def catalogue(frame):
@@ -478,9 +481,9 @@ def sky_service(request, header="star_ra,star_dec,RAJ2000,DEJ2000,Jmag,r'mag,Qfl
 def fetch_match(client, server, wanted, stars, folder, size, behave=sky_service):
     server.paths["/sync"] = behave
     target = folder / wanted.file
-    pieces = sky_match.pieces_of(wanted, stars, size, target)
-    asked = sky_match.fetch_pieces(client, wanted, pieces)
-    sky_match.join_pieces(wanted, pieces, target)
+    pieces = fetch_pieces.pieces_of(wanted, stars, size, target)
+    asked = fetch_pieces.fetch_pieces(client, wanted, pieces)
+    fetch_pieces.join_pieces(wanted, pieces, target)
     return target, asked
 
 
@@ -492,7 +495,7 @@ def test_the_stars_are_those_of_the_catalogue_once_each_by_declination():
             "dec": [20.0, 20.0, -3.0, 5.0, -90.0, 1.0, 1.0, 20.0],
         }
     )
-    found = sky_match.star_list(catalogue(frame), ["Star"])
+    found = services.star_list(catalogue(frame), ["Star"])
     assert found.tolist() == [[20.0, -90.0], [0.0, -3.0], [4.2, 20.0], [10.0, 20.0]]
 
 
@@ -573,7 +576,7 @@ def test_a_run_that_ended_asks_only_for_the_pieces_that_did_not_come(server, cli
 
 def test_pieces_of_another_list_or_question_are_not_taken(server, stars, tmp_path):
     def names(wanted, positions):
-        return {piece.path for piece in sky_match.pieces_of(wanted, positions, 50, tmp_path / "x")}
+        return {piece.path for piece in fetch_pieces.pieces_of(wanted, positions, 50, tmp_path / "x")}
 
     once = names(source(server), stars)
     assert once == names(source(server, title="Another title"), stars)
@@ -634,7 +637,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again(server, client, stars, tmp
 
 def test_names_that_differ_in_case_only_are_kept_apart(server):
     wanted = source(server, columns={"dec": "dec", "r_lo_geo": "b_rgeo", "r_hi_geo": "B_rgeo"})
-    assert sky_match.rows_of(b"DEC,B_rgeo,b_rgeo\n1,9,5\n", wanted) == [["1", "5", "9"]]
+    assert services.rows_of(b"DEC,B_rgeo,b_rgeo\n1,9,5\n", wanted) == [["1", "5", "9"]]
 
 
 @pytest.mark.parametrize("connections", [1, 3])
@@ -650,10 +653,10 @@ def test_no_more_connections_than_allowed_and_a_pause_between_requests(server, s
     states = []
     for name in ("twomass", "allwise"):
         wanted = source(server, name=name, file=f"{name}.csv").model_dump(mode="json")
-        need = fetch.Need(str(tmp_path / f"{name}.csv"), wanted, ["a test"], False)
-        states.append(fetch.State(need, "missing"))
+        need = plan.Need(str(tmp_path / f"{name}.csv"), wanted, ["a test"], False)
+        states.append(plan.State(need, "missing"))
     server.paths["/sync"] = behave
-    done = fetch.fetch_all(states, client, stars, 40)
+    done = plan.fetch_all(states, client, stars, 40)
     assert [state.state for state in done] == ["fetched", "fetched"]
     assert server.most == connections
     gaps = np.diff(sorted(server.times))
@@ -703,7 +706,7 @@ def test_a_fetched_table_is_what_the_workflow_reads(project, server, client, sta
         if entry.service == "file":
             continue
         names = [candidates[0] for _, candidates in entry.names()]
-        place = sky_match.declination(entry)
+        place = services.declination(entry)
 
         def behave(request, names=names, place=place):
             rows = [[str(number + 1)] * place + [dec] + ["7.5"] * (len(names) - place - 1)
@@ -725,7 +728,7 @@ def test_a_fetched_table_is_what_the_workflow_reads(project, server, client, sta
 
 def test_the_release_configurations_read_what_the_sources_have(project):
     for release in ("dr8", "dr10"):
-        needs = fetch.needs_of(read_configuration(project / f"config/lamost_{release}.yaml"))
+        needs = run_needs.needs_of(read_configuration(project / f"config/lamost_{release}.yaml"))
         names = [need.source["name"] if need.source else Path(need.path).name for need in needs]
         assert names == [
             "mastar_spectra", "mastar_labels", "apogee", "pastel", "gaia", "distances", "twomass", "allwise", "apass",
@@ -745,7 +748,7 @@ def test_other_configurations_need_other_files(project, monkeypatch):
     monkeypatch.chdir(project)
 
     def names(**sections):
-        needs = fetch.needs_of(load_configuration({**REAL, **sections}))
+        needs = run_needs.needs_of(load_configuration({**REAL, **sections}))
         return [need.source["name"] if need.source else need.path for need in needs]
 
     miles = {"format": "miles", "name": "miles", "spectra": "m.fits"}
@@ -754,7 +757,7 @@ def test_other_configurations_need_other_files(project, monkeypatch):
                  photometry={"enabled": False}) == ["x/other.fits", "y.fits"]  # fmt: skip
     assert names(library=miles, fetch={"sources": ["gaia", "pastel"]}) == ["pastel", "gaia"]
     roots = {"photometry": {"root": "p"}, "networks": {"root": "n"}}
-    own = fetch.needs_of(load_configuration({**REAL, "library": miles, **roots}))
+    own = run_needs.needs_of(load_configuration({**REAL, "library": miles, **roots}))
     assert {need.path for need in own if need.source and need.source["name"] == "gaia"} == {
         "n/gaia/gaia_edr3.csv", "p/gaia/gaia_edr3.csv",
     }  # fmt: skip
@@ -781,7 +784,7 @@ def test_other_configurations_need_other_files(project, monkeypatch):
 def test_a_mistake_in_what_to_fetch_is_named(project, monkeypatch, sections, sentence):
     monkeypatch.chdir(project)
     with pytest.raises(UserError, match=re.escape(sentence)):
-        fetch.needs_of(load_configuration(sections))
+        run_needs.needs_of(load_configuration(sections))
 
 
 @pytest.mark.parametrize(
@@ -820,17 +823,17 @@ def need_of(server, path, **changes):
         "name": "apogee", "title": "APOGEE", "place": "networks.root", "file": path.name, "service": "file",
         "urls": [server.url("/f")], "content": "fits",
     }  # fmt: skip
-    return fetch.Need(str(path), settings | changes, ["training set apogee"], False)
+    return plan.Need(str(path), settings | changes, ["training set apogee"], False)
 
 
 def test_a_file_that_is_there_is_looked_at_and_never_touched(server, client, tmp_path):
     path = tmp_path / "a.fits"
     path.write_bytes(BODY)
     before = path.stat()
-    state = fetch.inspect(need_of(server, path))
+    state = plan.inspect(need_of(server, path))
     assert (state.state, state.size, state.digest) == ("there", len(BODY), hashlib.sha256(BODY).hexdigest())
-    assert (tmp_path / fetch.CHECKSUMS).read_text() == f"{state.digest}  a.fits\n"
-    assert fetch.fetch_all([state], client, None, 10) == [state]
+    assert (tmp_path / plan.CHECKSUMS).read_text() == f"{state.digest}  a.fits\n"
+    assert plan.fetch_all([state], client, None, 10) == [state]
     assert server.seen == []
     assert path.stat() == before
 
@@ -838,12 +841,12 @@ def test_a_file_that_is_there_is_looked_at_and_never_touched(server, client, tmp
 def test_a_file_that_changed_since_it_was_first_seen_is_told(server, client, tmp_path):
     path = tmp_path / "a.fits"
     path.write_bytes(BODY)
-    fetch.inspect(need_of(server, path))
+    plan.inspect(need_of(server, path))
     path.write_bytes(BODY[:2880] + BODY[2880:][::-1])
-    state = fetch.inspect(need_of(server, path))
+    state = plan.inspect(need_of(server, path))
     assert state.state == "wrong"
     assert hashlib.sha256(BODY).hexdigest() in state.detail
-    assert fetch.fetch_all([state], client, None, 10) == [state]
+    assert plan.fetch_all([state], client, None, 10) == [state]
     assert path.exists()
 
 
@@ -852,10 +855,10 @@ def test_a_damaged_file_is_told_and_its_checksum_not_noted(server, tmp_path, how
     path = tmp_path / "a.fits"
     path.write_bytes({"truncated": BODY[:-7], "page": b"<html>login</html>", "published": BODY}[how])
     changes = {"checksum": "sha1:" + "0" * 40} if how == "published" else {}
-    state = fetch.inspect(need_of(server, path, **changes))
+    state = plan.inspect(need_of(server, path, **changes))
     assert state.state == "wrong"
     assert "remove it to have it fetched again" in state.detail
-    assert not (tmp_path / fetch.CHECKSUMS).exists()
+    assert not (tmp_path / plan.CHECKSUMS).exists()
 
 
 def test_a_file_that_is_fetched_again_must_be_the_one_that_was_there(server, client, tmp_path):
@@ -863,10 +866,10 @@ def test_a_file_that_is_fetched_again_must_be_the_one_that_was_there(server, cli
     server.paths["/f"] = lambda request: request.file(
         BODY if request.number == 1 else BODY[:2880] + BODY[2880:][::-1]
     )
-    (first,) = fetch.fetch_all([fetch.inspect(need_of(server, path))], client, None, 10)
+    (first,) = plan.fetch_all([plan.inspect(need_of(server, path))], client, None, 10)
     assert first.state == "fetched"
     path.unlink()
-    (second,) = fetch.fetch_all([fetch.inspect(need_of(server, path))], client, None, 10)
+    (second,) = plan.fetch_all([plan.inspect(need_of(server, path))], client, None, 10)
     assert second.state == "failed"
     assert "not the file that it should be" in second.detail
 
@@ -878,10 +881,10 @@ def test_one_file_that_fails_does_not_keep_the_others_and_mirrors_are_tried(serv
         need_of(server, tmp_path / "b.fits", urls=[server.url("/none"), server.url("/mirror")]),
         need_of(server, tmp_path / "c.fits", urls=[server.url("/c")]),
     ]
-    states = fetch.fetch_all([fetch.inspect(need) for need in needs], client, None, 10)
+    states = plan.fetch_all([plan.inspect(need) for need in needs], client, None, 10)
     assert [state.state for state in states] == ["failed", "fetched", "fetched"]
-    assert fetch.problems(states) == [states[0]]
-    fetch.write_report(states, tmp_path / "files.csv")
+    assert plan.problems(states) == [states[0]]
+    plan.write_report(states, tmp_path / "files.csv")
     report = pd.read_csv(tmp_path / "files.csv", keep_default_na=False)
     assert list(report["state"]) == ["failed", "fetched", "fetched"]
     assert list(report["sha256"]) == ["", *[hashlib.sha256(BODY).hexdigest()] * 2]
@@ -889,8 +892,8 @@ def test_one_file_that_fails_does_not_keep_the_others_and_mirrors_are_tried(serv
 
 def test_a_folder_that_cannot_be_written_is_a_sentence(server, client, tmp_path):
     (tmp_path / "file").write_text("no folder")
-    state = fetch.State(need_of(server, tmp_path / "file/a.fits"), "missing")
-    (done,) = fetch.fetch_all([state], client, None, 10)
+    state = plan.State(need_of(server, tmp_path / "file/a.fits"), "missing")
+    (done,) = plan.fetch_all([state], client, None, 10)
     assert done.state == "failed"
     assert "cannot be written" in done.detail
 
@@ -1029,9 +1032,9 @@ def tree(tmp_path):
 
 
 def check(root, paths=("c.csv",), **arguments):
-    table = survey.read_catalogues([root / name for name in paths])
+    table = survey_catalogue.read_catalogues([root / name for name in paths])
     settings = load_configuration({**REAL, "library": {"spectra": "x"}}).survey
-    wanted = survey.select(table, settings).steps < 0
+    wanted = selection.select(table, settings).steps < 0
     expected = tree_check.expected_folders(table, wanted, str(root), settings.file_pattern)
     return list(tree_check.compare(expected, [str(root / name) for name in paths], **arguments))
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from toy import BUILD, toy_labels, toy_library, toy_spectra
 
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.emulator.model import build_emulator
 from lamostvac.fit import fitter as starfit
 from lamostvac.fit import refine

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from lamostvac.core.files import atomic_hdf5, write_columns
+from lamostvac.core.hdf5 import atomic_hdf5, write_columns
 
 CARDS = {"CREATOR": ("lamost-vac", "program"), "CONFHASH": ("0" * 64, "configuration")}
 LABELS = {"teff": 5500.0, "logg": 4.4, "feh": -0.2, "alpha_fe": 0.1}

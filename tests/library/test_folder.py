@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from astropy.io import fits
 
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.fit.crossvalidation import folds_by_star
 from lamostvac.library.formats.elodie import ASSUMED_SNR, read_elodie
 from lamostvac.library.formats.folder import on_one_grid, read_spectrum

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.library.formats.mastar import read_mastar
 from lamostvac.library.formats.miles import ASSUMED_SNR, read_miles
 from lamostvac.library.formats.table import read_table_library

@@ -12,7 +12,7 @@ import pytest
 from promise import assert_same_labels
 from toy_networks import ALL, SMALL, WAVE, toy_spectra
 
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.networks.clipping import judge
 from lamostvac.networks.domain import fit_cloud
 from lamostvac.networks.ensemble import (

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.numerics import panel_cholesky
 from lamostvac.numerics.gaussian_process import GaussianProcess, mean_terms, train
 from lamostvac.numerics.kernel import rbf

@@ -5,7 +5,7 @@ import pytest
 
 from lamostvac.numerics import statistics as bootstrap
 from lamostvac.numerics.statistics import offset_and_scatter_errors, star_index
-from lamostvac.validation.validation import statistics
+from lamostvac.validation.statistics import statistics
 
 pytestmark = pytest.mark.numeric
 

@@ -15,10 +15,10 @@ from astropy.table import Table
 from lamostvac.catalog import data_model
 from lamostvac.catalog.registry import NetworkLabel, load_registry
 from lamostvac.configuration.root import load_configuration, read_configuration
-from lamostvac.core.errors import REASONS
+from lamostvac.core.rejection import REASONS
 from lamostvac.distance.schema import load_photometry
 from lamostvac.library.formats.table import read_table_library
-from lamostvac.recommend.recommend import load_definitions
+from lamostvac.recommend.definitions import load_definitions
 from lamostvac.training.schema import load_training_sets
 from lamostvac.validation.schema import load_comparisons
 from tests.conftest import PROJECT

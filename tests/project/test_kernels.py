@@ -40,7 +40,13 @@ np.savez(sys.argv[3], labels=fits.labels, errors=fits.errors, status=fits.status
 def kernels() -> list[str]:
     """Kernels of OpenBLAS that this processor can run, older ones first; at least two on any x86-64."""
     flags = set(Path("/proc/cpuinfo").read_text().partition("flags")[2].partition("\n")[0].split())
-    known = {"Nehalem": "sse4_2", "Sandybridge": "avx", "Haswell": "avx2", "Zen": "avx2", "SkylakeX": "avx512f"}
+    known = {
+        "Nehalem": "sse4_2",
+        "Sandybridge": "avx",
+        "Haswell": "avx2",
+        "Zen": "avx2",
+        "SkylakeX": "avx512f",
+    }
     return [name for name, flag in known.items() if flag in flags]
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lamostvac.configuration.root import read_configuration
-from lamostvac.core.files import atomic_hdf5
+from lamostvac.core.hdf5 import atomic_hdf5
 from lamostvac.core.vocabulary import TYPE_ORDER
 from lamostvac.emulator.distil import split_settings
 from lamostvac.emulator.model import build_emulator, write_emulator
@@ -23,19 +23,24 @@ from lamostvac.spectra.chunk import prepare_chunk, settings_of
 
 # Which test runs a tool.
 RUN_BY = {
-    "at_scale.py": "test_tools.py::test_at_scale_multiplies_a_run_and_does_its_rules",
-    "bootstrap.py": "test_setup.py::test_setup_is_done_when_the_stamp_says_so",
-    "error_models.py": "test_tools.py::test_error_models_prints_widths_for_each_type_and_label",
-    "error_pairs.py": "test_tools.py::test_error_pairs_finds_the_factor_better_from_more_pairs",
-    "full_scale.py": "test_tools.py::test_full_scale_prints_all_its_tables",
-    "measure_resources.py": "test_resources.py::test_the_command_writes_a_table_that_is_read_again",
-    "network_variants.py": "test_tools.py::test_network_variants_crossvalidates_a_training_set",
-    "pin_environments.sh": "test_environments.py::test_pins_are_written_for_both_environments",
-    "recommended_truth.py": "test_tools.py::test_recommended_truth_compares_each_system_with_the_truth",
-    "scaling.py": "test_tools.py::test_scaling_prepares_fits_and_predicts_anew",
-    "slurm_lab.py": "test_slurm.py::test_the_catalogue_is_that_of_an_undisturbed_local_run",
-    "time_training.py": "test_tools.py::test_time_training_trains_one_label_of_each_set",
-    "variants.py": "test_tools.py::test_variants_runs_a_configuration_and_prints_its_comparisons",
+    "architecture.py": "project/test_architecture.py::test_no_package_imports_from_one_above_it",
+    "at_scale.py": "project/test_tools.py::test_at_scale_multiplies_a_run_and_does_its_rules",
+    "bootstrap.py": "project/test_setup.py::test_setup_is_done_when_the_stamp_says_so",
+    "error_models.py": "project/test_tools.py::test_error_models_prints_widths_for_each_type_and_label",
+    "error_pairs.py": "project/test_tools.py::test_error_pairs_finds_the_factor_better_from_more_pairs",
+    "full_scale.py": "project/test_tools.py::test_full_scale_prints_all_its_tables",
+    "install_test_programs.sh": "project/test_isolation.py::test_what_is_missing_is_installed_after_an_update",
+    "measure_resources.py": "run/test_resources.py::test_the_command_writes_a_table_that_is_read_again",
+    "network_variants.py": "project/test_tools.py::test_network_variants_crossvalidates_a_training_set",
+    "versions.json": "core/test_code_version.py::test_the_versions_are_those_of_the_code",
+    "other_kernel.py": "project/test_isolation.py::test_the_second_kernel_is_not_the_first",
+    "pin_environments.sh": "project/test_environments.py::test_pins_are_written_for_both_environments",
+    "recommended_truth.py": "project/test_tools.py::test_recommended_truth_compares_each_system_with_the_truth",
+    "scaling.py": "project/test_tools.py::test_scaling_prepares_fits_and_predicts_anew",
+    "slurm_lab.py": "workflow/test_slurm.py::test_the_catalogue_is_that_of_an_undisturbed_local_run",
+    "time_training.py": "project/test_tools.py::test_time_training_trains_one_label_of_each_set",
+    "versions.py": "core/test_code_version.py::test_the_versions_are_those_of_the_code",
+    "variants.py": "project/test_tools.py::test_variants_runs_a_configuration_and_prints_its_comparisons",
 }
 
 

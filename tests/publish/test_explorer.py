@@ -17,7 +17,7 @@ from registries import PROJECT
 
 from lamostvac.catalog.registry import NetworkLabel, load_registry
 from lamostvac.configuration.root import load_configuration
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.publish import explorer
 from lamostvac.publish.votable import chosen_columns, chosen_rows
 

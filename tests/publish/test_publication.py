@@ -20,7 +20,7 @@ from lamostvac.catalog import merge as catalog_merge
 from lamostvac.catalog.best_spectrum import set_unique
 from lamostvac.catalog.registry import NetworkLabel, load_registry
 from lamostvac.configuration.root import load_configuration
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.publish import cds_readme, votable
 from lamostvac.publish.error_summary import internal_errors, published_errors
 from lamostvac.publish.fixed_width import is_present, layout, write_text

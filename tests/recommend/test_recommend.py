@@ -12,26 +12,20 @@ from registries import PROJECT, REGISTRY, shipped_registry
 
 from lamostvac.catalog.registry import load_registry
 from lamostvac.configuration.root import Recommended
-from lamostvac.core.errors import UserError
-from lamostvac.recommend import recommend
-from lamostvac.recommend.recommend import (
+from lamostvac.core.exceptions import UserError
+from lamostvac.recommend import combine as recommend_combine
+from lamostvac.recommend.combine import apply, combine
+from lamostvac.recommend.definitions import Definition, Settings, Source, load_definitions, ramp
+from lamostvac.recommend.files import load, save
+from lamostvac.recommend.relations import (
     Correlation,
-    Definition,
     LabelRelations,
     Relation,
-    Settings,
-    Source,
-    apply,
-    combine,
     fit,
     fit_correlation,
     fit_label,
     fit_relation,
     identity,
-    load,
-    load_definitions,
-    ramp,
-    save,
 )
 
 pytestmark = pytest.mark.numeric
@@ -524,7 +518,7 @@ def test_blocks_do_not_matter(monkeypatch):
     fitted = fit(rows, definitions, SETTINGS, pairs)
     other = rows.copy()
     apply(rows, fitted, definitions, SETTINGS)
-    monkeypatch.setattr(recommend, "_BLOCK", 7)
+    monkeypatch.setattr(recommend_combine, "_BLOCK", 7)
     apply(other, fitted, definitions, SETTINGS)
     assert rows.tobytes() == other.tobytes()
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from html_checks import check_page
 
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.paths import OVERVIEW_PATH
 from lamostvac.report import overview
 from lamostvac.report.overview import Limits, RunNumbers, load_limits, with_lights, write_overview

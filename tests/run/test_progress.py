@@ -6,7 +6,7 @@ import os
 import pytest
 from run_files import write_job, write_manifest
 
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.run.job_records import find_jobs, last_error, read_run, write_run
 from lamostvac.run.progress import QUIET, duration, main, progress, text
 from lamostvac.run.resources import Asked, Cost, Model

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from run_files import write_job
 
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.run.job_records import read_account
 from lamostvac.run.resources import Asked, Cost, Model, evaluate, load_model, memory_mb, runtime_minutes
 from tools import measure_resources as measure

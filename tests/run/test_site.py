@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import yte
 
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.run.site import Site, load_site, scratch_folder
 from lamostvac.run.slurm import cancel_leftovers, leftovers, require_safe_settings
 

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from run_files import write_job
 
-from lamostvac.core.errors import UserError
-from lamostvac.core.files import rejected_table, write_columns
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.hdf5 import write_columns
+from lamostvac.core.manifest import rejected_table
 from lamostvac.run.efficiency import job_table, rule_table
 from lamostvac.run.trace import find_in_chunks, main, text, trace
 

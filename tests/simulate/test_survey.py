@@ -12,14 +12,16 @@ from astropy.table import Table
 from pydantic import ValidationError
 
 from lamostvac.configuration.root import Survey
-from lamostvac.core.errors import REASONS, SpectrumRejected, UserError
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.rejection import REASONS, SpectrumRejected
 from lamostvac.core.vocabulary import TYPE_ORDER
 from lamostvac.simulate import broken, instrument, mastar, population, release
 from lamostvac.simulate.settings import SimulationSettings
 from lamostvac.simulate.survey import n_spectra, simulate_survey
 from lamostvac.spectra.normalise import Preparation, check_identity, prepare_spectrum
 from lamostvac.spectra.reader import read_spectrum
-from lamostvac.survey.survey import STEPS, read_catalogue, select
+from lamostvac.survey.catalogue import read_catalogue
+from lamostvac.survey.selection import STEPS, select
 
 SETTINGS = SimulationSettings(
     n_stars={"OB": 6, "A": 8, "F": 10, "G": 12, "K": 10, "M": 8},

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lamostvac.core.errors import SpectrumRejected
+from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.spectra.network_grid import NetworkPreparation, prepare_network_spectrum
 from lamostvac.spectra.reader import read_spectrum
 

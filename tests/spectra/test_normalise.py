@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lamostvac.core.errors import SpectrumRejected
+from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.spectra.grid import GRID, air_to_vacuum
 from lamostvac.spectra.normalise import Preparation, check_identity, prepare_spectrum, running_median
 

@@ -13,7 +13,7 @@ import pytest
 from astropy.io import fits
 from hypothesis import example, given, settings
 
-from lamostvac.core.errors import SpectrumRejected
+from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.simulate import release
 from lamostvac.spectra.normalise import Preparation, prepare_spectrum
 from lamostvac.spectra.reader import _read_bytes, parse_spectrum, read_spectrum

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from scipy.interpolate import CubicSpline
 
-from lamostvac.core.errors import SpectrumRejected
+from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.spectra.grid import GRID
 from lamostvac.spectra.network_grid import STEP, NetworkPreparation, normalise_network_spectrum
 from lamostvac.spectra.normalise import Preparation, normalise_spectrum

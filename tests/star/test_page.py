@@ -15,7 +15,7 @@ from lamostvac.catalog.flags import set_flags
 from lamostvac.catalog.lookup import find_star, repeats_of, require_star, sample_of, spectrum_path
 from lamostvac.catalog.registry import load_registry, network_labels
 from lamostvac.configuration.root import Prepare
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.emulator.model import build_emulator, write_emulator
 from lamostvac.external.match import group_stars
 from lamostvac.fit.fitter import FitSettings, StarFitter

@@ -16,8 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lamostvac.configuration.root import SPECTRAL_TYPES, Survey, load_configuration
-from lamostvac.core.errors import UserError
-from lamostvac.survey import survey
+from lamostvac.core.exceptions import UserError
+from lamostvac.run import inputs
+from lamostvac.survey import catalogue as survey_catalogue
+from lamostvac.survey import chunks as survey_chunks
+from lamostvac.survey import paths
+from lamostvac.survey import selection as survey_selection
 
 
 def star(**changes):
@@ -35,12 +39,12 @@ def catalogue(path, rows, separator="|"):
 
 
 def read(tmp_path, rows):
-    return survey.read_catalogues([catalogue(tmp_path / "catalogue.csv", rows)])
+    return survey_catalogue.read_catalogues([catalogue(tmp_path / "catalogue.csv", rows)])
 
 
 def reasons(table, **settings):
-    selection = survey.select(table, Survey(**settings))
-    return [survey.STEPS[step] if step >= 0 else "" for step in selection.steps]
+    selection = survey_selection.select(table, Survey(**settings))
+    return [survey_selection.STEPS[step] if step >= 0 else "" for step in selection.steps]
 
 
 # ---------------------------------------------------------------- spectral types
@@ -62,18 +66,18 @@ def reasons(table, **settings):
     ],
 )
 def test_spectral_type_by_subclass(subclass, expected):
-    assert survey.spectral_type(subclass) == expected
+    assert survey_selection.spectral_type(subclass) == expected
 
 
 @given(st.sampled_from("OBAFGKM"), st.integers(0, 9), st.sampled_from(["", "I", "III", "IV", "V", ".5V"]))
 def test_spectral_type_does_not_depend_on_subtype_or_luminosity_class(letter, subtype, luminosity):
     expected = "OB" if letter in "OB" else letter
-    assert survey.spectral_type(f"{letter}{subtype}{luminosity}") == expected
+    assert survey_selection.spectral_type(f"{letter}{subtype}{luminosity}") == expected
 
 
 @given(st.text())
 def test_spectral_type_takes_any_text(subclass):
-    assert survey.spectral_type(subclass) in (*SPECTRAL_TYPES, None)
+    assert survey_selection.spectral_type(subclass) in (*SPECTRAL_TYPES, None)
 
 
 # ---------------------------------------------------------------- reading
@@ -91,8 +95,8 @@ def test_every_format_reads_the_same(tmp_path, kind):
         path.write_bytes(gzip.compress(pd.DataFrame(rows).to_csv(sep="|", index=False).encode(), mtime=0))
     else:
         catalogue(path, rows, kind[-1])
-    table = survey.read_catalogue(path)
-    assert table.column_names == list(survey.COLUMNS)
+    table = survey_catalogue.read_catalogue(path)
+    assert table.column_names == list(survey_catalogue.COLUMNS)
     frame = table.to_pandas()
     for name in star():
         expected = [row[name] for row in rows]
@@ -112,8 +116,8 @@ def test_columns_of_older_releases_are_known(tmp_path):
 
 def test_a_column_under_its_own_name_goes_before_an_alias_and_the_users_alias_before_both(tmp_path):
     path = catalogue(tmp_path / "c.csv", [star() | {"ra_obs": 99.0, "alpha": 55.0}])
-    assert survey.read_catalogue(path)["ra"].to_pylist() == [10.0]
-    assert survey.read_catalogue(path, {"ALPHA": "ra"})["ra"].to_pylist() == [55.0]
+    assert survey_catalogue.read_catalogue(path)["ra"].to_pylist() == [10.0]
+    assert survey_catalogue.read_catalogue(path, {"ALPHA": "ra"})["ra"].to_pylist() == [55.0]
 
 
 def test_optional_columns_may_be_absent(tmp_path):
@@ -122,20 +126,20 @@ def test_optional_columns_may_be_absent(tmp_path):
         del row[name]
     table = read(tmp_path, [row])
     assert reasons(table) == [""]
-    chunk = survey.chunk_table(table, np.array([0]), "data", Survey().file_pattern).to_pylist()[0]
+    chunk = survey_chunks.chunk_table(table, np.array([0]), "data", Survey().file_pattern).to_pylist()[0]
     assert chunk["obsid"] == -1
     assert chunk["designation"] == ""
     assert np.isnan(chunk["z_err"])
 
 
-@pytest.mark.parametrize("name", survey.REQUIRED)
+@pytest.mark.parametrize("name", survey_catalogue.REQUIRED)
 def test_a_missing_column_is_named_with_the_way_to_alias_it(tmp_path, name):
     row = star()
     row["other"] = row.pop(name)
     with pytest.raises(UserError, match=rf"has no column {name};.*column_aliases: {{that name: {name}}}"):
         read(tmp_path, [row])
     path = catalogue(tmp_path / "c.csv", [row])
-    assert reasons(survey.read_catalogue(path, {"other": name}).unify_dictionaries()) == [""]
+    assert reasons(survey_catalogue.read_catalogue(path, {"other": name}).unify_dictionaries()) == [""]
 
 
 @pytest.mark.parametrize(
@@ -151,18 +155,18 @@ def test_a_catalogue_that_is_no_table_is_refused_in_one_sentence(tmp_path, conte
     path = tmp_path / "catalogue.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError) as caught:
-        survey.read_catalogue(path)
+        survey_catalogue.read_catalogue(path)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_or_truncated_fits_catalogue_is_refused(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
-        survey.read_catalogue(tmp_path / "none.fits")
+        survey_catalogue.read_catalogue(tmp_path / "none.fits")
     Table(rows=[star(fiberid=i) for i in range(100)]).write(tmp_path / "whole.fits")
     (tmp_path / "cut.fits").write_bytes((tmp_path / "whole.fits").read_bytes()[:-9000])
     with pytest.raises(UserError, match="truncated"):
-        survey.read_catalogue(tmp_path / "cut.fits")
+        survey_catalogue.read_catalogue(tmp_path / "cut.fits")
 
 
 def test_a_number_that_is_none_costs_its_row_only(tmp_path):
@@ -236,7 +240,7 @@ def test_the_first_of_repeated_rows_is_kept(tmp_path):
 def test_the_first_over_several_catalogues_is_that_of_the_first_file(tmp_path):
     one = catalogue(tmp_path / "a.csv", [star()])
     two = catalogue(tmp_path / "b.csv", [star(subclass="K1"), star(planid="A", obsid=5)])
-    table = survey.read_catalogues([one, two])
+    table = survey_catalogue.read_catalogues([one, two])
     assert reasons(table) == ["", "duplicate_spectrum", ""]
     assert table["subclass"].to_pylist() == ["G5", "K1", "G5"]
 
@@ -259,8 +263,8 @@ def chunked(rows, chunk_size):
     names = ("lmjd", "planid", "spid", "fiberid", "subclass")
     frame = pd.DataFrame([star(obsid=-1, **dict(zip(names, row, strict=True))) for row in rows])
     table = as_table(frame)
-    found = survey.chunks(table, survey.select(table, Survey()), chunk_size)
-    ids = np.array(survey.spectrum_ids(table).to_pylist())
+    found = survey_chunks.chunks(table, survey_selection.select(table, Survey()), chunk_size)
+    ids = np.array(paths.spectrum_ids(table).to_pylist())
     return [(chunk.type, chunk.name, list(ids[chunk.rows])) for chunk in found]
 
 
@@ -274,9 +278,9 @@ def as_table(frame):
         else table[name].cast(pa.string()).cast(kind)
         if pa.types.is_dictionary(kind)
         else table[name].cast(kind)
-        for name, kind in survey.COLUMNS.items()
+        for name, kind in survey_catalogue.COLUMNS.items()
     ]
-    return pa.table(columns, names=list(survey.COLUMNS)).combine_chunks()
+    return pa.table(columns, names=list(survey_catalogue.COLUMNS)).combine_chunks()
 
 
 @given(SPECTRA, st.integers(1, 30))
@@ -322,7 +326,7 @@ PLATES = st.lists(st.tuples(st.integers(1, 50), st.integers(0, 2**64 - 1)), min_
 def test_chunks_are_between_half_and_wholly_full_as_far_as_plates_allow(plates, chunk_size):
     sizes = np.array([size for size, _ in plates])
     marks = np.array([mark for _, mark in plates], np.uint64)
-    for numbers in (survey.pack(sizes, chunk_size), survey.pack(sizes, chunk_size, marks)):
+    for numbers in (survey_chunks.pack(sizes, chunk_size), survey_chunks.pack(sizes, chunk_size, marks)):
         totals = np.bincount(numbers, weights=sizes)
         assert numbers[0] == 0
         assert set(np.diff(numbers)) <= {0, 1}
@@ -345,9 +349,9 @@ def content(plates, sizes, chunk_size):
     marks = np.array(
         [int.from_bytes(hashlib.sha256(f"{a}-{b}".encode()).digest()[:8]) for a, b in plates], np.uint64
     )
-    numbers = survey.pack(sizes, chunk_size, marks)
+    numbers = survey_chunks.pack(sizes, chunk_size, marks)
     firsts = np.flatnonzero(np.diff(numbers, prepend=-1))
-    names = survey.chunk_names([plates[i][0] for i in firsts], marks[firsts])
+    names = survey_chunks.chunk_names([plates[i][0] for i in firsts], marks[firsts])
     members: dict = {name: [] for name in names}
     for plate, number in zip(plates, numbers, strict=True):
         members[names[number]].append(plate)
@@ -374,7 +378,7 @@ def test_new_plates_leave_most_chunks_as_they_were(chunk_size):
 
 
 def test_names_that_collide_take_the_next_number():
-    assert survey.chunk_names([55858, 55859, 55859, 55860], [1, 19_999, 9_999, 9_999]) == [
+    assert survey_chunks.chunk_names([55858, 55859, 55859, 55860], [1, 19_999, 9_999, 9_999]) == [
         *("0000", "558599999", "558590000", "558609999"),
     ]
 
@@ -383,26 +387,26 @@ def test_too_small_chunks_are_refused_with_a_size_that_works():
     n = 10_001
     frame = pd.DataFrame([star()] * n).assign(lmjd=np.arange(n) + 50_000, obsid=-1)
     table = as_table(frame)
-    selection = survey.select(table, Survey())
+    selection = survey_selection.select(table, Survey())
     with pytest.raises(
         UserError, match=r"survey\.chunk_size = 1 makes 10001 chunks of G stars.*set it to 5 or more"
     ):
-        survey.chunks(table, selection, 1)
-    assert len(survey.chunks(table, selection, 5)) < survey.MAX_CHUNKS
+        survey_chunks.chunks(table, selection, 1)
+    assert len(survey_chunks.chunks(table, selection, 5)) < survey_chunks.MAX_CHUNKS
 
 
 def test_paths_follow_the_release_or_the_catalogue(tmp_path):
     table = read(tmp_path, [star(spid=3, fiberid=7), star(fiberid=2, obsid=2) | {"path": "x/y.fits.gz"}])
     pattern = Survey().file_pattern
     built = "20111024/F5902/spec-55859-F5902_sp03-007.fits.gz"
-    assert survey.spectrum_paths(table, "data", pattern).to_pylist() == [f"data/{built}", "data/x/y.fits.gz"]
-    assert survey.spectrum_paths(table, ".", pattern).to_pylist() == [built, "x/y.fits.gz"]
-    assert survey.spectrum_paths(table, "/d/", "{obsid}.fits").to_pylist() == [
+    assert paths.spectrum_paths(table, "data", pattern).to_pylist() == [f"data/{built}", "data/x/y.fits.gz"]
+    assert paths.spectrum_paths(table, ".", pattern).to_pylist() == [built, "x/y.fits.gz"]
+    assert paths.spectrum_paths(table, "/d/", "{obsid}.fits").to_pylist() == [
         "/d/101001.fits",
         "/d/x/y.fits.gz",
     ]
     absolute = read(tmp_path, [star() | {"path": "/data/a.fits"}])
-    assert survey.spectrum_paths(absolute, "elsewhere", pattern).to_pylist() == ["/data/a.fits"]
+    assert paths.spectrum_paths(absolute, "elsewhere", pattern).to_pylist() == ["/data/a.fits"]
 
 
 def test_a_pattern_that_needs_an_absent_column_is_named(tmp_path):
@@ -411,7 +415,7 @@ def test_a_pattern_that_needs_an_absent_column_is_named(tmp_path):
     with pytest.raises(
         UserError, match=r"survey\.file_pattern uses {obsdate} but the catalogue has no column obsdate"
     ):
-        survey.check_paths(read(tmp_path, [row]), Survey().file_pattern)
+        paths.check_paths(read(tmp_path, [row]), Survey().file_pattern)
 
 
 # ---------------------------------------------------------------- inputs and the rule's script
@@ -430,20 +434,20 @@ def test_catalogues_are_found_by_name_or_pattern_each_once(tmp_path):
         (tmp_path / name / "catalogue.csv").touch()
     configuration = configured(tmp_path, ["*/catalogue.csv", "a/catalogue.csv"])
     expected = [str(tmp_path / name / "catalogue.csv") for name in ("a", "b")]
-    assert survey.survey_inputs(configuration) == (str(tmp_path), expected)
+    assert inputs.survey_inputs(configuration) == (str(tmp_path), expected)
 
 
 @pytest.mark.parametrize("root", [".", "none"])
 def test_a_catalogue_that_does_not_exist_is_named_before_any_job(tmp_path, root):
     with pytest.raises(UserError, match=r"no file dr8\.csv in .*survey\.root"):
-        survey.survey_inputs(configured(tmp_path / root, ["dr8.csv"]))
+        inputs.survey_inputs(configured(tmp_path / root, ["dr8.csv"]))
 
 
 def run_script(project, tmp_path, configuration, group_size=1000):
     spec = importlib.util.spec_from_file_location("survey_script", project / "workflow_scripts" / "survey.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    root, files = survey.survey_inputs(configuration)
+    root, files = inputs.survey_inputs(configuration)
     folder = tmp_path / "results" / "survey"
 
     class Files(list):
@@ -487,7 +491,7 @@ class TestScript:
         chunks = [
             pq.read_table(folder / "chunks" / m.type / f"{m.chunk}.parquet") for m in manifest.itertuples()
         ]
-        assert all(tuple(chunk.column_names) == survey.CHUNK_COLUMNS for chunk in chunks)
+        assert all(tuple(chunk.column_names) == survey_chunks.CHUNK_COLUMNS for chunk in chunks)
         accepted = [name for chunk in chunks for name in chunk["spectrum_id"].to_pylist()]
         assert len(set(accepted) | set(rejected["spectrum_id"])) == len(accepted) + len(rejected) == len(rows)
         assert (summary["n_in"], summary["n_selected"], summary["n_rejected"]) == (44, 39, 5)
@@ -544,7 +548,7 @@ def test_gaia_identifiers_keep_their_digits(tmp_path, damaged):
         rows[2]["snrg"] = "bad"
     path = tmp_path / "catalogue.csv"
     pd.DataFrame(rows, dtype=object).to_csv(path, sep="|", index=False)
-    found = survey.read_catalogue(path)["gaia_source_id"].to_pylist()
+    found = survey_catalogue.read_catalogue(path)["gaia_source_id"].to_pylist()
     assert found == gaia
 
 
@@ -556,5 +560,5 @@ def test_gaia_identifiers_from_fits_keep_their_digits(tmp_path):
     gaia = np.array([4_611_686_018_427_387_905, -99, 7])
     columns.append(fits.Column("GAIA_SOURCE_ID", "K", array=gaia, null=-99))
     fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "catalogue.fits")
-    table = survey.read_catalogue(tmp_path / "catalogue.fits")
+    table = survey_catalogue.read_catalogue(tmp_path / "catalogue.fits")
     assert table["gaia_source_id"].to_pylist() == [4_611_686_018_427_387_905, None, 7]

@@ -5,7 +5,7 @@ import copy
 import pytest
 import yaml
 
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.training.schema import available_sets, load_training_sets, table_columns
 
 LABEL = {"name": "teff_x", "column": "teff", "description": "temperature"}

@@ -4,21 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.files import sha256
 from lamostvac.external import joins
+from lamostvac.external.entries import Catalogue, Cut, Join
 from lamostvac.external.match import canonical_order
-from lamostvac.training import training
-from lamostvac.training.schema import (
-    AbsoluteMagnitudes,
-    Catalogue,
-    Combine,
-    Cut,
-    Join,
-    Label,
-    Split,
-    TrainingSet,
-)
+from lamostvac.training import accounting as training_accounting
+from lamostvac.training import candidates as training_candidates
+from lamostvac.training import files
+from lamostvac.training import measurements as training_measurements
+from lamostvac.training import split as training_split
+from lamostvac.training.schema import AbsoluteMagnitudes, Combine, Label, Split, TrainingSet
 
 pytestmark = pytest.mark.numeric
 
@@ -76,24 +72,26 @@ def candidates(n=100, **columns):
 def test_means_by_weight_with_their_errors():
     values = np.array([10.0, 20.0, np.nan, 5.0, 7.0])
     errors = np.array([1.0, 2.0, 1.0, np.nan, np.nan])
-    mean, error, number = training.weighted_means(values, errors, np.array([0, 0, 0, 1, 2]), 4)
+    mean, error, number = training_measurements.weighted_means(values, errors, np.array([0, 0, 0, 1, 2]), 4)
     assert mean[:3] == pytest.approx([12.0, 5.0, 7.0])
     assert np.isnan(mean[3])
     assert number.tolist() == [2, 1, 1, 0]
     scatter = np.sqrt((4 / 5 * 2**2 + 1 / 5 * 8**2) / 1)
     assert error[0] == pytest.approx(max(np.sqrt(1 / 1.25), scatter))
     assert error[1] == pytest.approx(1.5)  # the median error of the others
-    mean, error, _ = training.weighted_means(values, None, np.array([0, 0, 0, 1, 2]), 4)
+    mean, error, _ = training_measurements.weighted_means(values, None, np.array([0, 0, 0, 1, 2]), 4)
     assert mean[0] == 15.0
     assert np.isnan(error[1])
 
 
 def test_a_floor_keeps_one_measurement_from_deciding():
     values, errors = np.array([0.0, 1.0]), np.array([1e-6, 0.1])
-    assert training.weighted_means(values, errors, np.zeros(2, int), 1)[0][0] == pytest.approx(0, abs=1e-6)
-    assert training.weighted_means(values, errors, np.zeros(2, int), 1, floor=10.0)[0][0] == pytest.approx(
-        0.5, abs=1e-3
+    assert training_measurements.weighted_means(values, errors, np.zeros(2, int), 1)[0][0] == pytest.approx(
+        0, abs=1e-6
     )
+    assert training_measurements.weighted_means(values, errors, np.zeros(2, int), 1, floor=10.0)[0][
+        0
+    ] == pytest.approx(0.5, abs=1e-3)
 
 
 def measurements(seed=0, n_stars=300, offsets=(40.0, -60.0, 0.0, 100.0, 25.0), noise=10.0):
@@ -110,7 +108,7 @@ def measurements(seed=0, n_stars=300, offsets=(40.0, -60.0, 0.0, 100.0, 25.0), n
 def solve(table, **options):
     stars = pd.factorize(table["id"], sort=True)[0]
     references = pd.factorize(table["ref"], sort=True)[0]
-    return training.reference_offsets(table["teff"].to_numpy(), stars, references, **options)
+    return training_measurements.reference_offsets(table["teff"].to_numpy(), stars, references, **options)
 
 
 def test_injected_offsets_are_found_despite_wild_values():
@@ -163,7 +161,7 @@ def test_combined_stars_do_not_depend_on_order(tmp_path, recalibration):
     )
 
     def combined(rows):
-        return training.combine_measurements(
+        return training_measurements.combine_measurements(
             rows.iloc[canonical_order(rows)].reset_index(drop=True), how, tmp_path
         )
 
@@ -184,7 +182,9 @@ def test_a_reference_that_stands_twice(tmp_path):
         {"by": "id", "labels": {"teff": {}}, "reference": "ref", "recalibration": "o.csv"}
     )
     with pytest.raises(UserError, match="the reference a stands twice"):
-        training.combine_measurements(pd.DataFrame({"id": ["s"], "ref": ["a"], "teff": [1.0]}), how, tmp_path)
+        training_measurements.combine_measurements(
+            pd.DataFrame({"id": ["s"], "ref": ["a"], "teff": [1.0]}), how, tmp_path
+        )
 
 
 # ---------------------------------------------------------------- joining
@@ -239,7 +239,7 @@ def test_absolute_magnitudes_and_their_errors():
         {"d": [100.0, 1000.0, -1.0], "e_d": [0.0, 100.0, 1.0], "ebv": [0.0, 0.1, 0.0], "e_ebv": [0.0, 0.02, 0.0],
          "g": [10.0, 12.0, 11.0], "e_g": [0.01, 0.02, 0.01]}
     )  # fmt: skip
-    found = training.absolute_magnitudes(table, settings)
+    found = training_measurements.absolute_magnitudes(table, settings)
     assert found["m_g"].tolist()[:2] == pytest.approx([5.0, 1.75])
     expected = np.sqrt(0.02**2 + (5 / np.log(10) * 0.1) ** 2 + 0.05**2)
     assert found["m_g_err"].tolist()[:2] == pytest.approx([0.01, expected])
@@ -279,12 +279,14 @@ def make(frame, spectra, folder, order):
         catalogue={"file": "x.csv", "columns": COLUMNS, "identifier": "name", "missing": [-9999],
                    "cuts": ["flag == 0"], "derived": {"relative": "e_teff / teff"}}
     )  # fmt: skip
-    accounting = training.Accounting("x")
+    accounting = training_accounting.Accounting("x")
     stars = joins.read_source(settings.catalogue, folder, accounting)
     survey = {name: spectra[name].to_numpy() for name in ("ra", "dec", "obsid")}
-    row, separation = training.match_survey(survey, stars, settings)
+    row, separation = training_candidates.match_survey(survey, stars, settings)
     found = row >= 0
-    return training.candidates(spectra[found], stars, row[found], separation[found], settings), accounting
+    return training_candidates.candidates(
+        spectra[found], stars, row[found], separation[found], settings
+    ), accounting
 
 
 def test_candidates_are_the_stars_that_were_put_there(matched):
@@ -317,7 +319,7 @@ def test_identifiers_that_the_survey_lacks():
         catalogue={"file": "x.csv", "columns": {**COLUMNS, "gaia_source_id": "id"}}, match={"by": "gaia_id"}
     )
     with pytest.raises(UserError, match="the survey's catalogue has no gaia_source_id"):
-        training.match_survey(
+        training_candidates.match_survey(
             {"gaia_source_id": np.array([-1])}, pd.DataFrame({"gaia_source_id": [1]}), settings
         )
 
@@ -332,8 +334,8 @@ def test_each_cut_removes_its_victims_and_is_counted():
     table.loc[4, "flag"] = 23  # the value 23 is not the bit 23
     table.loc[5, "e_teff"] = np.nan
     cuts = [Cut(cut="snr > 20", text="S/N"), Cut(cut="not bit(flag, 23)"), Cut(cut="e_teff < 100")]
-    accounting = training.Accounting("x")
-    found = training.apply_cuts(table, cuts, "x", accounting)
+    accounting = training_accounting.Accounting("x")
+    found = training_candidates.apply_cuts(table, cuts, "x", accounting)
     assert sorted(set(range(10)) - set(found["obsid"])) == [2, 3, 5]
     assert accounting.table()["n_spectra"].tolist() == [9, 8, 7]
     assert accounting.table()["step"].tolist() == ["S/N", "cut", "cut"]
@@ -346,7 +348,7 @@ def test_a_labels_own_cut_concerns_that_label_alone():
         Label(name="a", column="teff", error="e_teff", description="", cuts=[Cut(cut="e_teff < 100")]),
         Label(name="b", column="teff", description=""),
     ]
-    found = training.label_values(table, labels, "x")
+    found = training_split.label_values(table, labels, "x")
     assert found["a"].notna().tolist() == [True, False, False, True]
     assert found["a_err"].notna().tolist() == [True, False, False, True]
     assert found["b"].notna().tolist() == [True, True, False, True]
@@ -355,41 +357,41 @@ def test_a_labels_own_cut_concerns_that_label_alone():
 
 def test_spectra_are_ranked_by_quality_within_their_star():
     table = candidates(5, star=[0, 1, 0, 1, 0], snr=[10.0, 5.0, 30.0, 5.0, 20.0])
-    assert training.by_quality(table).tolist() == [2, 0, 0, 1, 1]
+    assert training_split.by_quality(table).tolist() == [2, 0, 0, 1, 1]
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.3, 0.5884, 1.0])
 def test_split_by_fraction(fraction):
     table = candidates(1000)
-    split = training.split_stars(table, Split(train_fraction=fraction), 1, "x")
+    split = training_split.split_stars(table, Split(train_fraction=fraction), 1, "x")
     assert (split == "train").sum() == round(1000 * fraction)
     assert set(split) <= {"train", "test"}
 
 
 def test_split_belongs_to_star_and_seed_not_to_order():
     table = candidates(300, star=np.arange(300) // 2, identifier=[f"s{i // 2}" for i in range(300)])
-    split = training.split_stars(table, Split(train_fraction=0.6), 1, "x")
+    split = training_split.split_stars(table, Split(train_fraction=0.6), 1, "x")
     rows = np.random.default_rng(0).permutation(300)
     assert np.array_equal(
-        training.split_stars(table.iloc[rows], Split(train_fraction=0.6), 1, "x"), split[rows]
+        training_split.split_stars(table.iloc[rows], Split(train_fraction=0.6), 1, "x"), split[rows]
     )
-    assert not np.array_equal(training.split_stars(table, Split(train_fraction=0.6), 2, "x"), split)
+    assert not np.array_equal(training_split.split_stars(table, Split(train_fraction=0.6), 2, "x"), split)
     sides = pd.Series(split).groupby(table["star"]).nunique()
     assert sides.eq(1).all()
 
 
 def test_preferred_stars_all_train():
     table = candidates(200)
-    split = training.split_stars(table, Split(train_fraction=0.5, prefer=["teff < 4500"]), 1, "x")
+    split = training_split.split_stars(table, Split(train_fraction=0.5, prefer=["teff < 4500"]), 1, "x")
     assert (split[table["teff"] < 4500] == "train").all()
     assert (split == "train").sum() == 100
-    split = training.split_stars(table, Split(train_fraction=0.1, prefer=["teff < 4500"]), 1, "x")
+    split = training_split.split_stars(table, Split(train_fraction=0.1, prefer=["teff < 4500"]), 1, "x")
     assert np.array_equal(split == "train", table["teff"] < 4500)
 
 
 def test_split_by_condition_keeps_stars_on_one_side():
     table = candidates(4, star=[0, 0, 1, 2], snr=[60.0, 30.0, 30.0, 70.0])
-    assert training.split_stars(table, Split(train="snr > 50"), 1, "x").tolist() == [
+    assert training_split.split_stars(table, Split(train="snr > 50"), 1, "x").tolist() == [
         "train",
         "",
         "test",
@@ -402,36 +404,36 @@ def test_split_by_condition_keeps_stars_on_one_side():
 
 def training_table(settings, n=6):
     table = candidates(n)
-    accounting = training.Accounting("x")
-    chosen, labels = training.choose(table, settings, accounting)
-    split = training.split_stars(chosen, settings.split, 1, "x")
-    return training.training_table(chosen, labels, split, settings), accounting
+    accounting = training_accounting.Accounting("x")
+    chosen, labels = training_split.choose(table, settings, accounting)
+    split = training_split.split_stars(chosen, settings.split, 1, "x")
+    return training_split.training_table(chosen, labels, split, settings), accounting
 
 
 def test_the_file_is_read_as_written_and_has_the_same_bytes(tmp_path):
     settings = entry()
     table, _ = training_table(settings)
     cards = [("FILE1", "x.csv", "input")]
-    training.write_training(tmp_path / "a.fits", table, settings, cards)
-    training.write_training(tmp_path / "b.fits", table, settings, cards)
+    files.write_training(tmp_path / "a.fits", table, settings, cards)
+    files.write_training(tmp_path / "b.fits", table, settings, cards)
     assert sha256(tmp_path / "a.fits") == sha256(tmp_path / "b.fits")
-    pd.testing.assert_frame_equal(training.read_training(tmp_path / "a.fits"), table, check_dtype=False)
+    pd.testing.assert_frame_equal(files.read_training(tmp_path / "a.fits"), table, check_dtype=False)
     from astropy.io import fits
 
     header = fits.getheader(tmp_path / "a.fits", 1)
     assert header["TRAINSET"] == "x"
     assert header["FILE1"] == "x.csv"
     assert "K" in [header.get(f"TUNIT{i}") for i in range(1, 12)]
-    training.write_training(tmp_path / "empty.fits", table.iloc[:0], settings)
-    assert len(training.read_training(tmp_path / "empty.fits")) == 0
+    files.write_training(tmp_path / "empty.fits", table.iloc[:0], settings)
+    assert len(files.read_training(tmp_path / "empty.fits")) == 0
 
 
 def test_accounting_survives_its_file(tmp_path):
-    accounting = training.Accounting("x")
+    accounting = training_accounting.Accounting("x")
     accounting.add("rows", "", None, 7)
     accounting.count("cut", "a, b > 1", candidates(3))
     accounting.write(tmp_path / "steps.csv")
-    assert training.Accounting.read("x", tmp_path / "steps.csv").rows == accounting.rows
+    assert training_accounting.Accounting.read("x", tmp_path / "steps.csv").rows == accounting.rows
 
 
 def test_children_take_rows_and_split_from_their_parent():
@@ -446,8 +448,8 @@ def test_children_take_rows_and_split_from_their_parent():
             "labels": [{"name": "teff_cool", "column": "teff_x", "error": "teff_x_err", "description": ""}],
         }
     )
-    accounting = training.Accounting("cool")
-    found, rows = training.child_table(table, child, accounting)
+    accounting = training_accounting.Accounting("cool")
+    found, rows = training_split.child_table(table, child, accounting)
     assert np.array_equal(rows, np.flatnonzero(table["teff_x"] <= 5000))
     assert found["teff_cool"].tolist() == table["teff_x"].iloc[rows].tolist()
     assert found["split"].tolist() == table["split"].iloc[rows].tolist()

@@ -11,25 +11,21 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lamostvac.core.errors import UserError
-from lamostvac.uncertainty.random_error import (
+from lamostvac.core.exceptions import UserError
+from lamostvac.uncertainty.method_error import method_error, published_method_error
+from lamostvac.uncertainty.model_files import models_table, read_models, write_models
+from lamostvac.uncertainty.published import beside_published, load_published_errors
+from lamostvac.uncertainty.repeats import similar_pairs
+from lamostvac.uncertainty.snr_curve import (
     RandomErrorModel,
-    beside_published,
     bin_residuals,
     choose_model,
     fit_curve,
     fit_repeats,
     fit_training,
-    load_published_errors,
-    method_error,
-    models_table,
     network_curve,
-    published_method_error,
-    read_models,
-    weighted_width,
-    write_models,
 )
-from lamostvac.uncertainty.repeats import similar_pairs
+from lamostvac.uncertainty.widths import weighted_width
 
 pytestmark = pytest.mark.numeric
 

@@ -10,10 +10,10 @@ import yaml
 from astropy.table import Table
 
 from lamostvac.catalog.registry import NetworkLabel, load_registry
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.paths import COLUMNS_PATH
 from lamostvac.training.schema import load_training_sets
-from lamostvac.validation import match, schema, validation
+from lamostvac.validation import comparisons, match, schema, subsets
 
 NETWORKS = [
     NetworkLabel(label.name, label.unit, label.ucd, label.description, entry.name)
@@ -216,7 +216,7 @@ def test_match_by_obsid(tmp_path):
     table, found = matched(tmp_path, subsets={"odd": "spectral_type == 'G' and ref_teff < 5050"})
     assert table["obsid"].tolist() == [101, 139]
     assert table["ref_teff"].tolist() == [5000.0, 5100.0]
-    rows = {(row["subset"], row["label"]): row for row in validation.compare(table, found)}
+    rows = {(row["subset"], row["label"]): row for row in comparisons.compare(table, found)}
     assert rows["all", "feh"]["n"] == 1
     assert rows["odd", "teff"]["offset"] == pytest.approx(frame["teff"][1] - 5000.0)
 
@@ -273,7 +273,7 @@ def test_all_spectra_of_a_star_match_by_position_and_have_one_number(tmp_path):
     table, found = matched(tmp_path, **SKY)
     assert table["obsid"].tolist() == [100, 101, 102, 103, 136, 137, 138, 139]
     assert table["star"].nunique() == 2
-    row = validation.compare(table, found)[0]
+    row = comparisons.compare(table, found)[0]
     assert (row["n"], row["n_stars"]) == (8, 2)
 
 
@@ -324,7 +324,7 @@ def test_columns_of_the_catalogue_itself_are_a_reference(tmp_path):
         subsets={"near": "ref_dist < 1.01"},
     )
     assert len(table) == 30
-    rows = {row["subset"]: row for row in validation.compare(table, found)}
+    rows = {row["subset"]: row for row in comparisons.compare(table, found)}
     # Relative: 2 kpc over 1 to 1.03 kpc.
     assert rows["all"]["offset"] == pytest.approx(np.median(2 / (r_geo[:30] / 1000) - 1))
     assert rows["near"]["n"] == 10
@@ -356,7 +356,7 @@ def test_a_catalogue_without_rows_matches_nothing(tmp_path, changes):
     (tmp_path / "other.csv").write_text("id,T,m,r,d,pr,pd\n1,2,3,4,5,0,0\n")
     table, found = matched(tmp_path, **changes)
     assert len(table) == 0
-    assert [row["n"] for row in validation.compare(table, found)] == [0, 0]
+    assert [row["n"] for row in comparisons.compare(table, found)] == [0, 0]
 
 
 def test_networks_are_judged_on_spectra_that_they_did_not_learn_from():
@@ -365,7 +365,7 @@ def test_networks_are_judged_on_spectra_that_they_did_not_learn_from():
     set_of = {"feh_apogee": "apogee", "teff_pastel": "pastel"}
 
     def kept(label):
-        return "".join(validation.without_training(table, label, set_of, trained)["spectrum_id"])
+        return "".join(comparisons.without_training(table, label, set_of, trained)["spectrum_id"])
 
     found = {label: kept(label) for label in ("teff", "feh_apogee", "teff_pastel", "teff_rec", "dist")}
     assert found == {"teff": "abcd", "feh_apogee": "ad", "teff_pastel": "bcd", "teff_rec": "d", "dist": "d"}
@@ -392,7 +392,7 @@ def test_members_are_compared_with_the_median_of_their_cluster_by_star(tmp_path)
     )
     assert len(table) == 18
     assert table.groupby("ref_cluster")["ref_feh"].first().to_dict() == {"Alpha": 0.0, "Beta": 0.5}
-    rows = {row["subset"]: row for row in validation.compare(table, found)}
+    rows = {row["subset"]: row for row in comparisons.compare(table, found)}
     assert (rows["Alpha"]["n"], rows["Alpha"]["n_stars"], rows["Alpha"]["offset"]) == (14, 5, 1.0)
     assert rows["Beta"]["sigma"] == 0
 
@@ -420,9 +420,9 @@ def test_a_formula_of_network_labels_bears_their_warnings(tmp_path):
             "c_n_err": "sqrt(c_fe_apogee_err ** 2 + n_fe_apogee_err ** 2)",
         },
     )
-    assert validation.warned(table, "c_n").to_numpy().nonzero()[0].tolist() == [3]
+    assert subsets.warned(table, "c_n").to_numpy().nonzero()[0].tolist() == [3]
     assert table["c_n_err"].to_numpy() == pytest.approx(0.05)
-    assert validation.compare(table, found)[0]["offset"] == pytest.approx(-0.1)
+    assert comparisons.compare(table, found)[0]["offset"] == pytest.approx(-0.1)
 
 
 # ---------------------------------------------------------------- the document
@@ -445,7 +445,7 @@ def test_the_example_of_the_document_works_as_it_is_written(project, tmp_path):
     # As the document says: d is cut, c is found by its motion.
     assert table["obsid"].tolist() == [100, 101, 102, 104]
     assert table["ref_logg"].to_numpy() == pytest.approx([4.3, 4.4, 4.1, 4.2])
-    rows = {(row["subset"], row["label"]): row for row in validation.compare(table, found[0])}
+    rows = {(row["subset"], row["label"]): row for row in comparisons.compare(table, found[0])}
     expected = np.median(frame["teff"][[0, 1, 2, 4]] - [5500, 5600, 5700, 5300])
     assert rows["all", "teff"]["offset"] == pytest.approx(expected, abs=1e-3)
     assert rows["metal-poor", "feh"]["n"] == 2

@@ -11,9 +11,11 @@ from lamostvac.fit.crossvalidation import cross_validate
 from lamostvac.fit.fitter import FitSettings
 from lamostvac.library.formats.stelib import read_stelib
 from lamostvac.library.library import prepare_library
-from lamostvac.report.figures import libraries, save
+from lamostvac.report.catalogue import libraries
+from lamostvac.report.style import save
 from lamostvac.spectra.grid import GRID
 from lamostvac.spectra.normalise import Preparation
+from lamostvac.validation.comparisons import compare_crossvalidation
 from lamostvac.validation.libraries import (
     COLUMNS,
     MIN_STARS,
@@ -23,7 +25,6 @@ from lamostvac.validation.libraries import (
     curve,
     subclass_of,
 )
-from lamostvac.validation.validation import compare_crossvalidation
 
 pytestmark = pytest.mark.numeric
 

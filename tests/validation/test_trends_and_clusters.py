@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lamostvac.report import comparisons, figures, papers
+from lamostvac.report import comparison_pages, comparisons, papers, style
 from lamostvac.uncertainty.repeats import similar_pairs
-from lamostvac.validation import validation
+from lamostvac.validation import comparisons as validation_comparisons
+from lamostvac.validation import subsets
 from lamostvac.validation.clusters import (
     CLUSTER_COLUMNS,
     cluster_rows,
@@ -30,7 +31,7 @@ def stars(n=600, seed=1):
     table["snrg"], table["star"] = rng.uniform(5, 100, n), np.arange(n)
     table["spectrum_id"] = [f"s{i:04d}" for i in range(n)]
     table["mag_bp"], table["mag_rp"] = rng.uniform(12, 14, n), 12.0
-    for flag in validation.FIT_FLAGS:
+    for flag in subsets.FIT_FLAGS:
         table[flag] = 0
     return table
 
@@ -118,7 +119,7 @@ def members(seed=2):
         }
     )
     table["spectrum_id"] = [f"s{i:04d}" for i in range(len(table))]
-    for flag in validation.FIT_FLAGS:
+    for flag in subsets.FIT_FLAGS:
         table[flag] = 0
     return table
 
@@ -148,14 +149,14 @@ def test_the_best_spectrum_stands_for_a_star():
 def drawn(n):
     table = stars(n)
     rows = pd.DataFrame(trend_rows("x", table, ["teff", "feh"], "snrg"), columns=TREND_COLUMNS)
-    yield comparisons.trends("x", rows)
-    yield figures.comparison(
-        "x", validation.pairs("x", table, ["teff", "logg", "feh"]), ["teff", "logg", "feh"]
+    yield comparison_pages.trends("x", rows)
+    yield comparisons.comparison(
+        "x", validation_comparisons.pairs("x", table, ["teff", "logg", "feh"]), ["teff", "logg", "feh"]
     )
     group = members().iloc[: max(n, 0)]
-    pairs = validation.pairs("x", group.assign(ref_c_n=0.0), ["c_n"], group="cluster")
+    pairs = validation_comparisons.pairs("x", group.assign(ref_c_n=0.0), ["c_n"], group="cluster")
     of_clusters = pd.DataFrame(cluster_rows("x", group, "cluster", ["c_n"], "snrg"), columns=CLUSTER_COLUMNS)
-    yield comparisons.clusters("x", pairs, of_clusters, ["c_n"])
+    yield comparison_pages.clusters("x", pairs, of_clusters, ["c_n"])
     rng = np.random.default_rng(1)
     wide = pd.DataFrame(
         {
@@ -182,7 +183,7 @@ def drawn(n):
 def test_figures_are_drawn_for_many_few_and_no_stars_with_the_same_bytes(tmp_path, n):
     for number, (first, second) in enumerate(zip(drawn(n), drawn(n), strict=True)):
         for name, figure in (("a", first), ("b", second)):
-            figures.save(figure, tmp_path / f"{name}{number}.png")
+            style.save(figure, tmp_path / f"{name}{number}.png")
         data = (tmp_path / f"a{number}.png").read_bytes()
         assert data.startswith(b"\x89PNG")
         assert data == (tmp_path / f"b{number}.png").read_bytes()

@@ -13,8 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamostvac.catalog.registry import load_registry
-from lamostvac.report import figures
-from lamostvac.validation import validation
+from lamostvac.numerics import statistics
+from lamostvac.report import catalogue as report_catalogue
+from lamostvac.report import comparisons as report_comparisons
+from lamostvac.report import style
+from lamostvac.validation import comparisons
+from lamostvac.validation import comparisons as validation
+from lamostvac.validation import statistics as validation_statistics
+from lamostvac.validation import subsets as validation_subsets
+from lamostvac.validation import truth as validation_truth
 
 REGISTRY = load_registry()
 numbers = st.lists(st.floats(-1e4, 1e4, allow_nan=False), min_size=1, max_size=30)
@@ -51,7 +58,7 @@ def catalogue(path, n=40, seed=3):
 @settings(max_examples=100, deadline=None, database=None)
 @given(values=numbers, shift=st.floats(-100, 100))
 def test_statistics_against_brute_force(values, shift):
-    result = validation.statistics(np.array(values) + shift, np.full(len(values), shift))
+    result = validation_statistics.statistics(np.array(values) + shift, np.full(len(values), shift))
     difference = [(value + shift) - shift for value in values]
     middle = plain.median(difference)
     assert result["n"] == len(values)
@@ -62,15 +69,15 @@ def test_statistics_against_brute_force(values, shift):
 
 
 def test_statistics_leave_missing_values_out():
-    result = validation.statistics([1.0, np.nan, 3.0, np.inf], [0.0, 0.0, 0.0, 0.0])
+    result = validation_statistics.statistics([1.0, np.nan, 3.0, np.inf], [0.0, 0.0, 0.0, 0.0])
     assert (result["n"], result["offset"]) == (2, 2.0)
-    empty = validation.statistics([np.nan], [1.0])
+    empty = validation_statistics.statistics([np.nan], [1.0])
     assert empty["n"] == 0
     assert np.isnan(empty["offset"])
 
 
 def test_robust_sigma_is_the_width_of_a_normal_distribution():
-    assert validation.robust_sigma(np.random.default_rng(1).normal(0, 3, 200_000)) == pytest.approx(
+    assert statistics.robust_sigma(np.random.default_rng(1).normal(0, 3, 200_000)) == pytest.approx(
         3, rel=0.01
     )
 
@@ -80,7 +87,7 @@ def test_pulls_of_right_errors_have_mean_0_and_width_1():
     truth, error = rng.normal(5000, 500, 50_000), rng.uniform(20, 200, 50_000)
     value = truth + error * rng.normal(size=50_000)
     error[:10], value[10:20] = [0, -1, np.nan, np.inf, 0, 0, 0, 0, 0, 0], np.nan
-    result = validation.pull_statistics(value, error, truth)
+    result = validation_statistics.pull_statistics(value, error, truth)
     # An infinite error is a pull of zero: the value says nothing, and says so.
     assert result["n"] == 50_000 - 19
     assert result["mean"] == pytest.approx(0, abs=0.02)
@@ -93,7 +100,7 @@ def test_pulls_of_right_errors_have_mean_0_and_width_1():
 def test_crossvalidation_subsets_follow_the_true_temperature():
     table = pd.DataFrame({"teff_true": [3500.0, 4000, 6999, 7000], "logg_true": [5.0, 2, 4, 4]})
     table = table.assign(teff=table["teff_true"] + 10, logg=table["logg_true"])
-    rows = validation.compare_crossvalidation(table, "miles")
+    rows = comparisons.compare_crossvalidation(table, "miles")
     counts = {row["subset"]: row["n"] for row in rows if row["label"] == "teff"}
     assert counts == {"all": 4, "OBA": 1, "FGK": 2, "M": 1, "FGK dwarfs": 1, "FGK giants": 1}
     assert {row["label"] for row in rows} == {"teff", "logg"}
@@ -106,16 +113,16 @@ def test_truth_sets_binaries_emission_and_warned_fits_apart(tmp_path):
     truth.loc[:3, "is_binary"] = True
     truth.loc[4:5, "is_emission"] = True
     Table.from_pandas(truth[truth["spectrum_id"] != "58000-HD1-01-039"]).write(tmp_path / "truth.fits")
-    table = validation.match_spectra(
-        tmp_path / "c.parquet", validation.read_truth(tmp_path / "truth.fits"), [], REGISTRY
+    table = validation_truth.match_spectra(
+        tmp_path / "c.parquet", validation_truth.read_truth(tmp_path / "truth.fits"), [], REGISTRY
     )
     table.loc[10, "flag_edge"] = 1
-    subsets = validation.truth_subsets(table, "snrr")
+    subsets = validation_truth.truth_subsets(table, "snrr")
     sizes = {name: len(rows) for name, rows in subsets.items()}
     assert (sizes["binaries"], sizes["emission"], sizes["fit warned"], sizes["all"]) == (4, 2, 1, 32)
     assert sum(sizes[name] for name in sizes if name.startswith("S/N")) == 32
     assert sizes["G"] + sizes["K"] == 32
-    pulls = validation.pull_rows(subsets)
+    pulls = validation_statistics.pull_rows(subsets)
     assert {row["label"] for row in pulls} == set(validation.LABELS)
     # Values are stored as float32.
     assert all(abs(row["mean"]) < 1e-4 for row in pulls if row["n"])
@@ -126,24 +133,24 @@ def test_recommended_labels_are_judged_on_stars_that_no_network_learned_from(tmp
     truth = frame[["spectrum_id", *validation.LABELS]].assign(is_binary=False, is_emission=False)
     truth.loc[:3, "is_binary"] = True
     truth.to_csv(tmp_path / "truth.csv", index=False)
-    known = validation.read_truth(tmp_path / "truth.csv")
-    names = [*validation.RECOMMENDED]
-    table = validation.match_spectra(tmp_path / "c.parquet", known, names, REGISTRY)
+    known = validation_truth.read_truth(tmp_path / "truth.csv")
+    names = [*validation_subsets.RECOMMENDED]
+    table = validation_truth.match_spectra(tmp_path / "c.parquet", known, names, REGISTRY)
     table = table.assign(teff_rec=table["teff"] + 10, teff_rec_err=10.0)
     table.loc[10:11, ["flag_edge", "flag_teff_disagree"]] = 1
     table.loc[12, "teff_rec"] = np.nan
-    subsets = validation.recommended_subsets(table, np.arange(40) >= 38, "snrr")
+    subsets = validation_truth.recommended_subsets(table, np.arange(40) >= 38, "snrr")
     # Of 40, four are binaries and two were learned from; a fit's warning does not matter.
     assert {name: len(subsets[name]) for name in ("all",)} == {"all": 34}
     assert len(subsets["G"]) + len(subsets["K"]) == 34
-    rows = validation.comparison_rows("truth", subsets, validation.RECOMMENDED)
+    rows = comparisons.comparison_rows("truth", subsets, validation_subsets.RECOMMENDED)
     found = {(row["subset"], row["label"]): row for row in rows}
     assert found["all", "teff_rec"]["n"] == 33
     assert found["all", "teff_rec"]["offset"] == pytest.approx(10, abs=1e-3)
     assert found["all", "logg_rec"]["n"] == 0
-    pulls = {row["subset"]: row for row in validation.pull_rows(subsets, ["teff_rec"])}
+    pulls = {row["subset"]: row for row in validation_statistics.pull_rows(subsets, ["teff_rec"])}
     assert pulls["all"]["mean"] == pytest.approx(1, abs=1e-3)
-    drawn = validation.pairs("truth", table, ["teff_rec"])
+    drawn = comparisons.pairs("truth", table, ["teff_rec"])
     assert drawn["fit_flagged"].to_numpy().nonzero()[0].tolist() == [10, 11]
 
 
@@ -151,9 +158,9 @@ def test_alpha_counts_only_where_it_is_recommended(tmp_path):
     frame = catalogue(tmp_path / "c.parquet")
     table = frame.assign(**{f"ref_{label}": frame[label] for label in validation.LABELS})
     table.loc[:9, "flag_alpha_fe"] = 1
-    rows = validation.comparison_rows("x", {"all": table})
+    rows = comparisons.comparison_rows("x", {"all": table})
     assert {row["label"]: row["n"] for row in rows} == {"teff": 40, "logg": 40, "feh": 40, "alpha_fe": 30}
-    assert (validation.pairs("x", table, ["alpha_fe", "feh"])["label"].value_counts()).to_dict() == {
+    assert (comparisons.pairs("x", table, ["alpha_fe", "feh"])["label"].value_counts()).to_dict() == {
         "alpha_fe": 30,
         "feh": 40,
     }
@@ -162,7 +169,7 @@ def test_alpha_counts_only_where_it_is_recommended(tmp_path):
 def test_pairs_are_thinned_evenly(tmp_path):
     frame = catalogue(tmp_path / "c.parquet")
     table = frame.assign(ref_teff=np.arange(40.0))
-    drawn = validation.pairs("x", table, ["teff"], limit=4)
+    drawn = comparisons.pairs("x", table, ["teff"], limit=4)
     assert drawn["reference"].tolist() == [0.0, 13.0, 26.0, 39.0]
 
 
@@ -171,9 +178,9 @@ def test_pairs_are_thinned_evenly(tmp_path):
 
 def every_figure(frame):
     table = frame.assign(**{f"ref_{label}": frame[label] for label in validation.LABELS})
-    pairs = validation.pairs("truth", table, validation.LABELS)
+    pairs = comparisons.pairs("truth", table, validation.LABELS)
     subsets = {"all": table, "S/N 20-40": table}
-    pulls = pd.DataFrame(validation.pull_rows(subsets), columns=validation.PULL_COLUMNS)
+    pulls = pd.DataFrame(validation_statistics.pull_rows(subsets), columns=validation_statistics.PULL_COLUMNS)
     wave = np.arange(3800.0, 8701.0)
     used = np.ones(4901, bool)
     used[:100] = used[500] = False
@@ -192,15 +199,15 @@ def every_figure(frame):
         "rejected": {"by_reason": {"low_snr": 1}, "by_stage": {"survey": 1}},
     }
     labels = [frame[label].to_numpy() for label in validation.LABELS]
-    thresholds = dict.fromkeys(figures.TYPE_COLOURS, 8.0)
+    thresholds = dict.fromkeys(style.TYPE_COLOURS, 8.0)
     return [
-        figures.kiel(*labels),
-        figures.kiel(*(np.tile(label, 600) for label in labels)),
-        figures.chi2(frame, "snrr", thresholds),
-        figures.spectra(wave, [example] if len(frame) else []),
-        figures.comparison("Title", pairs),
-        figures.pulls(pairs, pulls),
-        figures.accounting(balance),
+        report_catalogue.kiel(*labels),
+        report_catalogue.kiel(*(np.tile(label, 600) for label in labels)),
+        report_catalogue.chi2(frame, "snrr", thresholds),
+        report_catalogue.spectra(wave, [example] if len(frame) else []),
+        report_comparisons.comparison("Title", pairs),
+        report_comparisons.pulls(pairs, pulls),
+        report_catalogue.accounting(balance),
     ]
 
 
@@ -209,7 +216,7 @@ def test_figures_are_drawn_for_many_one_and_no_stars_with_the_same_bytes(tmp_pat
     frame = catalogue(tmp_path / "c.parquet", n)
     for run in ("a", "b") if n == 40 else ("a",):
         for number, figure in enumerate(every_figure(frame)):
-            figures.save(figure, tmp_path / f"{run}{number}.png")
+            style.save(figure, tmp_path / f"{run}{number}.png")
     for path in tmp_path.glob("b*.png"):
         assert path.read_bytes() == (tmp_path / path.name.replace("b", "a", 1)).read_bytes()
     assert len(list(tmp_path.glob("a*.png"))) == 7

@@ -23,7 +23,8 @@ from astropy.table import Table
 from isolation import missing
 from workflow_run import TYPES, command, copy_project, same_files, same_m_stars, snakemake, start_again
 
-from lamostvac.core.files import read_columns, remove_temporaries
+from lamostvac.core.atomic import remove_temporaries
+from lamostvac.core.hdf5 import read_columns
 
 TYPE_M = ("type_M", "--cores", "2", "--rerun-incomplete")
 

@@ -12,7 +12,7 @@ import yaml
 from astropy.table import Table
 from workflow_run import copy_project, snakemake
 
-from lamostvac.core.files import read_columns
+from lamostvac.core.hdf5 import read_columns
 
 TYPES = ("F", "K")
 CONFIGURATION = {

@@ -13,14 +13,17 @@ from lamostvac.catalog import flags as catalog_flags
 from lamostvac.catalog import rows as catalog_rows
 from lamostvac.catalog.registry import NetworkLabel, load_registry, network_labels
 from lamostvac.configuration.root import configuration_hash
-from lamostvac.core.errors import UserError
-from lamostvac.core.files import atomic_hdf5, write_columns
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.hdf5 import atomic_hdf5, write_columns
 from lamostvac.core.paths import COLUMNS_PATH
 from lamostvac.report import networks
-from lamostvac.report.figures import save
+from lamostvac.report.style import save
 from lamostvac.training.schema import load_training_sets
+from lamostvac.validation import comparisons, statistics
+from lamostvac.validation import comparisons as validation
 from lamostvac.validation import networks as network_validation
-from lamostvac.validation import validation
+from lamostvac.validation import subsets as validation_subsets
+from lamostvac.validation import truth as validation_truth
 from lamostvac.validation.match import match
 from lamostvac.validation.schema import load_comparisons
 
@@ -254,9 +257,9 @@ def test_the_truth_of_a_label_is_named_without_its_set():
         "alpha_m_apogee": "alpha_fe", "c_fe_apogee": "c_fe", "n_fe_apogee": "n_fe", "feh_vmp": "feh",
         "abs_mag_g_gaia": "abs_mag_g_gaia", "abs_mag_bp": "abs_mag_bp",
     }  # fmt: skip
-    found = {label.label: validation.truth_column(label) for label in network_labels(SHIPPED)}
+    found = {label.label: validation_truth.truth_column(label) for label in network_labels(SHIPPED)}
     assert {name: found[name] for name in expected} == expected
-    assert validation.truth_column(NetworkLabel("age_mine", "Gyr", "", "age", "mine")) == "age"
+    assert validation_truth.truth_column(NetworkLabel("age_mine", "Gyr", "", "age", "mine")) == "age"
 
 
 def test_truth_of_networks_leaves_out_stars_they_learned_from(tmp_path):
@@ -271,8 +274,8 @@ def test_truth_of_networks_leaves_out_stars_they_learned_from(tmp_path):
     )
     truth["is_binary"], truth["is_emission"] = np.arange(400) >= 380, np.arange(400) == 300
     truth.to_csv(tmp_path / "truth.csv", index=False)
-    known = validation.read_truth(tmp_path / "truth.csv", LABELS)
-    table = validation.match_spectra(tmp_path / "c.parquet", known, NAMES, REGISTRY)
+    known = validation_truth.read_truth(tmp_path / "truth.csv", LABELS)
+    table = validation_truth.match_spectra(tmp_path / "c.parquet", known, NAMES, REGISTRY)
     trained = network_validation.mark_trained(table, ["s0010", "s0381"])
     # The other spectrum of the same star too.
     assert table.loc[trained, "spectrum_id"].tolist() == ["s0010", "s0011", "s0380", "s0381"]
@@ -280,26 +283,26 @@ def test_truth_of_networks_leaves_out_stars_they_learned_from(tmp_path):
     sizes = {name: len(part) for name, part in subsets.items()}
     assert (sizes["all"], sizes["unflagged"]) == (377, 283)
     assert (sizes["training stars"], sizes["binaries"], sizes["emission"]) == (2, 14, 0)
-    assert sum(sizes[name] for name in validation.snr_bins()) == 377
-    assert sum(sizes[f"unflagged {name}"] for name in validation.snr_bins()) == 283
-    numbers = by_key(validation.comparison_rows("truth", subsets, ["teff_pastel"]))[
+    assert sum(sizes[name] for name in validation_subsets.snr_bins()) == 377
+    assert sum(sizes[f"unflagged {name}"] for name in validation_subsets.snr_bins()) == 283
+    numbers = by_key(comparisons.comparison_rows("truth", subsets, ["teff_pastel"]))[
         "unflagged", "teff_pastel"
     ]
     assert numbers["offset"] == pytest.approx(10, abs=8)
     assert numbers["sigma"] == pytest.approx(50, rel=0.15)
-    pull = by_key(validation.pull_rows(subsets, ["teff_pastel"]))["unflagged", "teff_pastel"]
+    pull = by_key(statistics.pull_rows(subsets, ["teff_pastel"]))["unflagged", "teff_pastel"]
     assert pull["width"] == pytest.approx(1, abs=0.15)
 
 
 def test_unknown_truth_gives_empty_rows(tmp_path):
     catalogue(tmp_path / "c.parquet", n=3)
     pd.DataFrame({"spectrum_id": ["s0001"]}).to_csv(tmp_path / "truth.csv", index=False)
-    known = validation.read_truth(tmp_path / "truth.csv", LABELS)
-    table = validation.match_spectra(tmp_path / "c.parquet", known, NAMES, REGISTRY)
+    known = validation_truth.read_truth(tmp_path / "truth.csv", LABELS)
+    table = validation_truth.match_spectra(tmp_path / "c.parquet", known, NAMES, REGISTRY)
     trained = network_validation.mark_trained(table, ["s0001"])
     assert trained.tolist() == [True]
     subsets = network_validation.truth_subsets(table, "mh_apogee", trained, "snrg")
-    assert all(row["n"] == 0 for row in validation.comparison_rows("truth", subsets, ["mh_apogee"]))
+    assert all(row["n"] == 0 for row in comparisons.comparison_rows("truth", subsets, ["mh_apogee"]))
 
 
 def training_set(rows):
@@ -318,7 +321,7 @@ def training_set(rows):
 def test_training_comparisons_find_injected_numbers(tmp_path):
     rows = catalogue(tmp_path / "c.parquet")
     training = training_set(rows)
-    table = validation.match_spectra(
+    table = validation_truth.match_spectra(
         tmp_path / "c.parquet",
         network_validation.with_references(training, ["teff_pastel"]),
         ["teff_pastel"],
@@ -343,7 +346,7 @@ def test_training_comparisons_find_injected_numbers(tmp_path):
     assert numbers["train"]["offset"] == pytest.approx(20, abs=1e-3)
     assert (numbers["test"]["n"], numbers["clipped"]["n"]) == (200, 100)
     assert numbers["test"]["offset"] == pytest.approx(60, abs=1e-3)
-    assert sum(numbers[f"test {name}"]["n"] for name in validation.snr_bins()) == 200
+    assert sum(numbers[f"test {name}"]["n"] for name in validation_subsets.snr_bins()) == 200
     assert numbers["left out"]["offset"] == pytest.approx(30, abs=10)
     cool = numbers["left out FGK S/N>20"]
     bright = (left["snr"] > 20) & (left["reference"] < 7000)
@@ -354,7 +357,7 @@ def test_training_comparisons_find_injected_numbers(tmp_path):
 def test_without_a_temperature_of_its_own_a_set_takes_the_catalogues(tmp_path):
     rows = catalogue(tmp_path / "c.parquet", teff=np.linspace(4000, 9000, 400))
     training = training_set(rows).rename(columns={"teff_pastel": "mh_apogee"})
-    table = validation.match_spectra(
+    table = validation_truth.match_spectra(
         tmp_path / "c.parquet",
         network_validation.with_references(training, ["mh_apogee"]),
         ["mh_apogee"],
@@ -433,7 +436,7 @@ def test_comparisons_can_name_labels_of_networks(tmp_path):
     (comparison,) = load_comparisons(path, REGISTRY)
     (tmp_path / "o.csv").write_text("id,T\n3,5000\n4,5000\n5,-9999\n")
     table = match(tmp_path / "c.parquet", comparison, tmp_path / "o.csv", REGISTRY)
-    found = by_key(validation.compare(table, comparison))
+    found = by_key(comparisons.compare(table, comparison))
     assert (found["all", "teff_pastel"]["n"], found["good", "teff_pastel"]["n"]) == (2, 1)
     assert found["good", "teff_pastel"]["offset"] == pytest.approx(rows["teff_pastel"][4] - 5000, abs=1e-3)
 
@@ -444,17 +447,17 @@ def test_comparisons_can_name_labels_of_networks(tmp_path):
 def every_figure(path, n):
     rows = catalogue(path, n, flag_teff_pastel=np.arange(n) % 5 == 0)
     training = training_set(rows).assign(teff=5500.0)
-    table = validation.match_spectra(
+    table = validation_truth.match_spectra(
         path, network_validation.with_references(training, ["teff_pastel"]), ["teff_pastel"], REGISTRY
     )
     drawn = pd.concat(
-        [validation.pairs("training_pastel", table[table["split"] == part], ["teff_pastel"], subset=part)
+        [comparisons.pairs("training_pastel", table[table["split"] == part], ["teff_pastel"], subset=part)
          for part in ("train", "test")]
     )  # fmt: skip
     subsets = network_validation.truth_subsets(
         table.assign(binary=False, emission=False), "teff_pastel", np.zeros(len(table), bool), "snrg"
     )
-    pulls = pd.DataFrame(validation.pull_rows(subsets, ["teff_pastel"]), columns=validation.PULL_COLUMNS)
+    pulls = pd.DataFrame(statistics.pull_rows(subsets, ["teff_pastel"]), columns=statistics.PULL_COLUMNS)
     curves = np.vstack([np.geomspace(1, 0.1, 20), np.r_[np.geomspace(1, 0.2, 10), np.full(10, np.nan)]])
     histories = {"teff_pastel": {"loss": curves, "validation": curves * 1.5}} if n else {}
     return [

@@ -20,11 +20,14 @@ from promise import assert_same_catalogue
 from workflow_run import FEW_LABELS, TYPES, copy_project, same_files, snakemake
 
 from lamostvac.catalog.registry import load_registry, network_labels
-from lamostvac.core.errors import REASONS
-from lamostvac.core.files import read_columns
+from lamostvac.core.hdf5 import read_columns
+from lamostvac.core.rejection import REASONS
 from lamostvac.core.vocabulary import LABELS
 from lamostvac.simulate import broken
-from lamostvac.validation.validation import COMPARISON_COLUMNS, DERIVED, PULL_COLUMNS, RECOMMENDED
+from lamostvac.validation.comparisons import COMPARISON_COLUMNS
+from lamostvac.validation.statistics import PULL_COLUMNS
+from lamostvac.validation.subsets import RECOMMENDED
+from lamostvac.validation.truth import DERIVED
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from astropy.io.fits.verify import VerifyWarning
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.vocabulary import LABELS
 from lamostvac.external.read import read_table
 from lamostvac.library.library import RawLibrary, label_table, open_library_file

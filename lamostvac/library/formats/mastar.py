@@ -15,7 +15,7 @@ import pandas as pd
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.library.library import RawLibrary, first_table, label_table
 from lamostvac.library.resolution import Fwhm, constant_fwhm, resolving_power_fwhm
 

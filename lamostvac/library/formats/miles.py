@@ -8,7 +8,7 @@ from os import PathLike
 
 import numpy as np
 
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.library.library import RawLibrary, label_table, open_library_file
 from lamostvac.library.resolution import constant_fwhm
 

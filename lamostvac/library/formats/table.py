@@ -11,7 +11,7 @@ from os import PathLike
 
 import numpy as np
 
-from lamostvac.core.errors import UserError
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.vocabulary import LABELS
 from lamostvac.library.library import RawLibrary, first_table, label_table
 from lamostvac.library.resolution import constant_fwhm, resolving_power_fwhm

@@ -6,25 +6,18 @@ neither on the size of the pieces nor on the order of an answer's rows.
 """
 
 import csv
-import hashlib
 import io
 import itertools
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lamostvac.core.files import atomic
-from lamostvac.core.log import Progress
-from lamostvac.fetch.download import Client, DownloadError, Temporary, is_html, said_in
+from lamostvac.fetch.client import Client, DownloadError, Temporary, is_html, said_in
 from lamostvac.fetch.sources import MatchSource, XMatchSource
-from lamostvac.survey import survey
+from lamostvac.survey import selection
 
 PER_DEGREE = 100_000
 """Positions are rounded to one part of a degree in so many."""
@@ -38,12 +31,12 @@ MARGIN = 0.1
 def star_list(table: pa.Table, classes: Sequence[str]) -> npt.NDArray[np.float64]:
     """Positions (n, 2) of the release's stars, right ascension and declination in deg.
 
-    `table` has the columns `class ra dec` of `lamostvac.survey.survey.read_catalogues`. Rows of other classes than `classes`
+    `table` has the columns `class ra dec` of `lamostvac.survey.catalogue.read_catalogues`. Rows of other classes than `classes`
     and rows without a position on the sky are left out. Positions are rounded to 1e-5 deg and stand once each, by
     declination and then right ascension.
     """
     wanted = {name.upper() for name in classes}
-    chosen = survey.by_text(table["class"], lambda text: text.upper() in wanted, False).astype(bool)
+    chosen = selection.by_text(table["class"], lambda text: text.upper() in wanted, False).astype(bool)
     ra = np.asarray(table["ra"].combine_chunks().to_numpy(zero_copy_only=False))
     dec = np.asarray(table["dec"].combine_chunks().to_numpy(zero_copy_only=False))
     chosen &= (ra >= 0) & (ra <= 360) & (np.abs(dec) <= 90)
@@ -204,112 +197,3 @@ def ask(client: Client, source: MatchSource, stars: npt.NDArray[np.float64]) -> 
 
 
 # ---------------------------------------------------------------- pieces
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Some stars (n, 2) and the file that the answer is written to; its name changes with what is asked."""
-
-    stars: npt.NDArray[np.float64]
-    path: Path
-
-
-def pieces_of(
-    source: MatchSource, stars: npt.NDArray[np.float64], size: int, target: str | Path
-) -> list[Piece]:
-    """The stars, `size` at a time, with a file each in the folder `TARGET.pieces`."""
-    folder = Path(f"{target}.pieces")
-    question = source.model_dump_json(exclude={"title", "name", "place", "file"}).encode()
-    found = []
-    for number, start in enumerate(range(0, len(stars), size)):
-        part = stars[start : start + size]
-        key = hashlib.sha256(question + part.tobytes()).hexdigest()[:12]
-        found.append(Piece(part, folder / f"{number:05d}-{key}.csv"))
-    return found
-
-
-def write_piece(path: Path, rows: Sequence[Sequence[str]]) -> None:
-    """Rows as CSV without a header."""
-    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
-        csv.writer(handle, lineterminator="\n").writerows(rows)
-
-
-def read_piece(path: Path) -> list[list[str]]:
-    """The rows that `write_piece` wrote."""
-    with path.open(newline="", encoding="utf-8") as handle:
-        return list(csv.reader(handle))
-
-
-def fetch_pieces(client: Client, source: MatchSource, pieces: Sequence[Piece]) -> int:
-    """Ask for the pieces whose answers are not there yet; returns how many those are.
-
-    As many at a time as the client allows for one host. When one fails no further is begun; those that came stay.
-    """
-    missing = [piece for piece in pieces if not piece.path.exists()]
-    if len(missing) < len(pieces):
-        client.log.info("%s: %d of %d pieces are there", source.name, len(pieces) - len(missing), len(pieces))
-    progress = Progress(client.log, total=len(missing), unit=f"pieces of {source.name}")
-
-    def one(piece: Piece) -> None:
-        write_piece(piece.path, ask(client, source, piece.stars))
-
-    with ThreadPoolExecutor(client.manners.connections) as pool:
-        futures = [pool.submit(one, piece) for piece in missing]
-        try:
-            for future in futures:
-                future.result()
-                progress.add()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    if missing:
-        progress.done()
-    return len(missing)
-
-
-def join_pieces(source: MatchSource, pieces: Sequence[Piece], target: Path) -> int:
-    """Put the answers together under one header; returns the number of rows.
-
-    Equal rows stand once. Only rows near the border of two pieces stand in memory besides the pieces themselves.
-
-    Raises
-    ------
-    DownloadError
-        No star has a counterpart, which no catalogue here can mean.
-    """
-    number = 0
-    with atomic(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle, delimiter=source.separator, lineterminator="\n")
-        writer.writerow(list(source.columns))
-        for row in merged(source, pieces):
-            writer.writerow(row)
-            number += 1
-        if not number:
-            raise DownloadError(
-                f"{source.url} has no counterpart of any star for {source.name}; check the source's table or query "
-                "in the file of fetch.file"
-            )
-    for piece in pieces:
-        piece.path.unlink(missing_ok=True)
-    folder = pieces[0].path.parent
-    # Answers to earlier questions go with the folder.
-    for path in folder.iterdir():
-        path.unlink()
-    os.rmdir(folder)
-    return number
-
-
-def merged(source: MatchSource, pieces: Sequence[Piece]) -> Iterator[list[str]]:
-    """The rows of all pieces once each, by declination, then by their texts."""
-    place = declination(source)
-    waiting: list[list[str]] = []
-    for index, piece in enumerate(pieces):
-        waiting = sort_rows(itertools.chain(waiting, read_piece(piece.path)), source)
-        if index + 1 < len(pieces):
-            # Later pieces can have no row below this.
-            limit = pieces[index + 1].stars[0, 1] - MARGIN
-            ready = sum(_number(row[place]) < limit for row in waiting)
-            yield from waiting[:ready]
-            waiting = waiting[ready:]
-        else:
-            yield from waiting

@@ -6,35 +6,27 @@ are in `scale` times its unit, 100 K for Teff, so that they stand beside the pap
 """
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
-import h5py
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import least_squares, nnls
 
-from lamostvac.core.errors import UserError
-from lamostvac.core.files import read_columns, read_yaml, write_columns
-from lamostvac.core.paths import PUBLISHED_ERRORS_PATH
+from lamostvac.uncertainty.method_error import method_error, published_method_error
 from lamostvac.uncertainty.repeats import RepeatPairs
+from lamostvac.uncertainty.widths import _RELATIVE_ERROR, Array, Width, weighted_width
 
 TEFF_SCALE = 100.0  # K
 MIN_BINS = 4  # one more than there are coefficients
-# Relative error of a width times the root of the number of values, for Gaussian values: 1.4826 times the median
-# absolute value has 37 % of the efficiency of the root of the mean square.
-_RELATIVE_ERROR = {"robust": 1.1664, "deviation": 0.7071}
 # An exponent nearer 0 is a constant, which is a's part.
 _EXPONENTS = (0.05, 4.0)
 _REWEIGHTINGS = 20
 _ROUNDS = 3
 
-Width = Literal["robust", "deviation"]
 Source = Literal["repeats", "published", "training", "none"]
-Array = NDArray[np.float64]
 
 
 # ---------------------------------------------------------------- widths in bins of S/N
@@ -58,25 +50,6 @@ class Bins:
 
     def __len__(self) -> int:
         return len(self.snr)
-
-
-def weighted_width(residual: ArrayLike, weight: ArrayLike | None = None, width: Width = "robust") -> float:
-    """Width of residuals (n,) about zero: what one spectrum differs by from another has no preferred sign.
-
-    `robust` is 1.4826 times the weighted median absolute value, `deviation` the root of the weighted mean
-    square. NaN without values.
-    """
-    size = np.abs(np.asarray(residual, np.float64))
-    if not size.size:
-        return float("nan")
-    parts = np.ones(len(size)) if weight is None else np.asarray(weight, np.float64)
-    if width == "deviation":
-        return float(np.sqrt(np.average(size**2, weights=parts)))
-    order = np.argsort(size, kind="stable")
-    size, parts = size[order], parts[order]
-    # Each value stands at the middle of its own weight; with equal weights this is the usual median.
-    below = np.cumsum(parts) - 0.5 * parts
-    return 1.4826 * float(np.interp(0.5 * parts.sum(), below, size))
 
 
 def bin_residuals(
@@ -466,155 +439,7 @@ def network_curve(
 # ---------------------------------------------------------------- method error
 
 
-def published_method_error(residual: ArrayLike) -> tuple[float, float]:
-    """Method error as published, and its error: the standard deviation of training residuals (n,).
-
-    The stars are those the network learned from, so this is a lower limit.
-    """
-    values = np.asarray(residual, np.float64)
-    values = values[np.isfinite(values)]
-    if len(values) < 2:
-        return float("nan"), float("nan")
-    sigma = float(values.std(ddof=1))
-    return sigma, sigma * _RELATIVE_ERROR["deviation"] / float(np.sqrt(len(values)))
-
-
-def method_error(residual: ArrayLike, reference_error: ArrayLike, random: ArrayLike) -> tuple[float, float]:
-    """What is left of the residuals of left-out stars after the reference's error and the random error.
-
-    The sigma_m for which residual / sqrt(sigma_m^2 + reference_error^2 + random^2) has robust width 1; 0
-    where it is not above 1 already without.
-
-    Parameters
-    ----------
-    residual : (n,) network minus reference of stars that no member learned from; their median is taken off
-    reference_error : (n,) the reference's quoted error, or one for all; NaN counts as 0
-    random : (n,) random error at the spectrum's S/N (`RandomErrorModel.evaluate`); NaN counts as 0
-
-    Returns
-    -------
-    sigma_m, its error: NaN with fewer than ten stars
-    """
-    values = np.asarray(residual, np.float64)
-    known = np.nan_to_num(reference_error) ** 2 + np.nan_to_num(random) ** 2
-    known = np.broadcast_to(known, values.shape)
-    use = np.isfinite(values)
-    values, known = values[use], known[use]
-    if len(values) < 10:
-        return float("nan"), float("nan")
-    values = values - np.median(values)
-
-    def width(sigma: float) -> float:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            pull = np.nan_to_num(values / np.sqrt(sigma**2 + known), nan=0.0, posinf=np.inf, neginf=-np.inf)
-        return weighted_width(pull)
-
-    def solve(target: float) -> float:
-        """The sigma at which the width, which falls with sigma, is `target`; 0 if it is below already."""
-        low, high = 0.0, float(np.abs(values).max()) * 1.5 / target
-        if not width(0.0) > target:
-            return 0.0
-        for _ in range(60):
-            centre = 0.5 * (low + high)
-            low, high = (centre, high) if width(centre) > target else (low, centre)
-        return 0.5 * (low + high)
-
-    # The width at the solution is known to this share; what sigma_m would be a share higher or lower.
-    share = _RELATIVE_ERROR["robust"] / np.sqrt(len(values))
-    return solve(1.0), 0.5 * (solve(1 / (1 + share)) - solve(1 + share))
-
-
 # ---------------------------------------------------------------- the published table
 
 
-def load_published_errors(path: str | Path = PUBLISHED_ERRORS_PATH) -> dict[str, RandomErrorModel]:
-    """Table 2 of Wang et al. (2022) by label, with source `published` and no errors of coefficients.
-
-    Raises
-    ------
-    UserError
-        The file cannot be read, or a label lacks one of a, b, c, sigma_m, or one of them is not positive.
-    """
-    content = read_yaml(path, "the published errors", " with a mapping `errors:`")
-    if not isinstance(content, dict) or "errors" not in content:
-        raise UserError(f"the published errors {path} must be YAML with a mapping `errors:`")
-    models = {}
-    for label, numbers in content["errors"].items():
-        if not isinstance(numbers, dict) or set(numbers) != {"a", "b", "c", "sigma_m"}:
-            raise UserError(f"{path}: {label} must have exactly the keys a, b, c, sigma_m")
-        for key, value in numbers.items():
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < np.inf:
-                raise UserError(f"{path}: {label}.{key} = {value!r} must be a positive number")
-        models[str(label)] = RandomErrorModel(
-            str(label),
-            a=float(numbers["a"]),
-            b=float(numbers["b"]),
-            c=float(numbers["c"]),
-            sigma_m=float(numbers["sigma_m"]),
-            scale=TEFF_SCALE if str(label).startswith("teff") else 1.0,
-            source="published",
-        )
-    return models
-
-
 # ---------------------------------------------------------------- tables and files
-
-
-_COVARIANCES = {"cov_ab": (0, 1), "cov_ac": (0, 2), "cov_bc": (1, 2)}
-_NUMBERS = ("a", "b", "c", "sigma_m", "sigma_m_err", "scale", "n_pairs", "n_bins", "chi2", "source")
-
-
-def models_table(models: Iterable[RandomErrorModel]) -> pd.DataFrame:
-    """One row per model, all that there is to know of it.
-
-    `label a a_err b b_err c c_err sigma_m sigma_m_err scale n_pairs n_bins chi2 source cov_ab cov_ac cov_bc`
-    """
-    rows = []
-    for model in models:
-        row: dict[str, Any] = {"label": model.label}
-        for name, error in zip("abc", model.errors, strict=True):
-            row |= {name: getattr(model, name), f"{name}_err": error}
-        row |= {name: getattr(model, name) for name in _NUMBERS[3:]}
-        rows.append(row | {name: model.covariance[at] for name, at in _COVARIANCES.items()})
-    errors = [f"{name}{suffix}" for name in "abc" for suffix in ("", "_err")]
-    return pd.DataFrame(rows, columns=["label", *errors, *_NUMBERS[3:], *_COVARIANCES])
-
-
-def beside_published(
-    models: Iterable[RandomErrorModel],
-    published: Mapping[str, RandomErrorModel],
-    snr: Sequence[float] = (20.0, 50.0, 100.0),
-) -> pd.DataFrame:
-    """`models_table` with Table 2 beside it, and both random errors at some S/N, in the labels' units.
-
-    Adds `published_a published_b published_c published_sigma_m` and for each S/N `random_{snr}
-    published_random_{snr}`; the paper prints these for 20, 50 and 100 in its Figure 5.
-    """
-    models = list(models)
-    table = models_table(models).drop(columns=list(_COVARIANCES))
-    paper = [published.get(model.label, RandomErrorModel(model.label)) for model in models]
-    for name in ("a", "b", "c", "sigma_m"):
-        table[f"published_{name}"] = [getattr(model, name) for model in paper]
-    for level in snr:
-        table[f"random_{level:g}"] = [float(model.evaluate(level)) for model in models]
-        table[f"published_random_{level:g}"] = [float(model.evaluate(level)) for model in paper]
-    return table
-
-
-def write_models(group: h5py.Group, models: Iterable[RandomErrorModel]) -> None:
-    """Write models into an HDF5 group, as the table of `models_table`."""
-    write_columns(group, models_table(models))
-
-
-def read_models(group: h5py.Group) -> dict[str, RandomErrorModel]:
-    """The models that `write_models` wrote, by label, in their order."""
-    models = {}
-    for row in read_columns(group).to_dict("records"):
-        covariance = np.diag([row[f"{name}_err"] ** 2 for name in "abc"])
-        for name, (i, j) in _COVARIANCES.items():
-            covariance[i, j] = covariance[j, i] = row[name]
-        numbers = {name: row[name] for name in _NUMBERS}
-        models[str(row["label"])] = RandomErrorModel(
-            str(row["label"]), covariance=covariance, **{str(name): value for name, value in numbers.items()}
-        )
-    return models

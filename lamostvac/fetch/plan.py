@@ -18,16 +18,14 @@ from urllib.parse import urlsplit
 
 import numpy.typing as npt
 
-from lamostvac.configuration.root import Configuration
-from lamostvac.core.errors import UserError
-from lamostvac.core.files import atomic, sha256
-from lamostvac.core.log import Progress
-from lamostvac.core.paths import shipped
-from lamostvac.distance.schema import load_photometry
-from lamostvac.fetch.download import Checksum, Client, DownloadError, Temporary, check_content, download
-from lamostvac.fetch.sky_match import fetch_pieces, join_pieces, pieces_of
-from lamostvac.fetch.sources import FileSource, MatchSource, TapSource, load_sources, source_from
-from lamostvac.training.schema import load_training_sets
+from lamostvac.core.atomic import atomic
+from lamostvac.core.files import sha256
+from lamostvac.core.progress import Progress
+from lamostvac.fetch.client import Client, DownloadError, Temporary
+from lamostvac.fetch.content import check_content
+from lamostvac.fetch.pieces import fetch_pieces, join_pieces, pieces_of
+from lamostvac.fetch.sources import FileSource, MatchSource, TapSource, source_from
+from lamostvac.fetch.transfer import Checksum, download
 
 CHECKSUMS = "checksums.sha256"
 STATES = {
@@ -65,78 +63,6 @@ class State:
     size: int = 0
     digest: str = ""
     detail: str = ""
-
-
-def needs_of(configuration: Configuration) -> list[Need]:
-    """The files besides the release that a configuration reads, in the order of its sources; those without one last.
-
-    Raises
-    ------
-    UserError
-        The run is simulated, or `fetch.sources` names a source that there is not or that this run does not read.
-    """
-    if configuration.simulation.enabled:
-        raise UserError(
-            "simulation.enabled is true, so the run makes its own files; there is nothing to fetch"
-        )
-    read = _files_read(configuration)
-    sources = load_sources(shipped(configuration.fetch.file))
-    by_key: dict[tuple[str, str], FileSource | MatchSource] = {}
-    for source in sources:
-        # The library's files have whatever name the configuration gives them, so only the place tells.
-        key = (source.place, source.file if source.place == "networks.root" else "")
-        by_key[key] = source
-    needs = []
-    for path, (place, name, readers, optional) in read.items():
-        found = by_key.get((place, name if place == "networks.root" else ""))
-        if found is not None and place != "networks.root" and Path(path).name != found.file:
-            found = None  # another library than the one that the source has
-        settings = found.model_dump(mode="json") if found is not None else None
-        needs.append(Need(path, settings, readers, optional))
-    order = {source.name: number for number, source in enumerate(sources)}
-    needs.sort(key=lambda need: (order[need.source["name"]] if need.source else len(order), need.path))
-    if configuration.fetch.sources is None:
-        return needs
-    there = [need.source["name"] for need in needs if need.source]
-    for name in configuration.fetch.sources:
-        if name not in there:
-            what = "this run does not read that file" if name in order else "there is no such source"
-            raise UserError(f"fetch.sources: {name}: {what}; those that it reads are {', '.join(there)}")
-    return [need for need in needs if need.source and need.source["name"] in configuration.fetch.sources]
-
-
-def _files_read(configuration: Configuration) -> dict[str, tuple[str, str, list[str], bool]]:
-    """`{path: (place, name below it, who reads it, whether the run does without)}`."""
-    found: dict[str, tuple[str, str, list[str], bool]] = {}
-
-    def add(place: str, name: str, path: str, reader: str, optional: bool) -> None:
-        _, _, readers, so_far = found.get(path, (place, name, [], True))
-        found[path] = (place, name, [*readers, reader], so_far and optional)
-
-    library = configuration.library
-    if library.format == "mastar":
-        for place, given in (
-            ("library.spectra", library.spectra),
-            ("library.labels_file", library.labels_file),
-        ):
-            if given is not None:
-                add(place, Path(given).name, str(Path(given)), place, False)
-    root = configuration.networks.root or configuration.survey.root
-    if configuration.networks.training_sets and not configuration.networks.pretrained:
-        for entry in load_training_sets(shipped(configuration.networks.training_sets)):
-            for name in entry.files():
-                add(
-                    "networks.root",
-                    name,
-                    str(Path(root) / name),
-                    f"training set {entry.name}",
-                    entry.optional,
-                )
-    if configuration.photometry.enabled:
-        for name, table in load_photometry(shipped(configuration.photometry.file)).tables():
-            path = str(table.path(configuration.photometry.root or root))
-            add("networks.root", table.file, path, f"photometry {name}", True)
-    return found
 
 
 # ---------------------------------------------------------------- what is there
@@ -205,7 +131,7 @@ def fetch_all(
 
     Parameters
     ----------
-    stars : (n, 2) positions from `lamostvac.fetch.sky_match.star_list`; None where nothing needs them
+    stars : (n, 2) positions from `lamostvac.fetch.services.star_list`; None where nothing needs them
 
     Returns
     -------

@@ -1,12 +1,4 @@
-"""What can go wrong with a user's input, in words.
-
-Two kinds of failure are expected and never shown as a traceback: a mistake in the
-configuration or in the files it names (`UserError`, which ends the rule), and a spectrum that
-cannot be used (`SpectrumRejected`, which ends nothing: the spectrum goes to `rejected.csv`).
-"""
-
-import difflib
-from collections.abc import Iterable
+"""Why a spectrum is not in the catalogue."""
 
 REASONS: dict[str, str] = {
     # survey
@@ -44,10 +36,6 @@ REASONS: dict[str, str] = {
 }
 
 
-class UserError(Exception):
-    """A mistake that the user can mend; the message is one sentence naming it and the remedy."""
-
-
 class SpectrumRejected(Exception):
     """One spectrum cannot be used; `reason` is a key of `REASONS`, `detail` says what was seen."""
 
@@ -57,18 +45,3 @@ class SpectrumRejected(Exception):
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
         self.detail = detail
-
-
-def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The most similar of `known`, upper or lower case; None when nothing is as similar as `cutoff` (0 to 1)."""
-    by_lower = {candidate.lower(): candidate for candidate in reversed(list(known))}
-    close = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=cutoff)
-    return by_lower[close[0]] if close else None
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean ...?` for the most similar of `known`, or what there is when nothing is similar."""
-    known = list(known)
-    if close := closest(name, known, cutoff=0.5):
-        return f"; did you mean {close}?"
-    return f"; there are {', '.join(known)}" if known else ""

@@ -1,0 +1,169 @@
+"""Stars of little extinction that others are compared with."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamostvac.distance.band_fit import nearest_semidefinite
+from lamostvac.distance.star_pairs import (
+    Array,
+    Controls,
+    PairSettings,
+    explained,
+    intrinsic_colours,
+    scatter_matrices,
+    star_pair_reddening,
+    usable_magnitudes,
+)
+
+
+def choose_controls(
+    magnitudes: Array,
+    errors: Array,
+    labels: Array,
+    label_errors: Array,
+    star: NDArray[np.int64],
+    quality: Array,
+    candidate: NDArray[np.bool_],
+    coefficients: Array,
+    reference: int,
+    settings: PairSettings,
+    map_ebv: Array | None = None,
+    map_error: Array | None = None,
+    most: int = 200_000,
+    iterations: int = 8,
+) -> tuple[Controls, NDArray[np.int64]]:
+    """The stars of little extinction that others are compared with.
+
+    With a map, candidates are stars with a map's E(B-V) below `max_ebv`, and that E(B-V) is taken off their colours:
+    the zero point is the map's. Without one, all candidates begin as controls without dust; then those are dropped that
+    come out redder than the others of like labels by more than `max_ebv` and twice the error, until none is left. What
+    remains are the least reddened stars of each kind, and their mean E(B-V) is `zero_point` by definition. Either way
+    stars beyond `clip` standard deviations go, which are binaries and stars with wrong labels.
+
+    What scatters the controls' E(B-V), a map's errors or their own dust (`control_scatter`, which must be guessed), is
+    no scatter of colours at given labels, and so no error of other stars' E(B-V): it is taken off.
+
+    Parameters
+    ----------
+    magnitudes, errors, labels, label_errors, star, coefficients : as in `star_pair_reddening`, (n, ...)
+    quality : (n,) of a star's several spectra the one with the highest is taken, and of too many candidates the best
+    candidate : (n,) stars that may be controls: high Galactic latitude, good spectrum
+    reference : column of the band that colours are relative to; controls have it
+    map_ebv, map_error : (n,) NaN where unknown; None without a map
+    most : the most controls
+
+    Returns
+    -------
+    controls, and their rows (m,)
+    """
+    seen, variance = usable_magnitudes(magnitudes, errors)
+    good = candidate & np.isfinite(labels).all(axis=1) & np.isfinite(seen[:, reference])
+    good &= np.isfinite(seen).sum(axis=1) > settings.min_colours
+    dust = np.full(len(labels), settings.zero_point)
+    dust_error = np.full(len(labels), settings.control_scatter)
+    with_map = map_ebv is not None and bool(np.isfinite(map_ebv[good]).any())
+    if map_ebv is not None and with_map:
+        with np.errstate(invalid="ignore"):
+            good &= map_ebv < settings.max_ebv
+        dust = map_ebv
+        dust_error = np.nan_to_num(map_error) if map_error is not None else np.zeros(len(labels))
+    rows = np.flatnonzero(good)
+    rows = rows[np.lexsort((rows, -np.nan_to_num(quality[rows], nan=-1.0)))]
+    rows = rows[np.unique(star[rows], return_index=True)[1]]
+    rows = np.sort(rows[np.lexsort((rows, -np.nan_to_num(quality[rows], nan=-1.0)))][:most])
+    colours = seen[rows] - dust[rows, None] * coefficients[rows]
+    colours = colours - colours[:, [reference]]
+    everyone = _plain(labels[rows], label_errors[rows], colours, variance[rows], star[rows], reference)
+    # What dust of one standard deviation does to the colours.
+    dusty = dust_error[rows, None] * (coefficients[rows] - coefficients[rows][:, [reference]])
+    kept = np.ones(len(rows), bool)
+    controls = _measured(everyone, kept, dusty, settings)
+    for _ in range(iterations):
+        found = star_pair_reddening(
+            np.where(np.isfinite(colours), colours, np.nan), np.sqrt(variance[rows]), everyone.labels,
+            everyone.label_errors, everyone.star, coefficients[rows], controls, settings,
+        )  # fmt: skip
+        with np.errstate(invalid="ignore"):
+            limit = settings.clip * found.error
+            upper = limit if with_map else np.minimum(limit, np.maximum(settings.max_ebv, 2 * found.error))
+            now = (found.ebv < upper) & (found.ebv > -limit)
+        # Where no fit was possible nothing speaks against a candidate.
+        now |= ~np.isfinite(found.ebv)
+        if (now == kept).all():
+            break
+        kept = now
+        controls = _measured(everyone, kept, dusty, settings)
+    return controls, rows[kept]
+
+
+def _plain(
+    labels: Array, errors: Array, colours: Array, variance: Array, star: NDArray[np.int64], reference: int
+) -> Controls:
+    """Controls whose scatter is not known yet."""
+    n_bands = colours.shape[1]
+    none = np.zeros((1, n_bands, n_bands))
+    cell = np.zeros(len(labels), np.int64)
+    return Controls(
+        labels,
+        errors,
+        colours,
+        variance,
+        star,
+        reference,
+        cell,
+        np.zeros((1, 3, n_bands, n_bands)),
+        none,
+        none,
+    )
+
+
+def cells_of(labels: Array, size: int = 250) -> NDArray[np.int64]:
+    """Groups of near points (m, 3): halved at the median of the widest direction until none has more than `size`."""
+    cell = np.zeros(len(labels), np.int64)
+    waiting, made = [np.arange(len(labels))], 0
+    while waiting:
+        rows = waiting.pop()
+        if len(rows) <= size:
+            cell[rows] = made
+            made += 1
+            continue
+        widest = int(np.argmax(np.ptp(labels[rows], axis=0)))
+        order = rows[np.argsort(labels[rows, widest], kind="stable")]
+        waiting += [order[: len(order) // 2], order[len(order) // 2 :]]
+    return cell
+
+
+def _measured(everyone: Controls, kept: NDArray[np.bool_], dusty: Array, settings: PairSettings) -> Controls:
+    """Some of the controls, with the scatter of their colours about the fit over the others, by cell.
+
+    `dusty` (m, bands) is what a standard deviation of the controls' own E(B-V) does to their colours.
+    """
+    dusty = dusty[kept]
+    labels, errors = everyone.labels[kept], everyone.label_errors[kept]
+    colours, variance = everyone.colours[kept], everyone.variance[kept]
+    plain = _plain(labels, errors, colours, variance, everyone.star[kept], everyone.reference)
+    fitted, slopes, leverage, _ = intrinsic_colours(labels, plain.star, plain, settings)
+    # The fit's own error is part of a residual.
+    residual = (colours - fitted) / np.sqrt(1 + np.nan_to_num(leverage))[:, None]
+    slopes = np.nan_to_num(slopes)
+    cell = cells_of(labels)
+    n_cells, n_bands = int(cell.max(initial=0)) + 1, colours.shape[1]
+    gradient = np.zeros((n_cells, 3, n_bands, n_bands))
+    intrinsic, total = np.zeros((2, n_cells, n_bands, n_bands))
+    diagonal = np.arange(n_bands)
+    for number in range(n_cells):
+        there = cell == number
+        for label in range(3):
+            slope = slopes[there, :, label]
+            gradient[number, label] = slope.T @ slope / max(len(slope), 1)
+        expected = dusty[there][:, :, None] * dusty[there][:, None, :]
+        expected += np.nan_to_num(variance[there, everyone.reference])[:, None, None]
+        expected[:, diagonal, diagonal] += np.nan_to_num(variance[there])
+        total[number], left = scatter_matrices(residual[there], expected)
+        from_labels = np.einsum("ml,lbc->bc", errors[there] ** 2, gradient[number]) / max(there.sum(), 1)
+        share = explained(left, from_labels)
+        gradient[number] *= share
+        intrinsic[number] = nearest_semidefinite(left - share * from_labels)
+    return replace(plain, cell=cell, gradient=gradient, intrinsic=intrinsic, total=total)

@@ -1,0 +1,85 @@
+"""Positions on the sky."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lamostvac.external.match import _MAS
+from collections.abc import Sequence
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+from lamostvac.external.match import ARCSEC
+
+
+def unit_vectors(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.float64]:
+    """Unit vectors (n, 3) of positions in degrees."""
+    longitude, latitude = np.radians(np.asarray(ra, np.float64)), np.radians(np.asarray(dec, np.float64))
+    across = np.cos(latitude)
+    return np.column_stack([across * np.cos(longitude), across * np.sin(longitude), np.sin(latitude)])
+
+
+def propagate(
+    ra: ArrayLike,
+    dec: ArrayLike,
+    pmra: ArrayLike | None,
+    pmdec: ArrayLike | None,
+    epoch: ArrayLike,
+    target: ArrayLike,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Positions at another epoch, along great circles.
+
+    Parameters
+    ----------
+    ra, dec : (n,) degrees at `epoch`
+    pmra, pmdec : (n,) mas / yr, pmra with cos(dec) as in Gaia; NaN or None count as no motion
+    epoch, target : Julian years, one or (n,)
+
+    Returns
+    -------
+    ra, dec : (n,) degrees at `target`
+    """
+    ra, dec = np.asarray(ra, np.float64), np.asarray(dec, np.float64)
+    years = np.broadcast_to(np.asarray(target, np.float64) - np.asarray(epoch, np.float64), ra.shape)
+    if pmra is None or pmdec is None:
+        return ra, dec
+    across, up = np.asarray(pmra, np.float64), np.asarray(pmdec, np.float64)
+    moving = np.isfinite(across) & np.isfinite(up) & np.isfinite(years)
+    longitude, latitude = np.radians(ra), np.radians(dec)
+    east = np.column_stack([-np.sin(longitude), np.cos(longitude), np.zeros_like(longitude)])
+    north = np.column_stack(
+        [
+            -np.sin(latitude) * np.cos(longitude),
+            -np.sin(latitude) * np.sin(longitude),
+            np.cos(latitude),
+        ]
+    )
+    shift = np.where(moving, years, 0.0)[:, None] * _MAS
+    vector = unit_vectors(ra, dec) + shift * (
+        np.where(moving, across, 0.0)[:, None] * east + np.where(moving, up, 0.0)[:, None] * north
+    )
+    new_ra = np.degrees(np.arctan2(vector[:, 1], vector[:, 0])) % 360
+    new_dec = np.degrees(np.arctan2(vector[:, 2], np.hypot(vector[:, 0], vector[:, 1])))
+    # What does not move keeps its digits.
+    still = ~moving | (shift[:, 0] == 0)
+    return np.where(still, ra, new_ra), np.where(still, dec, new_dec)
+
+
+def galactic_coordinates(ra: ArrayLike, dec: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Galactic longitude and latitude (n,) in degrees of ICRS positions, by the rotation of Hipparcos.
+
+    (ESA 1997, SP-1200, volume 1, equation 1.5.11. Astropy's frame, which goes through B1950, is 0.02 arcsec away.)
+    """
+    rotation = np.array(
+        [
+            [-0.0548755604, -0.8734370902, -0.4838350155],
+            [0.4941094279, -0.4448296300, 0.7469822445],
+            [-0.8676661490, -0.1980763734, 0.4559837762],
+        ]
+    )
+    x, y, z = (unit_vectors(ra, dec) @ rotation.T).T
+    return np.degrees(np.arctan2(y, x)) % 360, np.degrees(np.arctan2(z, np.hypot(x, y)))
+
+_MAS = ARCSEC / 1000

@@ -1,0 +1,209 @@
+"""Requests to archives over HTTP: few at a time, repeated where that can help, files resumed and whole or absent.
+
+A file is written to `NAME.part`, with `NAME.part.json` beside it (address, validator and size that the server
+gave), and is renamed when its size, content and checksum are right. A later run goes on where the last one ended
+(RFC 9110, sections 13.1.5 and 14: `Range` with `If-Range`), and from the beginning where the server cannot do that
+or has another file by now.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from lamostvac.fetch.client import _BLOCK, Adds, Client, DownloadError, Temporary, is_html, said_in
+from lamostvac.fetch.content import check_content
+
+PROGRESS_BYTES = 1 << 20
+"""A transfer that brought this much before it broke does not count as a failed try."""
+FREE_BYTES = 1 << 30
+"""What a download leaves free on the disk."""
+
+
+# ---------------------------------------------------------------- files
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """What is known of a file's bytes: the name of the hash (sha1, sha256) and its hexadecimal value."""
+
+    algorithm: str
+    value: str
+
+    def check(self, path: Path) -> None:
+        """Raise `DownloadError` when the file has another checksum."""
+        with path.open("rb") as handle:
+            found = hashlib.file_digest(handle, self.algorithm).hexdigest()
+        if found != self.value.lower():
+            raise DownloadError(f"its {self.algorithm} is {found}, not {self.value.lower()}")
+
+
+def download(
+    client: Client,
+    url: str,
+    target: Path,
+    content: str = "any",
+    checksum: Checksum | None = None,
+    size: int | None = None,
+    counter: Callable[[int | None], Adds] | None = None,
+) -> None:
+    """Bring the file at `url` to `target`, which appears when it is complete and right.
+
+    Parameters
+    ----------
+    target : nothing is done to a file that is there already when the transfer ends
+    content : what the file must be, see `check_content`
+    checksum, size : where the archive publishes them; size in bytes
+    counter : called with the size in bytes (None where the server does not say) when bytes begin to come; what it
+        returns counts them, those of an earlier run too
+
+    Raises
+    ------
+    DownloadError
+        With the address in the sentence. What had come stays for the next run, unless it was wrong.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part, notes = target.with_name(target.name + ".part"), target.with_name(target.name + ".part.json")
+    transfer = _Transfer(client, url, part, notes, content, size, counter)
+    client.persist(url, transfer.attempt)
+    if checksum is not None:
+        try:
+            checksum.check(part)
+        except DownloadError as error:
+            _discard(part, notes)
+            raise DownloadError(f"{url} is not the file that it should be: {error}") from None
+    with part.open("rb") as handle:
+        os.fsync(handle.fileno())
+    if not target.exists():
+        os.replace(part, target)
+    _discard(part, notes)
+
+
+def _discard(*paths: Path) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+class _Transfer:
+    """The tries to bring one file; `reached` is how far the best of them came, in bytes."""
+
+    def __init__(
+        self,
+        client: Client,
+        url: str,
+        part: Path,
+        notes: Path,
+        content: str,
+        size: int | None,
+        counter: Callable[[int | None], Adds] | None,
+    ) -> None:
+        self.client, self.url, self.part, self.notes = client, url, part, notes
+        self.content, self.size, self.counter = content, size, counter
+        self.reached = 0
+
+    def attempt(self) -> None:
+        """The rest of the file, or all of it."""
+        known = _read_notes(self.notes, self.url)
+        have = self.part.stat().st_size if known and self.part.exists() else 0
+        self.reached = max(self.reached, have)
+        total = known.get("size")
+        if not have or have != total:
+            headers = {"Range": f"bytes={have}-", "If-Range": known["validator"]} if have else {}
+            try:
+                with self.client.request("GET", self.url, headers=headers) as response:
+                    have, total = self._begin(response, have, total)
+                    have = self._read(response, have, total)
+            except Temporary as error:
+                have = self.part.stat().st_size if self.part.exists() else 0
+                # A server that breaks off at the same place each time, and cannot go on there, must fail some time.
+                error.progressed = have >= self.reached + PROGRESS_BYTES
+                raise
+            except DownloadError:
+                if not self.part.exists() or not self.part.stat().st_size:
+                    _discard(self.part, self.notes)
+                raise
+            if total is not None and have != total:
+                raise Temporary(f"{have} of {total} bytes came")
+        try:
+            if self.size is not None and have != self.size:
+                raise DownloadError(f"it has {have} bytes where {self.size} are expected")
+            check_content(self.part, self.content, whole=total is None)
+        except DownloadError as error:
+            _discard(self.part, self.notes)
+            raise DownloadError(f"{self.url}: {error}") from None
+        except Temporary:
+            _discard(self.part, self.notes)
+            raise
+
+    def _begin(self, response: requests.Response, have: int, total: int | None) -> tuple[int, int | None]:
+        """From which byte the answer goes on, and how many the file has."""
+        if have and _goes_on(response, have, total):
+            return have, total
+        if response.status_code == 416 and not have:
+            raise DownloadError(f"{self.url}: the server answers 416 to a request for the whole file")
+        _discard(self.part, self.notes)
+        if response.status_code != 200:
+            raise Temporary("the server has another file than before, or cannot go on; from the beginning")
+        length = response.headers.get("Content-Length", "")
+        total = int(length) if length.isdigit() else None
+        if self.size is not None and total is not None and total != self.size:
+            raise DownloadError(f"{self.url} has {total} bytes where {self.size} are expected")
+        _write_notes(self.notes, self.url, response.headers, total)
+        return 0, total
+
+    def _read(self, response: requests.Response, have: int, total: int | None) -> int:
+        """Write the body behind the first `have` bytes; returns how many there are then."""
+        _check_space(self.part.parent, self.url, (total or 0) - have)
+        progress = self.counter(total) if self.counter else None
+        if progress:
+            progress.add(have)
+        with self.part.open("ab" if have else "wb") as handle:
+            for block in response.raw.stream(_BLOCK, decode_content=False):
+                if not have and is_html(block):
+                    said = said_in(block.decode("utf-8", "replace"))
+                    raise DownloadError(f"{self.url}: a web page came instead of the file{said}")
+                handle.write(block)
+                have += len(block)
+                if progress:
+                    progress.add(len(block))
+        return have
+
+
+def _goes_on(response: requests.Response, have: int, total: int | None) -> bool:
+    """Whether an answer to a request for bytes from `have` on brings those, of a file of `total` bytes."""
+    if response.status_code != 206:
+        return False
+    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip())
+    return found is not None and int(found[1]) == have and found[2] in ("*", str(total))
+
+
+def _read_notes(notes: Path, url: str) -> dict[str, Any]:
+    """What is noted of a part of the same address that can be resumed; empty otherwise."""
+    try:
+        known = json.loads(notes.read_text())
+    except (OSError, ValueError):
+        return {}
+    return known if known.get("url") == url and known.get("validator") else {}
+
+
+def _write_notes(notes: Path, url: str, headers: Mapping[str, str], total: int | None) -> None:
+    tag = headers.get("ETag", "")
+    # A weak tag does not promise equal bytes and must not stand in If-Range.
+    validator = tag if tag and not tag.startswith("W/") else headers.get("Last-Modified")
+    notes.write_text(json.dumps({"url": url, "validator": validator, "size": total}) + "\n")
+
+
+def _check_space(folder: Path, url: str, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free - FREE_BYTES:
+        raise DownloadError(
+            f"{url} needs {needed / 1e9:.1f} GB more and {folder} has {free / 1e9:.1f} GB free, of which "
+            f"{FREE_BYTES / 1e9:.1f} GB stay free; make room or link that folder to another disk"
+        )

@@ -1,0 +1,371 @@
+"""Relations between systems, learned on stars that both have, and correlations of their errors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamostvac.recommend.definitions import (
+    Columns,
+    Definition,
+    Settings,
+    number,
+    validity,
+)
+
+_HUBER = 1.345  # residuals beyond this many sigma count linearly
+_CORE = 0.5  # a source counts as valid for fits where its taper is at least this
+# A slope hangs on the errors as their ratio to the range of the stars: where less than this part of a source's
+# variance is the stars', 10 % of error in the errors would be 5 % of slope, and only an offset is fitted.
+_RELIABLE = 0.75
+_MAX_CORRELATION = 0.95  # nearer to 1 the weights would live on the last digits of the errors
+_SLOPES = (0.2, 5.0)  # of a relation: an order of stars survives it
+
+
+@dataclass(frozen=True)
+class Relation:
+    """From a source's label x to the scale: g(x) = x + c . phi(u), u = (clipped variables - centre) / width.
+
+    phi is 1, u_0, ..., u_0^order and then u_1, u_2, ... of the covariates. Outside the limits the correction stays what
+    it is at the limit.
+
+    Attributes
+    ----------
+    coefficients : (k,) in the label's unit
+    covariance : (k, k) of the coefficients
+    limits : (v, 2) of the label and the covariates
+    scatter : standard deviation about the relation beyond what the errors explain
+    n : stars that it was fitted to; 0 for the identity
+    """
+
+    order: int
+    coefficients: NDArray[np.float64]
+    covariance: NDArray[np.floating]
+    limits: NDArray[np.float64]
+    scatter: float = 0.0
+    n: int = 0
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the source is taken as it stands."""
+        return self.n == 0
+
+    def apply(
+        self, x: NDArray[np.float64], covariates: Sequence[NDArray[np.float64]]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """g(x) (n,), its slope dg/dx (n,) and the variance (n,) of the relation itself, with its scatter."""
+        if self.is_identity:
+            return x, np.ones_like(x), np.zeros_like(x)
+        phi, slope = _basis(x, covariates, self.order, self.limits)
+        variance = np.zeros_like(x)
+        for i, row in enumerate(self.covariance):
+            for j in range(i):
+                variance += 2.0 * row[j] * phi[i] * phi[j]
+            variance += row[i] * phi[i] ** 2
+        value = x.copy()
+        for coefficient, column in zip(self.coefficients, phi, strict=True):
+            value += coefficient * column
+        gradient = 1.0 + sum(
+            (c * s for c, s in zip(self.coefficients[1:], slope, strict=False)), start=np.zeros_like(x)
+        )
+        return value, np.clip(gradient, *_SLOPES), np.maximum(variance, 0.0) + self.scatter**2
+
+
+def identity(n_variables: int = 1) -> Relation:
+    """The relation of a source that is taken as it stands."""
+    return Relation(0, np.zeros(1), np.zeros((1, 1)), np.tile([-1.0, 1.0], (n_variables, 1)))
+
+
+def _basis(
+    x: NDArray[np.float64], covariates: Sequence[NDArray[np.float64]], order: int, limits: NDArray[np.float64]
+) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
+    """phi, k arrays (n,), and d phi_i / dx for i = 1 to order (0 outside the limits)."""
+    scaled = []
+    for values, (low, high) in zip((x, *covariates), limits, strict=True):
+        centre, width = 0.5 * (low + high), 0.5 * (high - low)
+        # A star without a covariate is treated as one in the middle.
+        scaled.append((np.where(np.isfinite(values), np.clip(values, low, high), centre) - centre) / width)
+    u, width = scaled[0], 0.5 * (limits[0, 1] - limits[0, 0])
+    phi = [u**power for power in range(order + 1)] + scaled[1:]
+    inside = ((x > limits[0, 0]) & (x < limits[0, 1])) / width
+    return phi, [power * u ** (power - 1) * inside for power in range(1, order + 1)]
+
+
+def fit_relation(
+    x: NDArray[np.float64],
+    x_err: NDArray[np.float64],
+    y: NDArray[np.float64],
+    y_err: NDArray[np.float64],
+    covariates: Sequence[NDArray[np.float64]] = (),
+    correlation: float = 0.0,
+    order: int = 1,
+    prior: float = 1.0,
+    max_stars: int = 100_000,
+) -> Relation:
+    """The relation between the true values behind x and y.
+
+    Both have errors, so neither y on x nor a difference against either of them (or their mean) has the right slope.
+    What is minimised is the distance from the curve in units of both errors and their correlation (York et al. 2004,
+    Am. J. Phys. 72, 367, for a curve): in each iteration each star has a point on the curve, and
+    the curve is fitted to the residuals linearised there. Residuals beyond 1.345 sigma count linearly (Huber).
+    Covariates are taken as exact.
+
+    Parameters
+    ----------
+    x, x_err, y, y_err : (n,) finite, errors positive; y is on the wanted scale
+    covariates : arrays (n,)
+    correlation : of the two errors of a star
+    prior : standard deviation of the coefficients about 0
+
+    Returns
+    -------
+    Relation, the same for any order of the stars
+    """
+    # Sums depend on the order of their terms in the last digit: the stars get an order of their own.
+    order_of = np.lexsort((*covariates, y_err, x_err, y, x))
+    if len(order_of) > max_stars:
+        order_of = order_of[np.linspace(0, len(order_of) - 1, max_stars).round().astype(np.int64)]
+    x, x_err, y, y_err = (array[order_of] for array in (x, x_err, y, y_err))
+    covariates = [array[order_of] for array in covariates]
+    limits = np.array([_limits(values) for values in (x, *covariates)])
+    size = order + 1 + len(covariates)
+    ridge = np.eye(size) / prior**2
+    c, hidden, scatter = np.zeros(size), x.copy(), 0.0
+    covariance: NDArray[np.floating] = np.linalg.inv(ridge)
+    shared = correlation * x_err * y_err
+    for _ in range(100):
+        phi, slopes = _basis(hidden, covariates, order, limits)
+        design = np.array(phi)
+        slope = np.clip(1.0 + sum(ci * s for ci, s in zip(c[1:], slopes, strict=False)), *_SLOPES)
+        variance = y_err**2 + slope**2 * x_err**2 - 2.0 * slope * shared
+        residual = y - hidden - c @ design - slope * (x - hidden)
+        scatter = _excess(residual, variance)
+        total = variance + scatter**2
+        pull = np.abs(residual) / np.sqrt(total)
+        weight = np.minimum(1.0, _HUBER / np.maximum(pull, _HUBER)) / total
+        covariance = np.linalg.inv((design * weight) @ design.T + ridge)
+        new = covariance @ (design @ (weight * (residual + c @ design)))
+        step, c = np.abs(new - c).max(), new
+        # The scatter is nobody's in particular: the point on the curve is where the errors alone put it. A star far off
+        # moves no farther than one at three sigma, so that it cannot leave the curve's range.
+        bounded = residual * np.minimum(1.0, 3.0 / np.maximum(pull, 3.0))
+        hidden = x + (slope * x_err**2 - shared) / variance * bounded
+        if step < 1e-7 * prior:
+            break
+    return Relation(order, c, covariance, limits, scatter, len(x))
+
+
+def _limits(values: NDArray[np.float64]) -> tuple[float, float]:
+    """The range of all but the outermost stars, never empty."""
+    low, high = np.quantile(values, [0.01, 0.99])
+    margin = 1e-6 * max(1.0, abs(low), abs(high)) if high <= low else 0.0
+    return float(low - margin), float(high + margin)
+
+
+def _excess(residual: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
+    """The s for which residual / sqrt(variance + s^2) has a robust width of 1; 0 where it is narrower."""
+
+    def narrow(s: float) -> bool:
+        return float(1.4826 * np.median(np.abs(residual) / np.sqrt(variance + s * s))) <= 1.0
+
+    if narrow(0.0):
+        return 0.0
+    low, high = 0.0, float(1.4826 * np.median(np.abs(residual)))
+    while high - low > 1e-6 * high:
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if narrow(middle) else (middle, high)
+    return high
+
+
+def reliability(value: NDArray[np.float64], error: NDArray[np.float64], shrunk: bool) -> float:
+    """The part of the variance that is the stars' rather than the errors'.
+
+    Of all but the outermost values (n,); the errors' is the square of their median. For `shrunk` values the stars'
+    variance is that of the values and of the errors together, for others the difference.
+    """
+    low, high = _limits(value)
+    # Sorted, so that the sum does not depend on the order of the stars.
+    variance = float(np.sort(np.clip(value, low, high)).var())
+    noise = float(np.median(error)) ** 2
+    if shrunk:
+        return variance / (variance + noise)
+    return max(variance - noise, 0.0) / variance if variance > 0 else 0.0
+
+
+def unshrunk(
+    value: NDArray[np.float64], error: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Values and errors (n,) about the truth, from such about which the truth scatters.
+
+    A network, and a fit with a prior, give the mean of what the truth can be, given the spectrum: the truth
+    scatters about the value by the error whatever the value is, and the values are drawn to the stars' mean. With
+    the reliability a, mean + (value - mean) / a scatters about the truth by error / sqrt(a).
+    """
+    a = max(reliability(value, error, shrunk=True), 0.1)
+    low, high = _limits(value)
+    mean = float(np.sort(np.clip(value, low, high)).mean())
+    return mean + (value - mean) / a, error / np.sqrt(a)
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """How the errors of two sources go together.
+
+    Attributes
+    ----------
+    rho : correlation of their random errors
+    shares : of each source's quoted error, the part that is random: what repeats of a star show
+    n : pairs of repeats that they are from
+    systematic : correlation of the parts that are the same in every spectrum of a star
+    """
+
+    rho: float
+    shares: tuple[float, float]
+    n: int = 0
+    systematic: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """Correlation of the quoted errors."""
+        first, second = self.shares
+        fixed = np.sqrt(max(1.0 - first**2, 0.0) * max(1.0 - second**2, 0.0))
+        return float(self.rho * first * second + self.systematic * fixed)
+
+
+def fit_correlation(
+    a: NDArray[np.float64], b: NDArray[np.float64], known: float = 0.0, weight: int = 30
+) -> Correlation:
+    """Correlation of two sources' random errors from repeats.
+
+    Parameters
+    ----------
+    a, b : (n,) differences of a star's two spectra over sqrt(e1^2 + e2^2) of the quoted errors, by either source
+
+    Returns
+    -------
+    Correlation : from robust widths of a, b and of the sum and difference of a and b each in units of its width
+        (Gnanadesikan & Kettenring 1972), drawn towards the correlation `known` and shares of 1 as if these had been
+        seen in `weight` pairs
+    """
+    n = len(a)
+    widths = [1.4826 * float(np.median(np.abs(values))) if n else 0.0 for values in (a, b)]
+    if min(widths) <= 0:
+        return Correlation(known, (1.0, 1.0), 0)
+    plus, minus = (float(np.median(np.abs(a / widths[0] + sign * b / widths[1]))) ** 2 for sign in (1, -1))
+    rho = (n * (plus - minus) / (plus + minus) + weight * known) / (n + weight)
+    first, second = (min(1.0, (n * width + weight) / (n + weight)) for width in widths)
+    return Correlation(float(np.clip(rho, -_MAX_CORRELATION, _MAX_CORRELATION)), (first, second), n)
+
+
+@dataclass(frozen=True)
+class LabelRelations:
+    """All that is fitted for a label and a spectral type.
+
+    Attributes
+    ----------
+    scale : the source whose scale the label is on
+    relations : by source
+    correlations : by two sources in the order of the definition
+    """
+
+    label: str
+    scale: str
+    relations: dict[str, Relation]
+    correlations: dict[tuple[str, str], Correlation]
+
+
+def fit_label(
+    rows: Columns,
+    definition: Definition,
+    settings: Settings,
+    pairs: tuple[NDArray[np.integer], NDArray[np.integer]] | None = None,
+) -> LabelRelations:
+    """Relations and correlations of a label on the rows of one spectral type.
+
+    Parameters
+    ----------
+    rows : columns (n,) of the catalogue with errors and flags, of one spectral type
+    pairs : rows of the first and of the second spectrum (p,) of each pair of repeats, in any order; None: no repeats
+    """
+    sources = definition.sources
+    values = {s.column: number(rows, s.column) for s in sources}
+    errors = {s.column: number(rows, f"{s.column}_err") for s in sources}
+    core = {s.column: validity(s, rows) >= _CORE for s in sources}
+    correlations = {
+        (one.column, other.column): _correlation_of(
+            one.column, other.column, values, errors, core, pairs, settings
+        )
+        for one, other in combinations(sources, 2)
+    }
+    covariates = [number(rows, name) for name in definition.covariates]
+    bright = number(rows, settings.snr_band) > settings.snr_min
+    for array in covariates:
+        bright &= np.isfinite(array)
+    wanted = max(settings.min_stars, settings.min_share * bright.sum())
+    scale = next(
+        (name for name in definition.scale if (core[name] & bright).sum() >= wanted), definition.scale[-1]
+    )
+    shrunk = {source.column: source.shrunk for source in sources}
+    relations = {}
+    for source in sources:
+        name = source.column
+        common = core[name] & core[scale] & bright
+        if name == scale or not source.relation or common.sum() < settings.min_stars:
+            relations[name] = identity(1 + len(covariates))
+            continue
+        both = [(values[column][common], errors[column][common]) for column in (name, scale)]
+        kinds = source.shrunk, shrunk[scale]
+        reliable = all(reliability(*pair, kind) >= _RELIABLE for pair, kind in zip(both, kinds, strict=True))
+        if reliable:
+            both = [unshrunk(*pair) if kind else pair for pair, kind in zip(both, kinds, strict=True)]
+        (x, x_err), (y, y_err) = both
+        relations[name] = fit_relation(
+            x,
+            x_err,
+            y,
+            y_err,
+            [array[common] for array in covariates],
+            between(correlations, name, scale).total,
+            definition.order if reliable else 0,
+            definition.prior,
+            settings.max_stars,
+        )
+    return LabelRelations(definition.label, scale, relations, correlations)
+
+
+def _correlation_of(
+    a: str,
+    b: str,
+    values: Mapping[str, NDArray[np.float64]],
+    errors: Mapping[str, NDArray[np.float64]],
+    core: Mapping[str, NDArray[np.bool_]],
+    pairs: tuple[NDArray[np.integer], NDArray[np.integer]] | None,
+    settings: Settings,
+) -> Correlation:
+    fixed = settings.systematic_correlation
+    if pairs is None:
+        return Correlation(settings.correlation, (1.0, 1.0), 0, fixed)
+    first, second = (np.asarray(part, np.int64) for part in pairs)
+    good = core[a] & core[b]
+    used = good[first] & good[second]
+    first, second = first[used], second[used]
+    da, db = (
+        (values[s][first] - values[s][second]) / np.hypot(errors[s][first], errors[s][second]) for s in (a, b)
+    )
+    return replace(fit_correlation(da, db, settings.correlation, settings.min_pairs), systematic=fixed)
+
+
+def between(correlations: Mapping[tuple[str, str], Correlation], a: str, b: str) -> Correlation:
+    return correlations[(a, b)] if (a, b) in correlations else correlations[(b, a)]
+
+
+def fit(
+    rows: Columns,
+    definitions: Sequence[Definition],
+    settings: Settings,
+    pairs: tuple[NDArray[np.integer], NDArray[np.integer]] | None = None,
+) -> list[LabelRelations]:
+    """`fit_label` for each label."""
+    return [fit_label(rows, definition, settings, pairs) for definition in definitions]

@@ -1,0 +1,146 @@
+"""Figures of residual trends and of open clusters."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lamostvac.core.vocabulary import GIANT_LOGG
+from lamostvac.report.style import ACCEPTED, GREY, REJECTED, STYLE, message, plain_log_axis, title_of
+from lamostvac.validation.trends import QUANTITIES
+
+_AXES = {
+    "teff": r"$T_{\rm eff}$ / K",
+    "logg": r"$\log\,g$",
+    "feh": "[Fe/H]",
+    "snr": "S/N",
+    "bp_rp": "BP - RP",
+}
+_CLUSTERS_PER_PAGE = 6
+
+
+def trends(title: str, table: pd.DataFrame) -> Figure:
+    """Median of the residuals with its error, and their width as a band: a row of panels per label.
+
+    `table` is trends.csv of one dataset. A constant offset is no trend: dashed is the median of the bins.
+    """
+    labels = list(dict.fromkeys(table["label"]))
+    quantities = [name for name in QUANTITIES if (table["quantity"] == name).any()]
+    if not labels or not quantities:
+        return message(f"{title}: too few stars in common to show a trend.")
+    with plt.rc_context(STYLE):
+        figure, grid = plt.subplots(
+            len(labels),
+            len(quantities),
+            figsize=(2.7 * len(quantities) + 0.8, 1.75 * len(labels) + 0.6),
+            sharex="col",
+            sharey="row",
+            squeeze=False,
+        )
+        for label, line in zip(labels, grid, strict=True):
+            of_label = table[table["label"] == label]
+            middle = float(of_label["offset"].median())
+            reach = float(
+                np.nanmax(
+                    np.abs(of_label["offset"] - middle)
+                    + np.fmin(of_label["robust_sigma"], 3 * of_label["robust_sigma"].median())
+                )
+            )
+            for name, axes in zip(quantities, line, strict=True):
+                rows = of_label[of_label["quantity"] == name]
+                axes.axhline(0, color="black", lw=0.8)
+                axes.axhline(middle, color=GREY, lw=0.8, ls="--")
+                if len(rows):
+                    x, offset, width = rows["x"], rows["offset"], rows["robust_sigma"]
+                    axes.fill_between(x, offset - width, offset + width, color=ACCEPTED, alpha=0.25, lw=0)
+                    axes.errorbar(x, offset, yerr=rows["offset_err"], color=ACCEPTED, marker="o", ms=3, lw=1)
+            line[0].set_ylabel(title_of(label).replace(" (", "\n("), fontsize=8)
+            line[0].set_ylim(
+                min(middle - reach, -0.1 * reach) - 0.05 * reach,
+                max(middle + reach, 0.1 * reach) + 0.05 * reach,
+            )
+        for name, axes in zip(quantities, grid[-1], strict=True):
+            axes.set_xlabel(_AXES[name])
+            x = table[table["quantity"] == name]["x"]
+            if name in ("teff", "snr") and len(x) and x.min() > 0 and x.max() > 3 * x.min():
+                axes.set_xscale("log")
+                plain_log_axis(axes.xaxis, x.min() * 0.95, x.max() * 1.05)
+        figure.suptitle(f"{title}: median difference (points) and its width (band)", fontsize=11)
+    return figure
+
+
+def clusters(title: str, pairs: pd.DataFrame, table: pd.DataFrame, labels: Sequence[str]) -> Figure:
+    """Labels of cluster members against Teff (Wang et al. 2022, Figures 10 to 17), and [C/N] against log g (19).
+
+    Parameters
+    ----------
+    pairs : pairs of the dataset, `group` the cluster
+    table : clusters.csv of the dataset; the clusters with most stars are drawn
+    """
+    count = table.groupby("cluster")["n_stars"].max().sort_values(ascending=False, kind="stable")
+    names = [str(name) for name in count.index[count > 0][:_CLUSTERS_PER_PAGE]]
+    labels = [label for label in labels if np.isfinite(pairs.loc[pairs["label"] == label, "value"]).any()]
+    if not names or not labels:
+        return message(f"{title}: no spectrum of a member.")
+    with plt.rc_context(STYLE):
+        figure, grid = plt.subplots(
+            len(labels),
+            len(names),
+            figsize=(2.7 * len(names) + 0.8, 1.9 * len(labels) + 0.6),
+            sharex="row",
+            sharey="row",
+            squeeze=False,
+        )
+        for label, line in zip(labels, grid, strict=True):
+            against = "logg" if label == "c_n" else "teff"
+            of_label = pairs[
+                (pairs["label"] == label) & np.isfinite(pairs["value"]) & np.isfinite(pairs[against])
+            ]
+            shown = of_label[of_label["group"].isin(names) & ~of_label["fit_flagged"]]
+            for name, axes in zip(names, line, strict=True):
+                stars = of_label[of_label["group"] == name]
+                good, warned = stars[~stars["fit_flagged"]], stars[stars["fit_flagged"]]
+                axes.scatter(
+                    warned[against], warned["value"], s=8, facecolors="none", edgecolors="#adb5bd", lw=0.5
+                )
+                axes.errorbar(
+                    good[against],
+                    good["value"],
+                    yerr=good["error"].where(good["error"] > 0),
+                    fmt="none",
+                    ecolor="#ced4da",
+                    lw=0.6,
+                    zorder=1,
+                )
+                colours = np.where(good["logg"] < GIANT_LOGG, REJECTED, ACCEPTED)
+                axes.scatter(good[against], good["value"], s=7, c=colours, linewidths=0, zorder=2)
+                row = table[(table["cluster"] == name) & (table["label"] == label)]
+                if len(row) and np.isfinite(row["median"].iloc[0]):
+                    middle, width = row["median"].iloc[0], row["robust_sigma"].iloc[0]
+                    axes.axhline(middle, color="black", lw=0.9)
+                    for edge in (middle - width, middle + width):
+                        axes.axhline(edge, color="black", lw=0.7, ls="--")
+                    axes.text(
+                        0.03,
+                        0.97,
+                        f"{middle:+.2f}, $\\sigma$ {width:.2f}\nerror {row['typical_error'].iloc[0]:.2f}, "
+                        f"own {row['intrinsic'].iloc[0]:.2f}",
+                        transform=axes.transAxes,
+                        va="top",
+                        fontsize=7.5,
+                        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1},
+                    )
+                axes.set_xlabel(_AXES[against], fontsize=8)
+            if len(shown):
+                low, high = np.percentile(shown["value"], [1, 99])
+                margin = max(0.25 * (high - low), 0.05)
+                line[0].set_ylim(low - margin, high + 2 * margin)
+            line[0].set_ylabel(title_of(label).replace(" (", "\n("), fontsize=8)
+            # Hot stars and giants on the usual sides.
+            line[0].invert_xaxis()
+        for name, axes in zip(names, grid[0], strict=True):
+            axes.set_title(name)
+        figure.suptitle(f"{title} (blue dwarfs, red giants)", fontsize=11)
+    return figure

@@ -1,0 +1,121 @@
+"""How all figures look: colours, titles, axes."""
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+from numpy.typing import NDArray
+
+from lamostvac.core.atomic import atomic
+
+TITLES = {"teff": r"$T_{\rm eff}$ / K", "logg": r"$\log\,g$", "feh": "[Fe/H]", "alpha_fe": r"[$\alpha$/Fe]"}
+DIGITS = {"teff": 0, "logg": 2, "feh": 2, "alpha_fe": 2}
+TYPE_COLOURS = {
+    "OB": "#3b5bdb",
+    "A": "#4dabf7",
+    "F": "#63b598",
+    "G": "#e0b020",
+    "K": "#f08c3a",
+    "M": "#c92a2a",
+}
+ACCEPTED, REJECTED, GREY = "#3d7ea6", "#d9674f", "#6c757d"
+# Above this number of stars a density map says more than points.
+MANY = 20_000
+# Any: Matplotlib types the keys as a closed list.
+STYLE: Any = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 150,
+}
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure as PNG without the version and time that Matplotlib would add, and close it."""
+    with atomic(path) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None}, facecolor="white")
+    plt.close(figure)
+
+
+def message(text: str) -> Figure:
+    """A figure that only says something, for when there is nothing to draw."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(6, 1.6))
+        axes.axis("off")
+        axes.text(0.5, 0.5, textwrap.fill(text, 70), ha="center", va="center", color=GREY, fontsize=11)
+    return figure
+
+
+def point_size(n: int) -> float:
+    """Area of a point among `n`."""
+    return float(np.clip(9000 / max(n, 1), 2, 10))
+
+
+def temperature_axis(axes: Axes, teff: NDArray[np.floating]) -> None:
+    """Limits and ticks of a logarithmic axis of temperatures (n,), hot on the left."""
+    low, high = float(teff.min()), float(teff.max())
+    margin = max((high / low) ** 0.04, 1.01)
+    axes.set_xlim(high * margin, low / margin)
+    ticks = [
+        t for t in (3000, 3500, 4000, 5000, 6000, 7000, 8000, 10000, 15000, 20000, 30000) if low <= t <= high
+    ]
+    axes.xaxis.set_major_locator(FixedLocator(ticks or [round(low)]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.tick_params(axis="x", labelrotation=35 if len(ticks) > 7 else 0)
+
+
+def plain_log_axis(axis: Axis, low: float, high: float) -> None:
+    """Ticks at 1, 2 and 5 times powers of ten, written out; a logarithmic axis over [low, high].
+
+    Over more than three decades only the powers of ten, or the numbers run into each other.
+    """
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    digits = (1, 2, 5) if len(decades) <= 4 else (1,)
+    ticks = [digit * 10.0**decade for decade in decades for digit in digits]
+    axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+_BASES = TITLES | {
+    "mh": "[M/H]",
+    "alpha_m": r"[$\alpha$/M]",
+    "c_fe": "[C/Fe]",
+    "n_fe": "[N/Fe]",
+    "c_n": "[C/N]",
+    "dist": "distance / kpc",
+    "dist_ks": "distance (Ks) / kpc",
+}
+
+
+def title_of(label: str) -> str:
+    """A label for people: `feh_rec` as [Fe/H] (recommended), `abs_mag_ks` as M ks."""
+    if label in _BASES:
+        return _BASES[label]
+    if label.startswith("abs_mag_"):
+        return "M " + label.removeprefix("abs_mag_").replace("_", " ")
+    base, _, suffix = label.rpartition("_")
+    if base not in _BASES:
+        return label
+    return f"{_BASES[base]} ({'recommended' if suffix == 'rec' else suffix})"
+
+
+def digits_of(label: str, values: pd.Series) -> int:
+    """Digits behind the point for statistics of a label: none for temperatures."""
+    return DIGITS.get(label, 0 if values.abs().median() > 100 else 2)

@@ -1,0 +1,64 @@
+"""The error of the method: what is left when the reference's and the random error are taken away."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lamostvac.uncertainty.widths import _RELATIVE_ERROR, weighted_width
+
+
+def published_method_error(residual: ArrayLike) -> tuple[float, float]:
+    """Method error as published, and its error: the standard deviation of training residuals (n,).
+
+    The stars are those the network learned from, so this is a lower limit.
+    """
+    values = np.asarray(residual, np.float64)
+    values = values[np.isfinite(values)]
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    sigma = float(values.std(ddof=1))
+    return sigma, sigma * _RELATIVE_ERROR["deviation"] / float(np.sqrt(len(values)))
+
+
+def method_error(residual: ArrayLike, reference_error: ArrayLike, random: ArrayLike) -> tuple[float, float]:
+    """What is left of the residuals of left-out stars after the reference's error and the random error.
+
+    The sigma_m for which residual / sqrt(sigma_m^2 + reference_error^2 + random^2) has robust width 1; 0
+    where it is not above 1 already without.
+
+    Parameters
+    ----------
+    residual : (n,) network minus reference of stars that no member learned from; their median is taken off
+    reference_error : (n,) the reference's quoted error, or one for all; NaN counts as 0
+    random : (n,) random error at the spectrum's S/N (`RandomErrorModel.evaluate`); NaN counts as 0
+
+    Returns
+    -------
+    sigma_m, its error: NaN with fewer than ten stars
+    """
+    values = np.asarray(residual, np.float64)
+    known = np.nan_to_num(reference_error) ** 2 + np.nan_to_num(random) ** 2
+    known = np.broadcast_to(known, values.shape)
+    use = np.isfinite(values)
+    values, known = values[use], known[use]
+    if len(values) < 10:
+        return float("nan"), float("nan")
+    values = values - np.median(values)
+
+    def width(sigma: float) -> float:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            pull = np.nan_to_num(values / np.sqrt(sigma**2 + known), nan=0.0, posinf=np.inf, neginf=-np.inf)
+        return weighted_width(pull)
+
+    def solve(target: float) -> float:
+        """The sigma at which the width, which falls with sigma, is `target`; 0 if it is below already."""
+        low, high = 0.0, float(np.abs(values).max()) * 1.5 / target
+        if not width(0.0) > target:
+            return 0.0
+        for _ in range(60):
+            centre = 0.5 * (low + high)
+            low, high = (centre, high) if width(centre) > target else (low, centre)
+        return 0.5 * (low + high)
+
+    # The width at the solution is known to this share; what sigma_m would be a share higher or lower.
+    share = _RELATIVE_ERROR["robust"] / np.sqrt(len(values))
+    return solve(1.0), 0.5 * (solve(1 / (1 + share)) - solve(1 + share))

@@ -1,0 +1,160 @@
+"""How right the labels and their errors are: against other catalogues, cross-validation and truth.
+
+Differences are always catalogue minus reference. offset is their median, sigma their standard
+deviation, robust_sigma 1.4826 times their median absolute deviation.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lamostvac.core.vocabulary import LABELS
+from lamostvac.validation.schema import Comparison
+from lamostvac.validation.statistics import _recommended, statistics
+from lamostvac.validation.subsets import FGK, RECOMMENDED, select, warned
+from lamostvac.validation.truth import DERIVED, DISTANCES, relative
+
+COMPARISON_COLUMNS = [
+    "dataset", "subset", "label", "n", "offset", "sigma", "robust_sigma", "offset_err", "sigma_err", "n_stars",
+]  # fmt: skip
+
+
+# ---------------------------------------------------------------- statistics
+
+
+# ---------------------------------------------------------------- other catalogues
+
+
+def comparison_rows(
+    dataset: str, subsets: Mapping[str, pd.DataFrame], labels: Iterable[str] = LABELS, seed: int = 0
+) -> list[dict[str, Any]]:
+    """Rows of comparisons.csv from tables with columns `{label}` and `ref_{label}`, and `star` where stars have
+    several rows.
+
+    [alpha/Fe] counts only where flag_alpha_fe recommends it.
+    """
+    rows = []
+    for subset, table in subsets.items():
+        for label in labels:
+            used = _recommended(table, label)
+            numbers = statistics(used[label], used[f"ref_{label}"], used.get("star"), seed)
+            rows.append({"dataset": dataset, "subset": subset, "label": label} | numbers)
+    return rows
+
+
+def comparison_subsets(table: pd.DataFrame, comparison: Comparison) -> dict[str, pd.DataFrame]:
+    """The rows of each subset of an entry: all, those it defines, and its groups."""
+    subsets = {"all": table} | {
+        name: select(table, condition, f"comparison {comparison.name}: subsets.{name}")
+        for name, condition in comparison.subsets.items()
+    }
+    if comparison.group is not None:
+        groups = table[f"ref_{comparison.group}"]
+        subsets |= {str(name): table[groups == name] for name in sorted(groups.unique())}
+    return subsets
+
+
+def compare(table: pd.DataFrame, comparison: Comparison, seed: int = 0) -> list[dict[str, Any]]:
+    """Rows of comparisons.csv for one external catalogue, from the matches of `comparison_match.match`.
+
+    Differences of distances are relative.
+    """
+    subsets = comparison_subsets(table, comparison)
+    rows = []
+    for label in comparison.all_labels:
+        parts = subsets
+        if label in DISTANCES:
+            parts = {name: relative(part, label) for name, part in subsets.items()}
+        rows += comparison_rows(comparison.name, parts, [label], seed)
+    return rows
+
+
+def without_training(
+    table: pd.DataFrame, label: str, set_of: Mapping[str, str], trained: Mapping[str, Iterable[str]]
+) -> pd.DataFrame:
+    """The rows that a label can be judged on: without the spectra that its networks learned from.
+
+    Parameters
+    ----------
+    set_of : network label to its training set; labels that combine networks (recommended ones, distances) have all sets
+    trained : set to the spectra that its networks learned from in this run
+    """
+    combined = (*RECOMMENDED, *DERIVED)
+    names = list(trained) if label in combined else [set_of[label]] if label in set_of else []
+    known = {spectrum for name in names for spectrum in trained.get(name, ())}
+    return table[~table["spectrum_id"].isin(known)] if known else table
+
+
+def compare_crossvalidation(table: pd.DataFrame, library: str) -> list[dict[str, Any]]:
+    """Rows of comparisons.csv from the emulator's cross-validation.
+
+    Parameters
+    ----------
+    table : `{label}_true` and `{label}` for each of the library's labels; Teff_true sets the subsets:
+        FGK is 4000 to 7000 K, OBA hotter, M cooler
+    """
+    labels = [label for label in LABELS if f"{label}_true" in table and label in table]
+    table = table.rename(columns={f"{label}_true": f"ref_{label}" for label in labels})
+    teff = table["ref_teff"]
+    fgk = table[(teff >= FGK[0]) & (teff < FGK[1])]
+    subsets = {"all": table, "OBA": table[teff >= FGK[1]], "FGK": fgk, "M": table[teff < FGK[0]]}
+    if "logg" in labels:
+        subsets |= {"FGK dwarfs": fgk[fgk["ref_logg"] >= 3.8], "FGK giants": fgk[fgk["ref_logg"] < 3.8]}
+    return comparison_rows(f"crossvalidation_{library}", subsets, labels)
+
+
+def pairs(
+    dataset: str,
+    table: pd.DataFrame,
+    labels: Iterable[str],
+    limit: int = 50_000,
+    subset: str = "",
+    group: str | None = None,
+) -> pd.DataFrame:
+    """What the figures draw: `dataset subset label value error reference snr spectral_type fit_flagged
+    reference_error star teff logg group`.
+
+    teff and logg are the catalogue's, group is the cluster where there is one, star -1 for a star of its own.
+
+    fit_flagged is where a warning concerns the label (`warned`). At most `limit` rows per label, evenly
+    thinned in the table's order. [alpha/Fe] only where flag_alpha_fe recommends it.
+    """
+    if len(table) > limit:
+        table = table.iloc[np.linspace(0, len(table) - 1, limit).round().astype(int)]
+    frames = []
+    for label in labels:
+        used = _recommended(table, label)
+        empty = pd.Series(np.nan, used.index)
+        columns = {
+            "dataset": dataset,
+            "subset": subset,
+            "label": label,
+            "value": used[label].astype(np.float64),
+            "error": used.get(f"{label}_err", empty).astype(np.float64),
+            "reference": used[f"ref_{label}"].astype(np.float64),
+            "snr": used.get("snrg", empty).astype(np.float64),
+            "spectral_type": used.get("spectral_type", pd.Series("", used.index)).astype(str),
+            "fit_flagged": warned(used, label),
+            "reference_error": used.get(f"ref_{label}_err", empty).astype(np.float64),
+            "star": used.get("star", pd.Series(-1, used.index)).astype(np.int64),
+            "teff": _context(used, "teff"),
+            "logg": _context(used, "logg"),
+            "group": used[group].astype(str) if group else pd.Series("", used.index),
+        }
+        frames.append(pd.DataFrame(columns))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _context(table: pd.DataFrame, label: str) -> pd.Series:
+    """The catalogue's recommended label (n,) float64, the emulator's where that is not there."""
+    result = pd.Series(np.nan, table.index)
+    for name in (label, f"{label}_rec"):
+        if name in table:
+            values = table[name].astype(np.float64)
+            result = values.where(np.isfinite(values), result)
+    return result
+
+
+# ---------------------------------------------------------------- truth

@@ -1,0 +1,114 @@
+"""Subsets of the catalogue that comparisons are made for."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from lamostvac.catalog.registry import Registry
+from lamostvac.core.expressions import parse
+from lamostvac.core.vocabulary import LABELS, TYPE_ORDER
+
+FEH_EDGES = (-np.inf, -1.5, -0.5, np.inf)
+RECOMMENDED = tuple(f"{label}_rec" for label in LABELS)
+FGK = (4000.0, 7000.0)  # K, of the stars that comparisons call FGK
+SNR_EDGES = (0.0, 10.0, 20.0, 40.0, 80.0, np.inf)
+# Flags that mean the fit itself warns of its labels.
+FIT_FLAGS = ("flag_edge", "flag_no_convergence", "flag_outside_library")
+# Catalogue columns that a comparison's conditions can name, and that pairs keep for the figures.
+_QUANTITIES = ("snru", "snrg", "snrr", "snri", "snrz", "spectral_type", "subclass", "chi2", "flags")
+
+
+def read_catalogue(path: str | Path, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+    """The catalogue (Parquet) one row group at a time; at least one, perhaps empty, frame."""
+    with pq.ParquetFile(path) as file:
+        if not file.num_row_groups:
+            yield file.schema_arrow.empty_table().select(list(columns)).to_pandas()
+        for number in range(file.num_row_groups):
+            yield file.read_row_group(number, columns=list(columns)).to_pandas()
+
+
+def label_columns(labels: Iterable[str], registry: Registry) -> list[str]:
+    """Columns that statistics of labels need: labels, errors, flags, S/N and type."""
+    labels = list(dict.fromkeys(labels))
+    own = [
+        name
+        for label in labels
+        for name in (*network_flags(label), disagreement_flag(label))
+        if name in registry.names
+    ]
+    flags = [*registry.flag_bits, *own]
+    wanted = [*LABELS, *labels, *(f"{label}_err" for label in (*LABELS, *labels)), *_QUANTITIES, *flags]
+    return [name for name in dict.fromkeys(wanted) if name in registry.names]
+
+
+def network_flags(label: str) -> tuple[str, str]:
+    """The flags that a label of a network has to itself; the emulator's labels have none of these."""
+    return f"flag_{label}", f"flag_cloud_{label}"
+
+
+def disagreement_flag(label: str) -> str:
+    """The flag that a recommended label, `teff_rec` for example, has to itself."""
+    return f"flag_{label.removesuffix('_rec')}_disagree"
+
+
+def warned(table: pd.DataFrame, label: str) -> pd.Series:
+    """Where a warning concerns a label (n,): the fit's for the emulator's labels, its own for a network's and a
+    recommended one."""
+    own = network_flags(label)
+    names: tuple[str, ...] = own if own[1] in table else FIT_FLAGS
+    if label in RECOMMENDED:
+        names = (disagreement_flag(label),)
+    return table[[name for name in names if name in table]].any(axis=1).astype(bool)
+
+
+def select(table: pd.DataFrame, condition: str, where: str) -> pd.DataFrame:
+    """The rows that fulfil a condition of config/comparisons.yaml (`lamostvac.core.expressions`).
+
+    Raises `UserError` when the condition cannot be evaluated; `where` names it.
+    """
+    return table[parse(condition, where).holds(table)]
+
+
+def _by_type(table: pd.DataFrame, snr_band: str) -> dict[str, pd.DataFrame]:
+    """The rows of each spectral type that has any, all and by S/N."""
+    subsets: dict[str, pd.DataFrame] = {}
+    for spectral_type in TYPE_ORDER:
+        stars = table[table["spectral_type"] == spectral_type]
+        if len(stars):
+            subsets |= {spectral_type: stars} | by_snr(stars, snr_band, f"{spectral_type} ")
+    return subsets
+
+
+def by_feh(table: pd.DataFrame, prefix: str = "") -> dict[str, pd.DataFrame]:
+    """The rows of each bin of true [Fe/H], under the bin's name with a prefix; none where it is unknown."""
+    if "ref_feh" not in table:
+        return {}
+    names = [
+        f"[Fe/H]<{FEH_EDGES[1]:g}",
+        f"[Fe/H] {FEH_EDGES[1]:g} to {FEH_EDGES[2]:g}",
+        f"[Fe/H]>={FEH_EDGES[2]:g}",
+    ]
+    return {
+        prefix + name: table[(table["ref_feh"] >= low) & (table["ref_feh"] < high)]
+        for name, (low, high) in zip(names, itertools.pairwise(FEH_EDGES), strict=True)
+    }
+
+
+def snr_bins() -> dict[str, tuple[float, float]]:
+    """Name and limits of each S/N bin."""
+    return {
+        f"S/N>={low:g}" if np.isinf(high) else f"S/N {low:g}-{high:g}": (low, high)
+        for low, high in itertools.pairwise(SNR_EDGES)
+    }
+
+
+def by_snr(table: pd.DataFrame, snr_band: str, prefix: str = "") -> dict[str, pd.DataFrame]:
+    """The rows of each S/N bin, under the bin's name with a prefix."""
+    return {
+        prefix + name: table[(table[snr_band] >= low) & (table[snr_band] < high)]
+        for name, (low, high) in snr_bins().items()
+    }
