@@ -82,7 +82,7 @@ check: $(STAMP)
 	ruff format --check .
 	snakefmt --check Snakefile rules
 	mypy
-	python -m lamostvac.configuration.root
+	python -m lamostvac.configuration.generate
 	python -m lamostvac.catalog.data_model
 	snakemake --configfile config/demo.yaml --lint
 	$(SPHINX) results/docs
@@ -95,7 +95,7 @@ bench: $(STAMP)
 	python -m benchmarks.run
 
 generated: $(STAMP)
-	python -m lamostvac.configuration.root --write
+	python -m lamostvac.configuration.generate --write
 	python -m lamostvac.catalog.data_model --write
 
 clean:

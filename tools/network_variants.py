@@ -22,10 +22,9 @@ import pandas as pd
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lamostvac.configuration.root import Networks
 from lamostvac.core.atomic import atomic
 from lamostvac.networks.predict import NetworkStack
-from lamostvac.networks.settings import NetworkTraining
+from lamostvac.networks.settings import Networks, NetworkTraining
 from lamostvac.networks.train import TrainingSpectra, parts_of, train_network
 from lamostvac.spectra.network_grid import NetworkPreparation, prepare_network_spectrum
 from lamostvac.spectra.reader import read_spectrum

@@ -64,13 +64,13 @@ def imports(path: Path) -> frozenset[Path]:
     files = set()
     for module, names in _FROM.findall(text):
         for name in re.findall(r"\w+(?:\s+as\s+\w+)?", names.strip("()")):
-            files.add(_file(module, name.split()[0]))
-    files.update(_file(module) for module in _IMPORT.findall(text))
+            files.add(find_file(module, name.split()[0]))
+    files.update(find_file(module) for module in _IMPORT.findall(text))
     return frozenset(files)
 
 
 @functools.cache
-def _file(module: str, name: str = "") -> Path:
+def find_file(module: str, name: str = "") -> Path:
     """The file of `module`, or of `module.name` where that is a module."""
     folder = LIBRARY.joinpath(*module.split(".")[1:])
     for path in (folder / f"{name}.py", folder / name / "__init__.py"):

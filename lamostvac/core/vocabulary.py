@@ -1,5 +1,7 @@
 """Names and codes that all stages share: labels, bands, spectral types, ends of a fit."""
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -30,3 +32,9 @@ def spectral_type_of(teff: ArrayLike) -> NDArray[np.str_]:
     names = np.array(list(TYPE_LIMITS))
     limits = np.array(list(TYPE_LIMITS.values()))
     return names[np.searchsorted(limits, np.asarray(teff), side="right")]
+
+
+SpectralType = Literal["OB", "A", "F", "G", "K", "M"]
+SPECTRAL_TYPES: tuple[SpectralType, ...] = ("OB", "A", "F", "G", "K", "M")
+Band = Literal["snru", "snrg", "snrr", "snri", "snrz"]
+Label = Literal["teff", "logg", "feh", "alpha_fe"]

@@ -1,3 +1,3 @@
 """The published experiments on the method, done again."""
 
-VERSION = 1
+VERSION = 2

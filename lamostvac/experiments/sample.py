@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from lamostvac.configuration.root import SPECTRAL_TYPES
 from lamostvac.core.hdf5 import read_columns
+from lamostvac.core.vocabulary import SPECTRAL_TYPES
 from lamostvac.emulator.model import Emulator
 from lamostvac.grouped import search
 from lamostvac.grouped.cfi import correlation

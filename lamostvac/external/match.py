@@ -13,9 +13,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from lamostvac.external.sky import unit_vectors
+from lamostvac.external.sky import ARCSEC, unit_vectors
 
-ARCSEC = np.pi / 180 / 3600  # radians
 _BLOCK = 1_000_000  # positions in a tree at a time; no result depends on it
 
 

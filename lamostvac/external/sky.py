@@ -3,15 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lamostvac.external.match import _MAS
-from collections.abc import Sequence
-import numpy as np
-import pandas as pd
-from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
-from lamostvac.external.match import ARCSEC
+ARCSEC = np.pi / 180 / 3600  # radians
+_MAS = ARCSEC / 1000
 
 
 def unit_vectors(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.float64]:
@@ -81,5 +74,3 @@ def galactic_coordinates(ra: ArrayLike, dec: ArrayLike) -> tuple[NDArray[np.floa
     )
     x, y, z = (unit_vectors(ra, dec) @ rotation.T).T
     return np.degrees(np.arctan2(y, x)) % 360, np.degrees(np.arctan2(z, np.hypot(x, y)))
-
-_MAS = ARCSEC / 1000

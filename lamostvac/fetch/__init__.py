@@ -1,3 +1,3 @@
 """Public data from archives, by network."""
 
-VERSION = 1
+VERSION = 2

@@ -2,6 +2,15 @@
 
 from dataclasses import dataclass
 
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+)
+
+from lamostvac.core.settings import Region, Section
+
 
 @dataclass(frozen=True)
 class NetworkTraining:
@@ -18,3 +27,93 @@ class NetworkTraining:
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     cloud_quantile: float = 0.98
+
+
+class Networks(Section):
+    """Labels from networks trained on stars with known labels (Wang et al. 2022)."""
+
+    training_sets: str | None = Field(
+        "config/training_sets.yaml",
+        description=(
+            "YAML file that defines the training sets and their labels; null: no networks. The shipped one has the "
+            "published sets."
+        ),
+    )
+    root: str | None = Field(
+        None,
+        description=(
+            "Folder that the training sets' files are relative to; null takes survey.root; a simulated run brings "
+            "its own."
+        ),
+    )
+    pretrained: str | None = Field(
+        None,
+        description=(
+            "Folder of networks trained by another run ({label}.h5), used instead of training; null trains."
+        ),
+    )
+    windows: list[Region] = Field(
+        [(3900.0, 5800.0), (8450.0, 8950.0)],
+        min_length=1,
+        description="Rest wavelengths that the networks see (Wang et al. 2022, section 2.2); in A.",
+    )
+    median_window: int = Field(
+        21,
+        ge=1,
+        le=401,
+        description="Width of the median filter before the pseudo-continuum, in pixels; odd.",
+    )
+    polynomial_degree: int = Field(
+        6, ge=0, le=20, description="Degree of the pseudo-continuum's polynomial in each window."
+    )
+    layers: list[PositiveInt] = Field(
+        [512, 256, 64], min_length=1, description="Neurons of the hidden layers; a set may have its own."
+    )
+    members: PositiveInt = Field(
+        5,
+        description=(
+            "Networks per label, different in their first weights and in the stars kept for validation; the label is "
+            "their mean, their spread is in the catalogue. 1 is the published method."
+        ),
+    )
+    validation_fraction: float = Field(
+        0.2,
+        gt=0,
+        le=0.5,
+        description="Share of the training stars that each member keeps for early stopping.",
+    )
+    input_components: int = Field(
+        150,
+        ge=0,
+        description=(
+            "Principal components of the training spectra that the first layers are trained on, folded back into "
+            "pixels afterwards; 0 trains on pixels, which is the published method."
+        ),
+    )
+    augmentation_snr: NonNegativeFloat = Field(
+        10.0,
+        description=(
+            "Training spectra get noise added as if observed at S/N between this and their own, new in every epoch; 0 "
+            "adds none, which is the published method."
+        ),
+    )
+    epochs: PositiveInt = Field(100, description="Most passes over the training stars.")
+    patience: PositiveInt = Field(
+        40, description="Passes without a better validation loss after which training stops."
+    )
+    batch_size: PositiveInt = Field(64, description="Spectra per step of the optimiser.")
+    learning_rate: PositiveFloat = Field(
+        1e-3, description="Step size of the optimiser (Adam) at the start; it falls to 0 as a cosine."
+    )
+    weight_decay: NonNegativeFloat = Field(
+        0.0, description="Decay of the weights per step, in units of the learning rate (AdamW)."
+    )
+    cloud_quantile: float = Field(
+        0.98,
+        gt=0.5,
+        lt=1,
+        description=(
+            "A spectrum is outside the training cloud when it is farther from it than this share of the training "
+            "spectra themselves."
+        ),
+    )

@@ -21,11 +21,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from lamostvac.configuration.root import SPECTRAL_TYPES, Configuration, read_configuration
+from lamostvac.configuration.root import Configuration, read_configuration
 from lamostvac.core.atomic import atomic
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.files import read_yaml
 from lamostvac.core.paths import shipped
+from lamostvac.core.vocabulary import SPECTRAL_TYPES
 from lamostvac.run.resources import RESOURCES, Model, load_model
 from lamostvac.training.schema import load_training_sets
 

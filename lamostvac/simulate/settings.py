@@ -2,10 +2,17 @@
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    model_validator,
+)
+
+from lamostvac.core.settings import Section
+from lamostvac.core.vocabulary import SpectralType
 
 TrainingSet = Literal["pastel", "apogee", "lgmwas"]
-SpectralType = Literal["OB", "A", "F", "G", "K", "M"]
 
 
 class SimulationSettings(BaseModel):
@@ -108,3 +115,16 @@ class SimulationSettings(BaseModel):
         if self.snr_max <= self.snr_min:
             raise ValueError("simulation.snr_max must be larger than simulation.snr_min")
         return self
+
+
+class _Switch(Section):
+    enabled: bool = Field(
+        True,
+        description="Simulate a survey and use its catalogue, library and truth instead of files given below.",
+    )
+
+
+class Simulation(SimulationSettings, _Switch):
+    """The simulated survey: LAMOST and MaStar files in the official formats, with known labels."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lamostvac.configuration.root import SPECTRAL_TYPES
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.rejection import REASONS
+from lamostvac.core.vocabulary import SPECTRAL_TYPES
 from lamostvac.survey.catalogue import COLUMNS, TEXT
 from lamostvac.survey.paths import spectrum_ids, spectrum_paths
 from lamostvac.survey.selection import STEPS, Selection

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lamostvac.configuration.root import SPECTRAL_TYPES, Survey
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.vocabulary import SPECTRAL_TYPES
 from lamostvac.survey.paths import spectrum_ids
+from lamostvac.survey.settings import Survey
 
 # Steps of the selection, in the order in which they are applied: a row is rejected for the first
 # that it fails. Identity comes first, so that each spectrum is judged once.

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from lamostvac.catalog import files, flags, merge
 from lamostvac.catalog import rows as catalog_rows
 from lamostvac.catalog.registry import Registry, load_registry
-from lamostvac.configuration.root import SnrFlagThresholds, configuration_hash
+from lamostvac.catalog.settings import SnrFlagThresholds
+from lamostvac.configuration.root import configuration_hash
 from lamostvac.core import vocabulary
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.hdf5 import atomic_hdf5, write_columns

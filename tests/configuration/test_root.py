@@ -8,11 +8,11 @@ import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from lamostvac.configuration import root
+from lamostvac.configuration import generate, models
 from lamostvac.configuration.root import Configuration, load_configuration, read_configuration
 from lamostvac.core.exceptions import UserError
 
-KEYS = [path for path, _ in root._walk(Configuration)]
+KEYS = [path for path, _ in models._walk(Configuration)]
 
 
 SECOND = {"second_emulator": {"label_columns": {"logg": "LOGG_JI"}}}
@@ -38,7 +38,7 @@ def further(*libraries):
 
 @pytest.mark.parametrize("name", ["config/config.yaml", "config/schema.json", "docs/configuration.md"])
 def test_generated_files_agree_with_the_models(project, name):
-    expected = root.generated_files(project)[project / name]
+    expected = generate.generated_files(project)[project / name]
     assert (project / name).read_text() == expected, "run `make generated`"
 
 
@@ -57,7 +57,7 @@ def test_shipped_configurations_load_and_stand_alone(project, name):
 def test_shipped_configurations_name_only_what_differs(project, name):
     """Except for paths that say where to put things, no value repeats a default."""
     given_values = yaml.safe_load((project / "config" / f"{name}.yaml").read_text())
-    defaults = root._plain(Configuration())
+    defaults = models._plain(Configuration())
     repeated = [
         f"{section}.{key}"
         for section, values in given_values.items()
@@ -69,7 +69,7 @@ def test_shipped_configurations_name_only_what_differs(project, name):
 
 def test_every_key_is_described_and_documented(project):
     documentation = (project / "docs" / "configuration.md").read_text()
-    for path, field in root._walk(Configuration):
+    for path, field in models._walk(Configuration):
         assert field.description, path
         assert f"| `{path}` |" in documentation
 

@@ -11,7 +11,6 @@ from hypothesis.extra.numpy import arrays
 from registries import PROJECT, REGISTRY, shipped_registry
 
 from lamostvac.catalog.registry import load_registry
-from lamostvac.configuration.root import Recommended
 from lamostvac.core.exceptions import UserError
 from lamostvac.recommend import combine as recommend_combine
 from lamostvac.recommend.combine import apply, combine
@@ -27,6 +26,7 @@ from lamostvac.recommend.relations import (
     fit_relation,
     identity,
 )
+from lamostvac.recommend.settings import Recommended
 
 pytestmark = pytest.mark.numeric
 DEFINITIONS = PROJECT / "config" / "recommended.yaml"

@@ -11,7 +11,6 @@ from astropy.io import fits
 from astropy.table import Table
 from pydantic import ValidationError
 
-from lamostvac.configuration.root import Survey
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.rejection import REASONS, SpectrumRejected
 from lamostvac.core.vocabulary import TYPE_ORDER
@@ -22,6 +21,7 @@ from lamostvac.spectra.normalise import Preparation, check_identity, prepare_spe
 from lamostvac.spectra.reader import read_spectrum
 from lamostvac.survey.catalogue import read_catalogue
 from lamostvac.survey.selection import STEPS, select
+from lamostvac.survey.settings import Survey
 
 SETTINGS = SimulationSettings(
     n_stars={"OB": 6, "A": 8, "F": 10, "G": 12, "K": 10, "M": 8},

@@ -14,7 +14,6 @@ from toy import BUILD, toy_labels, toy_library, toy_spectra
 from lamostvac.catalog.flags import set_flags
 from lamostvac.catalog.lookup import find_star, repeats_of, require_star, sample_of, spectrum_path
 from lamostvac.catalog.registry import load_registry, network_labels
-from lamostvac.configuration.root import Prepare
 from lamostvac.core.exceptions import UserError
 from lamostvac.emulator.model import build_emulator, write_emulator
 from lamostvac.external.match import group_stars
@@ -22,6 +21,7 @@ from lamostvac.fit.fitter import FitSettings, StarFitter
 from lamostvac.library.library import write_library
 from lamostvac.simulate import release
 from lamostvac.spectra.grid import GRID
+from lamostvac.spectra.settings import Prepare
 from lamostvac.star import page
 from lamostvac.star.flags import disagreement_flags, network_flags, star_flags
 from lamostvac.star.page import StarFiles, StarSettings, flag_facts, write_star_page

@@ -15,13 +15,15 @@ from astropy.table import Table
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamostvac.configuration.root import SPECTRAL_TYPES, Survey, load_configuration
+from lamostvac.configuration.root import load_configuration
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.vocabulary import SPECTRAL_TYPES
 from lamostvac.run import inputs
 from lamostvac.survey import catalogue as survey_catalogue
 from lamostvac.survey import chunks as survey_chunks
 from lamostvac.survey import paths
 from lamostvac.survey import selection as survey_selection
+from lamostvac.survey.settings import Survey
 
 
 def star(**changes):

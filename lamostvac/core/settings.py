@@ -1,0 +1,30 @@
+"""What all sections of the configuration share."""
+
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+)
+
+
+def _increasing(region: tuple[float, float]) -> tuple[float, float]:
+    if not region[0] < region[1]:
+        raise ValueError(f"the region must increase, as in [{region[1]:g}, {region[0]:g}]")
+    return region
+
+
+def distinct(values: list[Any]) -> list[Any]:
+    if len(set(values)) < len(values):
+        raise ValueError("each name may stand in the list once")
+    return values
+
+
+Region = Annotated[tuple[float, float], AfterValidator(_increasing)]
+
+
+class Section(BaseModel):
+    """A part of the configuration; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)

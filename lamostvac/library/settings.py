@@ -1,0 +1,102 @@
+"""The configuration's section library."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    model_validator,
+)
+
+from lamostvac.core.settings import Section, distinct
+from lamostvac.core.vocabulary import Label
+
+
+class Resolution(Section):
+    """Matching the library's resolution to the survey's."""
+
+    match: bool = Field(True, description="Smooth a sharper library to the survey's resolution.")
+    survey_resolving_power: PositiveFloat = Field(
+        1800.0,
+        description="Resolving power of the survey's spectra, used where survey_fwhm is null.",
+    )
+    survey_fwhm: list[tuple[PositiveFloat, PositiveFloat]] | None = Field(
+        None,
+        description=(
+            "Line width of the survey's spectra as pairs [wavelength, FWHM] in A, interpolated linearly; the shipped "
+            "files for real LAMOST data have the measured one (docs/method.md)."
+        ),
+    )
+    library_fwhm: PositiveFloat | None = Field(
+        None, description="Resolution (FWHM) of the library in A; null takes the known value of its format."
+    )
+
+
+class Library(Section):
+    """The empirical library that the emulator learns."""
+
+    name: str = Field(
+        "mastar", pattern=r"^[A-Za-z0-9_-]+$", description="Name of the library, part of file names."
+    )
+    format: Literal["mastar", "miles", "elodie", "stelib", "table"] = Field(
+        "mastar", description="How its files are laid out (docs/libraries.md)."
+    )
+    spectra: str | None = Field(
+        None,
+        description=(
+            "File with the spectra, for elodie and stelib the folder with their files; a simulated run brings its own."
+        ),
+    )
+    labels_file: str | None = Field(
+        None,
+        description="File with the labels; null when they stand with the spectra, or in a simulated run.",
+    )
+    min_snr: NonNegativeFloat = Field(
+        20.0, description="Library spectra are taken when S/N > this (Liang et al. 2024)."
+    )
+    labels: Annotated[list[Label], AfterValidator(distinct)] = Field(
+        ["teff", "logg", "feh", "alpha_fe"],
+        min_length=1,
+        description="Labels that the library has and the fit determines.",
+    )
+    label_columns: dict[Label, str] = Field(
+        default_factory=dict,
+        description="Columns of the labels file where they differ from the format's usual ones.",
+    )
+    quality_columns: dict[Label, str] = Field(
+        default_factory=dict,
+        description=(
+            "Header keywords, or columns of the labels file, with the quality flag of a label, for elodie and stelib; "
+            "{} uses no flags."
+        ),
+    )
+    min_quality: float = Field(
+        1.0, description="A label whose flag in quality_columns is lower than this, or missing, is not used."
+    )
+    resolution: Resolution = Field(
+        Resolution(), description="Matching the library's resolution to the survey's."
+    )
+
+    @model_validator(mode="after")
+    def _flags_are_read(self) -> Self:
+        """A quality flag that no reader looks at would be a cut that is not made."""
+        if self.quality_columns and self.format not in ("elodie", "stelib"):
+            raise ValueError(
+                f"library.quality_columns is set but the format {self.format} has no quality flags; leave it out"
+            )
+        return self
+
+
+class ComparedLibrary(Library):
+    """A further library, cross-validated beside the one that the run uses."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$", description="Name of the library, part of file names.")
+    spectra: str = Field(description="File with the spectra, or folder with their files.")
+    variance: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Share of its variance that the components keep; null: emulator.variance.",
+    )

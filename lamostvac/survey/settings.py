@@ -1,0 +1,112 @@
+"""The configuration's section survey."""
+
+import re
+import string
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+)
+
+from lamostvac.core.settings import Section, distinct
+from lamostvac.core.vocabulary import SPECTRAL_TYPES, Band, SpectralType
+
+PATTERN_FIELDS = {
+    "obsdate": "",
+    "lmjd": 1,
+    "planid": "",
+    "spid": 1,
+    "fiberid": 1,
+    "obsid": 1,
+    "designation": "",
+}
+"""Columns that `survey.file_pattern` may name, with a value of their kind."""
+
+
+def _file_pattern(pattern: str) -> str:
+    try:
+        pattern.format(**PATTERN_FIELDS)
+        fields = [name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None]
+    except (KeyError, IndexError, ValueError, AttributeError):
+        fields = [""]
+    if not fields or any(name not in PATTERN_FIELDS for name in fields):
+        unknown = re.findall(r"{(\w*)", pattern)
+        wrong = next((name for name in unknown if name not in PATTERN_FIELDS), None)
+        problem = f"there is no {{{wrong}}}" if wrong is not None else "it cannot be filled in"
+        raise ValueError(
+            f"{problem}; the names in braces may be {', '.join(PATTERN_FIELDS)}, "
+            "numbers with a width as in {spid:02d}"
+        )
+    return pattern
+
+
+class SnrThresholds(Section):
+    """One S/N threshold per spectral type."""
+
+    OB: NonNegativeFloat = Field(0.0, description="Threshold of O and B stars.")
+    A: NonNegativeFloat = Field(0.0, description="Threshold of A stars.")
+    F: NonNegativeFloat = Field(0.0, description="Threshold of F stars.")
+    G: NonNegativeFloat = Field(0.0, description="Threshold of G stars.")
+    K: NonNegativeFloat = Field(0.0, description="Threshold of K stars.")
+    M: NonNegativeFloat = Field(0.0, description="Threshold of M stars.")
+
+
+class Survey(Section):
+    """The release: its catalogue, which spectra are taken, how they are cut into jobs."""
+
+    root: str = Field(
+        ".",
+        min_length=1,
+        description="Folder that the names of catalogues and spectra below are relative to.",
+    )
+    catalogues: list[str] = Field(
+        default_factory=list,
+        description=(
+            "General catalogues of the release, CSV (| or , between columns, also .gz) or FITS table (also .gz); "
+            "file names or patterns with *, relative to survey.root. Not used by a simulated run."
+        ),
+    )
+    file_pattern: Annotated[str, AfterValidator(_file_pattern)] = Field(
+        "{obsdate}/{planid}/spec-{lmjd}-{planid}_sp{spid:02d}-{fiberid:03d}.fits.gz",
+        description=(
+            "Where a spectrum lies below survey.root when the catalogue has no column `path`; the names in braces are "
+            "catalogue columns, obsdate as YYYYMMDD."
+        ),
+    )
+    column_aliases: dict[str, str] = Field(
+        default_factory=dict,
+        description=(
+            "Catalogue columns under another name than the official ones, as `name in the file: our name`, "
+            "for example {plate: planid}."
+        ),
+    )
+    classes: list[str] = Field(
+        ["STAR"],
+        min_length=1,
+        description="Values of the catalogue's CLASS that are taken (upper or lower case).",
+    )
+    types: Annotated[list[SpectralType], AfterValidator(distinct)] = Field(
+        list(SPECTRAL_TYPES), min_length=1, description="Spectral types that are processed, by SUBCLASS."
+    )
+    snr_band: Band = Field("snrr", description="The S/N column that the thresholds below apply to.")
+    snr_min: SnrThresholds = Field(
+        SnrThresholds(),
+        description=(
+            "Spectra are taken when S/N in survey.snr_band > threshold (strictly). 0 takes every spectrum with a "
+            "positive S/N, as Liang et al. (2024) did."
+        ),
+    )
+    max_abs_redshift: PositiveFloat = Field(
+        0.01, description="Stars with |z| above this are rejected; 0.01 is 3000 km/s."
+    )
+    chunk_size: PositiveInt = Field(
+        20000,
+        description=(
+            "Spectra per job: whole plates of one spectral type, half of this number to all of it. A single larger "
+            "plate is not divided."
+        ),
+    )

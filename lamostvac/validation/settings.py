@@ -1,0 +1,39 @@
+"""The configuration's section validation."""
+
+from pydantic import (
+    Field,
+)
+
+from lamostvac.core.settings import Section
+from lamostvac.library.settings import ComparedLibrary
+
+
+class Validation(Section):
+    """Comparisons of the catalogue with other determinations."""
+
+    enabled: bool = Field(True, description="Write comparisons, pulls and figures.")
+    truth: str | None = Field(
+        None, description="Table of true labels by spectrum_id; a simulated run brings its own."
+    )
+    comparisons: str | None = Field(
+        "config/comparisons.yaml",
+        description=(
+            "YAML file that defines the comparisons with other catalogues (docs/comparisons.md); those whose file is "
+            "absent are skipped. null: none."
+        ),
+    )
+    isochrone: str | None = Field(
+        None,
+        description=(
+            "Table with the columns teff (K) and bp_rp (mag, intrinsic) of an isochrone that the figure of dereddened "
+            "colours shows; null: none."
+        ),
+    )
+    libraries: list[ComparedLibrary] = Field(
+        default_factory=list,
+        description=(
+            "Further libraries whose emulators are cross-validated and compared with the run's own (Liang et al. 2024, "
+            "Figure 7); each has the keys of the section library, name and spectra at least, and variance if it needs "
+            "another than emulator.variance; resolution.survey_fwhm is that of library.resolution unless it is given."
+        ),
+    )
