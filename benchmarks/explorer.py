@@ -21,7 +21,12 @@ from tests.browser import Browser
 
 from benchmarks.memory import peak_mb
 from lamostvac.catalog.registry import Column, Registry, load_registry
-from lamostvac.publish.explorer import DEFAULT_COLUMNS, explorer_columns, read_sample, write_explorer
+from lamostvac.publish.explorer import (
+    DEFAULT_COLUMNS,
+    explorer_columns,
+    read_sample,
+    write_explorer,
+)
 from lamostvac.publish.votable import chosen_columns
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,7 +39,11 @@ def registry_of(schema: pa.Schema) -> Registry:
     columns = []
     for field in schema:
         words = {key.decode(): value.decode() for key, value in field.metadata.items()}
-        kind = "string[64]" if pa.types.is_string(field.type) else np.dtype(field.type.to_pandas_dtype()).name
+        kind = (
+            "string[64]"
+            if pa.types.is_string(field.type)
+            else np.dtype(field.type.to_pandas_dtype()).name
+        )
         bit = shipped[field.name].bit if field.name in shipped.names else None
         columns.append(Column(name=field.name, dtype=kind, bit=bit, **words))
     return Registry(tuple(columns))
@@ -57,7 +66,11 @@ def resample(source: Path, target: Path, n: int) -> None:
                 elif pa.types.is_floating(field.type):
                     numbers = values.to_numpy()
                     error = f"{field.name}_err"
-                    scale = part[error].to_numpy() if error in table.schema.names else 0.03 * np.abs(numbers)
+                    scale = (
+                        part[error].to_numpy()
+                        if error in table.schema.names
+                        else 0.03 * np.abs(numbers)
+                    )
                     if field.name in ("ra", "dec"):
                         scale = np.full(size, 1.5)
                     numbers = numbers + np.nan_to_num(scale) * rng.normal(size=size)
@@ -69,7 +82,9 @@ def resample(source: Path, target: Path, n: int) -> None:
                         numbers = np.clip(numbers, -90, 90)
                     values = pa.array(numbers.astype(field.type.to_pandas_dtype()))
                 columns.append(values.cast(field.type))
-            writer.write_table(pa.Table.from_arrays(columns, schema=table.schema), row_group_size=BLOCK)
+            writer.write_table(
+                pa.Table.from_arrays(columns, schema=table.schema), row_group_size=BLOCK
+            )
 
 
 def build(catalogue: Path, page: Path) -> dict[str, float]:
@@ -106,7 +121,11 @@ def renderer_mb(browser: Browser) -> float:
 
 def spread(values: list[float]) -> dict[str, float]:
     """Median and 95th percentile."""
-    return {"median": float(np.median(values)), "p95": float(np.percentile(values, 95)), "n": len(values)}
+    return {
+        "median": float(np.median(values)),
+        "p95": float(np.percentile(values, 95)),
+        "n": len(values),
+    }
 
 
 def look(page: Path, width: int, height: int, moves: int) -> dict[str, object]:
@@ -119,7 +138,9 @@ def look(page: Path, width: int, height: int, moves: int) -> dict[str, object]:
             "ready_ms": browser.evaluate("explorer.TIMES.ready"),
             "renderer_mb": renderer_mb(browser),
         }
-        browser.evaluate("(function tick(t) { window.stamps?.push(t); requestAnimationFrame(tick); })(0)")
+        browser.evaluate(
+            "(function tick(t) { window.stamps?.push(t); requestAnimationFrame(tick); })(0)"
+        )
         for number in range(4):
             box = f"explorer.plots[{number}].surface.node().getBoundingClientRect()"
             browser.evaluate(f"explorer.plots[{number}].area.scrollIntoView({{block: 'nearest'}})")
@@ -127,10 +148,16 @@ def look(page: Path, width: int, height: int, moves: int) -> dict[str, object]:
             browser.evaluate("explorer.TIMES.frames.length = 0; window.stamps = []; 0")
             angle = np.linspace(0, 4 * np.pi, moves)
             browser.drag(
-                *zip((x + 80 * np.sin(angle)).tolist(), (y + 60 * np.cos(angle)).tolist(), strict=True)
+                *zip(
+                    (x + 80 * np.sin(angle)).tolist(),
+                    (y + 60 * np.cos(angle)).tolist(),
+                    strict=True,
+                )
             )
             found[f"pan_{number}_draw_ms"] = spread(browser.evaluate("explorer.TIMES.frames"))
-            found[f"pan_{number}_frame_ms"] = spread(np.diff(browser.evaluate("stamps"))[2:].tolist())
+            found[f"pan_{number}_frame_ms"] = spread(
+                np.diff(browser.evaluate("stamps"))[2:].tolist()
+            )
         browser.click_on("#good")
         browser.evaluate("new Promise((done) => setTimeout(done, 1500))")
         found["filter_ms"] = browser.evaluate("explorer.TIMES.update")
@@ -138,7 +165,10 @@ def look(page: Path, width: int, height: int, moves: int) -> dict[str, object]:
         browser.click_on("#tools input[value=lasso]")
         x, y = browser.middle(".surface")
         browser.drag(
-            *[(x + 60 * float(np.sin(a)), y + 50 * float(np.cos(a))) for a in np.linspace(0, 6.28, 60)]
+            *[
+                (x + 60 * float(np.sin(a)), y + 50 * float(np.cos(a)))
+                for a in np.linspace(0, 6.28, 60)
+            ]
         )
         found["lasso_ms"] = browser.evaluate("explorer.TIMES.update")
         found["lasso_selected"] = browser.evaluate("explorer.state.selected")
@@ -165,7 +195,9 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("catalogue", type=Path)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--windows", type=window, nargs="+", default=[(1280, 800), (1920, 1080)])
-    parser.add_argument("--moves", type=int, default=200, help="of the mouse while a plot is panned")
+    parser.add_argument(
+        "--moves", type=int, default=200, help="of the mouse while a plot is panned"
+    )
     parser.add_argument("--build", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args(given)
     if arguments.build:
@@ -175,12 +207,23 @@ def main(given: list[str] | None = None) -> None:
         catalogue, page = Path(folder) / "recommended.parquet", Path(folder) / "explorer.html"
         resample(arguments.catalogue, catalogue, arguments.rows)
         # A process of its own, so that the peak of memory is the build's.
-        command = [sys.executable, "-m", "benchmarks.explorer", str(catalogue), "--build", str(page)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.explorer",
+            str(catalogue),
+            "--build",
+            str(page),
+        ]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         built = json.loads(done.stdout)
         print(json.dumps({"build": built}, indent=2))
         for width, height in arguments.windows:
-            print(json.dumps({f"{width}x{height}": look(page, width, height, arguments.moves)}, indent=2))
+            print(
+                json.dumps(
+                    {f"{width}x{height}": look(page, width, height, arguments.moves)}, indent=2
+                )
+            )
 
 
 if __name__ == "__main__":

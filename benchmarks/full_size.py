@@ -55,7 +55,9 @@ def make_full_size(pixels: NDArray[np.bool_], size: Size, seed: int) -> FullSize
         pixels=pixels,
         mean=np.full(len(x), 0.95),
         basis=basis,
-        process=GaussianProcess(scaled, weights, np.zeros((0, n_components)), 2.1, 1.5, 0.2, "zero"),
+        process=GaussianProcess(
+            scaled, weights, np.zeros((0, n_components)), 2.1, 1.5, 0.2, "zero"
+        ),
         library_scaled=scaled,
         discrepancy={},
         lines={},
@@ -69,7 +71,10 @@ def make_full_size(pixels: NDArray[np.bool_], size: Size, seed: int) -> FullSize
         spectra[rows] += 0.02 * rng.standard_normal(spectra[rows].shape, dtype=np.float32)
     # One group: neighbours in Teff.
     truth = rng.uniform([5600.0, 3.0, -1.0, -0.1], [5700.0, 4.8, 0.4, 0.3], (n_stars, 4))
-    flux, ivar = np.ones((n_stars, len(GRID)), np.float32), np.zeros((n_stars, len(GRID)), np.float32)
+    flux, ivar = (
+        np.ones((n_stars, len(GRID)), np.float32),
+        np.zeros((n_stars, len(GRID)), np.float32),
+    )
     noise = 0.025 * rng.standard_normal((n_stars, len(x)), dtype=np.float32)
     flux[:, pixels], ivar[:, pixels] = emulator.spectra(truth) + noise, 1600.0
     covered = np.flatnonzero(pixels)
@@ -92,11 +97,18 @@ def grouped_stages(work: FullSize, settings: GroupedSettings) -> tuple[dict[str,
         parts.append((rows, *project(emulator, flux, ivar)))
         seconds["candidates"] += between - start
         seconds["components"] += time.perf_counter() - between
-    candidates, components, residual = (np.concatenate(values) for values in zip(*parts, strict=True))
+    candidates, components, residual = (
+        np.concatenate(values) for values in zip(*parts, strict=True)
+    )
     start = time.perf_counter()
     order = group_order(work.labels[candidates[:, 0]], np.arange(len(candidates)))
     fit = fit_group(
-        emulator, components[order], residual[order], work.labels[candidates[order]], settings, seed=1
+        emulator,
+        components[order],
+        residual[order],
+        work.labels[candidates[order]],
+        settings,
+        seed=1,
     )
     seconds["search"] = time.perf_counter() - start
     return seconds, fit.n_evaluations

@@ -20,7 +20,9 @@ from lamostvac.core.vocabulary import TYPE_ORDER
 from lamostvac.run.plan import SHARES
 
 CARDS = {"CREATOR": ("benchmark", "program")}
-LABELS = [NetworkLabel(f"label_{number}", "", "stat.value", "a label", "none") for number in range(24)]
+LABELS = [
+    NetworkLabel(f"label_{number}", "", "stat.value", "a label", "none") for number in range(24)
+]
 
 
 def full_registry() -> Registry:
@@ -55,11 +57,15 @@ def write_types(folder: Path, n: int) -> dict[str, Path]:
     paths = {}
     for name, end, size in zip(TYPE_ORDER, ends, sizes, strict=True):
 
-        def blocks(first: int = int(end - size), last: int = int(end)) -> Iterator[NDArray[np.void]]:
+        def blocks(
+            first: int = int(end - size), last: int = int(end)
+        ) -> Iterator[NDArray[np.void]]:
             for start in range(first, last, ROW_GROUP):
                 rows = block[: min(ROW_GROUP, last - start)]
                 m = len(rows)
-                rows["spectrum_id"] = np.char.mod("58000-HD000000N000000M01-01-%08d", start + np.arange(m))
+                rows["spectrum_id"] = np.char.mod(
+                    "58000-HD000000N000000M01-01-%08d", start + np.arange(m)
+                )
                 star = rng.integers(0, n_stars, m)
                 rows["ra"], rows["dec"], rows["snrg"] = ra[star], dec[star], rng.uniform(1, 300, m)
                 yield rows

@@ -41,7 +41,9 @@ def make_survey(folder: Path, configuration: Configuration, n: int) -> int:
             path.touch()
         groups.append((name, spectra, -(-spectra // configuration.grouped.group_size)))
     columns = ["type", "chunk", "n_spectra", "n_plates", "first_plate", "last_plate", "digest"]
-    sources = [folder / configuration.survey.root / name for name in configuration.survey.catalogues]
+    sources = [
+        folder / configuration.survey.root / name for name in configuration.survey.catalogues
+    ]
     library = configuration.library
     sources += [folder / path for path in (library.spectra, library.labels_file) if path]
     root = folder / str(configuration.networks.root or configuration.survey.root)
@@ -71,7 +73,17 @@ def plan(project: Path, folder: Path, n: int = N_SPECTRA) -> tuple[float, float,
     n_chunks = make_survey(folder, configuration, n)
     settings = yaml.safe_load((project / "config/lamost_dr10.yaml").read_text(encoding="utf-8"))
     (folder / "plan.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "host", "--nolock", "--cores", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--dry-run",
+        "--quiet",
+        "host",
+        "--nolock",
+        "--cores",
+        "2",
+    ]
     command += ["--snakefile", str(project / "Snakefile"), "--directory", str(folder)]
     command += ["--rerun-triggers", "mtime", "--configfile", str(folder / "plan.yaml")]
     start = time.perf_counter()

@@ -70,7 +70,9 @@ PREPARATION = Preparation.from_settings(**CONFIGURATION.prepare.model_dump(exclu
 NETWORKS = NetworkPreparation.from_settings(
     **CONFIGURATION.networks.model_dump(include={"windows", "median_window", "polynomial_degree"})
 )
-FIT = FitSettings(**{name: getattr(CONFIGURATION.fit, name) for name in FitSettings.__dataclass_fields__})
+FIT = FitSettings(
+    **{name: getattr(CONFIGURATION.fit, name) for name in FitSettings.__dataclass_fields__}
+)
 NOISE_MASTAR = 0.002  # of the synthetic library's pixels
 Array = NDArray[np.floating]
 Result = tuple[float, float, str]  # value, baseline, what the baseline is
@@ -128,10 +130,15 @@ class Workload:
         self.output.mkdir(parents=True, exist_ok=True)
         need = size.n_merged * 3 * merge.full_registry().record.itemsize
         if shutil.disk_usage(self.output).free < need:
-            raise OSError(f"{self.output} needs {need / 1e9:.0f} GB for the files of the merge benchmarks")
+            raise OSError(
+                f"{self.output} needs {need / 1e9:.0f} GB for the files of the merge benchmarks"
+            )
         found: list[float] = []
         spawn = multiprocessing.get_context("spawn")
-        for n, function in ((size.n_merged, merge.timed_merge), (size.n_vstack, merge.timed_vstack)):
+        for n, function in (
+            (size.n_merged, merge.timed_merge),
+            (size.n_vstack, merge.timed_vstack),
+        ):
             with tempfile.TemporaryDirectory(dir=self.output) as folder:
                 with ProcessPoolExecutor(1, spawn) as pool:
                     tables = pool.submit(merge.write_types, Path(folder), n).result()
@@ -168,10 +175,14 @@ def usual_preparation(path: Path) -> Array:
     """Reading with astropy, normalising with SciPy; neither masks nor inverse variance."""
     with fits.open(path) as hdus:
         image, header = hdus[0].data, hdus[0].header
-        columns = {"FLUX": image[0], "WAVELENGTH": image[2]} if image is not None else hdus[1].data[0]
+        columns = (
+            {"FLUX": image[0], "WAVELENGTH": image[2]} if image is not None else hdus[1].data[0]
+        )
         flux, wave = (np.array(columns[name], dtype=float) for name in ("FLUX", "WAVELENGTH"))
     on_grid = CubicSpline(wave / (1 + header["Z"]), flux)(GRID)
-    return np.asarray(on_grid / median_filter(on_grid, PREPARATION.median_window + 1, mode="nearest"))
+    return np.asarray(
+        on_grid / median_filter(on_grid, PREPARATION.median_window + 1, mode="nearest")
+    )
 
 
 def prepare_rate(work: Workload) -> Result:
@@ -206,7 +217,9 @@ def naive_fits(survey: Survey, size: Size) -> float:
         model = emulator.mean + theirs.predict(labels[None])[0] @ emulator.basis
         return np.asarray((survey.flux[star, emulator.pixels] - model) * root[star])
 
-    return rate(lambda: len([least_squares(residual, scaled[i], args=(i,)) for i in range(n)]), size.seconds)
+    return rate(
+        lambda: len([least_squares(residual, scaled[i], args=(i,)) for i in range(n)]), size.seconds
+    )
 
 
 def naive_rate(work: Workload) -> Result:
@@ -214,7 +227,9 @@ def naive_rate(work: Workload) -> Result:
     return work.naive, 5.0, "Liang+ 2024 without grouping (about 5 spectra/s)"
 
 
-def random_network(label: str, layers: tuple[int, ...], pixels: NDArray[np.bool_], members: int) -> Network:
+def random_network(
+    label: str, layers: tuple[int, ...], pixels: NDArray[np.bool_], members: int
+) -> Network:
     """A network of a published size with weights that were not trained."""
     rng = np.random.default_rng(sum(label.encode()))
     p = int(pixels.sum())
@@ -224,7 +239,9 @@ def random_network(label: str, layers: tuple[int, ...], pixels: NDArray[np.bool_
         return (rng.standard_normal(shape) / np.sqrt(shape[-2])).astype(np.float32)
 
     ones = np.ones(max(p, 200), np.float32)
-    cloud = TrainingCloud(draw(20, p), ones[:20], draw(200, 20), ones[:200], ones[:200], ones[:p], 1.0, 1.0)
+    cloud = TrainingCloud(
+        draw(20, p), ones[:20], draw(200, 20), ones[:200], ones[:200], ones[:p], 1.0, 1.0
+    )
     pairs = list(itertools.pairwise(sizes))
     return Network(
         label=label,
@@ -245,7 +262,8 @@ def all_networks(members: int, size: Size) -> NetworkStack:
     """The 24 networks of Wang+ 2022: 23 of the usual size and the one of very metal-poor stars."""
     whole, blue = np.ones(NETWORKS.n_pixels, bool), NETWORKS.pixels_in([(3900.0, 4400.0)])
     networks = [
-        random_network(f"label{number}", size.layers, whole, members) for number in range(size.n_networks)
+        random_network(f"label{number}", size.layers, whole, members)
+        for number in range(size.n_networks)
     ]
     return NetworkStack([*networks, random_network("feh_vmp", size.layers[1:], blue, members)])
 
@@ -260,7 +278,9 @@ def _networks_rate(stack: NetworkStack, flux: Array, seconds: float) -> float:
 
 
 def _spectra_seen(n: int) -> Array:
-    return (1 + 0.1 * np.random.default_rng(1).standard_normal((n, NETWORKS.n_pixels))).astype(np.float32)
+    return (1 + 0.1 * np.random.default_rng(1).standard_normal((n, NETWORKS.n_pixels))).astype(
+        np.float32
+    )
 
 
 def networks_rate(work: Workload) -> Result:
@@ -280,7 +300,11 @@ def networks_rate(work: Workload) -> Result:
             model.predict(values, batch_size=BLOCK, verbose=0)
         return len(flux)
 
-    return ours, rate(one_after_the_other, seconds), "Keras, one network after the other, measured now"
+    return (
+        ours,
+        rate(one_after_the_other, seconds),
+        "Keras, one network after the other, measured now",
+    )
 
 
 def networks_peak_fraction(work: Workload) -> Result:
@@ -352,7 +376,9 @@ def full_library(size: Size, rng: np.random.Generator) -> tuple[SpectralLibrary,
     ivar[np.arange(n)[:, None], rng.integers(0, len(GRID), (n, 10))] = 0
     least = float(np.linalg.eigvalsh(np.cov(waves.T))[0])
     noise = NOISE_MASTAR**2 * len(GRID)
-    outside = noise * (1 - k / len(GRID))  # of the directions; half the weakest leaves room for filled pixels
+    outside = noise * (
+        1 - k / len(GRID)
+    )  # of the directions; half the weakest leaves room for filled pixels
     variance = 1 - (outside + least / 2) / (waves.var(axis=0).sum() + noise)
     columns = dict(zip(("teff", "logg", "feh", "alpha_fe"), labels.T, strict=True))
     ids = np.array([f"star{number}" for number in range(n)])
@@ -371,7 +397,14 @@ def _build_full(size: Size) -> tuple[float, float, float, int]:
     components = np.zeros((size.n_mastar, emulator.n_components))
     start = time.perf_counter()
     process = emulator.process
-    train(process.inputs, components, process.amplitude, process.length_scale, process.noise, process.mean)
+    train(
+        process.inputs,
+        components,
+        process.amplitude,
+        process.length_scale,
+        process.noise,
+        process.mean,
+    )
     alone = time.perf_counter() - start
     return whole, alone, peak_mb() / 1000, emulator.n_components
 
@@ -420,7 +453,11 @@ def grouped_seconds_per_1000(work: Workload) -> Result:
         share = float(np.mean([seconds[stage] for seconds, _ in results]))
         print(f"{'':<23}{share / cores:>8.4g}  {stage}")
     print(f"{'':<23}{np.mean([n for _, n in results]):>8.4g}  times all spectra were emulated")
-    return elapsed / cores * 1000 / work.size.group, 22.0, "Liang+ 2024, 8-core Xeon E5-2620 v4 (published)"
+    return (
+        elapsed / cores * 1000 / work.size.group,
+        22.0,
+        "Liang+ 2024, 8-core Xeon E5-2620 v4 (published)",
+    )
 
 
 def merge_10m_seconds(work: Workload) -> Result:
@@ -446,9 +483,7 @@ def plan_seconds_dr10(work: Workload) -> Result:
     """A dry run for all spectra of DR10, from the survey's chunks to the report's figures."""
     with tempfile.TemporaryDirectory() as folder:
         seconds, gigabytes, jobs, chunks = plan.plan(ROOT, Path(folder), work.size.n_planned)
-    what = (
-        f"the limit; {jobs} jobs of {chunks} chunks, {gigabytes:.2f} GB at most of this and what ran before"
-    )
+    what = f"the limit; {jobs} jobs of {chunks} chunks, {gigabytes:.2f} GB at most of this and what ran before"
     return seconds, plan.LIMIT, what
 
 
@@ -569,7 +604,9 @@ def run(names: list[str], work: Workload) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the benchmarks that are named, or all."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description="Rates on this machine.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.run", description="Rates on this machine."
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--toy", action="store_true", help="only to see that all work")
     parser.add_argument(

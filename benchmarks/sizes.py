@@ -12,7 +12,12 @@ _FEW = {"OB": 2, "A": 2, "F": 2, "G": 4, "K": 2, "M": 2}
 
 def _survey(stars: dict[str, int], n_library: int) -> SimulationSettings:
     return SimulationSettings(
-        n_stars=stars, n_training={}, n_other=0, n_low_snr=0, stars_per_plate=50, n_library=n_library
+        n_stars=stars,
+        n_training={},
+        n_other=0,
+        n_low_snr=0,
+        stars_per_plate=50,
+        n_library=n_library,
     )
 
 

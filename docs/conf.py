@@ -11,7 +11,9 @@ release = __version__
 html_title = f"lamost-vac {release}"
 
 extensions = ["myst_parser"]
-myst_heading_anchors = 3  # headings down to ### can be linked to, as page.md#heading; the build checks each
+myst_heading_anchors = (
+    3  # headings down to ### can be linked to, as page.md#heading; the build checks each
+)
 smartquotes = False  # keeps --options and "values" as they are typed
 nitpicky = True
 

@@ -9,14 +9,20 @@ from lamostvac.core.paths import COLUMNS_PATH
 
 # What the registry needs to know of the labels that networks give, in the order of the catalogue.
 NETWORK_LABELS = [
-    {"label": label.name, "set": entry.name, **label.model_dump(include={"unit", "ucd", "description"})}
+    {
+        "label": label.name,
+        "set": entry.name,
+        **label.model_dump(include={"unit", "ucd", "description"}),
+    }
     for entry in TRAINING_SETS.values()
     for label in entry.labels
 ]
 with user_errors():
     REGISTRY = registry_library.load_registry(registry_library.network_labels(NETWORK_LABELS))
 with user_errors():
-    DEFINITIONS = recommend_definitions.load_definitions(shipped(CFG.recommended.definitions), REGISTRY.names)
+    DEFINITIONS = recommend_definitions.load_definitions(
+        shipped(CFG.recommended.definitions), REGISTRY.names
+    )
 # Every run with the same settings has the same header, wherever its files lie. Tables between the stages have none of
 # it: any setting of any stage would make them anew.
 PROVENANCE = {
@@ -24,10 +30,13 @@ PROVENANCE = {
         CFG.model_dump(mode="json")
         | {
             "training_sets": {
-                name: entry.model_dump(mode="json", by_alias=True) for name, entry in TRAINING_SETS.items()
+                name: entry.model_dump(mode="json", by_alias=True)
+                for name, entry in TRAINING_SETS.items()
             },
             # Their file's name is no part of the hash.
-            "recommended_labels": {entry.label: entry.model_dump(mode="json") for entry in DEFINITIONS},
+            "recommended_labels": {
+                entry.label: entry.model_dump(mode="json") for entry in DEFINITIONS
+            },
             "photometry_tables": PHOTOMETRY.model_dump(mode="json", by_alias=True),
         }
     ),
@@ -44,7 +53,9 @@ rule collect:
         prepared=chunk_files(f"{RESULTS}/prepared/{{type}}/{{chunk}}_meta.h5"),
         fits=chunk_files(f"{RESULTS}/fit/{{type}}/{{chunk}}.h5"),
         second_fits=chunk_files(f"{RESULTS}/fit_imig/{{type}}/{{chunk}}.h5") if SECOND else [],
-        predicted=(chunk_files(f"{RESULTS}/predicted/{{type}}/{{chunk}}.h5") if NETWORK_LABELS else []),
+        predicted=(
+            chunk_files(f"{RESULTS}/predicted/{{type}}/{{chunk}}.h5") if NETWORK_LABELS else []
+        ),
     output:
         table=f"{RESULTS}/collected/{{type}}.fits",
         rejected=f"{RESULTS}/collected/{{type}}_rejected.csv",

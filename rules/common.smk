@@ -58,7 +58,11 @@ def read_digests(path, modified):
 def manifest_of(spectral_type):
     """Chunk to digest of a spectral type, none where the survey found no spectrum of it or has not run."""
     path = f"{RESULTS}/survey/manifest.csv"
-    return read_digests(path, os.path.getmtime(path)).get(spectral_type, {}) if os.path.exists(path) else {}
+    return (
+        read_digests(path, os.path.getmtime(path)).get(spectral_type, {})
+        if os.path.exists(path)
+        else {}
+    )
 
 
 @functools.lru_cache(maxsize=4)
@@ -99,7 +103,10 @@ def size_kb(name=None):
 
     def amount(wildcards, input):
         files = input if name is None else input.get(name)
-        return sum(os.path.getsize(path) for path in ([files] if isinstance(files, str) else files)) / 1000
+        return (
+            sum(os.path.getsize(path) for path in ([files] if isinstance(files, str) else files))
+            / 1000
+        )
 
     return amount
 
@@ -138,10 +145,15 @@ def asks(rule, **amounts):
     own = {name: amount_of(value) for name, value in amounts.items()}
 
     def values(wildcards, input):
-        return {name: value(wildcards, input) if callable(value) else value for name, value in own.items()}
+        return {
+            name: value(wildcards, input) if callable(value) else value
+            for name, value in own.items()
+        }
 
     def mem_mb(wildcards, input, attempt):
-        return resources_library.memory_mb(rule, attempt, SITE.max_memory, **values(wildcards, input))
+        return resources_library.memory_mb(
+            rule, attempt, SITE.max_memory, **values(wildcards, input)
+        )
 
     def runtime(wildcards, input, attempt):
         # Rules that make up one job of the cluster share its time.
@@ -206,7 +218,9 @@ def prepared_of(types):
     """Prepared chunks of some spectral types."""
 
     def files(wildcards):
-        return [f"{RESULTS}/spectra/{name}/{chunk}.h5" for name in types for chunk in chunks_of(name)]
+        return [
+            f"{RESULTS}/spectra/{name}/{chunk}.h5" for name in types for chunk in chunks_of(name)
+        ]
 
     return files
 
@@ -224,7 +238,10 @@ def experiment_chunks(wildcards):
 
 def catalogue_text_kb(wildcards, input):
     """Size of the release's catalogues as text in kB; gzip takes one to a third or less."""
-    return sum(os.path.getsize(path) * (3 if path.endswith(".gz") else 1) for path in input.catalogues) / 1000
+    return (
+        sum(os.path.getsize(path) * (3 if path.endswith(".gz") else 1) for path in input.catalogues)
+        / 1000
+    )
 
 
 def all_chunks(wildcards):
@@ -267,7 +284,11 @@ def network_digests(wildcards):
 
 def library_spectra(name):
     """The file with the spectra of a library, or the folder; the run's own may be a simulated one."""
-    return SIMULATED_LIBRARY if name in OWN_LIBRARIES and SIMULATED_LIBRARY else LIBRARIES[name].spectra
+    return (
+        SIMULATED_LIBRARY
+        if name in OWN_LIBRARIES and SIMULATED_LIBRARY
+        else LIBRARIES[name].spectra
+    )
 
 
 def library_kb(wildcards, input):
@@ -310,7 +331,10 @@ def training_inputs(wildcards):
     entry = TRAINING_SETS[wildcards.training_set]
     folder = f"{RESULTS}/training"
     if entry.parent is not None:
-        return {"table": f"{folder}/{entry.parent}.fits", "spectra": f"{folder}/{entry.parent}_spectra.h5"}
+        return {
+            "table": f"{folder}/{entry.parent}.fits",
+            "spectra": f"{folder}/{entry.parent}_spectra.h5",
+        }
     return {
         "candidates": f"{folder}/{entry.name}_candidates.parquet",
         "steps": f"{folder}/{entry.name}_crossmatch.csv",
@@ -333,7 +357,9 @@ def crossmatch_settings(wildcards):
 def training_settings(wildcards):
     """What of a set its table depends on; how a label is learned and where it applies can change without a new one."""
     later = {"labels": {"__all__": {"learn", "range"}}, "network": {"apply"}}
-    return TRAINING_SETS[wildcards.training_set].model_dump(mode="json", by_alias=True, exclude=later)
+    return TRAINING_SETS[wildcards.training_set].model_dump(
+        mode="json", by_alias=True, exclude=later
+    )
 
 
 def training_table(wildcards):
@@ -422,8 +448,12 @@ def validation_targets():
         return []
     names = ["accounting", "kiel", "chi2", "spectra"]
     names += ["repeats", "hr", "positions", "distances", "colour_teff", "flags"]
-    names += [f"{what}_{comparison.name}" for comparison in PRESENT for what in ("comparison", "trends")]
-    names += [f"clusters_{comparison.name}" for comparison in PRESENT if comparison.group is not None]
+    names += [
+        f"{what}_{comparison.name}" for comparison in PRESENT for what in ("comparison", "trends")
+    ]
+    names += [
+        f"clusters_{comparison.name}" for comparison in PRESENT if comparison.group is not None
+    ]
     names += [f"crossvalidation_{CFG.library.name}"]
     names += ["comparison_truth", "pulls"] if TRUTH else []
     names += ["libraries"]
@@ -434,7 +464,11 @@ def validation_targets():
     if NETWORK_LABELS:
         tables += [f"{RESULTS}/validation/{name}.csv" for name in ("networks", "repeat_errors")]
         names += ["network_curves"] + (["network_truth", "network_pulls"] if TRUTH else [])
-        names += [f"network_{what}_{name}" for name in SETS_TRAINED_HERE for what in ("stars", "predictions")]
+        names += [
+            f"network_{what}_{name}"
+            for name in SETS_TRAINED_HERE
+            for what in ("stars", "predictions")
+        ]
     tables.append(f"{RESULTS}/validation/overview.html")
     return tables + [f"{FIGURES}/{name}.png" for name in names]
 

@@ -1,7 +1,9 @@
 # The emulator of the library, and how well it recovers the library's own labels.
 
 
-FIT_SETTINGS = CFG.fit.model_dump(mode="json", exclude={"method", "emulator", "max_outlier_fraction"})
+FIT_SETTINGS = CFG.fit.model_dump(
+    mode="json", exclude={"method", "emulator", "max_outlier_fraction"}
+)
 
 
 rule emulator:

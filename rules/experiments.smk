@@ -180,7 +180,8 @@ rule grouping:
         **asks("grouping"),
     params:
         settings=CFG.experiments.model_dump(
-            mode="json", include={"n_stars", "n_candidates", "n_group", "n_groups", "variance", "form"}
+            mode="json",
+            include={"n_stars", "n_candidates", "n_group", "n_groups", "variance", "form"},
         ),
         seed=CFG.run.seed,
         code_version=version_of("grouping"),

@@ -7,12 +7,16 @@ LIBRARIES = CFG.libraries()
 SECOND = CFG.second_library.name if CFG.second_library else None
 OWN_LIBRARIES = {CFG.library.name, SECOND}
 SIMULATED_LIBRARY = (
-    rules.simulate.output.spectra if CFG.simulation.enabled and CFG.library.spectra is None else None
+    rules.simulate.output.spectra
+    if CFG.simulation.enabled and CFG.library.spectra is None
+    else None
 )
 with user_errors():
     # Of a folder Snakemake does not know the size.
     LIBRARY_FOLDERS = {
-        name: folder_state(library.spectra) for name, library in LIBRARIES.items() if library.spectra
+        name: folder_state(library.spectra)
+        for name, library in LIBRARIES.items()
+        if library.spectra
     }
 
 

@@ -3,7 +3,9 @@
 from lamostvac.networks.settings import NetworkTraining
 
 # Label to the training set that has it, in the order of the catalogue.
-SET_OF_LABEL = {label: entry.name for entry in TRAINING_SETS.values() for label in entry.label_names}
+SET_OF_LABEL = {
+    label: entry.name for entry in TRAINING_SETS.values() for label in entry.label_names
+}
 # Networks from elsewhere bring no training sets and no stars left out of them.
 TRAINED_HERE = {} if CFG.networks.pretrained else SET_OF_LABEL
 SETS_TRAINED_HERE = list(dict.fromkeys(TRAINED_HERE.values()))
@@ -40,7 +42,9 @@ rule train:
         # The network with what it was trained on: kept, so that a label runs alone where its set is made anew.
         kept=lambda wildcards: f"{RESULTS}/networks/kept/{wildcards.label}",
         preparation=NETWORK_PREPARATION,
-        settings=CFG.networks.model_dump(mode="json", include=set(NetworkTraining.__dataclass_fields__)),
+        settings=CFG.networks.model_dump(
+            mode="json", include=set(NetworkTraining.__dataclass_fields__)
+        ),
         seed=CFG.run.seed,
         code_version=version_of("train"),
     script:

@@ -3,7 +3,9 @@
 from lamostvac.distance.schema import PhotometryFile, load_photometry
 
 PHOTOMETRY_ROOT = (
-    CATALOGUES_ROOT if CFG.simulation.enabled or CFG.photometry.root is None else CFG.photometry.root
+    CATALOGUES_ROOT
+    if CFG.simulation.enabled or CFG.photometry.root is None
+    else CFG.photometry.root
 )
 
 with user_errors():
@@ -11,7 +13,9 @@ with user_errors():
     PHOTOMETRY, PHOTOMETRY_SKIPPED = (
         load_photometry(shipped(CFG.photometry.file)).present(
             PHOTOMETRY_ROOT,
-            produced=[str(path) for path in rules.simulate.output] if CFG.simulation.enabled else [],
+            produced=(
+                [str(path) for path in rules.simulate.output] if CFG.simulation.enabled else []
+            ),
         )
         if CFG.photometry.enabled
         else (PhotometryFile(), [])

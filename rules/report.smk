@@ -6,7 +6,9 @@ from lamostvac.core.paths import OVERVIEW_PATH
 rule overview:
     input:
         # Made last: the page has the times of all other stages, whose benchmark files are no outputs of theirs.
-        waits=[path for path in publication_targets() + validation_targets() if "overview" not in path],
+        waits=[
+            path for path in publication_targets() + validation_targets() if "overview" not in path
+        ],
         catalogue=f"{RESULTS}/catalog/recommended.parquet",
         accounting=f"{RESULTS}/catalog/accounting.json",
         summary=f"{RESULTS}/catalog/summary.csv",
@@ -123,7 +125,12 @@ rule figures_comparison:
         clusters=f"{RESULTS}/validation/clusters.csv",
     output:
         comparisons=[
-            figure(f"comparison_{comparison.name}", "labels", f"Against: {comparison.title}", "comparison")
+            figure(
+                f"comparison_{comparison.name}",
+                "labels",
+                f"Against: {comparison.title}",
+                "comparison",
+            )
             for comparison in PRESENT
         ]
         + [
@@ -135,7 +142,12 @@ rule figures_comparison:
             )
         ],
         trends=[
-            figure(f"trends_{comparison.name}", "use", f"Residual trends: {comparison.title}", "trends")
+            figure(
+                f"trends_{comparison.name}",
+                "use",
+                f"Residual trends: {comparison.title}",
+                "trends",
+            )
             for comparison in PRESENT
         ],
         clusters=[
@@ -152,9 +164,12 @@ rule figures_comparison:
     resources:
         **asks("figures_comparison", spectra=spectra_of),
     params:
-        datasets=[comparison.name for comparison in PRESENT] + [f"crossvalidation_{CFG.library.name}"],
+        datasets=[comparison.name for comparison in PRESENT]
+        + [f"crossvalidation_{CFG.library.name}"],
         titles=[comparison.title for comparison in PRESENT]
-        + [f"Cross-validation on {CFG.library.name}: each star predicted without its tenth of the library"],
+        + [
+            f"Cross-validation on {CFG.library.name}: each star predicted without its tenth of the library"
+        ],
         grouped=[comparison.name for comparison in PRESENT if comparison.group is not None],
         code_version=version_of("figures_comparison"),
     script:
@@ -213,7 +228,11 @@ if NETWORK_LABELS:
                 )
                 for name in SETS_TRAINED_HERE
             ],
-            truth=(figure("network_truth", "labels", "Networks: against the injected truth") if TRUTH else []),
+            truth=(
+                figure("network_truth", "labels", "Networks: against the injected truth")
+                if TRUTH
+                else []
+            ),
             pulls=(
                 figure("network_pulls", "errors", "Networks: pulls against the injected truth")
                 if TRUTH

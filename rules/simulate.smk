@@ -27,9 +27,15 @@ rule simulate:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        **asks("simulate", spectra=sum(CFG.simulation.n_stars.values()), library=CFG.simulation.n_library),
+        **asks(
+            "simulate",
+            spectra=sum(CFG.simulation.n_stars.values()),
+            library=CFG.simulation.n_library,
+        ),
     params:
-        settings=CFG.simulation.model_dump(mode="json", include=set(SimulationSettings.model_fields)),
+        settings=CFG.simulation.model_dump(
+            mode="json", include=set(SimulationSettings.model_fields)
+        ),
         code_version=version_of("simulate"),
     script:
         "../workflow_scripts/simulate.py"

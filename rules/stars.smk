@@ -42,7 +42,9 @@ rule star:
             "network_labels": {entry["label"]: entry for entry in NETWORK_LABELS},
             "grids": {label: TRAINING_SETS[name].grid for label, name in SET_OF_LABEL.items()},
             "sources": {
-                entry.label: [(source.column, source.system, source.bit) for source in entry.sources]
+                entry.label: [
+                    (source.column, source.system, source.bit) for source in entry.sources
+                ]
                 for entry in DEFINITIONS
             },
         },

@@ -4,7 +4,9 @@ from lamostvac.networks.settings import NetworkTraining
 from lamostvac.training import schema as training_sets_library
 
 CATALOGUES_ROOT = (
-    f"{RESULTS}/simulated/catalogs" if CFG.simulation.enabled else (CFG.networks.root or CFG.survey.root)
+    f"{RESULTS}/simulated/catalogs"
+    if CFG.simulation.enabled
+    else (CFG.networks.root or CFG.survey.root)
 )
 
 with user_errors():
@@ -28,7 +30,9 @@ for sentence in TRAINING_SETS_SKIPPED:
     logger.info(sentence)
 
 
-CLIP_SETTINGS = CFG.networks.model_dump(mode="json", include=set(NetworkTraining.__dataclass_fields__))
+CLIP_SETTINGS = CFG.networks.model_dump(
+    mode="json", include=set(NetworkTraining.__dataclass_fields__)
+)
 
 
 wildcard_constraints:

@@ -79,7 +79,9 @@ rule validation:
     params:
         comparisons=[comparison.model_dump() for comparison in PRESENT],
         files=COMPARISON_FILES,
-        digests=lambda wildcards: digests([str(path) for path in [*COMPARISON_FILES.values(), TRUTH] if path]),
+        digests=lambda wildcards: digests(
+            [str(path) for path in [*COMPARISON_FILES.values(), TRUTH] if path]
+        ),
         skipped=COMPARISONS_SKIPPED,
         seed=CFG.run.seed,
         library=CFG.library.name,

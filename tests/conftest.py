@@ -51,8 +51,12 @@ def blas_kernels() -> str:
     found = []
     for library in threadpool_info():
         if library["user_api"] == "blas":
-            owner = next((name for name in ("numpy", "scipy") if f"{name}.libs" in library["filepath"]), "?")
-            found.append(f"{owner} {library['internal_api']} {library['version']} {library['architecture']}")
+            owner = next(
+                (name for name in ("numpy", "scipy") if f"{name}.libs" in library["filepath"]), "?"
+            )
+            found.append(
+                f"{owner} {library['internal_api']} {library['version']} {library['architecture']}"
+            )
     asked = os.environ.get("OPENBLAS_CORETYPE")
     return f"BLAS: {', '.join(sorted(found))}" + (f" (OPENBLAS_CORETYPE={asked})" if asked else "")
 
@@ -106,5 +110,7 @@ def run(project, tmp_path_factory) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
             snakemake(copy_project(project, folder), "--cores", "2")
-    assert (folder / "results/catalog/recommended.fits").exists(), "the shared run failed in another test"
+    assert (folder / "results/catalog/recommended.fits").exists(), (
+        "the shared run failed in another test"
+    )
     return folder / "results"

@@ -77,7 +77,9 @@ def cycles() -> list[list[str]]:
 
 def sizes() -> list[tuple[int, str]]:
     """Lines of every module, the largest first."""
-    counted = ((len(path.read_text().splitlines()), str(path.relative_to(LIBRARY))) for path in modules())
+    counted = (
+        (len(path.read_text().splitlines()), str(path.relative_to(LIBRARY))) for path in modules()
+    )
     return sorted(counted, reverse=True)
 
 
@@ -124,7 +126,8 @@ def draw(target: str) -> None:
     axes.set(xlim=(-0.3, 10.3), ylim=(-0.6, len(LAYERS) - 0.4))
     axes.axis("off")
     axes.set_title(
-        "Packages of lamostvac: an arrow points to what is imported, and only downwards", fontsize=11
+        "Packages of lamostvac: an arrow points to what is imported, and only downwards",
+        fontsize=11,
     )
     figure.savefig(target, dpi=110, bbox_inches="tight", metadata={"Software": None})
 

@@ -44,7 +44,16 @@ RULES = {
     "figures_papers": "validation/figures/hr.png",
 }
 # Made anew, or opened for writing under their names: a link would change the original.
-NOT_LINKED = ("logs", "benchmarks", "errors", "recommended", "distance", "catalog", "validation", "figures")
+NOT_LINKED = (
+    "logs",
+    "benchmarks",
+    "errors",
+    "recommended",
+    "distance",
+    "catalog",
+    "validation",
+    "figures",
+)
 FAR = 10**12  # between identifiers of copies
 
 
@@ -72,7 +81,9 @@ def copy_table(table: pd.DataFrame, copy: int) -> pd.DataFrame:
     return new
 
 
-def multiply(results: Path, target: Path, spectral_type: str, times: int, registry: Registry) -> int:
+def multiply(
+    results: Path, target: Path, spectral_type: str, times: int, registry: Registry
+) -> int:
     """Write the type's collected rows, photometry and rejections `times` times; returns the number of rows."""
     collected, rejected, photometry = (
         name.format(spectral_type)
@@ -88,7 +99,9 @@ def multiply(results: Path, target: Path, spectral_type: str, times: int, regist
         )
     table = pd.read_parquet(results / photometry)
     with atomic(target / photometry) as temporary:
-        pd.concat([copy_table(table, copy) for copy in range(times)]).to_parquet(temporary, index=False)
+        pd.concat([copy_table(table, copy) for copy in range(times)]).to_parquet(
+            temporary, index=False
+        )
     return times * len(rows)
 
 
@@ -126,7 +139,10 @@ def main() -> None:
         shutil.copytree(given.results, target, copy_function=os.link, ignore=ignored)
         registry = registry_of(given.results)
         for name, number in times.items():
-            print(f"{name}: {multiply(given.results, target, name, number, registry):,} rows", flush=True)
+            print(
+                f"{name}: {multiply(given.results, target, name, number, registry):,} rows",
+                flush=True,
+            )
         account(target, times)
     done = subprocess.run(
         [
@@ -141,7 +157,9 @@ def main() -> None:
         check=False,
     )  # fmt: skip
     print(f"{'rule':<12} {'job':<14} {'wall, s':>8} {'CPU, s':>8} {'MB':>8}")
-    for path in sorted((target / "benchmarks").rglob("*.tsv"), key=lambda path: path.stat().st_mtime):
+    for path in sorted(
+        (target / "benchmarks").rglob("*.tsv"), key=lambda path: path.stat().st_mtime
+    ):
         measured = pd.read_csv(path, sep="\t").iloc[0]
         print(
             f"{path.parent.name:<12} {path.stem:<14} {measured['s']:>8.1f} {measured['cpu_time']:>8.1f} "

@@ -27,7 +27,9 @@ def check_python(version, name):
     if tuple(version[:2]) not in SUPPORTED:
         raise Problem(
             "lamost-vac needs Python 3.11, 3.12 or 3.13 but {} is {}; "
-            "name another one, as in `make PYTHON=python3.12`".format(name, ".".join(map(str, version[:3])))
+            "name another one, as in `make PYTHON=python3.12`".format(
+                name, ".".join(map(str, version[:3]))
+            )
         )
 
 
@@ -79,7 +81,9 @@ def write(path, text):
 def venv_version(python):
     """The version of an environment's Python, or None when there is none that runs."""
     try:
-        out = subprocess.check_output([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"])
+        out = subprocess.check_output(
+            [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+        )
         return tuple(int(part) for part in out.decode().split("."))
     except (OSError, ValueError, subprocess.CalledProcessError):
         return None
@@ -95,7 +99,9 @@ def install_with_uv(python, venv, lock):
     uv = [os.path.join(os.path.dirname(python), "uv"), "pip", "install", "--python", python]
     process = subprocess.Popen(uv + ["--require-hashes", "-r", LOCK], stderr=subprocess.PIPE)
     for line in process.stderr:
-        if not line.startswith((b" + ", b" ~ ")):  # downloads are progress, the list of packages is not
+        if not line.startswith(
+            (b" + ", b" ~ ")
+        ):  # downloads are progress, the list of packages is not
             sys.stderr.write(line.decode("utf-8", "replace"))
             sys.stderr.flush()
     return process.wait() == 0
@@ -129,7 +135,9 @@ def main():
         raise Problem("requirements.lock is missing; this is not a complete copy of lamost-vac")
     version = venv_version(python)
     if version and read(stamp) == stamp_text(lock, version):
-        os.utime(stamp, None)  # make compares times; a fresh checkout has newer files with old content
+        os.utime(
+            stamp, None
+        )  # make compares times; a fresh checkout has newer files with old content
         return
     started = time.time()
     if version not in SUPPORTED:

@@ -38,7 +38,11 @@ def registry_of(results: Path):
     """The registry of a run, with those of the shipped labels that it has a network of."""
     sets = Path(__file__).resolve().parent.parent / "config" / "training_sets.yaml"
     entries = [
-        {"label": label.name, "set": entry.name, **label.model_dump(include={"unit", "ucd", "description"})}
+        {
+            "label": label.name,
+            "set": entry.name,
+            **label.model_dump(include={"unit", "ucd", "description"}),
+        }
         for entry in load_training_sets(sets)
         for label in entry.labels
         if (results / "networks" / f"{label.name}.h5").exists()
@@ -49,7 +53,9 @@ def registry_of(results: Path):
 def main(results: Path, types: list[str]) -> None:
     registry = registry_of(results)
     (cross,) = [
-        path for path in (results / "emulator").glob("*_crossvalidation.csv") if "imig" not in path.name
+        path
+        for path in (results / "emulator").glob("*_crossvalidation.csv")
+        if "imig" not in path.name
     ]
     library = pd.read_csv(cross)
     truth_path = results / "simulated" / "truth.fits"
@@ -81,11 +87,16 @@ def main(results: Path, types: list[str]) -> None:
             single = ~(known["binary"].fillna(True) | known["emission"].fillna(True)).to_numpy(bool)
         for label in theta:
             value = table[label].astype(float)
-            random, error = table[f"{label}_random"].astype(float), table[f"{label}_err"].astype(float)
+            random, error = (
+                table[f"{label}_random"].astype(float),
+                table[f"{label}_err"].astype(float),
+            )
             repeats = pair_residuals(value, points, random, pairs)
             errors = {"covariance": (error, random)}
             for kind in ("published", "calibrated"):
-                model = learn(label, theta, kind, repeats, library_residuals(library, name, label, theta))
+                model = learn(
+                    label, theta, kind, repeats, library_residuals(library, name, label, theta)
+                )
                 errors[kind] = model.apply(points, snr, random, systematic_part(error, random))
             good = table["fit_status"] == 0
             both = good[earlier] & good[later]

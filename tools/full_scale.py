@@ -36,7 +36,13 @@ from lamostvac.fit.likelihood import Condensed
 from lamostvac.fit.priors import prior_intervals
 from lamostvac.grouped.components import project
 from lamostvac.grouped.correlation import best_matches, references
-from lamostvac.grouped.search import GroupedSettings, filled_candidates, fit_group, group_order, group_seed
+from lamostvac.grouped.search import (
+    GroupedSettings,
+    filled_candidates,
+    fit_group,
+    group_order,
+    group_seed,
+)
 from lamostvac.library.library import SpectralLibrary, read_library
 from lamostvac.numerics.statistics import robust_sigma
 from lamostvac.spectra.grid import GRID
@@ -179,7 +185,9 @@ def naive(stars: Stars) -> float:
         return (stars.flux[star, model.pixels] - spectrum) * root[star]
 
     scaled = model.to_scaled(stars.truth[:N_NAIVE])
-    _, seconds = timed(lambda: [least_squares(residual, scaled[i] + 0.1, args=(i,)) for i in range(N_NAIVE)])
+    _, seconds = timed(
+        lambda: [least_squares(residual, scaled[i] + 0.1, args=(i,)) for i in range(N_NAIVE)]
+    )
     return seconds / N_NAIVE
 
 
@@ -194,11 +202,15 @@ def times() -> None:
     line("(a) scikit-learn and SciPy, exact process, one core", 1000 * naive(stars))
     for kind in ("exact", "whole"):
         labels, _, seconds = grouped(stars, kind)
-        each = ", ".join(f"{name} {1000 * value / len(labels):.2f}" for name, value in seconds.items())
+        each = ", ".join(
+            f"{name} {1000 * value / len(labels):.2f}" for name, value in seconds.items()
+        )
         total = 1000 * sum(seconds.values()) / len(labels)
         line(f"(b) published grouped search, {kind} ({each}), one core", total)
         fitter = StarFitter(emulator("distilled"), FitSettings())
-        refined, again = timed(lambda f=fitter, s=labels: f.fit(stars.flux, stars.ivar, "G", s[:, None]))
+        refined, again = timed(
+            lambda f=fitter, s=labels: f.fit(stars.flux, stars.ivar, "G", s[:, None])
+        )
         line(f"(c) the same, then refined, {kind}", total + 1000 * again / len(refined.status))
     for kind in ("exact", "whole", "distilled"):
         fitter = StarFitter(emulator(kind), FitSettings())
@@ -256,10 +268,15 @@ def accuracy() -> None:
             if chosen.sum() < LEAST:
                 continue
             cells = [
-                ", ".join(f"{robust_sigma(way[chosen, i] - stars.truth[chosen, i]):.3g}" for i in range(4))
+                ", ".join(
+                    f"{robust_sigma(way[chosen, i] - stars.truth[chosen, i]):.3g}" for i in range(4)
+                )
                 for way in ways
             ]
-            print(f"| {name} | {low:.0f}-{high:.0f} | {chosen.sum()} | {' | '.join(cells)} |", flush=True)
+            print(
+                f"| {name} | {low:.0f}-{high:.0f} | {chosen.sum()} | {' | '.join(cells)} |",
+                flush=True,
+            )
 
 
 def pulls() -> None:
@@ -275,9 +292,13 @@ def pulls() -> None:
             if chosen.sum() < LEAST:
                 continue
             cells = [
-                f"{robust_sigma(pull[chosen, i]):.2f} ({np.median(pull[chosen, i]):+.2f})" for i in range(4)
+                f"{robust_sigma(pull[chosen, i]):.2f} ({np.median(pull[chosen, i]):+.2f})"
+                for i in range(4)
             ]
-            print(f"| {name} | {low:.0f}-{high:.0f} | {chosen.sum()} | {' | '.join(cells)} |", flush=True)
+            print(
+                f"| {name} | {low:.0f}-{high:.0f} | {chosen.sum()} | {' | '.join(cells)} |",
+                flush=True,
+            )
 
 
 def spoil(stars: Stars, what: str, pixels: np.ndarray) -> np.ndarray:
@@ -300,7 +321,9 @@ def spoil(stars: Stars, what: str, pixels: np.ndarray) -> np.ndarray:
 
 def outliers() -> None:
     """Label errors with and without the search for outliers, on spoiled spectra and on untouched ones."""
-    head("type", "spectra", "outliers", "found in", "robust sigma", "change of labels / error, 90 %")
+    head(
+        "type", "spectra", "outliers", "found in", "robust sigma", "change of labels / error, 90 %"
+    )
     fitters = {
         "left in": StarFitter(emulator("distilled"), FitSettings(outlier_sigma=0.0)),
         "left out": StarFitter(emulator("distilled"), FitSettings()),
@@ -318,8 +341,12 @@ def outliers() -> None:
                 flux = spoil(replace(stars, flux=flux), what, emulator("distilled").pixels)
             for way, fitter in fitters.items():
                 fits: StarFits = fitter.fit(flux, ivar, name)
-                scatter = ", ".join(f"{robust_sigma(fits.labels[:, i] - truth[:, i]):.3g}" for i in range(4))
-                change = np.quantile(np.abs(fits.labels - reference.labels) / reference.errors, 0.9, axis=0)
+                scatter = ", ".join(
+                    f"{robust_sigma(fits.labels[:, i] - truth[:, i]):.3g}" for i in range(4)
+                )
+                change = np.quantile(
+                    np.abs(fits.labels - reference.labels) / reference.errors, 0.9, axis=0
+                )
                 changes = ", ".join(f"{value:.2f}" for value in change)
                 found = np.mean(fits.n_outliers > 0)
                 print(

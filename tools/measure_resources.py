@@ -4,8 +4,8 @@
     python tools/measure_resources.py --run config/mine.yaml --cores 2 --write    (runs Snakemake first)
 
 Each finished job has left what it asked for, how much it had to do and what it took in its log
-(`lamostvac.run.job_records`). For each rule the coefficients of its terms are fitted to these: seconds (of CPU, so that a
-busy machine does little harm) by least squares of the relative deviations, memory the same and then raised until no job
+(`lamostvac.run.job_records`). For each rule the coefficients of its terms are fitted to these: seconds (of CPU, so that
+a busy machine does little harm) by least squares of the relative deviations, memory the same and then raised until no job
 is above it. Coefficients are never negative. Rules that no run has keep what the table says of them, and `also` in the
 table are jobs measured elsewhere, mostly far larger, which hold the lines where no run on one machine can.
 
@@ -52,7 +52,8 @@ TERMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 NOT_AMOUNTS = {"mem_mb", "runtime", "threads"}
 HEAD = """\
-# What each rule takes in memory, time and disk: written by tools/measure_resources.py, read by lamostvac/run/resources.py.
+# What each rule takes in memory, time and disk: written by tools/measure_resources.py,
+# read by lamostvac/run/resources.py.
 #
 # A job is expected to take base + coefficient * amount of each term. Amounts are what rules/*.smk say in `asks`:
 # spectra of the job's chunk, of its type or of the run; size of its input in kB; members of all networks; and so on.
@@ -77,14 +78,20 @@ def measured(folders: Sequence[Path]) -> pd.DataFrame:
         for job, account, benchmark in accounts(folder):
             if not account.used:
                 continue
-            amounts = {name: value for name, value in account.asked.items() if name not in NOT_AMOUNTS}
+            amounts = {
+                name: value for name, value in account.asked.items() if name not in NOT_AMOUNTS
+            }
             used = dict(account.used)
             used["seconds"] = used.pop("cpu_seconds")
             # The benchmark's samples see children as well, whose memory the job's own account leaves out.
             used["memory_mb"] = max(used["memory_mb"], benchmark.get("max_rss", 0.0) * 1.048576)
-            rows.append({"run": str(folder), "rule": account.rule or job.rule, "amounts": amounts, **used})
+            rows.append(
+                {"run": str(folder), "rule": account.rule or job.rule, "amounts": amounts, **used}
+            )
     if not rows:
-        raise UserError(f"no job in {', '.join(map(str, folders))} has written what it used into its log")
+        raise UserError(
+            f"no job in {', '.join(map(str, folders))} has written what it used into its log"
+        )
     return pd.DataFrame(rows)
 
 
@@ -111,7 +118,9 @@ def fit(jobs: pd.DataFrame, quantity: str) -> dict[str, float]:
     names = list(jobs["amounts"].iloc[0])
     terms = ("base", *terms_of(str(jobs["rule"].iloc[0]), quantity, names))
     values = jobs[quantity].to_numpy(float)
-    matrix = np.array([[evaluate({term: 1.0}, amounts) for term in terms] for amounts in jobs["amounts"]])
+    matrix = np.array(
+        [[evaluate({term: 1.0}, amounts) for term in terms] for amounts in jobs["amounts"]]
+    )
     # Relative deviations, so that a job of two seconds counts like one of two hours; and a large job that was measured
     # elsewhere like all of the others together.
     weights = 1.0 / np.maximum(values, 1e-3 * max(values.max(), 1e-9))
@@ -127,10 +136,16 @@ def fit(jobs: pd.DataFrame, quantity: str) -> dict[str, float]:
     coefficients = nnls(matrix / scale * weights[:, None], values * weights)[0] / scale
     if quantity == "memory_mb":
         coefficients[0] += max(float((values - matrix @ coefficients).max()), 0.0)
-    return {term: float(f"{value:.4g}") for term, value in zip(terms, coefficients, strict=True) if value > 0}
+    return {
+        term: float(f"{value:.4g}")
+        for term, value in zip(terms, coefficients, strict=True)
+        if value > 0
+    }
 
 
-def table(jobs: pd.DataFrame, before: dict[str, dict[str, Any]] | None = None) -> dict[str, dict[str, Any]]:
+def table(
+    jobs: pd.DataFrame, before: dict[str, dict[str, Any]] | None = None
+) -> dict[str, dict[str, Any]]:
     """Costs of the rules that have jobs of more than one size, as the table has them.
 
     Where the largest job took hardly more memory or time than the smallest, how that grows is not known, and what the
@@ -150,7 +165,9 @@ def table(jobs: pd.DataFrame, before: dict[str, dict[str, Any]] | None = None) -
             if before and not known.any() and not grows(costs[quantity], rows["amounts"]):
                 print(f"{rule}: {quantity} hardly grows in these runs, so the table's own stays")
                 costs[quantity] = before[str(rule)][quantity]
-                if not before[str(rule)].get("jobs") or quantity in before[str(rule)].get("guess", ()):
+                if not before[str(rule)].get("jobs") or quantity in before[str(rule)].get(
+                    "guess", ()
+                ):
                     guess.append(quantity)
         rules[str(rule)] = costs | {"jobs": len(own)} | ({"guess": guess} if guess else {})
     return rules
@@ -209,7 +226,9 @@ def _processor() -> str:
     """The name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+        return next(
+            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+        )
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
 
@@ -217,14 +236,24 @@ def _processor() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", nargs="*", type=Path, help="results folders of finished runs")
-    parser.add_argument("--run", nargs="+", default=[], metavar="CONFIG", help="configurations to run first")
+    parser.add_argument(
+        "--run", nargs="+", default=[], metavar="CONFIG", help="configurations to run first"
+    )
     parser.add_argument("--cores", default="1", help="for --run; 1 measures best")
     parser.add_argument("--table", type=Path, default=Path(RESOURCES))
     parser.add_argument("--write", action="store_true", help="write the table")
     arguments = parser.parse_args()
     folders = list(arguments.results)
     for path in arguments.run:
-        command = [sys.executable, "-m", "snakemake", "--cores", arguments.cores, "--configfile", path]
+        command = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--cores",
+            arguments.cores,
+            "--configfile",
+            path,
+        ]
         subprocess.run(command, check=True)
         section = (read_yaml(path, "the configuration") or {}).get("run") or {}
         folders.append(Path(section.get("results", "results")))

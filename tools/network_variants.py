@@ -37,7 +37,9 @@ PREPARATION = NetworkPreparation.from_settings(
 TRAINING = NetworkTraining(
     **{
         name: tuple(value) if isinstance(value, list) else value
-        for name, value in SETTINGS.model_dump(include=set(NetworkTraining.__dataclass_fields__)).items()
+        for name, value in SETTINGS.model_dump(
+            include=set(NetworkTraining.__dataclass_fields__)
+        ).items()
     }
 )
 ALL_PIXELS = ((3900.0, 8950.0),)
@@ -65,7 +67,9 @@ def spectra_of(preparation: NetworkPreparation, rows: pd.DataFrame) -> TrainingS
     for path, redshift in zip(rows["path"], rows["z"], strict=True):
         spectrum = read_spectrum(path)
         pairs.append(
-            prepare_network_spectrum(spectrum.wave, spectrum.flux, spectrum.ivar, redshift, preparation)
+            prepare_network_spectrum(
+                spectrum.wave, spectrum.flux, spectrum.ivar, redshift, preparation
+            )
         )
     flux, ivar = (np.array(column) for column in zip(*pairs, strict=True))
     return TrainingSpectra(flux, ivar, rows["star"].to_numpy(), rows["snr"].to_numpy(np.float32))
@@ -106,7 +110,9 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=FOLDS)
     parser.add_argument("--epochs", type=int, default=TRAINING.epochs)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
-    parser.add_argument("--output", type=Path, default=Path("results/experiments/network_variants.csv"))
+    parser.add_argument(
+        "--output", type=Path, default=Path("results/experiments/network_variants.csv")
+    )
     given = parser.parse_args()
     for variant in set(given.variants) - set(VARIANTS):
         sys.exit(f"Error: there is no variant {variant}; there are {', '.join(VARIANTS)}")

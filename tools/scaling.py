@@ -41,15 +41,26 @@ def snakemake(
     """Seconds of a run of Snakemake for some targets."""
     command = [sys.executable, "-m", "snakemake", "--quiet", "all", "--cores", str(cores)]
     command += ["--rerun-triggers", "mtime", "--nolock", "--configfile", str(config.resolve())]
-    command += ["--snakefile", str(PROJECT / "Snakefile"), "--directory", str(directory), "--config"]
+    command += [
+        "--snakefile",
+        str(PROJECT / "Snakefile"),
+        "--directory",
+        str(directory),
+        "--config",
+    ]
     command += [f"run={json.dumps({'results': str(results)})}"]
-    command += [f"survey={json.dumps({'chunk_size': size, 'types': types})}", "validation={enabled: false}"]
+    command += [
+        f"survey={json.dumps({'chunk_size': size, 'types': types})}",
+        "validation={enabled: false}",
+    ]
     # Else the spectra would be gone before they can be counted.
     command += ["prepare={keep: true}"]
     command += ["--", *targets]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     start = time.perf_counter()
-    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         sys.exit(f"Error: {' '.join(command)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     return time.perf_counter() - start
@@ -71,10 +82,17 @@ def size_of(folder: Path, pattern: str = "*") -> tuple[int, int]:
 def traffic(directory: Path, results: Path, n: int) -> list[tuple[str, float, float]]:
     """What, bytes and files per spectrum of the stages that are per chunk."""
     chunks = [
-        pd.read_parquet(path, columns=["path"]) for path in (results / "survey/chunks").rglob("*.parquet")
+        pd.read_parquet(path, columns=["path"])
+        for path in (results / "survey/chunks").rglob("*.parquet")
     ]
     paths = [path for chunk in chunks for path in chunk["path"] if (directory / path).is_file()]
-    rows = [("spectra of the release", sum((directory / path).stat().st_size for path in paths), len(paths))]
+    rows = [
+        (
+            "spectra of the release",
+            sum((directory / path).stat().st_size for path in paths),
+            len(paths),
+        )
+    ]
     for name in ("prepared", "fit", "predicted"):
         rows.append((name, *size_of(results / name)))
     return [(name, bytes_ / n, files / n) for name, bytes_, files in rows]
@@ -102,7 +120,10 @@ def main() -> None:
                 snakemake(*options, [f"{results}/survey/manifest.csv"])
                 manifest = read_manifest(results / "survey/manifest.csv")
                 # The networks see a chunk after the fit.
-                targets = [f"{results}/predicted/{row.type}/{row.chunk}.h5" for row in manifest.itertuples()]
+                targets = [
+                    f"{results}/predicted/{row.type}/{row.chunk}.h5"
+                    for row in manifest.itertuples()
+                ]
                 seconds = snakemake(*options, targets)
                 n = int(manifest["n_spectra"].sum())
                 print(
@@ -112,7 +133,9 @@ def main() -> None:
                 )
                 if not shown:
                     for name, bytes_, files in traffic(directory, results, n):
-                        print(f"    {name:24s} {bytes_ / 1000:8.1f} kB and {files:7.4f} files per spectrum")
+                        print(
+                            f"    {name:24s} {bytes_ / 1000:8.1f} kB and {files:7.4f} files per spectrum"
+                        )
                     shown = True
 
 

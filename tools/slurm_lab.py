@@ -131,7 +131,9 @@ class Lab:
             command, env=self.environment, capture_output=True, text=True, timeout=120, check=False
         )
         if check and done.returncode:
-            raise LabError(f"{shlex.join(command)} failed: {done.stderr.strip() or done.stdout.strip()}")
+            raise LabError(
+                f"{shlex.join(command)} failed: {done.stderr.strip() or done.stdout.strip()}"
+            )
         return done.stdout
 
     # ------------------------------------------------------------ starting
@@ -145,7 +147,9 @@ class Lab:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         for place in (self.folder, *self.folder.parents):
             if not place.stat().st_mode & 0o001:
-                raise LabError(f"{place} is closed to others, so that munge and MariaDB cannot reach the lab")
+                raise LabError(
+                    f"{place} is closed to others, so that munge and MariaDB cannot reach the lab"
+                )
         self._munge()
         password = self._database()
         self._configuration(password)
@@ -156,7 +160,9 @@ class Lab:
         self._wait("slurmctld", lambda: "UP" in self.run("scontrol", "ping"))
         for node in self.nodes:
             self.start_node(node, wait=False)
-        self._wait("the nodes", lambda: set(self.node_states().values()) <= {"idle", "mixed", "allocated"})
+        self._wait(
+            "the nodes", lambda: set(self.node_states().values()) <= {"idle", "mixed", "allocated"}
+        )
 
     def start_node(self, node: str, wait: bool = True) -> None:
         """Start a node, again after it was lost."""
@@ -176,7 +182,9 @@ class Lab:
         query = ["dpkg-query", "-W", "-f=${Package} ${db:Status-Status}\n", *PACKAGES]
         if shutil.which("dpkg-query") is None:
             raise LabError("this is no Debian: there is no dpkg-query")
-        there = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split("\n")
+        there = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split(
+            "\n"
+        )
         missing = [name for name in PACKAGES if f"{name} installed" not in there]
         if not missing:
             return
@@ -186,7 +194,9 @@ class Lab:
             ["apt-get", "update", "-qq"],
             ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing],
         ):
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, check=False
+            )
             if done.returncode:
                 raise LabError(f"{shlex.join(command)} failed: {done.stderr.strip()[-300:]}")
 
@@ -215,14 +225,21 @@ class Lab:
             user = ["setpriv", "--reuid=munge", "--regid=munge", "--clear-groups"]
             # --force, because folders above may be open to a group.
             subprocess.run([*user, "munged", "--force", *options], capture_output=True, check=True)
-        self._wait("munge", lambda: self.run("munge", "-n", "-S", f"{place}/munged.socket") is not None)
+        self._wait(
+            "munge", lambda: self.run("munge", "-n", "-S", f"{place}/munged.socket") is not None
+        )
 
     def _database(self) -> str:
         """Start MariaDB; returns slurmdbd's password."""
         place = self.folder / "mysql"
         shutil.chown(place, "mysql", "mysql")
         if not (place / "data/mysql").is_dir():
-            install = ["mariadb-install-db", "--no-defaults", "--user=mysql", f"--datadir={place}/data"]
+            install = [
+                "mariadb-install-db",
+                "--no-defaults",
+                "--user=mysql",
+                f"--datadir={place}/data",
+            ]
             install += ["--auth-root-authentication-method=socket", "--skip-test-db"]
             subprocess.run(install, capture_output=True, check=True)
         if not self._alive("mysql/mysqld.pid"):
@@ -241,7 +258,9 @@ class Lab:
             ]
             with open(self.folder / "log/mariadbd.log", "w") as log:
                 background = ["setsid", "--fork", *server]
-                subprocess.run(background, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True)
+                subprocess.run(
+                    background, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True
+                )
         client = ["mariadb", "--no-defaults", f"--socket={place}/mysqld.sock", "-uroot", "-e"]
         self._wait("MariaDB", lambda: self.run(*client, "select 1") is not None)
         secret = self.folder / "etc/password"
@@ -273,9 +292,16 @@ class Lab:
             f"NodeName={node} NodeHostname={node} NodeAddr=127.0.0.1 Port={self._port + 10 + i}"
             for i, node in enumerate(self.nodes)
         )
-        size = {"cpus": self.cpus, "memory": self.memory, "nodes": nodes, "n_nodes": len(self.nodes)}
+        size = {
+            "cpus": self.cpus,
+            "memory": self.memory,
+            "nodes": nodes,
+            "n_nodes": len(self.nodes),
+        }
         etc = self.folder / "etc"
-        (etc / "slurm.conf").write_text(SLURM_CONF.format(lab=self.folder, host=host, **ports, **size))
+        (etc / "slurm.conf").write_text(
+            SLURM_CONF.format(lab=self.folder, host=host, **ports, **size)
+        )
         dbd = etc / "slurmdbd.conf"
         dbd.touch(mode=0o600)
         dbd.write_text(SLURMDBD_CONF.format(lab=self.folder, host=host, password=password, **ports))
@@ -291,11 +317,15 @@ class Lab:
         user = "root"
         if "lab" not in self.run("sacctmgr", "-n", "-P", "show", "cluster", "format=cluster"):
             self.run("sacctmgr", "-i", "-Q", "add", "cluster", "lab")
-        if ACCOUNT not in self.run("sacctmgr", "-n", "-P", "show", "account", "format=account").split("\n"):
+        if ACCOUNT not in self.run(
+            "sacctmgr", "-n", "-P", "show", "account", "format=account"
+        ).split("\n"):
             self.run("sacctmgr", "-i", "-Q", "add", "account", ACCOUNT, "cluster=lab")
         own = self.run("sacctmgr", "-n", "-P", "show", "assoc", f"user={user}", "format=account")
         if ACCOUNT not in own.split("\n"):
-            self.run("sacctmgr", "-i", "-Q", "add", "user", user, f"account={ACCOUNT}", "cluster=lab")
+            self.run(
+                "sacctmgr", "-i", "-Q", "add", "user", user, f"account={ACCOUNT}", "cluster=lab"
+            )
 
     # ------------------------------------------------------------ stopping
 
@@ -321,7 +351,9 @@ class Lab:
         """End all jobs and stop every daemon of this folder."""
         if self._alive("run/slurmctld.pid"):
             self.run("scancel", "--user=root", check=False)
-            self._wait("the end of all jobs", lambda: not self.run("squeue", "-h").strip(), patient=False)
+            self._wait(
+                "the end of all jobs", lambda: not self.run("squeue", "-h").strip(), patient=False
+            )
         for node in self.nodes:
             self._signal(f"run/slurmd-{node}.pid", "slurmd", signal.SIGTERM)
         for file, name in (
@@ -346,7 +378,12 @@ class Lab:
         (self.folder / f"run/{name}.pid").unlink(missing_ok=True)
         with open(self.folder / f"log/{name}.out", "a") as log:
             done = subprocess.run(
-                command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False
+                command,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                check=False,
             )
         if done.returncode:
             raise LabError(f"{name} does not start; see {self.folder}/log")
@@ -410,7 +447,9 @@ def _is_free(port: int) -> bool:
 
 def _processes() -> list[tuple[int, str]]:
     return [
-        (int(path.name), _name(int(path.name))) for path in Path("/proc").iterdir() if path.name.isdigit()
+        (int(path.name), _name(int(path.name)))
+        for path in Path("/proc").iterdir()
+        if path.name.isdigit()
     ]
 
 
@@ -455,7 +494,9 @@ def main() -> None:
     parser.add_argument("--memory", type=int, default=8000, help="MB that a node pretends to have")
     arguments = parser.parse_args()
     if arguments.action.endswith("-node") and arguments.node is None:
-        parser.error(f"{arguments.action} wants the name of a node, as in `{arguments.action} FOLDER n2`")
+        parser.error(
+            f"{arguments.action} wants the name of a node, as in `{arguments.action} FOLDER n2`"
+        )
     lab = Lab(arguments.folder, arguments.nodes, arguments.cpus, arguments.memory)
     try:
         if arguments.action == "up":

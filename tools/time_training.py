@@ -74,7 +74,13 @@ def main() -> None:
         everything = np.ones(preparation.n_pixels, bool)
         start = time.perf_counter()
         network, _ = train_network(
-            label, table[label].to_numpy(float)[drawn], spectra, preparation.wave, everything, training, 1
+            label,
+            table[label].to_numpy(float)[drawn],
+            spectra,
+            preparation.wave,
+            everything,
+            training,
+            1,
         )
         seconds = time.perf_counter() - start
         total += seconds * n_labels

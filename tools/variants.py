@@ -49,12 +49,26 @@ def run(name: str, given: argparse.Namespace) -> Path:
         sections[section] = sections.get(section, {}) | values
     table = f"{results}/validation/comparisons.csv"
     settings = [f"{section}={json.dumps(values)}" for section, values in sections.items()]
-    command = [sys.executable, "-m", "snakemake", "--cores", given.cores, "--quiet", "all", *given.snakemake]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--cores",
+        given.cores,
+        "--quiet",
+        "all",
+        *given.snakemake,
+    ]
     command += ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(given.directory)]
     command += ["--configfile", str(given.config.resolve()), "--config", *settings, "--", table]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     if done.returncode:
         sys.exit(f"Error: the variant {name} failed: {done.stdout[-2000:]}")
@@ -76,7 +90,9 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--directory", type=Path, default=ROOT)
     parser.add_argument("--cores", default="all")
-    parser.add_argument("--compare", type=dataset, nargs="+", default=COMPARISONS, metavar="DATASET:SUBSET")
+    parser.add_argument(
+        "--compare", type=dataset, nargs="+", default=COMPARISONS, metavar="DATASET:SUBSET"
+    )
     words = sys.argv[1:]
     end = words.index("--") if "--" in words else len(words)
     given = parser.parse_args(words[:end])
@@ -85,7 +101,11 @@ def main() -> None:
         sys.exit(f"Error: there is no variant {name}; there are {', '.join(VARIANTS)}")
     for name in given.variants or VARIANTS:
         with open(run(name, given), encoding="utf-8") as handle:
-            rows = [row for row in csv.DictReader(handle) if (row["dataset"], row["subset"]) in given.compare]
+            rows = [
+                row
+                for row in csv.DictReader(handle)
+                if (row["dataset"], row["subset"]) in given.compare
+            ]
         for row in rows:
             offset, scatter = float(row["offset"]), float(row["robust_sigma"])
             print(

@@ -71,7 +71,9 @@ def digest(folder: Path) -> str:
 
 def state() -> dict[str, list[object]]:
     """Version and digest of every package as they are now."""
-    return {name: [package_version(name), digest(PROJECT / "lamostvac" / name)] for name in packages()}
+    return {
+        name: [package_version(name), digest(PROJECT / "lamostvac" / name)] for name in packages()
+    }
 
 
 def changed(now: dict[str, list[object]], recorded: dict[str, list[object]]) -> list[str]:
@@ -88,8 +90,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--write", action="store_true", help="raise the versions of changed packages")
-    parser.add_argument("--same-results", nargs="+", metavar="PACKAGE", default=[], choices=packages())
+    parser.add_argument(
+        "--write", action="store_true", help="raise the versions of changed packages"
+    )
+    parser.add_argument(
+        "--same-results", nargs="+", metavar="PACKAGE", default=[], choices=packages()
+    )
     options = parser.parse_args(arguments)
     recorded = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     now = state()
@@ -100,7 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             path = PROJECT / "lamostvac" / name / "__init__.py"
             version = package_version(name) + 1
             path.write_text(
-                re.sub(r"^VERSION = \d+$", f"VERSION = {version}", path.read_text(), flags=re.MULTILINE)
+                re.sub(
+                    r"^VERSION = \d+$", f"VERSION = {version}", path.read_text(), flags=re.MULTILINE
+                )
             )
             now[name][0] = version
             print(f"{name}: changed, version {version}")
@@ -110,7 +118,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"python tools/versions.py --write. They cannot: python tools/versions.py --same-results {name}"
             )
     if options.write or options.same_results:
-        kept = {name: recorded[name] for name in changed(now, recorded) if name not in options.same_results}
+        kept = {
+            name: recorded[name]
+            for name in changed(now, recorded)
+            if name not in options.same_results
+        }
         RECORD.write_text(json.dumps(now | ({} if options.write else kept), indent=1) + "\n")
         return 0
     stale = changed(now, recorded)

@@ -15,7 +15,10 @@ from lamostvac.report.style import save
 def main(snakemake: Any) -> None:
     log = rule_log(snakemake)
     settings = snakemake.params.settings
-    emulator, library = read_emulator(snakemake.input.emulator), read_library(snakemake.input.library)
+    emulator, library = (
+        read_emulator(snakemake.input.emulator),
+        read_library(snakemake.input.library),
+    )
     samples = read_samples(
         list(snakemake.input.spectra), emulator, library, settings["n_stars"], snakemake.params.seed
     )

@@ -29,7 +29,10 @@ def main(snakemake: Any) -> None:
         progress = Progress(log, len(handle["flux"]), "spectra")
         for first in range(0, len(handle["flux"]), BATCH):
             batch = slice(first, first + BATCH)
-            flux, ivar = handle["flux"][batch][:, emulator.pixels], handle["ivar"][batch][:, emulator.pixels]
+            flux, ivar = (
+                handle["flux"][batch][:, emulator.pixels],
+                handle["ivar"][batch][:, emulator.pixels],
+            )
             similar, _ = best_matches(flux, ivar > 0, ready, count)
             parts.append(filled_candidates(emulator, similar, labels).astype(np.int32))
             progress.add(len(flux))

@@ -8,22 +8,27 @@ from lamostvac.core.atomic import atomic
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
 from lamostvac.survey import catalogue, selection, tree_check
-from lamostvac.survey import chunks as survey
 from lamostvac.survey import paths as survey_paths
+from lamostvac.survey.settings import Survey
 
-SETTINGS = set(survey.Survey.model_fields) - {"catalogues"}
+SETTINGS = set(Survey.model_fields) - {"catalogues"}
 
 
 def main(snakemake: Any) -> None:
     """Params as of the rule survey, `folder sizes catalogues`; writes plates.csv, findings.csv, summary.json there."""
     log = rule_log(snakemake)
     params = snakemake.params
-    settings = survey.Survey(**{name: getattr(params, name) for name in SETTINGS})
+    settings = Survey(**{name: getattr(params, name) for name in SETTINGS})
     paths = list(params.catalogues)
     table = catalogue.read_catalogues(paths, settings.column_aliases)
     survey_paths.check_paths(table, settings.file_pattern)
     wanted = selection.select(table, settings).steps < 0
-    log.info("%d rows in %d catalogue file(s), %d of them taken", len(table), len(paths), int(wanted.sum()))
+    log.info(
+        "%d rows in %d catalogue file(s), %d of them taken",
+        len(table),
+        len(paths),
+        int(wanted.sum()),
+    )
     expected = tree_check.expected_folders(table, wanted, params.root, settings.file_pattern)
     del table
     folder = Path(params.folder)
@@ -36,7 +41,9 @@ def main(snakemake: Any) -> None:
     totals = writer.totals
     log.info("%d of %d spectra of the catalogue are there", totals["found"], totals["catalogue"])
     log.info(
-        "%d of %d that the survey takes are missing or empty", totals["missing_wanted"], totals["wanted"]
+        "%d of %d that the survey takes are missing or empty",
+        totals["missing_wanted"],
+        totals["wanted"],
     )
     for what, meaning in tree_check.WHATS.items():
         if totals[what]:

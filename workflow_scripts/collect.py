@@ -23,7 +23,9 @@ def main(snakemake: Any) -> None:
     def chunks():
         none = [None] * len(inputs.chunks)
         predicted, second = inputs.predicted if labels else none, inputs.second_fits or none
-        for *paths, other in zip(inputs.chunks, inputs.prepared, inputs.fits, predicted, second, strict=True):
+        for *paths, other in zip(
+            inputs.chunks, inputs.prepared, inputs.fits, predicted, second, strict=True
+        ):
             yield read_chunk(*paths, labels, other)
             progress.add()
 
@@ -31,7 +33,11 @@ def main(snakemake: Any) -> None:
     progress.done()
     write_type(snakemake.output.table, snakemake.output.rejected, rows, rejected, registry, {})
     log.info(
-        "%s: %d spectra in, %d accepted, %d rejected", spectral_type, n_spectra, len(rows), len(rejected)
+        "%s: %d spectra in, %d accepted, %d rejected",
+        spectral_type,
+        n_spectra,
+        len(rows),
+        len(rejected),
     )
 
 

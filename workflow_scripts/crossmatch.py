@@ -79,7 +79,9 @@ def main(snakemake: Any) -> None:
         log.info("%s: %d of %d stars", join.name, found.sum(), len(stars))
         if join.required:
             kept &= found
-            accounting.add(f"in {join.name}", f"by {join.match.by}", int(kept[number].sum()), int(kept.sum()))
+            accounting.add(
+                f"in {join.name}", f"by {join.match.by}", int(kept[number].sum()), int(kept.sum())
+            )
     chosen = kept[number]
     spectra = read_rows(chunks, starts, rows[chosen])
     table = candidates(spectra, stars, number[chosen], separation[rows[chosen]], entry)

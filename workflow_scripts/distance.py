@@ -39,7 +39,9 @@ def absolute_magnitudes(path: str, registry: Registry) -> tuple[Array, Array]:
     """The networks' absolute magnitudes and errors (n, 14); NaN where a flag says that they are not to be used."""
     names = [f"abs_mag_{band}" for band in BANDS if f"abs_mag_{band}" in registry.names]
     wanted = [
-        column for name in names for column in (name, f"{name}_err", f"flag_{name}", f"flag_cloud_{name}")
+        column
+        for name in names
+        for column in (name, f"{name}_err", f"flag_{name}", f"flag_cloud_{name}")
     ]
     columns = read_fields(path, registry, [*wanted, "obsid"])
     for name in names:
@@ -95,16 +97,26 @@ def reddening(
     return found, coefficients
 
 
-def members_variance(path: str, registry: Registry, members: int, snr: Array, least: float) -> Array:
+def members_variance(
+    path: str, registry: Registry, members: int, snr: Array, least: float
+) -> Array:
     """Variance (14,) of single members about the mean of all, for stars of a S/N above `least`; NaN without any."""
     names = [f"abs_mag_{band}" for band in BANDS if f"abs_mag_{band}" in registry.names]
-    wanted = [column for name in names for column in (f"{name}_spread", f"flag_{name}", f"flag_cloud_{name}")]
+    wanted = [
+        column
+        for name in names
+        for column in (f"{name}_spread", f"flag_{name}", f"flag_cloud_{name}")
+    ]
     columns = read_fields(path, registry, [*wanted, "obsid"])
     found = np.full(len(BANDS), np.nan)
     for number, band in enumerate(BANDS):
         name = f"abs_mag_{band}"
         if name in names:
-            good = (columns[f"flag_{name}"] == 0) & (columns[f"flag_cloud_{name}"] == 0) & (snr > least)
+            good = (
+                (columns[f"flag_{name}"] == 0)
+                & (columns[f"flag_cloud_{name}"] == 0)
+                & (snr > least)
+            )
             good &= np.isfinite(columns[f"{name}_spread"])
             if good.any():
                 spread = columns[f"{name}_spread"][good].astype(np.float64)
@@ -124,13 +136,17 @@ def correlation_of(
     for path, band in zip(paths, params.bands, strict=True):
         left_out = pd.read_parquet(path, columns=["spectrum_id", "snr", "reference", "left_out"])
         least = float(left_out["snr"].quantile(0.25))
-        residuals[band] = (left_out["left_out"] - left_out["reference"]).set_axis(left_out["spectrum_id"])
+        residuals[band] = (left_out["left_out"] - left_out["reference"]).set_axis(
+            left_out["spectrum_id"]
+        )
     table = pd.DataFrame(residuals).reindex(columns=list(BANDS)).sort_index()
     # A star left out is seen by the members that kept it, one mostly; the catalogue has the mean of all.
     own = members_variance(collected, registry, params.members, snr, least)
     found = distance.estimate_correlation(table.to_numpy(np.float64), own)
     above = found[np.triu_indices(len(BANDS), 1)]
-    log.info("correlation of bands from %d stars: %.2f to %.2f", len(table), above.min(), above.max())
+    log.info(
+        "correlation of bands from %d stars: %.2f to %.2f", len(table), above.min(), above.max()
+    )
     return found
 
 

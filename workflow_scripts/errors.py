@@ -52,7 +52,9 @@ def main(snakemake: Any) -> None:
     names = [label for name in own for label in (name, f"{name}_err", f"{name}_random")]
     names += [f"{label.label}{part}" for label in networks for part in ("", "_random")]
     place = ["ra", "dec", "lmjd", params.snr_band]
-    table = read_fields(inputs.collected, registry, ["spectrum_id", *place, "fit_status", "chi2", *names])
+    table = read_fields(
+        inputs.collected, registry, ["spectrum_id", *place, "fit_status", "chi2", *names]
+    )
     library = pd.read_csv(inputs.crossvalidation)
     theta = [label for label in THETA if label in library]
     points = (
@@ -65,15 +67,22 @@ def main(snakemake: Any) -> None:
     identity = row_of.fingerprints
     star = group_stars(table["ra"], table["dec"], RADIUS)
     pairs = {
-        system: similar_pairs(*(table[name] for name in place), tolerance, identity=identity, star=star)
+        system: similar_pairs(
+            *(table[name] for name in place), tolerance, identity=identity, star=star
+        )
         for system, tolerance in settings["pair_snr_tolerance"].items()
     }
     for system, found in pairs.items():
         log.info(
-            "%d spectra, %d pairs of one star with S/N alike for the %s", len(identity), len(found), system
+            "%d spectra, %d pairs of one star with S/N alike for the %s",
+            len(identity),
+            len(found),
+            system,
         )
 
-    learned = {system: found.sample(settings["max_pairs"], identity) for system, found in pairs.items()}
+    learned = {
+        system: found.sample(settings["max_pairs"], identity) for system, found in pairs.items()
+    }
 
     def repeats(label: str, system: str) -> Residuals:
         return pair_residuals(table[label], points, table[f"{label}_random"], learned[system])
@@ -85,9 +94,12 @@ def main(snakemake: Any) -> None:
             source, name = pd.read_csv(inputs.second_crossvalidation), "logg"
         if name in source:
             known = library_residuals(source, spectral_type, name, theta)
-            models[label] = learn(label, theta, settings["emulator"], repeats(label, "emulator"), known)
+            models[label] = learn(
+                label, theta, settings["emulator"], repeats(label, "emulator"), known
+            )
     left_out = {
-        label: pd.read_parquet(path) for label, path in zip(params.trained_here, inputs.left_out, strict=True)
+        label: pd.read_parquet(path)
+        for label, path in zip(params.trained_here, inputs.left_out, strict=True)
     }
     published = load_published_errors()
     curves = []
@@ -103,7 +115,9 @@ def main(snakemake: Any) -> None:
             known = NOTHING if where is None else left_out_residuals(left_out[name], where, points)
             models[name] = learn(name, theta, "calibrated", repeats(name, "networks"), known)
         curves.append(
-            network_curve(name, label.unit, pairs["networks"], value, settings, published, seen, scatter)
+            network_curve(
+                name, label.unit, pairs["networks"], value, settings, published, seen, scatter
+            )
         )
     rows = pd.DataFrame(summary(models, spectral_type))
     for row in rows.itertuples():

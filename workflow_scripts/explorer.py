@@ -4,7 +4,12 @@ from typing import Any
 
 from lamostvac.catalog.registry import load_registry, network_labels
 from lamostvac.core.log import rule_log
-from lamostvac.publish.explorer import DEFAULT_COLUMNS, explorer_columns, read_sample, write_explorer
+from lamostvac.publish.explorer import (
+    DEFAULT_COLUMNS,
+    explorer_columns,
+    read_sample,
+    write_explorer,
+)
 from lamostvac.publish.votable import chosen_columns, chosen_rows
 
 

@@ -18,7 +18,9 @@ from lamostvac.survey.catalogue import read_catalogues
 
 def read_stars(params: Any, log: logging.Logger, path: Path) -> np.ndarray:
     """The positions of the release's stars, which are also written for whoever asks the archives by hand."""
-    catalogue = read_catalogues(list(params.catalogues), params.column_aliases).select(["class", "ra", "dec"])
+    catalogue = read_catalogues(list(params.catalogues), params.column_aliases).select(
+        ["class", "ra", "dec"]
+    )
     stars = star_list(catalogue, params.classes)
     log.info("%d positions of stars in %d rows of the catalogue", len(stars), len(catalogue))
     if not len(stars):
@@ -52,7 +54,9 @@ def main(snakemake: Any) -> None:
     stars_file = folder / "stars.fits"
     stars = read_stars(params, log, stars_file) if plan.needs_stars(states) else None
     if not settings["offline"]:
-        states = plan.fetch_all(states, Client(manners(settings), log), stars, settings["piece_rows"])
+        states = plan.fetch_all(
+            states, Client(manners(settings), log), stars, settings["piece_rows"]
+        )
     plan.write_report(states, folder / "files.csv")
     text = plan.what_to_bring(states, str(stars_file))
     with atomic(folder / "bring.txt") as temporary:

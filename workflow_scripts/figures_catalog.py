@@ -14,10 +14,17 @@ from lamostvac.report.style import save
 def main(snakemake: Any) -> None:
     log = rule_log(snakemake)
     inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
-    save(accounting(json.loads(Path(inputs.accounting).read_text(encoding="utf-8"))), outputs.accounting)
-    table = read_table(inputs.catalogue, [*LABELS, "chi2", "spectral_type", "flag_alpha_fe", params.snr_band])
+    save(
+        accounting(json.loads(Path(inputs.accounting).read_text(encoding="utf-8"))),
+        outputs.accounting,
+    )
+    table = read_table(
+        inputs.catalogue, [*LABELS, "chi2", "spectral_type", "flag_alpha_fe", params.snr_band]
+    )
     alpha_fe = table["alpha_fe"].where(table["flag_alpha_fe"] == 0)
-    save(kiel(*(table[label].to_numpy() for label in LABELS[:3]), alpha_fe.to_numpy()), outputs.kiel)
+    save(
+        kiel(*(table[label].to_numpy() for label in LABELS[:3]), alpha_fe.to_numpy()), outputs.kiel
+    )
     save(chi2(table, params.snr_band, params.thresholds), outputs.chi2)
     log.info("figures of %d stars", len(table))
 

@@ -17,7 +17,8 @@ def main(snakemake: Any) -> None:
     of_bins, members = pd.read_csv(inputs.trends), pd.read_csv(inputs.clusters)
     titles = dict(zip(params.datasets, params.titles, strict=True))
     labels = {
-        name: list(dict.fromkeys(pairs.loc[pairs["dataset"] == name, "label"])) for name in params.datasets
+        name: list(dict.fromkeys(pairs.loc[pairs["dataset"] == name, "label"]))
+        for name in params.datasets
     }
     for name, path in zip(params.datasets, outputs.comparisons, strict=True):
         save(comparison(titles[name], pairs[pairs["dataset"] == name], labels[name]), path)

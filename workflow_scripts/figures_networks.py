@@ -24,7 +24,8 @@ def catalogue_teff(path: str, spectra: pd.Series) -> np.ndarray:
     """The catalogue's Teff of some spectra (n,), NaN where it has none."""
     wanted = set(spectra)
     blocks = [
-        block[block["spectrum_id"].isin(wanted)] for block in read_catalogue(path, ["spectrum_id", "teff"])
+        block[block["spectrum_id"].isin(wanted)]
+        for block in read_catalogue(path, ["spectrum_id", "teff"])
     ]
     teff = pd.concat(blocks).set_index("spectrum_id")["teff"]
     return spectra.map(teff).to_numpy(np.float64)
@@ -35,11 +36,21 @@ def main(snakemake: Any) -> None:
     inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
     labels = network_labels(params.network_labels)
     names = [label.label for label in labels]
-    histories = {name: load_network(path).history for name, path in zip(names, inputs.networks, strict=True)}
-    save(learning_curves({name: history for name, history in histories.items() if history}), outputs.curves)
+    histories = {
+        name: load_network(path).history for name, path in zip(names, inputs.networks, strict=True)
+    }
+    save(
+        learning_curves({name: history for name, history in histories.items() if history}),
+        outputs.curves,
+    )
     pairs = pd.read_parquet(inputs.pairs)
     for name, title, table, plane, predicted in zip(
-        params.sets, params.titles, inputs.training, outputs.planes, outputs.predictions, strict=True
+        params.sets,
+        params.titles,
+        inputs.training,
+        outputs.planes,
+        outputs.predictions,
+        strict=True,
     ):
         training = read_training(table)
         training["teff"] = catalogue_teff(inputs.catalogue, training["spectrum_id"])

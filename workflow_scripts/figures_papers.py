@@ -44,9 +44,16 @@ def main(snakemake: Any) -> None:
     registry, path = load_registry(network_labels(params.network_labels)), inputs.catalogue
     curves = pd.read_csv(inputs.curves[0]) if inputs.curves else pd.DataFrame(columns=["label"])
     save(figure_of_repeats(path, registry, params, curves), outputs.repeats)
-    bands = {f"{start}abs_mag_{band}" for _, *names in DIAGRAMS for band in names for start in ("", "flag_")}
+    bands = {
+        f"{start}abs_mag_{band}"
+        for _, *names in DIAGRAMS
+        for band in names
+        for start in ("", "flag_")
+    }
     save(
-        hr_diagrams(read_table(path, ["teff_rec", *(name for name in registry.names if name in bands)])),
+        hr_diagrams(
+            read_table(path, ["teff_rec", *(name for name in registry.names if name in bands)])
+        ),
         outputs.hr,
     )
     table = read_table(
@@ -57,7 +64,10 @@ def main(snakemake: Any) -> None:
             *registry.flag_bits,
         ],
     )
-    save(positions(*(table[f"{axis}_gal"].to_numpy() for axis in "xyz"), params.sun), outputs.positions)
+    save(
+        positions(*(table[f"{axis}_gal"].to_numpy() for axis in "xyz"), params.sun),
+        outputs.positions,
+    )
     save(distances(table), outputs.distances)
     isochrone = read_isochrone(inputs.isochrone[0]) if inputs.isochrone else None
     save(colour_teff(table, isochrone), outputs.colour_teff)

@@ -26,7 +26,9 @@ def first_example(path: str) -> dict[str, Any] | None:
 
 def main(snakemake: Any) -> None:
     log = rule_log(snakemake)
-    examples = [example for path in snakemake.input.fits if (example := first_example(path)) is not None]
+    examples = [
+        example for path in snakemake.input.fits if (example := first_example(path)) is not None
+    ]
     save(spectra(GRID, examples), snakemake.output[0])
     log.info("%d examples", len(examples))
 

@@ -26,10 +26,14 @@ def fit_columns(names: tuple[str, ...], fits: StarFits) -> dict[str, np.ndarray]
     """Columns of the fit; labels that the library does not have are NaN."""
     missing = np.full(len(fits.status), np.nan)
     columns = {
-        f"{label}{suffix}": missing for label in LABELS for suffix in ("", "_err", "_random", "_first")
+        f"{label}{suffix}": missing
+        for label in LABELS
+        for suffix in ("", "_err", "_random", "_first")
     }
     columns |= label_columns(names, fits.labels) | label_columns(names, fits.errors, "_err")
-    columns |= label_columns(names, fits.random, "_random") | label_columns(names, fits.first, "_first")
+    columns |= label_columns(names, fits.random, "_random") | label_columns(
+        names, fits.first, "_first"
+    )
     return columns | {
         "chi2": fits.chi2,
         "chi2_first": fits.chi2_first,
@@ -54,7 +58,9 @@ def main(snakemake: Any) -> None:
         identity = read_columns(handle["meta"], ["spectrum_id", "obsid"])
         stars = None
         if params.method != "refine":
-            stars = read_labels(snakemake.input.grouped, wildcards.chunk, identity["spectrum_id"].tolist())
+            stars = read_labels(
+                snakemake.input.grouped, wildcards.chunk, identity["spectrum_id"].tolist()
+            )
         progress = Progress(log, len(identity), "spectra")
         parts = []
         for first in range(0, max(len(identity), 1), BATCH):
@@ -96,7 +102,9 @@ def main(snakemake: Any) -> None:
     for row in rejected:
         log.info("rejected %s: %s", row[0], REASONS[row[3]])
     with atomic_hdf5(snakemake.output[0]) as handle:
-        write_columns(handle.create_group("fit"), {name: values[~failed] for name, values in columns.items()})
+        write_columns(
+            handle.create_group("fit"), {name: values[~failed] for name, values in columns.items()}
+        )
         write_columns(handle.create_group("rejected"), rejected_table(rejected))
         shown = ~failed[examples]
         best = examples[shown]
@@ -107,7 +115,9 @@ def main(snakemake: Any) -> None:
         write_columns(group, {"spectrum_id": columns["spectrum_id"][best]})
         group.create_dataset("flux", data=example_flux[shown], track_times=False)
         group.create_dataset("model", data=models, track_times=False)
-        group.create_dataset("used", data=(example_ivar[shown] > 0) & emulator.pixels, track_times=False)
+        group.create_dataset(
+            "used", data=(example_ivar[shown] > 0) & emulator.pixels, track_times=False
+        )
     if params.last:
         Path(params.prepared["spectra"]).unlink(missing_ok=True)
     progress.done()
@@ -118,7 +128,9 @@ def main(snakemake: Any) -> None:
         np.count_nonzero(fits.n_outliers),
         fits.n_outliers.sum(),
     )
-    log.info("%d in, %d accepted, %d rejected", len(identity), np.count_nonzero(~failed), len(rejected))
+    log.info(
+        "%d in, %d accepted, %d rejected", len(identity), np.count_nonzero(~failed), len(rejected)
+    )
 
 
 if __name__ == "__main__":

@@ -42,7 +42,9 @@ def main(snakemake: Any) -> None:
         for first in range(0, n, BLOCK):
             rows = slice(first, first + BLOCK)
             for source, files in paths.items():
-                handle[Path(source).name][rows] = gather(files, source, order.chunk[rows], order.row[rows])
+                handle[Path(source).name][rows] = gather(
+                    files, source, order.chunk[rows], order.row[rows]
+                )
             progress.add(len(order.row[rows]))
     write_order(snakemake.output.order, order)
     sizes = np.bincount(order.chunk, minlength=len(chunks))

@@ -30,7 +30,10 @@ def main(snakemake: Any) -> None:
     log = rule_log(snakemake)
     params, seed = snakemake.params, snakemake.params.seed
     settings = params.settings
-    emulator, library = read_emulator(snakemake.input.emulator), read_library(snakemake.input.library)
+    emulator, library = (
+        read_emulator(snakemake.input.emulator),
+        read_library(snakemake.input.library),
+    )
     regions = Preparation.from_settings(**params.prepare).masked_regions
     search = GroupedSettings(
         matches=settings["n_candidates"],
@@ -42,7 +45,11 @@ def main(snakemake: Any) -> None:
     sizes = sorted({1, *settings["group_sizes"]})
     everyone = np.arange(len(library.ids))
     folds = (
-        (build_emulator(library, regions, split_settings(params.emulator)[0], rows=train), train, test)
+        (
+            build_emulator(library, regions, split_settings(params.emulator)[0], rows=train),
+            train,
+            test,
+        )
         for train, test in fold_rows(library.ids, settings["folds"], seed)
     )
     tables = []
@@ -53,7 +60,9 @@ def main(snakemake: Any) -> None:
         fits = library_trial(emulators, library, sizes, settings["trial_stars"], search, seed)
         tables.append(group_size_table(fits, sample, "teff_true"))
         log.info("%s: done", sample)
-    samples = read_samples(list(snakemake.input.spectra), emulator, library, settings["n_stars"], seed)
+    samples = read_samples(
+        list(snakemake.input.spectra), emulator, library, settings["n_stars"], seed
+    )
     parts = []
     for name, stars in samples.items():
         trial = trial_positions(len(stars), settings["trial_stars"])

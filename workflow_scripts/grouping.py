@@ -15,15 +15,23 @@ from lamostvac.report.style import save
 def main(snakemake: Any) -> None:
     log = rule_log(snakemake)
     settings, seed = snakemake.params.settings, snakemake.params.seed
-    emulator, library = read_emulator(snakemake.input.emulator), read_library(snakemake.input.library)
-    samples = read_samples(list(snakemake.input.spectra), emulator, library, settings["n_stars"], seed)
+    emulator, library = (
+        read_emulator(snakemake.input.emulator),
+        read_library(snakemake.input.library),
+    )
+    samples = read_samples(
+        list(snakemake.input.spectra), emulator, library, settings["n_stars"], seed
+    )
     for name, sample in samples.items():
         log.info("%s: %d stars", name, len(sample))
         if len(sample) < 2 * settings["n_group"]:
             log.info("%s: so few that groups are half of them", name)
     labels = library.label_array()
     errors = grouping_errors(
-        {name: s.candidates(emulator, labels, settings["n_candidates"]) for name, s in samples.items()},
+        {
+            name: s.candidates(emulator, labels, settings["n_candidates"])
+            for name, s in samples.items()
+        },
         settings["n_group"],
         settings["n_groups"],
         settings["variance"],

@@ -13,7 +13,12 @@ def main(snakemake: Any) -> None:
     catalogue, params = snakemake.input.catalogue, snakemake.params
     registry = load_registry(network_labels(params.network_labels))
     files = write_hats(
-        snakemake.output.folder, catalogue, registry, read_cards(catalogue), params.max_rows, params.title
+        snakemake.output.folder,
+        catalogue,
+        registry,
+        read_cards(catalogue),
+        params.max_rows,
+        params.title,
     )
     log.info("%d files, the largest of %d rows", len(files), max(n for _, _, n in files))
 

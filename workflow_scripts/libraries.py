@@ -15,7 +15,8 @@ def main(snakemake: Any) -> None:
     log = rule_log(snakemake)
     names = snakemake.params.libraries
     tables = {
-        name: pd.read_csv(path) for name, path in zip(names, snakemake.input.crossvalidations, strict=True)
+        name: pd.read_csv(path)
+        for name, path in zip(names, snakemake.input.crossvalidations, strict=True)
     }
     table = compare_libraries(tables)
     with atomic(snakemake.output.table) as temporary:

@@ -24,7 +24,9 @@ def main(snakemake: Any) -> None:
     if resolution["match"]:
         table = resolution["survey_fwhm"]
         survey_fwhm = (
-            tabulated_fwhm(table) if table else resolving_power_fwhm(resolution["survey_resolving_power"])
+            tabulated_fwhm(table)
+            if table
+            else resolving_power_fwhm(resolution["survey_resolving_power"])
         )
     progress = Progress(log, len(raw.ids), "library spectra")
     library = prepare_library(

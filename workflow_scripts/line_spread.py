@@ -23,7 +23,24 @@ from lamostvac.spectra.normalise import Preparation
 
 WIDTHS = (2.5, 2.8, 3.1, 3.4, 3.7, 4.0, 4.4, 4.8, 5.3)  # A
 EDGES = np.array(
-    [3800, 3950, 4100, 4250, 4450, 4700, 5000, 5350, 5700, 6050, 6400, 6850, 7360, 7800, 8250, 8700.0]
+    [
+        3800,
+        3950,
+        4100,
+        4250,
+        4450,
+        4700,
+        5000,
+        5350,
+        5700,
+        6050,
+        6400,
+        6850,
+        7360,
+        7800,
+        8250,
+        8700.0,
+    ]
 )
 N_STARS = 200
 
@@ -84,7 +101,9 @@ def main(snakemake: Any) -> None:
             raw, params.library["name"], params.library["labels"], settings, constant_fwhm(width),
             params.library["min_snr"], quiet,
         )  # fmt: skip
-        emulator = build_emulator(library, settings.masked_regions, split_settings(params.emulator)[0])
+        emulator = build_emulator(
+            library, settings.masked_regions, split_settings(params.emulator)[0]
+        )
         progress.add()
         return emulator
 

@@ -15,8 +15,13 @@ from lamostvac.report.style import save
 def main(snakemake: Any) -> None:
     log = rule_log(snakemake)
     settings, seed = snakemake.params.settings, snakemake.params.seed
-    emulator, library = read_emulator(snakemake.input.emulator), read_library(snakemake.input.library)
-    samples = read_samples(list(snakemake.input.spectra), emulator, library, settings["n_stars"], seed)
+    emulator, library = (
+        read_emulator(snakemake.input.emulator),
+        read_library(snakemake.input.library),
+    )
+    samples = read_samples(
+        list(snakemake.input.spectra), emulator, library, settings["n_stars"], seed
+    )
     table = matches_table(
         emulator,
         samples,

@@ -20,7 +20,10 @@ def hashes(summary: dict[str, Any], library: str) -> list[tuple[str, str]]:
     """Name and SHA-256 of the release's catalogues and of the library's spectra."""
     catalogues = [(entry["file"], entry["sha256"]) for entry in summary["inputs"]]
     with h5py.File(library) as handle:
-        return [*catalogues, (f"library {handle.attrs['name']}", str(handle.attrs["source_sha256"]))]
+        return [
+            *catalogues,
+            (f"library {handle.attrs['name']}", str(handle.attrs["source_sha256"])),
+        ]
 
 
 def main(snakemake: Any) -> None:
@@ -34,10 +37,14 @@ def main(snakemake: Any) -> None:
     tables = dict(zip(params.types, inputs.tables, strict=True))
     counts = merge_tables(tables, outputs.fits, outputs.parquet, registry, cards)
     rejected = merge_rejections(
-        inputs.survey_rejected, dict(zip(params.types, inputs.rejected, strict=True)), outputs.rejected
+        inputs.survey_rejected,
+        dict(zip(params.types, inputs.rejected, strict=True)),
+        outputs.rejected,
     )
     manifest = read_manifest(inputs.manifest)
-    expected = dict.fromkeys(params.types, 0) | manifest.groupby("type")["n_spectra"].sum().to_dict()
+    expected = (
+        dict.fromkeys(params.types, 0) | manifest.groupby("type")["n_spectra"].sum().to_dict()
+    )
     balance = accounting(summary["n_in"], expected, counts["accepted"], rejected)
     balance |= {"layouts": counts["layouts"], "flags": counts["flags"]}
     write_json(outputs.accounting, balance)

@@ -45,7 +45,9 @@ def main(snakemake: Any) -> None:
         "lost": overview.lost_check(accounting),
     }
     if len(networks):
-        curves = {name: pd.read_csv(path) for name, path in zip(params.types, inputs.curves, strict=True)}
+        curves = {
+            name: pd.read_csv(path) for name, path in zip(params.types, inputs.curves, strict=True)
+        }
         checks["networks"] = overview.network_check(networks)
         checks["repeats"] = overview.repeats_check(curves, comparisons)
     limits = overview.load_limits(inputs.limits)
@@ -59,7 +61,11 @@ def main(snakemake: Any) -> None:
         snr=column(inputs.catalogue, params.snr_band),
         n_stars=int(column(inputs.catalogue, "best_spectrum").sum(dtype=np.int64)),
         n_unflagged=int(np.count_nonzero(flags == 0)),
-        versions={key.decode(): value.decode() for key, value in metadata.items() if key != b"ARROW:schema"},
+        versions={
+            key.decode(): value.decode()
+            for key, value in metadata.items()
+            if key != b"ARROW:schema"
+        },
         library=(params.library, n_library),
         networks=network_numbers(networks) if len(networks) else {},
     )

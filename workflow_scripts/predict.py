@@ -52,7 +52,9 @@ def kept_parts(path: str, wanted: dict[str, str]) -> dict[str, Columns]:
         }
 
 
-def answers(networks: list[Network], spectra: h5py.File, meta: pd.DataFrame, log: Any) -> dict[str, Columns]:
+def answers(
+    networks: list[Network], spectra: h5py.File, meta: pd.DataFrame, log: Any
+) -> dict[str, Columns]:
     """Columns of `predict` by label; NaN for spectra that the networks cannot see."""
     stack = NetworkStack(networks)
     parts: dict[str, list[np.ndarray]] = {}
@@ -109,7 +111,10 @@ def main(snakemake: Any) -> None:
                 write_columns(group, parts[label])
     # In the order of the networks, whichever of them were kept.
     columns = {
-        name: parts[label][name] for label in networks for name in names(label) if name in parts[label]
+        name: parts[label][name]
+        for label in networks
+        for name in names(label)
+        if name in parts[label]
     }
     for label, condition in params.apply.items():
         elsewhere = ~parse(condition, f"network.apply of {label}").holds(columns)
@@ -125,7 +130,9 @@ def main(snakemake: Any) -> None:
     for label, flag in range_flags(values, ranges, params.grids).items():
         columns[f"flag_{label}"] = flag
     with atomic_hdf5(snakemake.output[0]) as out:
-        write_columns(out.create_group("labels"), {"spectrum_id": meta["spectrum_id"].to_numpy(), **columns})
+        write_columns(
+            out.create_group("labels"), {"spectrum_id": meta["spectrum_id"].to_numpy(), **columns}
+        )
     if params.last:
         Path(params.prepared["spectra"]).unlink(missing_ok=True)
     log.info("%d spectra, %d labels", len(meta), len(networks))

@@ -17,7 +17,9 @@ def main(snakemake: Any) -> None:
     params = snakemake.params
     rows = pq.read_table(snakemake.input.chunk).to_pandas()
     with atomic_hdf5(params.spectra) as handle:
-        meta, rejected = prepare_chunk(rows, handle, *settings_of(params.settings, params.networks), log)
+        meta, rejected = prepare_chunk(
+            rows, handle, *settings_of(params.settings, params.networks), log
+        )
         digests = dict(handle.attrs)
     with atomic_hdf5(snakemake.output.meta) as handle:
         write_columns(handle.create_group("meta"), meta)

@@ -54,7 +54,9 @@ def main(snakemake: Any) -> None:
         params.alpha_max_teff,
         params.outlier_fraction,
     )
-    definitions = [recommend_definitions.Definition.model_validate(entry) for entry in params.definitions]
+    definitions = [
+        recommend_definitions.Definition.model_validate(entry) for entry in params.definitions
+    ]
     settings = recommend_definitions.Settings(snr_band=params.snr_band, **params.settings)
     pairs = repeat_pairs(rows["ra"], rows["dec"], rows["lmjd"])
     relations = recommend_relations.fit(rows, definitions, settings, pairs)
@@ -68,7 +70,12 @@ def main(snakemake: Any) -> None:
             )  # fmt: skip
     write_rows(snakemake.output.table, rows, registry, {})
     known = {item.label: int(np.isfinite(rows[f"{item.label}_rec"]).sum()) for item in relations}
-    log.info("%d rows, %d without a flag; recommended: %s", len(rows), int((rows["flags"] == 0).sum()), known)
+    log.info(
+        "%d rows, %d without a flag; recommended: %s",
+        len(rows),
+        int((rows["flags"] == 0).sum()),
+        known,
+    )
 
 
 if __name__ == "__main__":

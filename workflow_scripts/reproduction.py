@@ -23,7 +23,10 @@ from lamostvac.spectra.normalise import Preparation
 def main(snakemake: Any) -> None:
     log = rule_log(snakemake)
     params = snakemake.params
-    emulator, library = read_emulator(snakemake.input.emulator), read_library(snakemake.input.library)
+    emulator, library = (
+        read_emulator(snakemake.input.emulator),
+        read_library(snakemake.input.library),
+    )
     regions = Preparation.from_settings(**params.prepare).masked_regions
     labels = library.label_array()
     comparisons = {"in sample": FluxComparison(), "held out": FluxComparison()}

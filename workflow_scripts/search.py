@@ -61,7 +61,9 @@ def main(snakemake: Any) -> None:
             for name, values in found.items():
                 stars[name].append(values)
             identifiers.append(handle["spectrum_id"][rows])
-            groups.append((number, n, fit.n_dimensions, fit.n_evaluations, n_iterations, fit.settled))
+            groups.append(
+                (number, n, fit.n_dimensions, fit.n_evaluations, n_iterations, fit.settled)
+            )
             coordinates.append(fit.coordinates)
             history.append(fit.history)
             log.info(

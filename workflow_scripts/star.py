@@ -33,7 +33,9 @@ def main(snakemake: Any) -> None:
         snr_thresholds=thresholds(params.snr_thresholds, params.errors, params.snr_flag),
         **params.settings,
     )
-    write_star_page(snakemake.output[0], snakemake.wildcards.star, StarFiles(**params.files), settings)
+    write_star_page(
+        snakemake.output[0], snakemake.wildcards.star, StarFiles(**params.files), settings
+    )
     log.info("page of %s", snakemake.wildcards.star)
 
 

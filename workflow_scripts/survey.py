@@ -18,8 +18,9 @@ from lamostvac.survey import catalogue, chunks
 from lamostvac.survey import chunks as survey
 from lamostvac.survey import paths as survey_paths
 from lamostvac.survey import selection as survey_selection
+from lamostvac.survey.settings import Survey
 
-SETTINGS = set(survey.Survey.model_fields) - {"catalogues"}  # those are the rule's input
+SETTINGS = set(Survey.model_fields) - {"catalogues"}  # those are the rule's input
 
 
 def parquet(table: pa.Table) -> pa.Buffer:
@@ -31,7 +32,11 @@ def parquet(table: pa.Table) -> pa.Buffer:
 
 def write_if_changed(content: pa.Buffer, path: Path) -> bool:
     """Write a file unless one with the same bytes stands there; return whether it was written."""
-    if path.is_file() and path.stat().st_size == content.size and path.read_bytes() == content.to_pybytes():
+    if (
+        path.is_file()
+        and path.stat().st_size == content.size
+        and path.read_bytes() == content.to_pybytes()
+    ):
         return False
     with atomic(path) as temporary:
         temporary.write_bytes(content)
@@ -43,7 +48,9 @@ def remove_stale(folder: Path, types: Sequence[str], current: set[Path]) -> int:
 
     Chunks of types that are not part of this run stay as they are, for the run that wants them.
     """
-    stale = [path for name in types for path in (folder / name).glob("*.parquet") if path not in current]
+    stale = [
+        path for name in types for path in (folder / name).glob("*.parquet") if path not in current
+    ]
     for path in stale:
         path.unlink()
     return len(stale)
@@ -73,7 +80,7 @@ def main(snakemake) -> None:
     log = rule_log(snakemake)
     params = snakemake.params
     paths = list(snakemake.input.catalogues)
-    settings = survey.Survey(**{name: getattr(params, name) for name in SETTINGS})
+    settings = Survey(**{name: getattr(params, name) for name in SETTINGS})
     table = catalogue.read_catalogues(paths, settings.column_aliases)
     log.info("%d rows in %d catalogue file(s)", len(table), len(paths))
     survey_paths.check_paths(table, settings.file_pattern)
@@ -99,7 +106,9 @@ def main(snakemake) -> None:
         progress.add(len(rows))
     progress.done()
     removed = remove_stale(folder, settings.types, current)
-    log.info("%d chunks, %d of them new or changed, %d old ones removed", len(found), changed, removed)
+    log.info(
+        "%d chunks, %d of them new or changed, %d old ones removed", len(found), changed, removed
+    )
 
     rejected = survey_selection.rejections(table, selection)
     with atomic(snakemake.output.rejected) as temporary:
@@ -111,7 +120,9 @@ def main(snakemake) -> None:
         temporary.write_text(json.dumps(totals, indent=1) + "\n")
     # The manifest is what the later stages wait for, so it appears last.
     write_csv(
-        snakemake.output.manifest, "type,chunk,n_spectra,n_plates,first_plate,last_plate,digest", manifest
+        snakemake.output.manifest,
+        "type,chunk,n_spectra,n_plates,first_plate,last_plate,digest",
+        manifest,
     )
 
 

@@ -67,10 +67,14 @@ def left_out_rows(
 def state(table: pd.DataFrame, spectra: str, label: str, params: Any) -> str:
     """Digest of all that a label's network follows from: its column of the set, the spectra, the settings."""
     digest = hashlib.sha256(
-        repr((params.entry, params.preparation, params.settings, params.seed, params.code_version)).encode()
+        repr(
+            (params.entry, params.preparation, params.settings, params.seed, params.code_version)
+        ).encode()
     )
     for name in (*_USED, label, f"{label}_err"):
-        digest.update(pd.util.hash_pandas_object(table[name], index=False).to_numpy("<u8").tobytes())
+        digest.update(
+            pd.util.hash_pandas_object(table[name], index=False).to_numpy("<u8").tobytes()
+        )
     digest.update(sha256(spectra).encode())
     return digest.hexdigest()
 
@@ -95,7 +99,13 @@ def main(snakemake: Any) -> None:
     settings = {**params.settings, **({"layers": layers} if layers else {})}
     table = read_training(snakemake.input.table)
     train = np.flatnonzero(table["split"] == "train")
-    log.info("%s: %d of %d spectra of the set %s train", label["name"], len(train), len(table), entry["set"])
+    log.info(
+        "%s: %d of %d spectra of the set %s train",
+        label["name"],
+        len(train),
+        len(table),
+        entry["set"],
+    )
     outputs, kept = [snakemake.output.network, snakemake.output.left_out], Path(params.kept)
     now = state(table, snakemake.input.spectra, label["name"], params)
     if (kept / "state").exists() and (kept / "state").read_text() == now:
@@ -107,7 +117,9 @@ def main(snakemake: Any) -> None:
     with h5py.File(snakemake.input.spectra) as handle:
         flux, ivar = (handle[name][train] for name in ("flux", "ivar"))
     rows = table.iloc[train]
-    pixels = np.ones(preparation.n_pixels, bool) if windows is None else preparation.pixels_in(windows)
+    pixels = (
+        np.ones(preparation.n_pixels, bool) if windows is None else preparation.pixels_in(windows)
+    )
     attributes = {
         "set": entry["set"],
         "snr_band": entry["snr_band"],
@@ -145,7 +157,9 @@ def main(snakemake: Any) -> None:
     spread = members.std(axis=0, ddof=1) if len(members) > 1 else np.zeros_like(answer)
     stars = pd.concat([rows, table.iloc[clipped]])
     with atomic(snakemake.output.left_out) as temporary:
-        left_out_rows(stars, label["name"], answer, spread, network).to_parquet(temporary, index=False)
+        left_out_rows(stars, label["name"], answer, spread, network).to_parquet(
+            temporary, index=False
+        )
     for path in outputs:
         link(Path(path), kept / Path(path).name)
     with atomic(kept / "state") as temporary:

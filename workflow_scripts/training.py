@@ -24,9 +24,25 @@ from lamostvac.spectra.reader import read_spectrum
 from lamostvac.training.accounting import Accounting
 from lamostvac.training.files import read_training, write_training
 from lamostvac.training.schema import TrainingSet
-from lamostvac.training.split import by_quality, child_table, choose, count_split, split_stars, training_table
+from lamostvac.training.split import (
+    by_quality,
+    child_table,
+    choose,
+    count_split,
+    split_stars,
+    training_table,
+)
 
-_NEEDED = ["spectrum_id", "obsid", "lmjd", "planid", "spid", "fiberid", "z", "path"]  # to read a spectrum
+_NEEDED = [
+    "spectrum_id",
+    "obsid",
+    "lmjd",
+    "planid",
+    "spid",
+    "fiberid",
+    "z",
+    "path",
+]  # to read a spectrum
 
 
 def seen_pixels(entry: TrainingSet, preparation: NetworkPreparation) -> np.ndarray:
@@ -52,7 +68,9 @@ def read_spectra(
     best = entry.spectra == "best"
     star = np.asarray(table["star"])
     records = table[_NEEDED].to_dict("records")
-    progress = Progress(log, int((place == 0).sum()) if best else len(table), "stars" if best else "spectra")
+    progress = Progress(
+        log, int((place == 0).sum()) if best else len(table), "stars" if best else "spectra"
+    )
     found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     done: set[int] = set()
     rejected: Counter[str] = Counter()
@@ -63,7 +81,12 @@ def read_spectra(
         try:
             spectrum = read_spectrum(row["path"])
             check_identity(
-                spectrum.header, row["lmjd"], row["planid"], row["spid"], row["fiberid"], row["obsid"]
+                spectrum.header,
+                row["lmjd"],
+                row["planid"],
+                row["spid"],
+                row["fiberid"],
+                row["obsid"],
             )
             flux, ivar = prepare_network_spectrum(
                 spectrum.wave, spectrum.flux, spectrum.ivar, row["z"], preparation
@@ -110,12 +133,16 @@ def clip(
     train = table.iloc[rows]
     excepted = np.zeros(len(rows), bool)
     if entry.clip.except_ is not None:
-        excepted = parse(entry.clip.except_, f"training set {entry.name}: clip: except").holds(train)
+        excepted = parse(entry.clip.except_, f"training set {entry.name}: clip: except").holds(
+            train
+        )
     layers = entry.network.layers or params.clip["layers"]
     verdict = clip_training(
         train[entry.clip.label].to_numpy(np.float64),
         excepted,
-        TrainingSpectra(flux[rows], ivar[rows], train["star"].to_numpy(), train["snr"].to_numpy(np.float32)),
+        TrainingSpectra(
+            flux[rows], ivar[rows], train["star"].to_numpy(), train["snr"].to_numpy(np.float32)
+        ),
         preparation.wave,
         seen_pixels(entry, preparation),
         NetworkTraining(**{**params.clip, "layers": tuple(layers)}),
@@ -140,7 +167,10 @@ def own_table(
     rows, flux, ivar, rejected = read_spectra(chosen, entry, preparation, log)
     for reason, count in sorted(rejected.items()):
         log.info("%d rejected: %s", count, reason)
-    chosen, labels = chosen.iloc[rows].reset_index(drop=True), labels.iloc[rows].reset_index(drop=True)
+    chosen, labels = (
+        chosen.iloc[rows].reset_index(drop=True),
+        labels.iloc[rows].reset_index(drop=True),
+    )
     step = "best usable spectrum" if entry.spectra == "best" else "usable spectra"
     accounting.count(step, f"bad pixels <= {entry.max_bad_fraction:g}", chosen)
     split = split_stars(chosen, entry.split, params.seed, f"training set {entry.name}")
@@ -168,7 +198,9 @@ def main(snakemake: Any) -> None:
     params = snakemake.params
     entry = TrainingSet.model_validate(params.entry)
     # TensorFlow reads these when it is imported.
-    os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = str(snakemake.threads)
+    os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = str(
+        snakemake.threads
+    )
     preparation = NetworkPreparation.from_settings(**params.preparation)
     if entry.parent is None:
         table, flux, ivar, accounting = own_table(snakemake, entry, preparation, log)

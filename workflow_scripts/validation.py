@@ -67,7 +67,9 @@ def against_catalogues(
         log.info("%s", sentence)
     for entry in params.comparisons:
         comparison = Comparison.model_validate(entry)
-        table = match(snakemake.input.catalogue, comparison, params.files[comparison.name], registry)
+        table = match(
+            snakemake.input.catalogue, comparison, params.files[comparison.name], registry
+        )
         log.info("%s: %d spectra of %d stars", comparison.name, len(table), table["star"].nunique())
         group = None if comparison.group is None else f"ref_{comparison.group}"
         for label in comparison.all_labels:
@@ -77,7 +79,9 @@ def against_catalogues(
             trends += trend_rows(comparison.name, used, [label], params.snr_band, params.seed)
             drawn.append(pairs(comparison.name, used, [label], group=group))
             if group is not None:
-                clusters += cluster_rows(comparison.name, used, group, [label], params.snr_band, params.seed)
+                clusters += cluster_rows(
+                    comparison.name, used, group, [label], params.snr_band, params.seed
+                )
     return rows, trends, clusters, drawn
 
 
@@ -86,7 +90,9 @@ def against_library(snakemake: Any) -> tuple[Rows, pd.DataFrame]:
     table, library = pd.read_csv(snakemake.input.crossvalidation), snakemake.params.library
     rows = compare_crossvalidation(table, library)
     labels = [label for label in LABELS if f"{label}_true" in table]
-    table = table.rename(columns={f"{label}_true": f"ref_{label}" for label in labels}).assign(snrg=np.nan)
+    table = table.rename(columns={f"{label}_true": f"ref_{label}" for label in labels}).assign(
+        snrg=np.nan
+    )
     return rows, pairs(f"crossvalidation_{library}", table, labels)
 
 
@@ -114,7 +120,9 @@ def against_truth(
     rows += comparison_rows("truth", subsets, RECOMMENDED)
     pulls += pull_rows(subsets, RECOMMENDED)
     pulls += pull_rows(subsets, DERIVED)
-    rows += comparison_rows("truth", subsets, [label for label in DERIVED if label not in DISTANCES])
+    rows += comparison_rows(
+        "truth", subsets, [label for label in DERIVED if label not in DISTANCES]
+    )
     for label in DISTANCES:
         rows += comparison_rows(
             "truth", {name: relative(part, label) for name, part in subsets.items()}, [label]
@@ -141,9 +149,15 @@ def against_training(
     names = [label.label for label in labels]
     table = match_spectra(catalogue, networks.with_references(training, names), names, registry)
     teff = networks.reference_teff(training, labels, table)
-    left = {label: networks.left_out_table(pd.read_parquet(left_out[label]), label, teff) for label in names}
+    left = {
+        label: networks.left_out_table(pd.read_parquet(left_out[label]), label, teff)
+        for label in names
+    }
     dataset = f"training_{name}"
-    drawn = [pairs(dataset, table[table["split"] == part], names, subset=part) for part in ("train", "test")]
+    drawn = [
+        pairs(dataset, table[table["split"] == part], names, subset=part)
+        for part in ("train", "test")
+    ]
     drawn += [pairs(dataset, left[label], [label], subset="left out") for label in names]
     return networks.training_rows(name, table, left), drawn
 
@@ -154,10 +168,12 @@ def main(snakemake: Any) -> None:
     labels = network_labels(params.network_labels)
     registry = load_registry(labels)
     training = {
-        name: read_training(path) for name, path in zip(params.trained_here, inputs.training, strict=True)
+        name: read_training(path)
+        for name, path in zip(params.trained_here, inputs.training, strict=True)
     }
     trained = {
-        name: table.loc[table["split"] == "train", "spectrum_id"].tolist() for name, table in training.items()
+        name: table.loc[table["split"] == "train", "spectrum_id"].tolist()
+        for name, table in training.items()
     }
     rows, trends, clusters, drawn = against_catalogues(snakemake, labels, trained, registry, log)
     more, table = against_library(snakemake)

@@ -12,9 +12,13 @@ def main(snakemake: Any) -> None:
     log = rule_log(snakemake)
     catalogue, params = snakemake.input.catalogue, snakemake.params
     registry = load_registry(network_labels(params.network_labels))
-    rows = selected(read_blocks(catalogue, registry), chosen_rows(params.rows, registry), params.max_rows)
+    rows = selected(
+        read_blocks(catalogue, registry), chosen_rows(params.rows, registry), params.max_rows
+    )
     columns = chosen_columns(params.names, registry)
-    n = write_votable(snakemake.output.table, rows, columns, registry, read_cards(catalogue), params.title)
+    n = write_votable(
+        snakemake.output.table, rows, columns, registry, read_cards(catalogue), params.title
+    )
     log.info("%d rows of %d columns", n, len(columns))
 
 

@@ -30,8 +30,8 @@ def document() -> str:
     lines = [
         title,
         "",
-        "Written by `python -m lamostvac.catalog.data_model --write`. Every run writes its own as `catalog/datamodel.md`, with",
-        "the columns of the labels that its networks give. Files, headers and how to read them are in",
+        "Written by `python -m lamostvac.catalog.data_model --write`. Every run writes its own as",
+        "`catalog/datamodel.md`, with the columns of the labels that its networks give. Files, headers and how to read them are in",
         "[catalogue.md](catalogue.md).",
         columns.rstrip(),
         "",
@@ -94,7 +94,9 @@ def document() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write docs/data_model.md, or say that it is out of date (exit code 1)."""
-    parser = argparse.ArgumentParser(prog="python -m lamostvac.catalog.data_model", description=main.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m lamostvac.catalog.data_model", description=main.__doc__
+    )
     parser.add_argument("--write", action="store_true", help="write docs/data_model.md")
     options = parser.parse_args(arguments)
     text = document()

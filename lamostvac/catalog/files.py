@@ -23,7 +23,9 @@ ROW_GROUP = 131072
 _FITS_BLOCK = 2880
 
 
-def provenance(project: Path, version: str, config_hash: str, library: str) -> dict[str, tuple[str, str]]:
+def provenance(
+    project: Path, version: str, config_hash: str, library: str
+) -> dict[str, tuple[str, str]]:
     """Header cards that say what made the catalogue; no times, no host names.
 
     `config_hash` is the SHA-256 of the configuration's parts that results depend on.
@@ -54,13 +56,24 @@ def read_cards(path: str | Path) -> dict[str, str]:
     """The cards of provenance in a table that `write_fits` wrote: keyword to value."""
     structure = {"SIMPLE", "BITPIX", "NAXIS", "EXTEND", "COMMENT", "HISTORY", ""}
     return {
-        keyword: str(value) for keyword, value in fits.getheader(path, 0).items() if keyword not in structure
+        keyword: str(value)
+        for keyword, value in fits.getheader(path, 0).items()
+        if keyword not in structure
     }
 
 
 def git_commit(project: Path) -> str:
     """The commit of the checkout, with -dirty after uncommitted changes; `unknown` without git."""
-    command = ["git", "-C", str(project), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    command = [
+        "git",
+        "-C",
+        str(project),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=40",
+        "--exclude=*",
+    ]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
@@ -115,7 +128,9 @@ def _place_of_rows(path: str | Path, registry: Registry) -> tuple[int, int]:
         return int(header["NAXIS2"]), int(hdus[1].fileinfo()["datLoc"])
 
 
-def read_blocks(path: str | Path, registry: Registry, size: int = ROW_GROUP) -> Iterator[NDArray[np.void]]:
+def read_blocks(
+    path: str | Path, registry: Registry, size: int = ROW_GROUP
+) -> Iterator[NDArray[np.void]]:
     """The rows of a table that `write_fits` wrote, `size` at a time.
 
     Raises `UserError` when the table was written with another registry.
@@ -134,10 +149,14 @@ def read_rows(path: str | Path, registry: Registry) -> NDArray[np.void]:
     return registry.empty(0)
 
 
-def read_fields(path: str | Path, registry: Registry, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+def read_fields(
+    path: str | Path, registry: Registry, names: Sequence[str]
+) -> dict[str, NDArray[Any]]:
     """Some columns (n,) of a table that `write_rows` wrote, in native byte order; the rows never stand in memory."""
     record, n = registry.record, count_rows(path)
-    fields: dict[str, NDArray[Any]] = {name: np.empty(n, record[name].newbyteorder("=")) for name in names}
+    fields: dict[str, NDArray[Any]] = {
+        name: np.empty(n, record[name].newbyteorder("=")) for name in names
+    }
     start = 0
     for rows in read_blocks(path, registry):
         for name, values in fields.items():
@@ -146,7 +165,9 @@ def read_fields(path: str | Path, registry: Registry, names: Sequence[str]) -> d
     return fields
 
 
-def read_some(path: str | Path, registry: Registry, at: NDArray[np.integer], column: str) -> NDArray[Any]:
+def read_some(
+    path: str | Path, registry: Registry, at: NDArray[np.integer], column: str
+) -> NDArray[Any]:
     """One column of the rows `at` (m,) of a table that `write_fits` wrote, without reading the others."""
     if not len(at):
         return np.empty(0, registry.record[column])
@@ -155,7 +176,10 @@ def read_some(path: str | Path, registry: Registry, at: NDArray[np.integer], col
 
 
 def write_rows(
-    path: str | Path, rows: NDArray[np.void], registry: Registry, cards: Mapping[str, tuple[Any, str]]
+    path: str | Path,
+    rows: NDArray[np.void],
+    registry: Registry,
+    cards: Mapping[str, tuple[Any, str]],
 ) -> None:
     """Write rows (n,) in memory to a table."""
     write_fits(path, blocks_of(rows), len(rows), registry, cards)

@@ -51,13 +51,17 @@ def expected_chi2(
     if used.sum() < 10 * (labels.shape[1] + 1):
         return None
     centre, scale = labels[used].mean(axis=0), labels[used].std(axis=0)
-    design = np.column_stack([np.ones(len(labels)), (labels - centre) / np.where(scale > 0, scale, 1.0)])
+    design = np.column_stack(
+        [np.ones(len(labels)), (labels - centre) / np.where(scale > 0, scale, 1.0)]
+    )
     coefficients = np.linalg.lstsq(design[used], chi2[used].astype(np.float64), rcond=None)[0]
     with np.errstate(invalid="ignore"):
         return np.asarray(design @ coefficients)
 
 
-def outside_library(labels: NDArray[np.floating], library: NDArray[np.floating]) -> NDArray[np.bool_]:
+def outside_library(
+    labels: NDArray[np.floating], library: NDArray[np.floating]
+) -> NDArray[np.bool_]:
     """Where the nearest library star is too far for the emulator to interpolate.
 
     Distances are in labels scaled by the library's standard deviation, with log Teff. Too far is

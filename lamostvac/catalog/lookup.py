@@ -143,7 +143,9 @@ def require_star(catalogue: str | Path, rejected: str | Path, star: str) -> tupl
     return found
 
 
-def spectrum_path(survey: str | Path, spectral_type: str, lmjd: int, spectrum_id: str) -> Path | None:
+def spectrum_path(
+    survey: str | Path, spectral_type: str, lmjd: int, spectrum_id: str
+) -> Path | None:
     """The spectrum's file as the survey's manifest has it, or None where no chunk has the spectrum.
 
     Parameters
@@ -164,7 +166,9 @@ def _chunks(survey: str | Path, spectral_type: str, lmjd: int) -> Iterator[Path]
     """Chunks of a type whose nights include `lmjd`; chunks are runs of plates in the order of nights."""
     manifest = read_manifest(Path(survey) / "manifest.csv")
     for entry in manifest[manifest["type"] == spectral_type].itertuples():
-        first, last = (int(str(plate).partition("-")[0]) for plate in (entry.first_plate, entry.last_plate))
+        first, last = (
+            int(str(plate).partition("-")[0]) for plate in (entry.first_plate, entry.last_plate)
+        )
         if first <= lmjd <= last:
             yield Path(survey) / "chunks" / spectral_type / f"{entry.chunk}.parquet"
 

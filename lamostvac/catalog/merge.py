@@ -55,7 +55,9 @@ def merge_tables(
     order = [name for name in TYPE_ORDER if name in tables]
     accepted = {name: count_rows(tables[name]) for name in order}
     n = sum(accepted.values())
-    best, n_spectra = _survey_stars({name: tables[name] for name in order}, accepted, registry, block)
+    best, n_spectra = _survey_stars(
+        {name: tables[name] for name in order}, accepted, registry, block
+    )
     layouts: Counter[str] = Counter()
     flagged: Counter[str] = Counter(dict.fromkeys(registry.flags, 0))
     metadata = {keyword.lower(): str(value) for keyword, (value, _) in cards.items()}
@@ -85,7 +87,9 @@ def merge_tables(
                             for pair in table["layout"].value_counts().to_pylist()
                         }
                     )
-                    flagged.update({flag: int(np.count_nonzero(rows[flag])) for flag in registry.flags})
+                    flagged.update(
+                        {flag: int(np.count_nonzero(rows[flag])) for flag in registry.flags}
+                    )
                     writer.write_table(table, row_group_size=block)
                     yield rows
 
@@ -123,7 +127,9 @@ def _survey_stars(
         found = np.empty(len(at), registry.record["spectrum_id"])
         for end, (name, path) in zip(ends, tables.items(), strict=True):
             mine = (at < end) & (at >= end - accepted[name])
-            found[mine] = read_some(path, registry, at[mine] - (end - accepted[name]), "spectrum_id")
+            found[mine] = read_some(
+                path, registry, at[mine] - (end - accepted[name]), "spectrum_id"
+            )
         return found
 
     return best_spectra(ra, dec, snr, identities)
@@ -213,7 +219,11 @@ def accounting(
             raise UserError(
                 f"type {name} does not add up: {expected[name]} in, {accepted[name]} accepted, {n_rejected} rejected"
             )
-        types[name] = {"n_in": expected[name], "n_accepted": accepted[name], "n_rejected": n_rejected}
+        types[name] = {
+            "n_in": expected[name],
+            "n_accepted": accepted[name],
+            "n_rejected": n_rejected,
+        }
     total = sum(rejected.values(), Counter())
     n_accepted, n_rejected = sum(accepted.values()), total.total()
     if n_in != n_accepted + n_rejected:

@@ -24,7 +24,14 @@ from numpy.typing import NDArray
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.paths import COLUMNS_PATH
 
-FITS_CODES = {"uint8": "B", "int16": "I", "int32": "J", "int64": "K", "float32": "E", "float64": "D"}
+FITS_CODES = {
+    "uint8": "B",
+    "int16": "I",
+    "int32": "J",
+    "int64": "K",
+    "float32": "E",
+    "float64": "D",
+}
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _STRING = re.compile(r"string\[(\d+)\]")
@@ -145,7 +152,8 @@ class Registry:
     def bit_columns(self) -> list[Column]:
         """The flags with a bit in `flags`, in the order of the bits."""
         return sorted(
-            (column for column in self.columns if column.bit is not None), key=lambda column: column.bit or 0
+            (column for column in self.columns if column.bit is not None),
+            key=lambda column: column.bit or 0,
         )
 
     @property
@@ -210,7 +218,9 @@ class Registry:
         ]
         return pa.schema(fields, metadata=dict(metadata) if metadata else None)
 
-    def to_arrow(self, rows: NDArray[np.void], metadata: Mapping[str, str] | None = None) -> pa.Table:
+    def to_arrow(
+        self, rows: NDArray[np.void], metadata: Mapping[str, str] | None = None
+    ) -> pa.Table:
         """Rows (n,) of the record type as an Arrow table."""
         arrays = []
         for column in self.columns:
@@ -232,7 +242,9 @@ class Registry:
         cards : provenance, keyword to (value, comment); goes into both headers
         """
         columns = [
-            fits.Column(name=column.name, format=column.tform, unit=column.unit or None, null=column.null)
+            fits.Column(
+                name=column.name, format=column.tform, unit=column.unit or None, null=column.null
+            )
             for column in self.columns
         ]
         table = fits.BinTableHDU.from_columns(fits.ColDefs(columns), nrows=0, name=name)
@@ -276,10 +288,18 @@ class Registry:
                 column.origin,
             ]
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-        lines += ["", "## Bits of `flags`", "", "| bit | value | flag | meaning |", "|---|---|---|---|"]
+        lines += [
+            "",
+            "## Bits of `flags`",
+            "",
+            "| bit | value | flag | meaning |",
+            "|---|---|---|---|",
+        ]
         for column in self.bit_columns:
             assert column.bit is not None
-            lines.append(f"| {column.bit} | {1 << column.bit} | `{column.name}` | {column.description} |")
+            lines.append(
+                f"| {column.bit} | {1 << column.bit} | `{column.name}` | {column.description} |"
+            )
         alone = [name for name in self.flags if self[name].bit is None]
         if alone:
             lines += [

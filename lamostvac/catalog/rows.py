@@ -90,7 +90,9 @@ def _read_predicted(path: str | Path, labels: Sequence[NetworkLabel]) -> pd.Data
     sources = {"spectrum_id": "spectrum_id"}
     for label in labels:
         name = label.label
-        sources |= {f"{name}{suffix}": f"{name}{suffix}" for suffix in ("", "_err", "_random", "_spread")}
+        sources |= {
+            f"{name}{suffix}": f"{name}{suffix}" for suffix in ("", "_err", "_random", "_spread")
+        }
         sources |= dict(zip(label.flags, (f"flag_{name}", f"cloud_{name}"), strict=True))
     with h5py.File(path) as handle:
         group = handle["labels"]
@@ -186,10 +188,14 @@ def apply_errors(
             theta[part["fit_status"] != CONVERGED] = np.nan
             random = part[f"{label}_random"].astype(np.float64)
             systematic = systematic_part(part[f"{label}_err"].astype(np.float64), random)
-            part[f"{label}_err"], part[f"{label}_random"] = model.apply(theta, snr, random, systematic)
+            part[f"{label}_err"], part[f"{label}_random"] = model.apply(
+                theta, snr, random, systematic
+            )
 
 
-def apply_curves(rows: NDArray[np.void], curves: Mapping[str, RandomErrorModel], snr_band: str) -> None:
+def apply_curves(
+    rows: NDArray[np.void], curves: Mapping[str, RandomErrorModel], snr_band: str
+) -> None:
     """Put the errors of `curves`, functions of S/N alone, into rows (n,) in place where there is a label."""
     snr = rows[snr_band].astype(np.float64)
     for label, model in curves.items():

@@ -44,7 +44,8 @@ class Catalog(Section):
         description="flag_snr is 0 when S/N in survey.snr_band > threshold (Liang et al. 2024, Table 2).",
     )
     alpha_max_teff: PositiveFloat = Field(
-        7000.0, description="flag_alpha_fe is 1 for hotter stars, whose spectra hardly show [alpha/Fe]; in K."
+        7000.0,
+        description="flag_alpha_fe is 1 for hotter stars, whose spectra hardly show [alpha/Fe]; in K.",
     )
     outlier_flag_fraction: float = Field(
         0.02,

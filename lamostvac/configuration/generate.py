@@ -48,13 +48,19 @@ def default_yaml() -> str:
             inner = submodel(field)
             if indent == 0:
                 lines.append("")
-                text = (inner.__doc__ or "").strip().splitlines()[0] if inner else field.description or ""
+                text = (
+                    (inner.__doc__ or "").strip().splitlines()[0]
+                    if inner
+                    else field.description or ""
+                )
             else:
                 text = field.description or ""
                 if inner is None:
                     text += f" [{allowed(field)}]"
             lines.extend(
-                textwrap.wrap(text, 108, initial_indent=f"{margin}# ", subsequent_indent=f"{margin}# ")
+                textwrap.wrap(
+                    text, 108, initial_indent=f"{margin}# ", subsequent_indent=f"{margin}# "
+                )
             )
             if inner:
                 lines.append(f"{margin}{name}:")
@@ -76,7 +82,8 @@ def documentation() -> str:
     lines = [
         "# Configuration",
         "",
-        "Written by `python -m lamostvac.configuration.generate --write` from the sections of the stages (`lamostvac/*/settings.py`).",
+        "Written by `python -m lamostvac.configuration.generate --write` from the sections of the stages",
+        "(`lamostvac/*/settings.py`).",
         "",
         "A configuration file contains only what differs from these defaults and stands alone:",
         "`snakemake --configfile config/mine.yaml`. Single values can be set on the command line, by section:",
@@ -111,7 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m lamostvac.configuration.generate", description=main.__doc__
     )
-    parser.add_argument("--write", action="store_true", help="write config/config.yaml, schema.json, docs")
+    parser.add_argument(
+        "--write", action="store_true", help="write config/config.yaml, schema.json, docs"
+    )
     options = parser.parse_args(arguments)
     stale = 0
     for path, text in generated_files(PROJECT).items():

@@ -41,10 +41,10 @@ def sentence(problems: ValidationError, configuration: type[BaseModel]) -> str:
         keys = ", ".join(keys_at(root, [str(part) for part in location]))
         if error["type"] == "value_error":
             return str(error["ctx"]["error"])
-        return (
-            f"configuration key {name} = {_shown(value)} is not allowed; it is a section with the keys {keys}"
-        )
-    annotation, items = descend(Annotated[field.annotation, None, *field.metadata], location[depth:])
+        return f"configuration key {name} = {_shown(value)} is not allowed; it is a section with the keys {keys}"
+    annotation, items = descend(
+        Annotated[field.annotation, None, *field.metadata], location[depth:]
+    )
     if location[-1] == "[key]":
         choices = list(typing.get_args(unwrapped(annotation)))
         close = closest(str(value), choices) or choices[0]
@@ -78,7 +78,9 @@ def _list_item(
             field = model.model_fields[str(part)]
             model = submodel(field)
             text += f"{part}."
-        elif isinstance(part, int) and field is not None and (item := item_model(field)) is not None:
+        elif (
+            isinstance(part, int) and field is not None and (item := item_model(field)) is not None
+        ):
             root = model = item
             place = text = f"{text[:-1]}[{part}]."
             rest = location[depth + 1 :]
@@ -171,7 +173,9 @@ def _type_words(annotation: Any, metadata: Sequence[Any] = ()) -> str:
             pattern = getattr(item, "pattern", None)
             if isinstance(pattern, str):
                 limits.append(
-                    "of letters, digits, _ and -" if pattern == r"^[A-Za-z0-9_-]+$" else f"like {pattern}"
+                    "of letters, digits, _ and -"
+                    if pattern == r"^[A-Za-z0-9_-]+$"
+                    else f"like {pattern}"
                 )
     return f"{words} {' and '.join(limits)}" if limits else words
 

@@ -49,7 +49,9 @@ class Run(Section):
     results: str = Field(
         "results", min_length=1, description="Folder that receives everything the run writes."
     )
-    seed: int = Field(1, ge=0, description="Seed of every random draw; the same seed gives the same bytes.")
+    seed: int = Field(
+        1, ge=0, description="Seed of every random draw; the same seed gives the same bytes."
+    )
 
 
 class Configuration(Section):
@@ -217,7 +219,9 @@ def configuration_hash(configuration: Mapping[str, Any]) -> str:
         "photometry": {"root", "file"},
     }
     kept = {
-        section: {key: value for key, value in content.items() if key not in ignored.get(section, ())}
+        section: {
+            key: value for key, value in content.items() if key not in ignored.get(section, ())
+        }
         for section, content in configuration.items()
         if section not in ("validation", "publication", "explorer")
     }

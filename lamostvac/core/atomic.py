@@ -119,7 +119,9 @@ def remove_temporaries(folder: str | os.PathLike[str]) -> list[Path]:
     for parent, folders, files in os.walk(folder):
         for name in [*folders, *files]:
             found = re.match(r"\.tmp-(\d+)-[0-9a-f]{8}-(\w+)-.", name)
-            if not name.startswith(".tmp-") or (found and found[2] == host and _lives(int(found[1]))):
+            if not name.startswith(".tmp-") or (
+                found and found[2] == host and _lives(int(found[1]))
+            ):
                 continue
             path = Path(parent, name)
             if path.is_dir() and not path.is_symlink():

@@ -118,7 +118,11 @@ def main(arguments: list[str]) -> int:
         for path in sorted(Path(folder).rglob("*")):
             # Logs and simulated spectra may be empty or broken on purpose.
             parts = path.relative_to(folder).parts
-            if not path.is_file() or parts[0] in ("logs", "benchmarks", "simulated") or path.name[0] == ".":
+            if (
+                not path.is_file()
+                or parts[0] in ("logs", "benchmarks", "simulated")
+                or path.name[0] == "."
+            ):
                 continue
             n_files += 1
             found = damage(path)

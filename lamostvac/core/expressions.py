@@ -85,7 +85,9 @@ class Expression:
         with np.errstate(all="ignore"):
             result = _evaluate(self.tree, arrays, self)
         if _kind(result) == _TEXT:
-            raise UserError(f"{self._at()}{self.text!r} is a text; a number or a condition is wanted")
+            raise UserError(
+                f"{self._at()}{self.text!r} is a text; a number or a condition is wanted"
+            )
         if _kind(result) == _NUMBER:
             result = np.asarray(result, np.float64)
         return np.array(np.broadcast_to(result, shape))
@@ -94,7 +96,9 @@ class Expression:
         """The condition for every row (n,) bool; `UserError` when the expression is no condition."""
         result = self.values(columns)
         if result.dtype != np.bool_:
-            raise UserError(f"{self._at()}{self.text!r} is a number; write a condition such as `... > 0`")
+            raise UserError(
+                f"{self._at()}{self.text!r} is a number; write a condition such as `... > 0`"
+            )
         return result
 
     def _at(self) -> str:
@@ -109,7 +113,9 @@ def parse(text: str, where: str = "") -> Expression:
     at = f"{where}: " if where else ""
     text = str(text)
     if len(text) > _MAX_LENGTH:
-        raise UserError(f"{at}an expression of {len(text)} characters is too long ({_MAX_LENGTH} at most)")
+        raise UserError(
+            f"{at}an expression of {len(text)} characters is too long ({_MAX_LENGTH} at most)"
+        )
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -161,15 +167,21 @@ def _check(node: ast.expr, names: dict[str, None], at: str) -> None:
                 _check(part, names, at)
         case ast.Call(func=ast.Name(id="bit"), args=[column, number], keywords=[]):
             if not (
-                isinstance(number, ast.Constant) and type(number.value) is int and 0 <= number.value <= 62
+                isinstance(number, ast.Constant)
+                and type(number.value) is int
+                and 0 <= number.value <= 62
             ):
-                raise UserError(f"{at}the second argument of bit(column, n) is a number from 0 to 62")
+                raise UserError(
+                    f"{at}the second argument of bit(column, n) is a number from 0 to 62"
+                )
             _check(column, names, at)
         case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in FUNCTIONS:
             _check(argument, names, at)
         case ast.Call():
             known = ", ".join([*FUNCTIONS, "bit(column, n)"])
-            raise UserError(f"{at}{ast.unparse(node)} is no function call that is known; there are {known}")
+            raise UserError(
+                f"{at}{ast.unparse(node)} is no function call that is known; there are {known}"
+            )
         case _:
             raise UserError(
                 f"{at}{ast.unparse(node)} is not understood; use columns, numbers, + - * / **, comparisons, "
@@ -183,10 +195,13 @@ def _array(column: Any) -> NDArray[Any]:
     if array.dtype.kind in "OUST":
         present = [value for value in array.tolist() if value is not None and value == value]
         numeric = bool(present) and all(
-            isinstance(value, int | float | np.number) and not isinstance(value, bool) for value in present
+            isinstance(value, int | float | np.number) and not isinstance(value, bool)
+            for value in present
         )
         if numeric:
-            return np.array([np.nan if value is None or value != value else value for value in array], float)
+            return np.array(
+                [np.nan if value is None or value != value else value for value in array], float
+            )
         texts = np.empty(array.shape, object)
         texts[:] = [value if isinstance(value, str) else "" for value in array.tolist()]
         return texts
@@ -221,7 +236,9 @@ def _evaluate(node: ast.expr, columns: Mapping[str, NDArray[Any]], whole: Expres
         case ast.UnaryOp(op=op, operand=operand):
             # A negative integer stays one, so that ids and flags compare exactly.
             if isinstance(operand, ast.Constant) and isinstance(operand.value, int):
-                return np.asarray(-operand.value if isinstance(op, ast.USub) else operand.value, np.int64)
+                return np.asarray(
+                    -operand.value if isinstance(op, ast.USub) else operand.value, np.int64
+                )
             return -number(operand) if isinstance(op, ast.USub) else number(operand)
         case ast.BinOp(left=left, op=op, right=right):
             return _ARITHMETIC[type(op)](number(left), number(right))
@@ -247,7 +264,9 @@ def _evaluate(node: ast.expr, columns: Mapping[str, NDArray[Any]], whole: Expres
 def _compare(op: ast.cmpop, low: Any, high: Any, whole: Expression) -> Any:
     kinds = {_kind(low), _kind(high)}
     if kinds == {_TEXT} and isinstance(op, ast.Eq | ast.NotEq):
-        return _COMPARISONS[type(op)](np.asarray(low, object), np.asarray(high, object)).astype(bool)
+        return _COMPARISONS[type(op)](np.asarray(low, object), np.asarray(high, object)).astype(
+            bool
+        )
     if kinds != {_NUMBER}:
         raise UserError(
             f"{whole._at()}{whole.text!r} compares {_kind(low)} with {_kind(high)}; numbers compare with "

@@ -39,6 +39,8 @@ def read_columns(group: h5py.Group, names: list[str] | None = None) -> pd.DataFr
     for name in names if names is not None else sorted(group):
         array = group[name][()]
         if array.dtype.kind == "S":
-            array = np.char.decode(array, "utf-8").astype(object) if array.size else np.empty(0, object)
+            array = (
+                np.char.decode(array, "utf-8").astype(object) if array.size else np.empty(0, object)
+            )
         columns[name] = array
     return pd.DataFrame(columns)

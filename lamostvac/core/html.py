@@ -74,13 +74,16 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], numbers: Sequence[
         return "".join(f"<{tag}{kind[i]}>{text(value)}</{tag}>" for i, value in enumerate(row))
 
     body = "".join(f"<tr>{cells('td', row)}</tr>\n" for row in rows)
-    return Raw(f"<table><thead><tr>{cells('th', head)}</tr></thead>\n<tbody>\n{body}</tbody></table>")
+    return Raw(
+        f"<table><thead><tr>{cells('th', head)}</tr></thead>\n<tbody>\n{body}</tbody></table>"
+    )
 
 
 def cards(entries: Iterable[tuple[Any, Any]]) -> Raw:
     """Boxes of (large text, small text below)."""
     boxes = "".join(
-        f'<div class="card"><b>{text(big)}</b><span>{text(small)}</span></div>' for big, small in entries
+        f'<div class="card"><b>{text(big)}</b><span>{text(small)}</span></div>'
+        for big, small in entries
     )
     return Raw(f'<div class="cards">{boxes}</div>')
 
@@ -89,7 +92,9 @@ def section(identity: str, title: str, *content: Any) -> Raw:
     """A part of the page; plain strings become paragraphs."""
     parts = [item if isinstance(item, Raw) else Raw(f"<p>{text(item)}</p>") for item in content]
     return Raw(
-        f'<section id="{escape(identity)}"><h2>{text(title)}</h2>\n' + "\n".join(parts) + "</section>\n"
+        f'<section id="{escape(identity)}"><h2>{text(title)}</h2>\n'
+        + "\n".join(parts)
+        + "</section>\n"
     )
 
 
@@ -102,7 +107,9 @@ def image(figure: Figure, alternative: str) -> Raw:
     """A Matplotlib figure as SVG inside the page; equal figures give equal bytes. Closes it."""
     buffer = io.BytesIO()
     with plt.rc_context({"svg.hashsalt": "lamost-vac", "svg.fonttype": "path"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, facecolor="white")
+        figure.savefig(
+            buffer, format="svg", metadata={"Date": None, "Creator": None}, facecolor="white"
+        )
     plt.close(figure)
     data = base64.b64encode(buffer.getvalue()).decode()
     return Raw(f'<img alt="{escape(alternative)}" src="data:image/svg+xml;base64,{data}">')

@@ -53,7 +53,9 @@ def rule_log(snakemake: Any) -> logging.Logger:
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         file = _LogFile(path, mode="w", encoding="utf-8")
-        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        file.setFormatter(
+            logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
+        )
         logger.addHandler(file)
     sys.excepthook = _hook(logger, path, snakemake)
     if threading.current_thread() is threading.main_thread():
@@ -66,7 +68,9 @@ def rule_log(snakemake: Any) -> logging.Logger:
     return logger
 
 
-def _write(file: logging.Handler, logger: logging.Logger, what: str, values: Mapping[str, Any]) -> None:
+def _write(
+    file: logging.Handler, logger: logging.Logger, what: str, values: Mapping[str, Any]
+) -> None:
     text = f"{what}: {' '.join(f'{name}={value}' for name, value in values.items())}"
     file.handle(logger.makeRecord(logger.name, logging.INFO, "", 0, text, (), None))
 
@@ -89,7 +93,10 @@ def _used() -> dict[str, str]:
     Exact where Snakemake's benchmark samples, every half minute after the first seconds. MB are 10^6 bytes; what is
     read may have come from the page cache.
     """
-    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    own, children = (
+        resource.getrusage(resource.RUSAGE_SELF),
+        resource.getrusage(resource.RUSAGE_CHILDREN),
+    )
     megabytes = _peak_memory_kb() * 1024 / 1e6
     cpu = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
     values = {"seconds": time.time() - _process_start(), "cpu_seconds": cpu, "memory_mb": megabytes}
@@ -167,7 +174,9 @@ def plain_sentence(error: BaseException, snakemake: Any) -> str:
             f"or give it more with --set-resources {rule}:mem_mb={2 * given}"
         )
     if no_space(error):
-        return f"no space left for what rule {rule} writes; make room and give the same command again"
+        return (
+            f"no space left for what rule {rule} writes; make room and give the same command again"
+        )
     from lamostvac.core.damage import (
         damaged,  # its readers take half a second to import, and jobs rarely fail
     )
@@ -189,7 +198,15 @@ def plain_sentence(error: BaseException, snakemake: Any) -> str:
     return ""
 
 
-_MENDABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE)
+_MENDABLE = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EIO,
+    errno.ESTALE,
+    errno.EMFILE,
+    errno.ENFILE,
+)
 
 
 def _is_result(path: Path, snakemake: Any) -> bool:
@@ -200,7 +217,9 @@ def _is_result(path: Path, snakemake: Any) -> bool:
 
 
 def _hook(logger: logging.Logger, path: str | None, snakemake: Any) -> Any:
-    def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    def report(
+        kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
         if issubclass(kind, KeyboardInterrupt):
             sys.__excepthook__(kind, error, trace)
             return

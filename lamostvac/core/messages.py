@@ -69,7 +69,8 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 def _is_named(model: type[BaseModel], tag: str) -> bool:
     return any(
-        typing.get_origin(field.annotation) is typing.Literal and tag in typing.get_args(field.annotation)
+        typing.get_origin(field.annotation) is typing.Literal
+        and tag in typing.get_args(field.annotation)
         for field in model.model_fields.values()
     )
 

@@ -11,7 +11,9 @@ class Progress:
     `progress.done()` at the end. The rate is over the whole loop so far.
     """
 
-    def __init__(self, log: logging.Logger, total: int, unit: str, every_seconds: float = 10.0) -> None:
+    def __init__(
+        self, log: logging.Logger, total: int, unit: str, every_seconds: float = 10.0
+    ) -> None:
         self.log = log
         self.total = total
         self.unit = unit
@@ -42,7 +44,11 @@ class Progress:
         """Write the total and the mean rate."""
         elapsed = max(time.monotonic() - self._start, 1e-9)
         self.log.info(
-            "%d %s in %s (%s/s)", self.count, self.unit, _duration(elapsed), f"{self.count / elapsed:,.3g}"
+            "%d %s in %s (%s/s)",
+            self.count,
+            self.unit,
+            _duration(elapsed),
+            f"{self.count / elapsed:,.3g}",
         )
 
 

@@ -89,7 +89,9 @@ def fit_bands(
         pull = (inverse @ residual[..., None])[..., 0] / np.sqrt(np.where(left > 0, left, np.inf))
         pull = np.where(mask & solvable[:, None], np.abs(pull), 0.0)
         worst = pull.argmax(axis=1)
-        out = (pull[np.arange(len(rows)), worst] > clip) & (mask.sum(axis=1) - 1 >= max(min_bands, p))
+        out = (pull[np.arange(len(rows)), worst] > clip) & (
+            mask.sum(axis=1) - 1 >= max(min_bands, p)
+        )
         used[rows[out], worst[out]] = False
         rows = rows[out]
     return BandFit(values, errors, number)

@@ -75,7 +75,9 @@ def choose_controls(
     rows = np.sort(rows[np.lexsort((rows, -np.nan_to_num(quality[rows], nan=-1.0)))][:most])
     colours = seen[rows] - dust[rows, None] * coefficients[rows]
     colours = colours - colours[:, [reference]]
-    everyone = _plain(labels[rows], label_errors[rows], colours, variance[rows], star[rows], reference)
+    everyone = _plain(
+        labels[rows], label_errors[rows], colours, variance[rows], star[rows], reference
+    )
     # What dust of one standard deviation does to the colours.
     dusty = dust_error[rows, None] * (coefficients[rows] - coefficients[rows][:, [reference]])
     kept = np.ones(len(rows), bool)
@@ -87,7 +89,11 @@ def choose_controls(
         )  # fmt: skip
         with np.errstate(invalid="ignore"):
             limit = settings.clip * found.error
-            upper = limit if with_map else np.minimum(limit, np.maximum(settings.max_ebv, 2 * found.error))
+            upper = (
+                limit
+                if with_map
+                else np.minimum(limit, np.maximum(settings.max_ebv, 2 * found.error))
+            )
             now = (found.ebv < upper) & (found.ebv > -limit)
         # Where no fit was possible nothing speaks against a candidate.
         now |= ~np.isfinite(found.ebv)
@@ -99,7 +105,12 @@ def choose_controls(
 
 
 def _plain(
-    labels: Array, errors: Array, colours: Array, variance: Array, star: NDArray[np.int64], reference: int
+    labels: Array,
+    errors: Array,
+    colours: Array,
+    variance: Array,
+    star: NDArray[np.int64],
+    reference: int,
 ) -> Controls:
     """Controls whose scatter is not known yet."""
     n_bands = colours.shape[1]
@@ -135,7 +146,9 @@ def cells_of(labels: Array, size: int = 250) -> NDArray[np.int64]:
     return cell
 
 
-def _measured(everyone: Controls, kept: NDArray[np.bool_], dusty: Array, settings: PairSettings) -> Controls:
+def _measured(
+    everyone: Controls, kept: NDArray[np.bool_], dusty: Array, settings: PairSettings
+) -> Controls:
     """Some of the controls, with the scatter of their colours about the fit over the others, by cell.
 
     `dusty` (m, bands) is what a standard deviation of the controls' own E(B-V) does to their colours.
@@ -162,7 +175,9 @@ def _measured(everyone: Controls, kept: NDArray[np.bool_], dusty: Array, setting
         expected += np.nan_to_num(variance[there, everyone.reference])[:, None, None]
         expected[:, diagonal, diagonal] += np.nan_to_num(variance[there])
         total[number], left = scatter_matrices(residual[there], expected)
-        from_labels = np.einsum("ml,lbc->bc", errors[there] ** 2, gradient[number]) / max(there.sum(), 1)
+        from_labels = np.einsum("ml,lbc->bc", errors[there] ** 2, gradient[number]) / max(
+            there.sum(), 1
+        )
         share = explained(left, from_labels)
         gradient[number] *= share
         intrinsic[number] = nearest_semidefinite(left - share * from_labels)

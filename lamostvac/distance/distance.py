@@ -41,7 +41,9 @@ def modulus_of_band(
         value = apparent - absolute - coefficient * ebv
         error = np.sqrt(apparent_err**2 + absolute_err**2 + (coefficient * ebv_err) ** 2)
     good &= np.isfinite(value) & np.isfinite(error)
-    return Modulus(np.where(good, value, np.nan), np.where(good, error, np.nan), good.astype(np.int64))
+    return Modulus(
+        np.where(good, value, np.nan), np.where(good, error, np.nan), good.astype(np.int64)
+    )
 
 
 def modulus_of_bands(
@@ -81,7 +83,9 @@ def modulus_of_bands(
     for start in range(0, n, _BLOCK):
         rows = slice(start, start + _BLOCK)
         with np.errstate(invalid="ignore"):
-            good = (apparent_err[rows] > 0) & (absolute_err[rows] > 0) & (ebv_err[rows] >= 0)[:, None]
+            good = (
+                (apparent_err[rows] > 0) & (absolute_err[rows] > 0) & (ebv_err[rows] >= 0)[:, None]
+            )
             good &= np.isfinite(apparent_err[rows]) & np.isfinite(absolute_err[rows])
             good &= np.isfinite(ebv_err[rows])[:, None]
             y = apparent[rows] - absolute[rows] - coefficients[rows] * ebv[rows, None]
@@ -95,9 +99,18 @@ def modulus_of_bands(
         smaller = np.minimum(scale[:, :, None], scale[:, None, :])
         weighing = correlation * smaller**2 + others if guarded else full
         found = fit_bands(
-            y, np.ones((*y.shape, 1)), weighing, clip, min_bands=1, error_covariance=full if guarded else None
+            y,
+            np.ones((*y.shape, 1)),
+            weighing,
+            clip,
+            min_bands=1,
+            error_covariance=full if guarded else None,
         )
-        value[rows], error[rows], number[rows] = found.values[:, 0], found.errors[:, 0], found.n_bands
+        value[rows], error[rows], number[rows] = (
+            found.values[:, 0],
+            found.errors[:, 0],
+            found.n_bands,
+        )
     return Modulus(value, error, number)
 
 
@@ -186,7 +199,11 @@ class SolarPosition:
 
 
 def galactocentric(
-    ra: ArrayLike, dec: ArrayLike, distance: Array, error: Array, sun: SolarPosition = SolarPosition()
+    ra: ArrayLike,
+    dec: ArrayLike,
+    distance: Array,
+    error: Array,
+    sun: SolarPosition = SolarPosition(),
 ) -> tuple[Array, Array]:
     """Right-handed Cartesian positions about the Galaxy's centre, and their errors.
 

@@ -52,7 +52,9 @@ def constants(
         "sfd": (1.0, SFD_TO_TRUE),
         "corrected": (1 / SFD_TO_TRUE, 1.0),
     }[scale]
-    return np.array([factor[0] * sfd[band] if band in sfd else factor[1] * corrected[band] for band in BANDS])
+    return np.array(
+        [factor[0] * sfd[band] if band in sfd else factor[1] * corrected[band] for band in BANDS]
+    )
 
 
 def zhang_yuan(teff: ArrayLike, ebv: ArrayLike) -> NDArray[np.float64]:

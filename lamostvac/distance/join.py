@@ -84,7 +84,12 @@ def _stars(
             there = positions(catalogue, source, match.epoch)
             magnitude = catalogue[source.magnitude] if source.magnitude else None
             row = match_sky(
-                ra, dec, *there, match.radius, magnitude=magnitude, repeat_radius=match.repeat_radius
+                ra,
+                dec,
+                *there,
+                match.radius,
+                magnitude=magnitude,
+                repeat_radius=match.repeat_radius,
             )[0]
         found["catalogue"] = int((row >= 0).sum())
     matched = row >= 0
@@ -102,7 +107,9 @@ def _stars(
     group = group_stars(ra[alone], dec[alone], repeat_radius, known[alone])
     star[alone] = len(stars) + group
     at = alone[np.unique(group, return_index=True)[1]]
-    rest = pd.DataFrame({"ra": ra[at], "dec": dec[at], "ref_epoch": 2000.0, "gaia_source_id": known[at]})
+    rest = pd.DataFrame(
+        {"ra": ra[at], "dec": dec[at], "ref_epoch": 2000.0, "gaia_source_id": known[at]}
+    )
     for name in stars.columns.difference(rest.columns):
         rest[name] = np.full(len(rest), np.nan)
     if len(stars):

@@ -66,7 +66,11 @@ class PhotometryFile(BaseModel):
             raise ValueError("catalogue and match go together")
         if self.catalogue is not None and self.match is not None:
             check_match(self.match, self.catalogue, "match")
-        if any(match.by == "obsid" for match in (self.match, *(join.match for join in self.join)) if match):
+        if any(
+            match.by == "obsid"
+            for match in (self.match, *(join.match for join in self.join))
+            if match
+        ):
             raise ValueError("match: by obsid finds no photometry; write sky or gaia_id")
         owners: dict[str, str] = {}
         for name, table in self.tables():
@@ -83,7 +87,9 @@ class PhotometryFile(BaseModel):
             decides = getattr(table, "magnitude", None)
             known = (*table.columns, *table.derived)
             if decides is not None and decides not in known:
-                raise ValueError(f"{name}: magnitude: there is no column {decides}{nearest(decides, known)}")
+                raise ValueError(
+                    f"{name}: magnitude: there is no column {decides}{nearest(decides, known)}"
+                )
         return self
 
 

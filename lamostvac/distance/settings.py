@@ -18,7 +18,9 @@ from lamostvac.core.vocabulary import BANDS
 class PhotometryJoin(Section):
     """Magnitudes and distances of other surveys joined to every spectrum."""
 
-    enabled: bool = Field(True, description="Join them; without them there is neither E(B-V) nor distance.")
+    enabled: bool = Field(
+        True, description="Join them; without them there is neither E(B-V) nor distance."
+    )
     file: str = Field(
         "config/photometry.yaml",
         min_length=1,
@@ -126,15 +128,21 @@ class StarPairs(Section):
     max_controls: PositiveInt = Field(
         100_000, description="Controls of a spectral type, those of highest S/N."
     )
-    n_controls: int = Field(40, ge=8, description="Nearest controls that a star's colours are fitted to.")
+    n_controls: int = Field(
+        40, ge=8, description="Nearest controls that a star's colours are fitted to."
+    )
     min_controls: int = Field(12, ge=8, description="E(B-V) is missing where fewer are near.")
     max_distance: PositiveFloat = Field(
         2.0, description="Controls within this are near, in units of the three scales below."
     )
-    teff_scale: PositiveFloat = Field(0.04, description="Relative difference of Teff that counts as one.")
+    teff_scale: PositiveFloat = Field(
+        0.04, description="Relative difference of Teff that counts as one."
+    )
     logg_scale: PositiveFloat = Field(0.4, description="Difference of log g that counts as one.")
     feh_scale: PositiveFloat = Field(0.3, description="Difference of [Fe/H] that counts as one.")
-    min_colours: int = Field(2, ge=1, le=13, description="E(B-V) is missing for stars with fewer colours.")
+    min_colours: int = Field(
+        2, ge=1, le=13, description="E(B-V) is missing for stars with fewer colours."
+    )
     clip: PositiveFloat = Field(
         5.0,
         description=(
@@ -163,12 +171,16 @@ class Distance(Section):
         ),
     )
     clip: PositiveFloat = Field(
-        5.0, description="Standard deviations from what the other bands say at which a band is left out."
+        5.0,
+        description="Standard deviations from what the other bands say at which a band is left out.",
     )
     r0: PositiveFloat = Field(
         8.122,
         description="Distance of the Sun from the Galactic centre (GRAVITY Collaboration 2018); in kpc.",
     )
     z_sun: float = Field(
-        20.8, gt=-500, lt=500, description="Height of the Sun above the plane (Bennett & Bovy 2019); in pc."
+        20.8,
+        gt=-500,
+        lt=500,
+        description="Height of the Sun above the plane (Bennett & Bovy 2019); in pc.",
     )

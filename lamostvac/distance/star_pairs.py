@@ -75,7 +75,11 @@ def scale_labels(
     with np.errstate(invalid="ignore", divide="ignore"):
         labels = np.column_stack([np.log(np.where(teff > 0, teff, np.nan)), logg, feh]) / scales
         relative = np.column_stack([errors[:, 0] / teff, errors[:, 1], errors[:, 2]]) / scales
-    bad = ~(np.isfinite(labels).all(axis=1) & np.isfinite(relative).all(axis=1) & (relative >= 0).all(axis=1))
+    bad = ~(
+        np.isfinite(labels).all(axis=1)
+        & np.isfinite(relative).all(axis=1)
+        & (relative >= 0).all(axis=1)
+    )
     labels, relative = labels.astype(np.float64), relative.astype(np.float64)
     labels[bad] = relative[bad] = np.nan
     return labels, relative
@@ -144,7 +148,9 @@ def intrinsic_colours(
     for start in range(0, len(rows), _BLOCK):
         part = rows[start : start + _BLOCK]
         # A list of k gives two dimensions even for one.
-        asked = tree.query(labels[part], k=list(range(1, k + 1)), distance_upper_bound=settings.max_distance)
+        asked = tree.query(
+            labels[part], k=list(range(1, k + 1)), distance_upper_bound=settings.max_distance
+        )
         distance, near = np.asarray(asked[0]), np.asarray(asked[1])
         found = np.isfinite(distance)
         near = np.where(found, near, 0)
@@ -173,7 +179,9 @@ def intrinsic_colours(
         # All controls have the reference band.
         reference = normal[:, controls.reference]
         squares = ((weight**2)[:, None, :] @ products).reshape(len(part), 4, 4)
-        first = np.linalg.solve(reference, np.broadcast_to(np.eye(4)[0], (len(part), 4))[..., None])[..., 0]
+        first = np.linalg.solve(
+            reference, np.broadcast_to(np.eye(4)[0], (len(part), 4))[..., None]
+        )[..., 0]
         leverage[part] = np.einsum("ni,nij,nj->n", first, squares, first)
         leverage[part[~enough[:, controls.reference]]] = np.nan
     return colours, slopes, leverage, nearest
@@ -183,7 +191,11 @@ def intrinsic_colours(
 
 
 def solve_reddening(
-    magnitudes: Array, colours: Array, covariance: Array, coefficients: Array, settings: PairSettings
+    magnitudes: Array,
+    colours: Array,
+    covariance: Array,
+    coefficients: Array,
+    settings: PairSettings,
 ) -> Reddening:
     """E(B-V) by generalised least squares over all colours of each star.
 
@@ -204,7 +216,11 @@ def solve_reddening(
 
 
 def _covariance(
-    variance: Array, label_errors: Array, leverage: Array, cell: NDArray[np.int64], controls: Controls
+    variance: Array,
+    label_errors: Array,
+    leverage: Array,
+    cell: NDArray[np.int64],
+    controls: Controls,
 ) -> Array:
     """Covariance (n, bands, bands) of magnitudes less colours without dust; NaN on the diagonal of missing bands.
 
@@ -212,7 +228,9 @@ def _covariance(
     happen to leave alone.
     """
     total = np.einsum("nl,nlbc->nbc", label_errors**2, controls.gradient[cell])
-    total += controls.intrinsic[cell] + np.nan_to_num(leverage)[:, None, None] * controls.total[cell]
+    total += (
+        controls.intrinsic[cell] + np.nan_to_num(leverage)[:, None, None] * controls.total[cell]
+    )
     diagonal = np.arange(total.shape[1])
     total[:, diagonal, diagonal] += variance
     return total
@@ -245,10 +263,14 @@ def star_pair_reddening(
     for start in range(0, n, _BLOCK):
         rows = slice(start, start + _BLOCK)
         seen, variance = usable_magnitudes(magnitudes[rows], errors[rows])
-        colours, _, leverage, nearest = intrinsic_colours(labels[rows], star[rows], controls, settings)
+        colours, _, leverage, nearest = intrinsic_colours(
+            labels[rows], star[rows], controls, settings
+        )
         if not len(controls.labels):
             continue
-        covariance = _covariance(variance, label_errors[rows], leverage, controls.cell[nearest], controls)
+        covariance = _covariance(
+            variance, label_errors[rows], leverage, controls.cell[nearest], controls
+        )
         found = solve_reddening(seen, colours, covariance, coefficients[rows], settings)
         ebv[rows], error[rows], number[rows] = found.ebv, found.error, found.n_colours
     return Reddening(ebv, error, number)

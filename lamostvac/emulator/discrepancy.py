@@ -53,14 +53,17 @@ def residual_covariance(
 
     def covariance_of(members: NDArray[np.bool_]) -> NDArray[np.float64]:
         limit = _WINSOR * np.median(size[members])
-        shortened = residuals[members] * np.minimum(1.0, limit / np.maximum(size[members], 1e-300))[:, None]
+        shortened = (
+            residuals[members] * np.minimum(1.0, limit / np.maximum(size[members], 1e-300))[:, None]
+        )
         noise = _noise_variance(ivar[members]).sum(axis=0)
         noise /= np.maximum((ivar[members] > 0).sum(axis=0), 1)
         moved = (jacobian[members] * label_errors[members][:, :, None]).reshape(-1, k)
         count = np.count_nonzero(members)
         total = shortened.T @ shortened / count
         return _positive(
-            total - (basis * noise) @ basis.T - label_share * moved.T @ moved / count, np.trace(total) / k
+            total - (basis * noise) @ basis.T - label_share * moved.T @ moved / count,
+            np.trace(total) / k,
         )
 
     everyone = np.ones(len(types), dtype=bool)

@@ -43,8 +43,12 @@ class DistilSettings:
 
 def split_settings(settings: Mapping[str, Any]) -> tuple[EmulatorSettings, DistilSettings]:
     """What the configuration's section `emulator` says to `build_emulator` and to `distil`."""
-    known = {name: settings[name] for name in EmulatorSettings.__dataclass_fields__ if name in settings}
-    distilled = {name: settings[name] for name in DistilSettings.__dataclass_fields__ if name in settings}
+    known = {
+        name: settings[name] for name in EmulatorSettings.__dataclass_fields__ if name in settings
+    }
+    distilled = {
+        name: settings[name] for name in DistilSettings.__dataclass_fields__ if name in settings
+    }
     return EmulatorSettings(**known), DistilSettings(**distilled)
 
 
@@ -95,7 +99,9 @@ def _signal_directions(components: NDArray[np.float64], tolerance: float) -> NDA
     vectors = np.linalg.eigh(centred.T @ centred)[1][:, ::-1].T
     vectors *= np.sign(vectors[np.arange(len(vectors)), np.abs(vectors).argmax(axis=1)])[:, None]
     share = (centred @ vectors.T) ** 2
-    left = np.sqrt(np.maximum((centred**2).sum() - np.cumsum(share.sum(axis=0)), 0.0) / len(centred))
+    left = np.sqrt(
+        np.maximum((centred**2).sum() - np.cumsum(share.sum(axis=0)), 0.0) / len(centred)
+    )
     enough = np.flatnonzero(left <= tolerance)
     return np.array(vectors[: int(enough[0]) + 1 if len(enough) else len(vectors)])
 
@@ -127,7 +133,9 @@ def _truncation(
     return result
 
 
-def _induced(process: GaussianProcess, signal: NDArray[np.float64], max_inducing: int) -> GaussianProcess:
+def _induced(
+    process: GaussianProcess, signal: NDArray[np.float64], max_inducing: int
+) -> GaussianProcess:
     """The process on inducing points instead of all stars, its outputs in the signal's directions."""
     pivots, factor = pivoted_cholesky(
         process.inputs, process.amplitude, process.length_scale, max_inducing, _KERNEL_TOLERANCE
@@ -138,7 +146,11 @@ def _induced(process: GaussianProcess, signal: NDArray[np.float64], max_inducing
     weights = np.asarray(np.linalg.solve(factor[pivots].T, projected), dtype=np.float64)
     coefficients = process.coefficients @ given
     return replace(
-        process, inputs=process.inputs[pivots], weights=weights, coefficients=coefficients, spread=None
+        process,
+        inputs=process.inputs[pivots],
+        weights=weights,
+        coefficients=coefficients,
+        spread=None,
     )
 
 

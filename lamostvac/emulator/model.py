@@ -115,7 +115,9 @@ class Emulator:
 
     def spectra(self, labels: ArrayLike) -> NDArray[np.float64]:
         """Normalised spectra (n, p) on `pixels` for labels (n, d): equation (1)."""
-        return self.mean + self.process.predict(self.to_scaled(labels)) @ self.basis[: self.n_signal]
+        return (
+            self.mean + self.process.predict(self.to_scaled(labels)) @ self.basis[: self.n_signal]
+        )
 
 
 def _linearised(labels: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -205,7 +207,9 @@ def _train(
     """The process, and its leave-one-out residuals (n, k)."""
     amplitude, length_scale, noise = settings.amplitude, settings.length_scale, settings.noise
     if settings.hyperparameters == "cross_validation":
-        length_scale, amplitude, noise = best_hyperparameters(scaled, components, settings.mean, log)
+        length_scale, amplitude, noise = best_hyperparameters(
+            scaled, components, settings.mean, log
+        )
     if settings.process == "exact":
         return train(scaled, components, amplitude, length_scale, noise, settings.mean)
     return train_by_component(scaled, components, amplitude, length_scale, noise, settings.mean)
@@ -215,7 +219,9 @@ def _label_errors(
     library: SpectralLibrary, rows: NDArray[np.integer], linear: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Errors (n, d) of the labels that the library gives, Teff's as that of -5040 / Teff; 0 where it gives none."""
-    columns = [library.labels[f"{name}_err"].to_numpy(np.float64)[rows] for name in library.label_names]
+    columns = [
+        library.labels[f"{name}_err"].to_numpy(np.float64)[rows] for name in library.label_names
+    ]
     errors = np.nan_to_num(np.stack(columns, axis=1), nan=0.0)
     errors[:, 0] *= linear[:, 0] ** 2 / 5040.0
     return errors
@@ -233,7 +239,9 @@ def nearest_library_star(emulator: Emulator, scaled: NDArray[np.float64]) -> NDA
     return np.sqrt(np.clip(squared.min(axis=1), 0.0, None)) / emulator.process.length_scale
 
 
-def write_emulator(emulator: Emulator, path: str | PathLike[str], attributes: dict[str, str]) -> None:
+def write_emulator(
+    emulator: Emulator, path: str | PathLike[str], attributes: dict[str, str]
+) -> None:
     """Write an emulator as HDF5, with `attributes` (name, code version, sources) in its header."""
     process = emulator.process
     with atomic_hdf5(path) as handle:
@@ -249,7 +257,9 @@ def write_emulator(emulator: Emulator, path: str | PathLike[str], attributes: di
             "library_scaled": emulator.library_scaled,
         }
         for name in _BY_TYPE:
-            arrays[name] = np.stack([getattr(emulator, name)[spectral_type] for spectral_type in TYPE_LIMITS])
+            arrays[name] = np.stack(
+                [getattr(emulator, name)[spectral_type] for spectral_type in TYPE_LIMITS]
+            )
         if process.spread is not None:
             arrays |= {f"variance_{name}": getattr(process.spread, name) for name in _SPREAD}
         for name, values in arrays.items():

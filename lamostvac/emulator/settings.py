@@ -48,7 +48,9 @@ class Emulator(Section):
         1.5,
         description="Length scale of the kernel, in labels divided by their scatter in the library, Teff as 5040/Teff.",
     )
-    amplitude: PositiveFloat = Field(2.1, description="Amplitude of the kernel, in components of flux.")
+    amplitude: PositiveFloat = Field(
+        2.1, description="Amplitude of the kernel, in components of flux."
+    )
     noise: PositiveFloat = Field(
         0.2,
         description="Standard deviation of a component about the process; the least one with process: by_component.",

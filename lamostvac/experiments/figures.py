@@ -39,7 +39,9 @@ _BIN_TITLES = (
 _GROUPINGS = {"prior": REJECTED, "random": ACCEPTED, "any type": GREY}
 
 
-def prior_counts(teff: NDArray[np.floating], counts: NDArray[np.integer], table: pd.DataFrame) -> Figure:
+def prior_counts(
+    teff: NDArray[np.floating], counts: NDArray[np.integer], table: pd.DataFrame
+) -> Figure:
     """Library stars within the prior intervals about each library star against its Teff (L24 Figure 2).
 
     Parameters
@@ -52,7 +54,12 @@ def prior_counts(teff: NDArray[np.floating], counts: NDArray[np.integer], table:
         axes.scatter(teff, counts, s=point_size(len(teff)), color=ACCEPTED, linewidths=0, alpha=0.6)
         axes.axhline(ENOUGH, color=REJECTED, lw=1.0, ls="--")
         axes.axvline(10_000, color=GREY, lw=0.8, ls=":")
-        axes.set(xscale="log", yscale="log", xlabel=TITLES["teff"], ylabel="library stars in the intervals")
+        axes.set(
+            xscale="log",
+            yscale="log",
+            xlabel=TITLES["teff"],
+            ylabel="library stars in the intervals",
+        )
         temperature_axis(axes, teff)
         low, high = 0.8, float(counts.max()) * 1.6
         axes.set_ylim(low, high)
@@ -88,7 +95,9 @@ def bounds(table: pd.DataFrame) -> Figure:
                     for _, line in mine.groupby("n_group"):
                         axes.plot(line["matches"], line[bound], color=colour, lw=0.5, alpha=0.5)
                     middle = mine.groupby("matches")[bound].median()
-                    axes.plot(middle.index, middle, color=colour, lw=1.8, marker=".", label=spectral_type)
+                    axes.plot(
+                        middle.index, middle, color=colour, lw=1.8, marker=".", label=spectral_type
+                    )
                 axes.axvline(ENOUGH, color=GREY, lw=0.8, ls=":")
                 _candidates_axis(axes, table)
                 axes.set_ylabel(rf"{name} bound of $d_1\,/\,\sqrt{{N_{{\rm group}}}}$ / K")
@@ -121,7 +130,12 @@ def group_size(table: pd.DataFrame, n_survey: int) -> Figure:
     }
     with plt.rc_context(STYLE):
         figure, grid = plt.subplots(
-            2, len(samples), figsize=(3.6 * len(samples), 6.0), sharex=True, sharey="row", squeeze=False
+            2,
+            len(samples),
+            figsize=(3.6 * len(samples), 6.0),
+            sharex=True,
+            sharey="row",
+            squeeze=False,
         )
         low, high = 0.8, float(table["size"].max()) * 1.25
         for column, sample in enumerate(samples):
@@ -135,7 +149,12 @@ def group_size(table: pd.DataFrame, n_survey: int) -> Figure:
                 shown = mine["sigma"] > 0
                 lower.plot(mine["size"][shown], mine["sigma"][shown], color=colour, marker=".")
                 lower.plot(
-                    mine["size"][shown], mine["robust_sigma"][shown], color=colour, lw=0.8, ls="--", alpha=0.7
+                    mine["size"][shown],
+                    mine["robust_sigma"][shown],
+                    color=colour,
+                    lw=0.8,
+                    ls="--",
+                    alpha=0.7,
                 )
             for axes in (upper, lower):
                 axes.set(xscale="log", yscale="log")
@@ -180,7 +199,13 @@ def examples(wave: NDArray[np.floating], stars: Sequence[Mapping[str, Any]]) -> 
             upper, lower = grid[2 * number], grid[2 * number + 1]
             model, sigma = broken(star["held_out"]), broken(star["sigma"])
             upper.fill_between(
-                x, model - sigma, model + sigma, color="#ffd43b", alpha=0.6, lw=0, label=r"$\pm1\sigma$"
+                x,
+                model - sigma,
+                model + sigma,
+                color="#ffd43b",
+                alpha=0.6,
+                lw=0,
+                label=r"$\pm1\sigma$",
             )
             upper.plot(x, broken(star["flux"]), color="black", lw=0.5, label="library")
             upper.plot(x, model, color=REJECTED, lw=0.7, label="emulated, star held out")
@@ -188,11 +213,19 @@ def examples(wave: NDArray[np.floating], stars: Sequence[Mapping[str, Any]]) -> 
             upper.set_ylabel("flux")
             shown = np.concatenate([star["flux"], star["held_out"]])
             shown = shown[np.isfinite(shown)]
-            upper.set_ylim(max(np.percentile(shown, 0.05) - 0.1, -0.05), np.percentile(shown, 99.9) + 0.1)
+            upper.set_ylim(
+                max(np.percentile(shown, 0.05) - 0.1, -0.05), np.percentile(shown, 99.9) + 0.1
+            )
             lower.fill_between(x, -sigma, sigma, color="#ffd43b", alpha=0.6, lw=0)
             difference = broken(star["held_out"] - star["flux"])
             lower.plot(x, difference, color=REJECTED, lw=0.5, label="held out")
-            lower.plot(x, broken(star["in_sample"] - star["flux"]), color=ACCEPTED, lw=0.5, label="in sample")
+            lower.plot(
+                x,
+                broken(star["in_sample"] - star["flux"]),
+                color=ACCEPTED,
+                lw=0.5,
+                label="in sample",
+            )
             lower.axhline(0, color="black", lw=0.5)
             limit = max(1.3 * float(np.nanpercentile(np.abs(difference), 99.5)), 0.02)
             lower.set_ylim(-limit, limit)
@@ -221,7 +254,12 @@ def reproduction(counts: Mapping[str, NDArray[np.integer]], table: pd.DataFrame)
     """
     with plt.rc_context(STYLE):
         figure, grid = plt.subplots(
-            len(counts), 4, figsize=(12, 2.75 * len(counts) + 0.5), sharex=True, sharey=True, squeeze=False
+            len(counts),
+            4,
+            figsize=(12, 2.75 * len(counts) + 0.5),
+            sharex=True,
+            sharey=True,
+            squeeze=False,
         )
         shade = LogNorm(1, max(int(values.max()) for values in counts.values()) or 1)
         image: Any = None
@@ -243,9 +281,7 @@ def reproduction(counts: Mapping[str, NDArray[np.integer]], table: pd.DataFrame)
                     row = mine.iloc[0]
                     # Adding 0 turns -0 into 0.
                     mean = round(float(row["mean"]), 4) + 0.0
-                    text = (
-                        f"{row['n_spectra']:,} spectra\n$\\mu$ = {mean:.4f}\n$\\sigma$ = {row['sigma']:.3f}"
-                    )
+                    text = f"{row['n_spectra']:,} spectra\n$\\mu$ = {mean:.4f}\n$\\sigma$ = {row['sigma']:.3f}"
                     axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top", fontsize=8)
                 if line == 0:
                     axes.set_title(_BIN_TITLES[column])
@@ -256,7 +292,9 @@ def reproduction(counts: Mapping[str, NDArray[np.integer]], table: pd.DataFrame)
     return figure
 
 
-def grouping(errors: Mapping[tuple[str, str], NDArray[np.floating]], names: Sequence[str]) -> Figure:
+def grouping(
+    errors: Mapping[tuple[str, str], NDArray[np.floating]], names: Sequence[str]
+) -> Figure:
     """Standard deviation of the reproduction error for three ways of grouping (L24 Figure 8).
 
     Parameters
@@ -291,7 +329,9 @@ def grouping(errors: Mapping[tuple[str, str], NDArray[np.floating]], names: Sequ
                         label=grouping_name,
                         lw=1.2,
                     )
-                    axes.axvline(np.median(values), color=_GROUPINGS[grouping_name], lw=0.8, ls="--")
+                    axes.axvline(
+                        np.median(values), color=_GROUPINGS[grouping_name], lw=0.8, ls="--"
+                    )
                 axes.set_yticks([])
                 axes.set_xlim(0, edges[-1])
                 if line == 0:

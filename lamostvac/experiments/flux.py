@@ -71,7 +71,9 @@ class FluxComparison:
             ((difference / sigma) ** 2).sum(),
             np.count_nonzero(np.abs(difference) < 0.03),
         ]
-        self.counts[number] += np.histogram2d(flux, model, bins=(FLUX_BINS, FLUX_BINS))[0].astype(np.int64)
+        self.counts[number] += np.histogram2d(flux, model, bins=(FLUX_BINS, FLUX_BINS))[0].astype(
+            np.int64
+        )
         self._differences[number] += np.histogram(difference, bins=_DIFFERENCES)[0]
 
     def table(self, sample: str) -> pd.DataFrame:

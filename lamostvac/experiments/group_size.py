@@ -66,7 +66,9 @@ def trial_fits(
                 search.group_seed(seed, spectral_type, number),
             )
             stars = group.stop - group.start
-            table = pd.DataFrame(fit.labels[members - group.start], columns=list(emulator.label_names))
+            table = pd.DataFrame(
+                fit.labels[members - group.start], columns=list(emulator.label_names)
+            )
             table.insert(0, "n_group", size)
             table.insert(1, "row", sample.rows[members])
             table.insert(2, "size", stars)
@@ -115,14 +117,18 @@ def library_trial(
             if not len(sample):
                 continue
             trial = trial_positions(len(sample), -(-n_trial // len(folds)))
-            table = trial_fits(emulator, sample, labels[train], sizes, trial, settings, seed, spectral_type)
+            table = trial_fits(
+                emulator, sample, labels[train], sizes, trial, settings, seed, spectral_type
+            )
             table["spectral_type"] = spectral_type
             table["teff_true"] = labels[test[table["row"]], 0]
             parts.append(table)
     fits = pd.concat(parts, ignore_index=True)
     # Folds have different numbers of stars; a size that some of them do not reach is not compared.
     complete = fits.groupby(["spectral_type", "n_group"])["row"].transform("size")
-    return fits[complete == complete.groupby(fits["spectral_type"]).transform("max")].reset_index(drop=True)
+    return fits[complete == complete.groupby(fits["spectral_type"]).transform("max")].reset_index(
+        drop=True
+    )
 
 
 def fold_rows(
@@ -156,7 +162,11 @@ def group_size_table(fits: pd.DataFrame, sample: str, reference: str | None) -> 
     for spectral_type, mine in fits.groupby("spectral_type", sort=False):
         alone = mine[mine["n_group"] == 1].set_index("row")["teff"]
         for size, table in mine.groupby("n_group"):
-            truth = alone.loc[table["row"]].to_numpy() if reference is None else table[reference].to_numpy()
+            truth = (
+                alone.loc[table["row"]].to_numpy()
+                if reference is None
+                else table[reference].to_numpy()
+            )
             difference = table["teff"].to_numpy() - truth
             first = table["first_teff"].to_numpy() - truth
             rows.append(

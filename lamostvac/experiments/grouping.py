@@ -50,9 +50,13 @@ def bounds_table(
                 for form in forms:
                     limits = []
                     for group in groups:
-                        reduced = search.reduce_labels(candidates[group].swapaxes(0, 1), variance, form)
+                        reduced = search.reduce_labels(
+                            candidates[group].swapaxes(0, 1), variance, form
+                        )
                         # Without any variance there is no coordinate, and nothing to be searched.
-                        limits.append((reduced.low[0], reduced.high[0]) if len(reduced.low) else (0.0, 0.0))
+                        limits.append(
+                            (reduced.low[0], reduced.high[0]) if len(reduced.low) else (0.0, 0.0)
+                        )
                     low, high = np.median(limits, axis=0) / np.sqrt(number)
                     rows.append((form, spectral_type, number, len(groups), t, low, high))
     return pd.DataFrame(
@@ -102,7 +106,9 @@ def grouping_errors(
         total += len(groups)
         for number, group in enumerate(groups):
             draw = [seed, number, *spectral_type.encode()]
-            members = np.random.default_rng(draw).permutation(len(labels))[: group.stop - group.start]
+            members = np.random.default_rng(draw).permutation(len(labels))[
+                : group.stop - group.start
+            ]
             for grouping, rows in (("prior", group), ("random", np.sort(members))):
                 theta = labels[rows].swapaxes(0, 1)
                 add(
@@ -167,7 +173,9 @@ def matches_table(
             for number, group in enumerate(draw_groups(len(sample), size, n_groups, [seed, size])):
                 theta = candidates[group].swapaxes(0, 1)
                 errors = reproduction_errors(theta, variance, form, [seed, number])[..., 0]
-                found.setdefault(POOLS[spectral_type], []).append(np.median(np.abs(errors), axis=0).ravel())
+                found.setdefault(POOLS[spectral_type], []).append(
+                    np.median(np.abs(errors), axis=0).ravel()
+                )
         for pool, parts in found.items():
             medians = np.concatenate(parts)
             quantiles = np.percentile(medians, QUANTILES)
@@ -179,5 +187,7 @@ def matches_table(
 
 def _share_inside(emulator: Emulator, candidates: NDArray[np.float64]) -> float:
     low, high = priors.prior_intervals(emulator, candidates[:, 0])
-    scaled = emulator.to_scaled(candidates.reshape(-1, candidates.shape[2])).reshape(candidates.shape)
+    scaled = emulator.to_scaled(candidates.reshape(-1, candidates.shape[2])).reshape(
+        candidates.shape
+    )
     return float(((scaled >= low[:, None]) & (scaled <= high[:, None])).all(axis=2).mean())

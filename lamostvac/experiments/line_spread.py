@@ -48,7 +48,9 @@ def residual_by_window(
         inside = (wave[1:] >= low) & (wave[1:] < high)
         count = both[:, inside].sum(axis=1)
         if inside.any() and np.median(count) >= 20:
-            result[window] = np.median(np.sqrt(squared[:, inside].sum(axis=1) / np.maximum(count, 1)))
+            result[window] = np.median(
+                np.sqrt(squared[:, inside].sum(axis=1) / np.maximum(count, 1))
+            )
     return result
 
 

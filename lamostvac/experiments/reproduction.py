@@ -16,7 +16,9 @@ from lamostvac.experiments.pools import _CELLS, TEFF_BINS, teff_bin
 from lamostvac.fit import priors
 from lamostvac.grouped import search
 
-ENOUGH = 100  # library stars within the prior intervals, L24's measure of how many matches there can be
+ENOUGH = (
+    100  # library stars within the prior intervals, L24's measure of how many matches there can be
+)
 FOLDS = 5  # sub-datasets of the reproduction error (L24 section 4.2.2 item 1)
 
 Form = Literal["published", "centred"]

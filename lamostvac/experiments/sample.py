@@ -47,7 +47,9 @@ class Sample:
 
     def part(self, rows: slice | NDArray[np.integer]) -> "Sample":
         """Some of the stars."""
-        return Sample(self.rows[rows], self.components[rows], self.residual[rows], self.similarity[rows])
+        return Sample(
+            self.rows[rows], self.components[rows], self.residual[rows], self.similarity[rows]
+        )
 
 
 def make_sample(

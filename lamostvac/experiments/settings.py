@@ -14,7 +14,8 @@ class Experiments(Section):
     """Experiments on the method, asked for by name (docs/experiments.md); no part of the catalogue."""
 
     n_stars: PositiveInt = Field(
-        1000, description="Survey spectra of each type, drawn at random; Liang et al. (2024) took 10,000."
+        1000,
+        description="Survey spectra of each type, drawn at random; Liang et al. (2024) took 10,000.",
     )
     n_chunks: PositiveInt = Field(
         2,
@@ -31,7 +32,9 @@ class Experiments(Section):
             "library's size are left out."
         ),
     )
-    n_candidates: int = Field(100, ge=5, description="Candidates t in group_size and grouping, as published.")
+    n_candidates: int = Field(
+        100, ge=5, description="Candidates t in group_size and grouping, as published."
+    )
     bound_sizes: list[PositiveInt] = Field(
         [5, 50, 200, 1000],
         min_length=1,
@@ -67,7 +70,11 @@ class Experiments(Section):
             "shows both."
         ),
     )
-    search: Literal["bayesian", "gradient"] = Field("bayesian", description="The search in group_size.")
+    search: Literal["bayesian", "gradient"] = Field(
+        "bayesian", description="The search in group_size."
+    )
     folds: int = Field(
-        5, ge=2, description="Parts of the library, each left out once, in group_size and reproduction."
+        5,
+        ge=2,
+        description="Parts of the library, each left out once, in group_size and reproduction.",
     )

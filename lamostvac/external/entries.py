@@ -15,7 +15,11 @@ MATCH_COLUMNS = ("ra", "dec", "pmra", "pmdec", "ref_epoch", "gaia_source_id", "o
 
 
 def _name(text: str) -> str:
-    if not text.isidentifier() or text != text.lower() or text in (*FUNCTIONS, "bit", "and", "or", "not"):
+    if (
+        not text.isidentifier()
+        or text != text.lower()
+        or text in (*FUNCTIONS, "bit", "and", "or", "not")
+    ):
         raise ValueError(
             f"{text!r} is no name; use small letters, digits and _ and none of the functions' names"
         )
@@ -115,7 +119,9 @@ def check_known(expressions: Iterable[str], columns: Sequence[str], where: str) 
     for text in expressions:
         for name in parse(text).names:
             if name not in columns:
-                raise ValueError(f"{where}: {text!r}: there is no column {name}{nearest(name, columns)}")
+                raise ValueError(
+                    f"{where}: {text!r}: there is no column {name}{nearest(name, columns)}"
+                )
 
 
 def check_match(match: Match, table: TableFile, where: str) -> None:

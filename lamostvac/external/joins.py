@@ -25,7 +25,9 @@ class Steps(Protocol):
         """Another step."""
 
 
-def read_source(source: TableFile, root: str | Path, accounting: Steps | None = None) -> pd.DataFrame:
+def read_source(
+    source: TableFile, root: str | Path, accounting: Steps | None = None
+) -> pd.DataFrame:
     """A catalogue's or joined table's columns, sorted by content, after its own cuts, with derived columns.
 
     Cuts here name the table's columns, before derived ones are made. Rows without a position are left out.
@@ -65,7 +67,9 @@ def positions(
     return propagate(table["ra"], table["dec"], table.get("pmra"), table.get("pmdec"), own, epoch)
 
 
-def join_table(stars: pd.DataFrame, catalogue: TableFile, other: pd.DataFrame, join: Join) -> pd.DataFrame:
+def join_table(
+    stars: pd.DataFrame, catalogue: TableFile, other: pd.DataFrame, join: Join
+) -> pd.DataFrame:
     """The stars with a joined table's columns; where it has none, NaN, "" or -1.
 
     Every row of the table is given to one star at most. By sky, the stars move to the table's epoch, or, where

@@ -60,13 +60,19 @@ def read_table(
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"there is no file {path}; put the catalogue there or change the path in the entry")
+        raise UserError(
+            f"there is no file {path}; put the catalogue there or change the path in the entry"
+        )
     with path.open("rb") as raw:
         compressed = raw.read(2) == b"\x1f\x8b"
     try:
         with _open(path, compressed) as stream:
             is_fits = stream.read(9) == b"SIMPLE  ="
-        arrays = _read_fits(path, compressed, columns) if is_fits else _read_text(path, compressed, columns)
+        arrays = (
+            _read_fits(path, compressed, columns)
+            if is_fits
+            else _read_text(path, compressed, columns)
+        )
     except (OSError, EOFError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     frame: dict[str, NDArray[Any]] = {}
@@ -115,7 +121,9 @@ def _text_header(path: Path, compressed: bool) -> tuple[list[str], str, int]:
             if text.strip() and not text.startswith("#"):
                 break
             skipped += 1
-        lines = [stream.readline(1_000_000).decode("utf-8", "replace").rstrip("\r\n") for _ in range(2)]
+        lines = [
+            stream.readline(1_000_000).decode("utf-8", "replace").rstrip("\r\n") for _ in range(2)
+        ]
     separator = max("\t|;,", key=text.count)
     names = [name.strip().strip('"') for name in text.split(separator)]
     # VizieR: names, units, dashes; without the units the dashes come at once.
@@ -167,7 +175,11 @@ def _read_text(path: Path, compressed: bool, columns: Mapping[str, str]) -> dict
             )
 
     texts = dict.fromkeys(wanted, pa.large_string())
-    attempts: list[tuple[Mapping[str, pa.DataType], str]] = [({}, "utf8"), (texts, "utf8"), (texts, "latin1")]
+    attempts: list[tuple[Mapping[str, pa.DataType], str]] = [
+        ({}, "utf8"),
+        (texts, "utf8"),
+        (texts, "latin1"),
+    ]
     failure = ""
     for types, encoding in attempts:
         try:
@@ -194,7 +206,9 @@ def _narrow(column: pa.ChunkedArray) -> pa.Array:
     if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
         return array
     array = pc.utf8_trim_whitespace(array)
-    array = pc.if_else(pc.is_in(array, pa.array(_NULLS, array.type)), pa.scalar(None, array.type), array)
+    array = pc.if_else(
+        pc.is_in(array, pa.array(_NULLS, array.type)), pa.scalar(None, array.type), array
+    )
     for kind in (pa.int64(), pa.float64()):
         try:
             return array.cast(kind)
@@ -217,7 +231,9 @@ def _read_fits(path: Path, compressed: bool, columns: Mapping[str, str]) -> dict
         dtype = hdu.columns.dtype.newbyteorder(">")
         width, rows = int(header["NAXIS1"]), int(header["NAXIS2"])
         if dtype.itemsize != width:
-            raise UserError(f"{path} has columns of a kind that is not read (rows of {width} bytes)")
+            raise UserError(
+                f"{path} has columns of a kind that is not read (rows of {width} bytes)"
+            )
         parts: dict[str, list[NDArray[Any]]] = {ours: [] for ours in positions}
         done, block = 0, max(1, _BLOCK // max(width, 1))
         while done < rows:
@@ -235,7 +251,9 @@ def _read_fits(path: Path, compressed: bool, columns: Mapping[str, str]) -> dict
             done += len(records)
     return {
         ours: _fits_values(
-            np.concatenate(parts[ours]) if parts[ours] else np.empty(0, dtype[index].newbyteorder("=")),
+            np.concatenate(parts[ours])
+            if parts[ours]
+            else np.empty(0, dtype[index].newbyteorder("=")),
             hdu.columns[index],
         )
         for ours, index in positions.items()
@@ -263,7 +281,11 @@ def _table_header(stream: BinaryIO, path: Path) -> fits.Header:
 def _fits_values(field: NDArray[Any], column: fits.Column) -> Any:
     """A FITS field as a masked array of integers, numbers or texts; TNULL and blanks are masked."""
     if field.dtype.kind == "S":
-        texts = np.char.strip(np.char.decode(field, "ascii", "replace")) if field.size else field.astype(str)
+        texts = (
+            np.char.strip(np.char.decode(field, "ascii", "replace"))
+            if field.size
+            else field.astype(str)
+        )
         return np.ma.array(texts.astype(object), mask=np.isin(texts, _NULLS))
     if column.format.strip("0123456789") == "L":
         return np.ma.array(field == ord("T"), mask=False)
@@ -303,7 +325,9 @@ def _identifier(values: Any, where: str) -> NDArray[np.int64]:
     if data.dtype.kind == "f":
         good = np.isfinite(data) & ~mask
         if np.any(data[good] != np.rint(data[good])) or np.any(np.abs(data[good]) >= 2.0**53):
-            raise UserError(f"{where} is no whole number in every row (or beyond what a float holds exactly)")
+            raise UserError(
+                f"{where} is no whole number in every row (or beyond what a float holds exactly)"
+            )
         data, mask = np.where(good, data, 0), ~good
     result = data.astype(np.int64)
     result[mask | (result < 0)] = -1
@@ -332,7 +356,9 @@ def _plain(values: Any, missing: Sequence[float]) -> NDArray[Any]:
 def _convert(values: NDArray[Any], name: str, text: str, where: str) -> NDArray[np.float64]:
     source, _, target = (part.strip() for part in text.partition("->"))
     if not target and name not in _UNITS:
-        raise UserError(f"{where}: units: {name}: write `{source} -> unit`, the unit that it is to have")
+        raise UserError(
+            f"{where}: units: {name}: write `{source} -> unit`, the unit that it is to have"
+        )
     try:
         unit = units.Unit(source)
         ours = units.Unit(target) if target else _UNITS[name]

@@ -9,9 +9,14 @@ _MAS = ARCSEC / 1000
 
 def unit_vectors(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.float64]:
     """Unit vectors (n, 3) of positions in degrees."""
-    longitude, latitude = np.radians(np.asarray(ra, np.float64)), np.radians(np.asarray(dec, np.float64))
+    longitude, latitude = (
+        np.radians(np.asarray(ra, np.float64)),
+        np.radians(np.asarray(dec, np.float64)),
+    )
     across = np.cos(latitude)
-    return np.column_stack([across * np.cos(longitude), across * np.sin(longitude), np.sin(latitude)])
+    return np.column_stack(
+        [across * np.cos(longitude), across * np.sin(longitude), np.sin(latitude)]
+    )
 
 
 def propagate(
@@ -35,7 +40,9 @@ def propagate(
     ra, dec : (n,) degrees at `target`
     """
     ra, dec = np.asarray(ra, np.float64), np.asarray(dec, np.float64)
-    years = np.broadcast_to(np.asarray(target, np.float64) - np.asarray(epoch, np.float64), ra.shape)
+    years = np.broadcast_to(
+        np.asarray(target, np.float64) - np.asarray(epoch, np.float64), ra.shape
+    )
     if pmra is None or pmdec is None:
         return ra, dec
     across, up = np.asarray(pmra, np.float64), np.asarray(pmdec, np.float64)
@@ -60,7 +67,9 @@ def propagate(
     return np.where(still, ra, new_ra), np.where(still, dec, new_dec)
 
 
-def galactic_coordinates(ra: ArrayLike, dec: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def galactic_coordinates(
+    ra: ArrayLike, dec: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Galactic longitude and latitude (n,) in degrees of ICRS positions, by the rotation of Hipparcos.
 
     (ESA 1997, SP-1200, volume 1, equation 1.5.11. Astropy's frame, which goes through B1950, is 0.02 arcsec away.)

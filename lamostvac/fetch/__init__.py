@@ -1,3 +1,3 @@
 """Public data from archives, by network."""
 
-VERSION = 2
+VERSION = 1

@@ -144,7 +144,9 @@ class Client:
                     _check_status(response, url)
                     yield response
             except requests.exceptions.SSLError as error:
-                raise DownloadError(f"{url}: the certificate is not accepted: {_last(error)}") from None
+                raise DownloadError(
+                    f"{url}: the certificate is not accepted: {_last(error)}"
+                ) from None
             except _WRONG_ADDRESS as error:
                 raise DownloadError(f"{url}: {_last(error)}") from None
             except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
@@ -164,7 +166,9 @@ class Client:
             except Temporary as error:
                 failures = 1 if error.progressed else failures + 1
                 if failures >= self.manners.tries:
-                    raise DownloadError(f"{what}: given up after {failures} tries: {error}") from None
+                    raise DownloadError(
+                        f"{what}: given up after {failures} tries: {error}"
+                    ) from None
                 wait = self.manners.wait(failures)
                 if error.wait is not None:
                     if error.wait > LONGEST_RETRY_AFTER:
@@ -188,7 +192,9 @@ class Client:
 def _last(error: BaseException) -> str:
     """The innermost reason of a failed connection on one line."""
     reason: Any = error
-    while getattr(reason, "reason", None) or (reason.args and isinstance(reason.args[0], BaseException)):
+    while getattr(reason, "reason", None) or (
+        reason.args and isinstance(reason.args[0], BaseException)
+    ):
         reason = getattr(reason, "reason", None) or reason.args[0]
         if isinstance(reason, str):
             break

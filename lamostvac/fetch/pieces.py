@@ -60,7 +60,9 @@ def fetch_pieces(client: Client, source: MatchSource, pieces: Sequence[Piece]) -
     """
     missing = [piece for piece in pieces if not piece.path.exists()]
     if len(missing) < len(pieces):
-        client.log.info("%s: %d of %d pieces are there", source.name, len(pieces) - len(missing), len(pieces))
+        client.log.info(
+            "%s: %d of %d pieces are there", source.name, len(pieces) - len(missing), len(pieces)
+        )
     progress = Progress(client.log, total=len(missing), unit=f"pieces of {source.name}")
 
     def one(piece: Piece) -> None:

@@ -73,7 +73,9 @@ def inspect(need: Need) -> State:
     path = Path(need.path)
     if not path.is_file():
         if need.source is None:
-            return State(need, "yours", detail="bring it yourself; the configuration names no public source")
+            return State(
+                need, "yours", detail="bring it yourself; the configuration names no public source"
+            )
         return State(need, "missing")
     source = source_from(need.source) if need.source else None
     size = path.stat().st_size
@@ -107,7 +109,11 @@ def read_checksums(folder: Path) -> dict[str, str]:
     path = folder / CHECKSUMS
     if not path.exists():
         return {}
-    lines = (line.split(maxsplit=1) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    lines = (
+        line.split(maxsplit=1)
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.strip()
+    )
     return {name.removeprefix("*"): digest for digest, name in lines}
 
 
@@ -158,7 +164,9 @@ def _host(settings: Mapping[str, Any]) -> str:
     return urlsplit(settings["urls"][0] if "urls" in settings else settings["url"]).netloc
 
 
-def fetch_one(state: State, client: Client, stars: npt.NDArray[Any] | None, piece_rows: int) -> State:
+def fetch_one(
+    state: State, client: Client, stars: npt.NDArray[Any] | None, piece_rows: int
+) -> State:
     """Bring one missing file; the state says how that went."""
     assert state.need.source is not None
     source, path = source_from(state.need.source), Path(state.need.path)
@@ -204,7 +212,9 @@ class _Megabytes:
     def __init__(self, log: logging.Logger, name: str, total: int | None) -> None:
         self.total, self.bytes, self.told = total, 0, 0
         # Without a size there is no share and no remaining time.
-        self.progress = Progress(log, total=total // 1_000_000 + 1, unit=f"MB of {name}") if total else None
+        self.progress = (
+            Progress(log, total=total // 1_000_000 + 1, unit=f"MB of {name}") if total else None
+        )
 
     def add(self, n: int = 1) -> None:
         self.bytes += n
@@ -281,7 +291,9 @@ def _how(source: FileSource | MatchSource, stars_file: str) -> Iterable[str]:
         yield from (f"    {line}" for line in source.query.strip().splitlines())
     else:
         yield f"  X-Match at {source.url}: all counterparts in {source.table} within {source.radius:g} arcsec"
-    pairs = (f"{names[0]} as {ours}" if names[0] != ours else ours for ours, names in source.names())
+    pairs = (
+        f"{names[0]} as {ours}" if names[0] != ours else ours for ours, names in source.names()
+    )
     kind = "tabs" if source.separator == "\t" else "commas"
     yield f"  columns, with {kind} between them: {', '.join(pairs)}"
 

@@ -31,12 +31,14 @@ MARGIN = 0.1
 def star_list(table: pa.Table, classes: Sequence[str]) -> npt.NDArray[np.float64]:
     """Positions (n, 2) of the release's stars, right ascension and declination in deg.
 
-    `table` has the columns `class ra dec` of `lamostvac.survey.catalogue.read_catalogues`. Rows of other classes than `classes`
-    and rows without a position on the sky are left out. Positions are rounded to 1e-5 deg and stand once each, by
+    `table` has the columns `class ra dec` of `lamostvac.survey.catalogue.read_catalogues`. Rows of
+    other classes than `classes` and rows without a position on the sky are left out. Positions are rounded to 1e-5 deg and stand once each, by
     declination and then right ascension.
     """
     wanted = {name.upper() for name in classes}
-    chosen = selection.by_text(table["class"], lambda text: text.upper() in wanted, False).astype(bool)
+    chosen = selection.by_text(table["class"], lambda text: text.upper() in wanted, False).astype(
+        bool
+    )
     ra = np.asarray(table["ra"].combine_chunks().to_numpy(zero_copy_only=False))
     dec = np.asarray(table["dec"].combine_chunks().to_numpy(zero_copy_only=False))
     chosen &= (ra >= 0) & (ra <= 360) & (np.abs(dec) <= 90)
@@ -61,7 +63,8 @@ def stars_as_csv(stars: npt.NDArray[np.float64]) -> str:
 def stars_as_votable(stars: npt.NDArray[np.float64]) -> str:
     """The stars as TAP takes them (TAP 1.1, section 2.5: an upload is a VOTable)."""
     rows = "".join(
-        f"<TR><TD>{_position(ra)}</TD><TD>{_position(dec)}</TD></TR>\n" for ra, dec in stars.tolist()
+        f"<TR><TD>{_position(ra)}</TD><TD>{_position(dec)}</TD></TR>\n"
+        for ra, dec in stars.tolist()
     )
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -122,7 +125,9 @@ def rows_of(body: bytes, source: MatchSource) -> list[list[str]]:
     """
     if body.lstrip()[:1] == b"<":
         what = "a web page" if is_html(body) else "an error"
-        raise DownloadError(f"{source.url} answers with {what}{said_in(body.decode('utf-8', 'replace'))}")
+        raise DownloadError(
+            f"{source.url} answers with {what}{said_in(body.decode('utf-8', 'replace'))}"
+        )
     text = body.decode("utf-8", "replace").lstrip("\ufeff")
     reader = csv.reader(io.StringIO(text, newline=""))
     header = [name.strip() for name in next(reader, [])]
@@ -133,7 +138,9 @@ def rows_of(body: bytes, source: MatchSource) -> list[list[str]]:
         index = next((header.index(name) for name in candidates if name in header), None)
         if index is None:
             lower = [name.lower() for name in header]
-            found = [lower.index(name.lower()) for name in candidates if lower.count(name.lower()) == 1]
+            found = [
+                lower.index(name.lower()) for name in candidates if lower.count(name.lower()) == 1
+            ]
             if not found:
                 raise DownloadError(
                     f"{source.url}: the answer for {source.name} has no column {' or '.join(candidates)} (for {ours}); "

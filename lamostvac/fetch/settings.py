@@ -43,7 +43,8 @@ class Fetch(Section):
     )
     tries: PositiveInt = Field(8, description="How often a request is made before it fails.")
     first_wait: NonNegativeFloat = Field(
-        2.0, description="Time before the second try, doubled before each further one up to 5 minutes; in s."
+        2.0,
+        description="Time before the second try, doubled before each further one up to 5 minutes; in s.",
     )
     contact: str = Field(
         "",

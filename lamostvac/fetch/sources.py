@@ -45,7 +45,9 @@ class FileSource(_Source):
     def _known_hash(cls, value: str | None) -> str | None:
         if value is not None:
             algorithm, _, digits = value.partition(":")
-            if len(digits) != _HASHES.get(algorithm) or not set(digits.lower()) <= set("0123456789abcdef"):
+            if len(digits) != _HASHES.get(algorithm) or not set(digits.lower()) <= set(
+                "0123456789abcdef"
+            ):
                 raise ValueError("it is sha1 or sha256, a colon and the hexadecimal digits")
         return value
 

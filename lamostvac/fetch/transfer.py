@@ -70,7 +70,10 @@ def download(
         With the address in the sentence. What had come stays for the next run, unless it was wrong.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    part, notes = target.with_name(target.name + ".part"), target.with_name(target.name + ".part.json")
+    part, notes = (
+        target.with_name(target.name + ".part"),
+        target.with_name(target.name + ".part.json"),
+    )
     transfer = _Transfer(client, url, part, notes, content, size, counter)
     client.persist(url, transfer.attempt)
     if checksum is not None:
@@ -142,15 +145,21 @@ class _Transfer:
             _discard(self.part, self.notes)
             raise
 
-    def _begin(self, response: requests.Response, have: int, total: int | None) -> tuple[int, int | None]:
+    def _begin(
+        self, response: requests.Response, have: int, total: int | None
+    ) -> tuple[int, int | None]:
         """From which byte the answer goes on, and how many the file has."""
         if have and _goes_on(response, have, total):
             return have, total
         if response.status_code == 416 and not have:
-            raise DownloadError(f"{self.url}: the server answers 416 to a request for the whole file")
+            raise DownloadError(
+                f"{self.url}: the server answers 416 to a request for the whole file"
+            )
         _discard(self.part, self.notes)
         if response.status_code != 200:
-            raise Temporary("the server has another file than before, or cannot go on; from the beginning")
+            raise Temporary(
+                "the server has another file than before, or cannot go on; from the beginning"
+            )
         length = response.headers.get("Content-Length", "")
         total = int(length) if length.isdigit() else None
         if self.size is not None and total is not None and total != self.size:
@@ -180,7 +189,9 @@ def _goes_on(response: requests.Response, have: int, total: int | None) -> bool:
     """Whether an answer to a request for bytes from `have` on brings those, of a file of `total` bytes."""
     if response.status_code != 206:
         return False
-    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip())
+    found = re.fullmatch(
+        r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip()
+    )
     return found is not None and int(found[1]) == have and found[2] in ("*", str(total))
 
 

@@ -137,13 +137,19 @@ class StarFitter:
                 places.append(rows)
         order = np.argsort(np.concatenate(places), kind="stable")
         joined = join(parts)
-        return StarFits(**{name: getattr(joined, name)[order] for name in StarFits.__dataclass_fields__})
+        return StarFits(
+            **{name: getattr(joined, name)[order] for name in StarFits.__dataclass_fields__}
+        )
 
     @cached_property
     def _anchor_models(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Components (a, r) at the anchors, and -2 ln prior (a,)."""
         components = self.emulator.process.predict(self.anchors)
-        value = np.zeros(len(self.anchors)) if self.prior is None else self.prior.evaluate(self.anchors)[0]
+        value = (
+            np.zeros(len(self.anchors))
+            if self.prior is None
+            else self.prior.evaluate(self.anchors)[0]
+        )
         return components, value
 
     @cached_property
@@ -189,10 +195,14 @@ class StarFitter:
         )
         best = refine.best_starts(fits.objective, stars)
         solution, low, high = fits.take(best), low[best], high[best]
-        left_out, difference = self._leave_outliers_out(sums, condensed, solution, spectral_type, low, high)
+        left_out, difference = self._leave_outliers_out(
+            sums, condensed, solution, spectral_type, low, high
+        )
         first = emulator.process.predict(scaled[:, 0])
         used = (sums.weight > 0) & ~left_out
-        errors, noise, lines = refine.label_errors(emulator, solution, condensed.noise, condensed.lines)
+        errors, noise, lines = refine.label_errors(
+            emulator, solution, condensed.noise, condensed.lines
+        )
         return StarFits(
             labels=emulator.from_scaled(solution.scaled),
             errors=errors,
@@ -233,13 +243,22 @@ class StarFitter:
                 difference, sums.weight, spread, settings.outlier_sigma, self._hats
             )
         model, sigma = (np.full(np.shape(flux), np.nan, dtype=np.float32) for _ in range(2))
-        model[:, pixels] = self.emulator.mean + components @ self.emulator.basis[: self.emulator.n_signal]
+        model[:, pixels] = (
+            self.emulator.mean + components @ self.emulator.basis[: self.emulator.n_signal]
+        )
         with np.errstate(divide="ignore"):
-            sigma[:, pixels] = np.where(sums.weight > 0, np.sqrt(1.0 / sums.weight + spread), np.nan)
+            sigma[:, pixels] = np.where(
+                sums.weight > 0, np.sqrt(1.0 / sums.weight + spread), np.nan
+            )
         return Residuals(model, sigma, left_out)
 
-    def _limits(self, points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        low, high = np.broadcast_to(self.low, points.shape), np.broadcast_to(self.high, points.shape)
+    def _limits(
+        self, points: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        low, high = (
+            np.broadcast_to(self.low, points.shape),
+            np.broadcast_to(self.high, points.shape),
+        )
         if self.settings.prior == "intervals":
             nearby = prior_intervals(self.emulator, self.emulator.from_scaled(points))
             low, high = np.maximum(low, nearby[0]), np.minimum(high, nearby[1])
@@ -350,4 +369,6 @@ def _misfit(difference: NDArray[np.float32], used: NDArray[np.bool_]) -> NDArray
 def join(parts: Sequence[StarFits]) -> StarFits:
     """The stars of several fits in one, in their order."""
     names = StarFits.__dataclass_fields__
-    return StarFits(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+    return StarFits(
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    )

@@ -56,10 +56,14 @@ class Condensed:
     constant: NDArray[np.float64]
     n_pixels: NDArray[np.int64]
 
-    def chi2(self, components: NDArray[np.float64], rows: NDArray[np.integer]) -> NDArray[np.float64]:
+    def chi2(
+        self, components: NDArray[np.float64], rows: NDArray[np.integer]
+    ) -> NDArray[np.float64]:
         """chi2 (m,) of model components (m, r) for the stars `rows` (m,)."""
         quadratic = np.vecdot(np.matvec(self.q[rows], components), components)
-        return np.asarray(self.constant[rows] - 2.0 * np.vecdot(components, self.g[rows]) + quadratic)
+        return np.asarray(
+            self.constant[rows] - 2.0 * np.vecdot(components, self.g[rows]) + quadratic
+        )
 
     def chi2_of_each(self, components: NDArray[np.float64]) -> NDArray[np.float64]:
         """chi2 (n, m) of every star with each of m models (m, r)."""
@@ -120,7 +124,11 @@ class Design:
     """
 
     def __init__(
-        self, emulator: Emulator, flux_floor: float, calibration_scale: float, calibration_error: float
+        self,
+        emulator: Emulator,
+        flux_floor: float,
+        calibration_scale: float,
+        calibration_error: float,
     ) -> None:
         self.emulator = emulator
         self.bumps = np.empty((0, np.count_nonzero(emulator.pixels)))
@@ -160,7 +168,9 @@ class Design:
             self._precision[spectral_type] = np.asarray(inverse, dtype=np.float64)
         return self._precision[spectral_type]
 
-    def sums(self, flux: NDArray[np.floating], ivar: NDArray[np.floating], spectral_type: str) -> Sums:
+    def sums(
+        self, flux: NDArray[np.floating], ivar: NDArray[np.floating], spectral_type: str
+    ) -> Sums:
         """Sums over the pixels of normalised spectra.
 
         Parameters

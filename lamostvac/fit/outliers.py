@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 _CLIP_SIGMA = 3.0
-_GROW_SIGMA = 2.0  # neighbours of an outlier go with it while they differ by more, in the same direction
+_GROW_SIGMA = (
+    2.0  # neighbours of an outlier go with it while they differ by more, in the same direction
+)
 
 
 def find_outliers(
@@ -48,7 +50,9 @@ def find_outliers(
     return core
 
 
-def _grown(core: NDArray[np.bool_], wing: NDArray[np.bool_], side: NDArray[np.floating]) -> NDArray[np.bool_]:
+def _grown(
+    core: NDArray[np.bool_], wing: NDArray[np.bool_], side: NDArray[np.floating]
+) -> NDArray[np.bool_]:
     """Runs (p,) of pixels that are in `core` or `wing`, lie to one side, and hold a pixel of `core`."""
     value = np.where(core | wing, side, 0.0)
     run = np.cumsum(np.diff(value, prepend=0.0) != 0)

@@ -29,7 +29,9 @@ class DensityPrior:
     max_cells : libraries of at most so many stars keep one Gaussian for each
     """
 
-    def __init__(self, stars: NDArray[np.float64], bandwidth: float, max_cells: int = _MOST_CELLS) -> None:
+    def __init__(
+        self, stars: NDArray[np.float64], bandwidth: float, max_cells: int = _MOST_CELLS
+    ) -> None:
         d = stars.shape[1]
         own = bandwidth**2 * np.eye(d)
         if len(stars) <= max_cells:
@@ -49,11 +51,15 @@ class DensityPrior:
             covariance = covariance / counts[:, None, None] + own
         precision = np.linalg.inv(covariance)
         # In units of the peak of one star's Gaussian.
-        height = np.log(counts) + 0.5 * (np.linalg.slogdet(own)[1] - np.linalg.slogdet(covariance)[1])
+        height = np.log(counts) + 0.5 * (
+            np.linalg.slogdet(own)[1] - np.linalg.slogdet(covariance)[1]
+        )
         pulled = np.matvec(precision, self.centres)
         # ln of each Gaussian is quadratic in the point: its coefficients for (1, point, point times point).
         constant = height - 0.5 * np.vecdot(self.centres, pulled)
-        self._logarithm = np.column_stack([constant, pulled, -0.5 * precision.reshape(-1, d * d)]).T.copy()
+        self._logarithm = np.column_stack(
+            [constant, pulled, -0.5 * precision.reshape(-1, d * d)]
+        ).T.copy()
         # Of what sums over the Gaussians are needed: P m, P, P m m' P, P m P and P P, with m the centre.
         self._moments = np.column_stack(
             [
@@ -108,7 +114,9 @@ def prior_intervals(
     half = np.empty_like(first_guess)
     for i, name in enumerate(emulator.label_names):
         half[:, i] = (
-            np.where(first_guess[:, 0] < 10000.0, 1000.0, 5000.0) if name == "teff" else half_widths[name]
+            np.where(first_guess[:, 0] < 10000.0, 1000.0, 5000.0)
+            if name == "teff"
+            else half_widths[name]
         )
     low, high = first_guess - half, first_guess + half
     low[:, 0] = np.maximum(low[:, 0], 1000.0)

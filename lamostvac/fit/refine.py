@@ -228,7 +228,9 @@ def best_starts(objective: NDArray[np.float64], stars: NDArray[np.integer]) -> N
     return np.asarray(order[first])
 
 
-def label_errors(emulator: Emulator, fit: Fit, *causes: NDArray[np.float64]) -> tuple[NDArray[Any], ...]:
+def label_errors(
+    emulator: Emulator, fit: Fit, *causes: NDArray[np.float64]
+) -> tuple[NDArray[Any], ...]:
     """Standard deviations of the labels, and the parts of them that single causes have.
 
     The first is from the inverse of the fit's precision H and contains the noise of the pixels, the
@@ -260,7 +262,9 @@ def label_errors(emulator: Emulator, fit: Fit, *causes: NDArray[np.float64]) -> 
     return errors, *(np.minimum(part, errors) for part in parts)
 
 
-def box(emulator: Emulator, max_extrapolation: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def box(
+    emulator: Emulator, max_extrapolation: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Scaled labels (d,) of the library's limits, widened by a share of each label's range."""
     inputs = emulator.library_scaled
     low, high = inputs.min(axis=0), inputs.max(axis=0)

@@ -40,7 +40,8 @@ class Fit(Section):
         0.3, description="Smoothing of the library's density, in scaled labels; for prior: density."
     )
     flux_floor: NonNegativeFloat = Field(
-        0.01, description="Standard deviation added to the noise of every pixel of the normalised flux."
+        0.01,
+        description="Standard deviation added to the noise of every pixel of the normalised flux.",
     )
     calibration_scale: NonNegativeFloat = Field(
         60.0,
@@ -66,5 +67,8 @@ class Fit(Section):
     )
     outlier_rounds: PositiveInt = Field(3, description="Most rounds of leaving pixels out.")
     max_outlier_fraction: float = Field(
-        0.2, gt=0, le=1, description="Spectra of which a larger share of the pixels is left out are rejected."
+        0.2,
+        gt=0,
+        le=1,
+        description="Spectra of which a larger share of the pixels is left out are rejected.",
     )

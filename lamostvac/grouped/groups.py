@@ -26,7 +26,9 @@ def batch_names(n_groups: int, groups_per_job: int) -> list[str]:
     return [f"{number:04d}" for number in range(-(-n_groups // groups_per_job))]
 
 
-def batch_groups(n_stars: int, group_size: int, groups_per_job: int, batch: int) -> list[tuple[int, slice]]:
+def batch_groups(
+    n_stars: int, group_size: int, groups_per_job: int, batch: int
+) -> list[tuple[int, slice]]:
     """Number and stars of each group of a job.
 
     The number of jobs is known before preparing has rejected spectra: the last ones may have fewer groups
@@ -72,7 +74,9 @@ def order_of(
     names = np.concatenate([np.empty(0, "S1"), *identifiers])
     matches = np.concatenate([np.empty(0, np.int64), *first_matches])
     chunk = np.repeat(np.arange(len(chunks), dtype=np.int32), sizes)
-    row = np.concatenate([np.empty(0, np.int32), *(np.arange(size, dtype=np.int32) for size in sizes)])
+    row = np.concatenate(
+        [np.empty(0, np.int32), *(np.arange(size, dtype=np.int32) for size in sizes)]
+    )
     order = group_order(library_labels[matches], names)
     return Order(tuple(chunks), chunk[order], row[order], names[order])
 
@@ -179,7 +183,9 @@ def read_labels(path: str | PathLike[str], chunk: str, spectrum_id: Sequence[str
         rows = slice(0, 0) if number is None else slice(*handle["limits"][number : number + 2])
         found = [name.decode() for name in handle["spectrum_id"][rows]]
         if found != list(spectrum_id):
-            raise UserError(f"{path} does not have the spectra of chunk {chunk}; delete it and run again")
+            raise UserError(
+                f"{path} does not have the spectra of chunk {chunk}; delete it and run again"
+            )
         return GroupedStars(**{name: handle[name][rows] for name in STAR_FIELDS})
 
 

@@ -118,7 +118,9 @@ class GroupFit:
     settled: bool
 
 
-def group_order(first_guess: NDArray[np.floating], identifiers: NDArray[np.generic]) -> NDArray[np.int64]:
+def group_order(
+    first_guess: NDArray[np.floating], identifiers: NDArray[np.generic]
+) -> NDArray[np.int64]:
     """Order (n,) of the stars of one spectral type: ascending first guess (n, L), Teff before all else.
 
     Many stars have the same first match; the identifiers (n,), which must differ, order these, so that
@@ -130,7 +132,9 @@ def group_order(first_guess: NDArray[np.floating], identifiers: NDArray[np.gener
 
 def group_slices(n_stars: int, group_size: int) -> list[slice]:
     """Groups of `group_size` stars in the order of `group_order`; the last one takes what is left."""
-    return [slice(first, min(first + group_size, n_stars)) for first in range(0, n_stars, group_size)]
+    return [
+        slice(first, min(first + group_size, n_stars)) for first in range(0, n_stars, group_size)
+    ]
 
 
 def candidate_rows(
@@ -215,7 +219,9 @@ def reduce_labels(candidates: NDArray[np.floating], variance: float, form: Form)
     # Where candidates agree nothing is left to search: the rounding of their mean is not a direction.
     floor = max(_RANK * float(values[0]), _ROUNDING**2 * float(((candidates / scale) ** 2).sum()))
     share = np.cumsum(values) / max(values.sum(), np.finfo(float).tiny)
-    m = min(int(np.searchsorted(share, variance - 1e-12)) + 1, int(np.count_nonzero(values > floor)))
+    m = min(
+        int(np.searchsorted(share, variance - 1e-12)) + 1, int(np.count_nonzero(values > floor))
+    )
     basis = (vectors[:, :m] / np.sqrt(np.where(values[:m] > 0, values[:m], 1.0))).T @ matrix
     # The sign of an eigenvector is arbitrary; fixed, the same candidates give the same search anywhere.
     basis *= np.sign(basis[np.arange(m), np.abs(basis).argmax(axis=1)])[:, None]
@@ -347,7 +353,10 @@ def search_bayesian(
         verbose=0,
     )
     match = np.clip((first - low) / width, 0.0, top)
-    for point in [*optimiser.random_sample(settings.random_points), dict(zip(names, match, strict=True))]:
+    for point in [
+        *optimiser.random_sample(settings.random_points),
+        dict(zip(names, match, strict=True)),
+    ]:
         optimiser.probe(point, lazy=False)
     history, idle = [best_value], 0
     while idle < settings.patience and len(history) <= settings.max_iterations:
@@ -359,7 +368,9 @@ def search_bayesian(
 
 
 def search_gradient(
-    equations: Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64], NDArray[np.float64]]],
+    equations: Callable[
+        [NDArray[np.float64]], tuple[float, NDArray[np.float64], NDArray[np.float64]]
+    ],
     low: NDArray[np.float64],
     high: NDArray[np.float64],
     first: NDArray[np.float64],
@@ -384,7 +395,11 @@ def search_gradient(
         diagonal = np.maximum(np.diag(inner), 1e-12 * max(float(np.diag(inner).max()), 1e-300))
         step = np.zeros_like(d)
         step[free] = np.linalg.solve(inner + damping * np.diag(diagonal), gradient[free])
-        if float(step @ gradient) < _TOLERANCE * value or damping > _MAX_DAMPING or idle >= settings.patience:
+        if (
+            float(step @ gradient) < _TOLERANCE * value
+            or damping > _MAX_DAMPING
+            or idle >= settings.patience
+        ):
             settled = True
             break
         trial = np.clip(d + step, low, high)
@@ -424,7 +439,9 @@ def fit_group(
     reduced = reduce_labels(candidates.swapaxes(0, 1), settings.variance, settings.form)
 
     def objective(d: NDArray[np.float64]) -> float:
-        return float(misfits(emulator, components, residual, np.clip(reduced.labels(d), *limits)).mean())
+        return float(
+            misfits(emulator, components, residual, np.clip(reduced.labels(d), *limits)).mean()
+        )
 
     def equations(d: NDArray[np.float64]) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
         labels = reduced.labels(d)

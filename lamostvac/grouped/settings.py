@@ -16,7 +16,8 @@ class Grouped(Section):
 
     group_size: PositiveInt = Field(1000, description="Spectra per group, sorted by first guess.")
     matches: PositiveInt = Field(
-        100, description="Library spectra that a star's labels are combined from, the most similar ones."
+        100,
+        description="Library spectra that a star's labels are combined from, the most similar ones.",
     )
     variance: float = Field(
         0.98,
@@ -34,12 +35,20 @@ class Grouped(Section):
     search: Literal["bayesian", "gradient"] = Field(
         "bayesian", description="bayesian: the published search; gradient: by derivatives."
     )
-    random_points: PositiveInt = Field(10, description="Random points that the Bayesian search begins with.")
+    random_points: PositiveInt = Field(
+        10, description="Random points that the Bayesian search begins with."
+    )
     kappa: NonNegativeFloat = Field(
-        2.576, description="How much the Bayesian search favours the unknown: of its upper confidence bound."
+        2.576,
+        description="How much the Bayesian search favours the unknown: of its upper confidence bound.",
     )
-    patience: PositiveInt = Field(5, description="Iterations without a better fit that end a search.")
+    patience: PositiveInt = Field(
+        5, description="Iterations without a better fit that end a search."
+    )
     max_iterations: PositiveInt = Field(
-        50, description="Most iterations of a search after its first points; the paper has no limit."
+        50,
+        description="Most iterations of a search after its first points; the paper has no limit.",
     )
-    groups_per_job: PositiveInt = Field(10, description="Groups of a job; results do not depend on it.")
+    groups_per_job: PositiveInt = Field(
+        10, description="Groups of a job; results do not depend on it."
+    )

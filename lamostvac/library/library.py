@@ -29,7 +29,12 @@ from lamostvac.spectra.grid import GRID, air_to_vacuum
 from lamostvac.spectra.normalise import Preparation, prepare_spectrum
 
 # The fit wants labels that are physically possible; what lies outside is a missing-value code.
-_LABEL_LIMITS = {"teff": (2000.0, 80000.0), "logg": (-2.0, 9.0), "feh": (-6.0, 2.0), "alpha_fe": (-2.0, 2.0)}
+_LABEL_LIMITS = {
+    "teff": (2000.0, 80000.0),
+    "logg": (-2.0, 9.0),
+    "feh": (-6.0, 2.0),
+    "alpha_fe": (-2.0, 2.0),
+}
 
 
 @dataclass(frozen=True)
@@ -106,14 +111,18 @@ def prepare_library(
     """
     log = log or logging.getLogger(__name__)
     if not (np.diff(raw.wave) > 0).all():
-        raise UserError(f"library.spectra: the wavelengths of {name} do not increase from pixel to pixel")
+        raise UserError(
+            f"library.spectra: the wavelengths of {name} do not increase from pixel to pixel"
+        )
     wave = air_to_vacuum(raw.wave) if raw.in_air else raw.wave
     smoothing = None
     if survey_fwhm is not None:
         smoothing = smoothing_fwhm(wave, raw.fwhm, survey_fwhm)
     coverage = _coverage(wave, settings)
     complete = _complete_labels(raw.labels, label_names)
-    log.info("%d of %d spectra have all of %s", complete.sum(), len(complete), ", ".join(label_names))
+    log.info(
+        "%d of %d spectra have all of %s", complete.sum(), len(complete), ", ".join(label_names)
+    )
     snr = _median_snr(raw.flux, raw.ivar)
     bright = (snr > min_snr) | (min_snr == 0)
     log.info("%d of these have S/N > %g", (complete & bright).sum(), min_snr)
@@ -222,7 +231,9 @@ def first_table(
     names = {name.upper() for name in table.names}
     missing = [name for name in needed if name not in names]
     if missing:
-        raise UserError(f"{key}: {path} has no column {', '.join(missing)}; it has {', '.join(table.names)}")
+        raise UserError(
+            f"{key}: {path} has no column {', '.join(missing)}; it has {', '.join(table.names)}"
+        )
     return header, table
 
 

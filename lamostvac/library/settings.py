@@ -30,7 +30,8 @@ class Resolution(Section):
         ),
     )
     library_fwhm: PositiveFloat | None = Field(
-        None, description="Resolution (FWHM) of the library in A; null takes the known value of its format."
+        None,
+        description="Resolution (FWHM) of the library in A; null takes the known value of its format.",
     )
 
 
@@ -38,7 +39,9 @@ class Library(Section):
     """The empirical library that the emulator learns."""
 
     name: str = Field(
-        "mastar", pattern=r"^[A-Za-z0-9_-]+$", description="Name of the library, part of file names."
+        "mastar",
+        pattern=r"^[A-Za-z0-9_-]+$",
+        description="Name of the library, part of file names.",
     )
     format: Literal["mastar", "miles", "elodie", "stelib", "table"] = Field(
         "mastar", description="How its files are laid out (docs/libraries.md)."
@@ -73,7 +76,8 @@ class Library(Section):
         ),
     )
     min_quality: float = Field(
-        1.0, description="A label whose flag in quality_columns is lower than this, or missing, is not used."
+        1.0,
+        description="A label whose flag in quality_columns is lower than this, or missing, is not used.",
     )
     resolution: Resolution = Field(
         Resolution(), description="Matching the library's resolution to the survey's."
@@ -92,7 +96,9 @@ class Library(Section):
 class ComparedLibrary(Library):
     """A further library, cross-validated beside the one that the run uses."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$", description="Name of the library, part of file names.")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9_-]+$", description="Name of the library, part of file names."
+    )
     spectra: str = Field(description="File with the spectra, or folder with their files.")
     variance: float | None = Field(
         None,

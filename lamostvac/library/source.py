@@ -33,7 +33,9 @@ def folder_state(path: str) -> tuple[str, float]:
         return "", 0.0
     stats = [(file.name, file.stat()) for file in spectrum_files(path)]
     lines = [f"{name} {stat.st_size} {stat.st_mtime_ns}\n" for name, stat in stats]
-    return hashlib.sha256("".join(lines).encode()).hexdigest(), sum(s.st_size for _, s in stats) / 1e6
+    return hashlib.sha256("".join(lines).encode()).hexdigest(), sum(
+        s.st_size for _, s in stats
+    ) / 1e6
 
 
 def source_sha256(path: str) -> str:

@@ -46,14 +46,19 @@ def clip_training(
     -------
     (n,) `binary`, `clipped` or the empty text
     """
-    network, _ = train_network("first network", magnitude, spectra, wave, pixels, settings, seed, log=log)
+    network, _ = train_network(
+        "first network", magnitude, spectra, wave, pixels, settings, seed, log=log
+    )
     scaled, _ = network.standardise(spectra.flux, spectra.ivar)
     residual = np.asarray(magnitude, np.float64) - network.members(scaled).mean(axis=0)
     return judge(residual, excepted, binary_magnitude, sigma)
 
 
 def judge(
-    residual: NDArray[np.floating], excepted: NDArray[np.bool_], binary_magnitude: float, sigma: float
+    residual: NDArray[np.floating],
+    excepted: NDArray[np.bool_],
+    binary_magnitude: float,
+    sigma: float,
 ) -> NDArray[np.str_]:
     """`clip_training` for known residuals (n,), magnitude minus network; NaN is left alone."""
     verdict = np.full(len(residual), "", "U7")

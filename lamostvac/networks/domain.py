@@ -116,7 +116,9 @@ def _squared_distances(scores: Array, centres: Array) -> Array:
     return np.asarray(np.maximum(squared, 0))
 
 
-def _residuals(flux: Array, noise: Array, described: NDArray[np.floating], variance: Array) -> Array:
+def _residuals(
+    flux: Array, noise: Array, described: NDArray[np.floating], variance: Array
+) -> Array:
     """Mean (n,) over the measured pixels of residual^2 / (noise^2 + variance)."""
     measured = noise > 0
     chi2 = (np.where(measured, flux - described, 0) ** 2 / (noise**2 + variance)).sum(axis=1)
@@ -138,7 +140,9 @@ def _fit(flux: Array, noise: Array, seed: int) -> tuple[Array, Array, Array, Arr
     centres = np.asarray(centres, np.float32)
     described = unweighted @ components
     difference = flux - described
-    variance = np.maximum((difference**2 - noise**2).mean(axis=0), 0.05 * (difference**2).mean(axis=0))
+    variance = np.maximum(
+        (difference**2 - noise**2).mean(axis=0), 0.05 * (difference**2).mean(axis=0)
+    )
     variance = np.asarray(np.maximum(variance, 1e-6), np.float32)
     squared = _squared_distances(scores, centres)
     around = np.argsort(squared, axis=0, kind="stable")[:N_AROUND]
@@ -163,7 +167,9 @@ def fit_cloud(
     distance, residual = np.zeros(len(flux), np.float32), np.zeros(len(flux), np.float32)
     for part in np.unique(parts):
         out = parts == part
-        distance[out], residual[out] = _distances(flux[out], noise[out], *_fit(flux[~out], noise[~out], seed))
+        distance[out], residual[out] = _distances(
+            flux[out], noise[out], *_fit(flux[~out], noise[~out], seed)
+        )
     return TrainingCloud(
         *_fit(flux, noise, seed),
         max_distance=float(np.quantile(distance, quantile)),

@@ -166,7 +166,9 @@ def untrained_network(
         label_range=(0.0, 0.0),
         weights=(np.zeros((1, p, 1), np.float32), np.zeros((1, 1, 1), np.float32)),
         biases=(np.zeros((1, 1), np.float32), np.zeros((1, 1), np.float32)),
-        cloud=TrainingCloud(zeros[None], one, np.zeros((1, 1), np.float32), one, one, ones, -1.0, -1.0),
+        cloud=TrainingCloud(
+            zeros[None], one, np.zeros((1, 1), np.float32), one, one, ones, -1.0, -1.0
+        ),
         attributes={**attributes, "n_spectra": 0, "n_stars": 0},
     )
 
@@ -207,7 +209,9 @@ def load_network(path: str | Path) -> Network:
             if handle.attrs.get("format") != FORMAT:
                 raise UserError(f"{path} is not a {FORMAT!r} file; delete it and train again")
             attributes = {
-                name.removeprefix("training_"): value.item() if isinstance(value, np.generic) else value
+                name.removeprefix("training_"): value.item()
+                if isinstance(value, np.generic)
+                else value
                 for name, value in handle.attrs.items()
                 if name.startswith("training_")
             }

@@ -134,7 +134,9 @@ def predict(
     0 with one) and `cloud_{label}` (1 where the spectrum lies outside the training cloud)
     """
     for network, members in zip(stack.networks, stack.members(flux), strict=True):
-        spread = members.std(axis=0, ddof=1) if len(members) > 1 else np.zeros(len(flux), np.float32)
+        spread = (
+            members.std(axis=0, ddof=1) if len(members) > 1 else np.zeros(len(flux), np.float32)
+        )
         label = members.mean(axis=0)
         yield network.label, label
         random, systematic = network.error_parts(label, snr[network.label], spread)

@@ -67,7 +67,9 @@ class Networks(Section):
         6, ge=0, le=20, description="Degree of the pseudo-continuum's polynomial in each window."
     )
     layers: list[PositiveInt] = Field(
-        [512, 256, 64], min_length=1, description="Neurons of the hidden layers; a set may have its own."
+        [512, 256, 64],
+        min_length=1,
+        description="Neurons of the hidden layers; a set may have its own.",
     )
     members: PositiveInt = Field(
         5,
@@ -103,7 +105,8 @@ class Networks(Section):
     )
     batch_size: PositiveInt = Field(64, description="Spectra per step of the optimiser.")
     learning_rate: PositiveFloat = Field(
-        1e-3, description="Step size of the optimiser (Adam) at the start; it falls to 0 as a cosine."
+        1e-3,
+        description="Step size of the optimiser (Adam) at the start; it falls to 0 as a cosine.",
     )
     weight_decay: NonNegativeFloat = Field(
         0.0, description="Decay of the weights per step, in units of the learning rate (AdamW)."

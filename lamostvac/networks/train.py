@@ -111,7 +111,17 @@ def train_network(
     """
     with threadpool_limits(limits=1):
         return _train(
-            label, values, spectra, wave, pixels, settings, seed, label_range, scale, attributes, log
+            label,
+            values,
+            spectra,
+            wave,
+            pixels,
+            settings,
+            seed,
+            label_range,
+            scale,
+            attributes,
+            log,
         )
 
 
@@ -287,7 +297,9 @@ def _members_model(inputs: int, layers: tuple[int, ...], members: int, seed: int
             # Each member has its own stream, so that it does not depend on how many there are.
             values = np.array(
                 [
-                    np.random.default_rng([seed, member, number]).uniform(-limit, limit, (n_in, n_out))
+                    np.random.default_rng([seed, member, number]).uniform(
+                        -limit, limit, (n_in, n_out)
+                    )
                     for member in range(members)
                 ],
                 np.float32,
@@ -369,7 +381,11 @@ def _optimise(
         order = generator.permutation(n).astype(np.int32)
         # The last batch is filled from the beginning, so that all have one size.
         order = np.concatenate([order, order[: steps * batch - n]])
-        factor = noise_factors(problem.snr, settings.augmentation_snr, generator) if augment else problem.snr
+        factor = (
+            noise_factors(problem.snr, settings.augmentation_snr, generator)
+            if augment
+            else problem.snr
+        )
         total = np.zeros(members)
         for number in range(steps):
             rows = order[number * batch : (number + 1) * batch]
@@ -382,7 +398,8 @@ def _optimise(
             total += losses.numpy()
         curves[0, :, epoch] = total / (steps * batch) / (1 - problem.kept.mean(axis=1))
         validation = sum(
-            (_huber_numpy(forward(copy).numpy() - problem.target) * kept).sum(axis=1) for copy in copies
+            (_huber_numpy(forward(copy).numpy() - problem.target) * kept).sum(axis=1)
+            for copy in copies
         ) / len(copies)
         curves[1, :, epoch] = validation
         better = validation < lowest

@@ -1,3 +1,3 @@
 """Numerical methods without astronomy: Gaussian processes, decompositions, statistics."""
 
-VERSION = 2
+VERSION = 1

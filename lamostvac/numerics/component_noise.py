@@ -53,7 +53,9 @@ def train_by_component(
     with threadpool_limits(1, "blas"):  # sums in one order
         # The mean's terms are taken out of features and outputs alike, which is to fit them beside.
         q, r = (
-            qr(terms, mode="economic") if terms.shape[1] else (np.zeros((len(inputs), 0)), np.zeros((0, 0)))
+            qr(terms, mode="economic")
+            if terms.shape[1]
+            else (np.zeros((len(inputs), 0)), np.zeros((0, 0)))
         )
         features = factor - q @ (q.T @ factor)
         rest = outputs - q @ (q.T @ outputs)
@@ -86,5 +88,7 @@ def train_by_component(
             coefficients = solve_triangular(r, coefficients)
         # With K ~ L L', a feature weight u is the kernel weight L_m^-T u on the pivots.
         weights = solve_triangular(factor[pivots], on_features, lower=True, trans="T")
-    process = GaussianProcess(inputs[pivots], weights, coefficients, amplitude, length_scale, np.nan, mean)
+    process = GaussianProcess(
+        inputs[pivots], weights, coefficients, amplitude, length_scale, np.nan, mean
+    )
     return process, residuals

@@ -56,7 +56,9 @@ class GaussianProcess:
         value = np.empty((len(points), self.weights.shape[1]))
         for rows in _batches(len(points)):
             kernel = rbf(points[rows], self.inputs, self.amplitude, self.length_scale)
-            value[rows] = kernel @ self.weights + mean_terms(points[rows], self.mean)[0] @ self.coefficients
+            value[rows] = (
+                kernel @ self.weights + mean_terms(points[rows], self.mean)[0] @ self.coefficients
+            )
         return value
 
     def predict_with_jacobian(
@@ -109,7 +111,9 @@ def _batches(count: int) -> list[slice]:
     return [slice(first, first + _BATCH) for first in range(0, count, _BATCH)]
 
 
-def mean_terms(points: NDArray[np.float64], mean: Mean) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def mean_terms(
+    points: NDArray[np.float64], mean: Mean
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Terms of the mean (m, h) at `points` (m, d) and their derivatives (m, d, h)."""
     m, d = points.shape
     terms: list[NDArray[np.float64]] = []
@@ -165,9 +169,13 @@ def train(
     For 18,654 stars and 237 outputs 2.3 GB and 2.2e12 multiplications; the same bytes on any number of cores.
     """
     factor = factorise(inputs, amplitude, length_scale, noise)
-    weights, coefficients, inverse_diagonal, weighted, normal = _solve(factor, inputs, outputs, mean)
+    weights, coefficients, inverse_diagonal, weighted, normal = _solve(
+        factor, inputs, outputs, mean
+    )
     spread = process_variance(factor, inputs, weighted, normal, amplitude, length_scale)
-    process = GaussianProcess(inputs, weights, coefficients, amplitude, length_scale, noise, mean, spread)
+    process = GaussianProcess(
+        inputs, weights, coefficients, amplitude, length_scale, noise, mean, spread
+    )
     return process, weights / inverse_diagonal[:, None]
 
 

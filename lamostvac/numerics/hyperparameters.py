@@ -29,7 +29,10 @@ NOISE_RATIOS = (
 
 
 def best_hyperparameters(
-    inputs: NDArray[np.float64], outputs: NDArray[np.float64], mean: Mean, log: logging.Logger | None = None
+    inputs: NDArray[np.float64],
+    outputs: NDArray[np.float64],
+    mean: Mean,
+    log: logging.Logger | None = None,
 ) -> tuple[float, float, float]:
     """Length scale, amplitude and noise of the best row of `cross_validation_table`; parameters as there.
 

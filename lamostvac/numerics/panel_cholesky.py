@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from threadpoolctl import threadpool_info, threadpool_limits
 
-_ROWS = 1024  # of a panel: large enough for BLAS to be at its peak, small enough to be shared evenly
+_ROWS = (
+    1024  # of a panel: large enough for BLAS to be at its peak, small enough to be shared evenly
+)
 _COLUMNS = 128  # of right-hand sides that are solved together
 
 Rows = NDArray[np.float64]

@@ -13,12 +13,18 @@ from threadpoolctl import threadpool_limits
 from lamostvac.numerics.kernel import rbf
 
 _CANDIDATES = 512
-_DIGITS = 10  # of the variance left, in units of the kernel's: equal points tie, the first of them wins
+_DIGITS = (
+    10  # of the variance left, in units of the kernel's: equal points tie, the first of them wins
+)
 _LEAST_TOLERANCE = 1e-9  # below, the digits above do not tell the points apart
 
 
 def pivoted_cholesky(
-    inputs: NDArray[np.float64], amplitude: float, length_scale: float, max_points: int, tolerance: float
+    inputs: NDArray[np.float64],
+    amplitude: float,
+    length_scale: float,
+    max_points: int,
+    tolerance: float,
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Greedy pivots and low-rank factor of the kernel matrix K (n, n) of `inputs` (n, d).
 

@@ -25,7 +25,9 @@ from lamostvac.numerics.panel_cholesky import PanelCholesky
 from lamostvac.numerics.pivoted_cholesky import pivoted_cholesky
 
 MAX_POINTS = 3000
-TOLERANCE = 1e-8  # of the variance of a training point that the chosen ones leave, in units of amplitude^2
+TOLERANCE = (
+    1e-8  # of the variance of a training point that the chosen ones leave, in units of amplitude^2
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,11 @@ class ProcessVariance:
     normal_root: NDArray[np.float64]
 
     def at(
-        self, points: NDArray[np.float64], terms: NDArray[np.float64], amplitude: float, length_scale: float
+        self,
+        points: NDArray[np.float64],
+        terms: NDArray[np.float64],
+        amplitude: float,
+        length_scale: float,
     ) -> NDArray[np.float64]:
         """Variance (m,) at `points` (m, d), where the mean has `terms` (m, h)."""
         kernel = rbf(points, self.points, amplitude, length_scale)

@@ -81,10 +81,16 @@ def offset_and_scatter_errors(
     mean = weights @ centred / total
     variance = weights @ centred**2 / total - mean**2
     sigma = np.sqrt(np.maximum(variance, 0.0))
-    return float(scale * np.std(0.5 * (low + high), ddof=1)), float(scale * np.std(sigma, ddof=1)), n_stars
+    return (
+        float(scale * np.std(0.5 * (low + high), ddof=1)),
+        float(scale * np.std(sigma, ddof=1)),
+        n_stars,
+    )
 
 
 def robust_sigma(values: ArrayLike) -> float:
     """1.4826 times the median absolute deviation from the median; NaN without values."""
     array = np.asarray(values, np.float64)
-    return float(1.4826 * np.median(np.abs(array - np.median(array)))) if array.size else float("nan")
+    return (
+        float(1.4826 * np.median(np.abs(array - np.median(array)))) if array.size else float("nan")
+    )

@@ -128,7 +128,9 @@ def readme(
     )
     lines += ["-" * _WIDTH, "", "History:"]
     for keyword, value in cards.items():
-        lines += textwrap.wrap(f"{keyword}: {value}", _WIDTH, initial_indent="  ", subsequent_indent="    ")
+        lines += textwrap.wrap(
+            f"{keyword}: {value}", _WIDTH, initial_indent="  ", subsequent_indent="    "
+        )
     lines += ["", "References:"]
     lines += ["  Liang et al. (2024), labels from a spectral emulator"]
     lines += ["  Wang et al. (2022, ApJS 259, 51), labels from neural networks", "", rule]

@@ -57,7 +57,9 @@ def internal_errors(
         values = np.concatenate(parts) if parts else np.empty((0, len(quantities)), np.float32)
         theirs = published[kind][name]
         for quantity, column in zip(quantities, values.T, strict=True):
-            lines.append([kind, name, quantity, *_statistics(column), *_published(theirs, quantity)])
+            lines.append(
+                [kind, name, quantity, *_statistics(column), *_published(theirs, quantity)]
+            )
     return pd.DataFrame(lines, columns=list(COLUMNS)).astype({"published_n": "Int64"})
 
 
@@ -67,7 +69,13 @@ def _statistics(values: NDArray[np.float32]) -> tuple[int, float, float, float, 
     values = np.sort(values[np.isfinite(values)]).astype(np.float64)
     if not len(values):
         return 0, np.nan, np.nan, np.nan, np.nan
-    return len(values), values[0], float(np.median(values)), float(values.mean()), float(values.std())
+    return (
+        len(values),
+        values[0],
+        float(np.median(values)),
+        float(values.mean()),
+        float(values.std()),
+    )
 
 
 def _published(theirs: dict[str, Any], quantity: str) -> tuple[int | None, float, float, float]:

@@ -32,7 +32,15 @@ PAGE = Path(__file__).resolve().parent / "explorer_page"
 DEFAULT_COLUMNS = [
     *("obsid", "ra", "dec", "snrg", "spectral_type", "subclass"),
     *("teff_rec", "teff_rec_err", "logg_rec", "logg_rec_err", "feh_rec", "feh_rec_err"),
-    *("alpha_fe_rec", "alpha_fe_rec_err", "abs_mag_g_gaia", "abs_mag_ks", "mag_g_gaia", "dist", "ebv"),
+    *(
+        "alpha_fe_rec",
+        "alpha_fe_rec_err",
+        "abs_mag_g_gaia",
+        "abs_mag_ks",
+        "mag_g_gaia",
+        "dist",
+        "ebv",
+    ),
     *("z", "chi2", "flags", "best_spectrum", "n_spectra"),
     *("flag_teff_disagree", "flag_logg_disagree", "flag_feh_disagree", "flag_alpha_fe_disagree"),
 ]
@@ -44,7 +52,14 @@ PLOTS = (
     (
         "Absolute magnitude",
         ("teff_rec", "teff"),
-        ("abs_mag_g_gaia", "abs_mag_ks", "abs_mag_j", "abs_mag_h", "abs_mag_r_sdss", "abs_mag_v_apass"),
+        (
+            "abs_mag_g_gaia",
+            "abs_mag_ks",
+            "abs_mag_j",
+            "abs_mag_h",
+            "abs_mag_r_sdss",
+            "abs_mag_v_apass",
+        ),
     ),
 )
 # What the page cannot do without: filters, the link to a star's page.
@@ -70,7 +85,11 @@ def page_hash() -> dict[str, str]:
 
 def explorer_columns(columns: Sequence[Column], registry: Registry, snr_band: str) -> list[Column]:
     """`columns` and after them those that plots and filters need, as far as the registry has them."""
-    wanted = [*NEEDED, snr_band, *(name for _, x, y in PLOTS for axis in (x, y) for name in axis[:1])]
+    wanted = [
+        *NEEDED,
+        snr_band,
+        *(name for _, x, y in PLOTS for axis in (x, y) for name in axis[:1]),
+    ]
     names = [column.name for column in columns]
     extra = [name for name in dict.fromkeys(wanted) if name not in names and name in registry.names]
     return [*columns, *(registry[name] for name in extra)]
@@ -125,7 +144,9 @@ def read_sample(
             column.name: np.empty(n, np.float32 if column.dtype.startswith("float") else np.int64)
             for column in columns
         }
-        codes: dict[str, dict[str, int]] = {column.name: {} for column in columns if column.is_string}
+        codes: dict[str, dict[str, int]] = {
+            column.name: {} for column in columns if column.is_string
+        }
         met = done = 0
         names = [column.name for column in columns]
         for number, part in enumerate(_row_groups(source, names)):
@@ -179,7 +200,9 @@ def rounded(values: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
     drop = 23 - bits
     whole = np.ascontiguousarray(values, np.float32).view(np.uint32)
     cut = (whole + np.uint32(1 << (drop - 1))) & ~np.uint32((1 << drop) - 1)
-    out: NDArray[np.float32] = np.where(np.isfinite(values), cut.view(np.float32), values).astype(np.float32)
+    out: NDArray[np.float32] = np.where(np.isfinite(values), cut.view(np.float32), values).astype(
+        np.float32
+    )
     return out
 
 
@@ -272,7 +295,9 @@ def write_explorer(
         "rows": rows,
         "snr": snr_band,
         "stars": stars,
-        "columns": [_described(column, stored[column.name].dtype.name, sample.texts) for column in columns],
+        "columns": [
+            _described(column, stored[column.name].dtype.name, sample.texts) for column in columns
+        ],
         "bits": [
             {"name": column.name, "bit": column.bit, "description": column.description}
             for column in registry.bit_columns
@@ -287,6 +312,8 @@ def write_explorer(
         handle.write(before.replace("{style}", style))
         handle.write(f'<script type="application/json" id="meta">{description}</script>\n')
         for name, values in stored.items():
-            handle.write(f'<script type="text/plain" id="column-{name}">{packed(values)}</script>\n')
+            handle.write(
+                f'<script type="text/plain" id="column-{name}">{packed(values)}</script>\n'
+            )
         handle.write(f"<script>{d3}</script>\n<script>{program}</script>\n")
         handle.write(after)

@@ -19,7 +19,9 @@ from lamostvac.core.atomic import atomic
 # Significant digits that all but a tenth of a column's values keep at least.
 _DIGITS = {4: 5, 8: 11}
 _MAX_DECIMALS = 12
-_MAX_DIGITS = 15  # of a fixed-point number, which float64 holds; larger ones are written with an exponent
+_MAX_DIGITS = (
+    15  # of a fixed-point number, which float64 holds; larger ones are written with an exponent
+)
 _PART = 4096  # rows formatted at a time, so that they stay in the processor's cache
 _BINARY_EXPONENTS = 2200
 _LEVEL = 2  # of compression; 6 takes four times as long for a tenth less
@@ -34,7 +36,9 @@ class _Extent:
     width: int = 1
     missing: bool = False
     # Number of values by binary exponent: counts of whole numbers do not depend on the order of the sum.
-    exponents: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINARY_EXPONENTS, np.int64))
+    exponents: NDArray[np.int64] = field(
+        default_factory=lambda: np.zeros(_BINARY_EXPONENTS, np.int64)
+    )
 
     def add(self, column: Column, values: NDArray) -> None:
         if column.is_string:
@@ -163,7 +167,9 @@ def layout(blocks: Iterable[NDArray[np.void]], registry: Registry) -> tuple[list
     start = 0
     for column in registry:
         width, decimals, form = _form(column, extents[column.name])
-        fields.append(Field(column, start, width, decimals, form, extents[column.name].missing or n == 0))
+        fields.append(
+            Field(column, start, width, decimals, form, extents[column.name].missing or n == 0)
+        )
         start += width + 1
     return fields, n
 
@@ -204,7 +210,9 @@ def write_text(path: str | Path, blocks: Iterable[NDArray[np.void]], fields: lis
             for first in range(0, len(rows), _PART):
                 yield rows[first : first + _PART]
 
-    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, 31)  # 31: gzip, its header without time and name
+    packer = zlib.compressobj(
+        _LEVEL, zlib.DEFLATED, 31
+    )  # 31: gzip, its header without time and name
     with atomic(path) as temporary, open(temporary, "wb") as handle:
         for rows in parts():
             handle.write(packer.compress(text_rows(rows, fields)))

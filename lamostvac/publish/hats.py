@@ -64,7 +64,10 @@ def write_hats(
     schema = registry.schema(metadata).insert(
         0,
         pa.field(
-            INDEX, pa.int64(), nullable=False, metadata={"description": "HEALPix pixel, nested, order 29"}
+            INDEX,
+            pa.int64(),
+            nullable=False,
+            metadata={"description": "HEALPix pixel, nested, order 29"},
         ),
     )
     with atomic_folder(path) as folder:
@@ -117,7 +120,11 @@ def _index(catalogue: str | Path, registry: Registry, block: int) -> NDArray[np.
 
 
 def _scatter(
-    catalogue: str | Path, registry: Registry, file_of: NDArray[np.int64], parts: list[Path], block: int
+    catalogue: str | Path,
+    registry: Registry,
+    file_of: NDArray[np.int64],
+    parts: list[Path],
+    block: int,
 ) -> None:
     """Append each row's bytes to its part; parts are opened one at a time, since there may be thousands."""
     done = 0

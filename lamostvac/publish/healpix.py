@@ -51,7 +51,9 @@ def _spread(value: NDArray[np.int64]) -> NDArray[np.int64]:
     return spread.astype(np.int64)
 
 
-def partitions(pixel: NDArray[np.int64], max_rows: int, max_order: int) -> list[tuple[int, int, int]]:
+def partitions(
+    pixel: NDArray[np.int64], max_rows: int, max_order: int
+) -> list[tuple[int, int, int]]:
     """Pixels of different orders that hold at most `max_rows` positions each.
 
     A pixel with more is split in four, down to `max_order`, where one may hold more.

@@ -17,12 +17,16 @@ class Publication(Section):
         min_length=1,
         description="Title of the catalogue in ReadMe, VOTable and HATS; ASCII.",
     )
-    authors: str = Field("", description="Authors of the catalogue in the ReadMe; ASCII; empty: none.")
+    authors: str = Field(
+        "", description="Authors of the catalogue in the ReadMe; ASCII; empty: none."
+    )
     cds: bool = Field(
         True,
         description="Write recommended.dat.gz, a text table, and ReadMe, which describes it byte by byte for CDS.",
     )
-    votable: bool = Field(True, description="Write recommended.vot, some columns and rows as a VOTable.")
+    votable: bool = Field(
+        True, description="Write recommended.vot, some columns and rows as a VOTable."
+    )
     votable_columns: list[str] | None = Field(
         None,
         description="Columns of recommended.vot; null: identity, position, recommended labels, quality.",
@@ -39,7 +43,8 @@ class Publication(Section):
         description="Write hats/, Parquet files by HEALPix pixel, for programs that work on very large catalogues.",
     )
     hats_max_rows: PositiveInt = Field(
-        500_000, description="Most rows of a file in hats/; half a million rows of 1 kB need 2 GB of memory."
+        500_000,
+        description="Most rows of a file in hats/; half a million rows of 1 kB need 2 GB of memory.",
     )
 
     @field_validator("title", "authors")

@@ -21,10 +21,27 @@ from lamostvac.core.messages import nearest
 
 # Those that the run has; position, recommended labels and quality.
 DEFAULT_COLUMNS = [
-    *("spectrum_id", "obsid", "designation", "gaia_source_id", "ra", "dec", "snrg", "class", "subclass"),
+    *(
+        "spectrum_id",
+        "obsid",
+        "designation",
+        "gaia_source_id",
+        "ra",
+        "dec",
+        "snrg",
+        "class",
+        "subclass",
+    ),
     *("spectral_type", "z", "z_err"),
     *("teff_rec", "teff_rec_err", "teff_rec_source", "logg_rec", "logg_rec_err", "logg_rec_source"),
-    *("feh_rec", "feh_rec_err", "feh_rec_source", "alpha_fe_rec", "alpha_fe_rec_err", "alpha_fe_rec_source"),
+    *(
+        "feh_rec",
+        "feh_rec_err",
+        "feh_rec_source",
+        "alpha_fe_rec",
+        "alpha_fe_rec_err",
+        "alpha_fe_rec_source",
+    ),
     *("teff", "teff_err", "logg", "logg_err", "feh", "feh_err", "alpha_fe", "alpha_fe_err"),
     *("dist", "dist_err", "ebv", "ebv_err", "chi2", "flags", "best_spectrum", "n_spectra"),
 ]
@@ -36,7 +53,9 @@ _TYPES = {
     "float32": "float",
     "float64": "double",
 }
-_LINE = 57 * 1024  # bytes that become a line of text; a multiple of 3, so that no line needs padding
+_LINE = (
+    57 * 1024
+)  # bytes that become a line of text; a multiple of 3, so that no line needs padding
 
 
 def chosen_columns(
@@ -117,7 +136,9 @@ def _field(column: Column) -> str:
     )
 
 
-def header(columns: Sequence[Column], cards: Mapping[str, str], title: str, registry: Registry) -> str:
+def header(
+    columns: Sequence[Column], cards: Mapping[str, str], title: str, registry: Registry
+) -> str:
     """Everything in the file before the rows."""
     bits = "; ".join(f"{1 << (column.bit or 0)} {column.name}" for column in registry.bit_columns)
     lines = [
@@ -125,7 +146,10 @@ def header(columns: Sequence[Column], cards: Mapping[str, str], title: str, regi
         '<VOTABLE version="1.4" xmlns="http://www.ivoa.net/xml/VOTable/v1.3">',
         '<RESOURCE type="results">',
         f"<DESCRIPTION>{escape(title)}</DESCRIPTION>",
-        *(f"<INFO name={quoteattr(key)} value={quoteattr(value)}/>" for key, value in cards.items()),
+        *(
+            f"<INFO name={quoteattr(key)} value={quoteattr(value)}/>"
+            for key, value in cards.items()
+        ),
         f'<INFO name="flags" value={quoteattr("sum of " + bits)}/>',
         '<COOSYS ID="icrs" system="ICRS" epoch="J2000"/>',
         '<TABLE name="recommended">',
@@ -138,7 +162,9 @@ def header(columns: Sequence[Column], cards: Mapping[str, str], title: str, regi
 def binary_rows(rows: NDArray[np.void], columns: Sequence[Column]) -> bytes:
     """Rows (n,) of the catalogue as BINARY2."""
     n_bytes = -(-len(columns) // 8)
-    record = np.dtype([("", "u1", (n_bytes,)), *((column.name, column.numpy) for column in columns)])
+    record = np.dtype(
+        [("", "u1", (n_bytes,)), *((column.name, column.numpy) for column in columns)]
+    )
     out = np.empty(len(rows), record)
     missing = np.zeros((len(rows), len(columns)), bool)
     for number, column in enumerate(columns):

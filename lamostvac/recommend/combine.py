@@ -126,7 +126,9 @@ def combine(
         # The weight of the networks: `best` where both are fully valid, 1 or 0 where one has faded out, and
         # smooth between even where `best` is 0 or 1.
         weight = np.where(either > 0, two.valid * (1.0 - one.valid * (1.0 - best)) / either, 0.0)
-        weight = np.where(one.valid <= 0, 1.0, np.where(two.valid <= 0, 0.0, np.clip(weight, 0.0, 1.0)))
+        weight = np.where(
+            one.valid <= 0, 1.0, np.where(two.valid <= 0, 0.0, np.clip(weight, 0.0, 1.0))
+        )
         value = (1.0 - weight) * one.value + weight * two.value
         spread = ((1.0 - weight) * one.error) ** 2 + (weight * two.error) ** 2
         error = np.sqrt(np.maximum(spread + 2.0 * weight * (1.0 - weight) * shared, 0.0))

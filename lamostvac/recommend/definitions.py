@@ -40,7 +40,9 @@ class Source(_Entry):
         """All columns that the source needs."""
         condition = parse(self.where, f"source {self.column}: where").names if self.where else ()
         return list(
-            dict.fromkeys([self.column, f"{self.column}_err", *self.within, *self.unless, *condition])
+            dict.fromkeys(
+                [self.column, f"{self.column}_err", *self.within, *self.unless, *condition]
+            )
         )
 
     @model_validator(mode="after")
@@ -166,7 +168,11 @@ def ramp(x: NDArray[np.float64], limit: Limit) -> NDArray[np.float64]:
     weight = np.where(np.isfinite(x), 1.0, 0.0)
     for distance in ([] if low is None else [x - low]) + ([] if high is None else [high - x]):
         with np.errstate(over="ignore", invalid="ignore"):
-            t = np.clip(distance / taper, 0.0, 1.0) if taper > 0 else (distance >= 0).astype(np.float64)
+            t = (
+                np.clip(distance / taper, 0.0, 1.0)
+                if taper > 0
+                else (distance >= 0).astype(np.float64)
+            )
         weight *= np.where(np.isnan(t), 0.0, t * t * (3.0 - 2.0 * t))
     return weight
 

@@ -53,6 +53,9 @@ def _load_label(group: h5py.Group, label: str) -> LabelRelations:
         a, b = name.split(" ")
         first, second = (float(share) for share in part.attrs["shares"])
         correlations[(a, b)] = Correlation(
-            float(part.attrs["rho"]), (first, second), int(part.attrs["n"]), float(part.attrs["systematic"])
+            float(part.attrs["rho"]),
+            (first, second),
+            int(part.attrs["n"]),
+            float(part.attrs["systematic"]),
         )
     return LabelRelations(label, str(group.attrs["scale"]), relations, correlations)

@@ -68,7 +68,8 @@ class Relation:
         for coefficient, column in zip(self.coefficients, phi, strict=True):
             value += coefficient * column
         gradient = 1.0 + sum(
-            (c * s for c, s in zip(self.coefficients[1:], slope, strict=False)), start=np.zeros_like(x)
+            (c * s for c, s in zip(self.coefficients[1:], slope, strict=False)),
+            start=np.zeros_like(x),
         )
         return value, np.clip(gradient, *_SLOPES), np.maximum(variance, 0.0) + self.scatter**2
 
@@ -79,14 +80,19 @@ def identity(n_variables: int = 1) -> Relation:
 
 
 def _basis(
-    x: NDArray[np.float64], covariates: Sequence[NDArray[np.float64]], order: int, limits: NDArray[np.float64]
+    x: NDArray[np.float64],
+    covariates: Sequence[NDArray[np.float64]],
+    order: int,
+    limits: NDArray[np.float64],
 ) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
     """phi, k arrays (n,), and d phi_i / dx for i = 1 to order (0 outside the limits)."""
     scaled = []
     for values, (low, high) in zip((x, *covariates), limits, strict=True):
         centre, width = 0.5 * (low + high), 0.5 * (high - low)
         # A star without a covariate is treated as one in the middle.
-        scaled.append((np.where(np.isfinite(values), np.clip(values, low, high), centre) - centre) / width)
+        scaled.append(
+            (np.where(np.isfinite(values), np.clip(values, low, high), centre) - centre) / width
+        )
     u, width = scaled[0], 0.5 * (limits[0, 1] - limits[0, 0])
     phi = [u**power for power in range(order + 1)] + scaled[1:]
     inside = ((x > limits[0, 0]) & (x < limits[0, 1])) / width
@@ -253,7 +259,9 @@ def fit_correlation(
     widths = [1.4826 * float(np.median(np.abs(values))) if n else 0.0 for values in (a, b)]
     if min(widths) <= 0:
         return Correlation(known, (1.0, 1.0), 0)
-    plus, minus = (float(np.median(np.abs(a / widths[0] + sign * b / widths[1]))) ** 2 for sign in (1, -1))
+    plus, minus = (
+        float(np.median(np.abs(a / widths[0] + sign * b / widths[1]))) ** 2 for sign in (1, -1)
+    )
     rho = (n * (plus - minus) / (plus + minus) + weight * known) / (n + weight)
     first, second = (min(1.0, (n * width + weight) / (n + weight)) for width in widths)
     return Correlation(float(np.clip(rho, -_MAX_CORRELATION, _MAX_CORRELATION)), (first, second), n)
@@ -305,7 +313,8 @@ def fit_label(
         bright &= np.isfinite(array)
     wanted = max(settings.min_stars, settings.min_share * bright.sum())
     scale = next(
-        (name for name in definition.scale if (core[name] & bright).sum() >= wanted), definition.scale[-1]
+        (name for name in definition.scale if (core[name] & bright).sum() >= wanted),
+        definition.scale[-1],
     )
     shrunk = {source.column: source.shrunk for source in sources}
     relations = {}
@@ -317,9 +326,13 @@ def fit_label(
             continue
         both = [(values[column][common], errors[column][common]) for column in (name, scale)]
         kinds = source.shrunk, shrunk[scale]
-        reliable = all(reliability(*pair, kind) >= _RELIABLE for pair, kind in zip(both, kinds, strict=True))
+        reliable = all(
+            reliability(*pair, kind) >= _RELIABLE for pair, kind in zip(both, kinds, strict=True)
+        )
         if reliable:
-            both = [unshrunk(*pair) if kind else pair for pair, kind in zip(both, kinds, strict=True)]
+            both = [
+                unshrunk(*pair) if kind else pair for pair, kind in zip(both, kinds, strict=True)
+            ]
         (x, x_err), (y, y_err) = both
         relations[name] = fit_relation(
             x,
@@ -352,9 +365,12 @@ def _correlation_of(
     used = good[first] & good[second]
     first, second = first[used], second[used]
     da, db = (
-        (values[s][first] - values[s][second]) / np.hypot(errors[s][first], errors[s][second]) for s in (a, b)
+        (values[s][first] - values[s][second]) / np.hypot(errors[s][first], errors[s][second])
+        for s in (a, b)
     )
-    return replace(fit_correlation(da, db, settings.correlation, settings.min_pairs), systematic=fixed)
+    return replace(
+        fit_correlation(da, db, settings.correlation, settings.min_pairs), systematic=fixed
+    )
 
 
 def between(correlations: Mapping[tuple[str, str], Correlation], a: str, b: str) -> Correlation:

@@ -47,7 +47,9 @@ def kiel(
     teff, logg, feh, alpha_fe = teff[known], logg[known], feh[known], alpha_fe[known]
     has_alpha = bool(np.isfinite(alpha_fe).any())
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 1 + has_alpha, figsize=(5.6 + 4.6 * has_alpha, 4.6), squeeze=False)
+        figure, axes = plt.subplots(
+            1, 1 + has_alpha, figsize=(5.6 + 4.6 * has_alpha, 4.6), squeeze=False
+        )
         low, high = np.percentile(feh, [2, 98]) if len(feh) > 1 else (feh[0], feh[0])
         shade = Normalize(low, max(high, low + 0.1))
         left = axes[0, 0]
@@ -61,8 +63,12 @@ def kiel(
         left.set_xscale("log")
         temperature_axis(left, teff)
         left.invert_yaxis()
-        left.set(xlabel=TITLES["teff"], ylabel=TITLES["logg"], title=f"Kiel diagram, {len(teff):,} stars")
-        figure.colorbar(mappable, ax=left, label="[Fe/H]" if len(teff) < MANY else "mean [Fe/H]", pad=0.02)
+        left.set(
+            xlabel=TITLES["teff"], ylabel=TITLES["logg"], title=f"Kiel diagram, {len(teff):,} stars"
+        )
+        figure.colorbar(
+            mappable, ax=left, label="[Fe/H]" if len(teff) < MANY else "mean [Fe/H]", pad=0.02
+        )
         if has_alpha:
             right = axes[0, 1]
             both = np.isfinite(alpha_fe)
@@ -80,7 +86,9 @@ def kiel(
             ):
                 _median_line(right, feh[chosen], alpha_fe[chosen], name, colour)
             right.set(
-                xlabel=TITLES["feh"], ylabel=TITLES["alpha_fe"], title=f"Abundances, {both.sum():,} stars"
+                xlabel=TITLES["feh"],
+                ylabel=TITLES["alpha_fe"],
+                title=f"Abundances, {both.sum():,} stars",
             )
             if right.get_legend_handles_labels()[0]:
                 right.legend(loc="upper right")
@@ -142,7 +150,9 @@ def chi2(table: pd.DataFrame, snr_band: str, thresholds: Mapping[str, float]) ->
     with plt.rc_context(STYLE | {"axes.spines.right": True}):
         columns = min(3, len(present))
         lines = -(-len(present) // columns)
-        figure, grid = plt.subplots(lines, columns, figsize=(3.9 * columns, 2.9 * lines), squeeze=False)
+        figure, grid = plt.subplots(
+            lines, columns, figsize=(3.9 * columns, 2.9 * lines), squeeze=False
+        )
         for axes in grid.flat[len(present) :]:
             axes.axis("off")
         for name, axes in zip(present, grid.flat, strict=False):
@@ -150,9 +160,13 @@ def chi2(table: pd.DataFrame, snr_band: str, thresholds: Mapping[str, float]) ->
             values, snr = stars["chi2"].to_numpy(np.float64), stars[snr_band].to_numpy(np.float64)
             low, high = np.percentile(values, [0.5, 99.5])
             edges = np.geomspace(
-                low * 0.98, max(high, low * 1.05) * 1.02, int(np.clip(len(values) ** 0.5, 8, 50)) + 1
+                low * 0.98,
+                max(high, low * 1.05) * 1.02,
+                int(np.clip(len(values) ** 0.5, 8, 50)) + 1,
             )
-            axes.hist(np.clip(values, edges[0], edges[-1]), edges, color=TYPE_COLOURS[name], alpha=0.75)
+            axes.hist(
+                np.clip(values, edges[0], edges[-1]), edges, color=TYPE_COLOURS[name], alpha=0.75
+            )
             axes.set_xscale("log")
             plain_log_axis(axes.xaxis, edges[0], edges[-1])
             axes.set_title(f"{name}, {len(values):,} stars, median {np.median(values):.2f}")
@@ -160,7 +174,9 @@ def chi2(table: pd.DataFrame, snr_band: str, thresholds: Mapping[str, float]) ->
             which = np.digitize(values, edges)
             middles = np.sqrt(edges[1:] * edges[:-1])
             members = [snr[which == number] for number in range(1, len(edges))]
-            medians = np.array([np.median(group) if len(group) > 2 else np.nan for group in members])
+            medians = np.array(
+                [np.median(group) if len(group) > 2 else np.nan for group in members]
+            )
             other = axes.twinx()
             other.plot(middles, medians, color="black", lw=1.2, marker=".", ms=3)
             other.axhline(thresholds[name], color="black", ls="--", lw=0.8)
@@ -191,7 +207,10 @@ def spectra(wave: NDArray[np.floating], examples: Sequence[Mapping[str, Any]]) -
         )
         for example, upper, lower in zip(examples, grid[::2, 0], grid[1::2, 0], strict=True):
             used = np.asarray(example["used"], bool)
-            flux, model = np.asarray(example["flux"], np.float64), np.asarray(example["model"], np.float64)
+            flux, model = (
+                np.asarray(example["flux"], np.float64),
+                np.asarray(example["model"], np.float64),
+            )
             upper.plot(wave, np.where(used, flux, np.nan), color="black", lw=0.5, label="observed")
             upper.plot(wave, model, color="#d9480f", lw=0.7, alpha=0.9, label="model")
             lower.plot(wave, np.where(used, flux - model, np.nan), color="black", lw=0.4)
@@ -208,7 +227,10 @@ def spectra(wave: NDArray[np.floating], examples: Sequence[Mapping[str, Any]]) -
             upper.set_ylabel("flux")
             lower.set_ylabel("diff.")
             upper.set_title(
-                f"{example['spectral_type']}  {example['spectrum_id']}", loc="left", fontsize=8.5, pad=2
+                f"{example['spectral_type']}  {example['spectrum_id']}",
+                loc="left",
+                fontsize=8.5,
+                pad=2,
             )
         grid[0, 0].legend(loc="upper right", ncols=2, borderaxespad=0.1)
         grid[-1, 0].set_xlabel("rest wavelength / A (vacuum); grey: not used by the fit")
@@ -236,7 +258,9 @@ def libraries(table: pd.DataFrame) -> Figure:
     drawn = [
         subclass
         for i, subclass in enumerate(SUBCLASSES)
-        if any(np.isfinite(curve(table, name, label, "sigma")[i]) for name in names for label in labels)
+        if any(
+            np.isfinite(curve(table, name, label, "sigma")[i]) for name in names for label in labels
+        )
     ]
     if not drawn:
         return message("No library has enough stars in any subclass to show a dispersion.")
@@ -251,7 +275,9 @@ def libraries(table: pd.DataFrame) -> Figure:
                 colour = LIBRARY_COLOURS[number % len(LIBRARY_COLOURS)]
                 for column, style in (("robust_sigma", "o-"), ("sigma", "--")):
                     y = curve(table, name, label, column, drawn)
-                    axes.plot(x, y, style, color=colour, ms=4, label=name if style == "o-" else None)
+                    axes.plot(
+                        x, y, style, color=colour, ms=4, label=name if style == "o-" else None
+                    )
             if label in PUBLISHED_FGK and fgk:
                 ends = [fgk[0] - 0.4, fgk[-1] + 0.4]
                 axes.plot(ends, [PUBLISHED_FGK[label]] * 2, color=GREY, lw=3, alpha=0.5, zorder=0)
@@ -300,7 +326,9 @@ def accounting(balance: Mapping[str, Any]) -> Figure:
         right.set(xlabel="spectra", title="Reasons for rejections (all stages)")
         if not reasons:
             right.axis("off")
-            right.text(0.5, 0.5, "nothing was rejected", ha="center", transform=right.transAxes, color=GREY)
+            right.text(
+                0.5, 0.5, "nothing was rejected", ha="center", transform=right.transAxes, color=GREY
+            )
         figure.suptitle(
             f"{balance['n_in']:,} in = {balance['n_accepted']:,} accepted + {balance['n_rejected']:,} rejected",
             fontsize=11,

@@ -8,7 +8,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lamostvac.core.vocabulary import GIANT_LOGG
-from lamostvac.report.style import ACCEPTED, GREY, REJECTED, STYLE, message, plain_log_axis, title_of
+from lamostvac.report.style import (
+    ACCEPTED,
+    GREY,
+    REJECTED,
+    STYLE,
+    message,
+    plain_log_axis,
+    title_of,
+)
 from lamostvac.validation.trends import QUANTITIES
 
 _AXES = {
@@ -54,8 +62,12 @@ def trends(title: str, table: pd.DataFrame) -> Figure:
                 axes.axhline(middle, color=GREY, lw=0.8, ls="--")
                 if len(rows):
                     x, offset, width = rows["x"], rows["offset"], rows["robust_sigma"]
-                    axes.fill_between(x, offset - width, offset + width, color=ACCEPTED, alpha=0.25, lw=0)
-                    axes.errorbar(x, offset, yerr=rows["offset_err"], color=ACCEPTED, marker="o", ms=3, lw=1)
+                    axes.fill_between(
+                        x, offset - width, offset + width, color=ACCEPTED, alpha=0.25, lw=0
+                    )
+                    axes.errorbar(
+                        x, offset, yerr=rows["offset_err"], color=ACCEPTED, marker="o", ms=3, lw=1
+                    )
             line[0].set_ylabel(title_of(label).replace(" (", "\n("), fontsize=8)
             line[0].set_ylim(
                 min(middle - reach, -0.1 * reach) - 0.05 * reach,
@@ -81,7 +93,9 @@ def clusters(title: str, pairs: pd.DataFrame, table: pd.DataFrame, labels: Seque
     """
     count = table.groupby("cluster")["n_stars"].max().sort_values(ascending=False, kind="stable")
     names = [str(name) for name in count.index[count > 0][:_CLUSTERS_PER_PAGE]]
-    labels = [label for label in labels if np.isfinite(pairs.loc[pairs["label"] == label, "value"]).any()]
+    labels = [
+        label for label in labels if np.isfinite(pairs.loc[pairs["label"] == label, "value"]).any()
+    ]
     if not names or not labels:
         return message(f"{title}: no spectrum of a member.")
     with plt.rc_context(STYLE):
@@ -96,14 +110,21 @@ def clusters(title: str, pairs: pd.DataFrame, table: pd.DataFrame, labels: Seque
         for label, line in zip(labels, grid, strict=True):
             against = "logg" if label == "c_n" else "teff"
             of_label = pairs[
-                (pairs["label"] == label) & np.isfinite(pairs["value"]) & np.isfinite(pairs[against])
+                (pairs["label"] == label)
+                & np.isfinite(pairs["value"])
+                & np.isfinite(pairs[against])
             ]
             shown = of_label[of_label["group"].isin(names) & ~of_label["fit_flagged"]]
             for name, axes in zip(names, line, strict=True):
                 stars = of_label[of_label["group"] == name]
                 good, warned = stars[~stars["fit_flagged"]], stars[stars["fit_flagged"]]
                 axes.scatter(
-                    warned[against], warned["value"], s=8, facecolors="none", edgecolors="#adb5bd", lw=0.5
+                    warned[against],
+                    warned["value"],
+                    s=8,
+                    facecolors="none",
+                    edgecolors="#adb5bd",
+                    lw=0.5,
                 )
                 axes.errorbar(
                     good[against],

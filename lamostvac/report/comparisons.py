@@ -111,8 +111,12 @@ def comparison(title: str, pairs: pd.DataFrame, labels: Iterable[str] = LABELS) 
 
 def _one_to_one(axes: Axes, label: str, table: pd.DataFrame) -> tuple[float, float, bool]:
     """The line of equality and the limits of both axes, logarithmic for temperatures and distances of long range."""
-    low, high = (float(value) for value in np.percentile(table[["value", "reference"]], [0.5, 99.5]))
-    is_log = (title_of(label) == TITLES["teff"] or label in DISTANCES) and low > 0 and high > 3 * low
+    low, high = (
+        float(value) for value in np.percentile(table[["value", "reference"]], [0.5, 99.5])
+    )
+    is_log = (
+        (title_of(label) == TITLES["teff"] or label in DISTANCES) and low > 0 and high > 3 * low
+    )
     if is_log:
         low, high = low * 0.9, high * 1.1
         axes.set(xscale="log", yscale="log")
@@ -132,7 +136,9 @@ def _points(
     """Points of a panel, coloured by S/N, or their density; what a colour bar needs, or None."""
     good, warned = table[~table["fit_flagged"]], table[table["fit_flagged"]]
     if len(good) > _DENSE:
-        inside = good[good["reference"].between(extent[0], extent[1]) & good[y].between(extent[2], extent[3])]
+        inside = good[
+            good["reference"].between(extent[0], extent[1]) & good[y].between(extent[2], extent[3])
+        ]
         x_scale: Any = "log" if is_log else "linear"
         y_scale: Any = "log" if is_log and y == "value" else "linear"
         axes.hexbin(
@@ -147,7 +153,9 @@ def _points(
             linewidths=0,
         )
         return None
-    axes.scatter(warned["reference"], warned[y], s=8, facecolors="none", edgecolors="#adb5bd", linewidths=0.5)
+    axes.scatter(
+        warned["reference"], warned[y], s=8, facecolors="none", edgecolors="#adb5bd", linewidths=0.5
+    )
     coloured = good["snr"].notna().any()
     points = axes.scatter(
         good["reference"],
@@ -191,7 +199,9 @@ def labelled(pairs: pd.DataFrame, label: str) -> pd.DataFrame:
     """The pairs of one label with their `difference`, which for distances is relative."""
     table = pairs[pairs["label"] == label]
     difference = table["value"] - table["reference"]
-    return table.assign(difference=difference / table["reference"] if label in DISTANCES else difference)
+    return table.assign(
+        difference=difference / table["reference"] if label in DISTANCES else difference
+    )
 
 
 def pulls(pairs: pd.DataFrame, table: pd.DataFrame) -> Figure:
@@ -211,9 +221,19 @@ def pulls(pairs: pd.DataFrame, table: pd.DataFrame) -> Figure:
         for label, (upper, lower) in zip(labels, grid.T, strict=True):
             values = pulls_of(pairs[pairs["label"] == label])
             upper.hist(
-                np.clip(values, -5, 5), np.linspace(-5, 5, 41), density=True, color=ACCEPTED, alpha=0.8
+                np.clip(values, -5, 5),
+                np.linspace(-5, 5, 41),
+                density=True,
+                color=ACCEPTED,
+                alpha=0.8,
             )
-            upper.plot(x, np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), color="black", lw=1, label="unit normal")
+            upper.plot(
+                x,
+                np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi),
+                color="black",
+                lw=1,
+                label="unit normal",
+            )
             row = table[(table["label"] == label) & (table["subset"] == "all")]
             if len(row):
                 upper.text(
@@ -239,8 +259,12 @@ def pulls_by_snr(axes: Axes, table: pd.DataFrame, prefix: str = "") -> None:
     positions = np.arange(len(names))
     axes.axhline(1, color=GREY, lw=0.7)
     axes.axhline(0, color=GREY, lw=0.7)
-    axes.plot(positions, rows["width"], marker="o", ms=4, color=ACCEPTED, label="width (1 is right)")
-    axes.plot(positions, rows["mean"], marker="s", ms=3.5, color=REJECTED, label="mean (0 is right)")
+    axes.plot(
+        positions, rows["width"], marker="o", ms=4, color=ACCEPTED, label="width (1 is right)"
+    )
+    axes.plot(
+        positions, rows["mean"], marker="s", ms=3.5, color=REJECTED, label="mean (0 is right)"
+    )
     axes.set_xticks(positions, [name.removeprefix("S/N").strip() for name in names], rotation=30)
     axes.set_xlabel("S/N")
     axes.set_xlim(-0.4, len(names) - 0.6)

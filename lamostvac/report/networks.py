@@ -44,7 +44,9 @@ _GRAVITY = "phys.gravity"
 _ABUNDANCE = "phys.abund"
 
 
-def _grid(n: int, columns: int, width: float, height: float, **options: Any) -> tuple[Figure, list[Axes]]:
+def _grid(
+    n: int, columns: int, width: float, height: float, **options: Any
+) -> tuple[Figure, list[Axes]]:
     columns = min(columns, n)
     lines = -(-n // columns)
     figure, grid = plt.subplots(
@@ -69,7 +71,11 @@ def learning_curves(histories: Mapping[str, Mapping[str, NDArray[np.floating]]])
                 curves = np.asarray(history[name])
                 epochs = np.arange(1, curves.shape[1] + 1)
                 for number, curve in enumerate(curves):
-                    text = {"loss": "training", "validation": "validation"}[name] if number == 0 else None
+                    text = (
+                        {"loss": "training", "validation": "validation"}[name]
+                        if number == 0
+                        else None
+                    )
                     axes.plot(epochs, curve, color=colour, lw=0.8, alpha=0.8, label=text)
             axes.set_yscale("log")
             low, high = axes.get_ylim()
@@ -109,7 +115,10 @@ def predictions(title: str, pairs: pd.DataFrame, labels: Sequence[str]) -> Figur
             lower.axis("on")
             _predicted(upper, lower, labelled(pairs, label), label)
         figure.legend(
-            *grid[0, 0].get_legend_handles_labels(), loc="outside lower right", ncols=3, markerscale=2
+            *grid[0, 0].get_legend_handles_labels(),
+            loc="outside lower right",
+            ncols=3,
+            markerscale=2,
         )
         _title(figure, title)
         for axes in grid[1::2].flat:
@@ -128,7 +137,9 @@ def _predicted(upper: Axes, lower: Axes, table: pd.DataFrame, label: str) -> Non
             continue
         size = min(point_size(len(part)), 6)
         for axes, y in ((upper, "value"), (lower, "difference")):
-            axes.scatter(part["reference"], part[y], s=size, color=colour, linewidths=0, label=subset)
+            axes.scatter(
+                part["reference"], part[y], s=size, color=colour, linewidths=0, label=subset
+            )
         numbers = statistics(part["value"], part["reference"])
         # A label of small numbers needs one more digit than its axis.
         lines.append(
@@ -179,7 +190,9 @@ def planes(labels: Sequence[NetworkLabel]) -> list[Plane]:
     if len(abundances) == 1 or hot:
         found += [Plane((teff,), name, teff, name, "teff") for name in abundances]
     elif abundances:
-        first = next((label.label for label in labels if label.ucd == f"{_ABUNDANCE}.Z"), abundances[0])
+        first = next(
+            (label.label for label in labels if label.ucd == f"{_ABUNDANCE}.Z"), abundances[0]
+        )
         found += [Plane((first,), name, first, name) for name in abundances if name != first]
     shown |= set(abundances)
     for blue, red, magnitude in _DIAGRAMS:
@@ -254,10 +267,17 @@ def residuals_by_snr(pairs: pd.DataFrame, labels: Iterable[str]) -> Figure:
     with plt.rc_context(STYLE):
         figure, panels = _grid(len(drawn), 6, 2.3, 2.0)
         for axes, (label, table) in zip(panels, drawn.items(), strict=True):
-            snr, difference = table["snr"].to_numpy(np.float64), table["difference"].to_numpy(np.float64)
-            axes.scatter(snr, difference, s=min(point_size(len(snr)), 5), color=ACCEPTED, alpha=0.5, lw=0)
+            snr, difference = (
+                table["snr"].to_numpy(np.float64),
+                table["difference"].to_numpy(np.float64),
+            )
+            axes.scatter(
+                snr, difference, s=min(point_size(len(snr)), 5), color=ACCEPTED, alpha=0.5, lw=0
+            )
             which = np.digitize(snr, edges)
-            bins = [number for number in range(1, len(edges)) if np.count_nonzero(which == number) > 4]
+            bins = [
+                number for number in range(1, len(edges)) if np.count_nonzero(which == number) > 4
+            ]
             middle = [np.median(snr[which == number]) for number in bins]
             median = np.array([np.median(difference[which == number]) for number in bins])
             spread = np.array([robust_sigma(difference[which == number]) for number in bins])
@@ -294,7 +314,9 @@ def network_pulls(table: pd.DataFrame, labels: Iterable[str]) -> Figure:
     unflagged = table[table["subset"].str.startswith("unflagged") & (table["n"] > 0)]
     present = [label for label in labels if (unflagged["label"] == label).any()]
     if not present:
-        return message("No star without a flag has a label of a network, an error and a true value.")
+        return message(
+            "No star without a flag has a label of a network, an error and a true value."
+        )
     with plt.rc_context(STYLE):
         figure, panels = _grid(len(present), 6, 2.3, 2.0)
         for axes, label in zip(panels, present, strict=True):

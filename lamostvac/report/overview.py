@@ -23,7 +23,16 @@ from lamostvac.core.paths import OVERVIEW_PATH
 from lamostvac.core.rejection import REASONS
 from lamostvac.validation.libraries import PUBLISHED_FGK
 
-CHECKS = ("crossvalidation", "networks", "internal_errors", "repeats", "pulls", "bias", "flagged", "lost")
+CHECKS = (
+    "crossvalidation",
+    "networks",
+    "internal_errors",
+    "repeats",
+    "pulls",
+    "bias",
+    "flagged",
+    "lost",
+)
 CHECK_COLUMNS = ["check", "what", "n", "run", "published", "measure", "light"]
 LIGHTS = ("green", "yellow", "red", "none")
 # S/N of the repeats in validation/comparisons.csv that stand for S/N 50: from 40 to 80, geometric mean 57.
@@ -111,7 +120,9 @@ def crossvalidation_check(comparisons: pd.DataFrame, library: str) -> pd.DataFra
         (comparisons["dataset"] == f"crossvalidation_{library}") & (comparisons["subset"] == "FGK")
     ]
     known = rows[rows["label"].isin(PUBLISHED_FGK)]
-    return _ratios(known["label"], known["n"], known["robust_sigma"], known["label"].map(PUBLISHED_FGK))
+    return _ratios(
+        known["label"], known["n"], known["robust_sigma"], known["label"].map(PUBLISHED_FGK)
+    )
 
 
 def network_check(networks: pd.DataFrame) -> pd.DataFrame:
@@ -151,7 +162,8 @@ def repeats_check(curves: Mapping[str, pd.DataFrame], comparisons: pd.DataFrame)
         for row in rows.to_dict("records"):
             label = str(row["label"])
             published[label] = float(
-                row["scale"] * (row["published_a"] + row["published_c"] / _BIN_SNR ** row["published_b"])
+                row["scale"]
+                * (row["published_a"] + row["published_c"] / _BIN_SNR ** row["published_b"])
             )
             if row["source"] == "repeats" and np.isfinite(row[f"published_random_{_REPEATS_SNR}"]):
                 fitted.add(label)
@@ -167,7 +179,9 @@ def repeats_check(curves: Mapping[str, pd.DataFrame], comparisons: pd.DataFrame)
     for row in repeats.to_dict("records"):
         label = str(row["label"])
         if label not in fitted and np.isfinite(published.get(label, np.nan)):
-            parts.append((f"{label}, S/N 40 to 80", row["n"], row["robust_sigma"], published[label]))
+            parts.append(
+                (f"{label}, S/N 40 to 80", row["n"], row["robust_sigma"], published[label])
+            )
     return _ratios(*([part[column] for part in parts] for column in range(4)))
 
 
@@ -205,7 +219,8 @@ def with_lights(checks: Mapping[str, pd.DataFrame], limits: Mapping[str, Limits]
     parts = []
     for name, rows in checks.items():
         lights = [
-            limits[name].light(measure, n) for measure, n in zip(rows["measure"], rows["n"], strict=True)
+            limits[name].light(measure, n)
+            for measure, n in zip(rows["measure"], rows["n"], strict=True)
         ]
         parts.append(rows.assign(check=name, light=lights)[CHECK_COLUMNS])
     filled = [part for part in parts if len(part)]
@@ -218,7 +233,9 @@ def _ratios(what: Any, n: Any, run: Any, published: Any) -> pd.DataFrame:
         return _table(what, n, run, published, run / published)
 
 
-def _table(what: Any, n: Any, run: Any, published: Any, measure: NDArray[np.float64]) -> pd.DataFrame:
+def _table(
+    what: Any, n: Any, run: Any, published: Any, measure: NDArray[np.float64]
+) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "what": [str(name) for name in what],
@@ -265,7 +282,9 @@ def stage_costs(folder: str | Path, n_spectra: int) -> pd.DataFrame:
         }
     ).reset_index()
     counted = result["stage"].isin(PER_SPECTRUM)
-    result["per_spectrum_ms"] = np.where(counted, 1000.0 * result["seconds"] / max(n_spectra, 1), np.nan)
+    result["per_spectrum_ms"] = np.where(
+        counted, 1000.0 * result["seconds"] / max(n_spectra, 1), np.nan
+    )
     return result.sort_values(["seconds", "stage"], ascending=[False, True], ignore_index=True)
 
 
@@ -326,7 +345,10 @@ def _key_numbers(numbers: RunNumbers) -> Raw:
         [
             (f"{counts['n_in']:,}", "spectra in"),
             (f"{n:,}", f"accepted, {_share(n, counts['n_in'])}"),
-            (f"{counts['n_rejected']:,}", f"rejected, {_share(counts['n_rejected'], counts['n_in'])}"),
+            (
+                f"{counts['n_rejected']:,}",
+                f"rejected, {_share(counts['n_rejected'], counts['n_in'])}",
+            ),
             (f"{numbers.n_stars:,}", "stars"),
             (f"{numbers.n_unflagged:,}", f"rows without a flag, {_share(numbers.n_unflagged, n)}"),
             (
@@ -344,7 +366,9 @@ def _share(part: float, whole: float) -> str:
 
 
 def _pill(colour: str, said: Any | None = None) -> Raw:
-    return Raw(f'<span class="light {colour}">{escape(str(colour if said is None else said))}</span>')
+    return Raw(
+        f'<span class="light {colour}">{escape(str(colour if said is None else said))}</span>'
+    )
 
 
 def _lights(checks: pd.DataFrame, limits: Mapping[str, Limits]) -> Raw:
@@ -352,7 +376,11 @@ def _lights(checks: pd.DataFrame, limits: Mapping[str, Limits]) -> Raw:
     for name, limit in limits.items():
         own = checks[checks["check"] == name]
         counts = own["light"].value_counts()
-        pills = [_pill(c, f"{counts[c]} {'no colour' if c == 'none' else c}") for c in LIGHTS if c in counts]
+        pills = [
+            _pill(c, f"{counts[c]} {'no colour' if c == 'none' else c}")
+            for c in LIGHTS
+            if c in counts
+        ]
         shares = name in ("flagged", "lost")
         known = own.loc[own["light"] != "none", "measure"]
         summary: Any = "too few to say" if len(own) else "nothing to compare in this run"
@@ -360,10 +388,16 @@ def _lights(checks: pd.DataFrame, limits: Mapping[str, Limits]) -> Raw:
             summary = f"{100 * own['run'].iloc[0]:.1f} %"
         elif len(known):
             kind = _MEASURES.get(name, "run / paper")
-            summary = f"median {kind} {known.median():.2f}, from {known.min():.2f} to {known.max():.2f}"
-        rows.append((limit.title, Raw(" ".join(pills)), summary, f"{_limit(limit)}; {limit.source}"))
+            summary = (
+                f"median {kind} {known.median():.2f}, from {known.min():.2f} to {known.max():.2f}"
+            )
+        rows.append(
+            (limit.title, Raw(" ".join(pills)), summary, f"{_limit(limit)}; {limit.source}")
+        )
         if len(own):
-            parts.append(details(f"{limit.title}: {len(own)} numbers", *_lines(own, limit, name, shares)))
+            parts.append(
+                details(f"{limit.title}: {len(own)} numbers", *_lines(own, limit, name, shares))
+            )
     return section(
         "lights",
         "Beside the papers",
@@ -425,7 +459,9 @@ def _accounting(numbers: RunNumbers) -> Raw:
     left = table(("type", "selected", "accepted", "rejected later"), types, numbers=(1, 2, 3))
     right = table(("rejected by stage", "spectra"), stages, numbers=(1,)) + "<br>"
     right += table(("reason", "spectra", "which means"), reasons, numbers=(1,))
-    return section("spectra", "Spectra", Raw(f'<div class="pair"><div>{left}</div><div>{right}</div></div>'))
+    return section(
+        "spectra", "Spectra", Raw(f'<div class="pair"><div>{left}</div><div>{right}</div></div>')
+    )
 
 
 def _costs(costs: pd.DataFrame, n_in: int) -> Raw:
@@ -436,7 +472,9 @@ def _costs(costs: pd.DataFrame, n_in: int) -> Raw:
         *(costs[key].tolist() for key in columns), strict=True
     ):
         width = 100 * seconds / max(largest, 1e-9)
-        bar = Raw(f'<span class="track"><span class="bar" style="width:{width:.1f}%"></span></span>')
+        bar = Raw(
+            f'<span class="track"><span class="bar" style="width:{width:.1f}%"></span></span>'
+        )
         known = [
             f"{value:,.{digits}f}" if np.isfinite(value) else value
             for value, digits in ((one, 2), (memory, 0))

@@ -46,7 +46,9 @@ _DENSE = 4000
 BP_RP_EXTINCTION = 3.24 - 1.91
 
 
-def _density(axes: Axes, x: NDArray[Any], y: NDArray[Any], limits: tuple[float, float, float, float]) -> Any:
+def _density(
+    axes: Axes, x: NDArray[Any], y: NDArray[Any], limits: tuple[float, float, float, float]
+) -> Any:
     """Points, or their density where there are many; the mappable of a density, else None."""
     inside = (x >= limits[0]) & (x <= limits[1]) & (y >= limits[2]) & (y <= limits[3])
     x, y = x[inside], y[inside]
@@ -81,7 +83,9 @@ def hr_diagrams(table: pd.DataFrame) -> Figure:
     if not panels:
         return message("No network of this run gives absolute magnitudes.")
     with plt.rc_context(STYLE):
-        figure, grid = plt.subplots(1, len(panels), figsize=(3.1 * len(panels) + 0.8, 4.2), squeeze=False)
+        figure, grid = plt.subplots(
+            1, len(panels), figsize=(3.1 * len(panels) + 0.8, 4.2), squeeze=False
+        )
         mappable = None
         for axes, (survey, blue, red, band, stars) in zip(grid[0], panels, strict=True):
             colour = (stars[f"abs_mag_{blue}"] - stars[f"abs_mag_{red}"]).to_numpy(np.float64)
@@ -103,7 +107,13 @@ def hr_diagrams(table: pd.DataFrame) -> Figure:
                 )
             else:
                 mappable = axes.scatter(
-                    colour, magnitude, c=teff, s=point_size(len(colour)), norm=shade, cmap="RdYlBu", lw=0
+                    colour,
+                    magnitude,
+                    c=teff,
+                    s=point_size(len(colour)),
+                    norm=shade,
+                    cmap="RdYlBu",
+                    lw=0,
                 )
             axes.set(xlim=x, ylim=y[::-1], facecolor="#e9ecef")
             axes.set(
@@ -141,11 +151,17 @@ def positions(x: NDArray[Any], y: NDArray[Any], z: NDArray[Any], sun: float) -> 
                 0.5 * (bottom + top) + half,
             )
             mappable = _density(axes, x, other, limits)
-            axes.plot([-sun], [0], marker="*", ms=11, color="#1864ab", mec="white", mew=0.6, label="Sun")
+            axes.plot(
+                [-sun], [0], marker="*", ms=11, color="#1864ab", mec="white", mew=0.6, label="Sun"
+            )
             if limits[0] < 0 < limits[1]:
                 axes.plot([0], [0], marker="+", ms=10, color="#c92a2a", label="Galactic centre")
             axes.set(
-                xlim=limits[:2], ylim=limits[2:], aspect="equal", xlabel="X / kpc", ylabel=f"{name} / kpc"
+                xlim=limits[:2],
+                ylim=limits[2:],
+                aspect="equal",
+                xlabel="X / kpc",
+                ylabel=f"{name} / kpc",
             )
             axes.legend(loc="upper right", frameon=True, framealpha=0.8)
             if mappable is not None:
@@ -200,7 +216,10 @@ def distances(table: pd.DataFrame) -> Figure:
             ]
             axes.set_xticks(np.log10(ticks), [f"{t:g}" for t in ticks])
             axes.set(
-                xlim=limits[:2], ylim=(-1, 1), xlabel="spectro-photometric distance D / kpc", title=title
+                xlim=limits[:2],
+                ylim=(-1, 1),
+                xlabel="spectro-photometric distance D / kpc",
+                title=title,
             )
             axes.legend(loc="upper left", frameon=True, framealpha=0.8)
             if mappable is not None:
@@ -237,7 +256,9 @@ def colour_teff(table: pd.DataFrame, isochrone: pd.DataFrame | None = None) -> F
 
     `table` has `teff_rec`, `logg_rec`, `mag_bp`, `mag_rp`, `ebv`; `isochrone` is what `read_isochrone` returns.
     """
-    colour = (table["mag_bp"] - table["mag_rp"] - BP_RP_EXTINCTION * table["ebv"]).to_numpy(np.float64)
+    colour = (table["mag_bp"] - table["mag_rp"] - BP_RP_EXTINCTION * table["ebv"]).to_numpy(
+        np.float64
+    )
     teff, logg = table["teff_rec"].to_numpy(np.float64), table["logg_rec"].to_numpy(np.float64)
     known = np.isfinite(colour) & np.isfinite(teff)
     if known.sum() < 2:
@@ -265,9 +286,14 @@ def colour_teff(table: pd.DataFrame, isochrone: pd.DataFrame | None = None) -> F
                     for column in (1, 3):
                         axes.plot(lines[:, 0], lines[:, column], color=line_colour, lw=0.8, ls="--")
             if isochrone is not None:
-                axes.plot(isochrone["bp_rp"], isochrone["teff"], color="black", lw=1.4, label="isochrone")
+                axes.plot(
+                    isochrone["bp_rp"], isochrone["teff"], color="black", lw=1.4, label="isochrone"
+                )
             axes.set(
-                xlim=limits[:2], ylim=limits[2:], xlabel="(BP - RP)$_0$", title=f"{name}, {part.sum():,}"
+                xlim=limits[:2],
+                ylim=limits[2:],
+                xlabel="(BP - RP)$_0$",
+                title=f"{name}, {part.sum():,}",
             )
             axes.legend(loc="upper right", frameon=True, framealpha=0.8)
             if mappable is not None:
@@ -300,28 +326,44 @@ def repeats(
     columns = min(4, len(shown))
     lines = -(-len(shown) // columns)
     with plt.rc_context(STYLE):
-        figure, grid = plt.subplots(lines, columns, figsize=(3.2 * columns, 2.6 * lines + 0.4), squeeze=False)
+        figure, grid = plt.subplots(
+            lines, columns, figsize=(3.2 * columns, 2.6 * lines + 0.4), squeeze=False
+        )
         for axes in grid.flat[len(shown) :]:
             axes.axis("off")
-        for number, (axes, (name, residual)) in enumerate(zip(grid.flat, shown.items(), strict=False)):
+        for number, (axes, (name, residual)) in enumerate(
+            zip(grid.flat, shown.items(), strict=False)
+        ):
             known = np.isfinite(residual)
             snr, size = pairs.snr[known], np.abs(residual[known])
             axes.scatter(snr, size, s=point_size(4 * len(snr)), color="#ced4da", linewidths=0)
             bins = bin_residuals(pairs.snr, residual, pairs.weight, bins=12, smallest=10.0)
             axes.errorbar(
-                bins.snr, bins.sigma, yerr=bins.error, fmt="o", ms=4, color=ACCEPTED, label="repeats"
+                bins.snr,
+                bins.sigma,
+                yerr=bins.error,
+                fmt="o",
+                ms=4,
+                color=ACCEPTED,
+                label="repeats",
             )
             own = 0.5 * (stated[name][pairs.earlier] + stated[name][pairs.later])
             lines_stated = _quartiles(np.log(pairs.snr[np.isfinite(own)]), own[np.isfinite(own)])
             if len(lines_stated):
                 axes.plot(
-                    np.exp(lines_stated[:, 0]), lines_stated[:, 2], color=REJECTED, lw=1.4, label="stated"
+                    np.exp(lines_stated[:, 0]),
+                    lines_stated[:, 2],
+                    color=REJECTED,
+                    lw=1.4,
+                    label="stated",
                 )
             row = curves[curves["label"] == name]
             x = np.geomspace(max(snr.min(), 1), snr.max(), 60)
             if len(row) and np.isfinite(row[["a", "b", "c"]].to_numpy(np.float64)).all():
                 a, b, c, scale = (float(row[key].iloc[0]) for key in ("a", "b", "c", "scale"))
-                axes.plot(x, scale * (a + c / x**b), color="black", lw=1.2, label=r"$a + c / {\rm S/N}^b$")
+                axes.plot(
+                    x, scale * (a + c / x**b), color="black", lw=1.2, label=r"$a + c / {\rm S/N}^b$"
+                )
             top = max(np.percentile(size, 95), np.max(bins.sigma, initial=0) * 1.3)
             axes.set(ylim=(0, top or 1), xscale="log", title=title_of(name))
             plain_log_axis(axes.xaxis, snr.min(), snr.max())
@@ -346,22 +388,35 @@ def flags(table: pd.DataFrame, names: Sequence[str]) -> Figure:
         return message("The catalogue has no row.")
     share = np.array(
         [
-            [100 * table.loc[table["spectral_type"] == kind, name].astype(bool).mean() for kind in types]
+            [
+                100 * table.loc[table["spectral_type"] == kind, name].astype(bool).mean()
+                for kind in types
+            ]
             for name in names
         ]
     )
     with plt.rc_context(STYLE):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(11.5, max(3.8, 0.36 * len(names) + 1.4)))
+        figure, (left, right) = plt.subplots(
+            1, 2, figsize=(11.5, max(3.8, 0.36 * len(names) + 1.4))
+        )
         left.imshow(share, cmap="OrRd", vmin=0, vmax=max(30.0, float(share.max())), aspect="auto")
         for i in range(len(names)):
             for j in range(len(types)):
                 dark = share[i, j] > 0.6 * max(30.0, float(share.max()))
                 text = f"{share[i, j]:.0f}" if share[i, j] >= 9.95 else f"{share[i, j]:.1f}"
                 left.text(
-                    j, i, text, ha="center", va="center", fontsize=8, color="white" if dark else "black"
+                    j,
+                    i,
+                    text,
+                    ha="center",
+                    va="center",
+                    fontsize=8,
+                    color="white" if dark else "black",
                 )
         counts = [int((table["spectral_type"] == kind).sum()) for kind in types]
-        left.set_xticks(range(len(types)), [f"{kind}\n{n:,}" for kind, n in zip(types, counts, strict=True)])
+        left.set_xticks(
+            range(len(types)), [f"{kind}\n{n:,}" for kind, n in zip(types, counts, strict=True)]
+        )
         left.set_yticks(range(len(names)), [name.removeprefix("flag_") for name in names])
         left.set_title("Per cent of spectra with a flag")
         left.tick_params(length=0)
@@ -386,7 +441,9 @@ def flags(table: pd.DataFrame, names: Sequence[str]) -> Figure:
             temperature_axis(right, teff[known])
             right.invert_yaxis()
             right.set(
-                xlabel=r"$T_{\rm eff}$ / K", ylabel=r"$\log\,g$", title="Per cent with any flag but alpha_fe"
+                xlabel=r"$T_{\rm eff}$ / K",
+                ylabel=r"$\log\,g$",
+                title="Per cent with any flag but alpha_fe",
             )
             figure.colorbar(mappable, ax=right, pad=0.02)
         else:

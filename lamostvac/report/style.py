@@ -15,7 +15,12 @@ from numpy.typing import NDArray
 
 from lamostvac.core.atomic import atomic
 
-TITLES = {"teff": r"$T_{\rm eff}$ / K", "logg": r"$\log\,g$", "feh": "[Fe/H]", "alpha_fe": r"[$\alpha$/Fe]"}
+TITLES = {
+    "teff": r"$T_{\rm eff}$ / K",
+    "logg": r"$\log\,g$",
+    "feh": "[Fe/H]",
+    "alpha_fe": r"[$\alpha$/Fe]",
+}
 DIGITS = {"teff": 0, "logg": 2, "feh": 2, "alpha_fe": 2}
 TYPE_COLOURS = {
     "OB": "#3b5bdb",
@@ -57,7 +62,9 @@ def message(text: str) -> Figure:
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(6, 1.6))
         axes.axis("off")
-        axes.text(0.5, 0.5, textwrap.fill(text, 70), ha="center", va="center", color=GREY, fontsize=11)
+        axes.text(
+            0.5, 0.5, textwrap.fill(text, 70), ha="center", va="center", color=GREY, fontsize=11
+        )
     return figure
 
 
@@ -72,7 +79,9 @@ def temperature_axis(axes: Axes, teff: NDArray[np.floating]) -> None:
     margin = max((high / low) ** 0.04, 1.01)
     axes.set_xlim(high * margin, low / margin)
     ticks = [
-        t for t in (3000, 3500, 4000, 5000, 6000, 7000, 8000, 10000, 15000, 20000, 30000) if low <= t <= high
+        t
+        for t in (3000, 3500, 4000, 5000, 6000, 7000, 8000, 10000, 15000, 20000, 30000)
+        if low <= t <= high
     ]
     axes.xaxis.set_major_locator(FixedLocator(ticks or [round(low)]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))

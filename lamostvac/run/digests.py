@@ -29,7 +29,8 @@ class Digests:
         if os.path.isdir(path):
             names = sorted(entry.name for entry in os.scandir(path) if entry.is_file())
             return " ".join(
-                f"{name} {digest}" for name, digest in zip(names, self._all(path, names), strict=True)
+                f"{name} {digest}"
+                for name, digest in zip(names, self._all(path, names), strict=True)
             )
         if not os.path.isfile(path):
             return ""

@@ -67,7 +67,8 @@ def rule_table(jobs: pd.DataFrame) -> pd.DataFrame:
     ].max()
     table = most.assign(
         jobs=grouped.size(),
-        core_hours=(jobs["used_minutes"] * jobs["threads"].fillna(1)).groupby(jobs["rule"]).sum() / 60,
+        core_hours=(jobs["used_minutes"] * jobs["threads"].fillna(1)).groupby(jobs["rule"]).sum()
+        / 60,
     )
     sums = (
         jobs.assign(cores=jobs["used_minutes"] * jobs["threads"])

@@ -39,5 +39,9 @@ def _matching(root: Path, pattern: str) -> list[str]:
         return [str(path)]
     if Path(pattern).is_absolute():
         anchor = Path(Path(pattern).anchor)
-        return [str(file) for file in anchor.glob(str(Path(pattern).relative_to(anchor))) if file.is_file()]
+        return [
+            str(file)
+            for file in anchor.glob(str(Path(pattern).relative_to(anchor)))
+            if file.is_file()
+        ]
     return [str(file) for file in root.glob(pattern) if file.is_file()] if root.is_dir() else []

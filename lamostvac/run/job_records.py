@@ -1,7 +1,7 @@
 """What the jobs of a run leave behind: a log and a benchmark file each.
 
-A log's first line says what a job asked for and how much it had to do, its last one what it took (`lamostvac.core.log`);
-both are there whatever ran the job. Snakemake's benchmark file appears when a job has ended well. Nothing here
+A log's first line says what a job asked for and how much it had to do, its last one what it took
+(`lamostvac.core.log`); both are there whatever ran the job. Snakemake's benchmark file appears when a job has ended well. Nothing here
 touches the run: no lock, no question to Slurm.
 """
 
@@ -92,7 +92,9 @@ def _times(folder: Path, suffix: str) -> dict[str, float]:
             if name.endswith(suffix) and not name.startswith("."):
                 stem = name.removesuffix(suffix)
                 try:
-                    found[stem if below == "." else f"{below}/{stem}"] = os.stat(f"{path}/{name}").st_mtime
+                    found[stem if below == "." else f"{below}/{stem}"] = os.stat(
+                        f"{path}/{name}"
+                    ).st_mtime
                 except FileNotFoundError:  # just replaced by the job
                     continue
     return found

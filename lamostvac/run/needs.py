@@ -38,15 +38,23 @@ def needs_of(configuration: Configuration) -> list[Need]:
         settings = found.model_dump(mode="json") if found is not None else None
         needs.append(Need(path, settings, readers, optional))
     order = {source.name: number for number, source in enumerate(sources)}
-    needs.sort(key=lambda need: (order[need.source["name"]] if need.source else len(order), need.path))
+    needs.sort(
+        key=lambda need: (order[need.source["name"]] if need.source else len(order), need.path)
+    )
     if configuration.fetch.sources is None:
         return needs
     there = [need.source["name"] for need in needs if need.source]
     for name in configuration.fetch.sources:
         if name not in there:
-            what = "this run does not read that file" if name in order else "there is no such source"
-            raise UserError(f"fetch.sources: {name}: {what}; those that it reads are {', '.join(there)}")
-    return [need for need in needs if need.source and need.source["name"] in configuration.fetch.sources]
+            what = (
+                "this run does not read that file" if name in order else "there is no such source"
+            )
+            raise UserError(
+                f"fetch.sources: {name}: {what}; those that it reads are {', '.join(there)}"
+            )
+    return [
+        need for need in needs if need.source and need.source["name"] in configuration.fetch.sources
+    ]
 
 
 def _files_read(configuration: Configuration) -> dict[str, tuple[str, str, list[str], bool]]:

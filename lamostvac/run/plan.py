@@ -118,7 +118,9 @@ def _job(rule: str, fields: Mapping[str, str]) -> Job:
         wildcards=wildcards,
         reason=REASONS[causes[0]] if causes else reason.split(":")[0] or "unknown",
         detail=detail,
-        resources={name: int(value) for name, value in numbers if value.isdigit() and name != "mem_mib"},
+        resources={
+            name: int(value) for name, value in numbers if value.isdigit() and name != "mem_mib"
+        },
         inputs=_list(fields.get("input")),
         outputs=_list(fields.get("output")),
         threads=int(fields.get("threads", "1")),
@@ -130,7 +132,10 @@ def _list(text: str | None) -> tuple[str, ...]:
 
 
 def dry_run(
-    configfile: Path, targets: Sequence[str] = (), snakefile: Path | None = None, folder: Path | None = None
+    configfile: Path,
+    targets: Sequence[str] = (),
+    snakefile: Path | None = None,
+    folder: Path | None = None,
 ) -> list[Job]:
     """The jobs that Snakemake would run.
 
@@ -182,9 +187,14 @@ def add_chunks(
     networks : members of all networks; 0 without
     folder : the run's, by default the working directory
     """
-    total: dict[str, int] = {name: round(n_spectra * SHARES[name]) for name in configuration.survey.types}
+    total: dict[str, int] = {
+        name: round(n_spectra * SHARES[name]) for name in configuration.survey.types
+    }
     rules = configuration.chunk_rules(networks > 0)
-    most = {"hats": configuration.publication.hats_max_rows, "explorer": configuration.explorer.max_rows}
+    most = {
+        "hats": configuration.publication.hats_max_rows,
+        "explorer": configuration.explorer.max_rows,
+    }
     planned: list[Job] = []
     for job in jobs:
         amounts = dict(job.resources)
@@ -199,9 +209,16 @@ def add_chunks(
     types = [job.type for job in jobs if job.rule == "collect"]
     number = next(n for n, job in enumerate(planned) if job.rule == "survey")
     chunks = _emulators(configuration, jobs, folder or Path()) if types else []
-    ready = [path for job in (*jobs, *chunks) if job.rule in ("emulator", "train") for path in job.outputs]
+    ready = [
+        path
+        for job in (*jobs, *chunks)
+        if job.rule in ("emulator", "train")
+        for path in job.outputs
+    ]
     for name in types:
-        chunks += _chunks(name, total[name], configuration.survey.chunk_size, rules, networks, ready, jobs)
+        chunks += _chunks(
+            name, total[name], configuration.survey.chunk_size, rules, networks, ready, jobs
+        )
     return planned[: number + 1] + chunks + planned[number + 1 :]
 
 
@@ -216,7 +233,9 @@ def _emulators(configuration: Configuration, jobs: Sequence[Job], run: Path) -> 
         if path not in made and not (run / path).exists():
             library = (f"{folder}/library/{name}.h5",)
             found.append(
-                Job("emulator", {"library": name}, "output missing", inputs=library, outputs=(path,))
+                Job(
+                    "emulator", {"library": name}, "output missing", inputs=library, outputs=(path,)
+                )
             )
     return found
 
@@ -281,7 +300,9 @@ def predict(job: Job, model: Model, typical: Mapping[str, Mapping[str, float]]) 
     assumed = any(name not in job.resources for name in typical.get(job.rule, {}))
     try:
         seconds = model.expected(job.rule, "seconds", amounts)
-        given = {name: value for name, value in amounts.items() if name not in ("mem_mb", "runtime")}
+        given = {
+            name: value for name, value in amounts.items() if name not in ("mem_mb", "runtime")
+        }
         # What the dry run says is for a chunk before the survey has counted.
         memory = float(model.memory_mb(job.rule, 1, None, **given))
         return Prediction(seconds, memory, model.expected(job.rule, "written_mb", amounts), assumed)
@@ -301,7 +322,9 @@ def wall_seconds(jobs: Sequence[Job], seconds: Sequence[float], slots: int) -> f
     waits: list[set[int]] = [set() for _ in jobs]
     followers: list[list[int]] = [[] for _ in jobs]
     for number, job in enumerate(jobs):
-        waits[number] = {maker for path in job.inputs for maker in makers.get(path, ()) if maker != number}
+        waits[number] = {
+            maker for path in job.inputs for maker in makers.get(path, ()) if maker != number
+        }
         for maker in waits[number]:
             followers[maker].append(number)
     ready = [(0.0, number) for number in range(len(jobs)) if not waits[number]]
@@ -359,12 +382,15 @@ def reasons(jobs: Iterable[Job]) -> list[tuple[str, str, int, str]]:
         details.setdefault((job.reason, job.rule), job.detail)
     order = list(REASONS.values())
     ranked = sorted(
-        counts, key=lambda key: (order.index(key[0]) if key[0] in order else len(order), -counts[key])
+        counts,
+        key=lambda key: (order.index(key[0]) if key[0] in order else len(order), -counts[key]),
     )
     return [(*key, counts[key], details[key]) for key in ranked]
 
 
-def text(jobs: Sequence[Job], model: Model, typical: Mapping[str, Mapping[str, float]], slots: int) -> str:
+def text(
+    jobs: Sequence[Job], model: Model, typical: Mapping[str, Mapping[str, float]], slots: int
+) -> str:
     """The plan in words and tables."""
     if not jobs:
         return "Nothing to be done."
@@ -373,7 +399,9 @@ def text(jobs: Sequence[Job], model: Model, typical: Mapping[str, Mapping[str, f
     lines = ["Why:"]
     for reason, rule, count, detail in reasons(jobs):
         shown = (
-            f": {detail[:110]}" if detail and reason not in ("output missing", "follows another job") else ""
+            f": {detail[:110]}"
+            if detail and reason not in ("output missing", "follows another job")
+            else ""
         )
         lines.append(f"  {reason:20s} {rule:18s} {count:6d} jobs{shown}")
     shown_table = table.drop(columns="unknown").astype(
@@ -397,29 +425,45 @@ def text(jobs: Sequence[Job], model: Model, typical: Mapping[str, Mapping[str, f
     unknown = [rule for rule in table.index if rule != "total" and table.loc[rule, "unknown"]]
     if unknown:
         lines.append(f"Of unknown size, and not in these sums: {', '.join(unknown)}.")
-    guessed = [rule for rule in table.index if rule in model.rules and model.cost(rule).guessed("seconds")]
+    guessed = [
+        rule for rule in table.index if rule in model.rules and model.cost(rule).guessed("seconds")
+    ]
     if guessed:
         hours = table.loc[guessed, "core_hours"].sum()
         lines.append(
             f"{hours:,.2f} core-hours of these are guesses that no run has measured: {', '.join(guessed)}."
         )
-    assumed = sorted({job.rule for job, what in zip(jobs, predictions, strict=True) if what.assumed})
+    assumed = sorted(
+        {job.rule for job, what in zip(jobs, predictions, strict=True) if what.assumed}
+    )
     if assumed:
-        lines.append(f"Assumed to be of full size, as their input is not there yet: {', '.join(assumed)}.")
+        lines.append(
+            f"Assumed to be of full size, as their input is not there yet: {', '.join(assumed)}."
+        )
     return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m lamostvac.run.plan", description=__doc__.splitlines()[0])
-    parser.add_argument("targets", nargs="*", help="files or rules, such as type_M; by default the whole run")
+    parser = argparse.ArgumentParser(
+        prog="python -m lamostvac.run.plan", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "targets", nargs="*", help="files or rules, such as type_M; by default the whole run"
+    )
     parser.add_argument("--configfile", type=Path, default=Path("config/config.yaml"))
-    parser.add_argument("--spectra", type=int, help="rows of the catalogue, before the survey has read it")
+    parser.add_argument(
+        "--spectra", type=int, help="rows of the catalogue, before the survey has read it"
+    )
     parser.add_argument(
         "--jobs", type=int, default=100, help="jobs at a time for the wall time (default 100)"
     )
     parser.add_argument("--csv", type=Path, help="write the table of rules to this file too")
-    parser.add_argument("--snakefile", type=Path, help="by default the one of the working directory")
-    parser.add_argument("--directory", type=Path, help="the run's folder, by default the working directory")
+    parser.add_argument(
+        "--snakefile", type=Path, help="by default the one of the working directory"
+    )
+    parser.add_argument(
+        "--directory", type=Path, help="the run's folder, by default the working directory"
+    )
     given = parser.parse_args(arguments)
     try:
         if given.jobs < 1:
@@ -428,7 +472,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         configuration = read_configuration(given.configfile)
         waiting = any(job.rule == "survey" for job in jobs)
         if waiting and given.spectra:
-            jobs = add_chunks(jobs, configuration, given.spectra, n_networks(configuration), given.directory)
+            jobs = add_chunks(
+                jobs, configuration, given.spectra, n_networks(configuration), given.directory
+            )
         model = load_model()
         typical = read_yaml(shipped(RESOURCES), "the table of resources").get("typical") or {}
         print(text(jobs, model, typical, given.jobs))

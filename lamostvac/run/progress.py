@@ -5,8 +5,8 @@ whatever runs the jobs, and neither takes Snakemake's lock nor asks the cluster.
 is younger than its log and, where the run set out to do it (again), younger than the run's start. Only types count that
 the run works on.
 
-The remaining time is that of the model (`lamostvac.run.resources`) for the jobs that are left, times how much longer than
-predicted jobs took so far, divided by how much work was done each second lately.
+The remaining time is that of the model (`lamostvac.run.resources`) for the jobs that are left, times how much
+longer than predicted jobs took so far, divided by how much work was done each second lately.
 """
 
 import argparse
@@ -90,7 +90,9 @@ def is_done(job: Job | None, run: Run, key: tuple[str, str]) -> bool:
     return key not in run.planned or job.ended >= run.started
 
 
-def wanted_types(manifest: pd.DataFrame, jobs: Mapping[tuple[str, str], Job], run: Run) -> list[str]:
+def wanted_types(
+    manifest: pd.DataFrame, jobs: Mapping[tuple[str, str], Job], run: Run
+) -> list[str]:
     """The spectral types that the run works on, in the manifest's order.
 
     Of a run that was asked for something else than everything those whose jobs it set out to do or has begun; else,
@@ -99,12 +101,16 @@ def wanted_types(manifest: pd.DataFrame, jobs: Mapping[tuple[str, str], Job], ru
     types = list(dict.fromkeys(manifest["type"]))
     if not run.targets or "all" in run.targets:
         return types
-    begun = {job.type for job in jobs.values() if job.began is not None and job.began >= run.started}
+    begun = {
+        job.type for job in jobs.values() if job.began is not None and job.began >= run.started
+    }
     begun |= {name.split("/")[0] for _, name in run.planned}
     return [name for name in types if name in begun] or types
 
 
-def throughput(jobs: Sequence[Job], seconds: Mapping[tuple[str, str], float], running: int) -> float:
+def throughput(
+    jobs: Sequence[Job], seconds: Mapping[tuple[str, str], float], running: int
+) -> float:
     """Seconds of work that are done each second: what ended lately, over the time from its first start to its last end.
 
     Less than the number of jobs at once where they wait for something. While fewer have ended than run now, that
@@ -159,7 +165,9 @@ def progress(results: str | Path, model: Model, now: float | None = None) -> Pro
     overall = _factor(None, accounts, expected)
     took = {key: account.used["seconds"] for key, account in accounts.items() if account.used}
     running, failed, stopped = _unfinished(jobs, run, now)
-    lately = [job for job in recent if (job.rule, job.name) in took and (job.ended or 0.0) >= run.started]
+    lately = [
+        job for job in recent if (job.rule, job.name) in took and (job.ended or 0.0) >= run.started
+    ]
     speed = throughput(lately, took, len(running))
 
     lines: list[Line] = []
@@ -173,10 +181,16 @@ def progress(results: str | Path, model: Model, now: float | None = None) -> Pro
             known = [value for value in left if value is not None]
             seconds = factor * sum(known) / speed if len(known) == len(left) else None
             lines.append(_line(rule, name, own, sizes, done, seconds))
-            left_of_rule = None if seconds is None or left_of_rule is None else left_of_rule + seconds
+            left_of_rule = (
+                None if seconds is None or left_of_rule is None else left_of_rule + seconds
+            )
         lines.append(_line(rule, "", list(sizes), sizes, done, left_of_rule))
         total_left += left_of_rule or 0.0
-    others = {key for key in {*jobs, *run.planned} if key[0] not in rules and key[0] not in ("all", "star")}
+    others = {
+        key
+        for key in {*jobs, *run.planned}
+        if key[0] not in rules and key[0] not in ("all", "star")
+    }
     others = {key for key in others if not key[0].startswith("type_")}
     open_others = [key for key in others if not is_done(jobs.get(key), run, key)]
     spectra_of_type = chunks.groupby("type")["n_spectra"].sum().to_dict()
@@ -227,7 +241,9 @@ def _line(
     done: Mapping[tuple[str, str], Job],
     remaining: float | None,
 ) -> Line:
-    ended = sorted((done[rule, name].ended or 0.0, sizes[name]) for name in names if (rule, name) in done)
+    ended = sorted(
+        (done[rule, name].ended or 0.0, sizes[name]) for name in names if (rule, name) in done
+    )
     return Line(
         rule=rule,
         type=spectral_type,
@@ -274,7 +290,9 @@ def _rejected(results: str | Path, done: Sequence[Job]) -> int:
     count = 0
     if path.exists():
         with open(path, "rb") as handle:
-            count = max(sum(block.count(b"\n") for block in iter(lambda: handle.read(1 << 20), b"")) - 1, 0)
+            count = max(
+                sum(block.count(b"\n") for block in iter(lambda: handle.read(1 << 20), b"")) - 1, 0
+            )
     for job in done:
         if job.rule in ("prepare", "fit"):
             # The last lines of a log are `N in, N accepted, N rejected` and `used: ...`.
@@ -318,7 +336,9 @@ def text(state: Progress, now: float) -> str:
     ]
     for line in state.lines:
         share = 100 * line.spectra_done / line.spectra if line.spectra else 100.0
-        rates = [("-" if rate is None else f"{rate:,.0f}") for rate in (line.rate, line.recent_rate)]
+        rates = [
+            ("-" if rate is None else f"{rate:,.0f}") for rate in (line.rate, line.recent_rate)
+        ]
         left = "done" if line.done == line.jobs else duration(line.remaining_seconds)
         lines.append(
             f"{line.rule:12s}{line.type or 'all':>5s}{line.done:>7,d}/{line.jobs:<6,d}"
@@ -328,7 +348,9 @@ def text(state: Progress, now: float) -> str:
     lines.append(f"rejected so far: {state.rejected:,} spectra")
     beside = f", and {state.unknown} jobs of unknown size" if state.unknown else ""
     factor = (
-        "no job has ended" if state.factor is None else f"jobs take {state.factor:.2f} of the predicted time"
+        "no job has ended"
+        if state.factor is None
+        else f"jobs take {state.factor:.2f} of the predicted time"
     )
     lines.append(
         f"left: {duration(state.remaining_seconds)}{beside} ({factor}, {state.speed:.2g} s of work each second)"
@@ -339,7 +361,9 @@ def text(state: Progress, now: float) -> str:
             lines += [f"  {_name(job)}: {last_message(job.log)[:110]}" for job in jobs[-20:]]
     if state.failed:
         lines.append(f"failed: {len(state.failed)}")
-        lines += [f"  {_name(job)}: {last_error(job.log)} ({job.log})" for job in state.failed[-20:]]
+        lines += [
+            f"  {_name(job)}: {last_error(job.log)} ({job.log})" for job in state.failed[-20:]
+        ]
     return "\n".join(lines)
 
 
@@ -359,7 +383,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         while True:
             now = time.time()
             shown = text(progress(given.results, model, now), now)
-            print(("\x1b[2J\x1b[H" if given.watch and sys.stdout.isatty() else "") + shown, flush=True)
+            print(
+                ("\x1b[2J\x1b[H" if given.watch and sys.stdout.isatty() else "") + shown, flush=True
+            )
             if not given.watch:
                 break
             time.sleep(given.watch)

@@ -74,13 +74,17 @@ class Model:
         try:
             return self.rules[rule]
         except KeyError:
-            raise UserError(f"{RESOURCES} has no rule {rule}; run tools/measure_resources.py") from None
+            raise UserError(
+                f"{RESOURCES} has no rule {rule}; run tools/measure_resources.py"
+            ) from None
 
     def expected(self, rule: str, quantity: str, amounts: Mapping[str, float]) -> float:
         """The expected `quantity` (one of `QUANTITIES`) of a job with these amounts."""
         return evaluate(getattr(self.cost(rule), quantity), amounts)
 
-    def memory_mb(self, rule: str, attempt: int = 1, limit: float | None = None, **amounts: float) -> int:
+    def memory_mb(
+        self, rule: str, attempt: int = 1, limit: float | None = None, **amounts: float
+    ) -> int:
         """MB that a job asks for, at most `limit`."""
         cost = self.cost(rule)
         asked = evaluate(cost.memory_mb, amounts)
@@ -136,7 +140,9 @@ def load_model(path: str | Path | None = None) -> Model:
         return Model(
             rules={rule: _cost(rule, entry) for rule, entry in content["rules"].items()},
             memory=Asked(float(content["memory"]["margin"]), float(content["memory"]["floor_mb"])),
-            runtime=Asked(float(content["runtime"]["margin"]), float(content["runtime"]["floor_minutes"])),
+            runtime=Asked(
+                float(content["runtime"]["margin"]), float(content["runtime"]["floor_minutes"])
+            ),
             overhead_mb=float(content["memory"]["overhead_mb"]),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -146,7 +152,9 @@ def load_model(path: str | Path | None = None) -> Model:
 def _cost(rule: str, entry: Mapping[str, Any]) -> Cost:
     unknown = set(entry) - {*QUANTITIES, "jobs", "guess"}
     if unknown:
-        raise UserError(f"the table of resources: {rule} has {sorted(unknown)[0]}, which means nothing")
+        raise UserError(
+            f"the table of resources: {rule} has {sorted(unknown)[0]}, which means nothing"
+        )
     numbers = {
         quantity: {name: float(value) for name, value in entry.get(quantity, {}).items()}
         for quantity in QUANTITIES
@@ -159,7 +167,9 @@ def memory_mb(rule: str, attempt: int = 1, limit: float | None = None, **amounts
     return load_model().memory_mb(rule, attempt, limit, **amounts)
 
 
-def runtime_minutes(rule: str, attempt: int = 1, limit: float | None = None, **amounts: float) -> int:
+def runtime_minutes(
+    rule: str, attempt: int = 1, limit: float | None = None, **amounts: float
+) -> int:
     """Minutes that a job of a rule asks for by the shipped table (`Model.runtime_minutes`)."""
     return load_model().runtime_minutes(rule, attempt, limit, **amounts)
 

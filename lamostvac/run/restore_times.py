@@ -59,7 +59,9 @@ def main() -> None:
         sys.exit(
             f"Error: there is no {folder}/.snakemake/metadata; name the folder where Snakemake was started"
         )
-    print(f"{restore(folder, time.time_ns())} results have times in the order in which they were made")
+    print(
+        f"{restore(folder, time.time_ns())} results have times in the order in which they were made"
+    )
 
 
 if __name__ == "__main__":

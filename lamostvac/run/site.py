@@ -24,13 +24,19 @@ class Site(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    account: str | None = Field(None, min_length=1, description="Slurm account that jobs are charged to")
+    account: str | None = Field(
+        None, min_length=1, description="Slurm account that jobs are charged to"
+    )
     partition: str | None = Field(None, min_length=1, description="Slurm partition that jobs go to")
     qos: str | None = Field(None, min_length=1, description="quality of service")
     constraint: str | None = Field(None, min_length=1, description="features that a node must have")
-    extra: str | None = Field(None, min_length=1, description="further options of sbatch, as one text")
+    extra: str | None = Field(
+        None, min_length=1, description="further options of sbatch, as one text"
+    )
     jobs: PositiveInt = Field(100, description="jobs in the queue at the same time")
-    max_runtime: PositiveInt | None = Field(None, description="minutes that the partition allows a job")
+    max_runtime: PositiveInt | None = Field(
+        None, description="minutes that the partition allows a job"
+    )
     max_memory: PositiveInt | None = Field(None, description="MB that the largest node gives a job")
     max_threads: PositiveInt | None = Field(None, description="cores that a node gives a job")
     scratch: str | None = Field(
@@ -56,7 +62,9 @@ def load_site(project: str | os.PathLike[str]) -> Site:
     path = site_path(project)
     if not path.exists():
         if os.environ.get("LAMOSTVAC_SITE"):
-            raise UserError(f"LAMOSTVAC_SITE: there is no file {path}; write it as config/site_example.yaml")
+            raise UserError(
+                f"LAMOSTVAC_SITE: there is no file {path}; write it as config/site_example.yaml"
+            )
         return Site()
     content = read_yaml(path, "the site file", ", of lines `key: value`")
     if not isinstance(content or {}, dict):
@@ -68,7 +76,11 @@ def load_site(project: str | os.PathLike[str]) -> Site:
         if error["type"] == "extra_forbidden":
             raise UserError(f"the site file {path}: {mistake(problems, Site)}") from None
         key = str(error["loc"][0])
-        wanted = "a whole number above 0" if "int" in str(Site.model_fields[key].annotation) else "a text"
+        wanted = (
+            "a whole number above 0"
+            if "int" in str(Site.model_fields[key].annotation)
+            else "a text"
+        )
         raise UserError(
             f"the site file {path}: {key} = {error['input']!r} must be {wanted} ({Site.model_fields[key].description})"
         ) from None
@@ -83,4 +95,6 @@ def scratch_folder(site: Site, results: str | os.PathLike[str]) -> str:
         return str(results)
     path = Path(results).resolve()
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:10]
-    return str(Path(os.path.expandvars(site.scratch)).expanduser() / f"lamostvac-{path.name}-{digest}")
+    return str(
+        Path(os.path.expandvars(site.scratch)).expanduser() / f"lamostvac-{path.name}-{digest}"
+    )

@@ -63,7 +63,9 @@ def leftovers(names: Collection[str], folder: str | Path) -> list[str]:
         return []
     found = set()
     here = Path(folder).resolve()
-    for line in _run("squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%A|%j|%Z").splitlines():
+    for line in _run(
+        "squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%A|%j|%Z"
+    ).splitlines():
         number, name, place = line.strip().split("|", 2)
         if name in names and Path(place).resolve() == here:
             found.add(number)

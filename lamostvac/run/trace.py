@@ -55,7 +55,9 @@ def find_in_chunks(results: str | Path, star: str) -> list[dict[str, Any]]:
     for path in sorted((Path(results) / "survey/chunks").glob("*/*.parquet")):
         with pq.ParquetFile(path) as file:
             groups = [
-                number for number in range(file.num_row_groups) if _may_hold(file, number, column, value)
+                number
+                for number in range(file.num_row_groups)
+                if _may_hold(file, number, column, value)
             ]
             for number in groups:
                 values = file.read_row_group(number, columns=[column])[column]
@@ -95,7 +97,9 @@ def rejections(results: str | Path, names: Sequence[str]) -> list[tuple[str, str
     return list(dict.fromkeys(found))
 
 
-def _rejections_of_chunks(results: Path, rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def _rejections_of_chunks(
+    results: Path, rows: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, str]]:
     """`stage, reason` from the files of the rows' chunks, which are there before those of the type."""
     found = []
     for row in rows:
@@ -201,7 +205,9 @@ def text(results: str | Path, star: str, found: Trace) -> str:
     catalogue = results / "catalog/recommended.parquet"
     if found.catalogue_row is not None:
         values = " ".join(f"{name}={value:.4g}" for name, value in found.values.items())
-        lines.append(f"catalogue: row {found.catalogue_row} of {catalogue} (the first is 0): {values}")
+        lines.append(
+            f"catalogue: row {found.catalogue_row} of {catalogue} (the first is 0): {values}"
+        )
     elif not catalogue.exists():
         lines.append(f"catalogue: {catalogue} has not been made yet")
     elif found.rejected:

@@ -6,4 +6,4 @@
 spectrum), `release` and `mastar` (the writers), `broken` (files that are wrong on purpose).
 """
 
-VERSION = 2
+VERSION = 1

@@ -65,11 +65,14 @@ class Atmosphere:
         return self.electron_pressure / (BOLTZMANN * self.temperature)
 
 
-def abundances(feh: np.ndarray, alpha_fe: np.ndarray, c_fe: np.ndarray, n_fe: np.ndarray) -> np.ndarray:
+def abundances(
+    feh: np.ndarray, alpha_fe: np.ndarray, c_fe: np.ndarray, n_fe: np.ndarray
+) -> np.ndarray:
     """Atoms per hydrogen nucleus, (n, n_elements) in the order of `ELEMENT_NAMES`."""
     shift = {"he": 0.0 * feh, "fe": feh, "alpha": feh + alpha_fe, "c": feh + c_fe, "n": feh + n_fe}
     return np.stack(
-        [10 ** (ELEMENTS[name][0] - 12 + shift[ELEMENTS[name][1]]) for name in ELEMENT_NAMES], axis=1
+        [10 ** (ELEMENTS[name][0] - 12 + shift[ELEMENTS[name][1]]) for name in ELEMENT_NAMES],
+        axis=1,
     )
 
 
@@ -78,7 +81,9 @@ def log_saha(temperature: np.ndarray, energy: float, ratio: float) -> np.ndarray
     return -0.1762 + np.log10(ratio) + 2.5 * np.log10(temperature) - 5039.78 / temperature * energy
 
 
-def stage_fractions(element: str, temperature: np.ndarray, electron_pressure: np.ndarray) -> np.ndarray:
+def stage_fractions(
+    element: str, temperature: np.ndarray, electron_pressure: np.ndarray
+) -> np.ndarray:
     """Fractions of the ionisation stages of an element, shape temperature.shape + (n_stages,)."""
     energies, partition = ELEMENTS[element][2], ELEMENTS[element][3]
     log_pe = np.log10(electron_pressure)
@@ -141,7 +146,9 @@ def equation_of_state(
         middle = 0.5 * (low + high)
         pe = np.exp(middle)
         per_nucleus, heavy, _, _ = nuclei(pe)
-        too_few = pe / (gas_pressure - pe) < per_nucleus / heavy  # more electrons are set free than assumed
+        too_few = (
+            pe / (gas_pressure - pe) < per_nucleus / heavy
+        )  # more electrons are set free than assumed
         low, high = np.where(too_few, middle, low), np.where(too_few, high, middle)
     pe = np.exp(0.5 * (low + high))
     _, heavy, x_h, molecular = nuclei(pe)
@@ -216,7 +223,9 @@ def _temperatures(teff: np.ndarray, logg: np.ndarray, feh: np.ndarray) -> np.nda
     # solar-like stars have T0 about 0.74 Teff rather than the grey 0.81; metal-poor ones are nearer grey
     cooling = 0.16 * np.clip(1.0 + 0.30 * feh, 0.25, 1.2)
     # in M dwarfs chromospheres heat the surface back, so that lines never reach zero flux
-    cooling = cooling * (1 - 0.8 / (1 + np.exp((teff - 4250) / 150)) / (1 + np.exp(-(logg - 3.0) / 0.5)))
+    cooling = cooling * (
+        1 - 0.8 / (1 + np.exp((teff - 4250) / 150)) / (1 + np.exp(-(logg - 3.0) / 0.5))
+    )
     q = hopf - cooling[:, None] * np.exp(-np.sqrt(TAU / 0.03))
     return teff[:, None] * (0.75 * (TAU + q)) ** 0.25
 

@@ -120,7 +120,9 @@ def _pilot_without_coefficients(data: bytes, row: Row) -> bytes:
     # the pilot's third row is the sub-continuum spectrum, so that only the keywords give wavelengths
     arrays["WAVELENGTH"] = np.ones_like(arrays["WAVELENGTH"])
     image = _with_arrays(image, arrays)
-    image = _replace(image, "EXTEN0", release.card("EXTEN0", "Flux Inverse Subcontinuum Andmask Ormask"))
+    image = _replace(
+        image, "EXTEN0", release.card("EXTEN0", "Flux Inverse Subcontinuum Andmask Ormask")
+    )
     return _replace(image, "COEFF0", release.card("COMMENT", " COEFF0 was here"))
 
 
@@ -192,7 +194,9 @@ KINDS: tuple[Kind, ...] = (
     Kind("duplicate_row", "duplicate_spectrum", row=lambda row: [row, dict(row)]),
     Kind("no_fibre", "bad_identifier", row=_row(fiberid="")),
     Kind("bad_coordinates", "bad_coordinates", row=_row(ra=412.0, ra_obs=412.0)),
-    Kind("no_coordinates", "bad_coordinates", row=_row(ra=None, ra_obs=None, dec=None, dec_obs=None)),
+    Kind(
+        "no_coordinates", "bad_coordinates", row=_row(ra=None, ra_obs=None, dec=None, dec_obs=None)
+    ),
     Kind("no_subclass", "no_spectral_type", row=_row(subclass="Non")),
 )
 BY_NAME = {kind.name: kind for kind in KINDS}

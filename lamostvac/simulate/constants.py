@@ -7,7 +7,9 @@ HC_OVER_K = 1.438777e8  # Angstrom K
 BOLTZMANN_EV = 8.617333e-5  # eV/K
 BOLTZMANN = 1.380649e-16  # erg/K
 PLANCK_LIGHT2 = 2 * 6.62607e-27 * 2.997925e10**2  # 2 h c^2
-CLASSICAL_CROSS_SECTION = 8.852e-21  # pi e^2 / (m c^2) x 1e-8, cm^2 per Angstrom^-1 ... see line_opacity
+CLASSICAL_CROSS_SECTION = (
+    8.852e-21  # pi e^2 / (m c^2) x 1e-8, cm^2 per Angstrom^-1 ... see line_opacity
+)
 SOLAR_TEFF = 5772.0
 SOLAR_LOGG = 4.438
 

@@ -77,7 +77,12 @@ def write_catalogues(folder: str | Path, stars: Stars, seed: int) -> None:
     _write_csv(folder / WISE, wise_table(rng["wise"], stars, magnitudes))
     _write_csv(folder / SDSS, sdss_table(rng["sdss"], stars, magnitudes))
     _write_csv(folder / EXTINCTION, extinction_table(rng["extinction"], stars))
-    _write_tsv(folder / APASS, "II/336/apass9", apass_table(rng["apass"], stars, magnitudes), *_APASS_COLUMNS)
+    _write_tsv(
+        folder / APASS,
+        "II/336/apass9",
+        apass_table(rng["apass"], stars, magnitudes),
+        *_APASS_COLUMNS,
+    )
     table = pastel_table(rng["pastel"], stars, magnitudes, references(seed))
     _write_tsv(folder / PASTEL, "B/pastel/pastel", table, *_PASTEL_COLUMNS)
     _write_fits(folder / APOGEE, apogee_table(rng["apogee"], stars, twomass))
@@ -124,7 +129,11 @@ def _designation(ra: float, dec: float, decimals: int, dots: bool) -> str:
 
 
 def _errors(
-    rng: np.random.Generator, magnitude: np.ndarray, floor: float, faint: float, scatter: float = 0.15
+    rng: np.random.Generator,
+    magnitude: np.ndarray,
+    floor: float,
+    faint: float,
+    scatter: float = 0.15,
 ) -> np.ndarray:
     """Errors of magnitudes (n,): a floor and the noise of the sky, which is 0.1 mag at the magnitude `faint`."""
     noise = 0.1 * 10 ** (0.4 * (magnitude - faint))
@@ -137,7 +146,9 @@ def _measure(
     return magnitude + error * rng.standard_normal(magnitude.size), error
 
 
-def _spoil(rng: np.random.Generator, stars: Stars, fault: str, error: np.ndarray, limit: float) -> np.ndarray:
+def _spoil(
+    rng: np.random.Generator, stars: Stars, fault: str, error: np.ndarray, limit: float
+) -> np.ndarray:
     """Raise the errors of the stars with a fault over the limit of its cut."""
     return np.where(stars.fault == fault, limit * rng.uniform(1.2, 2.5, error.size), error)
 
@@ -157,7 +168,9 @@ def gaia_table(
     g_true = magnitudes["abs_mag_g_gaia"]
     parallax_error = _parallax_error(rng, g_true)
     parallax_error = np.where(
-        stars.fault == "distance_err", 1000 / stars.distance * rng.uniform(0.20, 0.30, n), parallax_error
+        stars.fault == "distance_err",
+        1000 / stars.distance * rng.uniform(0.20, 0.30, n),
+        parallax_error,
     )
     parallax = 1000 / stars.distance + parallax_error * rng.standard_normal(n)
     motion_error = parallax_error * rng.uniform(0.9, 1.2, n)
@@ -176,7 +189,9 @@ def gaia_table(
         "pmdec_error": motion_error,
     }
     binary = np.isfinite(stars.secondary_teff)
-    ruwe = 1.0 + 0.05 * np.abs(rng.standard_normal(n)) + np.where(binary, rng.exponential(0.3, n), 0.0)
+    ruwe = (
+        1.0 + 0.05 * np.abs(rng.standard_normal(n)) + np.where(binary, rng.exponential(0.3, n), 0.0)
+    )
     columns["ruwe"] = np.where(stars.fault == "distance_err", ruwe + rng.uniform(1.0, 4.0, n), ruwe)
     for band, name, floor, faint in (
         ("g", "abs_mag_g_gaia", 0.0028, 22.0),
@@ -197,7 +212,9 @@ def gaia_table(
 
 def _parallax_error(rng: np.random.Generator, g: np.ndarray) -> np.ndarray:
     """Errors of EDR3's parallaxes (n,) in mas (Lindegren et al. 2021)."""
-    typical = np.interp(g, [6, 9, 13, 15, 17, 18, 20, 21], [0.025, 0.018, 0.015, 0.025, 0.07, 0.12, 0.5, 1.3])
+    typical = np.interp(
+        g, [6, 9, 13, 15, 17, 18, 20, 21], [0.025, 0.018, 0.015, 0.025, 0.07, 0.12, 0.5, 1.3]
+    )
     return typical * np.exp(0.15 * rng.standard_normal(g.size))
 
 
@@ -262,13 +279,17 @@ def distance_table(rng: np.random.Generator, gaia: pd.DataFrame, stars: Stars) -
         "r_lo_geo": low,
         "r_hi_geo": high,
     }
-    for name, value in zip(("r_med_photogeo", "r_lo_photogeo", "r_hi_photogeo"), photogeo, strict=True):
+    for name, value in zip(
+        ("r_med_photogeo", "r_lo_photogeo", "r_hi_photogeo"), photogeo, strict=True
+    ):
         columns[name] = np.where(no_colour, np.nan, value)
     columns["flag"] = np.where(no_colour, "10099", "10033")
     return pd.DataFrame(columns)
 
 
-def _posterior(parallax: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _posterior(
+    parallax: np.ndarray, error: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Median, 16 and 84 % quantile (n,) of the distance in pc; parallax and error in mas."""
     scale = 1.35  # kpc
     lowest = 0.02  # mas: 50 kpc
@@ -277,7 +298,11 @@ def _posterior(parallax: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.
     # even in the logarithm: fine at great distances, where a poor parallax leaves the prior to decide
     grid = bottom[:, None] * (top / bottom)[:, None] ** np.linspace(0, 1, 801)
     # p(r) dr with r = 1 / w: r^2 exp(-r / L) dr = w^-3 exp(-1 / (w L)) dln(w)
-    log_p = -0.5 * ((grid - parallax[:, None]) / error[:, None]) ** 2 - 3 * np.log(grid) - 1 / (grid * scale)
+    log_p = (
+        -0.5 * ((grid - parallax[:, None]) / error[:, None]) ** 2
+        - 3 * np.log(grid)
+        - 1 / (grid * scale)
+    )
     density = np.exp(log_p - log_p.max(axis=1, keepdims=True))
     total = np.cumsum(0.5 * (density[:, 1:] + density[:, :-1]), axis=1)
     total = np.concatenate([np.zeros((parallax.size, 1)), total], axis=1) / total[:, -1:]
@@ -290,7 +315,9 @@ def _posterior(parallax: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.
     return median, low, high
 
 
-def twomass_table(rng: np.random.Generator, stars: Stars, magnitudes: dict[str, np.ndarray]) -> pd.DataFrame:
+def twomass_table(
+    rng: np.random.Generator, stars: Stars, magnitudes: dict[str, np.ndarray]
+) -> pd.DataFrame:
     """The 2MASS Point Source Catalog, one row per star."""
     n = stars.teff.size
     ra, dec = _blurred(rng, stars, EPOCH["twomass"], 0.07)
@@ -308,7 +335,9 @@ def twomass_table(rng: np.random.Generator, stars: Stars, magnitudes: dict[str, 
         error = _errors(rng, magnitudes[name], 0.0215, faint, 0.08)
         fault = {"j": "err_j", "h": "err_h", "k": "err_ks"}[band]
         value, error = _measure(rng, magnitudes[name], _spoil(rng, stars, fault, error, 0.03))
-        quality[:, k] = np.select([error < 0.109, error < 0.155, error < 0.217], ["A", "B", "C"], "D")
+        quality[:, k] = np.select(
+            [error < 0.109, error < 0.155, error < 0.217], ["A", "B", "C"], "D"
+        )
         limit = (stars.fault == "no_ks") & (band == "k")
         quality[limit, k] = "U"
         columns[f"{band}_m"] = value
@@ -317,13 +346,16 @@ def twomass_table(rng: np.random.Generator, stars: Stars, magnitudes: dict[str, 
     return pd.DataFrame(columns)
 
 
-def wise_table(rng: np.random.Generator, stars: Stars, magnitudes: dict[str, np.ndarray]) -> pd.DataFrame:
+def wise_table(
+    rng: np.random.Generator, stars: Stars, magnitudes: dict[str, np.ndarray]
+) -> pd.DataFrame:
     """AllWISE; a few stars are not in it."""
     n = stars.teff.size
     ra, dec = _blurred(rng, stars, EPOCH["wise"], 0.06)
     columns: dict[str, np.ndarray] = {
         "designation": np.array(
-            ["J" + _designation(a, d, 2, dots=True) for a, d in zip(ra, dec, strict=True)], dtype="U19"
+            ["J" + _designation(a, d, 2, dots=True) for a, d in zip(ra, dec, strict=True)],
+            dtype="U19",
         ),
         "ra": ra,
         "dec": dec,
@@ -350,7 +382,9 @@ _APASS_COLUMNS = (
 )  # fmt: skip
 
 
-def apass_table(rng: np.random.Generator, stars: Stars, magnitudes: dict[str, np.ndarray]) -> pd.DataFrame:
+def apass_table(
+    rng: np.random.Generator, stars: Stars, magnitudes: dict[str, np.ndarray]
+) -> pd.DataFrame:
     """APASS DR9: V from 10 to 17."""
     n = stars.teff.size
     ra, dec = _blurred(rng, stars, 2011.0, 0.25)
@@ -377,7 +411,9 @@ def apass_table(rng: np.random.Generator, stars: Stars, magnitudes: dict[str, np
     return pd.DataFrame(columns)[(v > 10) & (v < 17)].reset_index(drop=True)
 
 
-def sdss_table(rng: np.random.Generator, stars: Stars, magnitudes: dict[str, np.ndarray]) -> pd.DataFrame:
+def sdss_table(
+    rng: np.random.Generator, stars: Stars, magnitudes: dict[str, np.ndarray]
+) -> pd.DataFrame:
     """SDSS DR12 PhotoPrimary: Galactic latitudes over 21 degrees, g from 14 to 22, and brighter stars saturated.
 
     The pipeline gives saturated stars small errors all the same; without them Wang et al. could not have had giants
@@ -398,7 +434,9 @@ def sdss_table(rng: np.random.Generator, stars: Stars, magnitudes: dict[str, np.
         true = magnitudes[f"abs_mag_{band}_sdss"]
         error = _errors(rng, true, 0.0065, 22.3, 0.15)
         error = _spoil(rng, stars, f"err_{band}_sdss", error, 0.01)
-        columns[f"psfMag_{band}"], columns[f"psfMagErr_{band}"] = _measure(rng, true + saturated[k], error)
+        columns[f"psfMag_{band}"], columns[f"psfMagErr_{band}"] = _measure(
+            rng, true + saturated[k], error
+        )
     there = (np.abs(latitude) > 21) & (g < 22) & (g > 8) & (stars.fault != "no_sdss")
     return pd.DataFrame(columns)[there].reset_index(drop=True)
 
@@ -526,7 +564,11 @@ def references(seed: int) -> pd.DataFrame:
     rng = np.random.default_rng([seed, 19])
     rows = []
     for k in range(N_REFERENCES):
-        year, volume, page = rng.integers(1992, 2020), rng.integers(10, 900), rng.integers(100, 9999)
+        year, volume, page = (
+            rng.integers(1992, 2020),
+            rng.integers(10, 900),
+            rng.integers(100, 9999),
+        )
         rows.append(
             {
                 "Author": f"Simulated{k + 1:02d}",
@@ -553,7 +595,10 @@ _PASTEL_COLUMNS = (
 
 
 def pastel_table(
-    rng: np.random.Generator, stars: Stars, magnitudes: dict[str, np.ndarray], literature: pd.DataFrame
+    rng: np.random.Generator,
+    stars: Stars,
+    magnitudes: dict[str, np.ndarray],
+    literature: pd.DataFrame,
 ) -> pd.DataFrame:
     """PASTEL: one row per measurement, one to six a star, each by another of the references."""
     n = stars.teff.size
@@ -575,7 +620,12 @@ def pastel_table(
             head = rng.choice(full)
             chosen = np.concatenate([[head], later[later != head][: count - 1]])
         # the literature is less sure of cool, hot and metal-poor stars
-        hard = 1.0 + 0.6 * (stars.teff[i] < 4200) + 0.8 * (stars.teff[i] > 7500) + 0.4 * (stars.feh[i] < -2)
+        hard = (
+            1.0
+            + 0.6 * (stars.teff[i] < 4200)
+            + 0.8 * (stars.teff[i] > 7500)
+            + 0.4 * (stars.feh[i] < -2)
+        )
         truth = {"Teff": stars.teff[i], "logg": stars.logg[i], "[Fe/H]": stars.feh[i]}
         name = _pastel_id(rng, int(i), float(stars.dec[i]))
         first = {
@@ -600,8 +650,13 @@ def pastel_table(
                     continue
                 places = decimals[label]
                 row[label] = f"{value + offsets[label][k] + error * noise:.{places}f}"
-                row[f"e_{label}"] = f"{error:.{places}f}" if literature["quotes_errors"].iloc[k] else ""
-            row["Author"], row["bibcode"] = literature["Author"].iloc[k], literature["bibcode"].iloc[k]
+                row[f"e_{label}"] = (
+                    f"{error:.{places}f}" if literature["quotes_errors"].iloc[k] else ""
+                )
+            row["Author"], row["bibcode"] = (
+                literature["Author"].iloc[k],
+                literature["bibcode"].iloc[k],
+            )
             rows.append(row)
     return pd.DataFrame(rows, columns=list(_PASTEL_COLUMNS[0]), dtype=object)
 
@@ -633,7 +688,9 @@ def _write_csv(path: Path, table: pd.DataFrame) -> None:
     for name in table.columns:
         if table[name].dtype.kind == "f":
             places = _DECIMALS.get(str(name), 5)
-            table[name] = [f"{value:.{places}f}" if np.isfinite(value) else "" for value in table[name]]
+            table[name] = [
+                f"{value:.{places}f}" if np.isfinite(value) else "" for value in table[name]
+            ]
     with atomic(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
 

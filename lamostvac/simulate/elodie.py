@@ -19,7 +19,11 @@ from lamostvac.simulate.constants import SPEED_OF_LIGHT, air_to_vacuum
 
 WAVE: NDArray[np.float64] = 3900.0 + 0.2 * np.arange(14501, dtype=np.float64)
 RESOLVING_POWER = SPEED_OF_LIGHT / (spectrum.INTRINSIC_SIGMA * 2.3548)
-QUALITY = {"teff": "Q_TEFF", "logg": "Q_LOGG", "feh": "Q_FE_H"}  # invented: the real names are not known here
+QUALITY = {
+    "teff": "Q_TEFF",
+    "logg": "Q_LOGG",
+    "feh": "Q_FE_H",
+}  # invented: the real names are not known here
 _KEYWORDS = {"teff": "I_TEFF", "logg": "I_LOGG", "feh": "I_FE_H"}
 _SHARE = {"OB": 0.08, "A": 0.12, "F": 0.30, "G": 0.25, "K": 0.20, "M": 0.05}
 _DOUBTFUL = 0.1  # share of the labels with a flag of 0
@@ -71,9 +75,12 @@ def write_library(
     labels = (stars.teff, stars.logg, stars.feh, stars.alpha_fe, stars.c_fe, stars.n_fe)
     clean = spectrum.synthesize(air_to_vacuum(WAVE), *labels, resolution=RESOLVING_POWER)
     clean /= np.median(clean, axis=1, keepdims=True)
-    row = np.sort(np.concatenate([np.arange(n_stars), np.flatnonzero(rng.random(n_stars) < repeat_fraction)]))
+    row = np.sort(
+        np.concatenate([np.arange(n_stars), np.flatnonzero(rng.random(n_stars) < repeat_fraction)])
+    )
     quality = {
-        name: np.where(rng.random(n_stars) < _DOUBTFUL, 0, rng.integers(1, 5, n_stars)) for name in QUALITY
+        name: np.where(rng.random(n_stars) < _DOUBTFUL, 0, rng.integers(1, 5, n_stars))
+        for name in QUALITY
     }
     unknown = rng.random(n_stars) < _UNKNOWN
     size = {"teff": 0.01 * stars.teff, "logg": np.full(n_stars, 0.1), "feh": np.full(n_stars, 0.06)}

@@ -55,8 +55,12 @@ def extinction(wave: np.ndarray, r_v: float = 3.1) -> np.ndarray:
     """A(lambda)/A(V) of the mean Galactic law (Cardelli et al. 1989, O'Donnell 1994), 3100 to 20000 A."""
     x = 1e4 / np.asarray(wave, dtype=float)
     y = x - 1.82
-    a = np.polynomial.polynomial.polyval(y, [1, 0.104, -0.609, 0.701, 1.137, -1.718, -0.827, 1.647, -0.505])
-    b = np.polynomial.polynomial.polyval(y, [0, 1.952, 2.908, -3.989, -7.985, 11.102, 5.491, -10.805, 3.347])
+    a = np.polynomial.polynomial.polyval(
+        y, [1, 0.104, -0.609, 0.701, 1.137, -1.718, -0.827, 1.647, -0.505]
+    )
+    b = np.polynomial.polynomial.polyval(
+        y, [0, 1.952, 2.908, -3.989, -7.985, 11.102, 5.491, -10.805, 3.347]
+    )
     infrared = x < 1.1
     a = np.where(infrared, 0.574 * x**1.61, a)
     b = np.where(infrared, -0.527 * x**1.61, b)
@@ -102,7 +106,9 @@ def telluric(wave: np.ndarray, amount: float, velocity: float) -> np.ndarray:
     return np.exp(-amount * np.interp(wave / (1 + velocity / SPEED_OF_LIGHT), *_telluric_depth()))
 
 
-def _add_lines(target: np.ndarray, wave: np.ndarray, lines: Iterable[tuple[float, float, float]]) -> None:
+def _add_lines(
+    target: np.ndarray, wave: np.ndarray, lines: Iterable[tuple[float, float, float]]
+) -> None:
     """Add Gaussians (centre, height, sigma in Angstrom) to `target` in place."""
     for centre, height, spread in lines:
         i, j = np.searchsorted(wave, (centre - 6 * spread, centre + 6 * spread))
@@ -112,7 +118,9 @@ def _add_lines(target: np.ndarray, wave: np.ndarray, lines: Iterable[tuple[float
 def response(wave: np.ndarray) -> np.ndarray:
     """Relative efficiency of the spectrograph, atmosphere and telescope; the dip is the dichroic."""
     blue = np.exp(-0.5 * ((wave - 5000.0) / 620.0) ** 2) / (1 + np.exp((wave - 5880.0) / 45.0))
-    red = np.exp(-0.5 * ((wave - 7300.0) / 1150.0) ** 2) * 1.5 / (1 + np.exp(-(wave - 5840.0) / 45.0))
+    red = (
+        np.exp(-0.5 * ((wave - 7300.0) / 1150.0) ** 2) * 1.5 / (1 + np.exp(-(wave - 5840.0) / 45.0))
+    )
     return blue + red + 0.01
 
 
@@ -120,7 +128,9 @@ def sky_spectrum(wave: np.ndarray, moon: float, sigma: float) -> np.ndarray:
     """Sky brightness, 1 per pixel in the dark green; moon from 0 to 1; sigma: LSF in km/s."""
     continuum = 1.0 + moon * 3.0 * (wave / 4500.0) ** -1.5 + 0.6 * ((wave - 3700.0) / 5400.0) ** 2
     lines = np.zeros_like(wave)
-    sky = ((centre, 6.0 * strength, centre * sigma / SPEED_OF_LIGHT) for centre, strength in _SKY_LINES)
+    sky = (
+        (centre, 6.0 * strength, centre * sigma / SPEED_OF_LIGHT) for centre, strength in _SKY_LINES
+    )
     _add_lines(lines, wave, sky)
     return continuum + lines
 
@@ -153,12 +163,14 @@ def emission_lines(
     if kind == "Be":
         width, base = rng.uniform(80, 180), rng.uniform(4.0, 30.0)
         lines = [
-            (centre, base * ratio, width) for centre, ratio in zip(balmer, (1, 0.12, 0.05, 0.02), strict=True)
+            (centre, base * ratio, width)
+            for centre, ratio in zip(balmer, (1, 0.12, 0.05, 0.02), strict=True)
         ]
     elif kind == "dMe":
         base = rng.uniform(2.0, 9.0)
         lines = [
-            (centre, base * ratio, 20.0) for centre, ratio in zip(balmer, (1, 1.0, 1.1, 1.2), strict=True)
+            (centre, base * ratio, 20.0)
+            for centre, ratio in zip(balmer, (1, 1.0, 1.1, 1.2), strict=True)
         ]
         lines += [(3934.77, 1.5 * base, 20.0), (3969.59, 1.2 * base, 20.0)]
     else:
@@ -228,7 +240,9 @@ def observe(
     variance = (counts + sky + read_noise2) / telluric(wave, 1.0, velocity)
     # sky lines leave residuals that the pipeline's variance covers only in part
     bright = np.maximum(sky - np.median(sky) * 1.5, 0.0)
-    residual = 0.012 * bright * rng.standard_normal() * (1 + 0.5 * np.sin(wave / rng.uniform(2.0, 4.0)))
+    residual = (
+        0.012 * bright * rng.standard_normal() * (1 + 0.5 * np.sin(wave / rng.uniform(2.0, 4.0)))
+    )
     residual += 0.01 * bright * rng.standard_normal(wave.size)
     variance_known = variance + (0.01 * bright) ** 2
     observed = counts + residual + np.sqrt(variance) * rng.standard_normal(wave.size)

@@ -327,7 +327,9 @@ _STRONG_AIR = (
 )  # fmt: skip
 
 ALL_LINES = _read(_LINES)
-_is_strong = np.min(np.abs(ALL_LINES.wave[:, None] - air_to_vacuum(np.array(_STRONG_AIR))), axis=1) < 0.02
+_is_strong = (
+    np.min(np.abs(ALL_LINES.wave[:, None] - air_to_vacuum(np.array(_STRONG_AIR))), axis=1) < 0.02
+)
 STRONG_LINES = ALL_LINES.select(_is_strong)
 WEAK_LINES = ALL_LINES.select(~_is_strong)
 
@@ -353,9 +355,15 @@ def hydrogenic_f(lower: int, upper: int) -> float:
     }
     if (lower, upper) in exact:
         return exact[lower, upper]
-    kramers = 32 / (3 * np.pi * np.sqrt(3)) / lower**5 / upper**3 / (1 / lower**2 - 1 / upper**2) ** 3
+    kramers = (
+        32 / (3 * np.pi * np.sqrt(3)) / lower**5 / upper**3 / (1 / lower**2 - 1 / upper**2) ** 3
+    )
     return float(
-        kramers * (1 - 0.1728 * (1 + (lower / upper) ** 2) / (lower * (1 - (lower / upper) ** 2)) ** (2 / 3))
+        kramers
+        * (
+            1
+            - 0.1728 * (1 + (lower / upper) ** 2) / (lower * (1 - (lower / upper) ** 2)) ** (2 / 3)
+        )
     )
 
 

@@ -30,7 +30,11 @@ _TEAM_ERROR = {"TEFF": 0.012, "LOGG": 0.12, "FEH": 0.08, "ALPHA": 0.05}
 
 
 def _label_tables(
-    rng: np.random.Generator, stars: population.Stars, star: np.ndarray, bad: np.ndarray, scale: float
+    rng: np.random.Generator,
+    stars: population.Stars,
+    star: np.ndarray,
+    bad: np.ndarray,
+    scale: float,
 ) -> dict[str, np.ndarray]:
     """Label columns per visit (n,): values of each team, their medians, errors and validity."""
     n = star.size
@@ -71,7 +75,10 @@ def _label_tables(
 
 
 def write_library(
-    folder: Path, settings: SimulationSettings, seed: int, progress: Callable[[int], None] | None = None
+    folder: Path,
+    settings: SimulationSettings,
+    seed: int,
+    progress: Callable[[int], None] | None = None,
 ) -> dict[str, np.ndarray]:
     """Write the two MaStar files into `folder`; returns the truth per visit (arrays of one length).
 
@@ -112,7 +119,9 @@ def write_library(
         blue = np.sqrt((SPEED_OF_LIGHT / (1550 * scatter) / 2.3548) ** 2 + rotation2)
         red = np.sqrt((SPEED_OF_LIGHT / (2050 * scatter) / 2.3548) ** 2 + rotation2)
         residual_rv = 2.5 * rng.standard_normal(which.size)
-        shaped = spectrum.resample(spectrum.broaden(native[local], blue, red, residual_rv), MASTAR_WAVE)
+        shaped = spectrum.resample(
+            spectrum.broaden(native[local], blue, red, residual_rv), MASTAR_WAVE
+        )
         for k, row in enumerate(which):
             own = np.random.default_rng([seed, 8, int(row)])
             clean = shaped[k] * 10 ** (-0.4 * 3.1 * stars.ebv[star[row]] * law)
@@ -203,7 +212,10 @@ def _write(path: Path, columns: list[fits.Column], name: str) -> None:
     hdus.writeto(buffer)
     with atomic(path) as temporary:
         if path.suffix == ".gz":
-            with open(temporary, "wb") as handle, gzip.GzipFile("", "wb", 1, handle, mtime=0) as packed:
+            with (
+                open(temporary, "wb") as handle,
+                gzip.GzipFile("", "wb", 1, handle, mtime=0) as packed,
+            ):
                 packed.write(buffer.getbuffer())
         else:
             temporary.write_bytes(buffer.getvalue())

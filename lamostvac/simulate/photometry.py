@@ -94,7 +94,9 @@ def colours(teff: np.ndarray, logg: np.ndarray, feh: np.ndarray) -> dict[str, np
     cool = np.clip((9500.0 - teff) / 3000.0, 0.0, 1.0)
     metals = 1.8 * np.tanh(feh / 1.8) * cool
     values = (
-        _dwarf_colours(log_teff) + giant[:, None] * _giant_colours(log_teff) + metals[:, None] * _METALS[None]
+        _dwarf_colours(log_teff)
+        + giant[:, None] * _giant_colours(log_teff)
+        + metals[:, None] * _METALS[None]
     )
     return dict(zip(_COLOURS, values.T, strict=True))
 
@@ -135,7 +137,9 @@ def system_magnitudes(stars: Stars) -> dict[str, np.ndarray]:
     magnitudes = primary_magnitudes(stars)
     pair = np.flatnonzero(np.isfinite(stars.secondary_teff))
     if pair.size:
-        luminosity = stars.secondary_radius[pair] ** 2 * (stars.secondary_teff[pair] / SOLAR_TEFF) ** 4
+        luminosity = (
+            stars.secondary_radius[pair] ** 2 * (stars.secondary_teff[pair] / SOLAR_TEFF) ** 4
+        )
         second = absolute_magnitudes(
             stars.secondary_teff[pair], stars.secondary_logg[pair], stars.feh[pair], luminosity
         )

@@ -87,7 +87,10 @@ class Stars:
 def concatenate(parts: list[Stars]) -> Stars:
     """The stars of all parts, in order."""
     return Stars(
-        **{item.name: np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(Stars)}
+        **{
+            item.name: np.concatenate([getattr(part, item.name) for part in parts])
+            for item in fields(Stars)
+        }
     )
 
 
@@ -101,8 +104,40 @@ def main_sequence(teff: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def bolometric_correction_g(teff: np.ndarray) -> np.ndarray:
     """Bolometric correction to Gaia G in mag at Teff (n,), rough dwarf scale (Andrae et al. 2018, MIST)."""
-    grid = [2800, 3200, 3600, 4000, 4500, 5000, 5772, 6500, 7500, 9000, 11000, 15000, 20000, 30000, 40000]
-    value = [-2.6, -1.9, -1.25, -0.75, -0.35, -0.12, 0.08, 0.08, 0.03, -0.12, -0.45, -1.15, -1.8, -2.8, -3.5]
+    grid = [
+        2800,
+        3200,
+        3600,
+        4000,
+        4500,
+        5000,
+        5772,
+        6500,
+        7500,
+        9000,
+        11000,
+        15000,
+        20000,
+        30000,
+        40000,
+    ]
+    value = [
+        -2.6,
+        -1.9,
+        -1.25,
+        -0.75,
+        -0.35,
+        -0.12,
+        0.08,
+        0.08,
+        0.03,
+        -0.12,
+        -0.45,
+        -1.15,
+        -1.8,
+        -2.8,
+        -3.5,
+    ]
     return np.interp(teff, grid, value)
 
 
@@ -116,7 +151,11 @@ def _chemistry(
     n = giant.size
     young = spectral_type in ("OB", "A")
     share = (
-        [0.97, 0.02, 0.01] if spectral_type == "OB" else [0.90, 0.04, 0.06] if young else [0.62, 0.22, 0.16]
+        [0.97, 0.02, 0.01]
+        if spectral_type == "OB"
+        else [0.90, 0.04, 0.06]
+        if young
+        else [0.62, 0.22, 0.16]
     )
     if spectral_type == "M":
         share = [0.78, 0.17, 0.05]
@@ -228,8 +267,12 @@ def draw(
         n = counts.get(spectral_type, 0)
         if not n:
             continue
-        teff, logg, mass, (feh, alpha_fe, c_fe, n_fe, population) = labels(rng, spectral_type, n, uniform)
-        parts.append((np.full(n, spectral_type), teff, logg, mass, feh, alpha_fe, c_fe, n_fe, population))
+        teff, logg, mass, (feh, alpha_fe, c_fe, n_fe, population) = labels(
+            rng, spectral_type, n, uniform
+        )
+        parts.append(
+            (np.full(n, spectral_type), teff, logg, mass, feh, alpha_fe, c_fe, n_fe, population)
+        )
     if not parts:
         parts.append(tuple(np.empty(0, dtype=t) for t in ("U2", *["f8"] * 7, "i8")))
     kind, teff, logg, mass, feh, alpha_fe, c_fe, n_fe, population = (
@@ -271,7 +314,9 @@ def complete(
     mean, deviation, brightest, faintest = magnitude
     g_mag = np.clip(rng.normal(mean, deviation, n), brightest, faintest)
     if latitude is None:
-        latitude = np.degrees(np.arcsin(rng.uniform(-1, 1, n))) * np.where(population == 0, 0.6, 1.0)
+        latitude = np.degrees(np.arcsin(rng.uniform(-1, 1, n))) * np.where(
+            population == 0, 0.6, 1.0
+        )
     ebv = np.zeros(n)
     noise = np.exp(0.5 * rng.standard_normal(n))
     distance = np.full(n, 1000.0)
@@ -287,12 +332,16 @@ def complete(
     dispersion = np.array([28.0, 55.0, 130.0])[population] if n else np.empty(0)
     rv = np.where(population == 2, -20.0, 0.0) + dispersion * rng.standard_normal(n)
     # rotation: fast above the Kraft break
-    typical = np.interp(teff, [5800, 6400, 7400, 9000, 20000, 36000], [3.0, 15.0, 80.0, 130.0, 130.0, 100.0])
+    typical = np.interp(
+        teff, [5800, 6400, 7400, 9000, 20000, 36000], [3.0, 15.0, 80.0, 130.0, 130.0, 100.0]
+    )
     vsini = np.clip(typical * np.abs(rng.normal(1.0, 0.45, n)), 1.0, 330.0)
     vsini = np.where(logg < 3.2, np.minimum(vsini, 60.0), vsini)
 
     # Companions: main-sequence stars of lower mass, bright enough to be in the spectrum
-    secondary_teff, secondary_logg, secondary_radius, amplitude = (np.full(n, np.nan) for _ in range(4))
+    secondary_teff, secondary_logg, secondary_radius, amplitude = (
+        np.full(n, np.nan) for _ in range(4)
+    )
     single_giant = (logg < 3.5) & (teff < 6000)
     is_binary = (rng.random(n) < binary_fraction) & ~single_giant
     ratio = rng.uniform(0.5, 1.0, n)

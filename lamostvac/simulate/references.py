@@ -28,7 +28,13 @@ from lamostvac.simulate.reference_files import (
 
 # No star of the simulated sky was born in a cluster: members are stars whose true [Fe/H] is this near the cluster's.
 CLUSTER_WIDTH = 0.015
-CLUSTER_FEH = {"alphaPer": 0.05, "Pleiades": 0.0, "Praesepe": 0.18, "NGC2682": -0.04, "NGC2168": -0.15}
+CLUSTER_FEH = {
+    "alphaPer": 0.05,
+    "Pleiades": 0.0,
+    "Praesepe": 0.18,
+    "NGC2682": -0.04,
+    "NGC2168": -0.15,
+}
 # What LASPM errs by for dwarfs and giants: log g and [M/H] (Liang et al. 2024, 4.6.1, against APOGEE).
 LASPM_OFFSETS = {"dwarf": (0.35, -0.27), "giant": (2.07, -0.59)}
 _FAINT = 1.5  # what a release's pipeline gives no labels below, S/N
@@ -102,7 +108,9 @@ def seismic(rng: np.random.Generator, stars: pd.DataFrame) -> pd.DataFrame:
     rows = stars[cool & (rng.random(len(stars)) < 1 / 3)]
     error = np.where(rng.random(len(rows)) < 1 / 8, rng.uniform(0.06, 0.2, len(rows)), 0.03)
     logg = rows["logg"].to_numpy(np.float64) + error * rng.standard_normal(len(rows))
-    return pd.DataFrame({"_RAJ2000": rows["ra"], "_DEJ2000": rows["dec"], "logg": logg, "e_logg": error})
+    return pd.DataFrame(
+        {"_RAJ2000": rows["ra"], "_DEJ2000": rows["dec"], "logg": logg, "e_logg": error}
+    )
 
 
 def metal_poor(rng: np.random.Generator, stars: pd.DataFrame) -> pd.DataFrame:
@@ -122,7 +130,9 @@ def metal_poor_high(rng: np.random.Generator, stars: pd.DataFrame) -> pd.DataFra
     )
 
 
-def _pipeline(rng: np.random.Generator, rows: pd.DataFrame, typical: dict[str, float]) -> pd.DataFrame:
+def _pipeline(
+    rng: np.random.Generator, rows: pd.DataFrame, typical: dict[str, float]
+) -> pd.DataFrame:
     """Labels of spectra with errors that grow below S/N 50; one in fifty failed, written -9999."""
     growth = np.sqrt(1 + (50 / np.maximum(rows["snrg"].to_numpy(np.float64), 1)) ** 2)
     found = _measured(rng, rows, {label: scale * growth for label, scale in typical.items()})
@@ -157,7 +167,9 @@ def hotpayne(rng: np.random.Generator, spectra: pd.DataFrame) -> pd.DataFrame:
     bad = rng.random(len(rows)) < 0.05
     table["teff"] = np.where(bad & (table["teff"] > 0), table["teff"] * 1.3, table["teff"])
     table["snr_g"] = rows["snrg"].to_numpy(np.float64)
-    table["chi2ratio"] = np.where(bad, rng.uniform(11, 30, len(rows)), rng.uniform(0.8, 3, len(rows)))
+    table["chi2ratio"] = np.where(
+        bad, rng.uniform(11, 30, len(rows)), rng.uniform(0.8, 3, len(rows))
+    )
     return table
 
 
@@ -170,11 +182,20 @@ def cluster_members(rng: np.random.Generator, stars: pd.DataFrame) -> pd.DataFra
     parts = []
     chosen = pd.Series(False, stars.index)
     for name, feh in (CLUSTER_FEH | {"Hyades": 0.13}).items():
-        near = np.flatnonzero((np.abs(stars["feh"] - feh) <= CLUSTER_WIDTH) & ~stars["is_binary"] & ~chosen)
+        near = np.flatnonzero(
+            (np.abs(stars["feh"] - feh) <= CLUSTER_WIDTH) & ~stars["is_binary"] & ~chosen
+        )
         members = stars.iloc[np.sort(rng.permutation(near)[:90])]
         chosen.loc[members.index] = True
         dec = members["dec"] + years * members["pmdec"] / 3.6e6
-        ra = (members["ra"] + years * members["pmra"] / 3.6e6 / np.cos(np.radians(members["dec"]))) % 360
-        columns = {"Cluster": name, "Gmag": members["g_mag"], "SourceId": members["star_id"], "dec": dec}
+        ra = (
+            members["ra"] + years * members["pmra"] / 3.6e6 / np.cos(np.radians(members["dec"]))
+        ) % 360
+        columns = {
+            "Cluster": name,
+            "Gmag": members["g_mag"],
+            "SourceId": members["star_id"],
+            "dec": dec,
+        }
         parts.append(pd.DataFrame(columns | {"par": 1000 / members["distance"], "ra": ra}))
     return pd.concat(parts, ignore_index=True)

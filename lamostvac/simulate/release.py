@@ -80,7 +80,9 @@ def _data(array: bytes) -> bytes:
 def meta_cards(row: Mapping[str, Any], layout: str, n_pixels: int) -> list[str]:
     """Cards of the primary header after the mandatory ones, as the release has them."""
     release = "LAMOST DR10" if layout == "table" else "LAMOST DR8"
-    fibre_type, fibre_mask = ("FIB_TYPE", "FIB_MASK") if layout == "table" else ("FIBERTYP", "FIBERMAS")
+    fibre_type, fibre_mask = (
+        ("FIB_TYPE", "FIB_MASK") if layout == "table" else ("FIBERTYP", "FIBERMAS")
+    )
     name = Path(file_name(row)).name.removesuffix(".gz")
     cards = [
         card("COMMENT", "--------FILE INFORMATION"),
@@ -133,7 +135,9 @@ def meta_cards(row: Mapping[str, Any], layout: str, n_pixels: int) -> list[str]:
     else:
         cards.append(card("MAGTYPE", "grizy", "Magnitude type of object"))
         cards += [
-            card(f"MAG{i + 1}", magnitude if magnitude > -99 else 99.0, f"[mag] Mag{i + 1} of object")
+            card(
+                f"MAG{i + 1}", magnitude if magnitude > -99 else 99.0, f"[mag] Mag{i + 1} of object"
+            )
             for i, magnitude in enumerate([*magnitudes, 99.0, 99.0])
         ]
     cards += [
@@ -225,7 +229,14 @@ def write_gzip(path: Path, data: bytes) -> None:
 def write_catalogue(path: Path, rows: list[dict[str, Any]]) -> None:
     """The general catalogue, `|`-separated, in the order of `rows`."""
     table = pd.DataFrame(rows, columns=list(CATALOGUE_COLUMNS))
-    formats = {"ra": "%.6f", "dec": "%.6f", "ra_obs": "%.6f", "dec_obs": "%.6f", "z": "%.8f", "z_err": "%.8f"}
+    formats = {
+        "ra": "%.6f",
+        "dec": "%.6f",
+        "ra_obs": "%.6f",
+        "dec_obs": "%.6f",
+        "z": "%.8f",
+        "z_err": "%.8f",
+    }
     for name in ("snru", "snrg", "snrr", "snri", "snrz", "gaia_g_mean_mag", "offset_v"):
         formats[name] = "%.2f"
     for name in "grizy":

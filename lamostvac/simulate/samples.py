@@ -156,7 +156,9 @@ def _metal_poor(rng: np.random.Generator, n: int) -> Labels:
     logg = logg - 0.06 * feh - rng.uniform(0, 0.3, n)
     logg = np.where(rng.random(n) < 0.3, rng.uniform(3.4, 3.9, n), logg)
     # the red giant branch of `population.labels`
-    branch = np.interp(teff + 300 * np.maximum(feh, -2.5), [2900, 3300, 3950, 5400], [-0.1, 0.25, 1.10, 4.15])
+    branch = np.interp(
+        teff + 300 * np.maximum(feh, -2.5), [2900, 3300, 3950, 5400], [-0.1, 0.25, 1.10, 4.15]
+    )
     logg = np.where(giant, branch + 0.12 * rng.standard_normal(n), logg)
     halo = np.full(n, 2)
     chemistry = (feh, *population.abundances(rng, feh, halo, giant), halo)

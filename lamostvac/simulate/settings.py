@@ -33,12 +33,19 @@ class SimulationSettings(BaseModel):
         "a set that is left out gets none.",
     )
     repeat_fraction: float = Field(
-        default=0.15, ge=0, le=1, description="Fraction of the stars observed on two to four nights."
+        default=0.15,
+        ge=0,
+        le=1,
+        description="Fraction of the stars observed on two to four nights.",
     )
     snr_median: float = Field(
-        default=40.0, gt=0, description="Median S/N per pixel in the g band (log-normal distribution)."
+        default=40.0,
+        gt=0,
+        description="Median S/N per pixel in the g band (log-normal distribution).",
     )
-    snr_scatter_dex: float = Field(default=0.35, ge=0, description="Standard deviation of log10 S/N.")
+    snr_scatter_dex: float = Field(
+        default=0.35, ge=0, description="Standard deviation of log10 S/N."
+    )
     snr_min: float = Field(default=5.0, gt=0, description="S/N below this is raised to it.")
     snr_max: float = Field(default=200.0, gt=0, description="S/N above this is lowered to it.")
     binary_fraction: float = Field(
@@ -59,18 +66,26 @@ class SimulationSettings(BaseModel):
         description="Scale of the reddening E(B-V) in mag at 1 kpc near the Galactic plane.",
     )
     cosmic_rays: float = Field(
-        default=1.0, ge=0, description="Mean number of cosmic rays per spectrum that the masks do not record."
+        default=1.0,
+        ge=0,
+        description="Mean number of cosmic rays per spectrum that the masks do not record.",
     )
     dead_pixels: float = Field(
         default=8.0, ge=0, description="Mean number of pixels per spectrum without data (ivar 0)."
     )
     flux_calibration_error: float = Field(
-        default=0.08, ge=0, description="Amplitude of the smooth relative error of the flux calibration."
+        default=0.08,
+        ge=0,
+        description="Amplitude of the smooth relative error of the flux calibration.",
     )
     n_other: int = Field(
-        default=24, ge=0, description="Number of galaxies, quasars and unknown objects in the catalogue."
+        default=24,
+        ge=0,
+        description="Number of galaxies, quasars and unknown objects in the catalogue.",
     )
-    n_low_snr: int = Field(default=16, ge=0, description="Number of extra stars with S/N between 0.5 and 4.")
+    n_low_snr: int = Field(
+        default=16, ge=0, description="Number of extra stars with S/N between 0.5 and 4."
+    )
     n_broken: int = Field(
         default=0,
         ge=0,
@@ -87,7 +102,9 @@ class SimulationSettings(BaseModel):
         le=1,
         description="Fraction of plates in the binary-table layout of DR9 and later; the others are images.",
     )
-    n_library: int = Field(default=1300, ge=0, description="Number of stars in the simulated MaStar library.")
+    n_library: int = Field(
+        default=1300, ge=0, description="Number of stars in the simulated MaStar library."
+    )
     library_repeat_fraction: float = Field(
         default=0.15, ge=0, le=1, description="Fraction of library stars with a second visit."
     )
@@ -109,9 +126,13 @@ class SimulationSettings(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if any(count < 0 for count in self.n_stars.values()):
-            raise ValueError("simulation.n_stars: a number of stars cannot be negative; write 0 for none")
+            raise ValueError(
+                "simulation.n_stars: a number of stars cannot be negative; write 0 for none"
+            )
         if any(count < 0 for count in self.n_training.values()):
-            raise ValueError("simulation.n_training: a number of stars cannot be negative; write 0 for none")
+            raise ValueError(
+                "simulation.n_training: a number of stars cannot be negative; write 0 for none"
+            )
         if self.snr_max <= self.snr_min:
             raise ValueError("simulation.snr_max must be larger than simulation.snr_min")
         return self
@@ -127,4 +148,6 @@ class _Switch(Section):
 class Simulation(SimulationSettings, _Switch):
     """The simulated survey: LAMOST and MaStar files in the official formats, with known labels."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )

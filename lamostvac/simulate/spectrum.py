@@ -45,7 +45,28 @@ INTRINSIC_SIGMA = 40.0  # km/s
 
 # Velocities from the line centre at which profiles of strong lines are computed, km/s
 _PROFILE_VELOCITY = np.array(
-    [0, 12, 25, 40, 60, 90, 130, 180, 250, 340, 460, 620, 830, 1100, 1450, 1900, 2500, 3300, 4400, 6000.0]
+    [
+        0,
+        12,
+        25,
+        40,
+        60,
+        90,
+        130,
+        180,
+        250,
+        340,
+        460,
+        620,
+        830,
+        1100,
+        1450,
+        1900,
+        2500,
+        3300,
+        4400,
+        6000.0,
+    ]
 )
 
 # Free parameters, set by comparison with MILES and LAMOST spectra (docs/simulation.md)
@@ -153,7 +174,9 @@ def _damping(
     resonance = np.isin(lines.species, ("Na I", "K I", "Ca I")) & (lines.excitation < 0.1)
     log_vdw = np.where(resonance, -8.0, log_vdw)
     log_stark = np.where(lines.excitation > 8.0, -4.9, -5.9)
-    return radiative + 10**log_vdw * neutral * (temperature / 1e4) ** 0.3 + 10**log_stark * electrons
+    return (
+        radiative + 10**log_vdw * neutral * (temperature / 1e4) ** 0.3 + 10**log_stark * electrons
+    )
 
 
 def _voigt(v: np.ndarray, a: np.ndarray) -> np.ndarray:
@@ -172,9 +195,13 @@ def _profile_matrix(centre: float) -> tuple[int, int, np.ndarray]:
     i = max(int(np.ceil((np.log10(centre) - reach - LOG_WAVE[0]) / LOG_STEP)), 0)
     j = min(int((np.log10(centre) + reach - LOG_WAVE[0]) / LOG_STEP) + 1, LOG_WAVE.size)
     sub = (np.arange(7) - 3) / 7
-    velocity = np.abs((LOG_WAVE[i:j, None] + sub * LOG_STEP - np.log10(centre)) * np.log(10) * SPEED_OF_LIGHT)
+    velocity = np.abs(
+        (LOG_WAVE[i:j, None] + sub * LOG_STEP - np.log10(centre)) * np.log(10) * SPEED_OF_LIGHT
+    )
     identity = np.eye(_PROFILE_VELOCITY.size)
-    matrix = np.stack([np.interp(velocity, _PROFILE_VELOCITY, row).mean(axis=1) for row in identity])
+    matrix = np.stack(
+        [np.interp(velocity, _PROFILE_VELOCITY, row).mean(axis=1) for row in identity]
+    )
     return i, j, matrix.astype(np.float32)
 
 
@@ -190,7 +217,9 @@ def _haze_ratio(star: atm.Atmosphere, wave: np.ndarray, ratio: np.ndarray) -> np
     iron = ELEMENT_NAMES.index("Fe")
     fractions = atm.stage_fractions("Fe", star.temperature, star.electron_pressure)
     excited = (
-        star.abundances[:, iron, None] * fractions[..., 0] * atm.boltzmann(HAZE_EXCITATION, star.temperature)
+        star.abundances[:, iron, None]
+        * fractions[..., 0]
+        * atm.boltzmann(HAZE_EXCITATION, star.temperature)
     )
     linear = (excited / star.rosseland)[:, :, None] * (HAZE / ELEMENTS["Fe"][3][0])
     haze = np.sqrt(linear * ratio) * (wave / 4200.0) ** HAZE_SLOPE
@@ -203,7 +232,10 @@ def _haze_ratio(star: atm.Atmosphere, wave: np.ndarray, ratio: np.ndarray) -> np
         shapes = _band_means(wave)
         for name in ("TiO", "CaH", "VO", "MgH"):
             per_atom = 10.0 ** BAND_STRENGTH[name] * fraction[name] / star.rosseland
-            haze = haze + (BAND_HAZE * fade[:, None] * per_atom)[:, :, None] * shapes[MOLECULES.index(name)]
+            haze = (
+                haze
+                + (BAND_HAZE * fade[:, None] * per_atom)[:, :, None] * shapes[MOLECULES.index(name)]
+            )
     return np.asarray(haze)
 
 
@@ -225,11 +257,15 @@ class _Canvas:
         self.star, self.vmic = star, vmic
         self.knots = atm.CONTINUUM_WAVE
         self.ratio = atm.continuum_opacities(star, self.knots)  # (n, L, w)
-        self.log_clear = np.log(self.ratio * star.rosseland[:, :, None])  # without the unlisted lines
+        self.log_clear = np.log(
+            self.ratio * star.rosseland[:, :, None]
+        )  # without the unlisted lines
         self.ratio = self.ratio + _haze_ratio(star, self.knots, self.ratio)
         self.source = planck(self.knots, star.temperature[:, :, None])
         self.knot_flux = atm.emergent_flux(self.source, self.ratio)
-        self.clear_flux = atm.emergent_flux(self.source, np.exp(self.log_clear) / star.rosseland[:, :, None])
+        self.clear_flux = atm.emergent_flux(
+            self.source, np.exp(self.log_clear) / star.rosseland[:, :, None]
+        )
         self.log_opacity = np.log(self.ratio * star.rosseland[:, :, None])
         self.flux = np.ones((star.teff.size, WAVE.size), dtype=np.float32)
 
@@ -286,7 +322,11 @@ def _hydrogen_lines(canvas: _Canvas) -> None:
     doppler = np.sqrt(doppler**2 + canvas.vmic[:, None] ** 2)
     # Without line blanketing and convection the deep layers of cool stars come out too cool for their
     # Balmer lines, which also have chromospheric cores: raise the excitation temperature there.
-    cool = 1 / (1 + np.exp((star.teff - 7300) / 500)) * (1 + 0.6 / (1 + np.exp((star.teff - 4900) / 200)))
+    cool = (
+        1
+        / (1 + np.exp((star.teff - 7300) / 500))
+        * (1 + 0.6 / (1 + np.exp((star.teff - 4900) / 200)))
+    )
     excitation_temperature = temperature * (1 + 0.05 * cool[:, None])
     # levels dissolve in the plasma's field: the lines fade where the series merge
     n_max = 10 ** ((23.26 - np.log10(np.maximum(star.electrons, 1e5))) / 7.5)
@@ -297,7 +337,9 @@ def _hydrogen_lines(canvas: _Canvas) -> None:
         level = lower**2 * atm.boltzmann(excitation, excitation_temperature) * star.neutral
         stimulated = 1 - np.exp(-HC_OVER_K / (centre * temperature))
         survival = 1 / (1 + (upper / np.clip(n_max, 4, 60)) ** 8)
-        total = CLASSICAL_CROSS_SECTION * centre**2 * f * level * stimulated * survival  # cm2 x Angstrom
+        total = (
+            CLASSICAL_CROSS_SECTION * centre**2 * f * level * stimulated * survival
+        )  # cm2 x Angstrom
 
         offset = centre * _PROFILE_VELOCITY / SPEED_OF_LIGHT
         width = 5.5e-5 * (lower * upper) ** 4 / (upper**2 - lower**2) / (1 + 0.13 / (upper - lower))
@@ -332,7 +374,9 @@ def _helium_ii_lines(canvas: _Canvas) -> None:
         total = CLASSICAL_CROSS_SECTION * centre**2 * hydrogenic_f(lower, upper) * level
         width = 5.5e-5 * (lower * upper) ** 4 / (upper**2 - lower**2) / 16
         core = np.sqrt((width * field * 2) ** 2 + (centre * 12 / SPEED_OF_LIGHT) ** 2)[:, :, None]
-        profile = 1 / (2.6426 * core) / (1 + (centre * _PROFILE_VELOCITY / SPEED_OF_LIGHT / core) ** 2.5)
+        profile = (
+            1 / (2.6426 * core) / (1 + (centre * _PROFILE_VELOCITY / SPEED_OF_LIGHT / core) ** 2.5)
+        )
         canvas.draw_profile(centre, total[:, :, None] * profile)
 
 
@@ -370,7 +414,9 @@ def _weak_matrix() -> scipy.sparse.csr_matrix:
     value /= value.sum(axis=1, keepdims=True) * pixel[:, None]
     row = np.repeat(np.arange(len(WEAK_LINES)), column.shape[1])
     shape = (len(WEAK_LINES), WAVE.size)
-    return scipy.sparse.csr_matrix((value.ravel().astype(np.float32), (row, column.ravel())), shape=shape)
+    return scipy.sparse.csr_matrix(
+        (value.ravel().astype(np.float32), (row, column.ravel())), shape=shape
+    )
 
 
 def _growth_widths(canvas: _Canvas, lines: LineList) -> np.ndarray:
@@ -412,7 +458,9 @@ _DISSOCIATION = {
 }
 
 
-def molecule_fractions(star: atm.Atmosphere, layer: int | slice = BAND_LAYER) -> dict[str, np.ndarray]:
+def molecule_fractions(
+    star: atm.Atmosphere, layer: int | slice = BAND_LAYER
+) -> dict[str, np.ndarray]:
     """Molecules per hydrogen nucleus, each (n,) in one layer or (n, L) in a slice of layers.
 
     Carbon and oxygen are bound in CO first, nitrogen in N2, silicon takes oxygen as SiO.
@@ -423,7 +471,9 @@ def molecule_fractions(star: atm.Atmosphere, layer: int | slice = BAND_LAYER) ->
         name: 10 ** np.clip(sum(c * theta**k for k, c in enumerate(row)), -12, 25)
         for name, row in _DISSOCIATION.items()
     }
-    unit = star.hydrogen[:, layer] * BOLTZMANN * temperature  # pressure of one particle per H nucleus
+    unit = (
+        star.hydrogen[:, layer] * BOLTZMANN * temperature
+    )  # pressure of one particle per H nucleus
     hydrogen = star.neutral[:, layer] * unit
 
     def neutral_and_total(name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -443,9 +493,16 @@ def molecule_fractions(star: atm.Atmosphere, layer: int | slice = BAND_LAYER) ->
     carbon_free = np.maximum(carbon - co, 1e-12 * carbon)
     oxygen_free = np.maximum(oxygen - co, 1e-4 * oxygen)
     # the free carbon when CO has taken nearly all of it follows from the constant
-    carbon_free = np.maximum(carbon_free, constant["CO"] * co / np.maximum(oxygen_free, 1e-300) * 0.999)
+    carbon_free = np.maximum(
+        carbon_free, constant["CO"] * co / np.maximum(oxygen_free, 1e-300) * 0.999
+    )
     total = silicon + oxygen_free + constant["SiO"]
-    sio = 2 * silicon * oxygen_free / (total + np.sqrt(np.maximum(total**2 - 4 * silicon * oxygen_free, 0)))
+    sio = (
+        2
+        * silicon
+        * oxygen_free
+        / (total + np.sqrt(np.maximum(total**2 - 4 * silicon * oxygen_free, 0)))
+    )
     oxygen_free = np.maximum(oxygen_free - sio, 1e-3 * oxygen_free)
     # N2: n + 2 n^2/K = N
     nitrogen_free = 2 * nitrogen / (1 + np.sqrt(1 + 8 * nitrogen / constant["N2"]))
@@ -511,7 +568,11 @@ def _bands(canvas: _Canvas) -> None:
     for k, molecule in enumerate(MOLECULES):
         active = np.flatnonzero(shapes[k] > 1e-4)
         mean = np.exp((weight * np.log(np.maximum(fractions[molecule], 1e-40))).sum(axis=1))
-        strength = 10.0 ** BAND_STRENGTH[molecule] * mean * np.clip((_BANDS_BELOW - star.teff) / 1500, 0, 1)
+        strength = (
+            10.0 ** BAND_STRENGTH[molecule]
+            * mean
+            * np.clip((_BANDS_BELOW - star.teff) / 1500, 0, 1)
+        )
         eta = (
             strength[:, None].astype(np.float32)
             * shapes[k, active]
@@ -550,7 +611,9 @@ def synthesize_native(
     weighted with the stars' areas is a binary's. Lines have the width `INTRINSIC_SIGMA`; `broaden`
     makes a spectrograph's resolution of it.
     """
-    columns = [np.atleast_1d(np.asarray(x, dtype=float)) for x in (teff, logg, feh, alpha_fe, c_fe, n_fe)]
+    columns = [
+        np.atleast_1d(np.asarray(x, dtype=float)) for x in (teff, logg, feh, alpha_fe, c_fe, n_fe)
+    ]
     labels = np.stack(np.broadcast_arrays(*columns))
     flux = np.empty((labels.shape[1], WAVE.size), dtype=np.float32)
     for start in range(0, labels.shape[1], batch):
@@ -558,7 +621,9 @@ def synthesize_native(
     return flux
 
 
-def broaden(flux: np.ndarray, sigma_blue: np.ndarray, sigma_red: np.ndarray, rv: np.ndarray) -> np.ndarray:
+def broaden(
+    flux: np.ndarray, sigma_blue: np.ndarray, sigma_red: np.ndarray, rv: np.ndarray
+) -> np.ndarray:
     """Doppler shift and Gaussian line-spread function on the native grid.
 
     flux (n, WAVE.size); sigma_blue, sigma_red: standard deviation of the line-spread function in km/s
@@ -576,9 +641,13 @@ def broaden(flux: np.ndarray, sigma_blue: np.ndarray, sigma_red: np.ndarray, rv:
     spectrum = spectrum * np.exp(-2j * np.pi * frequency * shift)
     ends = []
     for sigma in (sigma_blue, sigma_red):
-        pixels2 = np.maximum(np.asarray(sigma) ** 2 - INTRINSIC_SIGMA**2, 0.0)[:, None] / STEP_VELOCITY**2
+        pixels2 = (
+            np.maximum(np.asarray(sigma) ** 2 - INTRINSIC_SIGMA**2, 0.0)[:, None] / STEP_VELOCITY**2
+        )
         kernel = np.exp(-2 * np.pi**2 * frequency**2 * pixels2)
-        ends.append(np.fft.irfft(spectrum * kernel, n_fft, axis=1)[:, : WAVE.size].astype(np.float32))
+        ends.append(
+            np.fft.irfft(spectrum * kernel, n_fft, axis=1)[:, : WAVE.size].astype(np.float32)
+        )
     weight = (
         ((LOG_WAVE - np.log10(4000.0)) / (np.log10(8500.0) - np.log10(4000.0)))
         .clip(-0.1, 1.2)
@@ -623,5 +692,6 @@ def resample(flux: np.ndarray, wave: np.ndarray) -> np.ndarray:
     w2 = f * (0.5 + f * (2 - 1.5 * f))
     w3 = f * f * (-0.5 + 0.5 * f)
     return np.asarray(
-        flux[:, i - 1] * w0 + flux[:, i] * w1 + flux[:, i + 1] * w2 + flux[:, i + 2] * w3, dtype=np.float32
+        flux[:, i - 1] * w0 + flux[:, i] * w1 + flux[:, i + 1] * w2 + flux[:, i + 2] * w3,
+        dtype=np.float32,
     )

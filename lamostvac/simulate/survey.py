@@ -73,14 +73,20 @@ def simulate_survey(
     folder = Path(folder)
     seed = settings.seed if seed is None else seed
     if not sum(settings.n_stars.values()):
-        raise UserError("simulation.n_stars asks for no star at all; give at least one type a number above 0")
+        raise UserError(
+            "simulation.n_stars asks for no star at all; give at least one type a number above 0"
+        )
     rng = np.random.default_rng([seed, 1])
     stars, visits = plan(rng, settings)
     rows, truth = _observe_stars(folder, settings, seed, stars, visits, progress)
     other_rows, other_truth = _observe_others(folder, settings, seed, rng, visits, len(rows))
     rows, truth = rows + other_rows, truth + other_truth
     order = np.lexsort(
-        ([row["fiberid"] for row in rows], [row["spid"] for row in rows], [row["planid"] for row in rows])
+        (
+            [row["fiberid"] for row in rows],
+            [row["spid"] for row in rows],
+            [row["planid"] for row in rows],
+        )
     )
     rows, truth = [rows[i] for i in order], [truth[i] for i in order]
     if settings.n_broken:
@@ -96,12 +102,16 @@ def simulate_survey(
 
 def n_spectra(settings: SimulationSettings) -> int:
     """About how many spectra `simulate_survey` makes, for a progress report."""
-    n_stars = sum(settings.n_stars.values()) + settings.n_low_snr + sum(settings.n_training.values())
+    n_stars = (
+        sum(settings.n_stars.values()) + settings.n_low_snr + sum(settings.n_training.values())
+    )
     lamost = n_stars * (1 + 1.45 * settings.repeat_fraction)
     return int(lamost + settings.n_library * (1 + settings.library_repeat_fraction))
 
 
-def plan(rng: np.random.Generator, settings: SimulationSettings) -> tuple[population.Stars, pd.DataFrame]:
+def plan(
+    rng: np.random.Generator, settings: SimulationSettings
+) -> tuple[population.Stars, pd.DataFrame]:
     """Draw the stars and give each its visits: plate, night, spectrograph, fibre, S/N.
 
     Returns the stars (positions inside their fields) and a table with one row per visit.
@@ -123,7 +133,9 @@ def plan(rng: np.random.Generator, settings: SimulationSettings) -> tuple[popula
         ebv_scale=settings.ebv_scale,
     )
     n_field_stars = stars.teff.size
-    snr_field = settings.snr_median * 10 ** (settings.snr_scatter_dex * rng.standard_normal(n_field_stars))
+    snr_field = settings.snr_median * 10 ** (
+        settings.snr_scatter_dex * rng.standard_normal(n_field_stars)
+    )
     parts, wanted_snr = [stars], [np.clip(snr_field, settings.snr_min, settings.snr_max)]
     for sample in samples.SAMPLES:
         if count := settings.n_training.get(sample, 0):  # type: ignore[call-overload]
@@ -152,7 +164,8 @@ def plan(rng: np.random.Generator, settings: SimulationSettings) -> tuple[popula
     n_visits = np.where(repeated, rng.choice([2, 2, 3, 4], n), 1)
     first_night = 56000 + rng.choice(2500, n_fields, replace=False)
     gaps = np.cumsum(
-        np.concatenate([np.zeros((n_fields, 1), int), rng.integers(3, 120, (n_fields, 3))], axis=1), axis=1
+        np.concatenate([np.zeros((n_fields, 1), int), rng.integers(3, 120, (n_fields, 3))], axis=1),
+        axis=1,
     )
     plate_table = rng.random((n_fields, 4)) < settings.table_fraction
     if n_fields > 1 and 0 < settings.table_fraction < 1:
@@ -213,7 +226,9 @@ def _fields(
     for k, want in enumerate(wanted):
         while True:
             field_ra[k] = rng.uniform(0, 360)
-            field_dec[k] = np.degrees(np.arcsin(rng.uniform(np.sin(np.radians(-5)), np.sin(np.radians(55)))))
+            field_dec[k] = np.degrees(
+                np.arcsin(rng.uniform(np.sin(np.radians(-5)), np.sin(np.radians(55))))
+            )
             centre = SkyCoord(field_ra[k], field_dec[k], unit="deg").galactic.b.deg
             latitude[k] = abs(centre)
             if not want or (want > 0 and latitude[k] > 33) or (want < 0 and 24 < latitude[k] < 27):
@@ -239,7 +254,9 @@ def _catalogue_row(
     night = Time(int(visit["lmjd"]), format="mjd").to_datetime().strftime("%Y-%m-%d")
     ra, dec = float(stars.ra[i]), float(stars.dec[i])
     colour = float(
-        np.interp(stars.teff[i], [3000, 4000, 5000, 6000, 8000, 15000], [1.6, 1.1, 0.65, 0.4, 0.0, -0.4])
+        np.interp(
+            stars.teff[i], [3000, 4000, 5000, 6000, 8000, 15000], [1.6, 1.1, 0.65, 0.4, 0.0, -0.4]
+        )
     )
     slopes = {"g": 0.45, "r": -0.05, "i": -0.3, "z": -0.42, "y": -0.48}
     return {
@@ -337,24 +354,33 @@ def _observe_stars(
         generators = [np.random.default_rng([seed, 2, int(k)]) for k in index]
         # line-spread function: R 1600 in the blue, 1850 in the red, from fibre to fibre 5 % different
         quality = np.array([1 + 0.05 * r.standard_normal() for r in generators]).clip(0.85, 1.15)
-        lsf = (SPEED_OF_LIGHT / (1600 * quality) / 2.3548, SPEED_OF_LIGHT / (1850 * quality) / 2.3548)
+        lsf = (
+            SPEED_OF_LIGHT / (1600 * quality) / 2.3548,
+            SPEED_OF_LIGHT / (1850 * quality) / 2.3548,
+        )
         phase = np.array([np.sin(r.uniform(0, 2 * np.pi)) for r in generators])
         light, rv = _light(stars, part, visits_star[index], lsf, phase)
         for k, visit_index in enumerate(index):
             visit, own = visits.iloc[int(visit_index)], generators[k]
             i = int(visit["star"])
             sigma = float(0.5 * (lsf[0][k] + lsf[1][k]))
-            flux = light[k] * instrument.interstellar(wave, float(stars.ebv[i]), own.normal(0, 10), sigma)
+            flux = light[k] * instrument.interstellar(
+                wave, float(stars.ebv[i]), own.normal(0, 10), sigma
+            )
             if stars.emission[i]:
                 # kind and strength belong to the star, not to the night
                 lines = np.random.default_rng([seed, 3, i])
-                added = instrument.emission_lines(lines, str(stars.emission[i]), wave, float(rv[k]), sigma)
+                added = instrument.emission_lines(
+                    lines, str(stars.emission[i]), wave, float(rv[k]), sigma
+                )
                 flux *= 1 + added
             row = _catalogue_row(own, stars, visit, int(visit_index), float(apparent_g[i]))
             level = 3000.0 * 10 ** (-0.4 * (float(stars.g_mag[i]) - 14.0))
             seen = _expose(own, settings, visit, flux, float(visit["snr"]), sigma, level)
             row["class"] = "STAR"
-            row["subclass"] = str(population.subclass(own, stars.teff[i : i + 1], stars.logg[i : i + 1])[0])
+            row["subclass"] = str(
+                population.subclass(own, stars.teff[i : i + 1], stars.logg[i : i + 1])[0]
+            )
             _measure(own, row, seen, float(rv[k]), hot=float(stars.teff[i]) > 7500)
             _write_spectrum(folder, row, str(visit["layout"]), seen, own)
             rows.append(row)
@@ -419,7 +445,9 @@ def _truth_keys(row: Row) -> Row:
     }
 
 
-def _measure(rng: np.random.Generator, row: Row, seen: instrument.Observation, rv: float, hot: bool) -> None:
+def _measure(
+    rng: np.random.Generator, row: Row, seen: instrument.Observation, rv: float, hot: bool
+) -> None:
     """Put the measured S/N and redshift into a catalogue row."""
     for band, value in seen.snr.items():
         row[f"snr{band}"] = round(value, 2)
@@ -481,7 +509,9 @@ def _observe_others(
         if kind == "QSO":
             flux = (wave / 5000) ** -1.2
             for line, width, strength in _QSO_LINES:
-                flux = flux * (1 + strength * np.exp(-0.5 * ((wave / (1 + redshift) - line) / width) ** 2))
+                flux = flux * (
+                    1 + strength * np.exp(-0.5 * ((wave / (1 + redshift) - line) / width) ** 2)
+                )
         else:
             flux = np.interp(wave / (1 + redshift), spectrum.WAVE, giant)
         snr = float(own.uniform(1.0, 4.0) if kind == "Unknown" else own.uniform(4, 25))
@@ -492,7 +522,9 @@ def _observe_others(
         _write_spectrum(folder, row, str(visit["layout"]), seen, own)
         rows.append(row)
         texts = ("spectral_type", "sample", "fault")
-        nothing = dict.fromkeys((*_STAR_TRUTH, *photometry.BANDS), np.nan) | dict.fromkeys(texts, "")
+        nothing = dict.fromkeys((*_STAR_TRUTH, *photometry.BANDS), np.nan) | dict.fromkeys(
+            texts, ""
+        )
         truth.append(
             {
                 **_truth_keys(row),

@@ -31,7 +31,16 @@ from lamostvac.spectra.reader import read_spectrum
 from lamostvac.spectra.rest_frame import RestSpectrum, rest_spectrum
 
 _ROWS = 64  # spectra per HDF5 chunk; a multiple of nothing that a result depends on
-_NEEDED = ["spectrum_id", "obsid", "lmjd", "planid", "spid", "fiberid", "z", "path"]  # to read a spectrum
+_NEEDED = [
+    "spectrum_id",
+    "obsid",
+    "lmjd",
+    "planid",
+    "spid",
+    "fiberid",
+    "z",
+    "path",
+]  # to read a spectrum
 
 
 class _Datasets:
@@ -104,7 +113,9 @@ def prepare_chunk(
             prepared = normalise_spectrum(rest, settings)
         except SpectrumRejected as rejection:
             log.info("rejected %s (%s): %s", row.spectrum_id, row.path, rejection)
-            rejected.append((row.spectrum_id, row.obsid, "prepare", rejection.reason, rejection.detail))
+            rejected.append(
+                (row.spectrum_id, row.obsid, "prepare", rejection.reason, rejection.detail)
+            )
         else:
             seen = _network_spectrum(rest, networks) if networks else ()
             datasets.add(*prepared, *seen)
@@ -129,7 +140,9 @@ def prepare_chunk(
     return meta, rejected_table(rejected)
 
 
-def _network_spectrum(rest: RestSpectrum, settings: NetworkPreparation) -> tuple[np.ndarray, np.ndarray]:
+def _network_spectrum(
+    rest: RestSpectrum, settings: NetworkPreparation
+) -> tuple[np.ndarray, np.ndarray]:
     """What the networks see; nothing at all (ivar 0 everywhere) where that cannot be made.
 
     The emulator's labels do not need it, so the spectrum is not rejected.

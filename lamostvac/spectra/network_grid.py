@@ -48,7 +48,9 @@ class NetworkPreparation:
         cls, windows: Windows, median_window: int, polynomial_degree: int, **limits: float
     ) -> "NetworkPreparation":
         """The preparation that the configuration's section `networks` describes."""
-        return cls(tuple((low, high) for low, high in windows), median_window, polynomial_degree, **limits)
+        return cls(
+            tuple((low, high) for low, high in windows), median_window, polynomial_degree, **limits
+        )
 
     @cached_property
     def _windows(self) -> list["_Window"]:
@@ -147,7 +149,8 @@ def normalise_network_spectrum(
         parts.append((padded_flux[part][inside], padded_ivar[part][inside], median[inside]))
         start = part.stop
     continua = [
-        window.continuum(smooth) for window, (_, _, smooth) in zip(settings._windows, parts, strict=True)
+        window.continuum(smooth)
+        for window, (_, _, smooth) in zip(settings._windows, parts, strict=True)
     ]
     flux, ivar, smooth = (np.concatenate(part) for part in zip(*parts, strict=True))
     continuum = np.concatenate(continua)
@@ -163,7 +166,9 @@ def normalise_network_spectrum(
     good_fraction = np.count_nonzero(usable) / len(usable)
     if good_fraction < settings.min_good_fraction:
         if all(np.isnan(part).all() or (part > 0).any() for part in continua):
-            raise SpectrumRejected("too_few_pixels", f"{100 * good_fraction:.1f} % of the pixels usable")
+            raise SpectrumRejected(
+                "too_few_pixels", f"{100 * good_fraction:.1f} % of the pixels usable"
+            )
         raise SpectrumRejected("negative_continuum")
     plausible = positive & (local >= low) & (local <= high)
     replacement = np.where(plausible, local, np.float32(1.0))

@@ -118,14 +118,18 @@ def normalise_spectrum(
     wanted = slice(int(GRID.searchsorted(low)), int(GRID.searchsorted(high, side="right")))
     good_fraction = np.count_nonzero(grid_ivar[wanted]) / (wanted.stop - wanted.start)
     if good_fraction < settings.min_good_fraction:
-        raise SpectrumRejected("too_few_pixels", f"{100 * good_fraction:.1f} % of the pixels usable")
+        raise SpectrumRejected(
+            "too_few_pixels", f"{100 * good_fraction:.1f} % of the pixels usable"
+        )
     normalised, normalised_ivar = _normalise(grid_flux, grid_ivar, settings)
     for beyond in (slice(wanted.start), slice(wanted.stop, None)):
         normalised[beyond], normalised_ivar[beyond] = 1.0, 0.0
     return normalised, normalised_ivar
 
 
-def running_median(flux: NDArray[np.floating], good: NDArray[np.bool_], window: int) -> NDArray[np.float64]:
+def running_median(
+    flux: NDArray[np.floating], good: NDArray[np.bool_], window: int
+) -> NDArray[np.float64]:
     """Median of the good pixels within `window` pixels centred on each pixel (last axis).
 
     At the ends the window is cut off, not mirrored. NaN where a window holds no good pixel.
@@ -155,7 +159,9 @@ def _normalise(
     usable &= normalised >= settings.min_normalised_flux
     # Absurd values that float32 cannot hold, or only as 0, say nothing.
     usable &= np.isfinite(normalised) & np.isfinite(normalised_ivar) & (normalised_ivar > 0)
-    return np.where(usable, normalised, np.float32(1.0)), np.where(usable, normalised_ivar, np.float32(0.0))
+    return np.where(usable, normalised, np.float32(1.0)), np.where(
+        usable, normalised_ivar, np.float32(0.0)
+    )
 
 
 def check_identity(
@@ -175,7 +181,8 @@ def check_identity(
         if found is None:
             continue
         same = (
-            str(found).strip() == str(value).strip() or _as_integer(found) == _as_integer(value) is not None
+            str(found).strip() == str(value).strip()
+            or _as_integer(found) == _as_integer(value) is not None
         )
         if not same:
             raise SpectrumRejected(

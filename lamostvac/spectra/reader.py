@@ -50,7 +50,9 @@ class Header(Mapping[str, HeaderValue]):
 
     def __iter__(self) -> Iterator[str]:
         cards = (self.cards[at : at + 10] for at in range(0, len(self.cards), _CARD))
-        return iter(dict.fromkeys(c[:8].decode("latin-1").rstrip(" ") for c in cards if c[8:] == b"= "))
+        return iter(
+            dict.fromkeys(c[:8].decode("latin-1").rstrip(" ") for c in cards if c[8:] == b"= ")
+        )
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -179,7 +181,9 @@ def _shape(header: Header) -> tuple[int, ...]:
 
 def _array(data: bytes, dtype: str, start: int, count: int) -> NDArray[np.generic]:
     if start + np.dtype(dtype).itemsize * count > len(data):
-        raise SpectrumRejected("truncated_fits", f"{len(data)} bytes, {count} values expected at {start}")
+        raise SpectrumRejected(
+            "truncated_fits", f"{len(data)} bytes, {count} values expected at {start}"
+        )
     return np.frombuffer(data, dtype=dtype, count=count, offset=start)
 
 
@@ -235,7 +239,9 @@ def _columns(cards: bytes) -> tuple[tuple[str, str, int], ...]:
     if extension.get("XTENSION") != "BINTABLE":
         raise SpectrumRejected("unknown_layout", f"extension of type {extension.get('XTENSION')!r}")
     if _integer(extension, "NAXIS2") != 1:
-        raise SpectrumRejected("wrong_shape", f"{extension['NAXIS2']} rows in the table, 1 expected")
+        raise SpectrumRejected(
+            "wrong_shape", f"{extension['NAXIS2']} rows in the table, 1 expected"
+        )
     columns = []
     for i in range(1, _integer(extension, "TFIELDS") + 1):
         match = re.fullmatch(r"(\d*)([A-Z])", str(extension.get(f"TFORM{i}")).strip())
@@ -243,7 +249,9 @@ def _columns(cards: bytes) -> tuple[tuple[str, str, int], ...]:
             raise SpectrumRejected("unknown_layout", f"TFORM{i} = {extension.get(f'TFORM{i}')!r}")
         name = str(extension.get(f"TTYPE{i}")).upper().strip()
         columns.append((name, _COLUMN_DTYPES[match.group(2)], int(match.group(1) or 1)))
-    if sum(np.dtype(dtype).itemsize * count for _, dtype, count in columns) != _integer(extension, "NAXIS1"):
+    if sum(np.dtype(dtype).itemsize * count for _, dtype, count in columns) != _integer(
+        extension, "NAXIS1"
+    ):
         raise SpectrumRejected("wrong_shape", "the columns do not fill the row that NAXIS1 says")
     return tuple(columns)
 

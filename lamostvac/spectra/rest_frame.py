@@ -66,7 +66,10 @@ class RestSpectrum:
 
 
 def rest_spectrum(
-    wave: NDArray[np.float64], flux: NDArray[np.floating], ivar: NDArray[np.floating], redshift: float
+    wave: NDArray[np.float64],
+    flux: NDArray[np.floating],
+    ivar: NDArray[np.floating],
+    redshift: float,
 ) -> RestSpectrum:
     """A released spectrum brought to rest (Liang+ 2024 equation 4).
 

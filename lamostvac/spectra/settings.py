@@ -26,7 +26,9 @@ class Prepare(Section):
         (5700.0, 6050.0),
         description="Observed wavelengths where blue and red arm overlap, masked; in A; null masks nothing.",
     )
-    mask_diffuse_bands: bool = Field(True, description="Mask diffuse interstellar bands (Hobbs et al. 2008).")
+    mask_diffuse_bands: bool = Field(
+        True, description="Mask diffuse interstellar bands (Hobbs et al. 2008)."
+    )
     median_window: int = Field(
         400,
         ge=3,
@@ -50,5 +52,6 @@ class Prepare(Section):
         0.5, ge=0, le=1, description="Spectra with a smaller share of usable pixels are rejected."
     )
     keep: bool = Field(
-        False, description="Keep the prepared chunks after fit and predict; 10 million spectra are 390 GB."
+        False,
+        description="Keep the prepared chunks after fit and predict; 10 million spectra are 390 GB.",
     )

@@ -47,7 +47,9 @@ def spectrum(star: StarSpectrum) -> Figure:
     ):
         figure = plt.figure(figsize=(15, 9.6))
         grid = GridSpec(4, 1, figure=figure, height_ratios=(2.2, 3.0, 1.9, 2.3))
-        raw, normalised, residual, lanes = axes = [figure.add_subplot(grid[row]) for row in range(4)]
+        raw, normalised, residual, lanes = axes = [
+            figure.add_subplot(grid[row]) for row in range(4)
+        ]
         for axis in axes[1:]:
             axis.sharex(raw)
         flux = np.where(star.good, star.flux, np.nan)
@@ -79,7 +81,9 @@ def _normalised(axes: Axes, star: StarSpectrum) -> None:
 
 def _residual(axes: Axes, star: StarSpectrum) -> None:
     residual = np.where(np.isfinite(star.sigma), star.normalised - star.model, np.nan)
-    axes.fill_between(GRID, -star.sigma, star.sigma, color=RESIDUAL, alpha=0.25, lw=0, label="expected error")
+    axes.fill_between(
+        GRID, -star.sigma, star.sigma, color=RESIDUAL, alpha=0.25, lw=0, label="expected error"
+    )
     axes.plot(GRID, residual, color=OBSERVED, lw=0.5, label="observed - model")
     axes.axhline(0, color=MODEL, lw=0.6)
     known = star.sigma[np.isfinite(star.sigma)]
@@ -116,7 +120,9 @@ def shade(axes: Axes, masks: Sequence[Mask]) -> None:
     for mask in masks:
         if mask.name in ("telluric", "dichroic", "diffuse bands", "outliers"):
             for start, width in _bars(mask):
-                axes.axvspan(start, start + width, color=MASK_COLOURS[mask.name], alpha=0.22, lw=0, zorder=0)
+                axes.axvspan(
+                    start, start + width, color=MASK_COLOURS[mask.name], alpha=0.22, lw=0, zorder=0
+                )
 
 
 def lines(star: StarSpectrum) -> Figure:
@@ -160,12 +166,16 @@ def neighbours(star: StarSpectrum | None, near: Neighbours, name: str) -> Figure
             if own is not None:
                 axes.plot(GRID, own + shift, color="#ced4da", lw=0.7)
             axes.plot(
-                GRID, np.where(near.ivar[row] > 0, near.flux[row], np.nan) + shift, color=RESIDUAL, lw=0.6
+                GRID,
+                np.where(near.ivar[row] > 0, near.flux[row], np.nan) + shift,
+                color=RESIDUAL,
+                lw=0.6,
             )
             _tag(axes, f"{near.names[row]}, distance {near.distance[row]:.2f}", shift)
         curves = [] if own is None else [own]
         curves += [
-            np.where(near.ivar[row] > 0, near.flux[row], np.nan) - step * (row + 1) for row in range(k)
+            np.where(near.ivar[row] > 0, near.flux[row], np.nan) - step * (row + 1)
+            for row in range(k)
         ]
         low, high = _range(np.concatenate(curves))
         axes.set(
@@ -180,11 +190,19 @@ def neighbours(star: StarSpectrum | None, near: Neighbours, name: str) -> Figure
 def _tag(axes: Axes, said: str, shift: float) -> None:
     box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
     axes.text(
-        0.995, 1.12 + shift, said, transform=axes.get_yaxis_transform(), ha="right", va="bottom", bbox=box
+        0.995,
+        1.12 + shift,
+        said,
+        transform=axes.get_yaxis_transform(),
+        ha="right",
+        va="bottom",
+        bbox=box,
     )
 
 
-def place(sample: pd.DataFrame, row: Any, repeats: pd.DataFrame, near: Neighbours, suffix: str) -> Figure:
+def place(
+    sample: pd.DataFrame, row: Any, repeats: pd.DataFrame, near: Neighbours, suffix: str
+) -> Figure:
     """Where the star stands among the run's stars: Kiel diagram and abundances.
 
     Parameters

@@ -189,7 +189,11 @@ def disagreement_flags(
         values = ", ".join(
             f"{column} {_short(float(row[column]))} +- {_short(float(row[f'{column}_err']))}" for column, _ in used
         )  # fmt: skip
-        why = "the systems agree" if len({system for _, system in used}) == 2 else "only one system is valid"
+        why = (
+            "the systems agree"
+            if len({system for _, system in used}) == 2
+            else "only one system is valid"
+        )
         if not used:
             why = "no system is valid"
         if row[flag]:
@@ -214,4 +218,7 @@ def label_limits(
     low: NDArray[np.float64], high: NDArray[np.float64], names: Sequence[str]
 ) -> dict[str, tuple[float, float]]:
     """Limits by label from two vectors (d,) of labels, whichever is the smaller."""
-    return {name: (float(min(a, b)), float(max(a, b))) for name, a, b in zip(names, low, high, strict=True)}
+    return {
+        name: (float(min(a, b)), float(max(a, b)))
+        for name, a, b in zip(names, low, high, strict=True)
+    }

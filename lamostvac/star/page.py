@@ -12,7 +12,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from lamostvac.catalog.flags import expected_chi2, library_distances, snr_flag
-from lamostvac.catalog.lookup import column_names, repeats_of, require_star, sample_of, spectrum_path
+from lamostvac.catalog.lookup import (
+    column_names,
+    repeats_of,
+    require_star,
+    sample_of,
+    spectrum_path,
+)
 from lamostvac.core.hdf5 import read_columns
 from lamostvac.core.html import Raw, cards, details, image, section, table, write_page
 from lamostvac.core.rejection import SpectrumRejected
@@ -94,7 +100,9 @@ class StarSettings:
     sources: Mapping[str, Sequence[tuple[str, str, int]]] = field(default_factory=dict)
 
 
-def write_star_page(output: str | Path, star: str, files: StarFiles, settings: StarSettings) -> None:
+def write_star_page(
+    output: str | Path, star: str, files: StarFiles, settings: StarSettings
+) -> None:
     """Write the page of a spectrum of the catalogue.
 
     Parameters
@@ -116,7 +124,9 @@ def write_star_page(output: str | Path, star: str, files: StarFiles, settings: S
     suffix = "_rec" if "teff_rec" in row else ""
     sample = sample_of(files.catalogue, _sample_columns(files.catalogue, settings.snr_band), SAMPLE)
     near = neighbours_of(files.library, emulator, labels, _N_NEIGHBOURS)
-    facts = flag_facts(row, files, settings, emulator, sample[sample["spectral_type"] == spectral_type])
+    facts = flag_facts(
+        row, files, settings, emulator, sample[sample["spectral_type"] == spectral_type]
+    )
     path = spectrum_path(files.survey, spectral_type, int(row["lmjd"]), str(row["spectrum_id"]))
     spectrum, trouble = None, "The survey's manifest does not have this spectrum."
     if path is not None:
@@ -143,7 +153,10 @@ def write_star_page(output: str | Path, star: str, files: StarFiles, settings: S
             "Among the run's stars",
             f"{len(thinned):,} stars of the run, evenly spaced in the catalogue, with "
             f"{'recommended' if suffix else 'the emulator' + chr(39) + 's'} values.",
-            image(figures.place(thinned, row, repeats, near, suffix), "Kiel diagram and abundance diagram"),
+            image(
+                figures.place(thinned, row, repeats, near, suffix),
+                "Kiel diagram and abundance diagram",
+            ),
         ),
         _origin(files.catalogue, path),
     ]
@@ -182,7 +195,8 @@ def flag_facts(
     )
     distances, limit = library_distances(own, library)
     low, high = (
-        emulator.from_scaled(edge[None])[0] for edge in box(emulator, settings.fit.max_extrapolation)
+        emulator.from_scaled(edge[None])[0]
+        for edge in box(emulator, settings.fit.max_extrapolation)
     )
     ranges, types = {}, {}
     for label, path in files.networks.items():
@@ -242,7 +256,9 @@ def _head(row: Mapping[str, Any], snr_band: str, reasons: Sequence[Reason], suff
     verdict = "No reservations: none of the star's flags is set." if not raised else None
     entries = [
         (
-            _with_error(row, f"{label}{suffix}", 0 if unit == "K" else 2, "K" if unit == "K" else ""),
+            _with_error(
+                row, f"{label}{suffix}", 0 if unit == "K" else 2, "K" if unit == "K" else ""
+            ),
             f"{title}, {'recommended' if suffix else 'emulator'}",
         )
         for label, (title, unit) in QUANTITIES.items()
@@ -266,7 +282,9 @@ def _head(row: Mapping[str, Any], snr_band: str, reasons: Sequence[Reason], suff
     )
 
 
-def _flags(reasons: Sequence[Reason], agreement: Sequence[Reason], of_networks: Sequence[Reason]) -> Raw:
+def _flags(
+    reasons: Sequence[Reason], agreement: Sequence[Reason], of_networks: Sequence[Reason]
+) -> Raw:
     def rows(entries: Sequence[Reason]) -> list[tuple[Any, ...]]:
         return [
             (
@@ -351,7 +369,16 @@ def _labels(row: Mapping[str, Any], settings: StarSettings, of_networks: Sequenc
     for name, entry in settings.network_labels.items():
         if name in row and name not in shown and not name.startswith("abs_mag_"):
             network(name, entry["description"])
-    head = ("quantity", "column", "system", "value", "error", "of it random", "unit", "sources, flags")
+    head = (
+        "quantity",
+        "column",
+        "system",
+        "value",
+        "error",
+        "of it random",
+        "unit",
+        "sources, flags",
+    )
     fit = (
         f"Fit: chi2 {float(row['chi2']):.3f} over {int(row['n_pixels'])} pixels "
         f"(first guess {float(row['chi2_first']):.3f}), {int(row['n_outliers'])} outliers left out, "
@@ -387,7 +414,8 @@ def _spectrum(row: Mapping[str, Any], spectrum: StarSpectrum | None, trouble: st
         f"{int(row['n_outliers'])}.",
         image(figures.spectrum(spectrum), "Spectrum, model, residual and masks"),
         details(
-            "what the masks are", table(("mask", "pixels", "in the fit", "what it is"), masks, numbers=(1,))
+            "what the masks are",
+            table(("mask", "pixels", "in the fit", "what it is"), masks, numbers=(1,)),
         ),
         Raw("<h3>Main lines</h3>"),
         image(figures.lines(spectrum), "Main lines with the model"),
@@ -434,17 +462,22 @@ def _photometry(row: Mapping[str, Any]) -> Raw:
     return section("photometry", "Photometry, extinction, distance", both)
 
 
-def _repeats(row: Mapping[str, Any], repeats: pd.DataFrame, labels: Sequence[str], snr_band: str) -> Raw:
+def _repeats(
+    row: Mapping[str, Any], repeats: pd.DataFrame, labels: Sequence[str], snr_band: str
+) -> Raw:
     title = "Other spectra of this star"
     if not len(repeats):
         return section("repeats", title, "None within 3 arcsec.")
     compared = [
-        name for name in (*LABELS, *labels) if f"{name}_random" in row and not name.startswith("abs_mag_")
+        name
+        for name in (*LABELS, *labels)
+        if f"{name}_random" in row and not name.startswith("abs_mag_")
     ]
     compared = [name for name in compared if np.isfinite(float(row[name]))]
     listed = repeats.head(_MOST_REPEATS)
     others = [
-        dict(zip(listed.columns, entry, strict=True)) for entry in listed.itertuples(index=False, name=None)
+        dict(zip(listed.columns, entry, strict=True))
+        for entry in listed.itertuples(index=False, name=None)
     ]
 
     def who(other: Mapping[str, Any]) -> Raw:
@@ -468,7 +501,11 @@ def _repeats(row: Mapping[str, Any], repeats: pd.DataFrame, labels: Sequence[str
         for other in others
     ]
     head = ["spectrum", "obsid", "date", "arcsec", "S/N", "flags", *own]
-    more = f" The first {_MOST_REPEATS} of {len(repeats)} are listed." if len(repeats) > _MOST_REPEATS else ""
+    more = (
+        f" The first {_MOST_REPEATS} of {len(repeats)} are listed."
+        if len(repeats) > _MOST_REPEATS
+        else ""
+    )
     content: list[Any] = [
         f"{len(repeats)} within 3 arcsec, in the order of time. The emulator's values, and in brackets the difference "
         f"from this spectrum in sigma of both spectra's random errors: within 2 in nineteen of twenty cases.{more}",
@@ -496,11 +533,19 @@ def _difference(row: Mapping[str, Any], other: Mapping[str, Any], name: str) -> 
 
 
 def _neighbours(
-    row: Mapping[str, Any], spectrum: StarSpectrum | None, near: Neighbours, labels: Any, emulator: Emulator
+    row: Mapping[str, Any],
+    spectrum: StarSpectrum | None,
+    near: Neighbours,
+    labels: Any,
+    emulator: Emulator,
 ) -> Raw:
     digits = [_digits(QUANTITIES.get(name, ("", "dex"))[1]) for name in near.label_names]
     rows: list[list[Any]] = [
-        ["this spectrum", float("nan"), *(_value(v, d) for v, d in zip(labels, digits, strict=True))]
+        [
+            "this spectrum",
+            float("nan"),
+            *(_value(v, d) for v, d in zip(labels, digits, strict=True)),
+        ]
     ]
     rows += [
         [
@@ -515,8 +560,14 @@ def _neighbours(
         "Nearest stars of the library",
         "By the emulator's labels, each divided by its scatter in the library (for Teff 5040 K / Teff; "
         "flag_outside_library takes log Teff, so that its distances differ a little).",
-        table(["star", "distance", *near.label_names], rows, numbers=range(1, 2 + len(near.label_names))),
-        image(figures.neighbours(spectrum, near, _name(row)), "The star and its library neighbours"),
+        table(
+            ["star", "distance", *near.label_names],
+            rows,
+            numbers=range(1, 2 + len(near.label_names)),
+        ),
+        image(
+            figures.neighbours(spectrum, near, _name(row)), "The star and its library neighbours"
+        ),
     )
 
 

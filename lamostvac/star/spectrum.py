@@ -104,13 +104,20 @@ def read_star(
         rest_spectrum(spectrum.wave, spectrum.flux, spectrum.ivar, z),
         Preparation.from_settings(**preparation),
     )
-    found = StarFitter(emulator, settings).residuals(flux[None], ivar[None], labels[None], spectral_type)
+    found = StarFitter(emulator, settings).residuals(
+        flux[None], ivar[None], labels[None], spectral_type
+    )
     rest = spectrum.wave / (1.0 + z)
     good = (
-        np.isfinite(spectrum.flux) & (spectrum.flux != 0) & np.isfinite(spectrum.ivar) & (spectrum.ivar > 0)
+        np.isfinite(spectrum.flux)
+        & (spectrum.flux != 0)
+        & np.isfinite(spectrum.ivar)
+        & (spectrum.ivar > 0)
     )
     masks = list(_regions(preparation, z))
-    masks.append(Mask("no data", "inverse variance 0, or no flux, in the survey's file", rest, ~good, True))
+    masks.append(
+        Mask("no data", "inverse variance 0, or no flux, in the survey's file", rest, ~good, True)
+    )
     by_now = np.zeros(len(GRID), dtype=bool)
     for mask in masks[:-1]:
         by_now |= mask.where
@@ -159,7 +166,8 @@ def _regions(preparation: Mapping[str, Any], z: float) -> Sequence[Mask]:
         ),
     )
     return [
-        Mask(name, meaning, GRID, in_regions(observed, regions), True) for name, meaning, regions in kinds
+        Mask(name, meaning, GRID, in_regions(observed, regions), True)
+        for name, meaning, regions in kinds
     ]
 
 

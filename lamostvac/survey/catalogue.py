@@ -87,7 +87,9 @@ def read_catalogue(path: str | Path, aliases: Mapping[str, str] | None = None) -
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"the catalogue {path} does not exist; check survey.root and survey.catalogues")
+        raise UserError(
+            f"the catalogue {path} does not exist; check survey.root and survey.catalogues"
+        )
     with path.open("rb") as raw:
         compressed = raw.read(2) == b"\x1f\x8b"
     try:
@@ -100,7 +102,9 @@ def read_catalogue(path: str | Path, aliases: Mapping[str, str] | None = None) -
         raise UserError(f"the catalogue {path} cannot be read: {error}") from None
 
 
-def match_columns(names: Sequence[str], aliases: Mapping[str, str], path: str | Path) -> dict[str, int]:
+def match_columns(
+    names: Sequence[str], aliases: Mapping[str, str], path: str | Path
+) -> dict[str, int]:
     """Which of a file's columns serve as ours: `{our name: index in names}`.
 
     Raises `UserError` naming the first required column that is absent and how to give an alias.
@@ -111,7 +115,9 @@ def match_columns(names: Sequence[str], aliases: Mapping[str, str], path: str | 
     for theirs, ours in configured.items():
         if ours not in COLUMNS:
             known = ", ".join(COLUMNS)
-            raise UserError(f"survey.column_aliases: {ours} is not a column that is read; those are {known}")
+            raise UserError(
+                f"survey.column_aliases: {ours} is not a column that is read; those are {known}"
+            )
         if theirs in clean:
             own[ours] = clean.index(theirs)  # what the user says goes first
     for theirs, ours in ALIASES.items():
@@ -128,7 +134,9 @@ def match_columns(names: Sequence[str], aliases: Mapping[str, str], path: str | 
 
 def _read_csv(path: Path, compressed: bool, aliases: Mapping[str, str]) -> pa.Table:
     with gzip.open(path, "rb") if compressed else path.open("rb") as stream:
-        header = stream.readline(1_000_000).decode("utf-8", "replace").rstrip("\r\n").lstrip("\ufeff")
+        header = (
+            stream.readline(1_000_000).decode("utf-8", "replace").rstrip("\r\n").lstrip("\ufeff")
+        )
     separator = max("|,", key=header.count)
     if header.count(separator) < len(REQUIRED) - 1:
         raise UserError(
@@ -164,7 +172,9 @@ def _read_csv(path: Path, compressed: bool, aliases: Mapping[str, str]) -> pa.Ta
             # Somewhere a number is not one: read texts and let what is no number be null.
             texts = parse({name: pa.large_string() for name in COLUMNS})
             kinds = [COLUMNS[name] for name in wanted]
-            arrays = [_as_type(column, kind) for column, kind in zip(texts.columns, kinds, strict=True)]
+            arrays = [
+                _as_type(column, kind) for column, kind in zip(texts.columns, kinds, strict=True)
+            ]
             table = pa.table(arrays, names=texts.column_names)
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise UserError(
@@ -179,13 +189,17 @@ def _as_type(texts: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
         return texts.combine_chunks()
     if kind == TEXT:
         return texts.combine_chunks().cast(pa.string()).dictionary_encode()
-    numbers = pd.to_numeric(pd.Series(texts.to_numpy(zero_copy_only=False), dtype=object), errors="coerce")
+    numbers = pd.to_numeric(
+        pd.Series(texts.to_numpy(zero_copy_only=False), dtype=object), errors="coerce"
+    )
     found = _numbers(np.asarray(numbers, dtype=float), kind)
     if kind != pa.int64():
         return found
     # Gaia's identifiers have more digits than a float: what is written as digits is taken as such.
     clean = pc.utf8_trim_whitespace(texts.combine_chunks())
-    digits = pc.if_else(pc.match_substring_regex(clean, r"^-?([0-9]{1,18}|[1-8][0-9]{18})$"), clean, None)
+    digits = pc.if_else(
+        pc.match_substring_regex(clean, r"^-?([0-9]{1,18}|[1-8][0-9]{18})$"), clean, None
+    )
     return pc.coalesce(digits.cast(pa.int64()), found)
 
 
@@ -196,7 +210,10 @@ def _numbers(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
     if values.dtype.kind == "f":
         bounds = np.iinfo(kind.to_pandas_dtype())
         bad = (
-            ~np.isfinite(values) | (values != np.rint(values)) | (values < bounds.min) | (values > bounds.max)
+            ~np.isfinite(values)
+            | (values != np.rint(values))
+            | (values < bounds.min)
+            | (values > bounds.max)
         )
         return pa.array(np.where(bad, 0, values).astype(np.int64), mask=bad).cast(kind)
     return pa.array(values.astype(np.int64)).cast(kind)
@@ -223,10 +240,14 @@ def _read_fits(path: Path, compressed: bool, aliases: Mapping[str, str]) -> pa.T
             n = min(block_rows, rows - done)
             data = stream.read(n * width)
             if len(data) < n * width:
-                raise UserError(f"the catalogue {path} is truncated: {done} of {rows} rows can be read")
+                raise UserError(
+                    f"the catalogue {path} is truncated: {done} of {rows} rows can be read"
+                )
             block = np.frombuffer(data, dtype=dtype)
             for name, index in wanted.items():
-                parts[name].append(_fits_column(block[dtype.names[index]], hdu.columns[index], COLUMNS[name]))
+                parts[name].append(
+                    _fits_column(block[dtype.names[index]], hdu.columns[index], COLUMNS[name])
+                )
             done += n
         arrays = [pa.chunked_array(part, type=COLUMNS[name]) for name, part in parts.items()]
     return _complete(pa.table(arrays, names=list(wanted)))
@@ -259,7 +280,11 @@ def _fits_column(field: npt.NDArray[Any], column: fits.Column, kind: pa.DataType
         text = pc.if_else(pc.is_in(text, pa.array(_NULLS)), None, text)
         if kind == TEXT:
             return text.dictionary_encode()
-        return text.cast(kind) if kind == pa.large_string() else _as_type(pa.chunked_array([text]), kind)
+        return (
+            text.cast(kind)
+            if kind == pa.large_string()
+            else _as_type(pa.chunked_array([text]), kind)
+        )
     native = field.astype(field.dtype.newbyteorder("="))
     scale, zero = column.bscale or 1, column.bzero or 0
     values = native if (scale, zero) == (1, 0) else native * scale + zero
@@ -284,7 +309,9 @@ def _complete(table: pa.Table) -> pa.Table:
     return pa.table(columns, names=list(COLUMNS))
 
 
-def read_catalogues(paths: Sequence[str | Path], aliases: Mapping[str, str] | None = None) -> pa.Table:
+def read_catalogues(
+    paths: Sequence[str | Path], aliases: Mapping[str, str] | None = None
+) -> pa.Table:
     """The catalogues one after the other, as one table with single-chunk columns."""
     tables = [read_catalogue(path, aliases) for path in paths]
     return pa.concat_tables(tables).unify_dictionaries().combine_chunks()

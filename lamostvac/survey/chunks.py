@@ -118,7 +118,9 @@ def chunks(table: pa.Table, selection: Selection, chunk_size: int) -> list[Chunk
         rows = ordered[(selection.types[ordered] == number) & (selection.steps[ordered] < 0)]
         if not len(rows):
             continue
-        plates, starts, sizes = np.unique(selection.plates[rows], return_index=True, return_counts=True)
+        plates, starts, sizes = np.unique(
+            selection.plates[rows], return_index=True, return_counts=True
+        )
         marks = plate_marks(table, rows[starts])
         numbers = pack(sizes, chunk_size, marks)
         if numbers[-1] >= MAX_CHUNKS:
@@ -131,11 +133,15 @@ def chunks(table: pa.Table, selection: Selection, chunk_size: int) -> list[Chunk
         n_plates = np.diff(np.append(first_plates, len(plates)))
         nights = table["lmjd"].take(pa.array(rows[bounds[:-1]])).to_pylist()
         for chunk, title in enumerate(chunk_names(nights, marks[first_plates])):
-            found.append(Chunk(name, title, rows[bounds[chunk] : bounds[chunk + 1]], int(n_plates[chunk])))
+            found.append(
+                Chunk(name, title, rows[bounds[chunk] : bounds[chunk + 1]], int(n_plates[chunk]))
+            )
     return found
 
 
-def chunk_table(table: pa.Table, rows: npt.NDArray[np.int64], root: str, file_pattern: str) -> pa.Table:
+def chunk_table(
+    table: pa.Table, rows: npt.NDArray[np.int64], root: str, file_pattern: str
+) -> pa.Table:
     """The rows of one chunk with the columns `CHUNK_COLUMNS`; missing obsid -1, numbers NaN, texts ""."""
     part = table.take(pa.array(rows))
     columns: list[Any] = [spectrum_ids(part)]

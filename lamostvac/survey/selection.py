@@ -97,11 +97,14 @@ def select(table: pa.Table, survey: Survey) -> Selection:
     del obsid, repeated, candidates
 
     classes = {name.upper() for name in survey.classes}
-    reject("not_a_star", ~by_text(table["class"], lambda text: text.upper() in classes, False).astype(bool))
-    index: dict[str, int] = {name: number for number, name in enumerate(SPECTRAL_TYPES)}
-    types = by_text(table["subclass"], lambda text: index.get(spectral_type(text) or "", -1), -1).astype(
-        np.int8
+    reject(
+        "not_a_star",
+        ~by_text(table["class"], lambda text: text.upper() in classes, False).astype(bool),
     )
+    index: dict[str, int] = {name: number for number, name in enumerate(SPECTRAL_TYPES)}
+    types = by_text(
+        table["subclass"], lambda text: index.get(spectral_type(text) or "", -1), -1
+    ).astype(np.int8)
     reject("no_spectral_type", types < 0)
     chosen = np.array([name in survey.types for name in SPECTRAL_TYPES])
     reject("type_not_selected", ~chosen[types])
@@ -161,7 +164,9 @@ def _identity(
 
     plates = (np.maximum(lmjd, 0) << 24) | np.maximum(planid, 0)
     if len(planid) and planid.max() >= 1 << 24:
-        raise UserError("the catalogue has more than 16 million distinct planid; that column cannot be right")
+        raise UserError(
+            "the catalogue has more than 16 million distinct planid; that column cannot be right"
+        )
     plates = np.unique(plates, return_inverse=True)[1].astype(np.int64)
     return (plates << 24) | (narrow(spid, 10) << 14) | narrow(fiberid, 14), plates
 
@@ -179,10 +184,17 @@ def rejections(table: pa.Table, selection: Selection) -> pa.Table:
     """The rejected rows in catalogue order: `spectrum_id obsid stage reason`."""
     rows = np.flatnonzero(selection.steps >= 0)
     part = table.select(["obsid", "lmjd", "planid", "spid", "fiberid"]).take(pa.array(rows))
-    reasons = pa.DictionaryArray.from_arrays(pa.array(selection.steps[rows].astype(np.int32)), list(STEPS))
+    reasons = pa.DictionaryArray.from_arrays(
+        pa.array(selection.steps[rows].astype(np.int32)), list(STEPS)
+    )
     stage = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rows), np.int32)), ["survey"])
     return pa.table(
-        [spectrum_ids(part), part["obsid"].fill_null(-1), stage.cast(pa.string()), reasons.cast(pa.string())],
+        [
+            spectrum_ids(part),
+            part["obsid"].fill_null(-1),
+            stage.cast(pa.string()),
+            reasons.cast(pa.string()),
+        ],
         names=["spectrum_id", "obsid", "stage", "reason"],
     )
 

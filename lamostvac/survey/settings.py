@@ -90,7 +90,9 @@ class Survey(Section):
         description="Values of the catalogue's CLASS that are taken (upper or lower case).",
     )
     types: Annotated[list[SpectralType], AfterValidator(distinct)] = Field(
-        list(SPECTRAL_TYPES), min_length=1, description="Spectral types that are processed, by SUBCLASS."
+        list(SPECTRAL_TYPES),
+        min_length=1,
+        description="Spectral types that are processed, by SUBCLASS.",
     )
     snr_band: Band = Field("snrr", description="The S/N column that the thresholds below apply to.")
     snr_min: SnrThresholds = Field(

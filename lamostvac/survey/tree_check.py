@@ -76,7 +76,9 @@ class Expected:
     limits: npt.NDArray[np.int64]
 
 
-def expected_folders(table: pa.Table, wanted: npt.NDArray[np.bool_], root: str, pattern: str) -> Expected:
+def expected_folders(
+    table: pa.Table, wanted: npt.NDArray[np.bool_], root: str, pattern: str
+) -> Expected:
     """Sort a catalogue's rows by the folder that their file should lie in.
 
     Parameters
@@ -216,14 +218,23 @@ class Writer:
     def __init__(self, plates: Path, findings: Path) -> None:
         self._plates, self._findings = atomic(plates), atomic(findings)
         self._handles: list[Any] = []
-        self.totals = dict.fromkeys(("folders", "catalogue", "wanted", "found", "missing_wanted", *WHATS), 0)
+        self.totals = dict.fromkeys(
+            ("folders", "catalogue", "wanted", "found", "missing_wanted", *WHATS), 0
+        )
 
     def __enter__(self) -> "Writer":
         for context in (self._plates, self._findings):
             self._handles.append(context.__enter__().open("w", newline="", encoding="utf-8"))
         plates, findings = (csv.writer(handle, lineterminator="\n") for handle in self._handles)
         plates.writerow(
-            ["folder", "n_catalogue", "n_wanted", "n_found", "n_missing_wanted", *(f"n_{w}" for w in WHATS)]
+            [
+                "folder",
+                "n_catalogue",
+                "n_wanted",
+                "n_found",
+                "n_missing_wanted",
+                *(f"n_{w}" for w in WHATS),
+            ]
         )
         findings.writerow(["folder", "file", "what", "spectrum_id", "number"])
         self._plates_writer, self._findings_writer = plates, findings
@@ -232,7 +243,13 @@ class Writer:
     def add(self, folder: Folder) -> None:
         """Write one folder."""
         numbers = [folder.number(what) for what in WHATS]
-        row = [folder.n_catalogue, folder.n_wanted, folder.n_found, folder.n_missing_wanted, *numbers]
+        row = [
+            folder.n_catalogue,
+            folder.n_wanted,
+            folder.n_found,
+            folder.n_missing_wanted,
+            *numbers,
+        ]
         if not any((folder.n_catalogue, *numbers)):
             return  # nothing but files to ignore
         self._plates_writer.writerow([folder.folder, *row])

@@ -20,7 +20,9 @@ class Accounting:
 
     def add(self, step: str, cut: str, n_spectra: int | None, n_stars: int | None) -> None:
         """Another step; None where the number has no meaning yet."""
-        self.rows.append(dict(zip(STEP_COLUMNS, (self.name, step, cut, n_spectra, n_stars), strict=True)))
+        self.rows.append(
+            dict(zip(STEP_COLUMNS, (self.name, step, cut, n_spectra, n_stars), strict=True))
+        )
 
     def count(self, step: str, cut: str, table: pd.DataFrame) -> None:
         """Another step, with the spectra and stars of `table` (column `star`)."""

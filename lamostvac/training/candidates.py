@@ -59,7 +59,11 @@ def match_survey(
 
 
 def candidates(
-    spectra: pd.DataFrame, stars: pd.DataFrame, row: ArrayLike, separation: ArrayLike, entry: TrainingSet
+    spectra: pd.DataFrame,
+    stars: pd.DataFrame,
+    row: ArrayLike,
+    separation: ArrayLike,
+    entry: TrainingSet,
 ) -> pd.DataFrame:
     """One row per matched spectrum, in the order of plate and fibre, with the columns of the entry.
 
@@ -80,7 +84,9 @@ def candidates(
         if identifier is not None
         else np.asarray(spectra["obsid"].astype(str), object)
         if entry.match.by == "obsid"
-        else np.asarray([f"{a:.6f}{d:+.6f}" for a, d in zip(table["ra"], table["dec"], strict=True)], object)
+        else np.asarray(
+            [f"{a:.6f}{d:+.6f}" for a, d in zip(table["ra"], table["dec"], strict=True)], object
+        )
     )
     # Rows of the catalogue with one identifier are one star, whether it combines them or not.
     same = pd.factorize(names, sort=True)[0]
@@ -100,7 +106,9 @@ def candidates(
     result = add_derived(result, entry.derived, f"training set {entry.name}: derived")
     if entry.absolute_magnitudes is not None:
         result = absolute_magnitudes(result, entry.absolute_magnitudes)
-    result = result.sort_values(["lmjd", "planid", "spid", "fiberid"], kind="stable", ignore_index=True)
+    result = result.sort_values(
+        ["lmjd", "planid", "spid", "fiberid"], kind="stable", ignore_index=True
+    )
     return result[entry.columns()]
 
 

@@ -13,7 +13,10 @@ from lamostvac.training.schema import TrainingSet, table_columns
 
 
 def write_training(
-    path: str | Path, table: pd.DataFrame, entry: TrainingSet, cards: Sequence[tuple[str, str, str]] = ()
+    path: str | Path,
+    table: pd.DataFrame,
+    entry: TrainingSet,
+    cards: Sequence[tuple[str, str, str]] = (),
 ) -> None:
     """The training set as FITS: one table, units and descriptions in the header, no dates.
 
@@ -44,7 +47,9 @@ def write_training(
         values = np.asarray(table[name])
         if values.dtype.kind in "OUST":
             text = (
-                np.char.encode(values.astype(str), "ascii", "replace") if len(values) else np.empty(0, "S1")
+                np.char.encode(values.astype(str), "ascii", "replace")
+                if len(values)
+                else np.empty(0, "S1")
             )
             width = max(1, text.dtype.itemsize)
             columns.append(fits.Column(name, f"{width}A", array=text.astype(f"S{width}")))
@@ -52,7 +57,9 @@ def write_training(
             columns.append(fits.Column(name, "K", array=values.astype(np.int64)))
         else:
             columns.append(
-                fits.Column(name, "D", array=values.astype(np.float64), unit=describe[name][0] or None)
+                fits.Column(
+                    name, "D", array=values.astype(np.float64), unit=describe[name][0] or None
+                )
             )
     hdu = fits.BinTableHDU.from_columns(columns, name="TRAINING")
     for number, name in enumerate(table_columns(entry), start=1):

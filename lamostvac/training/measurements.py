@@ -16,7 +16,9 @@ from lamostvac.training.schema import AbsoluteMagnitudes, Combine
 _TO_MAGNITUDES = 5 / np.log(10)  # d(5 log10 d) / d(ln d)
 
 
-def combine_measurements(table: pd.DataFrame, combine: Combine, root: str | Path = ".") -> pd.DataFrame:
+def combine_measurements(
+    table: pd.DataFrame, combine: Combine, root: str | Path = "."
+) -> pd.DataFrame:
     """One row per star from several measurements.
 
     A label is the mean of the star's measurements, weighted by 1 / (error^2 + floor^2) where errors are
@@ -54,7 +56,13 @@ def combine_measurements(table: pd.DataFrame, combine: Combine, root: str | Path
 
 def _first_present(values: NDArray[Any], stars: NDArray[np.int64], n: int) -> NDArray[Any]:
     """The first value of each star that is not missing; missing where all are."""
-    missing = values == "" if values.dtype.kind == "O" else values == -1 if values.dtype.kind == "i" else None
+    missing = (
+        values == ""
+        if values.dtype.kind == "O"
+        else values == -1
+        if values.dtype.kind == "i"
+        else None
+    )
     if values.dtype.kind == "f":
         missing = np.isnan(values)
     if missing is None:
@@ -84,7 +92,9 @@ def weighted_means(
     typical = float(np.median(given[good & used])) if np.any(good & used) else np.nan
     filled = np.where(good, given, typical if errors is not None else np.nan)
     variance = filled[used] ** 2 + floor**2
-    weight = np.where(np.isfinite(variance) & (variance > 0), 1 / np.where(variance > 0, variance, 1), 1.0)
+    weight = np.where(
+        np.isfinite(variance) & (variance > 0), 1 / np.where(variance > 0, variance, 1), 1.0
+    )
     total = np.bincount(which, weight, n)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.bincount(which, weight * values[used], n) / total
@@ -107,23 +117,31 @@ def _offsets(
     codes, names = pd.factorize(table[combine.reference].astype(str), sort=True)
     if combine.recalibration == "offsets":
         return {
-            label: reference_offsets(np.asarray(table[label], np.float64), stars, codes, combine.min_common)[
-                codes
-            ]
+            label: reference_offsets(
+                np.asarray(table[label], np.float64), stars, codes, combine.min_common
+            )[codes]
             for label in combine.labels
         }
     path = Path(root) / combine.recalibration
-    given = read_table(path, {"reference": "reference", **{label: label for label in combine.labels}})
+    given = read_table(
+        path, {"reference": "reference", **{label: label for label in combine.labels}}
+    )
     given["reference"] = given["reference"].astype(str)
     if given["reference"].duplicated().any():
         twice = given.loc[given["reference"].duplicated(), "reference"].iloc[0]
         raise UserError(f"{path}: the reference {twice} stands twice; keep one row of it")
     rows = given.set_index("reference").reindex(np.asarray(names).astype(str))
-    return {label: np.nan_to_num(np.asarray(rows[label], np.float64))[codes] for label in combine.labels}
+    return {
+        label: np.nan_to_num(np.asarray(rows[label], np.float64))[codes] for label in combine.labels
+    }
 
 
 def reference_offsets(
-    values: ArrayLike, stars: ArrayLike, references: ArrayLike, min_common: int = 5, iterations: int = 50
+    values: ArrayLike,
+    stars: ArrayLike,
+    references: ArrayLike,
+    min_common: int = 5,
+    iterations: int = 50,
 ) -> NDArray[np.float64]:
     """Offset of each reference's scale: values = star + offset + noise, robustly.
 

@@ -63,7 +63,9 @@ class Combine(Entry):
         if self.recalibration not in ("none", "offsets") and not self.recalibration.endswith(
             (".csv", ".csv.gz")
         ):
-            raise ValueError("recalibration is none, offsets, or the name of a CSV file with offsets")
+            raise ValueError(
+                "recalibration is none, offsets, or the name of a CSV file with offsets"
+            )
         return self
 
 
@@ -179,7 +181,9 @@ class TrainingSet(Entry):
         assert self.catalogue is not None
         if self.combine is None:
             return self.catalogue.kept
-        spent = {measured.error for measured in self.combine.labels.values()} | {self.combine.reference}
+        spent = {measured.error for measured in self.combine.labels.values()} | {
+            self.combine.reference
+        }
         made = [f"{label}{end}" for label in self.combine.labels for end in ("_err", "_n")]
         return [name for name in self.catalogue.kept if name not in spent] + made
 
@@ -201,7 +205,9 @@ class TrainingSet(Entry):
         """The columns of the set's candidates, in order."""
         assert self.catalogue is not None
         added = [name for join in self.join for name in (*join.kept, f"{join.name}_separation")]
-        magnitudes = self.absolute_magnitudes.columns if self.absolute_magnitudes is not None else []
+        magnitudes = (
+            self.absolute_magnitudes.columns if self.absolute_magnitudes is not None else []
+        )
         names = [
             *SURVEY_COLUMNS, *ADDED_COLUMNS, *self.own_columns(), *added, *self.derived, *magnitudes,
         ]  # fmt: skip
@@ -221,7 +227,9 @@ class TrainingSet(Entry):
                 "clip",
             ):
                 if getattr(self, key):
-                    raise ValueError(f"{key} and parent exclude each other: rows come from the parent")
+                    raise ValueError(
+                        f"{key} and parent exclude each other: rows come from the parent"
+                    )
             return self
         for key in ("catalogue", "match", "split"):
             if getattr(self, key) is None:
@@ -233,10 +241,14 @@ class TrainingSet(Entry):
             where = f"labels: {label.name}"
             for column in (label.column, label.error):
                 if column is not None and column not in known:
-                    raise ValueError(f"{where}: there is no column {column}{nearest(column, known)}")
+                    raise ValueError(
+                        f"{where}: there is no column {column}{nearest(column, known)}"
+                    )
             check_known([cut.cut for cut in label.cuts], known, f"{where}: cuts")
         assert self.split is not None
-        check_known([*([self.split.train] if self.split.train else []), *self.split.prefer], known, "split")
+        check_known(
+            [*([self.split.train] if self.split.train else []), *self.split.prefer], known, "split"
+        )
         if self.clip is not None:
             if self.clip.label not in self.label_names:
                 raise ValueError(
@@ -258,7 +270,9 @@ class TrainingSet(Entry):
         ]:
             for name in table.kept:
                 if name in known:
-                    raise ValueError(f"{where}: {name} is already the name of another column; choose another")
+                    raise ValueError(
+                        f"{where}: {name} is already the name of another column; choose another"
+                    )
                 known.append(name)
             for key in ("magnitude", "identifier"):
                 column = getattr(table, key, None)
@@ -277,11 +291,15 @@ class TrainingSet(Entry):
             named += [self.combine.reference] if self.combine.reference else []
             for column in named:
                 if column not in available:
-                    raise ValueError(f"combine: there is no column {column}{nearest(column, available)}")
+                    raise ValueError(
+                        f"combine: there is no column {column}{nearest(column, available)}"
+                    )
             known += [f"{label}{end}" for label in self.combine.labels for end in ("_err", "_n")]
         for name, formula in self.derived.items():
             if name in known:
-                raise ValueError(f"derived: {name} is already the name of another column; choose another")
+                raise ValueError(
+                    f"derived: {name} is already the name of another column; choose another"
+                )
             check_known([formula], known, f"derived.{name}")
             known.append(name)
         if self.absolute_magnitudes is not None:
@@ -297,7 +315,9 @@ class TrainingSet(Entry):
                     )
             for name in absolute.columns:
                 if name in known:
-                    raise ValueError(f"absolute_magnitudes: {name} is already the name of another column")
+                    raise ValueError(
+                        f"absolute_magnitudes: {name} is already the name of another column"
+                    )
 
 
 # ---------------------------------------------------------------- the file
@@ -325,7 +345,9 @@ def _entry(entry: Any, number: int, path: str | Path) -> TrainingSet:
     try:
         return TrainingSet.model_validate(entry)
     except ValidationError as error:
-        raise UserError(f"{path}: set {entry_name(entry, number)}: {mistake(error, TrainingSet)}") from None
+        raise UserError(
+            f"{path}: set {entry_name(entry, number)}: {mistake(error, TrainingSet)}"
+        ) from None
 
 
 def _check_sets(sets: Sequence[TrainingSet], path: str | Path) -> None:
@@ -337,7 +359,9 @@ def _check_sets(sets: Sequence[TrainingSet], path: str | Path) -> None:
     owners: dict[str, str] = {}
     for label, owner in labels:
         if label in owners:
-            raise UserError(f"{path}: the label {label} is defined twice, in {owners[label]} and in {owner}")
+            raise UserError(
+                f"{path}: the label {label} is defined twice, in {owners[label]} and in {owner}"
+            )
         owners[label] = owner
     for entry in sets:
         if entry.parent is not None and entry.parent not in names:
@@ -380,7 +404,9 @@ def _parents_first(sets: Sequence[TrainingSet], path: str | Path) -> list[Traini
 def _check_child(entry: TrainingSet, parent: TrainingSet, path: str | Path) -> None:
     """A child's labels and cuts name columns of the parent's table."""
     known = table_columns(parent)
-    expressions = [cut.cut for cut in entry.cuts] + [cut.cut for label in entry.labels for cut in label.cuts]
+    expressions = [cut.cut for cut in entry.cuts] + [
+        cut.cut for label in entry.labels for cut in label.cuts
+    ]
     columns = [column for label in entry.labels for column in (label.column, label.error) if column]
     named = [name for text in expressions for name in parse(text).names]
     for name in (*columns, *named):
@@ -422,7 +448,9 @@ def available_sets(
             if entry.parent in [other.name for other in present]:
                 present.append(entry)
             else:
-                skipped.append(f"training set {entry.name}: skipped, because its parent {entry.parent} is")
+                skipped.append(
+                    f"training set {entry.name}: skipped, because its parent {entry.parent} is"
+                )
             continue
         absent = [
             Path(root) / name

@@ -32,13 +32,17 @@ def label_values(
         columns[f"{label.name}_err"] = np.where(good, error, np.nan)
         if accounting is not None:
             conditions = " and ".join(["isfinite", *(cut.cut for cut in label.cuts)])
-            accounting.count(f"label {label.name} (others keep these rows)", conditions, table[good])
+            accounting.count(
+                f"label {label.name} (others keep these rows)", conditions, table[good]
+            )
     return pd.DataFrame(columns, index=table.index)
 
 
 def by_quality(table: pd.DataFrame) -> NDArray[np.int64]:
     """Place of each spectrum (n,) among its star's: 0 has the highest S/N; equals by spectrum_id."""
-    order = np.lexsort((np.asarray(table["spectrum_id"], str), -np.asarray(table["snr"]), table["star"]))
+    order = np.lexsort(
+        (np.asarray(table["spectrum_id"], str), -np.asarray(table["snr"]), table["star"])
+    )
     stars = np.asarray(table["star"])[order]
     first = np.searchsorted(stars, stars)
     place = np.empty(len(table), np.int64)

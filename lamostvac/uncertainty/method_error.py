@@ -19,7 +19,9 @@ def published_method_error(residual: ArrayLike) -> tuple[float, float]:
     return sigma, sigma * _RELATIVE_ERROR["deviation"] / float(np.sqrt(len(values)))
 
 
-def method_error(residual: ArrayLike, reference_error: ArrayLike, random: ArrayLike) -> tuple[float, float]:
+def method_error(
+    residual: ArrayLike, reference_error: ArrayLike, random: ArrayLike
+) -> tuple[float, float]:
     """What is left of the residuals of left-out stars after the reference's error and the random error.
 
     The sigma_m for which residual / sqrt(sigma_m^2 + reference_error^2 + random^2) has robust width 1; 0
@@ -46,7 +48,9 @@ def method_error(residual: ArrayLike, reference_error: ArrayLike, random: ArrayL
 
     def width(sigma: float) -> float:
         with np.errstate(divide="ignore", invalid="ignore"):
-            pull = np.nan_to_num(values / np.sqrt(sigma**2 + known), nan=0.0, posinf=np.inf, neginf=-np.inf)
+            pull = np.nan_to_num(
+                values / np.sqrt(sigma**2 + known), nan=0.0, posinf=np.inf, neginf=-np.inf
+            )
         return weighted_width(pull)
 
     def solve(target: float) -> float:

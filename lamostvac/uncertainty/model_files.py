@@ -44,6 +44,8 @@ def read_models(group: h5py.Group) -> dict[str, RandomErrorModel]:
             covariance[i, j] = covariance[j, i] = row[name]
         numbers = {name: row[name] for name in _NUMBERS}
         models[str(row["label"])] = RandomErrorModel(
-            str(row["label"]), covariance=covariance, **{str(name): value for name, value in numbers.items()}
+            str(row["label"]),
+            covariance=covariance,
+            **{str(name): value for name, value in numbers.items()},
         )
     return models

@@ -1,8 +1,8 @@
 """What the errors of a spectral type's labels are: random from repeats, systematic from stars of known labels.
 
 Liang+ 2024 section 4.3: error^2 = systematic^2 + random^2 (equation 5), each a Gaussian process (equation 6,
-`lamostvac.uncertainty.scale_process`). In the model `published` the processes give the errors themselves, from labels and
-S/N alone. In the model `calibrated` they correct what is predicted for each star:
+`lamostvac.uncertainty.scale_process`). In the model `published` the processes give the errors
+themselves, from labels and S/N alone. In the model `calibrated` they correct what is predicted for each star:
 
 - emulator: the random part of the fit's error (noise and calibration, its own mask and ivar) by repeats, the rest
   (emulator, prior) by the library's cross-validation;
@@ -111,7 +111,10 @@ class LabelErrors:
 
 
 def pair_residuals(
-    label: NDArray[np.floating], theta: NDArray[np.floating], random: NDArray[np.floating], pairs: RepeatPairs
+    label: NDArray[np.floating],
+    theta: NDArray[np.floating],
+    random: NDArray[np.floating],
+    pairs: RepeatPairs,
 ) -> Residuals:
     """Residuals of repeat observations over sqrt 2 (Liang+ 2024 Fig. 10), about 0.
 
@@ -133,7 +136,9 @@ def pair_residuals(
     )
 
 
-def learn(label: str, theta: Sequence[str], kind: Kind, repeats: Residuals, known: Residuals) -> LabelErrors:
+def learn(
+    label: str, theta: Sequence[str], kind: Kind, repeats: Residuals, known: Residuals
+) -> LabelErrors:
     """Both processes of a label.
 
     Parameters
@@ -173,11 +178,19 @@ def learn(label: str, theta: Sequence[str], kind: Kind, repeats: Residuals, know
 
 def _scaling(theta: Array, names: tuple[str, ...], least: int, snr: Array | None = None) -> Scaling:
     """The scaling of labels (and S/N), or one without any where fewer than `least` stars have them."""
-    usable = np.isfinite(theta).all(axis=1) if snr is None else np.isfinite(theta).all(axis=1) & (snr > 0)
-    return scaling_of(theta, names, snr) if usable.sum() >= least else scaling_of(np.zeros((1, 0)), ())
+    usable = (
+        np.isfinite(theta).all(axis=1)
+        if snr is None
+        else np.isfinite(theta).all(axis=1) & (snr > 0)
+    )
+    return (
+        scaling_of(theta, names, snr) if usable.sum() >= least else scaling_of(np.zeros((1, 0)), ())
+    )
 
 
-def library_residuals(table: pd.DataFrame, spectral_type: str, label: str, theta: Sequence[str]) -> Residuals:
+def library_residuals(
+    table: pd.DataFrame, spectral_type: str, label: str, theta: Sequence[str]
+) -> Residuals:
     """Residuals of a label in the emulator's cross-validation for a spectral type.
 
     Parameters

@@ -29,7 +29,11 @@ def load_published_errors(path: str | Path = PUBLISHED_ERRORS_PATH) -> dict[str,
         if not isinstance(numbers, dict) or set(numbers) != {"a", "b", "c", "sigma_m"}:
             raise UserError(f"{path}: {label} must have exactly the keys a, b, c, sigma_m")
         for key, value in numbers.items():
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < np.inf:
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, int | float)
+                or not 0 < value < np.inf
+            ):
                 raise UserError(f"{path}: {label}.{key} = {value!r} must be a positive number")
         models[str(label)] = RandomErrorModel(
             str(label),

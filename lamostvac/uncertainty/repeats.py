@@ -57,7 +57,9 @@ class RepeatPairs:
         name = np.asarray(identity)
         # Fingerprints are mixed well, so the smallest are as good as drawn; a tie would need two equal fingerprints.
         chosen = np.sort(np.argsort(name[self.earlier] ^ name[self.later], kind="stable")[:most])
-        return RepeatPairs(self.earlier[chosen], self.later[chosen], self.snr[chosen], self.weight[chosen])
+        return RepeatPairs(
+            self.earlier[chosen], self.later[chosen], self.snr[chosen], self.weight[chosen]
+        )
 
 
 def repeat_pairs(

@@ -78,13 +78,19 @@ class Scaling:
     low: Array
     high: Array
 
-    def __call__(self, labels: NDArray[np.floating], snr: NDArray[np.floating] | None = None) -> Array:
+    def __call__(
+        self, labels: NDArray[np.floating], snr: NDArray[np.floating] | None = None
+    ) -> Array:
         """Inputs (n, d) of labels (n, k) in the order of `names` and S/N (n,); not finite where a label is not."""
-        scaled = (_raw(labels, self.names, snr if self.with_snr else None) - self.centre) / self.width
+        scaled = (
+            _raw(labels, self.names, snr if self.with_snr else None) - self.centre
+        ) / self.width
         return np.asarray(np.clip(scaled, self.low, self.high))
 
 
-def _raw(labels: NDArray[np.floating], names: Sequence[str], snr: NDArray[np.floating] | None) -> Array:
+def _raw(
+    labels: NDArray[np.floating], names: Sequence[str], snr: NDArray[np.floating] | None
+) -> Array:
     columns = np.array(labels, np.float64)
     with np.errstate(all="ignore"):
         for place, name in enumerate(names):
@@ -111,7 +117,9 @@ def scaling_of(
     width = 0.5 * (high - low)
     width = np.where(width > 0, width, 1.0)
     scaled = (raw - centre) / width
-    return Scaling(tuple(names), snr is not None, centre, width, scaled.min(axis=0), scaled.max(axis=0))
+    return Scaling(
+        tuple(names), snr is not None, centre, width, scaled.min(axis=0), scaled.max(axis=0)
+    )
 
 
 @dataclass(frozen=True)
@@ -166,7 +174,9 @@ class ScaleProcess:
         offset = float(self.root[0] @ self.root[0]) + self.amplitude**2
         return inverse.T @ self.mean[1:], offset, square, 2.0 * (root @ self.root[0])
 
-    def factor_of_error(self, labels: NDArray[np.floating], snr: NDArray[np.floating] | None = None) -> Array:
+    def factor_of_error(
+        self, labels: NDArray[np.floating], snr: NDArray[np.floating] | None = None
+    ) -> Array:
         """sqrt(E[exp(2 f)]) (n,): what multiplies `base`, with the uncertainty of f folded in; NaN like `evaluate`."""
         mean, deviation = self.evaluate(labels, snr)
         return np.exp(mean + deviation**2)
@@ -237,7 +247,13 @@ def _basis(inputs: Array, length_scale: float) -> tuple[Array, Array, Array]:
 
 
 def _laplace(
-    design: Array, residual: Array, base: Array, known: Array, weight: Array, start: float, prior: Array
+    design: Array,
+    residual: Array,
+    base: Array,
+    known: Array,
+    weight: Array,
+    start: float,
+    prior: Array,
 ) -> tuple[Array, Array, float]:
     """Posterior mode, root of its covariance, and the logarithm of the evidence.
 
@@ -310,7 +326,9 @@ def read_process(group: h5py.Group) -> ScaleProcess:
     parts = {part.name: group[f"scaling/{part.name}"][()] for part in fields(Scaling)}
     parts["names"] = tuple(name.decode() for name in parts["names"])
     parts["with_snr"] = bool(parts["with_snr"])
-    values = {part.name: group[part.name][()] for part in fields(ScaleProcess) if part.name != "scaling"}
+    values = {
+        part.name: group[part.name][()] for part in fields(ScaleProcess) if part.name != "scaling"
+    }
     for name in ("length_scale", "amplitude"):
         values[name] = float(values[name])
     return ScaleProcess(Scaling(**parts), n=int(values.pop("n")), **values)

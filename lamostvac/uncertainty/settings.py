@@ -33,8 +33,14 @@ def _edges(bins: int | list[float]) -> int | list[float]:
     if isinstance(bins, int):
         if bins < 4:
             raise ValueError(f"{bins} bins are too few for three coefficients; give at least 4")
-    elif len(bins) < 5 or any(not low < high for low, high in itertools.pairwise(bins)) or bins[0] < 0:
-        raise ValueError("the edges must be at least five increasing numbers, the first not negative")
+    elif (
+        len(bins) < 5
+        or any(not low < high for low, high in itertools.pairwise(bins))
+        or bins[0] < 0
+    ):
+        raise ValueError(
+            "the edges must be at least five increasing numbers, the first not negative"
+        )
     return bins
 
 

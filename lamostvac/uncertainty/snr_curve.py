@@ -90,8 +90,12 @@ def bin_residuals(
     if isinstance(bins, int):
         total = np.cumsum(parts)
         n_bins = min(bins, int(total[-1] / smallest + 1e-9)) if len(total) else 0
-        limits = np.searchsorted(total, total[-1] * np.arange(1, n_bins) / n_bins) + 1 if n_bins else []
-        cuts = np.concatenate([[0], limits, [len(noise)]]).astype(int) if n_bins else np.zeros(1, int)
+        limits = (
+            np.searchsorted(total, total[-1] * np.arange(1, n_bins) / n_bins) + 1 if n_bins else []
+        )
+        cuts = (
+            np.concatenate([[0], limits, [len(noise)]]).astype(int) if n_bins else np.zeros(1, int)
+        )
     else:
         cuts = np.searchsorted(noise, np.asarray(bins, np.float64))
     found = []
@@ -245,7 +249,9 @@ def _first_values(x: Array, sigma: Array, error: Array) -> Array:
     low, high = _EXPONENTS
     floor = 1e-6 * float(sigma.min())
     first = best[1]
-    return np.array([max(first[0], floor), max(first[1], floor), np.clip(first[2], low * 1.01, high * 0.99)])
+    return np.array(
+        [max(first[0], floor), max(first[1], floor), np.clip(first[2], low * 1.01, high * 0.99)]
+    )
 
 
 def _misfit(p: Array, x: Array, sigma: Array, noise: Array) -> Array:
@@ -305,7 +311,9 @@ def fit_repeats(
     noise, values, parts = noise[order], values[order], parts[order]
     curve = None
     for _ in range(_ROUNDS):
-        found = bin_residuals(noise, values, parts, bins=bins, smallest=smallest, width=width, curve=curve)
+        found = bin_residuals(
+            noise, values, parts, bins=bins, smallest=smallest, width=width, curve=curve
+        )
         curve = fit_curve(found)[0]
         if not np.isfinite(curve).all():
             break
@@ -429,7 +437,9 @@ def network_curve(
             error = published_method_error(known["value"] - known["reference"])
         else:
             random = model.evaluate(known["snr"])
-            error = method_error(known["left_out"] - known["reference"], known["reference_err"], random)
+            error = method_error(
+                known["left_out"] - known["reference"], known["reference_err"], random
+            )
         model = replace(model, sigma_m=error[0], sigma_m_err=error[1])
         if scatter is not None and np.isfinite(np.asarray(scatter[1])).all():
             training = fit_training(label, *scatter, n_stars=len(known), scale=scale)

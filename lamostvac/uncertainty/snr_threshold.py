@@ -110,7 +110,9 @@ def chi2_by_snr(snr: ArrayLike, chi2: ArrayLike) -> tuple[Array, Array, Array]:
         widths.append(1.4826 * np.median(np.abs(values - median)))
         numbers.append(len(part))
     # The width of a dozen values is too uncertain for a weight; neighbours have nearly the same.
-    smooth = median_filter(np.array(widths, np.float64), 7, mode="nearest") if widths else np.empty(0)
+    smooth = (
+        median_filter(np.array(widths, np.float64), 7, mode="nearest") if widths else np.empty(0)
+    )
     error = _MEDIAN_ERROR * smooth / np.sqrt(np.array(numbers, np.float64))
     return np.array(centres), np.array(medians), np.maximum(error, 1e-6)
 
@@ -223,7 +225,9 @@ def _misfit(p: Array, x: Array, t: float, level: Array, error: Array) -> Array:
     return (_model(p, x, t) - level) / error
 
 
-def _fit(x: Array, level: Array, error: Array, t: float, start: Array | None) -> tuple[float, Array]:
+def _fit(
+    x: Array, level: Array, error: Array, t: float, start: Array | None
+) -> tuple[float, Array]:
     """Best misfit (sum of squares) with the threshold at t, and the numbers that give it."""
     low = np.array([-np.inf, -12.0, _EXPONENTS[0], 0.0])
     high = np.array([np.inf, 12.0, _EXPONENTS[1], 4.0])
@@ -231,7 +235,11 @@ def _fit(x: Array, level: Array, error: Array, t: float, start: Array | None) ->
         start = np.array([level[:2].mean(), 2.0, 1.5, 0.1])
     first = np.clip(start, low + 1e-6, high - 1e-6)
     fitted = least_squares(
-        _misfit, first, args=(x, t, level, error), bounds=(low, high), x_scale=np.array([1, 1, 1, 0.5])
+        _misfit,
+        first,
+        args=(x, t, level, error),
+        bounds=(low, high),
+        x_scale=np.array([1, 1, 1, 0.5]),
     )
     return float(2 * fitted.cost), fitted.x
 

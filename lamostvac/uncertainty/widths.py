@@ -12,7 +12,9 @@ Width = Literal["robust", "deviation"]
 Array = NDArray[np.float64]
 
 
-def weighted_width(residual: ArrayLike, weight: ArrayLike | None = None, width: Width = "robust") -> float:
+def weighted_width(
+    residual: ArrayLike, weight: ArrayLike | None = None, width: Width = "robust"
+) -> float:
     """Width of residuals (n,) about zero: what one spectrum differs by from another has no preferred sign.
 
     `robust` is 1.4826 times the weighted median absolute value, `deviation` the root of the weighted mean

@@ -35,10 +35,14 @@ def intrinsic_scatter(value: ArrayLike, error: ArrayLike) -> float:
         variance = sigma**2 + scatter**2
         mean = np.average(x, weights=1 / variance)
         # The mean is fitted too: the likelihood integrated over it.
-        return float(np.sum((x - mean) ** 2 / variance + np.log(variance)) + np.log(np.sum(1 / variance)))
+        return float(
+            np.sum((x - mean) ** 2 / variance + np.log(variance)) + np.log(np.sum(1 / variance))
+        )
 
     top = 3 * max(float(np.std(x)), 1e-12)
-    found = minimize_scalar(loss, bounds=(0.0, top), method="bounded", options={"xatol": 1e-5 * top})
+    found = minimize_scalar(
+        loss, bounds=(0.0, top), method="bounded", options={"xatol": 1e-5 * top}
+    )
     return 0.0 if loss(0.0) <= found.fun else float(found.x)
 
 
@@ -75,7 +79,12 @@ def one_per_star(table: pd.DataFrame, snr_band: str) -> pd.DataFrame:
 
 
 def cluster_rows(
-    dataset: str, table: pd.DataFrame, group: str, labels: Iterable[str], snr_band: str, seed: int = 0
+    dataset: str,
+    table: pd.DataFrame,
+    group: str,
+    labels: Iterable[str],
+    snr_band: str,
+    seed: int = 0,
 ) -> list[dict[str, Any]]:
     """Rows of clusters.csv.
 
@@ -95,7 +104,9 @@ def cluster_rows(
             stars = one_per_star(used, snr_band)
             values = stars[label].to_numpy(np.float64)
             errors = (
-                stars[f"{label}_err"].to_numpy(np.float64) if f"{label}_err" in stars else values * np.nan
+                stars[f"{label}_err"].to_numpy(np.float64)
+                if f"{label}_err" in stars
+                else values * np.nan
             )
             teff, logg = best_label(stars, "teff"), best_label(stars, "logg")
             dwarf, giant = values[logg >= GIANT_LOGG], values[logg < GIANT_LOGG]

@@ -101,7 +101,10 @@ def compare_crossvalidation(table: pd.DataFrame, library: str) -> list[dict[str,
     fgk = table[(teff >= FGK[0]) & (teff < FGK[1])]
     subsets = {"all": table, "OBA": table[teff >= FGK[1]], "FGK": fgk, "M": table[teff < FGK[0]]}
     if "logg" in labels:
-        subsets |= {"FGK dwarfs": fgk[fgk["ref_logg"] >= 3.8], "FGK giants": fgk[fgk["ref_logg"] < 3.8]}
+        subsets |= {
+            "FGK dwarfs": fgk[fgk["ref_logg"] >= 3.8],
+            "FGK giants": fgk[fgk["ref_logg"] < 3.8],
+        }
     return comparison_rows(f"crossvalidation_{library}", subsets, labels)
 
 

@@ -34,7 +34,10 @@ def subclass_of(teff: ArrayLike) -> NDArray[np.str_]:
     teff = np.asarray(teff, dtype=float)
     late = teff < np.array([_HALF[name] for name in spectral_type_of(teff)])
     return np.array(
-        [_HALF_NAMES[name][half] for name, half in zip(spectral_type_of(teff), late.astype(int), strict=True)]
+        [
+            _HALF_NAMES[name][half]
+            for name, half in zip(spectral_type_of(teff), late.astype(int), strict=True)
+        ]
     )
 
 
@@ -57,8 +60,13 @@ def compare_libraries(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         teff = table["teff_true"].to_numpy(np.float64)
         kind = spectral_type_of(teff)
         half = subclass_of(teff)
-        subsets = {"all": np.ones(len(table), dtype=bool), "FGK": (teff >= FGK[0]) & (teff < FGK[1])}
-        subsets |= {name: kind == name for name in TYPES} | {name: half == name for name in SUBCLASSES}
+        subsets = {
+            "all": np.ones(len(table), dtype=bool),
+            "FGK": (teff >= FGK[0]) & (teff < FGK[1]),
+        }
+        subsets |= {name: kind == name for name in TYPES} | {
+            name: half == name for name in SUBCLASSES
+        }
         for subset, members in subsets.items():
             for label in LABELS:
                 if f"{label}_true" not in table or not members.any():
@@ -77,5 +85,7 @@ def curve(
     table: pd.DataFrame, library: str, label: str, column: str, subsets: Sequence[str] = SUBCLASSES
 ) -> NDArray[np.float64]:
     """`column` of a library and label at each of `subsets`; NaN where there are fewer than `MIN_STARS`."""
-    rows = table[(table["library"] == library) & (table["label"] == label) & (table["n"] >= MIN_STARS)]
+    rows = table[
+        (table["library"] == library) & (table["label"] == label) & (table["n"] >= MIN_STARS)
+    ]
     return rows.set_index("subset")[column].reindex(list(subsets)).to_numpy(np.float64)

@@ -75,7 +75,9 @@ def read_reference(comparison: Comparison, path: str | Path, registry: Registry)
             if source is not None:
                 frame[label] = _values(comparison, frame, f"label {label}", source, label, registry)
         for label, source in comparison.errors.items():
-            frame[f"{label}_err"] = _values(comparison, frame, f"error {label}", source, label, registry)
+            frame[f"{label}_err"] = _values(
+                comparison, frame, f"error {label}", source, label, registry
+            )
         for cut in comparison.cuts:
             frame = frame[parse(cut.cut, "cuts").holds(frame)]
     except UserError as error:
@@ -83,7 +85,11 @@ def read_reference(comparison: Comparison, path: str | Path, registry: Registry)
     if comparison.group is not None and comparison.group_names:
         groups = frame[comparison.group].astype(str).str.strip().map(comparison.group_names)
         frame = frame.assign(**{comparison.group: groups})[groups.notna()]
-    kept = [name for name in map(str, frame) if not name.startswith(("label ", "error ")) and name != "key"]
+    kept = [
+        name
+        for name in map(str, frame)
+        if not name.startswith(("label ", "error ")) and name != "key"
+    ]
     reference = pd.DataFrame(
         {f"ref_{name}": frame[name] for name in kept if name not in POSITION}, index=frame.index
     )
@@ -109,7 +115,12 @@ def read_reference(comparison: Comparison, path: str | Path, registry: Registry)
 
 
 def _values(
-    comparison: Comparison, frame: pd.DataFrame, column: str, source: str, label: str, registry: Registry
+    comparison: Comparison,
+    frame: pd.DataFrame,
+    column: str,
+    source: str,
+    label: str,
+    registry: Registry,
 ) -> NDArray[np.float64]:
     """A label's values (n,) in our unit, from its column or from a column or formula of the entry."""
     own = source in comparison.columns or source in comparison.derived
@@ -140,7 +151,10 @@ def catalogue_key(table: pd.DataFrame, key: str) -> pd.Series:
 
 def needed_columns(comparison: Comparison, registry: Registry) -> list[str]:
     """The catalogue's columns that a comparison reads."""
-    formulas = [*comparison.catalogue_derived.values(), *(cut.cut for cut in comparison.catalogue_cuts)]
+    formulas = [
+        *comparison.catalogue_derived.values(),
+        *(cut.cut for cut in comparison.catalogue_cuts),
+    ]
     formulas += comparison.subsets.values()
     if comparison.key == "catalogue":
         formulas += comparison.derived.values()
@@ -148,7 +162,9 @@ def needed_columns(comparison: Comparison, registry: Registry) -> list[str]:
         formulas += comparison.errors.values()
     named = [name for formula in formulas for name in parse(formula).names]
     labels = [label for label in comparison.all_labels if label in registry.names]
-    derived = [name for formula in comparison.catalogue_derived.values() for name in parse(formula).names]
+    derived = [
+        name for formula in comparison.catalogue_derived.values() for name in parse(formula).names
+    ]
     named += [flag for name in derived for flag in network_flags(name)]
     wanted = [*_IDENTITY, *label_columns(labels, registry), *_CONTEXT, *named]
     return [name for name in dict.fromkeys(wanted) if name in registry.names]
@@ -173,7 +189,9 @@ def match(
     """
     needed = needed_columns(comparison, registry)
     if comparison.key == "catalogue":
-        blocks = [_own_reference(block, comparison) for block in _blocks(catalogue, needed, comparison)]
+        blocks = [
+            _own_reference(block, comparison) for block in _blocks(catalogue, needed, comparison)
+        ]
     elif comparison.key == "sky":
         blocks = _by_sky(catalogue, needed, comparison, read_reference(comparison, path, registry))
     else:
@@ -182,7 +200,9 @@ def match(
             chosen = np.linspace(0, len(reference) - 1, MOST_MATCHES).round().astype(np.int64)
             reference = reference.iloc[chosen]
         blocks = [
-            block.assign(key=catalogue_key(block, comparison.key)).merge(reference, on="key", how="inner")
+            block.assign(key=catalogue_key(block, comparison.key)).merge(
+                reference, on="key", how="inner"
+            )
             for block in _blocks(catalogue, needed, comparison)
         ]
     table = pd.concat(blocks, ignore_index=True)
@@ -196,7 +216,9 @@ def match(
     return table
 
 
-def _blocks(catalogue: str | Path, needed: Sequence[str], comparison: Comparison) -> Iterator[pd.DataFrame]:
+def _blocks(
+    catalogue: str | Path, needed: Sequence[str], comparison: Comparison
+) -> Iterator[pd.DataFrame]:
     """The catalogue after the cuts on it, a row group at a time; as its own reference thinned evenly.
 
     Only matches need memory elsewhere, but with its own columns every row matches.
@@ -218,11 +240,15 @@ def _cut(block: pd.DataFrame, comparison: Comparison) -> pd.DataFrame:
         block = block.assign(**{name: expression.values(block)})
         # A formula is as doubtful as any network's label in it.
         for of_formula, of_label in zip(
-            network_flags(name), zip(*map(network_flags, expression.names), strict=True), strict=True
+            network_flags(name),
+            zip(*map(network_flags, expression.names), strict=True),
+            strict=True,
         ):
             known = [flag for flag in of_label if flag in block]
             if known:
-                block = block.assign(**{of_formula: (block[known] != 0).any(axis=1).astype(np.uint8)})
+                block = block.assign(
+                    **{of_formula: (block[known] != 0).any(axis=1).astype(np.uint8)}
+                )
     for cut in comparison.catalogue_cuts:
         block = block[parse(cut.cut, f"comparison {comparison.name}: catalogue_cuts").holds(block)]
     return block
@@ -275,7 +301,9 @@ def stars_of(table: pd.DataFrame) -> NDArray[np.int64]:
     placed = (np.isfinite(table["ra"]) & np.isfinite(table["dec"])).to_numpy()
     if placed.any():
         rows = table[placed]
-        star[placed] = group_stars(rows["ra"], rows["dec"], STAR_RADIUS, same=rows["gaia_source_id"])
+        star[placed] = group_stars(
+            rows["ra"], rows["dec"], STAR_RADIUS, same=rows["gaia_source_id"]
+        )
     return star
 
 

@@ -19,7 +19,14 @@ from lamostvac.core.vocabulary import TYPE_ORDER
 from lamostvac.uncertainty.repeats import alike, repeat_pairs
 from lamostvac.validation.comparisons import comparison_rows
 from lamostvac.validation.statistics import statistics
-from lamostvac.validation.subsets import by_feh, by_snr, label_columns, read_catalogue, snr_bins, warned
+from lamostvac.validation.subsets import (
+    by_feh,
+    by_snr,
+    label_columns,
+    read_catalogue,
+    snr_bins,
+    warned,
+)
 
 TEFF_UCD = "phys.temperature.effective"
 FGK_MAX_TEFF = 7000.0
@@ -81,7 +88,9 @@ def training_subsets(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     table : catalogue rows of a training set's spectra, with its columns `split` and `snr`
     """
     parts = {name: table[table["split"] == name] for name in ("train", "test", "binary", "clipped")}
-    subsets = {"train": parts["train"], "test": parts["test"]} | by_snr(parts["test"], "snr", "test ")
+    subsets = {"train": parts["train"], "test": parts["test"]} | by_snr(
+        parts["test"], "snr", "test "
+    )
     return subsets | {name: parts[name] for name in ("binary", "clipped") if len(parts[name])}
 
 
@@ -157,7 +166,9 @@ def repeat_rows(
     sqrt 2, the random error of one spectrum. In a bin of S/N both spectra are in the bin. Of the catalogue
     only positions, nights and the repeated spectra's labels are in memory.
     """
-    position = pd.concat(read_catalogue(catalogue, ["ra", "dec", "lmjd", snr_band]), ignore_index=True)
+    position = pd.concat(
+        read_catalogue(catalogue, ["ra", "dec", "lmjd", snr_band]), ignore_index=True
+    )
     earlier, later = repeat_pairs(position["ra"], position["dec"], position["lmjd"])
     snr = position[snr_band].to_numpy(np.float64)
     snr = np.sort(np.column_stack([snr[earlier], snr[later]]), axis=1)
@@ -172,7 +183,10 @@ def repeat_rows(
     values, good = _labels_at(catalogue, needed, labels, registry)
     rows = []
     for label in labels:
-        before, after = values[label][first].astype(np.float64), values[label][second].astype(np.float64)
+        before, after = (
+            values[label][first].astype(np.float64),
+            values[label][second].astype(np.float64),
+        )
         clean = good[label][first] & good[label][second]
         for prefix, part in (("", np.ones(len(first), bool)), ("unflagged", clean)):
             for name, members in chosen.items():

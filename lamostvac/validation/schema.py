@@ -105,19 +105,29 @@ class Comparison(_Entry):
         if self.key == "sky":
             for name in ("ra", "dec"):
                 if name not in self.columns:
-                    raise ValueError(f"columns: key sky needs {name}, the file's column of positions")
+                    raise ValueError(
+                        f"columns: key sky needs {name}, the file's column of positions"
+                    )
         elif self.key != "catalogue" and self.reference_key is None:
-            raise ValueError(f"reference_key: this key is missing: the file's column with the {self.key}")
+            raise ValueError(
+                f"reference_key: this key is missing: the file's column with the {self.key}"
+            )
         if self.key == "catalogue" and (self.columns or self.cuts):
-            raise ValueError("columns: an entry with key catalogue has none; use derived and catalogue_cuts")
+            raise ValueError(
+                "columns: an entry with key catalogue has none; use derived and catalogue_cuts"
+            )
         known = [*self.columns, *self.all_labels]
         for name in (*self.units, *self.errors):
             if name not in known:
                 where = "units" if name in self.units else "errors"
-                raise ValueError(f"{where}: there is no column or label {name}{nearest(name, known)}")
+                raise ValueError(
+                    f"{where}: there is no column or label {name}{nearest(name, known)}"
+                )
         for label, source in self.all_labels.items():
             if source is None and self.group is None:
-                raise ValueError(f"labels: {label} has no column; without one, the entry needs `group`")
+                raise ValueError(
+                    f"labels: {label} has no column; without one, the entry needs `group`"
+                )
             if label in (*self.columns, *self.derived) and source != label:
                 raise ValueError(
                     f"labels: {label} is also a column or formula of the entry; give that another name"
@@ -126,7 +136,9 @@ class Comparison(_Entry):
             if label in self.labels:
                 raise ValueError(f"network_labels: {label} stands in labels too; name it once")
         if self.group is not None and self.group not in self.columns:
-            raise ValueError(f"group: there is no column {self.group}{nearest(self.group, self.columns)}")
+            raise ValueError(
+                f"group: there is no column {self.group}{nearest(self.group, self.columns)}"
+            )
         if self.group_names and self.group is None:
             raise ValueError("group_names: name the column of groups with `group`")
         if self.key != "catalogue":
@@ -144,7 +156,9 @@ def _known(expressions: Iterable[str], names: Sequence[str], where: str) -> None
     for text in expressions:
         for name in parse(text).names:
             if name not in names:
-                raise ValueError(f"{where}: {text!r}: there is no column {name}{nearest(name, names)}")
+                raise ValueError(
+                    f"{where}: {text!r}: there is no column {name}{nearest(name, names)}"
+                )
 
 
 def load_comparisons(path: str | Path, registry: Registry) -> list[Comparison]:
@@ -170,7 +184,10 @@ def load_comparisons(path: str | Path, registry: Registry) -> list[Comparison]:
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"{path}: two entries are called {name}")
-    found = [for_run(comparison, registry, f"{path}: entry {comparison.name}") for comparison in comparisons]
+    found = [
+        for_run(comparison, registry, f"{path}: entry {comparison.name}")
+        for comparison in comparisons
+    ]
     return [comparison for comparison in found if comparison.all_labels]
 
 
@@ -178,7 +195,9 @@ def _entry(entry: Any, number: int, path: str | Path) -> Comparison:
     try:
         return Comparison.model_validate(entry)
     except ValidationError as error:
-        raise UserError(f"{path}: entry {entry_name(entry, number)}: {mistake(error, Comparison)}") from None
+        raise UserError(
+            f"{path}: entry {entry_name(entry, number)}: {mistake(error, Comparison)}"
+        ) from None
 
 
 def numeric_columns(registry: Registry) -> list[str]:
@@ -215,7 +234,9 @@ def for_run(comparison: Comparison, registry: Registry, where: str) -> Compariso
     labels = (*numeric_columns(registry), *derived)
     for label in comparison.labels:
         if label not in labels:
-            raise UserError(f"{where}: labels: this run has no label {label}{nearest(label, labels)}")
+            raise UserError(
+                f"{where}: labels: this run has no label {label}{nearest(label, labels)}"
+            )
     kept = {label: source for label, source in comparison.network_labels.items() if label in labels}
     ours = [*known, *derived]
     conditions = [("catalogue_cuts", cut.cut) for cut in comparison.catalogue_cuts]
@@ -237,7 +258,9 @@ def for_run(comparison: Comparison, registry: Registry, where: str) -> Compariso
         update={
             "network_labels": kept,
             "catalogue_derived": derived,
-            "errors": {k: v for k, v in comparison.errors.items() if k in {**comparison.labels, **kept}},
+            "errors": {
+                k: v for k, v in comparison.errors.items() if k in {**comparison.labels, **kept}
+            },
             "units": {
                 k: v
                 for k, v in comparison.units.items()
@@ -254,7 +277,9 @@ def _check(where: str, text: str, names: Sequence[str]) -> None:
 
 
 def available(
-    comparisons: Iterable[Comparison], roots: Sequence[str | Path], produced: Iterable[str | Path] = ()
+    comparisons: Iterable[Comparison],
+    roots: Sequence[str | Path],
+    produced: Iterable[str | Path] = (),
 ) -> tuple[dict[str, str], list[str]]:
     """The files of the comparisons that can be made by name ("" for those without file), and a sentence for each other.
 
@@ -270,7 +295,9 @@ def available(
         if comparison.key == "catalogue":
             files[comparison.name] = ""
         elif path is None:
-            places = " nor ".join(dict.fromkeys(str(Path(root) / (comparison.file or "")) for root in roots))
+            places = " nor ".join(
+                dict.fromkeys(str(Path(root) / (comparison.file or "")) for root in roots)
+            )
             skipped.append(f"comparison {comparison.name}: skipped, there is no {places}")
         else:
             files[comparison.name] = str(path)

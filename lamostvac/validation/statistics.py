@@ -27,7 +27,9 @@ def statistics(
     known = np.isfinite(difference)
     difference = difference[known]
     if not difference.size:
-        empty = dict.fromkeys(("offset", "sigma", "robust_sigma", "offset_err", "sigma_err"), float("nan"))
+        empty = dict.fromkeys(
+            ("offset", "sigma", "robust_sigma", "offset_err", "sigma_err"), float("nan")
+        )
         return {"n": 0, **empty, "n_stars": 0}
     stars = None if star is None else np.asarray(star)[known]
     offset_err, sigma_err, n_stars = offset_and_scatter_errors(difference, stars, seed)
@@ -59,7 +61,9 @@ def _recommended(table: pd.DataFrame, label: str) -> pd.DataFrame:
     return table
 
 
-def pull_rows(subsets: Mapping[str, pd.DataFrame], labels: Iterable[str] = LABELS) -> list[dict[str, Any]]:
+def pull_rows(
+    subsets: Mapping[str, pd.DataFrame], labels: Iterable[str] = LABELS
+) -> list[dict[str, Any]]:
     """Rows of pulls.csv from tables with `{label}`, `{label}_err` and `ref_{label}`.
 
     [alpha/Fe] counts only where flag_alpha_fe recommends it.

@@ -41,7 +41,13 @@ def label_columns(labels: Iterable[str], registry: Registry) -> list[str]:
         if name in registry.names
     ]
     flags = [*registry.flag_bits, *own]
-    wanted = [*LABELS, *labels, *(f"{label}_err" for label in (*LABELS, *labels)), *_QUANTITIES, *flags]
+    wanted = [
+        *LABELS,
+        *labels,
+        *(f"{label}_err" for label in (*LABELS, *labels)),
+        *_QUANTITIES,
+        *flags,
+    ]
     return [name for name in dict.fromkeys(wanted) if name in registry.names]
 
 

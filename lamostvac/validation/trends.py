@@ -81,7 +81,9 @@ def trend_rows(
                 members = part[which == number]
                 if len(members) < 3:
                     continue
-                found = statistics(members[label], members[f"ref_{label}"], members.get("star"), seed)
+                found = statistics(
+                    members[label], members[f"ref_{label}"], members.get("star"), seed
+                )
                 rows.append(
                     {
                         "dataset": dataset,

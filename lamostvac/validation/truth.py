@@ -54,18 +54,26 @@ def read_truth(path: str | Path, networks: Sequence[NetworkLabel] = ()) -> pd.Da
     else:
         source = pd.read_csv(path)
     if "spectrum_id" not in source:
-        raise UserError(f"validation.truth: {path} has no column spectrum_id; it has {', '.join(source)}")
+        raise UserError(
+            f"validation.truth: {path} has no column spectrum_id; it has {', '.join(source)}"
+        )
     columns: dict[str, Any] = {"spectrum_id": source["spectrum_id"].astype(str).str.strip()}
     sources = dict(zip((*LABELS, *RECOMMENDED), (*LABELS, *LABELS), strict=True))
     sources |= {label.label: truth_column(label) for label in networks}
     for label, column in sources.items():
         columns[f"ref_{label}"] = source[column].astype(np.float64) if column in source else np.nan
     for label, (column, factor) in DERIVED.items():
-        known = source[column].astype(np.float64) if column in source else pd.Series(np.nan, source.index)
+        known = (
+            source[column].astype(np.float64)
+            if column in source
+            else pd.Series(np.nan, source.index)
+        )
         columns[f"ref_{label}"] = known * factor
     columns["star"] = source["star_id"].astype(np.int64) if "star_id" in source else -1
     for special in ("binary", "emission"):
-        columns[special] = source[f"is_{special}"].astype(bool) if f"is_{special}" in source else False
+        columns[special] = (
+            source[f"is_{special}"].astype(bool) if f"is_{special}" in source else False
+        )
     return pd.DataFrame(columns).drop_duplicates("spectrum_id").reset_index(drop=True)
 
 
@@ -75,7 +83,8 @@ def match_spectra(
     """Catalogue rows of the spectra of a table (`spectrum_id` and more), with the table's columns."""
     needed = ["spectrum_id", *label_columns([*LABELS, *labels], registry)]
     blocks = [
-        block.merge(table, on="spectrum_id", how="inner") for block in read_catalogue(catalogue, needed)
+        block.merge(table, on="spectrum_id", how="inner")
+        for block in read_catalogue(catalogue, needed)
     ]
     return pd.concat(blocks, ignore_index=True)
 
@@ -109,7 +118,12 @@ def recommended_subsets(
     warning: networks stand in for them, or there is no value.
     """
     ordinary = table[~table["binary"] & ~table["emission"] & ~known]
-    return {"all": ordinary} | by_snr(ordinary, snr_band) | _by_type(ordinary, snr_band) | by_feh(ordinary)
+    return (
+        {"all": ordinary}
+        | by_snr(ordinary, snr_band)
+        | _by_type(ordinary, snr_band)
+        | by_feh(ordinary)
+    )
 
 
 def relative(table: pd.DataFrame, label: str) -> pd.DataFrame:

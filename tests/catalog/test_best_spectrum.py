@@ -54,7 +54,9 @@ def test_the_order_of_rows_does_not_matter():
     shuffled = rows[np.random.default_rng(2).permutation(len(rows))]
     set_unique(rows)
     set_unique(shuffled)
-    chosen = [sorted(table["spectrum_id"][table["best_spectrum"] == 1]) for table in (rows, shuffled)]
+    chosen = [
+        sorted(table["spectrum_id"][table["best_spectrum"] == 1]) for table in (rows, shuffled)
+    ]
     assert chosen[0] == chosen[1]
 
 
@@ -63,7 +65,10 @@ def test_a_spectrum_without_position_is_a_star_of_its_own():
     best, n = best_spectra(ra, dec, [1.0, 5.0, 2.0, np.nan], lambda at: at.astype("S1"))
     assert best.tolist() == [0, 1, 1, 1]
     assert n.tolist() == [2, 1, 2, 1]
-    assert [len(values) for values in best_spectra([], [], [], lambda at: at.astype("S1"))] == [0, 0]
+    assert [len(values) for values in best_spectra([], [], [], lambda at: at.astype("S1"))] == [
+        0,
+        0,
+    ]
 
 
 def test_the_radius_is_three_arcsec_and_right_ascension_wraps():

@@ -36,7 +36,9 @@ def finished(table, name="G"):
     """A type's rows with flags, all spectra accepted."""
     meta = table.assign(layout="table", n_masked=700, sum_ormask=3)
     accepted = meta.merge(fitted(table).drop(columns="obsid"), on="spectrum_id")
-    rows, rejected = assembled(table, [(accepted, pd.DataFrame(columns=[*REJECTED_COLUMNS, "detail"]))], name)
+    rows, rejected = assembled(
+        table, [(accepted, pd.DataFrame(columns=[*REJECTED_COLUMNS, "detail"]))], name
+    )
     library = np.array([list(LABELS.values()), [6000.0, 4.0, 0.0, 0.0], [5000.0, 4.5, 0.0, 0.0]])
     flags.set_flags(rows, REGISTRY, library, "snrr", 8.0, 8.0, 7000.0, 0.02)
     return rows, rejected
@@ -48,7 +50,9 @@ def write_types(folder, sizes):
     for seed, (name, n) in enumerate(sizes.items()):
         rows, rejected = finished(spectra(n, seed, plate=f"P{name}"), name)
         paths[name] = folder / f"{name}.fits"
-        files.write_type(paths[name], folder / f"{name}_rejected.csv", rows, rejected, REGISTRY, CARDS)
+        files.write_type(
+            paths[name], folder / f"{name}_rejected.csv", rows, rejected, REGISTRY, CARDS
+        )
     return paths
 
 
@@ -56,7 +60,10 @@ def write_types(folder, sizes):
 
 
 @settings(
-    max_examples=15, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(fates=st.lists(st.integers(0, 2), min_size=0, max_size=40), cut=st.integers(0, 40))
 def test_accepted_and_rejected_add_up_for_any_split(tmp_path, fates, cut):
@@ -86,13 +93,19 @@ def test_accepted_and_rejected_add_up_for_any_split(tmp_path, fates, cut):
 def test_the_second_fit_gives_its_log_g_by_spectrum_or_none(tmp_path):
     table, fates = spectra(6), np.array([0, 0, 1, 0, 2, 0])
     paths = write_chunk(tmp_path, table, fates)
-    seen = table[fates != 1].iloc[::-1]  # in another order, and what the first fit rejected is among them
+    seen = table[fates != 1].iloc[
+        ::-1
+    ]  # in another order, and what the first fit rejected is among them
     refused = seen["spectrum_id"] == table["spectrum_id"][1]
-    other = fitted(seen[~refused]).assign(logg=seen["fiberid"] / 10, logg_err=0.3, logg_random=0.2, teff=1.0)
+    other = fitted(seen[~refused]).assign(
+        logg=seen["fiberid"] / 10, logg_err=0.3, logg_random=0.2, teff=1.0
+    )
     second = tmp_path / "second.h5"
     with atomic_hdf5(second) as handle:
         write_columns(handle.create_group("fit"), other)
-        write_columns(handle.create_group("rejected"), rejections(seen[refused], "fit", "fit_failed"))
+        write_columns(
+            handle.create_group("rejected"), rejections(seen[refused], "fit", "fit_failed")
+        )
     accepted, rejected = catalog_rows.read_chunk(*paths, second_fit=second)
     first, first_rejected = catalog_rows.read_chunk(*paths)
     pd.testing.assert_frame_equal(accepted[first.columns], first)
@@ -101,7 +114,9 @@ def test_the_second_fit_gives_its_log_g_by_spectrum_or_none(tmp_path):
     expected = np.where(rows["fiberid"] == table["fiberid"][1], np.nan, rows["fiberid"] / 10)
     np.testing.assert_allclose(rows["logg_imig"], expected, rtol=1e-6)
     assert set(rows["logg_imig_random"][np.isfinite(expected)]) == {np.float32(0.2)}
-    np.testing.assert_allclose(rows["logg_imig_err"], np.where(np.isnan(expected), np.nan, 0.3), rtol=1e-6)
+    np.testing.assert_allclose(
+        rows["logg_imig_err"], np.where(np.isnan(expected), np.nan, 0.3), rtol=1e-6
+    )
     assert np.isnan(assembled(table, [(first, first_rejected)])[0]["logg_imig"]).all()
 
     with atomic_hdf5(second) as handle:
@@ -119,7 +134,11 @@ def test_a_lost_spectrum_is_named(tmp_path, group):
     target = paths[1] if group == "meta" else paths[2]
     keep = table[table["spectrum_id"] != lost]
     with atomic_hdf5(target) as handle:
-        content = keep.assign(layout="table", n_masked=0, sum_ormask=0) if group == "meta" else fitted(keep)
+        content = (
+            keep.assign(layout="table", n_masked=0, sum_ormask=0)
+            if group == "meta"
+            else fitted(keep)
+        )
         write_columns(handle.create_group(group), content)
         write_columns(handle.create_group("rejected"), rejections(table[:0], "fit", "fit_failed"))
     with pytest.raises(UserError, match=f"1 lost.*{lost}"):
@@ -185,7 +204,9 @@ def test_chunks_do_not_change_the_bytes(tmp_path):
     contents = []
     for run, cuts in enumerate(([], [7, 12])):
         chunks = [
-            catalog_rows.read_chunk(*write_chunk(tmp_path / f"{run}{k}", table.iloc[index], fates[index]))
+            catalog_rows.read_chunk(
+                *write_chunk(tmp_path / f"{run}{k}", table.iloc[index], fates[index])
+            )
             for k, index in enumerate(np.split(np.arange(30) if run else np.arange(30)[::-1], cuts))
         ]
         rows, rejected = assembled(table, chunks[:: -1 if run else 1])
@@ -197,11 +218,23 @@ def test_chunks_do_not_change_the_bytes(tmp_path):
 
 def test_values_arrive_in_the_table(tmp_path):
     table = spectra(12)
-    rows, _ = assembled(table, [catalog_rows.read_chunk(*write_chunk(tmp_path, table, np.zeros(12, int)))])
+    rows, _ = assembled(
+        table, [catalog_rows.read_chunk(*write_chunk(tmp_path, table, np.zeros(12, int)))]
+    )
     expected = table.merge(fitted(table), on=["spectrum_id", "obsid"]).sort_values(
         ["lmjd", "spid", "fiberid"]
     )
-    for name in ("obsid", "ra", "z", "snrr", "teff", "teff_err", "feh_first", "chi2_first", "fit_status"):
+    for name in (
+        "obsid",
+        "ra",
+        "z",
+        "snrr",
+        "teff",
+        "teff_err",
+        "feh_first",
+        "chi2_first",
+        "fit_status",
+    ):
         np.testing.assert_allclose(rows[name], expected[name], rtol=1e-6)
     assert set(rows["spectral_type"]) == {b"G"}
     assert set(rows["library"]) == {b"mastar"}
@@ -224,7 +257,9 @@ def test_merged_files_hold_the_same_in_the_right_order(tmp_path):
         hdus.verify("exception")
         for column in REGISTRY:
             stored = hdus[1].data[column.name]
-            np.testing.assert_array_equal(np.asarray(stored), frame[column.name].to_numpy(stored.dtype.type))
+            np.testing.assert_array_equal(
+                np.asarray(stored), frame[column.name].to_numpy(stored.dtype.type)
+            )
     metadata = pq.read_schema(tmp_path / "all.parquet").metadata
     assert metadata[b"creator"] == b"lamost-vac"
 
@@ -253,7 +288,9 @@ def test_a_type_without_spectra_is_an_empty_table(tmp_path):
     paths = write_types(tmp_path, {"G": 4})
     rows, rejected = assembled(spectra(0), [], "M")
     flags.set_flags(rows, REGISTRY, np.ones((3, 4)), "snrr", 10.0, 10.0, 7000.0, 0.02)
-    files.write_type(tmp_path / "M.fits", tmp_path / "M_rejected.csv", rows, rejected, REGISTRY, CARDS)
+    files.write_type(
+        tmp_path / "M.fits", tmp_path / "M_rejected.csv", rows, rejected, REGISTRY, CARDS
+    )
     assert len(Table.read(tmp_path / "M.fits")) == 0
     assert (tmp_path / "M_rejected.csv").read_text() == "spectrum_id,obsid,stage,reason,detail\n"
     both = {**paths, "M": tmp_path / "M.fits"}
@@ -261,13 +298,17 @@ def test_a_type_without_spectra_is_an_empty_table(tmp_path):
     assert counts["accepted"] == {"G": 4, "M": 0}
     only_m = {"M": tmp_path / "M.fits"}
     merge.merge_tables(only_m, tmp_path / "b.fits", tmp_path / "b.parquet", REGISTRY, CARDS)
-    assert len(Table.read(tmp_path / "b.fits")) == len(files.read_table(tmp_path / "b.parquet")) == 0
+    assert (
+        len(Table.read(tmp_path / "b.fits")) == len(files.read_table(tmp_path / "b.parquet")) == 0
+    )
 
 
 def test_a_spectrum_in_two_types_fails(tmp_path):
     for name in ("F", "G"):
         rows, rejected = finished(spectra(8), name)
-        files.write_type(tmp_path / f"{name}.fits", tmp_path / f"{name}.csv", rows, rejected, REGISTRY, CARDS)
+        files.write_type(
+            tmp_path / f"{name}.fits", tmp_path / f"{name}.csv", rows, rejected, REGISTRY, CARDS
+        )
     tables = {name: tmp_path / f"{name}.fits" for name in ("F", "G")}
     with pytest.raises(UserError, match="is in two chunks"):
         merge.merge_tables(tables, tmp_path / "a.fits", tmp_path / "a.parquet", REGISTRY, CARDS)
@@ -285,7 +326,12 @@ def test_merging_needs_the_memory_of_a_block_and_of_the_positions(tmp_path):
         del rows
         tracemalloc.start()
         merge.merge_tables(
-            {"G": tmp_path / "G.fits"}, tmp_path / "a.fits", tmp_path / "a.parquet", REGISTRY, CARDS, 2000
+            {"G": tmp_path / "G.fits"},
+            tmp_path / "a.fits",
+            tmp_path / "a.parquet",
+            REGISTRY,
+            CARDS,
+            2000,
         )
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
@@ -294,7 +340,9 @@ def test_merging_needs_the_memory_of_a_block_and_of_the_positions(tmp_path):
 
 def test_a_table_of_another_registry_is_refused(tmp_path):
     paths = write_types(tmp_path, {"G": 2})
-    other = Registry((dataclasses.replace(REGISTRY.columns[0], dtype="string[40]"), *REGISTRY.columns[1:]))
+    other = Registry(
+        (dataclasses.replace(REGISTRY.columns[0], dtype="string[40]"), *REGISTRY.columns[1:])
+    )
     with pytest.raises(UserError, match=r"other columns than config/columns\.yaml"):
         list(files.read_blocks(paths["G"], other))
 
@@ -317,14 +365,18 @@ def test_snr_flag_knows_giants_and_missing_values():
 
 def test_chi2_flag_is_the_published_regression():
     rng = np.random.default_rng(2)
-    labels = np.column_stack([rng.uniform(4000, 7000, 300), rng.normal(size=(300, 2)), np.full(300, np.nan)])
+    labels = np.column_stack(
+        [rng.uniform(4000, 7000, 300), rng.normal(size=(300, 2)), np.full(300, np.nan)]
+    )
     chi2 = 1 + labels[:, 0] / 5000 + 0.1 * labels[:, 1] + rng.normal(0, 0.1, 300)
     reliable = rng.random(300) < 0.7
     design = np.column_stack([np.ones(300), labels[:, :3]])
     coefficients, *_ = np.linalg.lstsq(design[reliable], chi2[reliable])
     expected = chi2 > design @ coefficients
     np.testing.assert_array_equal(flags.chi2_flag(labels, chi2, reliable), expected)
-    few = flags.chi2_flag(labels[:20], np.where(np.arange(20) == 3, np.nan, chi2[:20]), reliable[:20])
+    few = flags.chi2_flag(
+        labels[:20], np.where(np.arange(20) == 3, np.nan, chi2[:20]), reliable[:20]
+    )
     assert np.flatnonzero(few).tolist() == [3]
 
 
@@ -359,7 +411,12 @@ def test_flags_and_their_bits():
     rows["snrr"], rows["logg"], rows["feh"], rows["chi2"] = 50, 4.4, -0.2, 1
     rows["teff"], rows["alpha_fe"] = [5500, 8000, 5500, 5500], [0.1, 0.1, np.nan, 0.1]
     rows["outlier_fraction"] = [0.0, 0.03, 0.02, 0.01]
-    rows["fit_status"] = [vocabulary.CONVERGED, vocabulary.CONVERGED, vocabulary.EDGE, vocabulary.NO_PROGRESS]
+    rows["fit_status"] = [
+        vocabulary.CONVERGED,
+        vocabulary.CONVERGED,
+        vocabulary.EDGE,
+        vocabulary.NO_PROGRESS,
+    ]
     library = np.array([[5500, 4.4, -0.2], [8000, 4.4, -0.2], [6000, 4.0, 0.0]])
     library = np.column_stack([library, [0.1, 0.1, 0.0]])
     flags.set_flags(rows, REGISTRY, library, "snrr", 8.0, 8.0, 7000.0, 0.02)
@@ -375,7 +432,9 @@ def test_flags_and_their_bits():
 def test_a_library_without_alpha_leaves_the_column_empty():
     rows, _ = finished(spectra(5))
     rows["alpha_fe"] = np.nan
-    library = np.array([[5500.0, 4.4, -0.2, np.nan], [5600.0, 4.5, -0.2, np.nan], [6000.0, 4.0, 0.0, np.nan]])
+    library = np.array(
+        [[5500.0, 4.4, -0.2, np.nan], [5600.0, 4.5, -0.2, np.nan], [6000.0, 4.0, 0.0, np.nan]]
+    )
     flags.set_flags(rows, REGISTRY, library, "snrr", 0.0, 0.0, 7000.0, 0.02)
     assert rows["flag_alpha_fe"].all()
     assert not rows["flag_outside_library"].all()

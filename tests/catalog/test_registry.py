@@ -36,7 +36,8 @@ def write(path, rows):
 
 def broken(**change):
     columns = [
-        dataclasses.replace(column, **change) if column.name == "teff" else column for column in REGISTRY
+        dataclasses.replace(column, **change) if column.name == "teff" else column
+        for column in REGISTRY
     ]
     return list(problems(Registry(tuple(columns))))
 
@@ -66,12 +67,15 @@ def test_a_wrong_column_is_named(change, complaint):
 
 def test_two_flags_must_not_share_a_bit():
     columns = [
-        dataclasses.replace(column, bit=0) if column.bit is not None else column for column in REGISTRY
+        dataclasses.replace(column, bit=0) if column.bit is not None else column
+        for column in REGISTRY
     ]
     assert "two flags share a bit" in list(problems(Registry(tuple(columns))))
 
 
-@pytest.mark.parametrize(("key", "complaint"), [("ucd", "lacks ucd"), (None, "unknown keys colour")])
+@pytest.mark.parametrize(
+    ("key", "complaint"), [("ucd", "lacks ucd"), (None, "unknown keys colour")]
+)
 def test_wrong_keys_are_named(tmp_path, key, complaint):
     content = yaml.safe_load(COLUMNS_PATH.read_text())
     if key:
@@ -114,7 +118,9 @@ def test_arrow_equals_the_rows_and_carries_the_metadata():
         assert field.metadata[b"description"].decode() == column.description
         values = table[column.name].to_numpy()
         expected = rows[column.name]
-        np.testing.assert_array_equal(values, np.char.decode(expected) if column.is_string else expected)
+        np.testing.assert_array_equal(
+            values, np.char.decode(expected) if column.is_string else expected
+        )
 
 
 def test_empty_rows_hold_missing_values():

@@ -12,7 +12,7 @@ from lamostvac.configuration import generate, models
 from lamostvac.configuration.root import Configuration, load_configuration, read_configuration
 from lamostvac.core.exceptions import UserError
 
-KEYS = [path for path, _ in models._walk(Configuration)]
+KEYS = [path for path, _ in models.walk(Configuration)]
 
 
 SECOND = {"second_emulator": {"label_columns": {"logg": "LOGG_JI"}}}
@@ -36,7 +36,9 @@ def further(*libraries):
     return {"validation": {"libraries": list(libraries)}}
 
 
-@pytest.mark.parametrize("name", ["config/config.yaml", "config/schema.json", "docs/configuration.md"])
+@pytest.mark.parametrize(
+    "name", ["config/config.yaml", "config/schema.json", "docs/configuration.md"]
+)
 def test_generated_files_agree_with_the_models(project, name):
     expected = generate.generated_files(project)[project / name]
     assert (project / name).read_text() == expected, "run `make generated`"
@@ -57,7 +59,7 @@ def test_shipped_configurations_load_and_stand_alone(project, name):
 def test_shipped_configurations_name_only_what_differs(project, name):
     """Except for paths that say where to put things, no value repeats a default."""
     given_values = yaml.safe_load((project / "config" / f"{name}.yaml").read_text())
-    defaults = models._plain(Configuration())
+    defaults = models.plain(Configuration())
     repeated = [
         f"{section}.{key}"
         for section, values in given_values.items()
@@ -69,7 +71,7 @@ def test_shipped_configurations_name_only_what_differs(project, name):
 
 def test_every_key_is_described_and_documented(project):
     documentation = (project / "docs" / "configuration.md").read_text()
-    for path, field in models._walk(Configuration):
+    for path, field in models.walk(Configuration):
         assert field.description, path
         assert f"| `{path}` |" in documentation
 
@@ -85,11 +87,20 @@ def test_schema_refuses_unknown_keys(project):
     [
         ({"survey": {"catalogs": ["a"]}}, ["survey.catalogs does not exist", "survey.catalogues?"]),
         ({"catalogues": ["a"]}, ["catalogues does not exist", "survey.catalogues?"]),
-        ({"survey": {"zzz": 1}}, ["survey.zzz does not exist", "the keys of survey are root, catalogues"]),
+        (
+            {"survey": {"zzz": 1}},
+            ["survey.zzz does not exist", "the keys of survey are root, catalogues"],
+        ),
         ({"survey": {"snr_min": {"g": 1}}}, ["survey.snr_min.g", "did you mean survey.snr_min.G?"]),
-        ({"survey": {"chunk_size": 0}}, ["survey.chunk_size = 0", "whole number above 0", "nearest: 1"]),
+        (
+            {"survey": {"chunk_size": 0}},
+            ["survey.chunk_size = 0", "whole number above 0", "nearest: 1"],
+        ),
         ({"survey": {"chunk_size": "many"}}, ['survey.chunk_size = "many"', "default: 20000"]),
-        ({"survey": {"snr_band": "SNRG"}}, ["one of snru, snrg, snrr, snri, snrz", 'nearest: "snrg"']),
+        (
+            {"survey": {"snr_band": "SNRG"}},
+            ["one of snru, snrg, snrr, snri, snrz", 'nearest: "snrg"'],
+        ),
         ({"survey": {"types": ["M", "X"]}}, ['survey.types[1] = "X"', "one of OB, A, F, G, K, M"]),
         ({"survey": {"types": "M"}}, ['nearest: ["M"]']),
         ({"survey": {"types": ["M", "M"]}}, ["survey.types", "once"]),
@@ -97,10 +108,16 @@ def test_schema_refuses_unknown_keys(project):
         ({"survey": {"file_pattern": "{spid:q}"}}, ["survey.file_pattern", "{spid:02d}"]),
         ({"errors": {"bins": 3}}, ["errors.bins", "at least 4"]),
         ({"errors": {"bins": [5, 10, 20, 20, 50]}}, ["errors.bins", "five increasing numbers"]),
-        ({"errors": {"few_repeats": "paper"}}, ["errors.few_repeats", "one of published, training, none"]),
+        (
+            {"errors": {"few_repeats": "paper"}},
+            ["errors.few_repeats", "one of published, training, none"],
+        ),
         ({"errors": {"pair_snr_tolerance": 0.1}}, ["errors.pair_snr_tolerance", "networks"]),
         ({"survey": 3}, ["survey = 3", "a section with the keys root"]),
-        ({"prepare": {"telluric_regions": [[1, 2], [4, 3]]}}, ["prepare.telluric_regions[1]", "[3, 4]"]),
+        (
+            {"prepare": {"telluric_regions": [[1, 2], [4, 3]]}},
+            ["prepare.telluric_regions[1]", "[3, 4]"],
+        ),
         ({"emulator": {"variance": 1.5}}, ["emulator.variance = 1.5", "at most 1", "nearest: 1"]),
         ({"emulator": {"length_scale": float("nan")}}, ["emulator.length_scale"]),
         ({"prepare": {"keep": "perhaps"}}, ["prepare.keep", "true or false"]),
@@ -116,7 +133,10 @@ def test_schema_refuses_unknown_keys(project):
             {"library": {"quality_columns": {"teff": "Q"}}},
             ["library.quality_columns is set", "mastar has no quality flags"],
         ),
-        (further({"name": "s", "spectra": "f", "format": "stelb"}), ["libraries[0].format", '"stelib"']),
+        (
+            further({"name": "s", "spectra": "f", "format": "stelb"}),
+            ["libraries[0].format", '"stelib"'],
+        ),
         (further({"name": "s"}), ["validation.libraries[0].spectra is missing"]),
         (
             further({"name": "s", "spectra": "f", "labls": 1}),
@@ -132,13 +152,19 @@ def test_schema_refuses_unknown_keys(project):
         ),
         (further(1), ["validation.libraries[0] = 1", "a section with the keys name, format"]),
         ({"validation": {"libraries": "x"}}, ["each item a section with the keys name"]),
-        (further({"name": "a b", "spectra": "f"}), ['libraries[0].name = "a b"', "letters, digits"]),
+        (
+            further({"name": "a b", "spectra": "f"}),
+            ['libraries[0].name = "a b"', "letters, digits"],
+        ),
         (further({"name": "mastar", "spectra": "f"}), ["two libraries are called mastar"]),
         (
             further({"name": "mastar_imig", "spectra": "f"}) | SECOND,
             ["two libraries are called mastar_imig"],
         ),
-        ({"second_emulator": {"label_columns": {"teff": "T"}}}, ["second_emulator.label_columns", "no logg"]),
+        (
+            {"second_emulator": {"label_columns": {"teff": "T"}}},
+            ["second_emulator.label_columns", "no logg"],
+        ),
         (
             SECOND | {"library": {"labels": ["teff", "feh"]}},
             ["second_emulator", "library.labels has no logg"],
@@ -212,11 +238,14 @@ def test_further_libraries_are_matched_to_the_same_survey_unless_they_say_otherw
     entries = [{"name": "a", "spectra": "f"}, {"name": "b", "spectra": "f"}]
     entries[1]["resolution"] = {"survey_fwhm": [[5000, 4.0]], "library_fwhm": 2.0}
     root = load_configuration(
-        further(*entries) | {"library": {"resolution": {"survey_fwhm": [[5000, 3.0]], "library_fwhm": 1.0}}}
+        further(*entries)
+        | {"library": {"resolution": {"survey_fwhm": [[5000, 3.0]], "library_fwhm": 1.0}}}
     )
     libraries = root.libraries()
     assert list(libraries) == ["mastar", "a", "b"]
-    widths = [(one.resolution.survey_fwhm, one.resolution.library_fwhm) for one in libraries.values()]
+    widths = [
+        (one.resolution.survey_fwhm, one.resolution.library_fwhm) for one in libraries.values()
+    ]
     assert widths == [([(5000, 3.0)], 1.0), ([(5000, 3.0)], None), ([(5000, 4.0)], 2.0)]
 
 

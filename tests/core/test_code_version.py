@@ -22,7 +22,11 @@ def scripts_reaching(project, module):
 @pytest.mark.parametrize(
     ("module", "among", "not_among"),
     [
-        ("fit/outliers", {"fit", "crossvalidation", "star"}, {"emulator", "library", "prepare", "train"}),
+        (
+            "fit/outliers",
+            {"fit", "crossvalidation", "star"},
+            {"emulator", "library", "prepare", "train"},
+        ),
         ("fit/priors", {"fit", "crossvalidation", "search"}, {"emulator", "prepare", "predict"}),
         ("fit/fitter", {"fit", "crossvalidation"}, {"emulator", "library", "recommend"}),
         ("library/formats/stelib", {"library"}, {"emulator", "fit", "prepare", "train"}),
@@ -30,7 +34,9 @@ def scripts_reaching(project, module):
         ("networks/domain", {"train", "predict"}, {"fit", "library", "merge"}),
     ],
 )
-def test_a_module_is_a_part_of_the_rules_that_use_it_and_of_no_other(project, module, among, not_among):
+def test_a_module_is_a_part_of_the_rules_that_use_it_and_of_no_other(
+    project, module, among, not_among
+):
     found = scripts_reaching(project, module)
     assert among <= found
     assert not not_among & found
@@ -40,12 +46,17 @@ def test_every_rule_with_a_script_names_its_own_version(project):
     named = 0
     for path in (project / "rules").glob("*.smk"):
         last = ""
-        blocks = re.split(r"^ *(?:use rule \w+ as|rule|checkpoint) ", path.read_text(), flags=re.MULTILINE)
+        blocks = re.split(
+            r"^ *(?:use rule \w+ as|rule|checkpoint) ", path.read_text(), flags=re.MULTILINE
+        )
         for block in blocks[1:]:
             own = re.search(r'"\.\./workflow_scripts/(\w+)\.py"', block)
             last = own[1] if own else last
-            if own or "input:" in block and "params:" in block:
-                assert re.findall(r'version_of\("(\w+)"\)', block) == [last], (path.name, block[:40])
+            if own or ("input:" in block and "params:" in block):
+                assert re.findall(r'version_of\("(\w+)"\)', block) == [last], (
+                    path.name,
+                    block[:40],
+                )
                 named += 1
     assert named > 40
 
@@ -58,7 +69,9 @@ def test_imports_are_those_that_python_makes(project):
         "print(*(m.__file__ for n, m in sys.modules.items() if n.startswith('lamostvac.')))"
     )
     loaded = {
-        path for path in fresh_python(project, program, str(script)) if not path.endswith("__init__.py")
+        path
+        for path in fresh_python(project, program, str(script))
+        if not path.endswith("__init__.py")
     }
     assert loaded
     assert loaded <= {str(path) for path in reached(script)}
@@ -93,9 +106,7 @@ def test_reading_the_rules_loads_no_module_of_the_stages(project):
     """Every job of a cluster reads the rules first; what computes, fits and draws is loaded by its own stage."""
     modules = imported_by_rules(project, "")
     assert "lamostvac.catalog.registry" in modules
-    program = (
-        "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\nprint(*sys.modules)"
-    )
+    program = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\nprint(*sys.modules)"
     loaded = {name.split(".")[0] for name in fresh_python(project, program, *sorted(modules))}
     assert not loaded & {"scipy", "sklearn", "bayes_opt", "matplotlib", "tensorflow", "keras"}
 
@@ -129,11 +140,17 @@ def test_a_changed_package_is_named():
 @pytest.mark.parametrize(
     ("package", "again", "not_again"),
     [
-        ("fit", {"fit", "fit_imig", "crossvalidation"}, {"prepare", "library", "train", "predict", "survey"}),
+        (
+            "fit",
+            {"fit", "fit_imig", "crossvalidation"},
+            {"prepare", "library", "train", "predict", "survey"},
+        ),
         ("library", {"library", "emulator", "fit"}, {"prepare", "survey", "train", "predict"}),
     ],
 )
-def test_a_new_version_runs_the_rules_that_use_the_package(run, tmp_path, package, again, not_again):
+def test_a_new_version_runs_the_rules_that_use_the_package(
+    run, tmp_path, package, again, not_again
+):
     """In a finished run, `again` because their own version is new; the others of the plan only follow them."""
     folder = tmp_path / "run"
     shutil.copytree(run.parent, folder)

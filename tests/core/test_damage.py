@@ -17,7 +17,9 @@ def files(tmp_path):
     numbers = np.random.default_rng(1).normal(size=5000)
     table = pd.DataFrame({"x": numbers, "name": [f"star {i}" for i in range(5000)]})
     with h5py.File(tmp_path / "a.h5", "w") as handle:
-        handle.create_dataset("group/x", data=numbers.reshape(-1, 5), chunks=(10, 5), compression="gzip")
+        handle.create_dataset(
+            "group/x", data=numbers.reshape(-1, 5), chunks=(10, 5), compression="gzip"
+        )
         handle["scalar"] = 3.0
         handle["none"] = np.empty((0, 4))
     table.to_parquet(tmp_path / "a.parquet")

@@ -107,7 +107,9 @@ NUMBERS = st.sampled_from(["a", "b", "1", "2.5", "0"])
 FORMULAS = st.recursive(
     NUMBERS,
     lambda part: st.one_of(
-        st.tuples(part, st.sampled_from(["+", "-", "*", "/"]), part).map(lambda t: f"({t[0]} {t[1]} {t[2]})"),
+        st.tuples(part, st.sampled_from(["+", "-", "*", "/"]), part).map(
+            lambda t: f"({t[0]} {t[1]} {t[2]})"
+        ),
         part.map(lambda text: f"abs({text})"),
         part.map(lambda text: f"(-{text})"),
     ),

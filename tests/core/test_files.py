@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lamostvac.core import atomic as atomic_module
 from lamostvac.core import atomic as core_atomic
-from lamostvac.core import files
 from lamostvac.core.atomic import atomic, atomic_folder
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.hdf5 import atomic_hdf5, write_columns
@@ -55,7 +55,9 @@ def test_a_folder_takes_its_place_when_complete_or_not_at_all(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["folder", "new.txt"]
 
 
-def test_a_run_in_another_folder_finds_what_the_project_ships_and_its_own_before(tmp_path, monkeypatch):
+def test_a_run_in_another_folder_finds_what_the_project_ships_and_its_own_before(
+    tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     found = shipped("config/recommended.yaml")
     assert found.is_absolute()
@@ -69,7 +71,7 @@ def test_a_run_in_another_folder_finds_what_the_project_ships_and_its_own_before
 WRITER = """
 import os, sys, time
 from pathlib import Path
-from lamostvac.core.files import atomic, atomic_folder
+from lamostvac.core.atomic import atomic, atomic_folder
 os.getpid = lambda: 4242  # two nodes of a cluster give the same numbers
 folder, who = Path(sys.argv[1]), sys.argv[2]
 while not (folder / "go").exists():
@@ -85,7 +87,8 @@ for _ in range(100):
 
 def test_two_writers_with_one_process_number_never_mix(project, tmp_path):
     writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), who], cwd=project) for who in "xy"
+        subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), who], cwd=project)
+        for who in "xy"
     ]
     (tmp_path / "go").touch()
     seen = set()
@@ -101,10 +104,10 @@ def test_two_writers_with_one_process_number_never_mix(project, tmp_path):
 
 
 def test_temporary_names_differ_between_nodes_and_keep_the_suffixes(tmp_path, monkeypatch):
-    monkeypatch.setattr(files.os, "getpid", lambda: 7)
+    monkeypatch.setattr(atomic_module.os, "getpid", lambda: 7)
     names = set()
     for host in ("n1.cluster", "n2.cluster", "n2.cluster"):
-        monkeypatch.setattr(files.socket, "gethostname", lambda host=host: host)
+        monkeypatch.setattr(atomic_module.socket, "gethostname", lambda host=host: host)
         names.add(core_atomic.temporary_path(tmp_path / "a.fits.gz").name)
     assert len(names) == 3
     assert all(name.startswith(".tmp-7-") and name.endswith("-a.fits.gz") for name in names)
@@ -117,13 +120,15 @@ def test_leftovers_of_dead_processes_are_removed_and_nothing_else(tmp_path, monk
     target.parent.mkdir(parents=True)
     target.write_text("whole")
     living = core_atomic.temporary_path(target)
-    monkeypatch.setattr(files.os, "getpid", lambda: dead.pid)
+    monkeypatch.setattr(atomic_module.os, "getpid", lambda: dead.pid)
     left = [core_atomic.temporary_path(target), core_atomic.temporary_path(tmp_path / "hats")]
     left[1].mkdir()
     (left[1] / "part").write_text("half")
     monkeypatch.undo()
-    monkeypatch.setattr(files.socket, "gethostname", lambda: "elsewhere")
-    left.append(core_atomic.temporary_path(target))  # of a living process's number, but of another node
+    monkeypatch.setattr(atomic_module.socket, "gethostname", lambda: "elsewhere")
+    left.append(
+        core_atomic.temporary_path(target)
+    )  # of a living process's number, but of another node
     monkeypatch.undo()
     left.append(tmp_path / ".tmp-12-0000.h5")  # as earlier versions named them
     for path in (living, left[0], *left[2:]):

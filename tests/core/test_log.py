@@ -55,7 +55,10 @@ def test_any_other_failure_leaves_its_traceback_in_the_log(project, tmp_path):
     assert "Traceback" in job.log
     assert "ZeroDivisionError" in job.log
     assert "Traceback" not in job.screen
-    assert f"ZeroDivisionError: division by zero (traceback in {tmp_path}/logs/survey.log)" in job.screen
+    assert (
+        f"ZeroDivisionError: division by zero (traceback in {tmp_path}/logs/survey.log)"
+        in job.screen
+    )
 
 
 def test_memory_that_runs_out_is_told_with_what_was_asked_for(project, tmp_path):
@@ -84,7 +87,7 @@ def test_a_damaged_input_is_named_with_its_remedy(project, tmp_path):
 
 def test_sigterm_ends_a_job_and_removes_its_unfinished_file(project, tmp_path):
     statement = (
-        "import os, signal, time; from lamostvac.core.files import atomic\n"
+        "import os, signal, time; from lamostvac.core.atomic import atomic\n"
         f"with atomic({str(tmp_path / 'x.txt')!r}) as temporary:\n"
         "    temporary.write_text('half'); os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)"
     )
@@ -114,7 +117,7 @@ def test_the_snakefile_ends_with_the_sentence_alone(capsys):
 
 def test_progress_tells_count_rate_and_remaining_time(caplog, monkeypatch):
     clock = [100.0]
-    monkeypatch.setattr("lamostvac.core.log.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("lamostvac.core.progress.time.monotonic", lambda: clock[0])
     log = logging.getLogger("progress")
     with caplog.at_level(logging.INFO, "progress"):
         progress = Progress(log, total=1000, unit="spectra", every_seconds=10)

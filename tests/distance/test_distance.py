@@ -9,7 +9,9 @@ from lamostvac.distance import band_fit, distance
 
 pytestmark = pytest.mark.numeric
 
-R = np.array([2.5, 3.24, 1.91, 0.72, 0.46, 0.306, 0.19, 0.15, 3.626, 2.742, 2.285, 3.31, 2.32, 1.72])
+R = np.array(
+    [2.5, 3.24, 1.91, 0.72, 0.46, 0.306, 0.19, 0.15, 3.626, 2.742, 2.285, 3.31, 2.32, 1.72]
+)
 KS = 5
 
 
@@ -100,7 +102,8 @@ def test_wrong_ratios_of_errors_do_not_make_guarded_errors_too_small():
     claimed = sample["absolute_err"] * rng.uniform(0.75, 1.33, 14)
     sample["absolute_err"] = claimed
     guarded, free = (
-        distance.modulus_of_bands(**sample, correlation=correlation, guarded=guard) for guard in (True, False)
+        distance.modulus_of_bands(**sample, correlation=correlation, guarded=guard)
+        for guard in (True, False)
     )
     assert robust(guarded.value - mu) < 1.02 * robust(free.value - mu)
     # No larger than the smallest claimed error makes it.
@@ -157,7 +160,9 @@ def test_negative_reddening_is_allowed():
 def test_correlation_is_found_with_missing_bands_outliers_and_offsets():
     truth = correlated()
     rng = np.random.default_rng(8)
-    values = rng.normal(size=(6000, 14)) @ np.linalg.cholesky(truth).T * np.linspace(0.1, 0.4, 14) + 0.3
+    values = (
+        rng.normal(size=(6000, 14)) @ np.linalg.cholesky(truth).T * np.linspace(0.1, 0.4, 14) + 0.3
+    )
     values[rng.random(values.shape) < 0.3] = np.nan
     values[:60] += 50.0 * rng.normal(size=(60, 1))
     found = distance.estimate_correlation(values)
@@ -214,15 +219,20 @@ def test_positions_are_astropys_to_micro_parsecs():
     )
     found, _ = distance.galactocentric(ra, dec, kpc, 0.1 * kpc)
     with galactocentric_frame_defaults.set("v4.0"):
-        expected = SkyCoord(ra * u.deg, dec * u.deg, distance=kpc * u.kpc).transform_to(Galactocentric())
-    theirs = np.column_stack([axis.to_value(u.kpc) for axis in (expected.x, expected.y, expected.z)])
+        expected = SkyCoord(ra * u.deg, dec * u.deg, distance=kpc * u.kpc).transform_to(
+            Galactocentric()
+        )
+    theirs = np.column_stack(
+        [axis.to_value(u.kpc) for axis in (expected.x, expected.y, expected.z)]
+    )
     assert np.abs(found - theirs).max() < 1e-9
 
 
 def test_axes_point_where_the_paper_says_and_are_right_handed():
     sun = distance.SolarPosition(z_sun=0.0)
     centre, rotation, pole = (
-        SkyCoord(lon, lat, unit="deg", frame="galactic").icrs for lon, lat in ((0, 0), (90, 0), (0, 90))
+        SkyCoord(lon, lat, unit="deg", frame="galactic").icrs
+        for lon, lat in ((0, 0), (90, 0), (0, 90))
     )
     points, _ = distance.galactocentric(
         [p.ra.deg for p in (centre, rotation, pole)], [p.dec.deg for p in (centre, rotation, pole)],

@@ -48,8 +48,14 @@ def sky(tmp_path_factory):
     stars = population.draw(rng, {"G": N_CLEAN + N_DUSTY})
     n = N_CLEAN + N_DUSTY
     # The Galactic pole is at 192.9, +27.1; the others' place does not matter.
-    stars.ra[:N_CLEAN], stars.dec[:N_CLEAN] = rng.uniform(170, 215, N_CLEAN), rng.uniform(8, 46, N_CLEAN)
-    stars.ra[N_CLEAN:], stars.dec[N_CLEAN:] = rng.uniform(70, 100, N_DUSTY), rng.uniform(20, 40, N_DUSTY)
+    stars.ra[:N_CLEAN], stars.dec[:N_CLEAN] = (
+        rng.uniform(170, 215, N_CLEAN),
+        rng.uniform(8, 46, N_CLEAN),
+    )
+    stars.ra[N_CLEAN:], stars.dec[N_CLEAN:] = (
+        rng.uniform(70, 100, N_DUSTY),
+        rng.uniform(20, 40, N_DUSTY),
+    )
     stars.ebv[:] = np.where(np.arange(n) < N_CLEAN, 0.01, rng.uniform(0.1, 0.8, n))
     stars.distance[:] = rng.uniform(200, 1500, n)
     counterparts.write_catalogues(folder / "catalogs", stars, seed=4)
@@ -77,7 +83,9 @@ def sky(tmp_path_factory):
 def run(project, folder, output, table="G.fits", labels=LABELS, **changes):
     """Both scripts on the table; the result."""
     configuration = Configuration.model_validate(changes)
-    present, _ = load_photometry(project / "config" / "photometry.yaml").present(folder / "catalogs")
+    present, _ = load_photometry(project / "config" / "photometry.yaml").present(
+        folder / "catalogs"
+    )
     common = {"network_labels": labels, "repeat_radius": 1.0, "columns": ""}
     joined = output.with_name(f"{output.stem}_photometry.parquet")
     script(project, "photometry").main(
@@ -106,7 +114,9 @@ def run(project, folder, output, table="G.fits", labels=LABELS, **changes):
 @pytest.fixture(scope="module")
 def result(project, sky, tmp_path_factory):
     folder, _ = sky
-    return run(project, folder, tmp_path_factory.mktemp("out") / "G.parquet", distance={"correlation": 0.9})
+    return run(
+        project, folder, tmp_path_factory.mktemp("out") / "G.parquet", distance={"correlation": 0.9}
+    )
 
 
 def robust(values):
@@ -167,7 +177,11 @@ def test_coefficients_on_one_scale_and_of_zhang_and_yuan(project, sky, result, t
         extinction={"scale": "corrected"},
     )
     sfd = run(
-        project, folder, tmp_path / "sfd.parquet", distance={"correlation": 0.9}, extinction={"scale": "sfd"}
+        project,
+        folder,
+        tmp_path / "sfd.parquet",
+        distance={"correlation": 0.9},
+        extinction={"scale": "sfd"},
     )
     dusty = slice(N_CLEAN, None)
     zero = 0.01
@@ -194,7 +208,9 @@ def test_without_pairs_the_map_gives_the_reddening_of_distances(project, sky, re
     given.loc[::7, "ebv_err"] = np.nan
     given.to_csv(tmp_path / "sky/catalogs/extinction/ebv_map.csv", index=False)
     same = {"distance": {"correlation": 0.9}}
-    found = run(project, tmp_path / "sky", tmp_path / "one.parquet", star_pairs={"min_snr": 1000}, **same)
+    found = run(
+        project, tmp_path / "sky", tmp_path / "one.parquet", star_pairs={"min_snr": 1000}, **same
+    )
     assert found["ebv"].isna().all()
     usable = np.arange(n) % 7 != 0
     assert found["dist"].iloc[:-3].notna().tolist() == usable[:-3].tolist()
@@ -235,7 +251,9 @@ def test_correlation_from_stars_left_out_of_training(project, sky, tmp_path):
         own = 0.03 * rng.normal(size=n)
         single = common + own + spread * rng.normal(size=n)
         paths.append(tmp_path / f"abs_mag_{band}_left_out.parquet")
-        table = pd.DataFrame({"spectrum_id": [f"s{i}" for i in range(n)], "snr": 60.0, "reference": 1.0})
+        table = pd.DataFrame(
+            {"spectrum_id": [f"s{i}" for i in range(n)], "snr": 60.0, "reference": 1.0}
+        )
         table["left_out"] = np.where(rng.random(n) < 0.5, 1 + single, np.nan)
         # The order of rows does not matter.
         table.sample(frac=1, random_state=1).to_parquet(paths[-1])
@@ -250,7 +268,9 @@ def test_correlation_from_stars_left_out_of_training(project, sky, tmp_path):
     assert above == pytest.approx(expected, abs=0.08)
     assert above.mean() == pytest.approx(expected, abs=0.015)
     assert "2000 stars" in lines[0]
-    fixed = distance.correlation_of(paths, *arguments, SimpleNamespace(distance={"correlation": 0.7}), log)
+    fixed = distance.correlation_of(
+        paths, *arguments, SimpleNamespace(distance={"correlation": 0.7}), log
+    )
     assert fixed[0].tolist() == pytest.approx([1.0] + [0.7] * 13)
     pretrained = distance.correlation_of([], *arguments, params, log)
     assert pretrained[0, 1] == pytest.approx(0.95)

@@ -42,7 +42,9 @@ def shipped(project):
 def joined(sky, shipped):
     folder, _, _, spectra = sky
     present, skipped = shipped.present(folder)
-    assert skipped == [f"photometry: map: skipped, there is no file {folder / 'extinction/ebv_map.csv'}"]
+    assert skipped == [
+        f"photometry: map: skipped, there is no file {folder / 'extinction/ebv_map.csv'}"
+    ]
     return photometry.join_photometry(spectra, present, folder)
 
 
@@ -142,8 +144,14 @@ def test_no_spectra_and_no_tables(sky, shipped):
             "join: [{name: x, file: f, match: {by: gaia_id}, columns: {gaia_source_id: s, mag_jj: j}}]",
             "mag_j",
         ),
-        ("join: [{name: x, file: f, match: {by: sky}, columns: {gaia_source_id: s}}]", "needs the column ra"),
-        ("join: [{name: x, file: f, match: {by: obsid}, columns: {obsid: s}}]", "obsid finds no photometry"),
+        (
+            "join: [{name: x, file: f, match: {by: sky}, columns: {gaia_source_id: s}}]",
+            "needs the column ra",
+        ),
+        (
+            "join: [{name: x, file: f, match: {by: obsid}, columns: {obsid: s}}]",
+            "obsid finds no photometry",
+        ),
         ("joins: []", "joins: there is no such key"),
         ("catalogue: {file: f, columns: {ra: ra, dec: dec}}", "catalogue and match go together"),
         ("a: [", "is no YAML"),

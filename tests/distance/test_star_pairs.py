@@ -23,8 +23,12 @@ def sky(n, seed, label_errors=(60.0, 0.1, 0.06), phot=0.02, missing=0.15, intrin
     teff, feh = rng.uniform(4600, 6800, n), np.clip(rng.normal(-0.3, 0.35, n), -1.5, 0.4)
     logg = np.where(rng.random(n) < 0.3, rng.uniform(1.5, 3.2, n), rng.uniform(4.0, 4.7, n))
     truth = np.zeros(n) if ebv is None else ebv(rng, n)
-    magnitudes = np.column_stack(list(simulated.absolute_magnitudes(teff, logg, feh, np.ones(n)).values()))
-    magnitudes += rng.normal(8, 2, n)[:, None] + truth[:, None] * R + intrinsic * rng.normal(size=(n, len(R)))
+    magnitudes = np.column_stack(
+        list(simulated.absolute_magnitudes(teff, logg, feh, np.ones(n)).values())
+    )
+    magnitudes += (
+        rng.normal(8, 2, n)[:, None] + truth[:, None] * R + intrinsic * rng.normal(size=(n, len(R)))
+    )
     errors = phot * np.exp(rng.normal(0, 0.3, (n, len(R))))
     magnitudes += errors * rng.normal(size=errors.shape)
     gone = rng.random(errors.shape) < missing
@@ -81,7 +85,9 @@ def test_reddening_comes_back_unbiased_with_errors_that_hold(controls):
 
 
 def test_errors_follow_the_labels_errors(controls):
-    sample = sky(3000, 3, label_errors=(120.0, 0.2, 0.12), ebv=lambda rng, n: rng.exponential(0.1, n))
+    sample = sky(
+        3000, 3, label_errors=(120.0, 0.2, 0.12), ebv=lambda rng, n: rng.exponential(0.1, n)
+    )
     worse = redden(sample, controls)
     good = np.isfinite(worse.ebv)
     assert np.nanmedian(worse.error) > 1.3 * np.nanmedian(redden(sky(500, 2), controls).error)

@@ -118,7 +118,11 @@ def test_the_covariance_of_known_label_errors_is_what_exact_labels_give():
             BLUE,
             replace(BUILD, label_error_share=1.0, variance=0.9),
         )
-        for name, size, known in (("exact", 0.0, True), ("known", 1.0, True), ("unknown", 1.0, False))
+        for name, size, known in (
+            ("exact", 0.0, True),
+            ("known", 1.0, True),
+            ("unknown", 1.0, False),
+        )
     }
     for name in ("F", "G", "K"):
         exact, known, unknown = (
@@ -176,7 +180,14 @@ def test_what_is_taken_off_never_leaves_less_than_nothing():
     residuals = rng.multivariate_normal(np.zeros(4), own, 300)
     types = np.array(["G", "K", "M"])[np.arange(300) % 3]
     found = residual_covariance(
-        process, scaled, residuals, basis, np.full((300, 50), 1.0), np.full((300, 2), 9.0), 1.0, types
+        process,
+        scaled,
+        residuals,
+        basis,
+        np.full((300, 50), 1.0),
+        np.full((300, 2), 9.0),
+        1.0,
+        types,
     )
     for covariance in found.values():
         assert np.linalg.eigvalsh(covariance).min() > 0
@@ -192,9 +203,19 @@ def test_a_type_with_larger_errors_has_a_larger_covariance_even_with_few_stars()
     types = np.where(np.arange(400) < 10, "M", "G")
     found = []
     for _ in range(40):
-        residuals = rng.multivariate_normal(np.zeros(4), own, 400) * np.where(types == "M", 3.0, 1.0)[:, None]
+        residuals = (
+            rng.multivariate_normal(np.zeros(4), own, 400)
+            * np.where(types == "M", 3.0, 1.0)[:, None]
+        )
         covariance = residual_covariance(
-            process, scaled, residuals, basis, np.full((400, 50), 1e6), np.zeros((400, 2)), 1.0, types
+            process,
+            scaled,
+            residuals,
+            basis,
+            np.full((400, 50), 1e6),
+            np.zeros((400, 2)),
+            1.0,
+            types,
         )
         found.append([np.trace(covariance[name]) / np.trace(own) for name in ("M", "G")])
     large, usual = np.mean(found, axis=0)
@@ -211,11 +232,15 @@ def test_from_eight_stars_on_a_type_speaks_for_itself(count, own):
     types = np.where(np.arange(60) < count, "M", "G")
     components = rng.standard_normal((60, 4)) * np.where(types == "M", 5.0, 1.0)[:, None]
     lines = line_covariance(components, mean, basis, wave, types, 5.0, 0.0, 1800.0)
-    everyone = line_covariance(components, mean, basis, wave, np.full(60, "G"), 5.0, 0.0, 1800.0)["G"]
+    everyone = line_covariance(components, mean, basis, wave, np.full(60, "G"), 5.0, 0.0, 1800.0)[
+        "G"
+    ]
     assert np.allclose(lines["M"], everyone) != own
     np.testing.assert_allclose(lines["A"], everyone)
     flux = (
-        mean + components @ basis + rng.standard_normal((60, 50)) * np.where(types == "M", 0.5, 0.1)[:, None]
+        mean
+        + components @ basis
+        + rng.standard_normal((60, 50)) * np.where(types == "M", 0.5, 0.1)[:, None]
     )
     ivar = np.full((60, 50), 1e4)
     variance = truncated_variance(flux, ivar, mean, basis, types)
@@ -232,14 +257,18 @@ def test_variance_outside_the_basis_is_that_of_the_rest_less_the_noise():
     sigma = np.where(np.arange(40) % 2, 0.1, 0.2)
     flux = mean + 5 * rng.standard_normal((n, 3)) @ basis
     flux += rng.standard_normal((n, 40)) * np.hypot(rest, sigma)
-    found = truncated_variance(flux, np.full((n, 40), 1 / sigma**2), mean, basis, np.full(n, "G"))["G"]
+    found = truncated_variance(flux, np.full((n, 40), 1 / sigma**2), mean, basis, np.full(n, "G"))[
+        "G"
+    ]
     away = np.eye(40) - basis.T @ basis
     expected = np.maximum(((away**2) @ (rest**2 + sigma**2)) - sigma**2, 0.0)
     np.testing.assert_allclose(found, expected, atol=0.003)
     assert (found >= 0).all()
 
 
-@pytest.mark.parametrize(("velocity", "width"), [(10.0, 0.0), (0.0, 0.05)], ids=["velocity", "line width"])
+@pytest.mark.parametrize(
+    ("velocity", "width"), [(10.0, 0.0), (0.0, 0.05)], ids=["velocity", "line width"]
+)
 def test_lines_change_in_the_direction_that_real_shifts_and_broadening_go(velocity, width):
     """Each star's change by finite differences, projected on the components, as a matrix.
 
@@ -249,9 +278,13 @@ def test_lines_change_in_the_direction_that_real_shifts_and_broadening_go(veloci
     spectra = toy_spectra(labels)
     mean = spectra.mean(axis=0)
     slope = np.gradient(spectra - mean, GRID, axis=1)
-    changes = np.concatenate([spectra - mean, GRID * slope, np.gradient(slope, GRID, axis=1) * GRID**2])
+    changes = np.concatenate(
+        [spectra - mean, GRID * slope, np.gradient(slope, GRID, axis=1) * GRID**2]
+    )
     changes = np.concatenate([changes, GRID[None] * np.gradient(mean, GRID)])
-    changes = np.concatenate([changes, GRID[None] ** 2 * np.gradient(np.gradient(mean, GRID), GRID)])
+    changes = np.concatenate(
+        [changes, GRID[None] ** 2 * np.gradient(np.gradient(mean, GRID), GRID)]
+    )
     changes /= np.linalg.norm(changes, axis=1, keepdims=True)
     values, rows = np.linalg.svd(changes, full_matrices=False)[1:]
     basis = rows[values > 1e-6 * values[0]]
@@ -292,5 +325,9 @@ def test_lines_as_narrow_as_the_surveys_are_changed_by_less_than_they_should():
     for velocity, width, expected in ((5.0, 0.0, 0.90), (0.0, 0.05, 0.75)):
         change = spectrum(velocity, width) - mean
         basis = change[None] / np.linalg.norm(change)
-        found = line_covariance(np.zeros((1, 1)), mean, basis, GRID, np.array(["G"]), velocity, width, power)
-        assert np.sqrt(found["G"][0, 0]) / np.linalg.norm(change) == pytest.approx(expected, abs=0.04)
+        found = line_covariance(
+            np.zeros((1, 1)), mean, basis, GRID, np.array(["G"]), velocity, width, power
+        )
+        assert np.sqrt(found["G"][0, 0]) / np.linalg.norm(change) == pytest.approx(
+            expected, abs=0.04
+        )

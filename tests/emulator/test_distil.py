@@ -32,7 +32,9 @@ def test_distances_are_those_between_the_spectra(whole, pair):
     assert small.n_signal < small.n_components < whole.n_components
     labels = whole.from_scaled(whole.library_scaled.copy())
     difference = small.spectra(labels) - whole.spectra(labels)
-    assert distance["signal_rms"] == pytest.approx(np.sqrt((difference**2).mean(axis=1)).max(), rel=1e-6)
+    assert distance["signal_rms"] == pytest.approx(
+        np.sqrt((difference**2).mean(axis=1)).max(), rel=1e-6
+    )
     assert distance["signal_max"] == pytest.approx(np.abs(difference).max(), rel=1e-6)
     # what the setting promises: rms over stars and pixels
     assert np.sqrt((difference**2).mean()) < 1.1 * SETTINGS.signal_tolerance
@@ -49,7 +51,9 @@ def test_nothing_is_lost_when_nothing_may_be(whole):
 
 
 def test_fewer_points_are_farther(whole):
-    distances = [distil(whole, replace(SETTINGS, max_inducing=m))[1]["between_rms"] for m in (15, 60, 400)]
+    distances = [
+        distil(whole, replace(SETTINGS, max_inducing=m))[1]["between_rms"] for m in (15, 60, 400)
+    ]
     assert distances[0] > distances[1] > 0.9 * distances[2]
 
 
@@ -92,13 +96,18 @@ def test_distances_between_the_stars_are_no_smaller_than_any_found_there(whole, 
     small, distance = pair
     stars = whole.library_scaled
     order = sorted(range(len(stars)), key=lambda row: tuple(stars[row]))
-    halfway = np.array([(stars[a] + stars[b]) / 2 for a, b in zip(order[1:], order[:-1], strict=True)])
+    halfway = np.array(
+        [(stars[a] + stars[b]) / 2 for a, b in zip(order[1:], order[:-1], strict=True)]
+    )
     labels = whole.from_scaled(halfway)
     difference = small.spectra(labels) - whole.spectra(labels)
     assert np.sqrt((difference**2).mean(axis=1)).max() <= distance["between_rms"] * (1 + 1e-9)
     assert np.abs(difference).max() <= distance["between_max"] * (1 + 1e-9)
     # and half a length scale beside the stars
-    beside = stars + np.random.default_rng(8).uniform(-0.5, 0.5, stars.shape) * whole.process.length_scale
+    beside = (
+        stars
+        + np.random.default_rng(8).uniform(-0.5, 0.5, stars.shape) * whole.process.length_scale
+    )
     labels = whole.from_scaled(beside)
     difference = small.spectra(labels) - whole.spectra(labels)
     found = np.sqrt((difference**2).mean(axis=1)).max()
@@ -110,7 +119,8 @@ def test_no_pixel_loses_variance_and_pixels_gain_little(whole, pair):
     small, _ = pair
     for name in whole.discrepancy:
         both = [
-            np.einsum("kp,kl,lp->p", each.basis, each.discrepancy[name], each.basis) + each.truncation[name]
+            np.einsum("kp,kl,lp->p", each.basis, each.discrepancy[name], each.basis)
+            + each.truncation[name]
             for each in (whole, small)
         ]
         assert (both[1] >= both[0] * (1 - 1e-9)).all()
@@ -121,7 +131,9 @@ def test_covariances_of_pixels_in_the_kept_directions_are_the_whole_ones(whole, 
     small, _ = pair
     for name in ("F", "G", "K"):
         pixels = whole.basis.T @ whole.discrepancy[name] @ whole.basis
-        np.testing.assert_allclose(small.basis @ pixels @ small.basis.T, small.discrepancy[name], atol=1e-9)
+        np.testing.assert_allclose(
+            small.basis @ pixels @ small.basis.T, small.discrepancy[name], atol=1e-9
+        )
 
 
 def test_the_same_emulator_gives_the_same_bytes(whole, pair, tmp_path):

@@ -86,7 +86,9 @@ def test_a_quadratic_mean_carries_a_parabola_beyond_the_data():
     far = np.array([[3.0, -4.0], [6.0, 6.0]])
     np.testing.assert_allclose(process.predict(far), parabola(far), rtol=1e-8)
     # a process without mean falls to zero out there
-    assert np.abs(train(inputs, parabola(inputs), 2.1, 1.5, 0.1, "zero")[0].predict(far[1:])).max() < 1
+    assert (
+        np.abs(train(inputs, parabola(inputs), 2.1, 1.5, 0.1, "zero")[0].predict(far[1:])).max() < 1
+    )
 
 
 @pytest.mark.parametrize("shape", [(40, 12), (12, 40)], ids=["more spectra", "more pixels"])
@@ -95,7 +97,9 @@ def test_principal_components_are_scikit_learns_up_to_sign(shape, variance):
     rng = np.random.default_rng(2)
     spectra = rng.normal(0, 1, shape) @ np.diag(np.linspace(1, 3, shape[1]))
     mean, basis, kept = principal_components(spectra, variance)
-    theirs = PCA(n_components=variance if variance < 1 else min(shape[0] - 1, shape[1]), svd_solver="full")
+    theirs = PCA(
+        n_components=variance if variance < 1 else min(shape[0] - 1, shape[1]), svd_solver="full"
+    )
     theirs.fit(spectra)
     assert basis.shape == theirs.components_.shape
     np.testing.assert_allclose(mean, theirs.mean_)
@@ -210,7 +214,9 @@ def test_the_labels_derivative_is_the_finite_difference(library, emulator):
     for axis in range(3):
         step = np.zeros(3)
         step[axis] = 1e-5
-        difference = (emulator.from_scaled(scaled + step) - emulator.from_scaled(scaled - step)) / 2e-5
+        difference = (
+            emulator.from_scaled(scaled + step) - emulator.from_scaled(scaled - step)
+        ) / 2e-5
         np.testing.assert_allclose(derivative[:, axis], difference[:, axis], rtol=1e-6)
 
 
@@ -246,7 +252,8 @@ def test_a_noise_for_each_component_predicts_unseen_stars_better(library):
 
 
 @pytest.mark.parametrize(
-    ("teff", "name"), [(3000, "M"), (3900, "K"), (5777, "G"), (6500, "F"), (9500, "A"), (30000, "OB")]
+    ("teff", "name"),
+    [(3000, "M"), (3900, "K"), (5777, "G"), (6500, "F"), (9500, "A"), (30000, "OB")],
 )
 def test_types_by_temperature(teff, name):
     assert spectral_type_of(teff) == name
@@ -257,7 +264,9 @@ def test_distance_to_the_library_is_0_at_its_stars_and_grows_outside(emulator):
     at = nearest_library_star(emulator, emulator.library_scaled)
     np.testing.assert_allclose(at, 0, atol=1e-6)
     away = emulator.library_scaled[:3] + np.array([100.0, 0, 0])
-    expected = np.sqrt(((away[:, None] - emulator.library_scaled) ** 2).sum(axis=2).min(axis=1)) / 1.5
+    expected = (
+        np.sqrt(((away[:, None] - emulator.library_scaled) ** 2).sum(axis=2).min(axis=1)) / 1.5
+    )
     np.testing.assert_allclose(nearest_library_star(emulator, away), expected)
 
 
@@ -270,7 +279,9 @@ def test_an_emulator_is_read_as_it_was_written(tmp_path, library, settings):
     np.testing.assert_allclose(again.spectra(labels), emulator.spectra(labels), rtol=1e-12)
     scaled = emulator.to_scaled(labels)
     if settings is EXACT:
-        np.testing.assert_array_equal(again.process.variance(scaled), emulator.process.variance(scaled))
+        np.testing.assert_array_equal(
+            again.process.variance(scaled), emulator.process.variance(scaled)
+        )
         assert again.process.noise == EXACT.noise
     else:
         with pytest.raises(ValueError, match="no variance common to all"):
@@ -281,7 +292,10 @@ def test_an_emulator_is_read_as_it_was_written(tmp_path, library, settings):
         np.testing.assert_array_equal(again.discrepancy[name], emulator.discrepancy[name])
         np.testing.assert_array_equal(again.truncation[name], emulator.truncation[name])
     assert again.label_names == emulator.label_names
-    assert (again.process.mean, again.variance_kept) == (emulator.process.mean, emulator.variance_kept)
+    assert (again.process.mean, again.variance_kept) == (
+        emulator.process.mean,
+        emulator.variance_kept,
+    )
 
 
 def test_a_distilled_emulator_is_read_as_it_was_written(tmp_path, library):
@@ -332,7 +346,9 @@ def test_hyperparameters_are_chosen_on_request(library):
 
 
 def test_too_small_a_library_is_the_users_mistake(library):
-    with pytest.raises(UserError, match=r"20 spectra of toy are too few for 3 labels; lower library.min_snr"):
+    with pytest.raises(
+        UserError, match=r"20 spectra of toy are too few for 3 labels; lower library.min_snr"
+    ):
         build_emulator(library, [], BUILD, rows=np.arange(20))
 
 

@@ -23,7 +23,12 @@ from lamostvac.experiments.group_size import (
     trial_fits,
     trial_positions,
 )
-from lamostvac.experiments.grouping import bounds_table, grouping_errors, grouping_table, matches_table
+from lamostvac.experiments.grouping import (
+    bounds_table,
+    grouping_errors,
+    grouping_table,
+    matches_table,
+)
 from lamostvac.experiments.pools import draw_groups, sizes_below, teff_bin
 from lamostvac.experiments.reproduction import prior_counts, prior_counts_table, reproduction_errors
 from lamostvac.experiments.sample import draw_spectra, make_sample, read_samples
@@ -105,7 +110,9 @@ def test_the_draw_does_not_know_how_the_survey_was_cut(tmp_path):
     flux, ivar, names, _ = stars(30)
     shuffled = np.random.default_rng(0).permutation(30)
     one = write_chunks(tmp_path / "one" / "G", names, flux, ivar, [])
-    many = write_chunks(tmp_path / "many" / "G", names[shuffled], flux[shuffled], ivar[shuffled], [0, 7, 19])
+    many = write_chunks(
+        tmp_path / "many" / "G", names[shuffled], flux[shuffled], ivar[shuffled], [0, 7, 19]
+    )
     first, second = draw_spectra(one, 12, [1, 2]), draw_spectra(many, 12, [1, 2])
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -158,13 +165,17 @@ def test_bounds_are_the_range_of_the_projected_candidates(sample, emulator):
     assert set(table["matches"]) == {10, 30}  # the library has 150 stars
     assert set(table["n_group"]) == {5, 24}
     for form in ("published", "centred"):
-        row = table[(table["form"] == form) & (table["n_group"] == 24) & (table["matches"] == 30)].iloc[0]
+        row = table[
+            (table["form"] == form) & (table["n_group"] == 24) & (table["matches"] == 30)
+        ].iloc[0]
         theta = sample.candidates(emulator, LABELS, 30).swapaxes(0, 1).reshape(30, -1)
         if form == "centred":
             theta = theta - theta.mean(axis=0)
         d = theta @ np.linalg.svd(theta, full_matrices=False)[2][0]
         expected = sorted([abs(d.min()), abs(d.max())])
-        assert sorted([abs(row["low"]), abs(row["high"])]) == pytest.approx(np.array(expected) / np.sqrt(24))
+        assert sorted([abs(row["low"]), abs(row["high"])]) == pytest.approx(
+            np.array(expected) / np.sqrt(24)
+        )
     # Uncentred, d_1 is the Teff of the group times sqrt(N), whatever N is.
     published = table[table["form"] == "published"]
     assert published["low"].between(4500, 7000).all()
@@ -246,19 +257,25 @@ def test_stars_of_any_type_count_to_their_own_pool():
     assert np.median(errors["OB", "any type"]) > 10 * np.median(errors["M", "any type"])
     table = grouping_table(errors, ("teff", "logg", "feh"))
     assert len(table) == 2 * 3 * 3
-    row = table[(table["pool"] == "M") & (table["grouping"] == "prior") & (table["label"] == "logg")].iloc[0]
+    row = table[
+        (table["pool"] == "M") & (table["grouping"] == "prior") & (table["label"] == "logg")
+    ].iloc[0]
     assert row["median"] == np.median(errors["M", "prior"][:, 1])
     assert row["low"] < row["median"] < row["high"]
 
 
 def test_matches_table_is_the_median_over_the_rows_of_each_column(sample, emulator):
-    table = matches_table(emulator, {"G": sample}, LABELS, [10, 50], 8, 99, 0.98, "published", seed=1)
+    table = matches_table(
+        emulator, {"G": sample}, LABELS, [10, 50], 8, 99, 0.98, "published", seed=1
+    )
     assert table["matches"].tolist() == [10, 50]
     assert (table["n"] == 3 * 8 * 5).all()
     theta = sample.candidates(emulator, LABELS, 50)
     medians = []
     for number, group in enumerate(search.group_slices(24, 8)):
-        errors = reproduction_errors(theta[group].swapaxes(0, 1), 0.98, "published", [1, number])[..., 0]
+        errors = reproduction_errors(theta[group].swapaxes(0, 1), 0.98, "published", [1, number])[
+            ..., 0
+        ]
         medians += [np.median(abs(errors[:, f, s])) for f in range(5) for s in range(8)]
     assert table["q50"][1] == pytest.approx(np.median(medians))
     assert table["q05"][1] == pytest.approx(np.percentile(medians, 5))
@@ -308,7 +325,9 @@ def test_a_size_is_compared_with_stars_alone_or_with_the_library():
     assert table["seconds_per_1000"].tolist() == [2000.0, 500.0]
     # Here the stars alone have the library's Teff: both comparisons are the same.
     against_library = group_size_table(fits, "library", "teff_true").set_index("n_group")
-    pd.testing.assert_frame_equal(table.drop(columns="sample"), against_library.drop(columns="sample"))
+    pd.testing.assert_frame_equal(
+        table.drop(columns="sample"), against_library.drop(columns="sample")
+    )
 
 
 def test_a_library_star_finds_itself_in_sample_and_not_when_it_is_held_out(emulator):
@@ -324,7 +343,11 @@ def test_a_library_star_finds_itself_in_sample_and_not_when_it_is_held_out(emula
     assert (outside["first_teff"] != outside["teff_true"]).all()
     assert set(outside["spectral_type"]) <= {"K", "G", "F"}
     # The same stars at every size, whatever the folds' numbers of stars are.
-    for fits in (inside, outside, library_trial(folds, **{**settings, "sizes": [1, 15, 18, 21, 99]})):
+    for fits in (
+        inside,
+        outside,
+        library_trial(folds, **{**settings, "sizes": [1, 15, 18, 21, 99]}),
+    ):
         counts = fits.groupby(["spectral_type", "n_group"]).size()
         assert (counts == counts.groupby("spectral_type").transform("max")).all()
     errors = [np.abs(fits["first_teff"] - fits["teff_true"]).median() for fits in (inside, outside)]
@@ -334,7 +357,9 @@ def test_a_library_star_finds_itself_in_sample_and_not_when_it_is_held_out(emula
 def test_folds_leave_every_spectrum_out_once():
     pairs = list(fold_rows(LIBRARY.ids, 4, seed=1))
     assert sorted(np.concatenate([test for _, test in pairs])) == list(range(150))
-    assert all(not set(train) & set(test) and len(train) + len(test) == 150 for train, test in pairs)
+    assert all(
+        not set(train) & set(test) and len(train) + len(test) == 150 for train, test in pairs
+    )
 
 
 # Figures 5 and 6
@@ -367,10 +392,14 @@ def test_flux_statistics_are_those_of_the_arrays(emulator):
     assert np.array_equal(
         comparison.counts[1].sum(axis=1), np.histogram(flux[good], np.linspace(0, 2, 201))[0]
     )
-    assert np.array_equal(comparison.counts[1].sum(axis=0), np.histogram(emulated, np.linspace(0, 2, 201))[0])
+    assert np.array_equal(
+        comparison.counts[1].sum(axis=0), np.histogram(emulated, np.linspace(0, 2, 201))[0]
+    )
 
 
-def test_a_star_that_was_seen_is_reproduced_better_and_the_uncertainty_is_that_of_one_that_was_not(emulator):
+def test_a_star_that_was_seen_is_reproduced_better_and_the_uncertainty_is_that_of_one_that_was_not(
+    emulator,
+):
     """In-sample numbers flatter; the emulator's own uncertainty fits stars that it has not seen."""
     inside, outside = FluxComparison(), FluxComparison()
     inside.add(emulator, LIBRARY, np.arange(150))
@@ -405,7 +434,9 @@ def test_every_figure_can_be_drawn_and_is_the_same_each_time(tmp_path, sample, e
     comparison = FluxComparison()
     comparison.add(emulator, LIBRARY, np.arange(40))
     trial = trial_positions(24, 5)
-    fits = trial_fits(emulator, sample, LABELS, [1, 8], trial, GRADIENT, 1, "G").assign(spectral_type="G")
+    fits = trial_fits(emulator, sample, LABELS, [1, 8], trial, GRADIENT, 1, "G").assign(
+        spectral_type="G"
+    )
     model = emulator.spectra(LABELS[:1])[0]
     example = {"title": "a star", "flux": LIBRARY.flux[0, emulator.pixels].astype(float)}
     example |= {"in_sample": model, "held_out": model, "sigma": emulator_uncertainty(emulator, "G")}

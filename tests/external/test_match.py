@@ -58,7 +58,10 @@ def test_pairs_agree_with_brute_force_at_poles_and_at_zero():
     ra = np.concatenate([rng.uniform(-0.002, 0.002, 60) % 360, rng.uniform(0, 360, 60)])
     dec = np.concatenate([rng.uniform(-0.002, 0.002, 60), 90 - rng.uniform(0, 0.002, 60)])
     i, j, separation = sky_pairs(ra[::2], dec[::2], ra[1::2], dec[1::2], 3.0)
-    first, second = SkyCoord(ra[::2], dec[::2], unit="deg"), SkyCoord(ra[1::2], dec[1::2], unit="deg")
+    first, second = (
+        SkyCoord(ra[::2], dec[::2], unit="deg"),
+        SkyCoord(ra[1::2], dec[1::2], unit="deg"),
+    )
     brute = first[:, None].separation(second[None, :]).to_value("arcsec")
     assert set(zip(i.tolist(), j.tolist(), strict=True)) == set(
         zip(*map(list, np.nonzero(brute <= 3)), strict=True)
@@ -104,7 +107,12 @@ def test_who_loses_a_star_gets_the_next():
 
 
 def test_of_equally_near_stars_the_brighter_is_taken():
-    for magnitude, expected in (([12.0, 11.0], 1), ([11.0, 12.0], 0), ([np.nan, 12.0], 1), ([12.0, 12.0], 0)):
+    for magnitude, expected in (
+        ([12.0, 11.0], 1),
+        ([11.0, 12.0], 0),
+        ([np.nan, 12.0], 1),
+        ([12.0, 12.0], 0),
+    ):
         star, _ = match_sky([10.0], [0.0], [10.0, 10.0], [0.0, 0.0], 3.0, magnitude=magnitude)
         assert star.tolist() == [expected]
 
@@ -181,5 +189,7 @@ def test_canonical_order_belongs_to_the_content():
     table = pd.DataFrame({"x": [3.0, 1.0, np.nan, 1.0], "name": ["a", "b", "c", "b"]})
     ordered = table.iloc[canonical_order(table)].reset_index(drop=True)
     shuffled = table.iloc[[2, 0, 3, 1]]
-    pd.testing.assert_frame_equal(shuffled.iloc[canonical_order(shuffled)].reset_index(drop=True), ordered)
+    pd.testing.assert_frame_equal(
+        shuffled.iloc[canonical_order(shuffled)].reset_index(drop=True), ordered
+    )
     assert ARCSEC == pytest.approx(np.radians(SECOND))

@@ -57,7 +57,9 @@ def test_vizier(tmp_path, compress):
 @pytest.mark.parametrize("separator", [",", "|", ";", "\t"])
 def test_csv_with_any_separator(tmp_path, separator):
     rows = [["source_id", "J", "name"], [GAIA, 12.5, "a"], ["", "", ""], [7, -9999, "c"]]
-    path = write(tmp_path / "t.csv", "\n".join(separator.join(map(str, row)) for row in rows) + "\n")
+    path = write(
+        tmp_path / "t.csv", "\n".join(separator.join(map(str, row)) for row in rows) + "\n"
+    )
     table = read_table(
         path, {"id": "SOURCE_ID", "j": "j", "name": "name"}, identifiers=["id"], missing=[-9999]
     )
@@ -128,14 +130,22 @@ def test_units(tmp_path):
     )
     assert table.iloc[0].tolist() == pytest.approx([22.5, -1.0, 2500.0])
     assert table.iloc[1].isna().all()
-    assert read_table(path, {"ra": "hms"}, conversions={"ra": "hourangle"})["ra"][0] == pytest.approx(187.5)
+    assert read_table(path, {"ra": "hms"}, conversions={"ra": "hourangle"})["ra"][
+        0
+    ] == pytest.approx(187.5)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"columns": {"teff": "Tef"}}, r"t.csv has no column Tef \(for teff\); did you mean Teff\?"),
-        ({"columns": {"x": "name"}, "identifiers": ["x"]}, "is a text where a whole number identifies"),
+        (
+            {"columns": {"teff": "Tef"}},
+            r"t.csv has no column Tef \(for teff\); did you mean Teff\?",
+        ),
+        (
+            {"columns": {"x": "name"}, "identifiers": ["x"]},
+            "is a text where a whole number identifies",
+        ),
         ({"columns": {"x": "Teff"}, "identifiers": ["x"]}, "is no whole number in every row"),
         ({"columns": {"x": "Teff"}, "conversions": {"x": "K"}}, "write `K -> unit`"),
         ({"columns": {"x": "Teff"}, "conversions": {"x": "K -> parsec"}}, "not convertible"),

@@ -97,7 +97,9 @@ def test_a_server_that_fails_for_ever_is_given_up_with_what_it_said(server, clie
     with pytest.raises(
         DownloadError, match=r"given up after 4 tries: the server answered 503 .*: come later"
     ):
-        get(client, server, tmp_path / "a.fits", lambda request: request.reply(503, b"come\n later"))
+        get(
+            client, server, tmp_path / "a.fits", lambda request: request.reply(503, b"come\n later")
+        )
     assert len(server.seen) == 4
     assert left_over(tmp_path) == []
 
@@ -106,7 +108,9 @@ def test_a_server_that_fails_for_ever_is_given_up_with_what_it_said(server, clie
 def test_the_wait_that_a_server_asks_for_is_kept(server, client, tmp_path, form):
     """The wait of our own would be 0.01 s."""
     later = (
-        "2" if form == "seconds" else format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
+        "2"
+        if form == "seconds"
+        else format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
     )
 
     def behave(request):
@@ -118,7 +122,12 @@ def test_the_wait_that_a_server_asks_for_is_kept(server, client, tmp_path, form)
 
 def test_a_server_that_asks_for_a_very_long_wait_ends_the_request(server, client, tmp_path):
     with pytest.raises(DownloadError, match=r"wants to be asked again in 2\.0 h; start again then"):
-        get(client, server, tmp_path / "a.fits", lambda request: request.reply(503, b"", Retry_After="7200"))
+        get(
+            client,
+            server,
+            tmp_path / "a.fits",
+            lambda request: request.reply(503, b"", Retry_After="7200"),
+        )
     assert len(server.seen) == 1
 
 
@@ -158,14 +167,25 @@ def test_a_connection_that_breaks_goes_on_where_it_broke(server, client, tmp_pat
 def test_a_later_run_goes_on_with_what_an_earlier_one_left(server, client, tmp_path):
     target = tmp_path / "a.fits"
     with pytest.raises(DownloadError, match="given up"):
-        get(client, server, target, lambda request: request.file(BODY, stop=200_000 + request.number))
+        get(
+            client,
+            server,
+            target,
+            lambda request: request.file(BODY, stop=200_000 + request.number),
+        )
     assert left_over(tmp_path) == ["a.fits.part", "a.fits.part.json"]
     have = (tmp_path / "a.fits.part").stat().st_size
     server.seen.clear()
     counted = []
     counter = type("Counter", (), {"add": lambda self, n=1: counted.append(n)})
     assert (
-        get(client, server, target, lambda request: request.file(BODY), counter=lambda total: counter())
+        get(
+            client,
+            server,
+            target,
+            lambda request: request.file(BODY),
+            counter=lambda total: counter(),
+        )
         == BODY
     )
     assert ranges(server) == [f"bytes={have}-"]
@@ -233,7 +253,9 @@ def test_a_body_shorter_than_announced_is_no_file(server, client, tmp_path):
     """`Content-Length` is right and the connection closes as if all were well."""
 
     def behave(request):
-        request.reply(200, BODY[:-2880], length=len(BODY)) if request.number < 3 else request.file(BODY)
+        request.reply(200, BODY[:-2880], length=len(BODY)) if request.number < 3 else request.file(
+            BODY
+        )
 
     assert get(client, server, tmp_path / "a.fits", behave) == BODY
     assert len(server.seen) == 3
@@ -271,7 +293,9 @@ def test_a_server_that_breaks_often_but_goes_on_is_not_given_up(server, client, 
 
 
 def test_a_stalled_connection_is_given_up_in_time(server, tmp_path):
-    client = Client(Manners(pause=0, stall=0.5, tries=3, first_wait=0.01), logging.getLogger("test_fetch"))
+    client = Client(
+        Manners(pause=0, stall=0.5, tries=3, first_wait=0.01), logging.getLogger("test_fetch")
+    )
 
     def behave(request):
         if request.number == 1:
@@ -294,7 +318,9 @@ def test_a_stalled_connection_is_given_up_in_time(server, tmp_path):
 
 def test_a_web_page_is_no_file(server, client, tmp_path):
     page = b"<!DOCTYPE html>\n<html><head><title>Down for\nmaintenance</title></head></html>"
-    with pytest.raises(DownloadError, match="a web page came instead of the file: Down for maintenance"):
+    with pytest.raises(
+        DownloadError, match="a web page came instead of the file: Down for maintenance"
+    ):
         get(client, server, tmp_path / "a.fits", lambda request: request.reply(200, page))
     assert len(server.seen) == 1
     assert left_over(tmp_path) == []
@@ -314,7 +340,13 @@ def test_a_web_page_is_no_file(server, client, tmp_path):
 )
 def test_content_of_another_kind_is_refused(server, client, tmp_path, content, body, sentence):
     with pytest.raises(DownloadError, match=sentence):
-        get(client, server, tmp_path / "a", lambda request: request.reply(200, body), content=content)
+        get(
+            client,
+            server,
+            tmp_path / "a",
+            lambda request: request.reply(200, body),
+            content=content,
+        )
     assert left_over(tmp_path) == []
 
 
@@ -333,7 +365,9 @@ def chunked(request, body):
         ("vizier", b"#INFO\n\nID\tTeff\n\tK\n--\t--\na\t5000\nb\t6000\n\n#END#\n"),
     ],
 )
-def test_without_a_size_the_content_tells_whether_the_end_is_there(server, client, tmp_path, content, body):
+def test_without_a_size_the_content_tells_whether_the_end_is_there(
+    server, client, tmp_path, content, body
+):
     def behave(request):
         chunked(request, body[: -len(body) // 3] if request.number == 1 else body)
 
@@ -370,13 +404,23 @@ def test_a_file_of_another_size_is_refused_before_it_comes(server, client, tmp_p
 
 
 def test_redirects_are_followed_and_endless_ones_refused(server, client, tmp_path):
-    server.paths["/other"] = lambda request: request.file(BODY, stop=300_000 if request.number == 1 else None)
+    server.paths["/other"] = lambda request: request.file(
+        BODY, stop=300_000 if request.number == 1 else None
+    )
     moved = get(
-        client, server, tmp_path / "a.fits", lambda request: request.reply(302, b"", Location="/other")
+        client,
+        server,
+        tmp_path / "a.fits",
+        lambda request: request.reply(302, b"", Location="/other"),
     )
     assert moved == BODY
     with pytest.raises(DownloadError, match="redirects"):
-        get(client, server, tmp_path / "b.fits", lambda request: request.reply(302, b"", Location="/f"))
+        get(
+            client,
+            server,
+            tmp_path / "b.fits",
+            lambda request: request.reply(302, b"", Location="/f"),
+        )
 
 
 def test_gzip_that_a_server_declares_as_encoding_is_left_alone(server, client, tmp_path):
@@ -387,9 +431,13 @@ def test_gzip_that_a_server_declares_as_encoding_is_left_alone(server, client, t
     assert server.seen[0][2]["Accept-Encoding"] == "identity"
 
 
-def test_a_disk_that_is_too_small_is_told_before_anything_is_written(server, client, tmp_path, monkeypatch):
+def test_a_disk_that_is_too_small_is_told_before_anything_is_written(
+    server, client, tmp_path, monkeypatch
+):
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(0, 0, transfer.FREE_BYTES + 1000))
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda folder: usage(0, 0, transfer.FREE_BYTES + 1000)
+    )
     with pytest.raises(DownloadError, match=r"needs 0\.0 GB more .* make room"):
         get(client, server, tmp_path / "a.fits", lambda request: request.file(BODY))
     assert not (tmp_path / "a.fits").exists()
@@ -409,7 +457,9 @@ def test_a_file_that_somebody_brought_meanwhile_stays(server, client, tmp_path):
 def test_an_address_that_nobody_answers_is_named(client, tmp_path):
     with serving() as gone:
         url = gone.url("/f")
-    with pytest.raises(DownloadError, match=r"given up after 4 tries: the connection failed \(.*refused"):
+    with pytest.raises(
+        DownloadError, match=r"given up after 4 tries: the connection failed \(.*refused"
+    ):
         download(client, url, tmp_path / "a.fits")
     with pytest.raises(DownloadError, match="nonsense"):
         download(client, "nonsense", tmp_path / "a.fits")
@@ -461,14 +511,24 @@ def uploaded(body):
     return rows or re.findall(r"<TD>(.*?)</TD><TD>(.*?)</TD>", text)
 
 
-def sky_service(request, header="star_ra,star_dec,RAJ2000,DEJ2000,Jmag,r'mag,Qfl", limit=10**9, seed=None):
+def sky_service(
+    request, header="star_ra,star_dec,RAJ2000,DEJ2000,Jmag,r'mag,Qfl", limit=10**9, seed=None
+):
     """Two counterparts near each star, the same ones for stars that are near each other; rows in any order."""
     rows = []
     for ra, dec in uploaded(request.body):
         place = (round(float(ra), 3), round(float(dec), 3))
         for number in (1, 2):
             rows.append(
-                [ra, dec, f"{place[0]:.3f}{number}", f"{place[1]:.3f}{number}", str(number), "", "A,B"]
+                [
+                    ra,
+                    dec,
+                    f"{place[0]:.3f}{number}",
+                    f"{place[1]:.3f}{number}",
+                    str(number),
+                    "",
+                    "A,B",
+                ]
             )
     np.random.default_rng(seed or request.number).shuffle(rows)
     out = io.StringIO()
@@ -528,7 +588,10 @@ def test_tap_is_given_the_query_and_the_stars_as_a_votable(server, client, stars
     votable = body[body.index("<?xml") : body.index("</VOTABLE>") + 10]
     table = Table.read(io.BytesIO(votable.encode()), format="votable")
     np.testing.assert_allclose(
-        np.column_stack([np.asarray(table[name]) for name in ("ra", "dec")]), stars[:5], rtol=0, atol=5e-9
+        np.column_stack([np.asarray(table[name]) for name in ("ra", "dec")]),
+        stars[:5],
+        rtol=0,
+        atol=5e-9,
     )
     assert target.read_text().startswith("ra\tdec\tj_m\tr'mag\n")
 
@@ -538,7 +601,9 @@ def test_the_file_has_each_counterpart_once_with_our_names_and_is_the_same_for_a
 ):
     files = {}
     for size in (7, 50, 1000):
-        target, asked = fetch_match(client, server, source(server), stars, tmp_path / str(size), size)
+        target, asked = fetch_match(
+            client, server, source(server), stars, tmp_path / str(size), size
+        )
         assert asked == -(-len(stars) // size)
         files[size] = target.read_bytes()
         assert left_over(target.parent) == ["twomass.csv"]
@@ -552,19 +617,24 @@ def test_the_file_has_each_counterpart_once_with_our_names_and_is_the_same_for_a
     assert table["r'mag"].isna().all()
 
 
-def test_a_run_that_ended_asks_only_for_the_pieces_that_did_not_come(server, client, stars, tmp_path):
+def test_a_run_that_ended_asks_only_for_the_pieces_that_did_not_come(
+    server, client, stars, tmp_path
+):
     """The fourth piece fails for good; what came before it stays."""
 
     def behave(request):
         if request.number >= 4:
             request.reply(
-                400, b"<VOTABLE><INFO name='QUERY_STATUS' value='ERROR'>Message: no more</INFO></VOTABLE>"
+                400,
+                b"<VOTABLE><INFO name='QUERY_STATUS' value='ERROR'>Message: no more</INFO></VOTABLE>",
             )
         else:
             sky_service(request)
 
     alone = Client(Manners(connections=1, pause=0), client.log)
-    with pytest.raises(DownloadError, match=r"does not understand the request .*: Message: no more"):
+    with pytest.raises(
+        DownloadError, match=r"does not understand the request .*: Message: no more"
+    ):
         fetch_match(alone, server, source(server), stars, tmp_path, 50, behave)
     n_pieces = -(-len(stars) // 50)
     assert len(left_over(tmp_path / "twomass/twomass.csv.pieces")) == 3
@@ -576,7 +646,9 @@ def test_a_run_that_ended_asks_only_for_the_pieces_that_did_not_come(server, cli
 
 def test_pieces_of_another_list_or_question_are_not_taken(server, stars, tmp_path):
     def names(wanted, positions):
-        return {piece.path for piece in fetch_pieces.pieces_of(wanted, positions, 50, tmp_path / "x")}
+        return {
+            piece.path for piece in fetch_pieces.pieces_of(wanted, positions, 50, tmp_path / "x")
+        }
 
     once = names(source(server), stars)
     assert once == names(source(server, title="Another title"), stars)
@@ -586,7 +658,9 @@ def test_pieces_of_another_list_or_question_are_not_taken(server, stars, tmp_pat
 
 def test_an_answer_that_is_cut_off_is_asked_for_in_halves(server, client, stars, tmp_path):
     limited = source(server, max_rows=30)
-    target, _ = fetch_match(client, server, limited, stars, tmp_path, 100, lambda r: sky_service(r, limit=30))
+    target, _ = fetch_match(
+        client, server, limited, stars, tmp_path, 100, lambda r: sky_service(r, limit=30)
+    )
     whole, _ = fetch_match(client, server, source(server), stars, tmp_path / "other", 100)
     assert target.read_bytes() == whole.read_bytes()
     assert max(len(uploaded(body)) for body in server.bodies) == 100
@@ -611,9 +685,13 @@ def test_an_answer_that_is_cut_off_is_asked_for_in_halves(server, client, stars,
         (b"", "has no counterpart of any star"),
     ],
 )
-def test_an_answer_that_is_no_table_is_told_in_a_sentence(server, client, stars, tmp_path, body, sentence):
+def test_an_answer_that_is_no_table_is_told_in_a_sentence(
+    server, client, stars, tmp_path, body, sentence
+):
     with pytest.raises(DownloadError) as caught:
-        fetch_match(client, server, source(server), stars, tmp_path, 1000, lambda r: r.reply(200, body))
+        fetch_match(
+            client, server, source(server), stars, tmp_path, 1000, lambda r: r.reply(200, body)
+        )
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "twomass/twomass.csv").exists()
@@ -641,7 +719,9 @@ def test_names_that_differ_in_case_only_are_kept_apart(server):
 
 
 @pytest.mark.parametrize("connections", [1, 3])
-def test_no_more_connections_than_allowed_and_a_pause_between_requests(server, stars, tmp_path, connections):
+def test_no_more_connections_than_allowed_and_a_pause_between_requests(
+    server, stars, tmp_path, connections
+):
     manners = Manners(connections=connections, pause=0.03)
     client = Client(manners, logging.getLogger("test_fetch"))
 
@@ -699,7 +779,9 @@ def test_queries_give_the_columns_that_their_source_names(sources):
             assert radius * 3600 == pytest.approx(5, abs=1e-4)
 
 
-def test_a_fetched_table_is_what_the_workflow_reads(project, server, client, stars, sources, tmp_path):
+def test_a_fetched_table_is_what_the_workflow_reads(
+    project, server, client, stars, sources, tmp_path
+):
     """Every table by the shipped columns, from a service that answers with the archive's."""
     done = {}
     for entry in sources.values():
@@ -720,7 +802,10 @@ def test_a_fetched_table_is_what_the_workflow_reads(project, server, client, sta
     for table in tables_read(project):
         if table.file in done:
             frame = read_table(
-                done[table.file], table.columns, identifiers=["gaia_source_id"], missing=table.missing
+                done[table.file],
+                table.columns,
+                identifiers=["gaia_source_id"],
+                missing=table.missing,
             )
             assert len(frame) == len(stars)
             assert list(frame) == list(table.columns)
@@ -752,7 +837,9 @@ def test_other_configurations_need_other_files(project, monkeypatch):
         return [need.source["name"] if need.source else need.path for need in needs]
 
     miles = {"format": "miles", "name": "miles", "spectra": "m.fits"}
-    assert names(library=miles, networks={"training_sets": None}, photometry={"enabled": False}) == []
+    assert (
+        names(library=miles, networks={"training_sets": None}, photometry={"enabled": False}) == []
+    )
     assert names(library={"spectra": "x/other.fits", "labels_file": "y.fits"}, networks={"training_sets": None},
                  photometry={"enabled": False}) == ["x/other.fits", "y.fits"]  # fmt: skip
     assert names(library=miles, fetch={"sources": ["gaia", "pastel"]}) == ["pastel", "gaia"]
@@ -831,7 +918,11 @@ def test_a_file_that_is_there_is_looked_at_and_never_touched(server, client, tmp
     path.write_bytes(BODY)
     before = path.stat()
     state = plan.inspect(need_of(server, path))
-    assert (state.state, state.size, state.digest) == ("there", len(BODY), hashlib.sha256(BODY).hexdigest())
+    assert (state.state, state.size, state.digest) == (
+        "there",
+        len(BODY),
+        hashlib.sha256(BODY).hexdigest(),
+    )
     assert (tmp_path / plan.CHECKSUMS).read_text() == f"{state.digest}  a.fits\n"
     assert plan.fetch_all([state], client, None, 10) == [state]
     assert server.seen == []
@@ -853,7 +944,9 @@ def test_a_file_that_changed_since_it_was_first_seen_is_told(server, client, tmp
 @pytest.mark.parametrize("how", ["truncated", "page", "published"])
 def test_a_damaged_file_is_told_and_its_checksum_not_noted(server, tmp_path, how):
     path = tmp_path / "a.fits"
-    path.write_bytes({"truncated": BODY[:-7], "page": b"<html>login</html>", "published": BODY}[how])
+    path.write_bytes(
+        {"truncated": BODY[:-7], "page": b"<html>login</html>", "published": BODY}[how]
+    )
     changes = {"checksum": "sha1:" + "0" * 40} if how == "published" else {}
     state = plan.inspect(need_of(server, path, **changes))
     assert state.state == "wrong"
@@ -874,7 +967,9 @@ def test_a_file_that_is_fetched_again_must_be_the_one_that_was_there(server, cli
     assert "not the file that it should be" in second.detail
 
 
-def test_one_file_that_fails_does_not_keep_the_others_and_mirrors_are_tried(server, client, tmp_path):
+def test_one_file_that_fails_does_not_keep_the_others_and_mirrors_are_tried(
+    server, client, tmp_path
+):
     server.paths["/mirror"] = server.paths["/c"] = lambda request: request.file(BODY)
     needs = [
         need_of(server, tmp_path / "a.fits", urls=[server.url("/none")]),
@@ -917,7 +1012,9 @@ def small_release(project, tmp_path, server):
     ]  # fmt: skip
     (folder / "sources.yaml").write_text(yaml.safe_dump({"sources": entries}, sort_keys=False))
     sets = yaml.safe_load((folder / "training_sets.yaml").read_text())["training_sets"]
-    (folder / "training_sets.yaml").write_text(yaml.safe_dump({"training_sets": sets[:1]}, sort_keys=False))
+    (folder / "training_sets.yaml").write_text(
+        yaml.safe_dump({"training_sets": sets[:1]}, sort_keys=False)
+    )
     (folder / "photometry.yaml").write_text(
         "catalogue: {file: twomass/twomass.csv, columns: {ra: ra, dec: dec}}\nmatch: {by: sky}\n"
     )
@@ -960,13 +1057,21 @@ def test_fetch_brings_what_is_missing_and_leaves_what_is_there(small_release, se
     assert (small_release / "data/m.fits").read_bytes() == BODY
     assert len(pd.read_csv(small_release / "data/twomass/twomass.csv")) == 20
     assert mine.stat().st_mtime_ns == before
-    assert {headers["User-Agent"] for _, _, headers in server.seen} == {"lamost-vac (me@example.org)"}
+    assert {headers["User-Agent"] for _, _, headers in server.seen} == {
+        "lamost-vac (me@example.org)"
+    }
     states = pd.read_csv(small_release / "results/fetch/files.csv").set_index("source")["state"]
-    assert states.to_dict() == {"mastar_spectra": "fetched", "pastel": "there", "twomass": "fetched"}
+    assert states.to_dict() == {
+        "mastar_spectra": "fetched",
+        "pastel": "there",
+        "twomass": "fetched",
+    }
 
     # Again: everything is there, so nothing is asked; then one file is gone and nobody has it any more.
     asked = len(server.seen)
-    assert "everything that the run needs is there" in snakemake(small_release, "--cores", "1", "fetch")
+    assert "everything that the run needs is there" in snakemake(
+        small_release, "--cores", "1", "fetch"
+    )
     assert len(server.seen) == asked
     (small_release / "data/m.fits").unlink()
     del server.paths["/f"]
@@ -1002,7 +1107,10 @@ def release_rows(n, per_plate=5):
 
 def place(root, row, suffix=".fits.gz"):
     folder = root / row["obsdate"].replace("-", "") / row["planid"]
-    return folder / f"spec-{row['lmjd']}-{row['planid']}_sp{row['spid']:02d}-{row['fiberid']:03d}{suffix}"
+    return (
+        folder
+        / f"spec-{row['lmjd']}-{row['planid']}_sp{row['spid']:02d}-{row['fiberid']:03d}{suffix}"
+    )
 
 
 @pytest.fixture
@@ -1081,11 +1189,15 @@ def test_each_folder_is_listed_and_no_file_is_asked_for_one_by_one(tree, monkeyp
     """Without sizes: as many listings as there are folders, twice (the walk and the comparison), and no stat."""
     root, _ = tree
     listed, real = [], tree_check.os.scandir
-    monkeypatch.setattr(tree_check.os, "scandir", lambda path: listed.append(str(path)) or real(path))
+    monkeypatch.setattr(
+        tree_check.os, "scandir", lambda path: listed.append(str(path)) or real(path)
+    )
     monkeypatch.setattr(tree_check, "_size", lambda entry: pytest.fail("a file was asked for"))
     check(root, sizes=False)
     plates = [path for path in listed if Path(path).parent.parent == root]
-    assert len(plates) == len(set(plates)) * 2 - 1  # the plate without a folder is only looked for once
+    assert (
+        len(plates) == len(set(plates)) * 2 - 1
+    )  # the plate without a folder is only looked for once
 
 
 def test_the_catalogue_itself_is_not_an_unknown_file(tree):

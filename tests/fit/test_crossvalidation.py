@@ -69,7 +69,9 @@ def test_the_labels_of_unseen_stars_come_back(table):
         difference = result[name] - result[f"{name}_true"]
         first = result[f"{name}_first"] - result[f"{name}_true"]
         assert difference.abs().median() < tolerance
-        assert difference.abs().median() < 0.5 * first.abs().median()  # much better than the first guess
+        assert (
+            difference.abs().median() < 0.5 * first.abs().median()
+        )  # much better than the first guess
         pull = difference / result[f"{name}_err"]
         assert 0.5 < 1.4826 * pull.abs().median() < 1.7
 

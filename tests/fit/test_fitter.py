@@ -35,7 +35,9 @@ def robust(values):
 def test_stars_to_labels(emulator, prior, anchors):
     truth = inner_labels(30)
     flux, ivar = observe(emulator, truth, 80)
-    starts = np.stack([inner_labels(30, seed=3, share=0.2), inner_labels(30, seed=4, share=0.2)], axis=1)
+    starts = np.stack(
+        [inner_labels(30, seed=3, share=0.2), inner_labels(30, seed=4, share=0.2)], axis=1
+    )
     starts = None if anchors else (starts + truth[:, None] * 3) / 4
     fits = StarFitter(emulator, replace(CLEAN, prior=prior)).fit(flux, ivar, TYPE, starts)
     assert np.median(np.abs((fits.labels - truth) / fits.errors)) < 1.3
@@ -167,7 +169,9 @@ def test_chi2_and_pixels_count_neither_masked_pixels_nor_outliers(emulator):
 
 @pytest.mark.parametrize("kind", ["f4", "f8"])
 def test_spectra_are_not_changed_and_masked_pixels_do_not_matter(emulator, kind):
-    flux, ivar = (values.astype(kind) for values in mask_some(*observe(emulator, inner_labels(10), 40)))
+    flux, ivar = (
+        values.astype(kind) for values in mask_some(*observe(emulator, inner_labels(10), 40))
+    )
     copies = flux.copy(), ivar.copy()
     fitter = StarFitter(emulator, SETTINGS)
     one = fitter.fit(flux, ivar, TYPE)
@@ -205,7 +209,9 @@ def test_parts_are_joined_in_their_order(emulator):
     flux, ivar = observe(emulator, inner_labels(6), 60)
     fitter = StarFitter(emulator, CLEAN)
     whole = fitter.fit(flux, ivar, TYPE)
-    parts = starfit.join([fitter.fit(flux[rows], ivar[rows], TYPE) for rows in (slice(0, 2), slice(2, 6))])
+    parts = starfit.join(
+        [fitter.fit(flux[rows], ivar[rows], TYPE) for rows in (slice(0, 2), slice(2, 6))]
+    )
     for name in starfit.StarFits.__dataclass_fields__:
         np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-6)
 

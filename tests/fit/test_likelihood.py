@@ -50,7 +50,9 @@ def test_chi2_is_that_of_the_full_covariance_of_the_pixels(emulator, spacing, sm
     each = condensed.chi2_of_each(components)
     for star in range(len(flux)):
         found = condensed.chi2(components, np.full(len(trials), star))
-        expected = [dense_chi2(emulator, flux[star], ivar[star], trial, spacing) for trial in trials]
+        expected = [
+            dense_chi2(emulator, flux[star], ivar[star], trial, spacing) for trial in trials
+        ]
         np.testing.assert_allclose(found, expected, rtol=2e-5)
         np.testing.assert_allclose(each[star], found, rtol=1e-9)
         used = ivar[star, emulator.pixels] > 0
@@ -69,15 +71,21 @@ def test_noise_is_what_another_spectrum_of_the_star_would_have_other(emulator, s
         basis = emulator.basis[:, used]
         bumps = calibration_bumps(GRID[emulator.pixels], 60.0)[:, used]
         noise = AMPLITUDE**2 * bumps.T @ bumps
-        diagonal = 1 / ivar[star, emulator.pixels][used] + FLOOR**2 + emulator.truncation[TYPE][used]
+        diagonal = (
+            1 / ivar[star, emulator.pixels][used] + FLOOR**2 + emulator.truncation[TYPE][used]
+        )
         noise[np.diag_indices(len(noise))] += diagonal
         whole = noise + basis.T @ emulator.discrepancy[TYPE] @ basis
         filters = np.linalg.solve(whole, basis[: emulator.n_signal].T)
         expected = filters.T @ noise @ filters
-        np.testing.assert_allclose(condensed.noise[star], expected, atol=2e-4 * np.abs(expected).max())
+        np.testing.assert_allclose(
+            condensed.noise[star], expected, atol=2e-4 * np.abs(expected).max()
+        )
         moved = filters.T @ basis.T
         expected = moved @ emulator.lines[TYPE] @ moved.T
-        np.testing.assert_allclose(condensed.lines[star], expected, atol=2e-4 * np.abs(expected).max())
+        np.testing.assert_allclose(
+            condensed.lines[star], expected, atol=2e-4 * np.abs(expected).max()
+        )
 
 
 def test_pixels_left_out_afterwards_are_as_if_masked_from_the_beginning(emulator):
@@ -94,7 +102,9 @@ def test_pixels_left_out_afterwards_are_as_if_masked_from_the_beginning(emulator
     np.testing.assert_allclose(later.q, before.q, rtol=1e-4, atol=1e-4 * np.abs(before.q).max())
     np.testing.assert_allclose(later.g, before.g, rtol=1e-3, atol=1e-4 * np.abs(before.g).max())
     np.testing.assert_allclose(later.constant, before.constant, rtol=1e-4)
-    np.testing.assert_allclose(later.noise, before.noise, rtol=1e-3, atol=1e-4 * np.abs(before.noise).max())
+    np.testing.assert_allclose(
+        later.noise, before.noise, rtol=1e-3, atol=1e-4 * np.abs(before.noise).max()
+    )
 
 
 def test_masked_pixels_never_matter_and_nothing_is_changed(emulator):

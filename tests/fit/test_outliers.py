@@ -14,7 +14,9 @@ HATS = hat_functions(WAVE, 60.0)
 
 
 def spectra(n, seed=0, sigma=0.01):
-    return np.random.default_rng(seed).normal(0, sigma, (n, len(WAVE))), np.full((n, len(WAVE)), 1 / sigma**2)
+    return np.random.default_rng(seed).normal(0, sigma, (n, len(WAVE))), np.full(
+        (n, len(WAVE)), 1 / sigma**2
+    )
 
 
 def test_hats_add_up_to_one():
@@ -37,7 +39,9 @@ def test_a_line_goes_with_its_wings_but_not_with_what_leans_the_other_way():
     difference[0] = line
     difference[0, 512:515] = -0.03  # 3 sigma, beside the line, on the other side
     found = find_outliers(difference, weight, np.zeros(len(WAVE)), 5.0)[0]
-    np.testing.assert_array_equal(np.flatnonzero(found), np.flatnonzero((line > 0.02) & (difference[0] > 0)))
+    np.testing.assert_array_equal(
+        np.flatnonzero(found), np.flatnonzero((line > 0.02) & (difference[0] > 0))
+    )
 
 
 def test_an_error_of_the_calibration_is_no_outlier():
@@ -57,7 +61,10 @@ def test_where_the_emulator_may_be_wrong_more_is_allowed():
 @given(seed=st.integers(0, 10**6), share=st.floats(0, 1), size=st.floats(0, 1e6))
 def test_masked_pixels_are_never_outliers_and_nothing_is_changed(seed, share, size):
     rng = np.random.default_rng(seed)
-    difference, weight = rng.normal(0, 1 + size, (3, len(WAVE))), rng.uniform(0, 1e4, (3, len(WAVE)))
+    difference, weight = (
+        rng.normal(0, 1 + size, (3, len(WAVE))),
+        rng.uniform(0, 1e4, (3, len(WAVE))),
+    )
     weight[rng.random(weight.shape) < share] = 0.0
     copies = difference.copy(), weight.copy()
     found = find_outliers(difference, weight, np.zeros(len(WAVE)), 5.0, HATS)
@@ -72,14 +79,21 @@ def grown_by_walking(squared, side, sigma):
     for row, core in zip(*np.nonzero(squared > sigma**2), strict=True):
         for step in (-1, 1):
             at = core
-            while 0 <= at < squared.shape[1] and squared[row, at] > 4 and side[row, at] == side[row, core]:
+            while (
+                0 <= at < squared.shape[1]
+                and squared[row, at] > 4
+                and side[row, at] == side[row, core]
+            ):
                 found[row, at] = True
                 at += step
     return found
 
 
 @given(
-    seed=st.integers(0, 10**6), sigma=st.floats(2.5, 8), smooth=st.integers(1, 30), share=st.floats(0, 0.5)
+    seed=st.integers(0, 10**6),
+    sigma=st.floats(2.5, 8),
+    smooth=st.integers(1, 30),
+    share=st.floats(0, 0.5),
 )
 def test_growing_is_what_walking_from_each_core_finds(seed, sigma, smooth, share):
     rng = np.random.default_rng(seed)
@@ -87,7 +101,9 @@ def test_growing_is_what_walking_from_each_core_finds(seed, sigma, smooth, share
     difference = np.stack([np.convolve(rng.normal(0, 3, 300), kernel, "same") for _ in range(3)])
     weight = rng.uniform(0.3, 2, difference.shape) * (rng.random(difference.shape) >= share)
     spread = rng.uniform(0, 0.5, 300)
-    squared = np.where(weight > 0, difference**2 / (1 / np.where(weight > 0, weight, 1) + spread), 0)
+    squared = np.where(
+        weight > 0, difference**2 / (1 / np.where(weight > 0, weight, 1) + spread), 0
+    )
     found = find_outliers(difference, weight, spread, sigma)
     np.testing.assert_array_equal(found, grown_by_walking(squared, np.sign(difference), sigma))
 

@@ -103,4 +103,6 @@ def test_the_order_of_a_large_library_changes_little():
 def test_many_stars_on_one_point_are_one_gaussian_of_their_number():
     prior = DensityPrior(np.zeros((500, 2)), 0.5)
     value = prior.evaluate(np.array([[0.0, 0.0], [0.5, 0.0]]))[0]
-    np.testing.assert_allclose(value, [-2 * np.log(500 + 1e-3), -2 * np.log(500 * np.exp(-0.5) + 1e-3)])
+    np.testing.assert_allclose(
+        value, [-2 * np.log(500 + 1e-3), -2 * np.log(500 * np.exp(-0.5) + 1e-3)]
+    )

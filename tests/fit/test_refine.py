@@ -36,7 +36,9 @@ def test_the_gradient_is_the_finite_difference(emulator, with_prior):
     for axis in range(3):
         step = np.zeros(3)
         step[axis] = 1e-5
-        after, before = (refine._evaluate(emulator, condensed, rows, at + s, prior) for s in (step, -step))
+        after, before = (
+            refine._evaluate(emulator, condensed, rows, at + s, prior) for s in (step, -step)
+        )
         np.testing.assert_allclose(
             -2 * gradient[:, axis], (after[3] - before[3]) / 2e-5, rtol=1e-5, atol=1e-4
         )
@@ -107,7 +109,9 @@ def test_many_stars_at_once_are_each_alone(emulator):
     together = free_fit(emulator, condensed_of(emulator, flux, ivar), start, prior=prior)
     for star in range(12):
         one = slice(star, star + 1)
-        alone = free_fit(emulator, condensed_of(emulator, flux[one], ivar[one]), start[one], prior=prior)
+        alone = free_fit(
+            emulator, condensed_of(emulator, flux[one], ivar[one]), start[one], prior=prior
+        )
         errors = np.sqrt(np.diagonal(np.linalg.inv(together.precision[one]), axis1=1, axis2=2))
         assert_same_labels(alone.scaled, together.scaled[one], errors)
         size = np.sqrt(np.einsum("nii->ni", together.precision[one]))
@@ -166,14 +170,19 @@ def test_of_several_starts_the_deepest_minimum_counts(emulator):
     rng = np.random.default_rng(2)
     low, high = refine.box(emulator, 0.2)
     starts = rng.uniform(low, high, (40, 4, 3))
-    alone = np.stack([free_fit(emulator, condensed, starts[:, s]).objective for s in range(4)], axis=1)
+    alone = np.stack(
+        [free_fit(emulator, condensed, starts[:, s]).objective for s in range(4)], axis=1
+    )
     stars = np.repeat(np.arange(40), 4)
     fit = refine.refine(emulator, condensed, stars, starts.reshape(-1, 3), low, high)
     best = refine.best_starts(fit.objective, stars)
     np.testing.assert_array_equal(stars[best], np.arange(40))
     np.testing.assert_array_equal(fit.objective[best], fit.objective.reshape(40, 4).min(axis=1))
     assert (fit.objective[best] <= alone.min(axis=1) + 1e-2).mean() > 0.95
-    assert fit.n_iterations.sum() < 0.9 * 4 * free_fit(emulator, condensed, starts[:, 0]).n_iterations.sum()
+    assert (
+        fit.n_iterations.sum()
+        < 0.9 * 4 * free_fit(emulator, condensed, starts[:, 0]).n_iterations.sum()
+    )
 
 
 def test_without_a_pixel_the_prior_alone_decides(emulator):
@@ -251,7 +260,9 @@ def test_errors_are_those_of_the_curvature_of_chi2(emulator):
                     for a in (1, -1)
                     for b in (1, -1)
                 ]
-                values = condensed.chi2(emulator.process.predict(np.array(corners)), np.full(4, star))
+                values = condensed.chi2(
+                    emulator.process.predict(np.array(corners)), np.full(4, star)
+                )
                 curvature[i, j] = values @ [1, -1, -1, 1] / (4 * step**2)
         expected = np.sqrt(np.diag(np.linalg.inv(curvature / 2)))
         slope = emulator.label_derivative(scaled[star : star + 1])[0]

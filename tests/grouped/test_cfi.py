@@ -22,7 +22,9 @@ def test_it_is_numpys_correlation_coefficient_on_the_pixels_that_the_star_has(se
     library, _ = spectra(6, p, seed + 1)
     dtype = np.float32 if single else np.float64
     found = correlation(flux.astype(dtype), good, library.astype(dtype))
-    expected = [[np.corrcoef(flux[i, good[i]], each[good[i]])[0, 1] for each in library] for i in range(4)]
+    expected = [
+        [np.corrcoef(flux[i, good[i]], each[good[i]])[0, 1] for each in library] for i in range(4)
+    ]
     np.testing.assert_allclose(found, expected, atol=1e-5 if single else 1e-9)
 
 
@@ -31,7 +33,8 @@ def test_what_is_masked_never_matters():
     library, _ = spectra(5, 50, 1)
     for value in (0.0, 1e6, np.nan, np.inf):
         np.testing.assert_array_equal(
-            correlation(np.where(good, flux, value), good, library), correlation(flux, good, library)
+            correlation(np.where(good, flux, value), good, library),
+            correlation(flux, good, library),
         )
 
 

@@ -66,7 +66,8 @@ def test_the_order_does_not_depend_on_the_cut_into_chunks():
         chunks = [f"{i:04d}" for i in range(len(names))]
         order = order_of(chunks, names, matches, LABELS)
         assert all(
-            names[c][r] == name for c, r, name in zip(order.chunk, order.row, order.spectrum_id, strict=True)
+            names[c][r] == name
+            for c, r, name in zip(order.chunk, order.row, order.spectrum_id, strict=True)
         )
         orders.append(order.spectrum_id.tolist())
     assert orders.count(orders[0]) == 4
@@ -127,14 +128,27 @@ def test_status_tells_limits_and_searches_without_an_end(emulator):
     labels = np.stack([middle, np.where([True, False, False], low, middle), high])
     empty = np.empty(3)
     fit = GroupFit(labels, empty, empty, empty, empty, 3, 5, True)
-    assert group_status(emulator, fit, 0.05).tolist() == [refine.CONVERGED, refine.EDGE, refine.EDGE]
-    assert group_status(emulator, replace(fit, settled=False), 0.05).tolist() == [refine.NO_PROGRESS] * 3
+    assert group_status(emulator, fit, 0.05).tolist() == [
+        refine.CONVERGED,
+        refine.EDGE,
+        refine.EDGE,
+    ]
+    assert (
+        group_status(emulator, replace(fit, settled=False), 0.05).tolist()
+        == [refine.NO_PROGRESS] * 3
+    )
 
 
 def grouped_stars(labels, first):
     n = len(labels)
     return GroupedStars(
-        labels, first, np.zeros(n), np.zeros(n), np.arange(n), np.full(n, refine.EDGE, np.int8), np.full(n, 9)
+        labels,
+        first,
+        np.zeros(n),
+        np.zeros(n),
+        np.arange(n),
+        np.full(n, refine.EDGE, np.int8),
+        np.full(n, 9),
     )
 
 

@@ -82,7 +82,11 @@ def brute_candidates(similarity, labels, t):
     ranking = sorted(range(len(labels)), key=lambda i: (-similarity[i], i))
     first = labels[ranking[0]]
     half = [1000.0 if first[0] < 10000 else 5000.0, 1.0, 0.5]
-    inside = [i for i in ranking[:t] if all(abs(labels[i][j] - first[j]) <= half[j] + 1e-9 for j in range(3))]
+    inside = [
+        i
+        for i in ranking[:t]
+        if all(abs(labels[i][j] - first[j]) <= half[j] + 1e-9 for j in range(3))
+    ]
     rest = sorted(ranking[t:], key=lambda i: (abs(labels[i][0] - first[0]), i))
     return inside + rest[: t - len(inside)]
 
@@ -138,7 +142,9 @@ def test_published_form_has_one_dominant_component_and_no_mean_term(emulator):
     _, s, vt = np.linalg.svd(candidates.reshape(len(candidates), -1), full_matrices=False)
     np.testing.assert_allclose(np.abs(published.basis.reshape(-1)), np.abs(vt[0]), rtol=1e-6)
     assert s[0] ** 2 / (s**2).sum() >= 0.98
-    assert all(len(reduce_labels(candidates, 0.98, form).basis) > 5 for form in ("centred", "scaled"))
+    assert all(
+        len(reduce_labels(candidates, 0.98, form).basis) > 5 for form in ("centred", "scaled")
+    )
 
 
 @pytest.mark.parametrize("form", ["centred", "scaled"])
@@ -165,7 +171,9 @@ def test_candidates_that_agree_leave_nothing_to_search(form, matches, emulator):
     _, components, residual, candidates = stars(emulator, 3)
     same = np.repeat(candidates[:, :1], matches, axis=1)
     for search in ("bayesian", "gradient"):
-        fit = fit_group(emulator, components, residual, same, replace(QUICK, form=form, search=search), 1)
+        fit = fit_group(
+            emulator, components, residual, same, replace(QUICK, form=form, search=search), 1
+        )
         np.testing.assert_allclose(fit.labels, same[:, 0], rtol=1e-6)
     if form != "published":
         assert fit.n_dimensions == 0
@@ -185,7 +193,8 @@ def test_misfit_is_the_sum_over_pixels_star_by_star(emulator):
     expected = (difference**2).sum(axis=1)
     np.testing.assert_allclose(chi2[rows], expected, rtol=1e-8)
     alone = [
-        misfits(emulator, components[i : i + 1], residual[i : i + 1], labels[i : i + 1])[0] for i in rows
+        misfits(emulator, components[i : i + 1], residual[i : i + 1], labels[i : i + 1])[0]
+        for i in rows
     ]
     np.testing.assert_allclose(chi2[rows], alone, rtol=1e-9)
 
@@ -209,13 +218,17 @@ def test_normal_equations_are_the_derivatives_of_the_mean_misfit(emulator):
     for axis in range(len(d)):
         step = np.zeros_like(d)
         step[axis] = 1e-4 * (reduced.high - reduced.low)[axis]
-        change = [misfits(emulator, components, residual, labels(d + sign * step)).mean() for sign in (1, -1)]
+        change = [
+            misfits(emulator, components, residual, labels(d + sign * step)).mean()
+            for sign in (1, -1)
+        ]
         numeric = -0.5 * (change[0] - change[1]) / (2 * step[axis])
         assert gradient[axis] == pytest.approx(numeric, rel=1e-4, abs=1e-6)
     # Half the Hessian from the stacked Jacobian itself.
     scaled = emulator.to_scaled(labels(d))
     jacobian = (
-        emulator.process.predict_with_jacobian(scaled)[1] / emulator.label_derivative(scaled)[:, :, None]
+        emulator.process.predict_with_jacobian(scaled)[1]
+        / emulator.label_derivative(scaled)[:, :, None]
     )
     stacked = np.einsum("mnl,nlk->mnk", held, jacobian).reshape(len(d), -1)
     np.testing.assert_allclose(hessian, stacked @ stacked.T / 5, rtol=1e-8, atol=1e-12)
@@ -238,7 +251,9 @@ def test_bounds_are_respected_and_nothing_is_worse_than_the_first_match(name, n,
     assert (fit.labels >= low).all()
     assert (fit.labels <= high).all()
     np.testing.assert_allclose(fit.chi2, misfits(emulator, components, residual, fit.labels))
-    np.testing.assert_allclose(fit.chi2_first, misfits(emulator, components, residual, candidates[:, 0]))
+    np.testing.assert_allclose(
+        fit.chi2_first, misfits(emulator, components, residual, candidates[:, 0])
+    )
     first = np.clip(reduced.labels(reduced.first), low, high)
     assert fit.chi2.mean() <= misfits(emulator, components, residual, first).mean() * (1 + 1e-12)
     if settings.form != "published":
@@ -257,14 +272,18 @@ def test_a_search_with_one_coordinate_finds_its_minimum(emulator):
     def mean_misfit(d):
         return misfits(emulator, components, residual, np.clip(reduced.labels(d), low, high)).mean()
 
-    best = min(mean_misfit(np.array([d])) for d in np.linspace(reduced.low[0], reduced.high[0], 400))
+    best = min(
+        mean_misfit(np.array([d])) for d in np.linspace(reduced.low[0], reduced.high[0], 400)
+    )
     for search in ("bayesian", "gradient"):
         settings = replace(QUICK, search=search, max_iterations=25)
         fit = fit_group(emulator, components, residual, candidates, settings, 2)
         assert fit.chi2.mean() == pytest.approx(best, rel=0.02)
 
 
-def test_truth_among_the_candidates_is_recovered_by_the_gradient_and_not_by_the_published_form(emulator):
+def test_truth_among_the_candidates_is_recovered_by_the_gradient_and_not_by_the_published_form(
+    emulator,
+):
     """A truth that the reduction can express: one weighted mean of candidates, the same for all stars."""
     rng = np.random.default_rng(9)
     _, _, _, candidates = stars(emulator, 20)
@@ -273,7 +292,9 @@ def test_truth_among_the_candidates_is_recovered_by_the_gradient_and_not_by_the_
     components, residual = project(emulator, noisy(emulator, truth, rng), np.ones((20, 4901)))
     errors = {}
     for name in ("published", "gradient"):
-        settings = replace(SETTINGS[name], variance=1.0 if name == "gradient" else 0.98, max_iterations=40)
+        settings = replace(
+            SETTINGS[name], variance=1.0 if name == "gradient" else 0.98, max_iterations=40
+        )
         fit = fit_group(emulator, components, residual, candidates, settings, 1)
         errors[name] = np.abs(fit.labels - truth).mean(axis=0) / [100.0, 0.2, 0.1]
     assert (errors["gradient"] < 0.2).all()
@@ -326,7 +347,12 @@ def test_the_order_in_which_stars_come_does_not_matter(emulator):
             members = order[part]
             seed = group_seed(1, "G", number)
             fit = fit_group(
-                emulator, components[members], residual[members], candidates[members], settings, seed
+                emulator,
+                components[members],
+                residual[members],
+                candidates[members],
+                settings,
+                seed,
             )
             result |= dict(zip(names[members], fit.labels.tolist(), strict=True))
         return result
@@ -354,7 +380,9 @@ def test_the_search_ends_after_five_iterations_without_a_smaller_misfit():
     assert found.settled
     np.testing.assert_allclose(seen[10], first)
     assert all((low <= d).all() and (d <= high).all() for d in seen)
-    capped = grouped.search_bayesian(flat, low, high, first, replace(GroupedSettings(), max_iterations=2), 1)
+    capped = grouped.search_bayesian(
+        flat, low, high, first, replace(GroupedSettings(), max_iterations=2), 1
+    )
     assert capped.n_evaluations == 13
     assert not capped.settled
 

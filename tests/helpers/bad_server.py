@@ -45,11 +45,15 @@ class Request(BaseHTTPRequestHandler):
             server.bodies.append(self.body)
             server.times.append(time.monotonic())
             server.counts[self.path] += 1
-            self.number = server.counts[self.path]  # how often this path was asked for, this time included
+            self.number = server.counts[
+                self.path
+            ]  # how often this path was asked for, this time included
             server.now += 1
             server.most = max(server.most, server.now)
         try:
-            server.paths.get(self.path, lambda request: request.reply(404, b"<html>no</html>"))(self)
+            server.paths.get(self.path, lambda request: request.reply(404, b"<html>no</html>"))(
+                self
+            )
         finally:
             with server.lock:
                 server.now -= 1

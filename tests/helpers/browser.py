@@ -40,7 +40,9 @@ def chromium_or_skip():
     for name in NAMES:
         if found := shutil.which(name):
             return found
-    missing("no Chromium on this machine; install it (apt-get install chromium) to run the tests of pages")
+    missing(
+        "no Chromium on this machine; install it (apt-get install chromium) to run the tests of pages"
+    )
 
 
 class Browser:
@@ -74,7 +76,9 @@ class Browser:
             os.close(end)
         self._number, self._rest, self.events, self._session = 0, b"", deque(), None
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.send(f"{domain}.enable")
         self.resize(width, height)
@@ -116,7 +120,9 @@ class Browser:
 
     def evaluate(self, expression):
         """Value of a JavaScript expression; promises are awaited."""
-        result = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        result = self.send(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         if "exceptionDetails" in result:
             raise RuntimeError(f"{expression}: {result['exceptionDetails']}")
         return result["result"].get("value")
@@ -169,7 +175,9 @@ class Browser:
 
     def middle(self, selector):
         """Where the middle of an element is in the window, after scrolling it into view."""
-        self.evaluate(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'nearest'}})")
+        self.evaluate(
+            f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'nearest'}})"
+        )
         box = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
         return self.evaluate(f"[{box}.x + {box}.width / 2, {box}.y + {box}.height / 2]")
 
@@ -227,5 +235,6 @@ class Browser:
         return found + [
             event["params"]["entry"]
             for event in self.events
-            if event.get("method") == "Log.entryAdded" and event["params"]["entry"]["level"] == "error"
+            if event.get("method") == "Log.entryAdded"
+            and event["params"]["entry"]["level"] == "error"
         ]

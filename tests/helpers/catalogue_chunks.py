@@ -73,11 +73,13 @@ def write_chunk(folder, table, fates):
         meta = table[fates != 1].assign(layout="table", n_masked=700, sum_ormask=3)
         write_columns(handle.create_group("meta"), meta)
         write_columns(
-            handle.create_group("rejected"), rejections(table[fates == 1], "prepare", "corrupt_gzip")
+            handle.create_group("rejected"),
+            rejections(table[fates == 1], "prepare", "corrupt_gzip"),
         )
     with atomic_hdf5(paths[2]) as handle:
         write_columns(handle.create_group("fit"), fitted(table[fates == 0]))
         write_columns(
-            handle.create_group("rejected"), rejections(table[fates == 2], "fit", "too_many_outliers")
+            handle.create_group("rejected"),
+            rejections(table[fates == 2], "fit", "too_many_outliers"),
         )
     return paths

@@ -13,7 +13,17 @@ REQUIRE = "LAMOSTVAC_REQUIRE_PROGRAMS"
 KEPT = ("OPENBLAS_CORETYPE", "LAMOSTVAC_REAL_DATA", "LAMOSTVAC_FAULTS", REQUIRE)
 # Each of these changes what the project or a program or library that it uses does.
 REMOVED = (
-    *("LAMOSTVAC_", "SNAKEMAKE_", "SLURM_", "SBATCH_", "SRUN_", "SALLOC_", "SQUEUE_", "SACCT_", "SINFO_"),
+    *(
+        "LAMOSTVAC_",
+        "SNAKEMAKE_",
+        "SLURM_",
+        "SBATCH_",
+        "SRUN_",
+        "SALLOC_",
+        "SQUEUE_",
+        "SACCT_",
+        "SINFO_",
+    ),
     *(
         "SCANCEL_",
         "OPENBLAS_",
@@ -40,7 +50,17 @@ REMOVED = (
         "SKLEARN_",
         "HYPOTHESIS_",
     ),
-    *("PYTHON", "VIRTUAL_ENV", "CONDA_", "MAMBA_", "APPTAINER_", "SINGULARITY_", "GIT_", "LC_", "LANG"),
+    *(
+        "PYTHON",
+        "VIRTUAL_ENV",
+        "CONDA_",
+        "MAMBA_",
+        "APPTAINER_",
+        "SINGULARITY_",
+        "GIT_",
+        "LC_",
+        "LANG",
+    ),
     *("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "JAVA_", "_JAVA_", "JDK_JAVA_"),
     *(
         "HTTP_PROXY",
@@ -67,7 +87,9 @@ def isolate(environment: MutableMapping[str, str], home: Path) -> None:
     environment.update(SET)
     environment["HOME"] = str(home)
     environment["HYPOTHESIS_STORAGE_DIRECTORY"] = str(home / "hypothesis")
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    environment["PATH"] = (
+        f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    )
     if environment is os.environ:
         time.tzset()
 

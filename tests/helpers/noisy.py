@@ -45,7 +45,9 @@ def mask_some(flux, ivar, seed=0):
     rng = np.random.default_rng(seed)
     masked = rng.random(flux.shape) < 0.1
     masked[:, 100:180] = True
-    return np.where(masked, 1e6, flux), np.where(masked, 0.0, ivar * rng.uniform(0.3, 3, flux.shape))
+    return np.where(masked, 1e6, flux), np.where(
+        masked, 0.0, ivar * rng.uniform(0.3, 3, flux.shape)
+    )
 
 
 def inner_labels(n, seed=0, share=0.6):

@@ -10,14 +10,18 @@ import numpy as np
 import pandas as pd
 
 SHARE = 1e-3  # of a label's stated error
-ON_A_THRESHOLD = 0.005  # largest share of stars that may lie within the margin of one of the many thresholds
+ON_A_THRESHOLD = (
+    0.005  # largest share of stars that may lie within the margin of one of the many thresholds
+)
 _DECISIONS = ("flag_", "flags", "n_outliers", "fit_status", "cloud_")
 _ENDS = ("_source", "_sources")
 
 
 def assert_same_labels(found, expected, errors, share: float = SHARE) -> None:
     """Labels (n, d) agree to `share` of their errors (n, d); missing ones are missing in both."""
-    found, expected, errors = (np.asarray(values, dtype=float) for values in (found, expected, errors))
+    found, expected, errors = (
+        np.asarray(values, dtype=float) for values in (found, expected, errors)
+    )
     np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
     with np.errstate(invalid="ignore"):
         away = np.abs(found - expected) / errors
@@ -56,7 +60,9 @@ def assert_same_catalogue(found: pd.DataFrame, expected: pd.DataFrame) -> None:
             continue
         values, others = found[name].to_numpy(float), expected[name].to_numpy(float)
         stem = name.removesuffix("_err").removesuffix("_random").removesuffix("_spread")
-        error = expected[f"{stem}_err"].to_numpy(float) if f"{stem}_err" in expected else np.abs(others)
+        error = (
+            expected[f"{stem}_err"].to_numpy(float) if f"{stem}_err" in expected else np.abs(others)
+        )
         np.testing.assert_array_equal(np.isnan(values), np.isnan(others), err_msg=name)
         with np.errstate(invalid="ignore"):
             margin = np.where(np.isnan(error), np.abs(others), error)

@@ -26,7 +26,11 @@ def toy_spectra(n, snr, seed=0):
     teff, feh = rng.uniform(4000, 7000, n), rng.uniform(-2, 0.5, n)
     snr = np.broadcast_to(np.asarray(snr, float), (n,)).astype(np.float32)
     depth = np.column_stack(
-        [0.1 + 0.6 * (7000 - teff) / 3000, 0.2 + 0.15 * feh / 2, 0.3 + 0.1 * (teff / 5000) + 0.1 * feh]
+        [
+            0.1 + 0.6 * (7000 - teff) / 3000,
+            0.2 + 0.15 * feh / 2,
+            0.3 + 0.1 * (teff / 5000) + 0.1 * feh,
+        ]
     )
     profile = np.exp(-0.5 * ((WAVE[:, None] - np.array([4200, 4500, 4800])) / 20) ** 2)
     flux = 1 - depth @ profile.T + rng.standard_normal((n, N_PIXELS)) / snr[:, None]

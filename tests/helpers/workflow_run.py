@@ -1,4 +1,4 @@
-"""The whole workflow in a copy of the project, on the tiny survey of tests/helpers/workflow.yaml, as a user would run it."""
+"""The whole workflow in a copy of the project, on the tiny survey of workflow.yaml, as a user would run it."""
 
 import os
 import re
@@ -43,14 +43,18 @@ def imported_by_rules(project: Path, indent: str) -> set[str]:
 def fresh_python(project: Path, program: str, *arguments: str) -> list[str]:
     """The words that a program prints in an interpreter of its own, where only what it imports is loaded."""
     command = [sys.executable, "-c", program, *arguments]
-    return subprocess.run(command, cwd=project, capture_output=True, text=True, check=True).stdout.split()
+    return subprocess.run(
+        command, cwd=project, capture_output=True, text=True, check=True
+    ).stdout.split()
 
 
 def few_training_sets(path: Path) -> dict:
     """The shipped training sets with a few of their labels."""
     sets = yaml.safe_load(path.read_text())["training_sets"]
     for entry in sets:
-        entry["labels"] = [label for label in entry["labels"] if label["name"] in FEW_LABELS[entry["name"]]]
+        entry["labels"] = [
+            label for label in entry["labels"] if label["name"] in FEW_LABELS[entry["name"]]
+        ]
     return {"training_sets": sets}
 
 
@@ -59,7 +63,9 @@ def copy_project(project: Path, folder: Path) -> Path:
     folder.mkdir(parents=True)
     for name in PARTS:
         if (project / name).is_dir():
-            shutil.copytree(project / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                project / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
+            )
         else:
             shutil.copy(project / name, folder / name)
     shutil.copy(project / "tests/helpers/workflow.yaml", folder / "tiny.yaml")
@@ -71,7 +77,9 @@ def copy_project(project: Path, folder: Path) -> Path:
 def command(folder: Path, *arguments: str) -> dict:
     """Arguments of `subprocess` that run Snakemake in a copy of the project, as a user would."""
     # Without compiled modules each of the many short jobs would spend three times as long on imports.
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    environment = {
+        key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"
+    }
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     return {
         "args": [sys.executable, "-m", "snakemake", *arguments, "--configfile", "tiny.yaml"],
@@ -95,10 +103,14 @@ def snakemake(folder: Path, *arguments: str, code: int = 0, programs: Path | Non
 
 def same_files(one: Path, other: Path, names: tuple[str, ...] = CATALOGUE) -> None:
     for name in names:
-        assert (one / "catalog" / name).read_bytes() == (other / "catalog" / name).read_bytes(), name
+        assert (one / "catalog" / name).read_bytes() == (other / "catalog" / name).read_bytes(), (
+            name
+        )
 
 
-def start_again(run: Path, folder: Path, keep: tuple[str, ...] = (), without: tuple[str, ...] = ()) -> Path:
+def start_again(
+    run: Path, folder: Path, keep: tuple[str, ...] = (), without: tuple[str, ...] = ()
+) -> Path:
     """A copy of the shared run without the files of M stars after `survey`, and without some others.
 
     `keep` names those of M that stay.
@@ -107,7 +119,9 @@ def start_again(run: Path, folder: Path, keep: tuple[str, ...] = (), without: tu
     results = folder / "results"
     for path in list(results.rglob("*")):
         name = str(path.relative_to(results))
-        of_m = re.search(r"/M([/._]|$)", f"/{name}") and not name.startswith(("survey", "simulated", "logs"))
+        of_m = re.search(r"/M([/._]|$)", f"/{name}") and not name.startswith(
+            ("survey", "simulated", "logs")
+        )
         if path.is_file() and name not in keep and (of_m or name in without):
             path.unlink()
     return results

@@ -54,7 +54,9 @@ def test_labels_names_and_flags_come_back_as_they_were_simulated(tmp_path):
     unknown = truth["feh_unknown"]
     assert 0 < unknown.sum() < n / 2
     assert raw.labels["feh"].isna().tolist() == unknown.tolist()
-    np.testing.assert_allclose(raw.labels["feh"][~unknown], truth["feh_stated"][~unknown], atol=0.001)
+    np.testing.assert_allclose(
+        raw.labels["feh"][~unknown], truth["feh_stated"][~unknown], atol=0.001
+    )
     assert raw.labels["alpha_fe"].isna().all()
     assert len(prepared(raw).ids) == n - unknown.sum()
 
@@ -81,7 +83,9 @@ def test_same_seed_same_bytes(tmp_path):
         elodie.write_library(tmp_path / name, 8, seed=5)
     assert source_sha256(str(tmp_path / "a")) == source_sha256(str(tmp_path / "b"))
     state, size = folder_state(str(tmp_path / "a"))
-    assert size == pytest.approx(sum(path.stat().st_size for path in (tmp_path / "a").iterdir()) / 1e6)
+    assert size == pytest.approx(
+        sum(path.stat().st_size for path in (tmp_path / "a").iterdir()) / 1e6
+    )
     assert folder_state(str(tmp_path / "a" / "00001.fits")) == folder_state("nowhere") == ("", 0)
     with fits.open(tmp_path / "a/00001.fits", mode="update") as hdus:
         hdus[0].header["I_TEFF"] = 1.0
@@ -116,7 +120,9 @@ def test_a_smoothed_star_is_the_star_synthesised_at_the_surveys_resolution(tmp_p
     )
     for number, (flux, values) in enumerate(zip(sharp / sharp.max(), labels, strict=True)):
         cards = {"I_TEFF": values[0], "I_LOGG": values[1], "I_FE_H": values[2]}
-        elodie.write_spectrum(tmp_path / f"{number:05d}.fits", elodie.WAVE, flux, 0.01 * flux, cards)
+        elodie.write_spectrum(
+            tmp_path / f"{number:05d}.fits", elodie.WAVE, flux, 0.01 * flux, cards
+        )
     # The simulator's lines are not as sharp as ELODIE's, so the reader is told how sharp these are.
     raw = replace(read_elodie(tmp_path), fwhm=resolving_power_fwhm(elodie.RESOLVING_POWER))
     smoothed = prepared(raw, resolving_power_fwhm(1800.0))
@@ -129,7 +135,12 @@ def test_a_smoothed_star_is_the_star_synthesised_at_the_surveys_resolution(tmp_p
         in_air=False,
     )
     expected = prepared(direct)
-    inside = (GRID > 4150) & (GRID < 6500) & (smoothed.ivar > 0).all(axis=0) & (expected.ivar > 0).all(axis=0)
+    inside = (
+        (GRID > 4150)
+        & (GRID < 6500)
+        & (smoothed.ivar > 0).all(axis=0)
+        & (expected.ivar > 0).all(axis=0)
+    )
     difference = smoothed.flux[:, inside] - expected.flux[:, inside]
     unsmoothed = prepared(raw).flux[:, inside] - expected.flux[:, inside]
     assert np.abs(difference).max() < 0.02
@@ -173,7 +184,9 @@ def test_a_table_of_labels_replaces_the_headers(tmp_path):
     assert raw.labels["feh"].dropna().to_dict() == {2: -0.1}
     assert raw.labels["logg"].dropna().to_dict() == {2: 4.0}
     (tmp_path / "names.csv").write_text("file,teff,logg,feh\n00002.fits,5000,4.0,-0.1\n")
-    assert read_elodie(folder, tmp_path / "names.csv").labels["teff"].dropna().to_dict() == {1: 5000.0}
+    assert read_elodie(folder, tmp_path / "names.csv").labels["teff"].dropna().to_dict() == {
+        1: 5000.0
+    }
 
 
 def bad_files(folder):
@@ -198,7 +211,9 @@ def test_files_that_cannot_be_used_are_left_out_by_name(tmp_path, caplog):
     expected = bad_files(tmp_path)
     with pytest.raises(UserError, match=r"library.spectra: no file in .* could be used; .*fits"):
         read_elodie(tmp_path)
-    elodie.write_spectrum(tmp_path / "good.fits", elodie.WAVE, absorption(elodie.WAVE, 0.55), None, CARDS)
+    elodie.write_spectrum(
+        tmp_path / "good.fits", elodie.WAVE, absorption(elodie.WAVE, 0.55), None, CARDS
+    )
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         raw = read_elodie(tmp_path)
@@ -223,7 +238,9 @@ def test_each_mistake_with_a_folder_is_one_sentence(tmp_path):
         UserError, match=r"library.quality_columns.teff: no file has the keyword QT .*00001 has"
     ):
         read_elodie(folder, quality_columns={"teff": "QT"})
-    with pytest.raises(UserError, match=r"library.label_columns.logg: no file has the keyword GRAV"):
+    with pytest.raises(
+        UserError, match=r"library.label_columns.logg: no file has the keyword GRAV"
+    ):
         read_elodie(folder, label_columns={"logg": "GRAV"})
     table = tmp_path / "t.csv"
     table.write_text("num,teff,logg\n1,2,3\n")
@@ -272,7 +289,9 @@ def test_the_real_stelib(real_data):
     assert len(library.ids) == 180  # the others lack more than half of the pixels
     miles = prepared(read_miles(real_data / "libraries/miles/miles_v9.1_stack.fits.gz"))
     scaled = [
-        np.column_stack([one.labels["teff"] / 200, one.labels["logg"] / 0.3, one.labels["feh"] / 0.2])
+        np.column_stack(
+            [one.labels["teff"] / 200, one.labels["logg"] / 0.3, one.labels["feh"] / 0.2]
+        )
         for one in (library, miles)
     ]
     distance = ((scaled[0][:, None] - scaled[1]) ** 2).sum(axis=2)
@@ -285,6 +304,10 @@ def test_the_real_stelib(real_data):
         reference = miles.flux[distance[row].argmin()]
         moved = [np.interp(GRID[inside] - shift, GRID, reference) for shift in trials]
         used = library.ivar[row, inside] > 0
-        best.append(trials[np.argmin([((library.flux[row, inside] - m)[used] ** 2).sum() for m in moved])])
-    assert abs(np.median(best)) < 0.2  # A; air for vacuum would be 1.3, not at rest more than that for most
+        best.append(
+            trials[np.argmin([((library.flux[row, inside] - m)[used] ** 2).sum() for m in moved])]
+        )
+    assert (
+        abs(np.median(best)) < 0.2
+    )  # A; air for vacuum would be 1.3, not at rest more than that for most
     assert 1.4826 * np.median(np.abs(best - np.median(best))) < 0.5

@@ -11,7 +11,13 @@ from lamostvac.core.exceptions import UserError
 from lamostvac.library.formats.mastar import read_mastar
 from lamostvac.library.formats.miles import ASSUMED_SNR, read_miles
 from lamostvac.library.formats.table import read_table_library
-from lamostvac.library.library import RawLibrary, label_table, prepare_library, read_library, write_library
+from lamostvac.library.library import (
+    RawLibrary,
+    label_table,
+    prepare_library,
+    read_library,
+    write_library,
+)
 from lamostvac.library.resolution import constant_fwhm
 from lamostvac.spectra.grid import GRID, vacuum_to_air
 from lamostvac.spectra.normalise import Preparation, prepare_spectrum
@@ -111,7 +117,9 @@ def test_stars_without_a_label_low_in_signal_or_useless_are_left_out():
     assert list(prepared(raw).ids) == ["star0", "star3"]
     assert list(prepared(raw, names=("logg",)).ids) == ["star0", "star1", "star2", "star3", "star5"]
     assert library.label_array().tolist() == [[5000.0, 4.0, 0.0]]
-    with pytest.raises(UserError, match=r"none of the 6 spectra of test has .* lower library.min_snr"):
+    with pytest.raises(
+        UserError, match=r"none of the 6 spectra of test has .* lower library.min_snr"
+    ):
         prepared(raw, names=("teff", "alpha_fe"))
 
 
@@ -203,7 +211,9 @@ def mastar_files(folder, spectra=None, labels=None):
         "FEH_CAL_MED": ("E", [-0.1, -0.2, -0.3, -0.4, -0.5, -0.6]),
         "ALPHA_MED": ("E", [0.1, 0.1, 0.1, 0.1, 0.1, -999]),
     }
-    parameters = {name: (form, reorder(values)) for name, (form, values) in (visits | numbers).items()}
+    parameters = {
+        name: (form, reorder(values)) for name, (form, values) in (visits | numbers).items()
+    }
     made |= spectra or {}
     parameters |= labels or {}
     return (
@@ -217,7 +227,9 @@ def test_mastar_visits_are_matched_with_their_own_labels_and_the_bad_ones_left_o
     raw = read_mastar(*mastar_files(tmp_path))
     assert list(raw.ids) == ["7-1_1_101_57000", "7-1_2_101_57001", "7-5_1_101_57005"]
     assert raw.labels["teff"].tolist() == [5000, 5010, 9000]
-    np.testing.assert_allclose(raw.labels["feh"], [-0.1, -0.2, -0.6], rtol=1e-6)  # the calibrated one
+    np.testing.assert_allclose(
+        raw.labels["feh"], [-0.1, -0.2, -0.6], rtol=1e-6
+    )  # the calibrated one
     np.testing.assert_allclose(raw.labels["logg"], [4.0, 4.1, 4.5], rtol=1e-6)
     np.testing.assert_allclose(raw.flux[:, 0], [1, 2, 6])
     assert raw.ivar[0, 100] == 0  # masked
@@ -267,14 +279,22 @@ def mistakes(folder):
         mastar_files(folder, labels={"MANGAID": ("12A", ["3-9"] * 5)}),
         "same MaStar",
     )
-    yield "no label vouched for", mastar_files(folder, labels={"NGROUPS": ("J", [0] * 5)}), "labels_file"
+    yield (
+        "no label vouched for",
+        mastar_files(folder, labels={"NGROUPS": ("J", [0] * 5)}),
+        "labels_file",
+    )
     yield "no FLUX", mastar_files(folder, spectra={"FLUX": None}), "has no column FLUX"
     yield (
         "no MANGAID",
         mastar_files(folder, labels={"MANGAID": None}),
         "labels_file: .* has no column MANGAID",
     )
-    yield "two grids", mastar_files(folder, spectra={"WAVE": (f"{p}D", shifted)}), "one wavelength grid"
+    yield (
+        "two grids",
+        mastar_files(folder, spectra={"WAVE": (f"{p}D", shifted)}),
+        "one wavelength grid",
+    )
 
 
 def test_each_mistake_with_mastar_files_is_one_sentence(tmp_path):
@@ -283,13 +303,17 @@ def test_each_mistake_with_mastar_files_is_one_sentence(tmp_path):
             read_mastar(*files)
         assert "\n" not in str(mistake.value), name
     spectra, labels = mastar_files(tmp_path)
-    with pytest.raises(UserError, match=r"library.label_columns.logg: .* no column LOGG_XX; it has MANGAID"):
+    with pytest.raises(
+        UserError, match=r"library.label_columns.logg: .* no column LOGG_XX; it has MANGAID"
+    ):
         read_mastar(spectra, labels, {"logg": "LOGG_XX"})
     with pytest.raises(UserError, match=r"library.labels_file: .*none.fits"):
         read_mastar(spectra, tmp_path / "none.fits")
 
 
-@pytest.mark.parametrize("reader", [read_miles, read_table_library, lambda path: read_mastar(path, path)])
+@pytest.mark.parametrize(
+    "reader", [read_miles, read_table_library, lambda path: read_mastar(path, path)]
+)
 def test_a_file_that_is_no_fits_or_has_been_cut_is_the_users_mistake(tmp_path, reader):
     path = tmp_path / "library.fits.gz"
     spectra, _ = mastar_files(tmp_path)
@@ -315,7 +339,9 @@ def test_a_file_that_is_no_fits_or_has_been_cut_is_the_users_mistake(tmp_path, r
 
 def miles_file(path, **change):
     n, p = 3, 4300
-    flux = np.tile(absorption(3540.5 + 0.9 * np.arange(p), vacuum_to_air(LINES)), (n, 1)).astype("f4")
+    flux = np.tile(absorption(3540.5 + 0.9 * np.arange(p), vacuum_to_air(LINES)), (n, 1)).astype(
+        "f4"
+    )
     flux[2, :5] = np.nan, 0, -1, 1, 1
     image = fits.PrimaryHDU(flux)
     image.header.update({"CRVAL1": 3540.5, "CDELT1": 0.9} | change)

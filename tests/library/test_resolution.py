@@ -98,7 +98,9 @@ def test_a_library_that_is_sharper_only_in_the_red_is_smoothed_only_there():
 
 def test_a_table_of_widths_is_interpolated_in_any_order_and_constant_beyond_its_ends():
     fwhm = tabulated_fwhm([(5000.0, 3.0), (4000.0, 2.0)])
-    np.testing.assert_allclose(fwhm(np.array([3500.0, 4000.0, 4500.0, 5000.0, 9000.0])), [2, 2, 2.5, 3, 3])
+    np.testing.assert_allclose(
+        fwhm(np.array([3500.0, 4000.0, 4500.0, 5000.0, 9000.0])), [2, 2, 2.5, 3, 3]
+    )
 
 
 def test_the_callers_arrays_stay_as_they_were():

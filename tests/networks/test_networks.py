@@ -4,12 +4,12 @@ import hashlib
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from promise import assert_same_labels
+from registries import PROJECT
 from toy_networks import ALL, SMALL, WAVE, toy_spectra
 
 from lamostvac.core.exceptions import UserError
@@ -64,7 +64,10 @@ def test_noise_in_training_keeps_faint_stars_unbiased(spectra):
     faint, _, truth = toy_spectra(400, 6, seed=2)
     without = replace(SMALL, augmentation_snr=0.0, members=1)
     scatter = {}
-    for name, how in (("with", replace(SMALL, augmentation_snr=5.0, members=1)), ("without", without)):
+    for name, how in (
+        ("with", replace(SMALL, augmentation_snr=5.0, members=1)),
+        ("without", without),
+    ):
         network, _ = train_network("feh_x", feh, found, WAVE, ALL, how, 3)
         scaled, _ = network.standardise(faint.flux, faint.ivar)
         scatter[name] = np.std(network.members(scaled)[0] - truth)
@@ -162,6 +165,7 @@ import os, sys
 threads, path = sys.argv[1:3]
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = threads
 from dataclasses import replace
+from registries import PROJECT
 from toy_networks import ALL, SMALL, WAVE, toy_spectra
 from lamostvac.networks.train import train_network
 from lamostvac.networks.ensemble import save_network
@@ -175,8 +179,11 @@ def test_same_seed_same_bytes_on_one_core_or_two(tmp_path):
         subprocess.run(
             [sys.executable, "-c", TRAIN_SCRIPT, threads, str(tmp_path / name)],
             check=True,
-            cwd=Path(__file__).parent,
-            env={"PYTHONPATH": "..:.", "PATH": "/usr/bin:/bin", "TF_CPP_MIN_LOG_LEVEL": "3"},
+            env={
+                "PYTHONPATH": f"{PROJECT}:{PROJECT}/tests/helpers",
+                "PATH": "/usr/bin:/bin",
+                "TF_CPP_MIN_LOG_LEVEL": "3",
+            },
         )
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
 
@@ -196,7 +203,8 @@ def test_one_pass_equals_network_by_network(trained, spectra):
 def test_the_answer_does_not_depend_on_the_company(trained, spectra):
     found = spectra[0]
     flux, ivar, snr = (
-        np.tile(values, (4, 1) if values.ndim == 2 else 4) for values in (found.flux, found.ivar, found.snr)
+        np.tile(values, (4, 1) if values.ndim == 2 else 4)
+        for values in (found.flux, found.ivar, found.snr)
     )
     assert len(flux) > BLOCK
     stack = NetworkStack([trained["teff_x"][0]])
@@ -215,7 +223,9 @@ def test_networks_of_different_grids_do_not_mix(trained):
 
 def test_one_member_has_no_spread(spectra):
     found, _, feh = spectra
-    network, left_out = train_network("f", feh, found, WAVE, ALL, replace(SMALL, members=1, epochs=3), 1)
+    network, left_out = train_network(
+        "f", feh, found, WAVE, ALL, replace(SMALL, members=1, epochs=3), 1
+    )
     columns = dict(predict(NetworkStack([network]), found.flux, found.ivar, {"f": found.snr}))
     assert (columns["f_spread"] == 0).all()
     assert (columns["f_err"] > 0).all()
@@ -280,7 +290,9 @@ def test_the_cloud_is_strict_where_training_spectra_crowd():
 
 def test_the_clouds_limits_let_in_the_share_asked_for():
     rng = np.random.default_rng(3)
-    flux = rng.standard_normal((600, 3)).astype(np.float32) @ rng.standard_normal((3, 40)).astype(np.float32)
+    flux = rng.standard_normal((600, 3)).astype(np.float32) @ rng.standard_normal((3, 40)).astype(
+        np.float32
+    )
     noise = np.full_like(flux, 0.1)
     flux += 0.1 * rng.standard_normal(flux.shape).astype(np.float32)
     cloud = fit_cloud(flux[:400], noise[:400], np.arange(400) % 5, 0.95, 1)

@@ -23,7 +23,9 @@ def sample(n=120, seed=0):
     return x, np.column_stack([smooth[:, 0], smooth[:, 1] + 0.3 * noise[:, 0], noise[:, 1]])
 
 
-@pytest.mark.parametrize(("n", "tolerance"), [(120, 1e-9), (700, 2e-4)], ids=["all points", "fewer points"])
+@pytest.mark.parametrize(
+    ("n", "tolerance"), [(120, 1e-9), (700, 2e-4)], ids=["all points", "fewer points"]
+)
 @pytest.mark.parametrize("mean", MEANS)
 def test_with_one_ratio_it_is_the_exact_process(monkeypatch, mean, n, tolerance):
     """To rounding on all points; to a thousandth of the noise on the fewer that carry a larger set."""
@@ -52,7 +54,9 @@ def test_residuals_are_those_of_refits_without_the_star():
                 ones = np.ones(39)
                 beta = ones @ inverse @ y[rest, column] / (ones @ inverse @ ones)
                 across = kernel[star, rest]
-                left_out.append(y[star, column] - beta - across @ inverse @ (y[rest, column] - beta))
+                left_out.append(
+                    y[star, column] - beta - across @ inverse @ (y[rest, column] - beta)
+                )
             errors.append(left_out)
         errors = np.array(errors)
         best = (errors**2).mean(axis=1).argmin()

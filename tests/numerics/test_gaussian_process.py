@@ -40,10 +40,14 @@ def test_panels_do_what_the_whole_matrix_does(monkeypatch, n):
         return matrix[rows, columns] if rows == columns else lower[rows, columns]
 
     factor = PanelCholesky(block, n)
-    np.testing.assert_allclose(factor.solve(right), np.linalg.solve(matrix, right), rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(
+        factor.solve(right), np.linalg.solve(matrix, right), rtol=1e-9, atol=1e-11
+    )
     expected = np.linalg.solve(np.linalg.cholesky(matrix), right)
     np.testing.assert_allclose(factor.half_solve(right), expected, rtol=1e-9, atol=1e-11)
-    np.testing.assert_allclose(factor.inverse_diagonal(), np.diag(np.linalg.inv(matrix)), rtol=1e-10)
+    np.testing.assert_allclose(
+        factor.inverse_diagonal(), np.diag(np.linalg.inv(matrix)), rtol=1e-10
+    )
     assert all(row >= column for row, column in asked)
     assert factor.solve(np.zeros((n, 0))).shape == (n, 0)
 
@@ -62,7 +66,9 @@ def test_the_number_of_cores_does_not_change_a_byte(monkeypatch):
     for cores in (1, 2):
         with threadpool_limits(cores):
             process, residuals = train(inputs, outputs, **SETTINGS)
-        results.append([process.weights, process.coefficients, residuals, *vars(process.spread).values()])
+        results.append(
+            [process.weights, process.coefficients, residuals, *vars(process.spread).values()]
+        )
     for one, two in zip(*results, strict=True):
         assert one.tobytes() == two.tobytes()
 
@@ -77,7 +83,9 @@ def test_a_failing_worker_is_heard():
 
 def exact_variance(inputs, points, mean, amplitude, length_scale, noise):
     """Rasmussen & Williams 2006, equations 2.26 and 2.42."""
-    inverse = np.linalg.inv(rbf(inputs, inputs, amplitude, length_scale) + noise**2 * np.eye(len(inputs)))
+    inverse = np.linalg.inv(
+        rbf(inputs, inputs, amplitude, length_scale) + noise**2 * np.eye(len(inputs))
+    )
     kernel = rbf(points, inputs, amplitude, length_scale)
     variance = amplitude**2 - ((kernel @ inverse) * kernel).sum(axis=1)
     terms = mean_terms(inputs, mean)[0]
@@ -102,7 +110,9 @@ def test_far_from_all_stars_the_variance_is_that_of_the_kernel():
     inputs, outputs = sample(100)
     process, _ = train(inputs, outputs, **SETTINGS, mean="zero")
     np.testing.assert_allclose(process.variance(np.full((1, 3), 50.0)), 2.1**2)
-    assert process.variance(inputs).max() < 0.2**2  # less than one noisy observation of the star itself
+    assert (
+        process.variance(inputs).max() < 0.2**2
+    )  # less than one noisy observation of the star itself
 
 
 def test_the_variance_is_the_scatter_of_processes_drawn_from_the_kernel():
@@ -112,7 +122,9 @@ def test_the_variance_is_the_scatter_of_processes_drawn_from_the_kernel():
     every = np.vstack([inputs, points])
     root = np.linalg.cholesky(rbf(every, every, 2.1, 1.5) + 1e-9 * np.eye(86))
     drawn = root @ rng.normal(0, 1, (86, count))
-    process, _ = train(inputs, drawn[:80] + rng.normal(0, 0.2, (80, count)), **SETTINGS, mean="constant")
+    process, _ = train(
+        inputs, drawn[:80] + rng.normal(0, 0.2, (80, count)), **SETTINGS, mean="constant"
+    )
     scatter = ((process.predict(points) - drawn[80:]) ** 2).mean(axis=1)
     np.testing.assert_allclose(process.variance(points), scatter, rtol=5 / np.sqrt(count / 2))
 
@@ -120,9 +132,17 @@ def test_the_variance_is_the_scatter_of_processes_drawn_from_the_kernel():
 def test_many_points_are_predicted_as_few(monkeypatch):
     inputs, outputs = sample(100)
     process, _ = train(inputs, outputs, **SETTINGS)
-    whole = [process.predict(inputs), *process.predict_with_jacobian(inputs), process.variance(inputs)]
+    whole = [
+        process.predict(inputs),
+        *process.predict_with_jacobian(inputs),
+        process.variance(inputs),
+    ]
     monkeypatch.setattr("lamostvac.numerics.gaussian_process._BATCH", 7)
-    batched = [process.predict(inputs), *process.predict_with_jacobian(inputs), process.variance(inputs)]
+    batched = [
+        process.predict(inputs),
+        *process.predict_with_jacobian(inputs),
+        process.variance(inputs),
+    ]
     for one, other in zip(whole, batched, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-10)
 

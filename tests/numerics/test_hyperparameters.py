@@ -54,7 +54,9 @@ def test_the_amplitude_is_the_best_one():
         residuals, variances = hyperparameters.leave_one_out(
             inputs, outputs, 1.0, row["length_scale"], row["noise_ratio"], "zero"
         )
-        each = np.log(2 * np.pi * scale * variances)[:, None] + residuals**2 / (scale * variances[:, None])
+        each = np.log(2 * np.pi * scale * variances)[:, None] + residuals**2 / (
+            scale * variances[:, None]
+        )
         return -0.5 * each.mean()
 
     assert probability(1.0) == pytest.approx(row["log_probability"])

@@ -49,7 +49,9 @@ def test_no_variance_above_the_tolerance_is_left_and_no_point_too_many_taken(tol
     assert (np.diag(kernel) - (factor[:, :-1] ** 2).sum(axis=1)).max() > tolerance * 2.1**2
     # An element of a positive matrix is at most the geometric mean of its two on the diagonal.
     np.testing.assert_allclose(factor @ factor.T, kernel, atol=1.001 * tolerance * 2.1**2)
-    np.testing.assert_allclose(factor[pivots] @ factor[pivots].T, kernel[np.ix_(pivots, pivots)], atol=1e-12)
+    np.testing.assert_allclose(
+        factor[pivots] @ factor[pivots].T, kernel[np.ix_(pivots, pivots)], atol=1e-12
+    )
 
 
 def test_stars_with_equal_labels_are_one_point():
@@ -63,6 +65,8 @@ def test_the_number_of_cores_does_not_change_a_byte():
     results = []
     for cores in (1, 2):
         with threadpool_limits(cores):
-            results.append(pivoted_cholesky(inputs(3000), **SETTINGS, max_points=300, tolerance=1e-9))
+            results.append(
+                pivoted_cholesky(inputs(3000), **SETTINGS, max_points=300, tolerance=1e-9)
+            )
     np.testing.assert_array_equal(results[0][0], results[1][0])
     assert results[0][1].tobytes() == results[1][1].tobytes()

@@ -39,7 +39,9 @@ def test_an_import_upwards_and_a_cycle_are_seen(tmp_path, monkeypatch):
 
 
 def test_no_module_is_too_long():
-    too_long = [(lines, name) for lines, name in architecture.sizes() if lines > architecture.LARGEST]
+    too_long = [
+        (lines, name) for lines, name in architecture.sizes() if lines > architecture.LARGEST
+    ]
     assert too_long == []
 
 

@@ -36,7 +36,9 @@ def test_a_benchmark_writes_what_it_measured(work, name):
 
 def test_the_hardware_names_the_processor_and_the_blas_kernel():
     """The same processor is up to twice as fast or as slow with another kernel."""
-    kernels = [entry["architecture"] for entry in benchmarks.threadpool_info() if "architecture" in entry]
+    kernels = [
+        entry["architecture"] for entry in benchmarks.threadpool_info() if "architecture" in entry
+    ]
     assert kernels
     hardware = benchmarks.machine()["hardware"]
     assert re.match(r"\d+ x \S", hardware)
@@ -63,14 +65,18 @@ def test_one_that_fails_is_named_and_the_others_run(tmp_path, monkeypatch, capsy
 
 
 def test_a_benchmark_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(SystemExit, match=r"there is no benchmark nothing; there are prepare_rate, "):
+    with pytest.raises(
+        SystemExit, match=r"there is no benchmark nothing; there are prepare_rate, "
+    ):
         benchmarks.main(["nothing", "--output", str(tmp_path / "bench")])
     assert not (tmp_path / "bench").exists()
 
 
 def test_every_file_of_the_benchmarks_is_one_that_runs_here(project):
     """The explorer's has a command of its own; the others are parts of the list."""
-    text = (project / "benchmarks/run.py").read_text() + (project / "benchmarks/explorer.py").read_text()
+    text = (project / "benchmarks/run.py").read_text() + (
+        project / "benchmarks/explorer.py"
+    ).read_text()
     paths = sorted((project / "benchmarks").glob("*.py"))
     assert len(paths) > 5
     for path in paths:

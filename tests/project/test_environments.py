@@ -19,7 +19,11 @@ import yaml
 from workflow_run import copy_project, snakemake
 
 CONDA_NAMES = {"yaml": "pyyaml", "bayes_opt": "bayesian-optimization", "isal": "python-isal"}
-CONDA_NAMES |= {"matplotlib": "matplotlib-base", "tensorflow": "tensorflow-cpu", "sklearn": "scikit-learn"}
+CONDA_NAMES |= {
+    "matplotlib": "matplotlib-base",
+    "tensorflow": "tensorflow-cpu",
+    "sklearn": "scikit-learn",
+}
 
 CONDA = """#!{python}
 import json, os, stat, sys
@@ -79,7 +83,9 @@ def imported(paths: list[Path]) -> set[str]:
 
 
 def test_the_jobs_environment_has_every_import_of_library_and_scripts(project):
-    used = imported([*(project / "lamostvac").rglob("*.py"), *(project / "workflow_scripts").glob("*.py")])
+    used = imported(
+        [*(project / "lamostvac").rglob("*.py"), *(project / "workflow_scripts").glob("*.py")]
+    )
     assert {"numpy", "tensorflow", "keras"} <= used
     environment = yaml.safe_load((project / "envs/lamostvac.yaml").read_text())
     there = {spec.split("=")[0] for spec in environment["dependencies"]}
@@ -99,7 +105,9 @@ def test_a_job_under_conda_finds_the_library_and_the_pins_are_used(project, tmp_
     pins = folder / "envs/lamostvac.linux-64.pin.txt"
     pins.write_text("@EXPLICIT\nfile://channel/linux-64/python-3.12.0-0.conda\n")
     # Where there is a network: only make the environments. Nothing else runs.
-    snakemake(folder, "--cores", "1", "--sdm", "conda", "--conda-create-envs-only", programs=conda / "bin")
+    snakemake(
+        folder, "--cores", "1", "--sdm", "conda", "--conda-create-envs-only", programs=conda / "bin"
+    )
     assert not (folder / "results").exists()
     made = [call for call in calls(conda) if "create" in call]
     assert len(made) == 1
@@ -107,7 +115,15 @@ def test_a_job_under_conda_finds_the_library_and_the_pins_are_used(project, tmp_
     assert given.name.endswith(".pin.txt")
     assert given.read_text() == pins.read_text()
     # Where there is none: what exists is used, and scripts find lamostvac without PYTHONPATH.
-    snakemake(folder, "results/survey/manifest.csv", "--cores", "1", "--sdm", "conda", programs=conda / "bin")
+    snakemake(
+        folder,
+        "results/survey/manifest.csv",
+        "--cores",
+        "1",
+        "--sdm",
+        "conda",
+        programs=conda / "bin",
+    )
     assert (folder / "results/survey/manifest.csv").exists()
     assert [call for call in calls(conda) if "create" in call] == made
     started = (conda / "started").read_text().splitlines()
@@ -124,14 +140,19 @@ def test_pins_are_written_for_both_environments(project, tmp_path, conda):
         text = (folder / f"envs/{name}.linux-64.pin.txt").read_text()
         assert "@EXPLICIT" in text.splitlines()
     made = [call for call in calls(conda) if "create" in call]
-    assert [call[call.index("--file") + 1] for call in made] == ["envs/lamostvac.yaml", "envs/snakemake.yaml"]
+    assert [call[call.index("--file") + 1] for call in made] == [
+        "envs/lamostvac.yaml",
+        "envs/snakemake.yaml",
+    ]
 
 
 @pytest.mark.parametrize(
     ("arguments", "fails", "sentence"),
     [(["nothing"], "", "there is no envs/nothing.yaml"), (["lamostvac"], "1", "no such package")],
 )
-def test_pins_that_cannot_be_made_leave_the_old_ones(project, tmp_path, conda, arguments, fails, sentence):
+def test_pins_that_cannot_be_made_leave_the_old_ones(
+    project, tmp_path, conda, arguments, fails, sentence
+):
     folder = tmp_path / "project"
     for name in ("envs", "tools"):
         shutil.copytree(project / name, folder / name)
@@ -175,7 +196,9 @@ def test_the_container_has_what_a_run_needs_and_only_locked_versions(project, re
     assert {*PARTS, "requirements.lock", "profiles"} == files
     text = (project / recipe).read_text()
     installs = re.findall(r"(?:pip|apt|apt-get|conda|uv) .*install.*|pip install.*", text)
-    assert installs == ["pip install --no-cache-dir --require-hashes -r /opt/lamostvac/requirements.lock"]
+    assert installs == [
+        "pip install --no-cache-dir --require-hashes -r /opt/lamostvac/requirements.lock"
+    ]
     assert re.findall(r"^(?:FROM|From:) (.*)$", text, re.M) == ["python:3.12-slim"]
     if recipe == "Containerfile":
         assert re.search(r"^USER (?!root)", text, re.M)

@@ -13,7 +13,13 @@ from tools import other_kernel
 
 
 def test_what_could_change_results_is_taken_out_of_the_environment(tmp_path):
-    hostile = ("OMP_NUM_THREADS", "OPENBLAS_VERBOSE", "SNAKEMAKE_PROFILE", "LAMOSTVAC_SITE", "XDG_CACHE_HOME")
+    hostile = (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_VERBOSE",
+        "SNAKEMAKE_PROFILE",
+        "LAMOSTVAC_SITE",
+        "XDG_CACHE_HOME",
+    )
     hostile += (
         "MPLBACKEND",
         "TF_DETERMINISTIC_OPS",
@@ -23,7 +29,12 @@ def test_what_could_change_results_is_taken_out_of_the_environment(tmp_path):
         "GIT_DIR",
         "LANG",
     )
-    kept = {"OPENBLAS_CORETYPE": "Haswell", "LAMOSTVAC_REAL_DATA": "/data", REQUIRE: "1", "USER": "me"}
+    kept = {
+        "OPENBLAS_CORETYPE": "Haswell",
+        "LAMOSTVAC_REAL_DATA": "/data",
+        REQUIRE: "1",
+        "USER": "me",
+    }
     environment = dict.fromkeys(hostile, "hostile") | kept | {"HOME": "/home", "PATH": "/bin"}
     isolate(environment, tmp_path)
     assert "hostile" not in environment.values()
@@ -80,7 +91,10 @@ def install(project, folder, there, uid=0, apt=True, required=False, packages="i
     calls, programs = folder / "calls", folder / "bin"
     programs.mkdir()
     calls.touch()
-    stand_ins = dict.fromkeys(there, "true") | {"id": f"echo {uid}", "dpkg-query": f"printf {packages}"}
+    stand_ins = dict.fromkeys(there, "true") | {
+        "id": f"echo {uid}",
+        "dpkg-query": f"printf {packages}",
+    }
     if apt:
         stand_ins["apt-get"] = f'echo "$@" >> {calls}'
     for name, line in stand_ins.items():
@@ -90,7 +104,10 @@ def install(project, folder, there, uid=0, apt=True, required=False, packages="i
         (programs / name).symlink_to(path)
     environment = {"PATH": str(programs), **({REQUIRE: "1"} if required else {})}
     done = subprocess.run(
-        [project / "tools/install_test_programs.sh"], env=environment, capture_output=True, text=True
+        [project / "tools/install_test_programs.sh"],
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     return done, calls.read_text().splitlines()
 

@@ -75,7 +75,9 @@ def answers(network, project):
         environment = {**os.environ, "OPENBLAS_CORETYPE": kernel}
         environment["PYTHONPATH"] = os.pathsep.join([str(project), str(project / "tests/helpers")])
         arguments = [str(network / "teff.h5"), str(network / "seen.npy"), str(path)]
-        subprocess.run([sys.executable, "-c", PROGRAM, *arguments], check=True, env=environment, cwd=network)
+        subprocess.run(
+            [sys.executable, "-c", PROGRAM, *arguments], check=True, env=environment, cwd=network
+        )
         found[kernel] = dict(np.load(path))
     return found
 

@@ -26,7 +26,9 @@ def bootstrap(project):
 
 @pytest.fixture(scope="module")
 def locked(project):
-    pins = re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", (project / "requirements.lock").read_text(), re.MULTILINE)
+    pins = re.findall(
+        r"^([A-Za-z0-9._-]+)==(\S+)", (project / "requirements.lock").read_text(), re.MULTILINE
+    )
     return {name.lower().replace("_", "-"): version for name, version in pins}
 
 
@@ -115,7 +117,9 @@ def test_setup_is_done_when_the_stamp_says_so(project, tmp_path, bootstrap):
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     os.symlink(sys.executable, tmp_path / ".venv" / "bin" / "python")
     stamp = tmp_path / ".venv" / "lamostvac-stamp"
-    stamp.write_text(bootstrap.stamp_text((project / "requirements.lock").read_text(), sys.version_info))
+    stamp.write_text(
+        bootstrap.stamp_text((project / "requirements.lock").read_text(), sys.version_info)
+    )
     os.utime(stamp, (0, 0))
     done = subprocess.run(
         [sys.executable, "tools/bootstrap.py"], cwd=tmp_path, capture_output=True, check=True
@@ -143,7 +147,9 @@ def shipped_files(project):
     found = []
     for folder, folders, names in os.walk(project):
         folders[:] = [name for name in folders if name not in [".git", *ignored]]
-        found += [Path(folder, name) for name in names if not any(fnmatch(name, each) for each in ignored)]
+        found += [
+            Path(folder, name) for name in names if not any(fnmatch(name, each) for each in ignored)
+        ]
     return found
 
 

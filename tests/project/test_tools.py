@@ -100,7 +100,9 @@ def test_recommended_truth_compares_each_system_with_the_truth(project, run):
 
 
 def test_error_pairs_finds_the_factor_better_from_more_pairs(project):
-    rows = [line.split() for line in run_tool(project, "error_pairs.py", 200, 3000).splitlines()[1:]]
+    rows = [
+        line.split() for line in run_tool(project, "error_pairs.py", 200, 3000).splitlines()[1:]
+    ]
     assert [int(row[0]) for row in rows] == [200, 3000]
     few, many = (float(row[2]) for row in rows)
     assert 0 < many < few
@@ -132,7 +134,15 @@ def full_scale_run(run, tmp_path_factory):
 
 def test_full_scale_prints_all_its_tables(project, full_scale_run):
     shown = run_tool(
-        project, "full_scale.py", full_scale_run, "times", "accuracy", "pulls", "outliers", "--least", 3
+        project,
+        "full_scale.py",
+        full_scale_run,
+        "times",
+        "accuracy",
+        "pulls",
+        "outliers",
+        "--least",
+        3,
     )
     tables = dict(re.findall(r"^## (\w+) .*\n((?:(?!## ).*\n?)*)", shown, re.MULTILINE))
     rows = {
@@ -163,7 +173,10 @@ def test_network_variants_crossvalidates_a_training_set(project, run, tmp_path):
     assert (found["robust_sigma"] >= 0).all()
     assert found["n"].sum() > 20
     # Other methods, other networks.
-    a, b = (found[found["variant"] == name]["offset"].to_numpy() for name in ("one_member", "as_published"))
+    a, b = (
+        found[found["variant"] == name]["offset"].to_numpy()
+        for name in ("one_member", "as_published")
+    )
     assert np.all(a != b)
 
 
@@ -198,7 +211,12 @@ def test_scaling_prepares_fits_and_predicts_anew(project, run, beside):
         rf"chunks of +1000: +1 chunks, 1 cores: {n} spectra in +[\d.]+ s, +[\d.]+ spectra/s", shown
     )
     parts = re.findall(r"^ +(\w.*?) +([\d.]+) kB and +([\d.]+) files", shown, re.MULTILINE)
-    assert [name for name, *_ in parts] == ["spectra of the release", "prepared", "fit", "predicted"]
+    assert [name for name, *_ in parts] == [
+        "spectra of the release",
+        "prepared",
+        "fit",
+        "predicted",
+    ]
     assert all(float(size) > 0 and float(files) > 0 for _, size, files in parts)
     assert not list(beside.glob("scaling-*"))
 
@@ -223,5 +241,6 @@ def test_variants_runs_a_configuration_and_prints_its_comparisons(project, run, 
     expected = expected[(expected["dataset"] == "apogee") & (expected["subset"] == "all")]
     assert len(expected) > 0
     assert [line.split()[:4] for line in lines] == [
-        ["final", "all", label, str(n)] for label, n in zip(expected["label"], expected["n"], strict=True)
+        ["final", "all", label, str(n)]
+        for label, n in zip(expected["label"], expected["n"], strict=True)
     ]

@@ -39,7 +39,9 @@ def catalogue(n=N):
     rows["ra"], rows["dec"] = rng.uniform(0, 360, n), rng.uniform(-10, 60, n)
     rows["snrg"] = rng.lognormal(3.5, 0.8, n)
     rows["spectral_type"] = rng.choice([b"OB", b"A", b"F", b"G", b"K", b"M"], n)
-    rows["subclass"] = np.char.add(rows["spectral_type"].astype("U1"), rng.choice(["2", "5"], n)).astype("S2")
+    rows["subclass"] = np.char.add(
+        rows["spectral_type"].astype("U1"), rng.choice(["2", "5"], n)
+    ).astype("S2")
     rows["teff_rec"] = rng.uniform(3000, 9000, n)
     rows["logg_rec"] = np.where(rng.random(n) < 0.3, 2.5, 4.5) + rng.normal(0, 0.2, n)
     rows["feh_rec"] = rng.normal(-0.3, 0.4, n)
@@ -70,7 +72,9 @@ def columns_of(names=None):
 
 def build(table, page, names=None, rows=None, max_rows=10**6):
     columns = columns_of(names)
-    sample = explorer.read_sample(table, columns, chosen_rows(rows, REGISTRY, "explorer.rows"), max_rows)
+    sample = explorer.read_sample(
+        table, columns, chosen_rows(rows, REGISTRY, "explorer.rows"), max_rows
+    )
     explorer.write_explorer(page, sample, columns, REGISTRY, "snrg", TITLE, STARS, rows)
     return sample
 
@@ -85,7 +89,9 @@ def unpacked(page):
         planes = np.frombuffer(gzip.decompress(base64.b64decode(content)), np.uint8)
         dtype = np.dtype(column["dtype"]).newbyteorder("<")
         values = planes.reshape(dtype.itemsize, meta["n"]).T.copy().view(dtype)[:, 0]
-        found[column["name"]] = np.array(column["texts"])[values] if column["texts"] is not None else values
+        found[column["name"]] = (
+            np.array(column["texts"])[values] if column["texts"] is not None else values
+        )
     return meta, pd.DataFrame(found)
 
 
@@ -121,8 +127,14 @@ def test_the_page_holds_the_catalogue_to_the_digits_it_promises(folder):
 def test_units_and_words_come_from_the_registry(folder):
     meta, _ = unpacked(folder / "explorer.html")
     columns = {column["name"]: column for column in meta["columns"]}
-    assert (columns["teff_rec"]["words"], columns["teff_rec"]["unit"]) == ("Effective temperature", "K")
-    assert (columns["alpha_fe_rec"]["words"], columns["alpha_fe_rec"]["unit"]) == ("[alpha/Fe]", "dex")
+    assert (columns["teff_rec"]["words"], columns["teff_rec"]["unit"]) == (
+        "Effective temperature",
+        "K",
+    )
+    assert (columns["alpha_fe_rec"]["words"], columns["alpha_fe_rec"]["unit"]) == (
+        "[alpha/Fe]",
+        "dex",
+    )
     assert columns["abs_mag_ks"]["words"] == "Absolute magnitude"
     reversed_axes = {name for name, column in columns.items() if column["reversed"]}
     assert reversed_axes == {"ra", "teff_rec", "logg_rec", "abs_mag_ks", "mag_g_gaia"}
@@ -154,7 +166,11 @@ def test_rows_follow_the_condition_and_are_evenly_drawn(folder, tmp_path):
     rows = catalogue()
     kept = np.flatnonzero((rows["flag_snr"] == 0) & (rows["spectral_type"] != b"M"))
     meta, table = unpacked(page)
-    assert (meta["n"], meta["n_rows"], meta["n_catalogue"]) == (500, len(kept), N) == (500, sample.n_rows, N)
+    assert (
+        (meta["n"], meta["n_rows"], meta["n_catalogue"])
+        == (500, len(kept), N)
+        == (500, sample.n_rows, N)
+    )
     places = np.flatnonzero(np.isin(kept, (table["obsid"].to_numpy() - 700_000_000) // 3))
     steps = np.diff(places)
     assert steps.min() >= len(kept) // 500
@@ -207,12 +223,16 @@ def test_nothing_in_the_page_ends_it_early_or_asks_for_the_network(folder):
 
 
 def test_mistakes_name_the_key(folder, monkeypatch):
-    with pytest.raises(UserError, match=r"explorer.columns: there is no column tef; did you mean teff\?"):
+    with pytest.raises(
+        UserError, match=r"explorer.columns: there is no column tef; did you mean teff\?"
+    ):
         columns_of(["tef"])
     with pytest.raises(UserError, match=r"explorer.rows: .*no column tef"):
         chosen_rows("tef > 1", REGISTRY, "explorer.rows")
     monkeypatch.setattr(explorer, "_MAX_TEXTS", 100)
-    with pytest.raises(UserError, match=r"explorer.columns: spectrum_id has more than 100 different texts"):
+    with pytest.raises(
+        UserError, match=r"explorer.columns: spectrum_id has more than 100 different texts"
+    ):
         build(folder / "recommended.parquet", folder / "t.html", ["spectrum_id"])
     default = load_configuration({}).explorer
     assert default.columns is None
@@ -235,9 +255,13 @@ def browser(folder, tmp_path_factory):
 def page(browser):
     """The page as it is at first."""
     browser.evaluate("document.querySelector('#filters').reset(); choose(-1); state.sort = null")
-    browser.evaluate("document.querySelector('#clear').disabled || document.querySelector('#clear').click()")
+    browser.evaluate(
+        "document.querySelector('#clear').disabled || document.querySelector('#clear').click()"
+    )
     browser.evaluate("document.querySelector('#tools input[value=move]').click()")
-    browser.evaluate("for (const plot of plots) plot.surface.call(plot.zoom.transform, d3.zoomIdentity)")
+    browser.evaluate(
+        "for (const plot of plots) plot.surface.call(plot.zoom.transform, d3.zoomIdentity)"
+    )
     browser.evaluate("new Promise((done) => setTimeout(done, 50))")
     browser.evaluate("update()")
     yield browser
@@ -347,7 +371,10 @@ def test_the_lasso_selects_what_lies_within(page):
     found = chosen(page)
     # The path is drawn in pixels, so stars within a pixel or so of it may be on either side.
     edge = (
-        np.abs(np.column_stack([y, y - 0.3 * (x + 0.9) / 0.7, y - 0.3 * (0.4 - x) / 0.6])).min(axis=1) < 0.01
+        np.abs(np.column_stack([y, y - 0.3 * (x + 0.9) / 0.7, y - 0.3 * (0.4 - x) / 0.6])).min(
+            axis=1
+        )
+        < 0.01
     )
     wrong = np.setxor1d(found, np.flatnonzero(inside))
     assert len(found) > 500
@@ -362,7 +389,10 @@ def test_a_click_opens_the_star_and_links_its_page(page):
     # Another star may be as near; it must be within a pixel or two of the click.
     assert abs(table["teff_rec"][opened] - table["teff_rec"][row]) < 40
     obsid = table["obsid"][opened]
-    assert page.evaluate("document.querySelector('#star-link').getAttribute('href')") == f"stars/{obsid}.html"
+    assert (
+        page.evaluate("document.querySelector('#star-link').getAttribute('href')")
+        == f"stars/{obsid}.html"
+    )
     text = page.evaluate("document.querySelector('#details').innerText")
     assert f"obsid {obsid}" in text
     assert f"snakemake --cores 1 results/stars/{obsid}.html" in text
@@ -384,7 +414,9 @@ def test_the_keyboard_moves_selects_and_opens(page):
     )
     page.key("s")
     _, table = unpacked(page_path(page))
-    want = table["teff_rec"].between(view[1], view[0]) & table["logg_rec"].between(*sorted(view[2:]))
+    want = table["teff_rec"].between(view[1], view[0]) & table["logg_rec"].between(
+        *sorted(view[2:])
+    )
     assert 0 < want.sum() < N
     np.testing.assert_array_equal(chosen(page), np.flatnonzero(want))
     page.evaluate("document.querySelector('#table tbody button').focus()")
@@ -473,7 +505,9 @@ def test_dense_plots_count_every_star_of_a_cell(tmp_path):
         page.open(tmp_path / "t.html")
         page.wait("document.documentElement.dataset.ready === 'yes'")
         counts = np.array(page.evaluate("[...plots[0].chosen]"))
-        [width, height, nx] = page.evaluate("[plots[0].width, plots[0].height, plots[0].cells.width]")
+        [width, height, nx] = page.evaluate(
+            "[plots[0].width, plots[0].height, plots[0].cells.width]"
+        )
         x, y = page.evaluate("scales(plots[0]).map((scale) => scale.domain())")
         i = np.floor((table["teff_rec"] - x[0]) * (width / 2 / (x[1] - x[0])))
         j = np.floor((table["logg_rec"] - y[1]) * (height / 2 / (y[0] - y[1])))
@@ -492,7 +526,9 @@ def test_a_catalogue_without_rows_has_a_page_too(tmp_path):
     with Browser(tmp_path / "browser") as page:
         page.open(tmp_path / "t.html")
         page.wait("document.documentElement.dataset.ready === 'yes'")
-        assert page.evaluate("document.querySelector('#status').textContent").startswith("0 selected")
+        assert page.evaluate("document.querySelector('#status').textContent").startswith(
+            "0 selected"
+        )
         assert page.errors() == []
 
 
@@ -512,7 +548,10 @@ def snakemake(folder, *words):
         *words,
     ]
     done = subprocess.run(
-        [*command, "--configfile", PROJECT / "config/demo.yaml"], capture_output=True, text=True, check=False
+        [*command, "--configfile", PROJECT / "config/demo.yaml"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -520,7 +559,10 @@ def snakemake(folder, *words):
 
 def test_the_rule_writes_the_page_of_the_run(tmp_path):
     """With the columns of the default configuration's networks, of which this catalogue has two."""
-    labels = [NetworkLabel(f"abs_mag_{band}", "mag", "phys.magAbs", "M", "gaia") for band in ("g_gaia", "ks")]
+    labels = [
+        NetworkLabel(f"abs_mag_{band}", "mag", "phys.magAbs", "M", "gaia")
+        for band in ("g_gaia", "ks")
+    ]
     registry = load_registry(labels)
     rows = registry.empty(80)
     rows["obsid"], rows["spectral_type"] = np.arange(80), b"K"

@@ -27,10 +27,12 @@ from lamostvac.publish.fixed_width import is_present, layout, write_text
 from lamostvac.publish.hats import write_hats
 from lamostvac.publish.healpix import MAX_ORDER, partitions, pixels
 
-REGISTRY = load_registry([NetworkLabel("abs_mag_ks", "mag", "phys.magAbs;em.IR.K", "a magnitude", "gaia")])
-CARDS = catalog_files.input_cards([("data/dr10.fits.gz", "a" * 64), ("library mastar", "b" * 64)]) | {
-    "CREATOR": ("lamost-vac 0", "program")
-}
+REGISTRY = load_registry(
+    [NetworkLabel("abs_mag_ks", "mag", "phys.magAbs;em.IR.K", "a magnitude", "gaia")]
+)
+CARDS = catalog_files.input_cards(
+    [("data/dr10.fits.gz", "a" * 64), ("library mastar", "b" * 64)]
+) | {"CREATOR": ("lamost-vac 0", "program")}
 TITLE = "Stellar labels <of> tests & more"
 TYPES = {"OB": 40, "G": 170, "M": 60}
 
@@ -122,13 +124,18 @@ def test_the_cds_reader_gets_values_units_and_what_is_missing(merged, tmp_path):
         np.testing.assert_array_equal(~np.ma.getmaskarray(stored), present, column.name)
         stored = np.asarray(stored)[present]
         if column.is_string:
-            assert np.char.encode(stored.astype(str)).tolist() == [value.strip() for value in values[present]]
+            assert np.char.encode(stored.astype(str)).tolist() == [
+                value.strip() for value in values[present]
+            ]
         elif field.decimals is None:
             np.testing.assert_array_equal(stored, values[present], column.name)
         else:
             # Half a unit of the last digit, which is small beside all but the smallest values.
             np.testing.assert_allclose(
-                stored, values[present].astype(float), rtol=1e-12, atol=0.501 * 10.0**-field.decimals
+                stored,
+                values[present].astype(float),
+                rtol=1e-12,
+                atol=0.501 * 10.0**-field.decimals,
             )
             digits = 5 if column.dtype == "float32" else 11
             size = np.quantile(np.abs(values[present].astype(float)), 0.15)
@@ -179,7 +186,9 @@ def test_numbers_are_written_as_python_writes_them(tmp_path):
                 assert found == f"{value:>{field.width}d}"
             else:
                 wanted = f"{value:>{field.width}.{field.decimals}f}"
-                assert found == (wanted if float(wanted) else wanted.replace("-", " ")), field.format
+                assert found == (wanted if float(wanted) else wanted.replace("-", " ")), (
+                    field.format
+                )
     assert next(field for field in fields if field.column.name == "chi2").format == "E15.7"
 
 
@@ -206,7 +215,11 @@ def test_the_votable_holds_columns_units_ucds_and_values(merged, tmp_path):
     assert info["INHASH1"] == "a" * 64
     assert resource.description == TITLE
     for field, column in zip(table.fields, REGISTRY, strict=True):
-        assert (field.name, field.ucd, field.description) == (column.name, column.ucd, column.description)
+        assert (field.name, field.ucd, field.description) == (
+            column.name,
+            column.ucd,
+            column.description,
+        )
         assert field.unit == (units.Unit(column.unit, format="fits") if column.unit else None)
         stored, values = table.array[column.name], rows[column.name]
         if column.is_string:
@@ -225,15 +238,21 @@ def test_rows_and_columns_of_the_votable_can_be_chosen(merged, tmp_path):
     table = Table.read(tmp_path / "a.vot")
     assert table.colnames == ["teff", "spectrum_id"]
     assert n == len(table) == kept.sum() > 10
-    assert [str(name) for name in table["spectrum_id"]] == np.char.decode(rows["spectrum_id"][kept]).tolist()
+    assert [str(name) for name in table["spectrum_id"]] == np.char.decode(
+        rows["spectrum_id"][kept]
+    ).tolist()
     assert write_vot(merged, tmp_path / "b.vot", ["obsid"], condition, 7) == 7
-    np.testing.assert_array_equal(Table.read(tmp_path / "b.vot")["obsid"].data.data, rows["obsid"][kept][:7])
+    np.testing.assert_array_equal(
+        Table.read(tmp_path / "b.vot")["obsid"].data.data, rows["obsid"][kept][:7]
+    )
     assert write_vot(merged, tmp_path / "c.vot", ["obsid"], "teff > 1e30") == 0
     assert len(Table.read(tmp_path / "c.vot")) == 0
 
 
 def test_wrong_columns_and_conditions_are_named():
-    with pytest.raises(UserError, match=r"votable_columns: there is no column tef; did you mean teff\?"):
+    with pytest.raises(
+        UserError, match=r"votable_columns: there is no column tef; did you mean teff\?"
+    ):
         votable.chosen_columns(["obsid", "tef"], REGISTRY)
     with pytest.raises(UserError, match=r"votable_rows: .* there is no column tef"):
         votable.chosen_rows("tef > 3", REGISTRY)
@@ -321,7 +340,8 @@ def test_hats_files_hold_every_row_at_its_place(merged, tmp_path):
     listed = pd.read_csv(tmp_path / "hats/partition_info.csv")
     assert list(zip(listed["Norder"], listed["Npix"], strict=True)) == [file[:2] for file in files]
     properties = dict(
-        line.split("=", 1) for line in (tmp_path / "hats/hats.properties").read_text().splitlines()[1:]
+        line.split("=", 1)
+        for line in (tmp_path / "hats/hats.properties").read_text().splitlines()[1:]
     )
     assert properties["hats_nrows"] == str(sum(TYPES.values()))
     parts = []
@@ -342,7 +362,10 @@ def test_hats_files_hold_every_row_at_its_place(merged, tmp_path):
     assert schema.metadata[b"creator"] == b"x"
     groups = pq.read_metadata(tmp_path / "hats/dataset/_metadata")
     assert groups.num_rows == sum(TYPES.values())
-    assert groups.row_group(0).column(0).file_path == f"Norder={files[0][0]}/Dir=0/Npix={files[0][1]}.parquet"
+    assert (
+        groups.row_group(0).column(0).file_path
+        == f"Norder={files[0][0]}/Dir=0/Npix={files[0][1]}.parquet"
+    )
 
 
 def test_hats_needs_positions(tmp_path):
@@ -368,14 +391,22 @@ def test_internal_errors_against_pandas(merged):
     frame["class_"] = np.where(frame["logg"] < 3.8, "giant", "dwarf")
     assert len(table) == 2 * 6 * 6
     for line in table.itertuples():
-        mine = (frame["class_"] == line.luminosity_class) & (frame["spectral_type"] == line.spectral_type)
-        values = frame.loc[mine, "snrr" if line.quantity == "snr" else line.quantity].dropna().astype(float)
+        mine = (frame["class_"] == line.luminosity_class) & (
+            frame["spectral_type"] == line.spectral_type
+        )
+        values = (
+            frame.loc[mine, "snrr" if line.quantity == "snr" else line.quantity]
+            .dropna()
+            .astype(float)
+        )
         assert line.n == len(values)
         if line.spectral_type == "G":
             assert line.n >= 5
         if line.n:
             expected = [values.min(), values.median(), values.mean(), values.std(ddof=0)]
-            np.testing.assert_allclose([line.min, line.median, line.mean, line.std], expected, rtol=1e-6)
+            np.testing.assert_allclose(
+                [line.min, line.median, line.mean, line.std], expected, rtol=1e-6
+            )
         else:
             assert np.isnan([line.min, line.median, line.mean, line.std]).all()
 
@@ -384,9 +415,17 @@ def test_the_published_errors_stand_beside():
     table = internal_errors([], "snrr", published_errors()).set_index(
         ["luminosity_class", "spectral_type", "quantity"]
     )
-    assert table.loc[("giant", "OB", "teff_err"), ["published_mean", "published_std"]].tolist() == [472, 505]
-    assert table.loc[("dwarf", "F", "snr"), ["published_n", "published_min"]].tolist() == [1681127, 8]
-    assert table["published_n"].sum() == 1_628_422 + 4_605_128  # giants and dwarfs of the table added by hand
+    assert table.loc[("giant", "OB", "teff_err"), ["published_mean", "published_std"]].tolist() == [
+        472,
+        505,
+    ]
+    assert table.loc[("dwarf", "F", "snr"), ["published_n", "published_min"]].tolist() == [
+        1681127,
+        8,
+    ]
+    assert (
+        table["published_n"].sum() == 1_628_422 + 4_605_128
+    )  # giants and dwarfs of the table added by hand
 
 
 # ---------------------------------------------------------------- headers, validators, repetition
@@ -423,10 +462,19 @@ def test_fitsverify_finds_no_fault(merged):
 def test_votlint_finds_no_fault_and_stilts_knows_units_and_ucds(merged, tmp_path):
     stilts = program("stilts")
     write_vot(merged, tmp_path / "t.vot", REGISTRY.names)
-    done = subprocess.run([stilts, "votlint", str(tmp_path / "t.vot")], capture_output=True, text=True)
+    done = subprocess.run(
+        [stilts, "votlint", str(tmp_path / "t.vot")], capture_output=True, text=True
+    )
     assert (done.returncode, done.stdout.strip(), done.stderr.strip()) == (0, "", "")
     for name in (tmp_path / "t.vot", merged / "recommended.fits"):
-        command = [stilts, "tpipe", f"in={name}", "cmd=meta name units ucd", "omode=out", "ofmt=csv"]
+        command = [
+            stilts,
+            "tpipe",
+            f"in={name}",
+            "cmd=meta name units ucd",
+            "omode=out",
+            "ofmt=csv",
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         known = [line.split(",") for line in done.stdout.splitlines()[1:]]
         assert known == [[column.name, column.unit, column.ucd] for column in REGISTRY], name
@@ -440,7 +488,9 @@ def test_two_runs_give_the_same_bytes_for_any_block(tmp_path):
         merge(folder)
         write_cds(folder, folder, size)
         chosen = votable.chosen_columns(None, REGISTRY)
-        found = votable.selected(blocks(folder, size), votable.chosen_rows("teff > 0", REGISTRY), 50)
+        found = votable.selected(
+            blocks(folder, size), votable.chosen_rows("teff > 0", REGISTRY), 50
+        )
         votable.write_votable(folder / "recommended.vot", found, chosen, REGISTRY, {}, TITLE)
         write_hats(folder / "hats", folder / "recommended.fits", REGISTRY, {}, 60, TITLE, size)
         table = internal_errors(blocks(folder, size), "snrr", published_errors())

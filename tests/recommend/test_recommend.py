@@ -50,7 +50,10 @@ def two_sources(**change):
 
 def relations(rho=0.0, shares=(1.0, 1.0), relation=None):
     return LabelRelations(
-        "a", "e", {"e": identity(), "w": relation or identity()}, {("e", "w"): Correlation(rho, shares, 1000)}
+        "a",
+        "e",
+        {"e": identity(), "w": relation or identity()},
+        {("e", "w"): Correlation(rho, shares, 1000)},
     )
 
 
@@ -124,7 +127,12 @@ def test_curve_covariate_and_scatter_are_found_among_outliers():
     truth, teff = rng.uniform(0, 5, n), rng.uniform(4000, 6000, n)
     error = np.full(n, 0.1)
     x = truth + rng.normal(0, 0.1, n)
-    y = truth + 0.04 * (truth - 2.5) ** 2 + 1e-4 * (teff - 5000) + rng.normal(0, np.hypot(0.1, 0.15), n)
+    y = (
+        truth
+        + 0.04 * (truth - 2.5) ** 2
+        + 1e-4 * (teff - 5000)
+        + rng.normal(0, np.hypot(0.1, 0.15), n)
+    )
     y[::20] += 3.0
     relation = fit_relation(x, error, y, error, [teff], order=2, prior=1.0)
     for t, g in [(1.0, 4500.0), (2.5, 5500.0), (4.0, 5000.0)]:
@@ -153,7 +161,9 @@ def test_few_stars_change_little():
 def shrunk(rng, truth, error):
     """The mean of what the truth can be, given a measurement with an error, and the scatter of the truth about it."""
     a = truth.var() / (truth.var() + error**2)
-    return truth.mean() + a * (truth + rng.normal(0, error, len(truth)) - truth.mean()), np.sqrt(a) * error
+    return truth.mean() + a * (truth + rng.normal(0, error, len(truth)) - truth.mean()), np.sqrt(
+        a
+    ) * error
 
 
 @pytest.mark.parametrize("kind", [True, False])
@@ -167,12 +177,20 @@ def test_shrunk_values_and_plain_ones_both_get_the_true_relation(kind):
     else:
         e, e_err = 0.1 + 1.2 * truth + rng.normal(0, 0.3, n), 0.3
         w, w_err = truth + rng.normal(0, 0.5, n), 0.5
-    rows = {"e": e, "e_err": np.full(n, e_err), "w": w, "w_err": np.full(n, w_err), "snrr": np.full(n, 50.0)}
+    rows = {
+        "e": e,
+        "e_err": np.full(n, e_err),
+        "w": w,
+        "w_err": np.full(n, w_err),
+        "snrr": np.full(n, 50.0),
+    }
 
     def slope(assumed):
         definition = two_sources(shrunk=assumed)
         sources = [source.model_copy(update={"shrunk": assumed}) for source in definition.sources]
-        found = fit_label(rows, definition.model_copy(update={"sources": sources}), SETTINGS).relations["w"]
+        found = fit_label(
+            rows, definition.model_copy(update={"sources": sources}), SETTINGS
+        ).relations["w"]
         value = found.apply(np.array([-1.0, 1.0]), [])[0]
         return (value[1] - value[0]) / 2
 
@@ -202,7 +220,9 @@ def test_a_scale_that_few_stars_have_is_not_the_types():
     for name in ("e", "w"):
         rows |= {name: rng.normal(0, 1, n), f"{name}_err": np.full(n, 0.1)}
     for share, scale in [(0.6, "w"), (0.4, "e")]:
-        definition = two_sources(within={"t": [None, share, 0]}).model_copy(update={"scale": ["w", "e"]})
+        definition = two_sources(within={"t": [None, share, 0]}).model_copy(
+            update={"scale": ["w", "e"]}
+        )
         assert fit_label(rows, definition, SETTINGS).scale == scale
 
 
@@ -269,7 +289,9 @@ def test_everything_together_has_honest_errors():
         "w_err": 1.15 * np.hypot(3000 / snr, 50),
     }
     pairs = np.arange(0, n, 2), np.arange(1, n, 2)
-    fitted = fit_label(rows, two_sources(), dataclasses.replace(SETTINGS, systematic_correlation=0.0), pairs)
+    fitted = fit_label(
+        rows, two_sources(), dataclasses.replace(SETTINGS, systematic_correlation=0.0), pairs
+    )
     correlation = fitted.correlations[("e", "w")]
     assert correlation.rho == pytest.approx(0.6, abs=0.06)
     value, error, _, _ = combine(rows, two_sources(), fitted)
@@ -360,7 +382,9 @@ def test_the_next_source_of_a_system_takes_over_smoothly():
     )
     ones = np.ones_like(t)
     value, error, source, disagree = combine(
-        {"e": ones, "e_err": ones, "w": 3 * ones, "w_err": 2 * ones, "t": t}, definition, relations()
+        {"e": ones, "e_err": ones, "w": 3 * ones, "w_err": 2 * ones, "t": t},
+        definition,
+        relations(),
     )
     assert set(value[t <= 4]) == {1.0}
     assert set(value[t >= 6]) == {3.0}
@@ -419,7 +443,10 @@ def survey(n=3000, registry=REGISTRY, seed=1):
     for column in registry.names:
         label = names.get(column, column.split("_")[0])
         label = "alpha_fe" if column == "alpha_fe" else label
-        known = column in ("teff", "logg", "feh", "alpha_fe") or f"flag_cloud_{column}" in registry.names
+        known = (
+            column in ("teff", "logg", "feh", "alpha_fe")
+            or f"flag_cloud_{column}" in registry.names
+        )
         if label in size and known:
             rows[column] = truth[label] + rng.normal(0, size[label], n)
             rows[f"{column}_err"] = size[label]

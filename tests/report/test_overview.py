@@ -32,7 +32,8 @@ def test_a_ratio_has_its_light(measure, n, light):
 
 
 @pytest.mark.parametrize(
-    ("width", "light"), [(0.8, "green"), (0.79, "yellow"), (1.5, "yellow"), (0.5, "red"), (1.6, "red")]
+    ("width", "light"),
+    [(0.8, "green"), (0.79, "yellow"), (1.5, "yellow"), (0.5, "red"), (1.6, "red")],
 )
 def test_a_width_has_its_light_on_both_sides(width, light):
     assert Limits(title="", source="", green=(0.8, 1.2), yellow=(0.6, 1.5)).light(width, 1) == light
@@ -119,9 +120,16 @@ def test_internal_errors_networks_and_pulls():
             "n": [30, 30, 30], "mean": [160.0, 2.0, 0.1], "published_mean": [80.0, 1.0, np.nan],
         }
     )  # fmt: skip
-    assert overview.internal_check(summary)[["what", "measure"]].values.tolist() == [["giant G teff", 2.0]]
+    assert overview.internal_check(summary)[["what", "measure"]].values.tolist() == [
+        ["giant G teff", 2.0]
+    ]
     networks = pd.DataFrame(
-        {"label": ["a", "b"], "n_test": [40, 40], "sigma_test": [0.3, 1.0], "published_test": [0.1, np.nan]}
+        {
+            "label": ["a", "b"],
+            "n_test": [40, 40],
+            "sigma_test": [0.3, 1.0],
+            "published_test": [0.1, np.nan],
+        }
     )
     assert overview.network_check(networks)["measure"].tolist() == pytest.approx([3.0])
     pulls = pd.DataFrame(

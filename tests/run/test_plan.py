@@ -11,7 +11,16 @@ from workflow_run import snakemake
 
 from benchmarks.plan import make_survey, plan
 from lamostvac.configuration.root import Configuration, read_configuration
-from lamostvac.run.plan import Job, add_chunks, predict, read_jobs, reasons, summary, text, wall_seconds
+from lamostvac.run.plan import (
+    Job,
+    add_chunks,
+    predict,
+    read_jobs,
+    reasons,
+    summary,
+    text,
+    wall_seconds,
+)
 from lamostvac.run.resources import Asked, Cost, Model
 
 MODEL = Model(
@@ -135,10 +144,13 @@ def test_nothing_to_do():
 
 
 def test_before_the_survey_a_number_of_spectra_makes_the_chunks():
-    configuration = Configuration.model_validate({"survey": {"types": ["G", "K"], "chunk_size": 1000}})
+    configuration = Configuration.model_validate(
+        {"survey": {"types": ["G", "K"], "chunk_size": 1000}}
+    )
     survey = Job("survey", outputs=("manifest",))
     collect = [
-        Job("collect", {"type": name}, resources={"spectra": 1000}, inputs=("manifest",)) for name in "GK"
+        Job("collect", {"type": name}, resources={"spectra": 1000}, inputs=("manifest",))
+        for name in "GK"
     ]
     jobs = add_chunks([survey, *collect], configuration, 10_000, networks=3)
     table = summary(jobs, [predict(job, MODEL, {"emulator": {"input_kb": 1000}}) for job in jobs])
@@ -174,11 +186,15 @@ def test_the_plan_of_a_release_knows_its_spectra(project, tmp_path):
     configuration = read_configuration(project / "config/lamost_dr10.yaml")
     n_chunks = make_survey(tmp_path, configuration, 300_000)
     table = tmp_path / "plan.csv"
-    shown = run_plan(project, tmp_path, "config/lamost_dr10.yaml", "--csv", str(table), "--jobs", "20")
+    shown = run_plan(
+        project, tmp_path, "config/lamost_dr10.yaml", "--csv", str(table), "--jobs", "20"
+    )
     rows = {line.split(",")[0]: line.split(",") for line in table.read_text().splitlines()}
     assert float(rows["fit"][1]) == n_chunks
     assert float(rows["fit"][9]) == 300_000
-    assert float(re.search(r"About ([\d.,]+) core-hours; with 20 jobs", shown)[1].replace(",", "")) > 0
+    assert (
+        float(re.search(r"About ([\d.,]+) core-hours; with 20 jobs", shown)[1].replace(",", "")) > 0
+    )
     assert "Of unknown size" not in shown
 
 

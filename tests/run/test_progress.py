@@ -34,7 +34,14 @@ def prepare(results, name, ended, spectra, rejected=0, seconds=10.0):
     lines = [COUNTS.format(spectra, spectra - rejected, rejected)]
     used = {"seconds": seconds, "cpu_seconds": seconds, "memory_mb": 1}
     return write_job(
-        results, "prepare", name, ended - 0.5, ended, asked={"spectra": spectra}, lines=lines, used=used
+        results,
+        "prepare",
+        name,
+        ended - 0.5,
+        ended,
+        asked={"spectra": spectra},
+        lines=lines,
+        used=used,
     )
 
 
@@ -51,7 +58,12 @@ def half(tmp_path):
     ):
         prepare(tmp_path, name, START + 10 * (number + 1), spectra, rejected=number)
     write_job(
-        tmp_path, "prepare", "G/0003", START + 45, asked={"spectra": 50}, lines=["20 of 50 spectra (40 %)"]
+        tmp_path,
+        "prepare",
+        "G/0003",
+        START + 45,
+        asked={"spectra": 50},
+        lines=["20 of 50 spectra (40 %)"],
     )
     return tmp_path
 
@@ -135,7 +147,10 @@ def test_a_job_that_is_repeated_is_not_done_until_it_has_ended_again(half):
 
 
 def test_what_a_new_run_makes_again_counts_as_open_before_it_begins(half):
-    planned = [("prepare", {"type": "G", "chunk": "0001"}), ("prepare", {"chunk": "0002", "type": "G"})]
+    planned = [
+        ("prepare", {"type": "G", "chunk": "0001"}),
+        ("prepare", {"chunk": "0002", "type": "G"}),
+    ]
     begin(half, planned, started=START + 100)
     state = progress(half, MODEL, START + 101)
     assert line(state, "prepare", "G").done == 1
@@ -173,7 +188,12 @@ def test_other_jobs_are_counted_and_those_of_unknown_size_named(half):
     without = progress(half, MODEL, START + 50)
     begin(half, planned)
     write_job(
-        half, "collect", "M", START + 46, START + 47, used={"seconds": 1, "cpu_seconds": 1, "memory_mb": 1}
+        half,
+        "collect",
+        "M",
+        START + 46,
+        START + 47,
+        used={"seconds": 1, "cpu_seconds": 1, "memory_mb": 1},
     )
     state = progress(half, MODEL, START + 50)
     assert state.others == (1, 3)
@@ -242,7 +262,7 @@ def test_durations():
 
 
 def test_a_real_run_is_complete(run):
-    """The shared run of tests/helpers/workflow.yaml: every chunk's jobs have ended, in logs that say what they asked for."""
+    """The shared run: every chunk's jobs have ended, in logs that say what they asked for."""
     from lamostvac.run.job_records import accounts, chunks_of_run
     from lamostvac.run.resources import load_model
 

@@ -13,7 +13,15 @@ from run_files import write_job
 
 from lamostvac.core.exceptions import UserError
 from lamostvac.run.job_records import read_account
-from lamostvac.run.resources import Asked, Cost, Model, evaluate, load_model, memory_mb, runtime_minutes
+from lamostvac.run.resources import (
+    Asked,
+    Cost,
+    Model,
+    evaluate,
+    load_model,
+    memory_mb,
+    runtime_minutes,
+)
 from tools import measure_resources as measure
 
 COSTS = {
@@ -70,7 +78,9 @@ def test_a_repeated_job_asks_for_more_up_to_the_limit():
 def test_a_guess_is_asked_for_as_it_stands():
     assert MODEL.memory_mb("guess") == 5000
     assert MODEL.runtime_minutes("guess") == 120
-    half = Model({"fit": Cost({"base": 4000}, {"base": 6000}, jobs=3, guess=frozenset({"memory_mb"}))}, *REST)
+    half = Model(
+        {"fit": Cost({"base": 4000}, {"base": 6000}, jobs=3, guess=frozenset({"memory_mb"}))}, *REST
+    )
     assert (half.memory_mb("fit"), half.runtime_minutes("fit")) == (4000, 300)
 
 
@@ -122,7 +132,9 @@ def test_jobs_of_full_size_fit_into_four_hours_on_one_core(project):
         assert 10 <= runtime_minutes(rule, **full) <= 240
         # The measured peaks at this size were 2,580 and 2,270 MB.
         assert 2600 < memory_mb(rule, **full) < 12_000
-    assert not re.search(r"^\s+threads:", (project / "rules/emulator.smk").read_text(), re.MULTILINE)
+    assert not re.search(
+        r"^\s+threads:", (project / "rules/emulator.smk").read_text(), re.MULTILINE
+    )
     for rule in ("prepare", "fit", "predict"):
         assert runtime_minutes(rule, spectra=20_000, networks=120) <= 240
         assert memory_mb(rule, spectra=20_000, networks=120) < 8000
@@ -172,12 +184,21 @@ def test_with_scatter_the_slope_stays_and_no_job_is_above_the_memory(tmp_path):
     table = measure.table(jobs)["fit"]
     assert table["seconds"]["spectra"] == pytest.approx(0.02, rel=0.15)
     for amounts, value in zip(jobs["amounts"], jobs["memory_mb"], strict=True):
-        assert evaluate(table["memory_mb"], amounts) >= value * (1 - 1e-3)  # four digits are written
+        assert evaluate(table["memory_mb"], amounts) >= value * (
+            1 - 1e-3
+        )  # four digits are written
 
 
 def test_a_large_job_measured_elsewhere_holds_the_line(tmp_path):
     also = measure.points(
-        [{"rule": "fit", "amounts": {"spectra": 1_000_000}, "seconds": 24_000.0, "memory_mb": 90_000.0}]
+        [
+            {
+                "rule": "fit",
+                "amounts": {"spectra": 1_000_000},
+                "seconds": 24_000.0,
+                "memory_mb": 90_000.0,
+            }
+        ]
     )
     jobs = measure.measured(invented_runs(tmp_path))
     table = measure.table(pd.concat([jobs, also]))["fit"]
@@ -191,7 +212,14 @@ def test_the_command_writes_a_table_that_is_read_again(project, tmp_path):
     path = tmp_path / "table.yaml"
     path.write_text((project / "config/resources.yaml").read_text())
     before = yaml.safe_load(path.read_text())
-    command = [sys.executable, "-m", "tools.measure_resources", *map(str, folders), "--table", str(path)]
+    command = [
+        sys.executable,
+        "-m",
+        "tools.measure_resources",
+        *map(str, folders),
+        "--table",
+        str(path),
+    ]
     shown = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True).stdout
     assert "total" in shown
     assert yaml.safe_load(path.read_text()) == before

@@ -14,7 +14,9 @@ from lamostvac.core.exceptions import UserError
 from lamostvac.run.site import Site, load_site, scratch_folder
 from lamostvac.run.slurm import cancel_leftovers, leftovers, require_safe_settings
 
-SLURM = SimpleNamespace(jobname_prefix="lamostvac", array_jobs=None, status_command="squeue", requeue=False)
+SLURM = SimpleNamespace(
+    jobname_prefix="lamostvac", array_jobs=None, status_command="squeue", requeue=False
+)
 
 
 @pytest.fixture(autouse=True)
@@ -104,7 +106,9 @@ def test_the_profile_takes_what_the_site_file_says(project, tmp_path, monkeypatc
     assert resources["slurm_extra"] == "'--exclusive=user --mail-type=END'"
 
 
-def test_without_a_site_file_account_and_partition_are_those_of_sbatch(project, tmp_path, monkeypatch):
+def test_without_a_site_file_account_and_partition_are_those_of_sbatch(
+    project, tmp_path, monkeypatch
+):
     assert "slurm_account" not in profile(project, tmp_path, monkeypatch)["default-resources"]
     monkeypatch.setenv("SBATCH_ACCOUNT", "astro")
     monkeypatch.setenv("SBATCH_PARTITION", "long")
@@ -191,7 +195,10 @@ def test_only_jobs_of_this_run_in_this_directory_are_cancelled(queue, tmp_path):
 
 def test_a_run_that_never_was_on_slurm_does_not_ask_it(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert cancel_leftovers(tmp_path / "slurm_run.txt", None, tmp_path, logging.getLogger("test")) == []
+    assert (
+        cancel_leftovers(tmp_path / "slurm_run.txt", None, tmp_path, logging.getLogger("test"))
+        == []
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -208,7 +215,9 @@ def test_a_run_does_not_start_while_jobs_of_the_last_do_not_end(queue, tmp_path)
 
 
 def test_a_run_does_not_start_when_the_queue_cannot_be_asked(queue, tmp_path, monkeypatch):
-    (tmp_path / "bin/squeue").write_text("#!/bin/sh\necho 'slurm_load_jobs error: no contact' >&2; exit 1\n")
+    (tmp_path / "bin/squeue").write_text(
+        "#!/bin/sh\necho 'slurm_load_jobs error: no contact' >&2; exit 1\n"
+    )
     with pytest.raises(UserError, match="squeue failed: slurm_load_jobs error: no contact"):
         leftovers({"lamostvac_1"}, tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))

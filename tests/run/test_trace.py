@@ -44,7 +44,9 @@ def results(tmp_path):
         f"rejected {spectrum_id(7)}1 (x): not_fits",
     ]
     write_job(tmp_path, "prepare", "G/0000", 1.0, 2.0, lines=lines)
-    write_job(tmp_path, "fit", "G/0001", 1.0, 2.0, lines=["obsid 1030 is odd", "obsid 11030 is odd"])
+    write_job(
+        tmp_path, "fit", "G/0001", 1.0, 2.0, lines=["obsid 1030 is odd", "obsid 11030 is odd"]
+    )
     (tmp_path / "survey/rejected.csv").write_text(
         "spectrum_id,obsid,stage,reason\n55999-P-1-1,777,survey,low_snr\n55999-P-1-2,7770,survey,not_a_star\n"
     )

@@ -26,7 +26,9 @@ SETTINGS = SimulationSettings(
 
 def read_tsv(path):
     """asu-tsv: names, units, dashes after the comments."""
-    table = pd.read_csv(path, sep="\t", comment="#", skip_blank_lines=True, dtype=str, keep_default_na=False)
+    table = pd.read_csv(
+        path, sep="\t", comment="#", skip_blank_lines=True, dtype=str, keep_default_na=False
+    )
     return table.iloc[2:].reset_index(drop=True)
 
 
@@ -82,7 +84,9 @@ def sdss(folder):
 def matched(path, stars, names, epoch):
     """Rows of a table of the stars by position, and the star of each row."""
     ra, dec = counterparts.positions(stars, epoch)
-    found = SkyCoord(number(path[names[0]].astype(str)), number(path[names[1]].astype(str)), unit="deg")
+    found = SkyCoord(
+        number(path[names[0]].astype(str)), number(path[names[1]].astype(str)), unit="deg"
+    )
     star, separation, _ = found.match_to_catalog_sky(SkyCoord(ra, dec, unit="deg"))
     assert separation.arcsec.max() < 2
     return star
@@ -249,7 +253,9 @@ def test_small_samples_keep_half_of_their_stars():
 def test_extremely_metal_poor_spectra_are_sound():
     wave = np.arange(3850.0, 8800.0)
     feh = np.array([-2.0, -3.0, -3.5, -4.0])
-    flux = spectrum.synthesize(wave, np.full(4, 6000.0), np.full(4, 4.2), feh, np.full(4, 0.3), 0.0, 0.0)
+    flux = spectrum.synthesize(
+        wave, np.full(4, 6000.0), np.full(4, 4.2), feh, np.full(4, 0.3), 0.0, 0.0
+    )
     assert np.isfinite(flux).all()
     assert np.all(flux > 0)
     core = flux[:, np.abs(wave - 3934.8) < 3].mean(axis=1) / np.median(
@@ -263,7 +269,9 @@ def test_extremely_metal_poor_spectra_are_sound():
 
 def test_same_seed_same_bytes(folder, stars, tmp_path):
     def digest(root):
-        return [hashlib.sha256((root / name).read_bytes()).hexdigest() for name in counterparts.NAMES]
+        return [
+            hashlib.sha256((root / name).read_bytes()).hexdigest() for name in counterparts.NAMES
+        ]
 
     counterparts.write_catalogues(tmp_path / "again", stars, SEED)
     assert digest(folder) == digest(tmp_path / "again")
@@ -283,7 +291,10 @@ def test_same_seed_same_bytes(folder, stars, tmp_path):
             counterparts.DISTANCES,
             "source_id r_med_geo r_lo_geo r_hi_geo r_med_photogeo r_lo_photogeo r_hi_photogeo flag",
         ),
-        (counterparts.TWOMASS, "designation ra dec j_m j_msigcom h_m h_msigcom k_m k_msigcom ph_qual"),
+        (
+            counterparts.TWOMASS,
+            "designation ra dec j_m j_msigcom h_m h_msigcom k_m k_msigcom ph_qual",
+        ),
         (counterparts.WISE, "designation ra dec w1mpro w1sigmpro w2mpro w2sigmpro cc_flags"),
         (
             counterparts.SDSS,
@@ -436,7 +447,11 @@ def test_pastel_offsets_of_references(folder, truth, stars):
     pastel = read_tsv(folder / counterparts.PASTEL)
     star = matched(pastel, stars, ("_RAJ2000", "_DEJ2000"), 2000.0)
     literature = counterparts.references(SEED).set_index("bibcode")
-    for name, label, size in (("Teff", "teff", 60.0), ("logg", "logg", 0.1), ("[Fe/H]", "feh", 0.06)):
+    for name, label, size in (
+        ("Teff", "teff", 60.0),
+        ("logg", "logg", 0.1),
+        ("[Fe/H]", "feh", 0.06),
+    ):
         offset = literature[name].loc[pastel["bibcode"]].to_numpy()
         difference = number(pastel[name]) - truth[label].to_numpy()[star]
         assert_unit_normal((difference - offset) / number(pastel[f"e_{name}"]))
@@ -533,7 +548,12 @@ def test_lgmwas_victims(folder, stars, gaia, sdss, stars_and_visits):
     assert np.all(np.isnan(columns["ebv"][with_fault["no_ebv"]]))
     assert np.all(columns["type"][with_fault["galaxy"]] == 3)
     assert np.all(columns["snr"][with_fault["lamost_snr"]] < 100)
-    for name, column in (("no_bp", "bp"), ("no_ks", "ks"), ("no_wise", "w1"), ("no_b_apass", "b_apass")):
+    for name, column in (
+        ("no_bp", "bp"),
+        ("no_ks", "ks"),
+        ("no_wise", "w1"),
+        ("no_b_apass", "b_apass"),
+    ):
         assert np.all(np.isnan(columns[column][with_fault[name]])), name
     assert np.all(np.isnan(columns["g_sdss"][with_fault["no_sdss"]]))
     assert (twomass.loc[with_fault["no_ks"], "ph_qual"].str[2] == "U").all()
@@ -542,7 +562,9 @@ def test_lgmwas_victims(folder, stars, gaia, sdss, stars_and_visits):
     n_fine = passed.sum()
     for name, limit in limits.items():
         passed &= columns[name] < limit
-    passed &= (columns["distance"] < 2000) & (columns["distance_err"] < 0.15) & (columns["latitude"] > 30)
+    passed &= (
+        (columns["distance"] < 2000) & (columns["distance_err"] < 0.15) & (columns["latitude"] > 30)
+    )
     passed &= (columns["ebv"] < 0.02) & (columns["type"] == 6) & (columns["snr"] > 100)
     assert 0.6 < passed.sum() / n_fine <= 1
     # binaries are among them, for the cut that goes by the magnitude itself
@@ -588,11 +610,13 @@ def test_a_match_needs_epochs_and_the_right_neighbour(folder, stars, gaia):
     assert np.any(fast & (index >= stars.teff.size) & (separation.arcsec < 5))
     neighbours = everything.iloc[stars.teff.size :]
     assert 0.06 < len(neighbours) / stars.teff.size < 0.2
-    close, separation, _ = SkyCoord(neighbours["ra"], neighbours["dec"], unit="deg").match_to_catalog_sky(
-        lamost
-    )
+    close, separation, _ = SkyCoord(
+        neighbours["ra"], neighbours["dec"], unit="deg"
+    ).match_to_catalog_sky(lamost)
     assert np.all((separation.arcsec > 0.9) & (separation.arcsec < 5.1))
-    assert np.all(neighbours["phot_g_mean_mag"].to_numpy() > gaia["phot_g_mean_mag"].to_numpy()[close] + 0.5)
+    assert np.all(
+        neighbours["phot_g_mean_mag"].to_numpy() > gaia["phot_g_mean_mag"].to_numpy()[close] + 0.5
+    )
 
 
 def test_catalogues_have_their_epochs(folder, stars):
@@ -604,7 +628,9 @@ def test_catalogues_have_their_epochs(folder, stars):
     wise = pd.read_csv(folder / counterparts.WISE)
     at_2010 = matched(wise, stars, ("ra", "dec"), 2010.6)
     rows = np.flatnonzero(np.isin(at_2010, fast))
-    moved = SkyCoord(wise["ra"], wise["dec"], unit="deg")[rows].separation(lamost[at_2010[rows]]).arcsec
+    moved = (
+        SkyCoord(wise["ra"], wise["dec"], unit="deg")[rows].separation(lamost[at_2010[rows]]).arcsec
+    )
     expected = 10.6 * np.hypot(stars.pmra, stars.pmdec)[at_2010[rows]] / 1000
     np.testing.assert_allclose(moved, expected, atol=0.5)
 
@@ -619,7 +645,12 @@ def test_training_stars_are_ordinary_spectra_of_the_release(tmp_path):
     )  # fmt: skip
     truth = simulate_survey(tmp_path, settings, seed=2)
     stars = truth[truth["star_id"] >= 0].drop_duplicates("star_id")
-    assert stars["sample"].value_counts().to_dict() == {"field": 8, "pastel": 6, "apogee": 5, "lgmwas": 8}
+    assert stars["sample"].value_counts().to_dict() == {
+        "field": 8,
+        "pastel": 6,
+        "apogee": 5,
+        "lgmwas": 8,
+    }
     assert (truth.loc[truth["star_id"] < 0, "sample"] == "").all()
     assert all((tmp_path / "catalogs" / name).exists() for name in counterparts.NAMES)
     np.testing.assert_allclose(stars["abs_mag_g_gaia"], stars["abs_mag_g"])

@@ -137,9 +137,9 @@ def test_sodium_and_calcium_hydride_tell_dwarfs_from_giants():
     hydride = flux[:, (WAVE > 6910) & (WAVE < 6945)].mean(axis=1) / flux[
         :, (WAVE > 7035) & (WAVE < 7050)
     ].mean(axis=1)
-    tio = flux[:, (WAVE > 7130) & (WAVE < 7150)].mean(axis=1) / flux[:, (WAVE > 7035) & (WAVE < 7050)].mean(
-        axis=1
-    )
+    tio = flux[:, (WAVE > 7130) & (WAVE < 7150)].mean(axis=1) / flux[
+        :, (WAVE > 7035) & (WAVE < 7050)
+    ].mean(axis=1)
     # relative to titanium oxide, calcium hydride is a dwarf's band
     assert (hydride / tio)[0] < (hydride / tio)[1]
 
@@ -171,7 +171,9 @@ def test_flux_over_depth_returns_a_constant_source():
     np.testing.assert_allclose(flux, 2.5, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("teff", "logg"), [(4400.0, 2.0), (5000.0, 4.5), (5800.0, 4.4), (6500.0, 4.2)])
+@pytest.mark.parametrize(
+    ("teff", "logg"), [(4400.0, 2.0), (5000.0, 4.5), (5800.0, 4.4), (6500.0, 4.2)]
+)
 def test_labels_are_not_degenerate(teff, logg):
     """Derivatives of the normalised spectrum by the four labels are independent."""
     steps = np.diag([60.0, 0.15, 0.1, 0.1])

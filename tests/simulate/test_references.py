@@ -30,7 +30,9 @@ def truth():
     )
     kinds = {3400: "M", 4700: "K", 5800: "G", 6500: "F", 8500: "A", 14_000: "OB"}
     stars["spectral_type"] = stars["teff"].map(kinds)
-    table = stars.loc[np.sort(np.concatenate([np.arange(n), np.arange(0, n, 5)]))].reset_index(drop=True)
+    table = stars.loc[np.sort(np.concatenate([np.arange(n), np.arange(0, n, 5)]))].reset_index(
+        drop=True
+    )
     table["obsid"], table["snrg"] = np.arange(len(table)) + 10, rng.uniform(1, 120, len(table))
     return table
 
@@ -47,7 +49,9 @@ def test_every_file_is_written_and_equal_seeds_give_equal_bytes(folder, truth, t
     for name in reference_files.NAMES:
         assert (folder / name).read_bytes() == (tmp_path / name).read_bytes()
     references.write_references(tmp_path, truth, 8)
-    assert (folder / reference_files.LASP).read_bytes() != (tmp_path / reference_files.LASP).read_bytes()
+    assert (folder / reference_files.LASP).read_bytes() != (
+        tmp_path / reference_files.LASP
+    ).read_bytes()
 
 
 def test_pipelines_scatter_by_their_errors_about_the_truth(folder, truth):
@@ -74,7 +78,10 @@ def test_the_published_cuts_have_something_to_remove(folder):
 
 def test_members_of_a_cluster_share_their_metallicity(folder, truth):
     members = pd.read_csv(folder / reference_files.CLUSTERS).merge(
-        truth.drop_duplicates("star_id"), left_on="SourceId", right_on="star_id", suffixes=("", "_2000")
+        truth.drop_duplicates("star_id"),
+        left_on="SourceId",
+        right_on="star_id",
+        suffixes=("", "_2000"),
     )
     assert set(members["Cluster"]) > set(references.CLUSTER_FEH)
     assert not members["SourceId"].duplicated().any()

@@ -146,7 +146,13 @@ def test_files_are_the_two_official_layouts(sky, catalogue):
                 layouts["image"] += 1
                 hdus.verify("exception")
                 assert len(hdus) == 1
-                assert header["EXTEN0"].split(", ") == ["Flux", "Inverse", "Wavelength", "Andmask", "Ormask"]
+                assert header["EXTEN0"].split(", ") == [
+                    "Flux",
+                    "Inverse",
+                    "Wavelength",
+                    "Andmask",
+                    "Ormask",
+                ]
                 assert hdus[0].data.dtype == np.dtype(">f4")
                 flux, ivar, wave, andmask, ormask = hdus[0].data
             else:
@@ -157,7 +163,14 @@ def test_files_are_the_two_official_layouts(sky, catalogue):
                 assert hdus[1].name == "COADD"
                 row = hdus[1].data
                 assert len(row) == 1
-                assert row.names == ["FLUX", "IVAR", "WAVELENGTH", "ANDMASK", "ORMASK", "NORMALIZATION"]
+                assert row.names == [
+                    "FLUX",
+                    "IVAR",
+                    "WAVELENGTH",
+                    "ANDMASK",
+                    "ORMASK",
+                    "NORMALIZATION",
+                ]
                 flux, ivar, wave, andmask, ormask = (row[name][0] for name in row.names[:5])
             expected = 10 ** (header["COEFF0"] + header["COEFF1"] * np.arange(wave.size))
             np.testing.assert_allclose(wave, expected, atol=0.003)
@@ -229,9 +242,17 @@ def test_library_files(sky):
     folder, _ = sky
     with fits.open(folder / "mastar" / mastar.SPECTRA_NAME) as hdus:
         spectra = hdus[1].data
-        assert {"MANGAID", "PLATE", "IFUDESIGN", "MJD", "WAVE", "FLUX", "IVAR", "MASK", "MJDQUAL"} <= set(
-            spectra.names
-        )
+        assert {
+            "MANGAID",
+            "PLATE",
+            "IFUDESIGN",
+            "MJD",
+            "WAVE",
+            "FLUX",
+            "IVAR",
+            "MASK",
+            "MJDQUAL",
+        } <= set(spectra.names)
         assert spectra["FLUX"].shape[1] == 4563
         wave = spectra["WAVE"][0]
         assert wave[0] == pytest.approx(3622, abs=1)
@@ -240,7 +261,8 @@ def test_library_files(sky):
         quality = {
             (a, int(b), c, int(d)): q
             for a, b, c, d, q in zip(
-                *(spectra[name] for name in ("MANGAID", "PLATE", "IFUDESIGN", "MJD", "MJDQUAL")), strict=True
+                *(spectra[name] for name in ("MANGAID", "PLATE", "IFUDESIGN", "MJD", "MJDQUAL")),
+                strict=True,
             )
         }
     with fits.open(folder / "mastar" / mastar.PARAMETERS_NAME) as hdus:
@@ -248,7 +270,9 @@ def test_library_files(sky):
         names = labels.names
         keys = [
             (a, int(b), c, int(d))
-            for a, b, c, d in zip(*(labels[n] for n in ("MANGAID", "PLATE", "IFUDESIGN", "MJD")), strict=True)
+            for a, b, c, d in zip(
+                *(labels[n] for n in ("MANGAID", "PLATE", "IFUDESIGN", "MJD")), strict=True
+            )
         ]
         for name in (
             "TEFF_MED",
@@ -272,7 +296,9 @@ def test_library_files(sky):
 
 
 def test_library_labels_are_the_truth_when_asked(tmp_path):
-    settings = SimulationSettings(n_library=10, library_label_error_scale=0.0, library_bad_fraction=0.0)
+    settings = SimulationSettings(
+        n_library=10, library_label_error_scale=0.0, library_bad_fraction=0.0
+    )
     truth = mastar.write_library(tmp_path, settings, seed=2)
     with fits.open(tmp_path / mastar.PARAMETERS_NAME) as hdus:
         labels = hdus[1].data
@@ -281,7 +307,9 @@ def test_library_labels_are_the_truth_when_asked(tmp_path):
 
 
 def test_library_noise_is_what_ivar_says(tmp_path):
-    settings = SimulationSettings(n_library=6, library_bad_fraction=0.0, library_repeat_fraction=0.0)
+    settings = SimulationSettings(
+        n_library=6, library_bad_fraction=0.0, library_repeat_fraction=0.0
+    )
     mastar.write_library(tmp_path, settings, seed=4)
     with fits.open(tmp_path / mastar.SPECTRA_NAME) as hdus:
         flux, ivar = hdus[1].data["FLUX"].astype(float), hdus[1].data["IVAR"].astype(float)
@@ -294,7 +322,9 @@ def test_library_noise_is_what_ivar_says(tmp_path):
 
 def read_and_prepare(path, row):
     found = read_spectrum(path)
-    check_identity(found.header, row["lmjd"], row["planid"], row["spid"], row["fiberid"], row["obsid"])
+    check_identity(
+        found.header, row["lmjd"], row["planid"], row["spid"], row["fiberid"], row["obsid"]
+    )
     return prepare_spectrum(found.wave, found.flux, found.ivar, float(row["z"]), Preparation())
 
 
@@ -307,7 +337,9 @@ def test_broken_kinds_are_at_least_fifteen_and_have_known_reasons():
 @pytest.mark.parametrize("kind", [k for k in broken.KINDS if k.file], ids=lambda kind: kind.name)
 @pytest.mark.parametrize("layout", ["image", "table"])
 def test_broken_files_are_rejected_for_the_stated_reason(kind, layout, sky, catalogue, tmp_path):
-    path, row = next((p, r) for p, r in good_rows(sky, catalogue) if read_spectrum(p).layout == layout)
+    path, row = next(
+        (p, r) for p, r in good_rows(sky, catalogue) if read_spectrum(p).layout == layout
+    )
     copy = tmp_path / path.name
     copy.write_bytes(path.read_bytes())
     row = dict(row, fiberid=int(row["fiberid"]), tfrom="x")
@@ -351,7 +383,9 @@ def test_population_is_believable():
     assert (stars.feh < -1.0).sum() > 50
     assert np.corrcoef(stars.feh, stars.alpha_fe)[0, 1] < -0.3
     # Stefan-Boltzmann: L = R^2 T^4
-    np.testing.assert_allclose(stars.luminosity, stars.radius**2 * (stars.teff / 5772) ** 4, rtol=1e-6)
+    np.testing.assert_allclose(
+        stars.luminosity, stars.radius**2 * (stars.teff / 5772) ** 4, rtol=1e-6
+    )
     # magnitudes and distances belong together
     modulus = stars.g_mag - population.R_G * stars.ebv - stars.abs_mag_g
     np.testing.assert_allclose(modulus, 5 * np.log10(stars.distance) - 5, atol=1e-6)

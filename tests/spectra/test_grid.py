@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamostvac.spectra.grid import GRID, SPEED_OF_LIGHT, air_to_vacuum, rest_wavelength, vacuum_to_air
+from lamostvac.spectra.grid import (
+    GRID,
+    SPEED_OF_LIGHT,
+    air_to_vacuum,
+    rest_wavelength,
+    vacuum_to_air,
+)
 from lamostvac.spectra.masks import DIFFUSE_BANDS, diffuse_band_regions, in_regions
 
 # Air and vacuum wavelengths (A) of the NIST Atomic Spectra Database.

@@ -71,7 +71,10 @@ def test_the_inverse_variance_is_that_of_the_normalised_flux():
     rng = np.random.default_rng(1)
     sigma = 0.02
     rows = [
-        prepared(50 * (1 + sigma * rng.standard_normal(len(WAVE))), np.full(len(WAVE), 1 / (50 * sigma) ** 2))
+        prepared(
+            50 * (1 + sigma * rng.standard_normal(len(WAVE))),
+            np.full(len(WAVE), 1 / (50 * sigma) ** 2),
+        )
         for _ in range(60)
     ]
     scatter = np.std([row[0] for row in rows], axis=0)
@@ -105,7 +108,9 @@ def test_an_unrecorded_cosmic_ray_is_replaced():
 def test_a_spectrum_that_ends_early_has_no_weight_there():
     flux, ivar = lines(WAVE), np.full(len(WAVE), 1e4)
     keep = WAVE < 8900
-    found, information = prepare_network_spectrum(WAVE[keep], flux[keep], ivar[keep], 0.0, PREPARATION)
+    found, information = prepare_network_spectrum(
+        WAVE[keep], flux[keep], ivar[keep], 0.0, PREPARATION
+    )
     beyond = PREPARATION.wave > 8902
     assert (information[beyond] == 0).all()
     assert np.isfinite(found).all()

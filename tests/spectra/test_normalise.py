@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 
 from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.spectra.grid import GRID, air_to_vacuum
-from lamostvac.spectra.normalise import Preparation, check_identity, prepare_spectrum, running_median
+from lamostvac.spectra.normalise import (
+    Preparation,
+    check_identity,
+    prepare_spectrum,
+    running_median,
+)
 
 WAVE = 10 ** (3.5682 + 1e-4 * np.arange(3909))
 PLAIN = Preparation()
@@ -101,7 +106,9 @@ def test_masked_pixels_are_1_and_0_and_nothing_else_is(bad, redshift, regions, s
     for first, count in bad:
         ivar[first : first + count] = 0
     regions = [(low, low + width) for low, width in regions]
-    prepared, information = prepare_spectrum(WAVE, flux, ivar, redshift, Preparation(tuple(regions)))
+    prepared, information = prepare_spectrum(
+        WAVE, flux, ivar, redshift, Preparation(tuple(regions))
+    )
     masked = information == 0
     assert (prepared[masked] == 1).all()
     assert np.isfinite(prepared).all()

@@ -35,7 +35,10 @@ def arrays(n=3909):
     ivar = np.full(n, 0.01)
     ivar[[5, 70, n - 1]] = 0, -1, 0
     masks = rng.integers(0, 2**16, (2, n))
-    return {name: values.astype("f4") for name, values in zip(NAMES, (flux, ivar, wave, *masks), strict=True)}
+    return {
+        name: values.astype("f4")
+        for name, values in zip(NAMES, (flux, ivar, wave, *masks), strict=True)
+    }
 
 
 def bytes_of(hdus):
@@ -78,7 +81,9 @@ LAYOUTS = {
     "table of float64": (lambda columns: table(columns, form="D"), "table"),
     "table in another order": (lambda columns: table(columns, NAMES[::-1]), "table"),
     "table with one more column": (
-        lambda columns: table(columns | {"NORMALIZATION": columns["FLUX"]}, ("NORMALIZATION", *NAMES)),
+        lambda columns: table(
+            columns | {"NORMALIZATION": columns["FLUX"]}, ("NORMALIZATION", *NAMES)
+        ),
         "table",
     ),
     # its primary header keeps NAXIS1 and NAXIS2 although NAXIS is 0
@@ -128,7 +133,12 @@ def test_header_values_have_their_types():
 def test_a_header_is_read_as_it_stands():
     """The first of equal keywords, nothing from inside a card, and every keyword that has a value."""
     cards = image(
-        arrays(), NOTE="OBSID   = 5 END       ", TSOURCE="x", TCOMMENT="", LASTKEY=2.5, COMMENT="LASTKEY = 3"
+        arrays(),
+        NOTE="OBSID   = 5 END       ",
+        TSOURCE="x",
+        TCOMMENT="",
+        LASTKEY=2.5,
+        COMMENT="LASTKEY = 3",
     )
     data = replace_card(cards, "TSOURCE", "OBSID   = 654321")
     header = parse_spectrum(data).header
@@ -249,9 +259,13 @@ def test_a_missing_file_and_one_that_cannot_be_read_are_told_apart(tmp_path):
 
 
 # Most damage goes where it can do harm: into the headers.
-positions = st.one_of(st.integers(0, 2900), st.integers(0, 12000), st.integers(0, len(GOOD_TABLE) - 1))
+positions = st.one_of(
+    st.integers(0, 2900), st.integers(0, 12000), st.integers(0, len(GOOD_TABLE) - 1)
+)
 damage = st.lists(st.tuples(positions, st.integers(0, 255)), min_size=1, max_size=12)
-digits = st.lists(st.tuples(st.integers(0, 12000), st.sampled_from(b"0123456789-.'TFE=/ ")), max_size=30)
+digits = st.lists(
+    st.tuples(st.integers(0, 12000), st.sampled_from(b"0123456789-.'TFE=/ ")), max_size=30
+)
 
 
 SOURCES = {
@@ -273,8 +287,12 @@ def read_or_reject(data):
     """Parse and prepare; nothing but a rejection may be raised, and what comes out is clean."""
     try:
         spectrum = parse_spectrum(data)
-        assert len(spectrum.wave) == len(spectrum.flux) == len(spectrum.ivar) == len(spectrum.ormask)
-        flux, ivar = prepare_spectrum(spectrum.wave, spectrum.flux, spectrum.ivar, 1e-4, Preparation())
+        assert (
+            len(spectrum.wave) == len(spectrum.flux) == len(spectrum.ivar) == len(spectrum.ormask)
+        )
+        flux, ivar = prepare_spectrum(
+            spectrum.wave, spectrum.flux, spectrum.ivar, 1e-4, Preparation()
+        )
     except SpectrumRejected:
         return
     assert np.isfinite(flux).all()
@@ -293,7 +311,10 @@ def test_damaged_bytes_are_read_or_rejected_and_never_crash(source, changes, end
     read_or_reject(damaged(SOURCES[source], changes, end))
 
 
-@given(keyword=st.sampled_from(["BITPIX", "NAXIS", "NAXIS1", "NAXIS2"]), value=st.integers(-(10**18), 10**18))
+@given(
+    keyword=st.sampled_from(["BITPIX", "NAXIS", "NAXIS1", "NAXIS2"]),
+    value=st.integers(-(10**18), 10**18),
+)
 @example("NAXIS1", 2**62)
 @example("NAXIS", 10**18)
 def test_absurd_sizes_are_rejected_at_once(keyword, value):
@@ -331,7 +352,9 @@ ENDS = st.tuples(st.one_of(st.integers(0, 12), st.integers(-12, -1)), st.integer
 @given(
     changes=st.lists(st.one_of(BYTES, ENDS), max_size=5),
     end=st.one_of(st.just(1.0), st.floats(0, 1)),
-    behind=st.sampled_from([b"", bytes(512), PACKED, bytes(7) + PACKED, PACKED[:30], b"\x1f", b"<html>"]),
+    behind=st.sampled_from(
+        [b"", bytes(512), PACKED, bytes(7) + PACKED, PACKED[:30], b"\x1f", b"<html>"]
+    ),
 )
 @example([], 1.0, PACKED)  # a gzip file may be several streams, with zeros behind each
 @example([], 1.0, bytes(7) + PACKED)

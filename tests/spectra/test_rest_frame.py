@@ -78,7 +78,9 @@ def plain_network_preparation(wave, flux, ivar, redshift):
     for low, high in NETWORKS.windows:
         steps = np.arange(np.ceil(np.log10(low) / STEP) - 10, np.floor(np.log10(high) / STEP) + 11)
         grid = 10 ** (steps * STEP)
-        on_grid, on_grid_ivar = plain_onto(wave, flux, ivar, redshift, grid, grid * STEP * np.log(10))
+        on_grid, on_grid_ivar = plain_onto(
+            wave, flux, ivar, redshift, grid, grid * STEP * np.log(10)
+        )
         smooth = plain_median(on_grid, on_grid_ivar > 0, 21)[10:-10]
         on_grid, on_grid_ivar = on_grid[10:-10], on_grid_ivar[10:-10]
         x, known = np.linspace(-1, 1, len(smooth)), np.isfinite(smooth)
@@ -110,7 +112,10 @@ def assert_prepared_as_plain(wave, flux, ivar, redshift):
         (normalise_spectrum, PREPARATION, plain_preparation),
         (normalise_network_spectrum, NETWORKS, plain_network_preparation),
     ):
-        found, expected = outcome(prepare, spectrum, preparation), outcome(plain, wave, flux, ivar, redshift)
+        found, expected = (
+            outcome(prepare, spectrum, preparation),
+            outcome(plain, wave, flux, ivar, redshift),
+        )
         if isinstance(expected, str):
             assert found == expected
         else:
@@ -139,7 +144,11 @@ def wild(rng, n, bad):
 @example(0, 4, "irregular", 0.0)
 def test_any_spectrum_goes_onto_any_grid_as_plain_code_takes_it(seed, n, spacing, redshift):
     rng = np.random.default_rng(seed)
-    step = {"logarithmic": 2e-4 * np.ones(n), "linear": np.ones(n), "irregular": rng.uniform(0.01, 3, n)}
+    step = {
+        "logarithmic": 2e-4 * np.ones(n),
+        "linear": np.ones(n),
+        "irregular": rng.uniform(0.01, 3, n),
+    }
     wave = 4000 + np.cumsum(step[spacing])
     if spacing == "logarithmic":
         wave = 4000 * np.exp(wave - 4000)
@@ -148,7 +157,9 @@ def test_any_spectrum_goes_onto_any_grid_as_plain_code_takes_it(seed, n, spacing
         return
     rest = wave / (1 + redshift)
     # Anywhere, on pixels, on the first and last, and beyond; in no order.
-    grid = np.concatenate([rng.uniform(rest[0] - 2, rest[-1] + 2, 200), rest, np.nextafter(rest, 0)])
+    grid = np.concatenate(
+        [rng.uniform(rest[0] - 2, rest[-1] + 2, 200), rest, np.nextafter(rest, 0)]
+    )
     width = rng.uniform(0.5, 2, len(grid))
     found, information = rest_spectrum(wave, flux, ivar, redshift).onto(grid, width)
     expected, expected_information = plain_onto(wave, flux, ivar, redshift, grid, width)

@@ -83,7 +83,11 @@ def catalogue_rows(registry, library_labels):
     rows["snrr"][54] = 6.2
     rows["snrr"][[CLEAN, PILOT, LOST]] = 90.0
     rows["chi2"][CLEAN] = 0.1
-    rows["teff_pastel"], rows["teff_pastel_err"], rows["teff_pastel_random"] = rows["teff"] + 40, 80, 40
+    rows["teff_pastel"], rows["teff_pastel_err"], rows["teff_pastel_random"] = (
+        rows["teff"] + 40,
+        80,
+        40,
+    )
     rows["flag_teff_pastel"], rows["flag_cloud_teff_pastel"] = 0, 0
     rows["flag_teff_pastel"][HOT], rows["teff_pastel"][HOT] = 1, 9999
     rows["flag_cloud_teff_pastel"][HOT] = 1
@@ -136,7 +140,8 @@ def run(tmp_path_factory):
     for row in (CLEAN, PILOT):
         labels = np.array([rows[name][row] for name in ("teff", "logg", "feh")], dtype=float)
         own = {
-            name: rows[name][row].item() for name in ("obsid", "lmjd", "spid", "fiberid", "ra", "dec", "z")
+            name: rows[name][row].item()
+            for name in ("obsid", "lmjd", "spid", "fiberid", "ra", "dec", "z")
         }
         data = release.spectrum_bytes(
             base | own | {"planid": f"P{row}"}, "table", *(x.astype("f4") for x in spectrum(labels))
@@ -158,7 +163,9 @@ def run(tmp_path_factory):
         grids={"teff_pastel": {"logg_pastel": (0.0, 5.0)}},
         sources=SOURCES,
     )
-    return SimpleNamespace(folder=folder, files=files, settings=settings, rows=rows, emulator=emulator)
+    return SimpleNamespace(
+        folder=folder, files=files, settings=settings, rows=rows, emulator=emulator
+    )
 
 
 def row_of(run, row):
@@ -166,7 +173,9 @@ def row_of(run, row):
 
 
 def facts_of(run, row):
-    sample = sample_of(run.files.catalogue, ["teff", "logg", "feh", "alpha_fe", "chi2", "snrr"], 10**6)
+    sample = sample_of(
+        run.files.catalogue, ["teff", "logg", "feh", "alpha_fe", "chi2", "snrr"], 10**6
+    )
     return flag_facts(row, run.files, run.settings, run.emulator, sample)
 
 
@@ -209,7 +218,10 @@ def test_a_spectrum_whose_file_is_gone_still_has_a_page(run, tmp_path):
     ("star", "sentence"),
     [
         ("77", "the stage survey rejected it as not_a_star (CLASS in the catalogue is not one of"),
-        ("55000-X-1-2", "the stage prepare rejected it as missing_file (the spectrum's file does not exist)"),
+        (
+            "55000-X-1-2",
+            "the stage prepare rejected it as missing_file (the spectrum's file does not exist)",
+        ),
         ("78", "no spectrum of this run, accepted or rejected, has the obsid 78"),
         ("55000-X-1-9", "has the spectrum_id 55000-X-1-9"),
         ("-1", "has the spectrum_id -1"),
@@ -281,17 +293,23 @@ def test_a_row_is_found_in_any_row_group(run):
         assert found["spectrum_id"] == run.rows["spectrum_id"][row].decode()
         assert list(found.index) == list(run.rows.dtype.names)
     assert find_star(run.files.catalogue, "999") is None
-    number, _ = require_star(run.files.catalogue, run.files.rejected, run.rows["spectrum_id"][200].decode())
+    number, _ = require_star(
+        run.files.catalogue, run.files.rejected, run.rows["spectrum_id"][200].decode()
+    )
     assert number == 200
 
 
 def test_repeats_are_those_of_the_whole_catalogue_grouped(run):
     groups = group_stars(run.rows["ra"].astype(float), run.rows["dec"].astype(float), 3.0)
     for row in (CLEAN, REPEAT, 100):
-        found = repeats_of(run.files.catalogue, row, *(float(run.rows[name][row]) for name in ("ra", "dec")))
+        found = repeats_of(
+            run.files.catalogue, row, *(float(run.rows[name][row]) for name in ("ra", "dec"))
+        )
         expected = np.flatnonzero((groups == groups[row]) & (np.arange(N) != row))
         assert found["obsid"].tolist() == (1000 + expected).tolist()
-    found = repeats_of(run.files.catalogue, CLEAN, *(float(run.rows[name][CLEAN]) for name in ("ra", "dec")))
+    found = repeats_of(
+        run.files.catalogue, CLEAN, *(float(run.rows[name][CLEAN]) for name in ("ra", "dec"))
+    )
     np.testing.assert_allclose(found["separation"], [2.0, 4.0], atol=1e-3)
 
 
@@ -317,7 +335,9 @@ def test_masks_say_what_is_left_out(run):
     row = row_of(run, CLEAN)
     labels = page.label_vector(run.emulator, row)
     path = run.folder / "spectra" / f"{CLEAN}.fits"
-    star = page.read_star(path, row, run.settings.preparation, run.emulator, FitSettings(), labels, "G")
+    star = page.read_star(
+        path, row, run.settings.preparation, run.emulator, FitSettings(), labels, "G"
+    )
     masks = {mask.name: mask for mask in star.masks}
     assert masks["no data"].where.sum() == 3
     assert masks["ORMASK"].where.sum() == 10

@@ -62,7 +62,17 @@ def reasons(table, **settings):
         ("dK5", "K"),
         *[
             (name, None)
-            for name in ("Non", "WD", "WDMagnetic", "Carbon", "CarbonWD", "DoubleStar", "CV", "EM", "")
+            for name in (
+                "Non",
+                "WD",
+                "WDMagnetic",
+                "Carbon",
+                "CarbonWD",
+                "DoubleStar",
+                "CV",
+                "EM",
+                "",
+            )
         ],
         *[(name, None) for name in ("Binary", "MS", "Galaxy", "sdB", "sdO", "AGN", "BHB", "L0")],
     ],
@@ -71,7 +81,11 @@ def test_spectral_type_by_subclass(subclass, expected):
     assert survey_selection.spectral_type(subclass) == expected
 
 
-@given(st.sampled_from("OBAFGKM"), st.integers(0, 9), st.sampled_from(["", "I", "III", "IV", "V", ".5V"]))
+@given(
+    st.sampled_from("OBAFGKM"),
+    st.integers(0, 9),
+    st.sampled_from(["", "I", "III", "IV", "V", ".5V"]),
+)
 def test_spectral_type_does_not_depend_on_subtype_or_luminosity_class(letter, subtype, luminosity):
     expected = "OB" if letter in "OB" else letter
     assert survey_selection.spectral_type(f"{letter}{subtype}{luminosity}") == expected
@@ -88,13 +102,16 @@ def test_spectral_type_takes_any_text(subclass):
 @pytest.mark.parametrize("kind", ["csv|", "csv,", "csv|.gz", "fits", "fits.gz"])
 def test_every_format_reads_the_same(tmp_path, kind):
     rows = [
-        star(fiberid=i, obsid=101000 + i, subclass="K3" if i % 2 else "dM1", z=i * 1e-5) for i in range(1, 6)
+        star(fiberid=i, obsid=101000 + i, subclass="K3" if i % 2 else "dM1", z=i * 1e-5)
+        for i in range(1, 6)
     ]
     path = tmp_path / ("catalogue." + kind.replace("|", "").replace(",", ""))
     if kind.startswith("fits"):
         Table(rows=rows).write(path, format="fits")
     elif kind.endswith("gz"):
-        path.write_bytes(gzip.compress(pd.DataFrame(rows).to_csv(sep="|", index=False).encode(), mtime=0))
+        path.write_bytes(
+            gzip.compress(pd.DataFrame(rows).to_csv(sep="|", index=False).encode(), mtime=0)
+        )
     else:
         catalogue(path, rows, kind[-1])
     table = survey_catalogue.read_catalogue(path)
@@ -112,7 +129,11 @@ def test_columns_of_older_releases_are_known(tmp_path):
     old = {"ra": "RA_OBS", "dec": "DEC_OBS", "snrr": "sn_r", "snrg": "SN_G", "designation": "desig"}
     rows = [{old.get(name, name): value for name, value in star().items()}]
     frame = read(tmp_path, rows).to_pandas()
-    assert frame.loc[0, ["ra", "dec", "designation"]].tolist() == [10.0, 20.0, star()["designation"]]
+    assert frame.loc[0, ["ra", "dec", "designation"]].tolist() == [
+        10.0,
+        20.0,
+        star()["designation"],
+    ]
     assert frame.loc[0, ["snrr", "snrg"]].tolist() == [30.0, 20.0]
 
 
@@ -128,7 +149,9 @@ def test_optional_columns_may_be_absent(tmp_path):
         del row[name]
     table = read(tmp_path, [row])
     assert reasons(table) == [""]
-    chunk = survey_chunks.chunk_table(table, np.array([0]), "data", Survey().file_pattern).to_pylist()[0]
+    chunk = survey_chunks.chunk_table(
+        table, np.array([0]), "data", Survey().file_pattern
+    ).to_pylist()[0]
     assert chunk["obsid"] == -1
     assert chunk["designation"] == ""
     assert np.isnan(chunk["z_err"])
@@ -138,10 +161,14 @@ def test_optional_columns_may_be_absent(tmp_path):
 def test_a_missing_column_is_named_with_the_way_to_alias_it(tmp_path, name):
     row = star()
     row["other"] = row.pop(name)
-    with pytest.raises(UserError, match=rf"has no column {name};.*column_aliases: {{that name: {name}}}"):
+    with pytest.raises(
+        UserError, match=rf"has no column {name};.*column_aliases: {{that name: {name}}}"
+    ):
         read(tmp_path, [row])
     path = catalogue(tmp_path / "c.csv", [row])
-    assert reasons(survey_catalogue.read_catalogue(path, {"other": name}).unify_dictionaries()) == [""]
+    assert reasons(survey_catalogue.read_catalogue(path, {"other": name}).unify_dictionaries()) == [
+        ""
+    ]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +211,15 @@ def test_a_number_that_is_none_costs_its_row_only(tmp_path):
         star(fiberid=7, obsid=7, z=""),
     ]
     table = read(tmp_path, rows)
-    expected = ["", "bad_identifier", "", "bad_identifier", "bad_coordinates", "low_snr", "bad_redshift"]
+    expected = [
+        "",
+        "bad_identifier",
+        "",
+        "bad_identifier",
+        "bad_coordinates",
+        "low_snr",
+        "bad_redshift",
+    ]
     assert reasons(table) == expected
 
 
@@ -328,7 +363,10 @@ PLATES = st.lists(st.tuples(st.integers(1, 50), st.integers(0, 2**64 - 1)), min_
 def test_chunks_are_between_half_and_wholly_full_as_far_as_plates_allow(plates, chunk_size):
     sizes = np.array([size for size, _ in plates])
     marks = np.array([mark for _, mark in plates], np.uint64)
-    for numbers in (survey_chunks.pack(sizes, chunk_size), survey_chunks.pack(sizes, chunk_size, marks)):
+    for numbers in (
+        survey_chunks.pack(sizes, chunk_size),
+        survey_chunks.pack(sizes, chunk_size, marks),
+    ):
         totals = np.bincount(numbers, weights=sizes)
         assert numbers[0] == 0
         assert set(np.diff(numbers)) <= {0, 1}
@@ -343,13 +381,16 @@ def release(n_plates, seed):
     """Plates of some years as (lmjd, planid), and spectra of one type on each."""
     random = np.random.default_rng(seed)
     nights = np.sort(random.integers(55859, 59500, n_plates))
-    return [(int(night), f"P{i}") for i, night in enumerate(nights)], random.integers(50, 250, n_plates)
+    return [(int(night), f"P{i}") for i, night in enumerate(nights)], random.integers(
+        50, 250, n_plates
+    )
 
 
 def content(plates, sizes, chunk_size):
     """Chunks as a set of (name, their plates)."""
     marks = np.array(
-        [int.from_bytes(hashlib.sha256(f"{a}-{b}".encode()).digest()[:8]) for a, b in plates], np.uint64
+        [int.from_bytes(hashlib.sha256(f"{a}-{b}".encode()).digest()[:8]) for a, b in plates],
+        np.uint64,
     )
     numbers = survey_chunks.pack(sizes, chunk_size, marks)
     firsts = np.flatnonzero(np.diff(numbers, prepend=-1))
@@ -372,11 +413,17 @@ def test_new_plates_leave_most_chunks_as_they_were(chunk_size):
     middle = len(plates) // 2
     season = [(plates[middle][0], f"N{i}") for i in range(67)]
     inserted = content(
-        plates[:middle] + season + plates[middle:], np.insert(sizes, middle, np.full(67, 150)), chunk_size
+        plates[:middle] + season + plates[middle:],
+        np.insert(sizes, middle, np.full(67, 150)),
+        chunk_size,
     )
     assert len(before - inserted) <= 5
-    gone = [(plates[:middle] + plates[middle + 67 :], np.delete(sizes, np.s_[middle : middle + 67]))]
-    assert all(len(before - content(*less, chunk_size)) <= 67 * 150 / chunk_size * 2 + 5 for less in gone)
+    gone = [
+        (plates[:middle] + plates[middle + 67 :], np.delete(sizes, np.s_[middle : middle + 67]))
+    ]
+    assert all(
+        len(before - content(*less, chunk_size)) <= 67 * 150 / chunk_size * 2 + 5 for less in gone
+    )
 
 
 def test_names_that_collide_take_the_next_number():
@@ -391,17 +438,23 @@ def test_too_small_chunks_are_refused_with_a_size_that_works():
     table = as_table(frame)
     selection = survey_selection.select(table, Survey())
     with pytest.raises(
-        UserError, match=r"survey\.chunk_size = 1 makes 10001 chunks of G stars.*set it to 5 or more"
+        UserError,
+        match=r"survey\.chunk_size = 1 makes 10001 chunks of G stars.*set it to 5 or more",
     ):
         survey_chunks.chunks(table, selection, 1)
     assert len(survey_chunks.chunks(table, selection, 5)) < survey_chunks.MAX_CHUNKS
 
 
 def test_paths_follow_the_release_or_the_catalogue(tmp_path):
-    table = read(tmp_path, [star(spid=3, fiberid=7), star(fiberid=2, obsid=2) | {"path": "x/y.fits.gz"}])
+    table = read(
+        tmp_path, [star(spid=3, fiberid=7), star(fiberid=2, obsid=2) | {"path": "x/y.fits.gz"}]
+    )
     pattern = Survey().file_pattern
     built = "20111024/F5902/spec-55859-F5902_sp03-007.fits.gz"
-    assert paths.spectrum_paths(table, "data", pattern).to_pylist() == [f"data/{built}", "data/x/y.fits.gz"]
+    assert paths.spectrum_paths(table, "data", pattern).to_pylist() == [
+        f"data/{built}",
+        "data/x/y.fits.gz",
+    ]
     assert paths.spectrum_paths(table, ".", pattern).to_pylist() == [built, "x/y.fits.gz"]
     assert paths.spectrum_paths(table, "/d/", "{obsid}.fits").to_pylist() == [
         "/d/101001.fits",
@@ -415,7 +468,8 @@ def test_a_pattern_that_needs_an_absent_column_is_named(tmp_path):
     row = star()
     del row["obsdate"]
     with pytest.raises(
-        UserError, match=r"survey\.file_pattern uses {obsdate} but the catalogue has no column obsdate"
+        UserError,
+        match=r"survey\.file_pattern uses {obsdate} but the catalogue has no column obsdate",
     ):
         paths.check_paths(read(tmp_path, [row]), Survey().file_pattern)
 
@@ -426,7 +480,11 @@ def test_a_pattern_that_needs_an_absent_column_is_named(tmp_path):
 def configured(root, catalogues, **section):
     survey_section = {"root": str(root), "catalogues": catalogues} | section
     return load_configuration(
-        {"simulation": {"enabled": False}, "survey": survey_section, "library": {"spectra": "library.fits"}}
+        {
+            "simulation": {"enabled": False},
+            "survey": survey_section,
+            "library": {"spectra": "library.fits"},
+        }
     )
 
 
@@ -446,7 +504,9 @@ def test_a_catalogue_that_does_not_exist_is_named_before_any_job(tmp_path, root)
 
 
 def run_script(project, tmp_path, configuration, group_size=1000):
-    spec = importlib.util.spec_from_file_location("survey_script", project / "workflow_scripts" / "survey.py")
+    spec = importlib.util.spec_from_file_location(
+        "survey_script", project / "workflow_scripts" / "survey.py"
+    )
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     root, files = inputs.survey_inputs(configuration)
@@ -464,7 +524,8 @@ def run_script(project, tmp_path, configuration, group_size=1000):
             threads=1,
             rule="survey",
             params=SimpleNamespace(
-                **configuration.survey.model_dump(mode="json", exclude={"catalogues"}) | {"root": root},
+                **configuration.survey.model_dump(mode="json", exclude={"catalogues"})
+                | {"root": root},
                 group_size=group_size,
             ),
         )
@@ -486,16 +547,23 @@ class TestScript:
         rows = [star(fiberid=i, obsid=i, subclass="G5" if i % 3 else "M0") for i in range(1, 40)]
         rows += [star(planid="Z", fiberid=i, obsid=100 + i, subclass="Non") for i in range(5)]
         catalogue(tmp_path / "c.csv", rows)
-        folder = run_script(project, tmp_path, configured(tmp_path, ["c.csv"], chunk_size=10), group_size=5)
+        folder = run_script(
+            project, tmp_path, configured(tmp_path, ["c.csv"], chunk_size=10), group_size=5
+        )
         summary = json.loads((folder / "summary.json").read_text())
         rejected = pd.read_csv(folder / "rejected.csv")
         manifest = pd.read_csv(folder / "manifest.csv", dtype={"chunk": str})
         chunks = [
-            pq.read_table(folder / "chunks" / m.type / f"{m.chunk}.parquet") for m in manifest.itertuples()
+            pq.read_table(folder / "chunks" / m.type / f"{m.chunk}.parquet")
+            for m in manifest.itertuples()
         ]
         assert all(tuple(chunk.column_names) == survey_chunks.CHUNK_COLUMNS for chunk in chunks)
         accepted = [name for chunk in chunks for name in chunk["spectrum_id"].to_pylist()]
-        assert len(set(accepted) | set(rejected["spectrum_id"])) == len(accepted) + len(rejected) == len(rows)
+        assert (
+            len(set(accepted) | set(rejected["spectrum_id"]))
+            == len(accepted) + len(rejected)
+            == len(rows)
+        )
         assert (summary["n_in"], summary["n_selected"], summary["n_rejected"]) == (44, 39, 5)
         assert summary["rejected"] == {"no_spectral_type": 5}
         assert list(manifest["n_spectra"]) == [len(chunk) for chunk in chunks]
@@ -514,7 +582,8 @@ class TestScript:
 
     def test_another_type_leaves_the_other_chunks_and_an_old_chunk_goes(self, project, tmp_path):
         rows = [
-            star(fiberid=i, obsid=i, lmjd=55000 + i, subclass="G5" if i % 3 else "M0") for i in range(1, 40)
+            star(fiberid=i, obsid=i, lmjd=55000 + i, subclass="G5" if i % 3 else "M0")
+            for i in range(1, 40)
         ]
         catalogue(tmp_path / "c.csv", rows)
         folder = run_script(project, tmp_path, configured(tmp_path, ["c.csv"], chunk_size=5))
@@ -530,7 +599,9 @@ class TestScript:
             project, tmp_path, configured(real_data, ["lamost/*/catalogue.csv"], chunk_size=100)
         )
         summary = json.loads((folder / "summary.json").read_text())
-        lines = sum(len(pd.read_csv(path, sep="|")) for path in real_data.glob("lamost/*/catalogue.csv"))
+        lines = sum(
+            len(pd.read_csv(path, sep="|")) for path in real_data.glob("lamost/*/catalogue.csv")
+        )
         assert summary["n_in"] == lines == summary["n_selected"] + summary["n_rejected"]
         tables = [pq.read_table(path) for path in sorted(folder.glob("chunks/*/*.parquet"))]
         assert sum(map(len, tables)) == summary["n_selected"]

@@ -12,7 +12,10 @@ LABEL = {"name": "teff_x", "column": "teff", "description": "temperature"}
 SET = {
     "name": "x",
     "title": "X",
-    "catalogue": {"file": "x.csv", "columns": {"ra": "RA", "dec": "DEC", "teff": "TEFF", "e_teff": "ERR"}},
+    "catalogue": {
+        "file": "x.csv",
+        "columns": {"ra": "RA", "dec": "DEC", "teff": "TEFF", "e_teff": "ERR"},
+    },
     "match": {"by": "sky"},
     "split": {"train_fraction": 0.5},
     "labels": [LABEL],
@@ -22,7 +25,9 @@ CHILD = {
     "title": "C",
     "parent": "x",
     "cuts": ["teff_x < 5000"],
-    "labels": [{"name": "teff_child", "column": "teff_x", "error": "teff_x_err", "description": "cooler"}],
+    "labels": [
+        {"name": "teff_child", "column": "teff_x", "error": "teff_x_err", "description": "cooler"}
+    ],
 }
 
 
@@ -43,7 +48,9 @@ def changed(where, value, entry=SET):
 
 
 def test_the_published_sets(project):
-    sets = {entry.name: entry for entry in load_training_sets(project / "config" / "training_sets.yaml")}
+    sets = {
+        entry.name: entry for entry in load_training_sets(project / "config" / "training_sets.yaml")
+    }
     assert list(sets) == ["pastel", "apogee", "lgmwas", "vmp"]
     labels = [label for entry in sets.values() for label in entry.label_names]
     assert len(labels) == 24
@@ -87,9 +94,18 @@ def test_children_come_after_their_parents(tmp_path):
     [
         (changed("cut", []), "cut: there is no such key; did you mean cuts?"),
         (changed("match.raduis", 3), "match.raduis: there is no such key; did you mean radius?"),
-        (changed("labels.0.colum", "x"), "labels.0.colum: there is no such key; did you mean column?"),
-        (changed("clip.execpt", "x > 1"), "clip.execpt: there is no such key; did you mean except?"),
-        (changed("labels.0", {"name": "a", "column": "teff"}), "labels.0.description: this key is missing"),
+        (
+            changed("labels.0.colum", "x"),
+            "labels.0.colum: there is no such key; did you mean column?",
+        ),
+        (
+            changed("clip.execpt", "x > 1"),
+            "clip.execpt: there is no such key; did you mean except?",
+        ),
+        (
+            changed("labels.0", {"name": "a", "column": "teff"}),
+            "labels.0.description: this key is missing",
+        ),
         (changed("labels.0.column", "tef"), "there is no column tef; did you mean teff?"),
         (changed("labels.0.range", [5, 3]), "is not [low, high]"),
         (changed("labels.0.name", "Teff!"), "is no name"),
@@ -97,7 +113,10 @@ def test_children_come_after_their_parents(tmp_path):
         (changed("cuts", ["e_tef < 1"]), "there is no column e_tef; did you mean e_teff?"),
         (changed("catalogue.cuts", ["snr < 1"]), "there is no column snr"),
         (changed("catalogue.columns.snr", "SNR"), "snr is already the name of another column"),
-        (changed("catalogue.units", {"teff2": "K"}), "there is no column teff2; did you mean teff?"),
+        (
+            changed("catalogue.units", {"teff2": "K"}),
+            "there is no column teff2; did you mean teff?",
+        ),
         (changed("match.by", "gaia_id"), "by gaia_id needs the column gaia_source_id"),
         (changed("match.by", "name"), "match.by"),
         (changed("catalogue.columns.pmra", "PMRA"), "name both pmra and pmdec"),
@@ -105,11 +124,17 @@ def test_children_come_after_their_parents(tmp_path):
         (changed("split", {"train": "snr > 5", "train_fraction": 1}), "write either train"),
         (changed("split", {"train": "snr_x > 5"}), "there is no column snr_x"),
         (changed("labels", []), "labels"),
-        (changed("grid", {"teff_y": [1, 2]}), "grid: there is no label teff_y; did you mean teff_x?"),
+        (
+            changed("grid", {"teff_y": [1, 2]}),
+            "grid: there is no label teff_y; did you mean teff_x?",
+        ),
         (changed("network", {"apply": "teff_y < 3"}), "network.apply: there is no label teff_y"),
         (changed("network", {"apply": "teff_x < 3"}), "teff_x is what the set itself predicts"),
         (changed("clip", {"label": "t", "binary_magnitude": 1, "sigma": 1}), "there is no label t"),
-        (changed("combine", {"by": "id", "labels": {"teff": {}}}), "combine: there is no column id"),
+        (
+            changed("combine", {"by": "id", "labels": {"teff": {}}}),
+            "combine: there is no column id",
+        ),
         (
             changed("combine", {"by": "teff", "labels": {"teff": {}}, "recalibration": "offsets"}),
             "needs the key reference",
@@ -153,7 +178,8 @@ def test_files_that_are_no_list_of_sets(tmp_path):
 def test_absent_files(tmp_path):
     sets = load(tmp_path, SET, CHILD)
     with pytest.raises(
-        UserError, match=r"training set x: there is no file .*x.csv; put it there, set networks.root"
+        UserError,
+        match=r"training set x: there is no file .*x.csv; put it there, set networks.root",
     ):
         available_sets(sets, tmp_path)
     assert available_sets(sets, tmp_path, produced=[f"{tmp_path}/x.csv"]) == (sets, [])

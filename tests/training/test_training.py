@@ -19,7 +19,14 @@ from lamostvac.training.schema import AbsoluteMagnitudes, Combine, Label, Split,
 pytestmark = pytest.mark.numeric
 
 SECOND = 1 / 3600
-COLUMNS = {"ra": "RA", "dec": "DEC", "name": "NAME", "teff": "TEFF", "e_teff": "ERR", "flag": "FLAG"}
+COLUMNS = {
+    "ra": "RA",
+    "dec": "DEC",
+    "name": "NAME",
+    "teff": "TEFF",
+    "e_teff": "ERR",
+    "flag": "FLAG",
+}
 
 
 def entry(**changes):
@@ -30,7 +37,13 @@ def entry(**changes):
         "match": {"by": "sky"},
         "split": {"train_fraction": 0.5},
         "labels": [
-            {"name": "teff_x", "column": "teff", "error": "e_teff", "unit": "K", "description": "temperature"}
+            {
+                "name": "teff_x",
+                "column": "teff",
+                "error": "e_teff",
+                "unit": "K",
+                "description": "temperature",
+            }
         ],
     }
     return TrainingSet.model_validate(fields | changes)
@@ -72,23 +85,27 @@ def candidates(n=100, **columns):
 def test_means_by_weight_with_their_errors():
     values = np.array([10.0, 20.0, np.nan, 5.0, 7.0])
     errors = np.array([1.0, 2.0, 1.0, np.nan, np.nan])
-    mean, error, number = training_measurements.weighted_means(values, errors, np.array([0, 0, 0, 1, 2]), 4)
+    mean, error, number = training_measurements.weighted_means(
+        values, errors, np.array([0, 0, 0, 1, 2]), 4
+    )
     assert mean[:3] == pytest.approx([12.0, 5.0, 7.0])
     assert np.isnan(mean[3])
     assert number.tolist() == [2, 1, 1, 0]
     scatter = np.sqrt((4 / 5 * 2**2 + 1 / 5 * 8**2) / 1)
     assert error[0] == pytest.approx(max(np.sqrt(1 / 1.25), scatter))
     assert error[1] == pytest.approx(1.5)  # the median error of the others
-    mean, error, _ = training_measurements.weighted_means(values, None, np.array([0, 0, 0, 1, 2]), 4)
+    mean, error, _ = training_measurements.weighted_means(
+        values, None, np.array([0, 0, 0, 1, 2]), 4
+    )
     assert mean[0] == 15.0
     assert np.isnan(error[1])
 
 
 def test_a_floor_keeps_one_measurement_from_deciding():
     values, errors = np.array([0.0, 1.0]), np.array([1e-6, 0.1])
-    assert training_measurements.weighted_means(values, errors, np.zeros(2, int), 1)[0][0] == pytest.approx(
-        0, abs=1e-6
-    )
+    assert training_measurements.weighted_means(values, errors, np.zeros(2, int), 1)[0][
+        0
+    ] == pytest.approx(0, abs=1e-6)
     assert training_measurements.weighted_means(values, errors, np.zeros(2, int), 1, floor=10.0)[0][
         0
     ] == pytest.approx(0.5, abs=1e-3)
@@ -108,7 +125,9 @@ def measurements(seed=0, n_stars=300, offsets=(40.0, -60.0, 0.0, 100.0, 25.0), n
 def solve(table, **options):
     stars = pd.factorize(table["id"], sort=True)[0]
     references = pd.factorize(table["ref"], sort=True)[0]
-    return training_measurements.reference_offsets(table["teff"].to_numpy(), stars, references, **options)
+    return training_measurements.reference_offsets(
+        table["teff"].to_numpy(), stars, references, **options
+    )
 
 
 def test_injected_offsets_are_found_despite_wild_values():
@@ -138,7 +157,9 @@ def test_references_with_few_common_stars_keep_their_scale():
 def test_offsets_of_unlinked_references_are_zero_on_average_each():
     _, first = measurements(1)
     _, second = measurements(2)
-    second = second.assign(id="b" + second["id"], ref="z" + second["ref"], teff=second["teff"] + 1000)
+    second = second.assign(
+        id="b" + second["id"], ref="z" + second["ref"], teff=second["teff"] + 1000
+    )
     found = solve(pd.concat([first, second], ignore_index=True))
     assert found[:5] == pytest.approx(solve(first), abs=1)
     assert found[5:] == pytest.approx(solve(second), abs=1)
@@ -148,9 +169,9 @@ def test_offsets_of_unlinked_references_are_zero_on_average_each():
 def test_combined_stars_do_not_depend_on_order(tmp_path, recalibration):
     truth, table = measurements(noise=1.0)
     table = table.assign(e_teff=5.0, mag=np.where(table["ref"] == "ref1", np.nan, 11.0))
-    pd.DataFrame({"reference": ["ref0", "ref1", "ref3", "ref4"], "teff": [40.0, -60, 100, 25]}).to_csv(
-        tmp_path / "offsets.csv", index=False
-    )
+    pd.DataFrame(
+        {"reference": ["ref0", "ref1", "ref3", "ref4"], "teff": [40.0, -60, 100, 25]}
+    ).to_csv(tmp_path / "offsets.csv", index=False)
     how = Combine.model_validate(
         {
             "by": "id",
@@ -203,7 +224,12 @@ def test_joins_follow_proper_motion_to_the_tables_epoch():
     )
     # In 2010 the first star was 6 arcsec to the west, where it stands in 2016 is another one.
     other = pd.DataFrame(
-        {"ra": [10.0, 10.0 - 6 * SECOND, 50.0], "dec": 0.0, "w1": [9.0, 8.0, 7.0], "q": ["a", "b", "c"]}
+        {
+            "ra": [10.0, 10.0 - 6 * SECOND, 50.0],
+            "dec": 0.0,
+            "w1": [9.0, 8.0, 7.0],
+            "q": ["a", "b", "c"],
+        }
     )
     found = joins.join_table(stars, gaia, other, wise)
     assert found["w1"].tolist()[0] == 8.0
@@ -268,7 +294,10 @@ def matched(tmp_path):
     frame.loc[3, "TEFF"] = -9999
     which = np.concatenate([np.arange(n), np.arange(0, n, 2)])
     spectra = survey_rows(
-        len(which), ra=ra[which], dec=dec[which] + rng.normal(0, 0.2, len(which)) * SECOND, fiberid=which
+        len(which),
+        ra=ra[which],
+        dec=dec[which] + rng.normal(0, 0.2, len(which)) * SECOND,
+        fiberid=which,
     )
     return frame, spectra, which, tmp_path
 
@@ -296,7 +325,9 @@ def test_candidates_are_the_stars_that_were_put_there(matched):
     truth = dict(zip(spectra["spectrum_id"], which, strict=True))
     for row in table.itertuples():
         assert row.identifier == f"s{truth[row.spectrum_id]}"
-        assert row.teff == 5000 + truth[row.spectrum_id] or (np.isnan(row.teff) and row.identifier == "s3")
+        assert row.teff == 5000 + truth[row.spectrum_id] or (
+            np.isnan(row.teff) and row.identifier == "s3"
+        )
     assert table.groupby("identifier")["star"].nunique().eq(1).all()
     assert table["star"].nunique() == 40
     assert table["relative"].iloc[0] == pytest.approx(10 / table["teff"].iloc[0])
@@ -307,7 +338,9 @@ def test_candidates_do_not_depend_on_order(matched):
     frame, spectra, _, folder = matched
     rng = np.random.default_rng(6)
     table, _ = make(frame, spectra, folder, np.arange(len(frame)))
-    again, _ = make(frame, spectra.iloc[rng.permutation(len(spectra))], folder, rng.permutation(len(frame)))
+    again, _ = make(
+        frame, spectra.iloc[rng.permutation(len(spectra))], folder, rng.permutation(len(frame))
+    )
     key = ["lmjd", "planid", "spid", "fiberid", "spectrum_id"]
     pd.testing.assert_frame_equal(
         table.sort_values(key).reset_index(drop=True), again.sort_values(key).reset_index(drop=True)
@@ -316,7 +349,8 @@ def test_candidates_do_not_depend_on_order(matched):
 
 def test_identifiers_that_the_survey_lacks():
     settings = entry(
-        catalogue={"file": "x.csv", "columns": {**COLUMNS, "gaia_source_id": "id"}}, match={"by": "gaia_id"}
+        catalogue={"file": "x.csv", "columns": {**COLUMNS, "gaia_source_id": "id"}},
+        match={"by": "gaia_id"},
     )
     with pytest.raises(UserError, match="the survey's catalogue has no gaia_source_id"):
         training_candidates.match_survey(
@@ -345,7 +379,9 @@ def test_a_labels_own_cut_concerns_that_label_alone():
     table = candidates(4, e_teff=[10.0, 200.0, 10.0, 10.0])
     table.loc[2, "teff"] = np.nan
     labels = [
-        Label(name="a", column="teff", error="e_teff", description="", cuts=[Cut(cut="e_teff < 100")]),
+        Label(
+            name="a", column="teff", error="e_teff", description="", cuts=[Cut(cut="e_teff < 100")]
+        ),
         Label(name="b", column="teff", description=""),
     ]
     found = training_split.label_values(table, labels, "x")
@@ -375,17 +411,23 @@ def test_split_belongs_to_star_and_seed_not_to_order():
     assert np.array_equal(
         training_split.split_stars(table.iloc[rows], Split(train_fraction=0.6), 1, "x"), split[rows]
     )
-    assert not np.array_equal(training_split.split_stars(table, Split(train_fraction=0.6), 2, "x"), split)
+    assert not np.array_equal(
+        training_split.split_stars(table, Split(train_fraction=0.6), 2, "x"), split
+    )
     sides = pd.Series(split).groupby(table["star"]).nunique()
     assert sides.eq(1).all()
 
 
 def test_preferred_stars_all_train():
     table = candidates(200)
-    split = training_split.split_stars(table, Split(train_fraction=0.5, prefer=["teff < 4500"]), 1, "x")
+    split = training_split.split_stars(
+        table, Split(train_fraction=0.5, prefer=["teff < 4500"]), 1, "x"
+    )
     assert (split[table["teff"] < 4500] == "train").all()
     assert (split == "train").sum() == 100
-    split = training_split.split_stars(table, Split(train_fraction=0.1, prefer=["teff < 4500"]), 1, "x")
+    split = training_split.split_stars(
+        table, Split(train_fraction=0.1, prefer=["teff < 4500"]), 1, "x"
+    )
     assert np.array_equal(split == "train", table["teff"] < 4500)
 
 
@@ -417,7 +459,9 @@ def test_the_file_is_read_as_written_and_has_the_same_bytes(tmp_path):
     files.write_training(tmp_path / "a.fits", table, settings, cards)
     files.write_training(tmp_path / "b.fits", table, settings, cards)
     assert sha256(tmp_path / "a.fits") == sha256(tmp_path / "b.fits")
-    pd.testing.assert_frame_equal(files.read_training(tmp_path / "a.fits"), table, check_dtype=False)
+    pd.testing.assert_frame_equal(
+        files.read_training(tmp_path / "a.fits"), table, check_dtype=False
+    )
     from astropy.io import fits
 
     header = fits.getheader(tmp_path / "a.fits", 1)
@@ -445,7 +489,9 @@ def test_children_take_rows_and_split_from_their_parent():
             "title": "",
             "parent": "x",
             "cuts": ["teff_x <= 5000"],
-            "labels": [{"name": "teff_cool", "column": "teff_x", "error": "teff_x_err", "description": ""}],
+            "labels": [
+                {"name": "teff_cool", "column": "teff_x", "error": "teff_x_err", "description": ""}
+            ],
         }
     )
     accounting = training_accounting.Accounting("cool")

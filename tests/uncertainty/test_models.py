@@ -72,20 +72,26 @@ def test_injected_errors_come_back_and_pulls_are_one(kind):
     assert np.median(part / random) == pytest.approx(1, abs=0.1)
     assert np.median(systematic_part(error, part)) == pytest.approx(systematic, rel=0.12)
     pull = label / error
-    assert 1.4826 * np.median(np.abs(pull)) == pytest.approx(1 if kind == "calibrated" else 0.95, abs=0.08)
+    assert 1.4826 * np.median(np.abs(pull)) == pytest.approx(
+        1 if kind == "calibrated" else 0.95, abs=0.08
+    )
 
 
 def test_networks_from_elsewhere_have_no_stars_left_out_and_lean_on_repeats():
     star, theta, snr, label, random = survey(600, 2)
     repeats = pair_residuals(label, theta, random, pairs_of(star, snr, 0.2))
-    model = learn("feh", THETA, "calibrated", repeats, Residuals(np.empty((0, 0)), *[np.empty(0)] * 6))
+    model = learn(
+        "feh", THETA, "calibrated", repeats, Residuals(np.empty((0, 0)), *[np.empty(0)] * 6)
+    )
     error, part = model.apply(theta, snr, random, np.full(len(star), 0.1))
     assert np.median(part / random) == pytest.approx(1, abs=0.25)
     assert (error >= part).all()
 
 
 def test_repeats_are_compared_over_root_two():
-    pairs = RepeatPairs(np.array([0, 2]), np.array([1, 0]), np.array([30.0, 20.0]), np.array([1.0, 0.5]))
+    pairs = RepeatPairs(
+        np.array([0, 2]), np.array([1, 0]), np.array([30.0, 20.0]), np.array([1.0, 0.5])
+    )
     theta = np.array([[1.0], [3.0], [5.0]])
     found = pair_residuals(np.array([0.0, 1.0, 4.0]), theta, np.array([3.0, 4.0, 1.0]), pairs)
     np.testing.assert_allclose(found.residual * np.sqrt(2), [1, -4])
@@ -159,7 +165,9 @@ def test_missing_labels_keep_the_predicted_errors_and_models_come_back(tmp_path)
         write_errors(handle.create_group("errors"), {"feh": model})
     with h5py.File(tmp_path / "e.h5") as handle:
         again = read_errors(handle["errors"])
-    np.testing.assert_array_equal(again["feh"].apply(theta, snr, random, np.full(600, 0.1))[0], error)
+    np.testing.assert_array_equal(
+        again["feh"].apply(theta, snr, random, np.full(600, 0.1))[0], error
+    )
     (row,) = summary(again, "G")
     assert (row["n_systematic"], row["label"]) == (200, "feh")
     assert row["n_random"] > 200

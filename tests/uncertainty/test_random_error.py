@@ -67,7 +67,8 @@ def test_the_weighted_width_is_the_one_of_repeated_values():
 def test_the_error_of_a_width_is_its_scatter(width):
     rng = np.random.default_rng(3)
     found = [
-        bin_residuals(np.full(400, 20.0), rng.normal(0, 1, 400), bins=1, width=width) for _ in range(300)
+        bin_residuals(np.full(400, 20.0), rng.normal(0, 1, 400), bins=1, width=width)
+        for _ in range(300)
     ]
     scatter = np.std([bins.sigma[0] for bins in found])
     assert np.mean([bins.error[0] for bins in found]) == pytest.approx(scatter, rel=0.15)
@@ -126,12 +127,17 @@ def test_coefficients_are_the_injected_ones_within_their_errors(truth, width):
     """Over 100 surveys of 4000 pairs, pulls of a, b, c and of the curve itself have width one."""
     models = [fit_repeats("x", *residuals(4000, seed, truth), width=width) for seed in range(100)]
     pulls = np.array(
-        [(np.array([model.a, model.b, model.c]) - truth) / np.array(model.errors) for model in models]
+        [
+            (np.array([model.a, model.b, model.c]) - truth) / np.array(model.errors)
+            for model in models
+        ]
     )
     assert np.isfinite(pulls).all()
     assert (np.abs(np.median(pulls, axis=0)) < 0.4).all()
     assert ((pulls.std(axis=0) > 0.8) & (pulls.std(axis=0) < 1.25)).all()
-    curve = np.array([(m.evaluate(LEVELS) - sigma(LEVELS, truth)) / m.evaluate_error(LEVELS) for m in models])
+    curve = np.array(
+        [(m.evaluate(LEVELS) - sigma(LEVELS, truth)) / m.evaluate_error(LEVELS) for m in models]
+    )
     assert (np.abs(curve.mean(axis=0)) < 0.4).all()
     assert ((curve.std(axis=0) > 0.8) & (curve.std(axis=0) < 1.2)).all()
     assert np.mean([model.chi2 for model in models]) == pytest.approx(1, abs=0.12)
@@ -157,7 +163,9 @@ def test_pairs_gone_wrong_do_not_move_the_curve():
     snr, values = residuals(20_000, 7)
     wrong = np.random.default_rng(8).random(20_000) < 0.02
     values[wrong] += 5
-    np.testing.assert_allclose(fit_repeats("x", snr, values).evaluate(LEVELS), sigma(LEVELS), rtol=0.08)
+    np.testing.assert_allclose(
+        fit_repeats("x", snr, values).evaluate(LEVELS), sigma(LEVELS), rtol=0.08
+    )
     published = fit_repeats("x", snr, values, width="deviation")
     assert (published.evaluate(LEVELS[1:]) > 1.3 * sigma(LEVELS[1:])).all()
 
@@ -176,7 +184,10 @@ def test_teff_is_in_hundreds_of_kelvin():
 def test_exact_widths_give_exact_coefficients():
     snr = np.geomspace(8, 200, 12)
     bins = dataclasses.replace(
-        bin_residuals(snr, np.ones(12), bins=12, smallest=1), snr=snr, sigma=sigma(snr), error=sigma(snr) / 50
+        bin_residuals(snr, np.ones(12), bins=12, smallest=1),
+        snr=snr,
+        sigma=sigma(snr),
+        error=sigma(snr) / 50,
     )
     coefficients, covariance, chi2 = fit_curve(bins)
     np.testing.assert_allclose(coefficients, MAGNITUDE, rtol=1e-5)
@@ -184,7 +195,8 @@ def test_exact_widths_give_exact_coefficients():
     # The covariance is that of the linearised problem, here by finite differences.
     steps = 1e-5 * np.array(MAGNITUDE)
     slopes = [
-        (sigma(snr, np.add(MAGNITUDE, step)) - sigma(snr, np.subtract(MAGNITUDE, step))) / (2 * step.sum())
+        (sigma(snr, np.add(MAGNITUDE, step)) - sigma(snr, np.subtract(MAGNITUDE, step)))
+        / (2 * step.sum())
         for step in np.diag(steps)
     ]
     weighted = np.array(slopes).T / bins.error[:, None]
@@ -251,7 +263,9 @@ def test_the_method_error_is_what_the_known_errors_leave():
 def test_the_method_error_is_not_negative_and_needs_ten_stars():
     values = np.random.default_rng(2).normal(0, 0.1, 1000)
     assert method_error(values, 0.2, np.nan)[0] == 0
-    assert method_error(values, np.nan, np.nan)[0] == pytest.approx(weighted_width(values), rel=0.02)
+    assert method_error(values, np.nan, np.nan)[0] == pytest.approx(
+        weighted_width(values), rel=0.02
+    )
     assert method_error(np.zeros(50), 0.0, 0.0)[0] == pytest.approx(0, abs=1e-12)
     assert np.isnan(method_error(values[:9], 0.0, 0.0)).all()
 
@@ -260,7 +274,9 @@ def test_the_method_error_is_not_negative_and_needs_ten_stars():
 
 
 def test_the_published_table_has_every_label_but_feh_vmp(project):
-    networks = yaml.safe_load((project / "config" / "published_networks.yaml").read_text())["networks"]
+    networks = yaml.safe_load((project / "config" / "published_networks.yaml").read_text())[
+        "networks"
+    ]
     models = load_published_errors()
     assert set(models) == set(networks) - {"feh_vmp"}
     for label, model in models.items():
@@ -340,7 +356,9 @@ def test_the_scatter_of_training_stars_stands_for_the_whole_error():
 
 def test_models_come_back_from_their_file(tmp_path):
     models = [
-        fit_repeats("teff_pastel", *residuals(3000, 2, scale=100), scale=100.0, sigma_m=(70.0, 3.0)),
+        fit_repeats(
+            "teff_pastel", *residuals(3000, 2, scale=100), scale=100.0, sigma_m=(70.0, 3.0)
+        ),
         load_published_errors()["feh_apogee"],
         RandomErrorModel("feh_vmp", n_pairs=3),
     ]
@@ -358,9 +376,9 @@ def test_models_come_back_from_their_file(tmp_path):
 
 def test_coefficients_stand_beside_table_2():
     fitted = fit_repeats("mh_apogee", *residuals(3000, 3))
-    table = beside_published([fitted, RandomErrorModel("feh_vmp")], load_published_errors()).set_index(
-        "label"
-    )
+    table = beside_published(
+        [fitted, RandomErrorModel("feh_vmp")], load_published_errors()
+    ).set_index("label")
     assert table.loc["mh_apogee", "published_b"] == 1.029
     assert table.loc["mh_apogee", "b"] == fitted.b
     assert table.loc["mh_apogee", "random_50"] == pytest.approx(float(fitted.evaluate(50)))
@@ -389,11 +407,17 @@ def test_a_networks_curve_has_the_random_and_the_method_error_that_were_put_in()
     }
     model = network_curve("feh_apogee", "", pairs, value, options, {}, known)
     assert model.source == "repeats"
-    np.testing.assert_allclose(model.evaluate([20, 50, 100]), 0.02 + 3.0 / np.array([20, 50, 100]), rtol=0.12)
+    np.testing.assert_allclose(
+        model.evaluate([20, 50, 100]), 0.02 + 3.0 / np.array([20, 50, 100]), rtol=0.12
+    )
     assert model.sigma_m == pytest.approx(method, rel=0.1)
     scatter = np.array([10.0, 20, 40, 80, 160]), 0.05 + 2 / np.array([10.0, 20, 40, 80, 160])
-    few = network_curve("feh_apogee", "", pairs, value, options | {"min_pairs": 10**6}, {}, known, scatter)
+    few = network_curve(
+        "feh_apogee", "", pairs, value, options | {"min_pairs": 10**6}, {}, known, scatter
+    )
     assert few.source == "training"
     np.testing.assert_allclose(few.total(scatter[0]), scatter[1], rtol=0.02)
-    plain = network_curve("feh_apogee", "", pairs, value, options | {"method_error": "published"}, {}, known)
+    plain = network_curve(
+        "feh_apogee", "", pairs, value, options | {"method_error": "published"}, {}, known
+    )
     assert plain.sigma_m == pytest.approx(np.std(value - known["reference"], ddof=1))

@@ -15,7 +15,9 @@ pytestmark = pytest.mark.numeric
 
 # Star, night, S/N: few of each, so that everything coincides now and then.
 SPECTRA = st.lists(
-    st.tuples(st.integers(0, 3), st.integers(0, 4), st.sampled_from([0, 9, 9.5, 10, 10.5, 12, 30, np.nan])),
+    st.tuples(
+        st.integers(0, 3), st.integers(0, 4), st.sampled_from([0, 9, 9.5, 10, 10.5, 12, 30, np.nan])
+    ),
     max_size=25,
 )
 
@@ -23,12 +25,16 @@ SPECTRA = st.lists(
 def sky(star, rng=None):
     """Positions of stars, a degree apart, each spectrum up to an arcsecond off when there is an `rng`."""
     star = np.asarray(star, float)
-    jitter = np.zeros((2, len(star))) if rng is None else rng.uniform(-0.5, 0.5, (2, len(star))) / 3600
+    jitter = (
+        np.zeros((2, len(star))) if rng is None else rng.uniform(-0.5, 0.5, (2, len(star))) / 3600
+    )
     return 359.9 + star + jitter[0], 20.0 + jitter[1]
 
 
 def unpack(spectra):
-    star, night, snr = (np.array(column) for column in zip(*spectra, strict=True)) if spectra else [[]] * 3
+    star, night, snr = (
+        (np.array(column) for column in zip(*spectra, strict=True)) if spectra else [[]] * 3
+    )
     return np.array(star, int), np.array(night, int), np.array(snr, float)
 
 
@@ -46,7 +52,9 @@ def brute(star, night, snr, tolerance):
 
 
 def as_sets(pairs):
-    return [frozenset(pair) for pair in zip(pairs.earlier.tolist(), pairs.later.tolist(), strict=True)]
+    return [
+        frozenset(pair) for pair in zip(pairs.earlier.tolist(), pairs.later.tolist(), strict=True)
+    ]
 
 
 @settings(max_examples=200, deadline=None)
@@ -121,17 +129,25 @@ def test_the_residual_is_the_random_error_of_one_spectrum():
     rng = np.random.default_rng(2)
     star = np.repeat(np.arange(20_000), 2)
     label = (5000 + star / 10 + rng.normal(0, 50, 40_000)).astype(np.float32)
-    pairs = similar_pairs(*sky(star / 400), np.tile([2, 1], 20_000), np.full(40_000, 20.0), 0.1, star=star)
+    pairs = similar_pairs(
+        *sky(star / 400), np.tile([2, 1], 20_000), np.full(40_000, 20.0), 0.1, star=star
+    )
     assert pairs.residual(label).std() == pytest.approx(50, rel=0.02)
     # Later minus earlier: the second of each two is the earlier one.
-    np.testing.assert_allclose(pairs.residual(label), (label[::2].astype(float) - label[1::2]) / np.sqrt(2))
+    np.testing.assert_allclose(
+        pairs.residual(label), (label[::2].astype(float) - label[1::2]) / np.sqrt(2)
+    )
 
 
 def test_a_sample_of_pairs_is_drawn_by_names():
     """So it is the same whatever the order of rows, and like all pairs in S/N and in how often a star is in it."""
     rng = np.random.default_rng(5)
     n = 40_000
-    star, night, snr = rng.integers(0, 15_000, n), rng.integers(0, 1000, n), rng.lognormal(3.0, 1.0, n)
+    star, night, snr = (
+        rng.integers(0, 15_000, n),
+        rng.integers(0, 1000, n),
+        rng.lognormal(3.0, 1.0, n),
+    )
     name = fingerprint(np.char.add("s", np.arange(n).astype(str)).astype("S"))
     order = rng.permutation(n)
     ra, dec = sky(star / 100)
@@ -140,7 +156,9 @@ def test_a_sample_of_pairs_is_drawn_by_names():
     assert one.sample(len(one), name) is one
     few = one.sample(2000, name)
     assert len(few) == 2000
-    other = similar_pairs(ra[order], dec[order], night[order], snr[order], 0.2, identity=name[order])
+    other = similar_pairs(
+        ra[order], dec[order], night[order], snr[order], 0.2, identity=name[order]
+    )
     again = other.sample(2000, name[order])
     np.testing.assert_array_equal(few.earlier, order[again.earlier])
     np.testing.assert_array_equal(few.weight, again.weight)

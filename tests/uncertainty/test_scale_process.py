@@ -111,9 +111,13 @@ def test_the_order_of_stars_and_weights_of_half_say_the_same():
 def test_mean_and_deviation_are_those_of_the_features():
     """More stars than are taken at once; f's features are written out."""
     labels, snr, rng = stars(3000)
-    process = train(scaling_of(labels, NAMES, snr), labels, rng.normal(0, true_scale(labels, snr)), snr)
+    process = train(
+        scaling_of(labels, NAMES, snr), labels, rng.normal(0, true_scale(labels, snr)), snr
+    )
     mean, deviation = process.evaluate(labels, snr)
-    kernel = rbf(process.scaling(labels, snr), process.points, process.amplitude, process.length_scale)
+    kernel = rbf(
+        process.scaling(labels, snr), process.points, process.amplitude, process.length_scale
+    )
     features = np.linalg.solve(process.factor, kernel.T).T
     with_constant = np.column_stack([np.ones(len(labels)), features])
     np.testing.assert_allclose(mean, with_constant @ process.mean, rtol=1e-9)
@@ -146,7 +150,9 @@ def test_a_process_comes_back_from_its_file(tmp_path):
     with h5py.File(tmp_path / "p.h5") as handle:
         again = read_process(handle["p"])
     assert isinstance(again, ScaleProcess)
-    np.testing.assert_array_equal(again.factor_of_error(labels, snr), process.factor_of_error(labels, snr))
+    np.testing.assert_array_equal(
+        again.factor_of_error(labels, snr), process.factor_of_error(labels, snr)
+    )
 
 
 @settings(max_examples=40, deadline=None)

@@ -22,7 +22,9 @@ def stars(n, threshold, seed, floor=1.0, noise=60.0, slope=2.0, below=0.0, scatt
 
 
 @pytest.mark.parametrize("threshold", [5.0, 8.0, 12.0])
-@pytest.mark.parametrize("kind", [{}, {"below": 0.5}, {"slope": 1.2}, {"scatter": 0.6}, {"floor": 4.0}])
+@pytest.mark.parametrize(
+    "kind", [{}, {"below": 0.5}, {"slope": 1.2}, {"scatter": 0.6}, {"floor": 4.0}]
+)
 def test_the_injected_threshold_is_found(threshold, kind):
     found = [find_threshold(*stars(5000, threshold, seed, **kind)) for seed in range(2)]
     for one in found:

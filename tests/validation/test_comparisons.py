@@ -103,7 +103,13 @@ def test_shipped_comparisons_are_valid_with_networks_and_without():
     assert names - set(plain) == {"photometric_magnitudes"}
     assert not any(comparison.network_labels for comparison in plain.values())
     clusters = next(comparison for comparison in full if comparison.name == "open_clusters")
-    assert set(clusters.group_names.values()) == {"Melotte 20", "Melotte 22", "NGC 2632", "NGC 2682", "M 35"}
+    assert set(clusters.group_names.values()) == {
+        "Melotte 20",
+        "Melotte 22",
+        "NGC 2632",
+        "NGC 2682",
+        "M 35",
+    }
 
 
 @pytest.mark.parametrize(
@@ -138,7 +144,9 @@ def test_shipped_comparisons_are_valid_with_networks_and_without():
         ({"key": "catalogue", "file": ..., "labels": {"dist": "r_goe"}}, "labels.dist: 'r_goe': there is no column"),
     ],
 )  # fmt: skip
-def test_a_wrong_entry_is_answered_by_a_sentence_with_its_name_and_the_key(tmp_path, changes, complaint):
+def test_a_wrong_entry_is_answered_by_a_sentence_with_its_name_and_the_key(
+    tmp_path, changes, complaint
+):
     with pytest.raises(UserError, match=complaint) as raised:
         load(tmp_path, entry(**changes))
     assert "\n" not in str(raised.value)
@@ -160,7 +168,11 @@ def test_two_entries_of_one_name_are_refused(tmp_path):
 
 def test_labels_of_networks_that_the_run_lacks_are_left_out(tmp_path):
     both = entry(network_labels={"logg_apogee": "g"}, errors={"logg_apogee": "e", "teff": "t"})
-    assert set(load(tmp_path, both, registry=REGISTRY)[0].all_labels) == {"teff", "feh", "logg_apogee"}
+    assert set(load(tmp_path, both, registry=REGISTRY)[0].all_labels) == {
+        "teff",
+        "feh",
+        "logg_apogee",
+    }
     without = load(tmp_path, both)[0]
     assert set(without.all_labels) == {"teff", "feh"}
     assert without.errors == {"teff": "t"}
@@ -186,7 +198,9 @@ def test_files_are_found_in_either_folder_and_absent_ones_are_named(tmp_path):
         "own": "",
     }
     assert len(skipped) == 1
-    assert re.search("comparison gone: skipped, there is no .*a/gone.csv nor .*b/gone.csv", skipped[0])
+    assert re.search(
+        "comparison gone: skipped, there is no .*a/gone.csv nor .*b/gone.csv", skipped[0]
+    )
 
 
 def test_shipped_entries_read_the_real_files(real_data):
@@ -233,7 +247,9 @@ def test_match_by_obsid(tmp_path):
 )
 def test_match_by_other_keys(tmp_path, key, values, extra):
     catalogue(tmp_path / "c.parquet")
-    pd.DataFrame({"id": values, "T": [1, 2], "m": [3, 4]}).to_csv(tmp_path / "other.csv", index=False)
+    pd.DataFrame({"id": values, "T": [1, 2], "m": [3, 4]}).to_csv(
+        tmp_path / "other.csv", index=False
+    )
     assert matched(tmp_path, key=key, **extra)[0]["obsid"].tolist() == [101, 103]
 
 
@@ -244,14 +260,20 @@ def test_missing_identifiers_do_not_match_each_other():
     assert keys.isna().tolist() == [True, False]
 
 
-SKY = {"key": "sky", "reference_key": ..., "columns": {"ra": "r", "dec": "d", "pmra": "pr", "pmdec": "pd"}}
+SKY = {
+    "key": "sky",
+    "reference_key": ...,
+    "columns": {"ra": "r", "dec": "d", "pmra": "pr", "pmdec": "pd"},
+}
 
 
 def test_match_by_position_with_proper_motion_and_radius(tmp_path):
     frame = catalogue(tmp_path / "c.parquet")
     years = 16.0
     arcsec = 1 / 3600
-    sky = pd.DataFrame({"r": frame["ra"], "d": frame["dec"], "pr": 0.0, "pd": 0.0, "T": 5000.0, "m": 0.0})
+    sky = pd.DataFrame(
+        {"r": frame["ra"], "d": frame["dec"], "pr": 0.0, "pd": 0.0, "T": 5000.0, "m": 0.0}
+    )
     # Star 1 moved 20 arcsec since 2000, star 2 stands 2.5 arcsec away, star 3 3.5; star 30 is in the second row group.
     sky.loc[1, ["d", "pd"]] = [20 + 20 * arcsec, 20_000 / years]
     sky.loc[2, "d"] += 2.5 * arcsec
@@ -260,7 +282,10 @@ def test_match_by_position_with_proper_motion_and_radius(tmp_path):
     table, _ = matched(tmp_path, **SKY, sky={"epoch": 2016})
     assert table["obsid"].tolist() == [101, 102, 130]
     assert table["separation"].to_numpy() == pytest.approx([0, 2.5, 0], abs=1e-3)
-    assert matched(tmp_path, **SKY, sky={"epoch": 2016, "radius": 2})[0]["obsid"].tolist() == [101, 130]
+    assert matched(tmp_path, **SKY, sky={"epoch": 2016, "radius": 2})[0]["obsid"].tolist() == [
+        101,
+        130,
+    ]
     assert matched(tmp_path, **SKY, sky={"epoch": 2000})[0]["obsid"].tolist() == [102, 130]
 
 
@@ -312,7 +337,9 @@ def test_units_missing_values_bits_formulas_and_cuts_on_both_sides(tmp_path):
 
 def test_columns_of_the_catalogue_itself_are_a_reference(tmp_path):
     r_geo = np.where(np.arange(40) < 30, 1000.0 + np.arange(40), np.nan)
-    catalogue(tmp_path / "c.parquet", dist=2.0, r_geo=r_geo, r_geo_lo=r_geo - 100, r_geo_hi=r_geo + 100)
+    catalogue(
+        tmp_path / "c.parquet", dist=2.0, r_geo=r_geo, r_geo_lo=r_geo - 100, r_geo_hi=r_geo + 100
+    )
     table, found = matched(
         tmp_path,
         key="catalogue",
@@ -333,9 +360,16 @@ def test_columns_of_the_catalogue_itself_are_a_reference(tmp_path):
 
 def test_large_catalogues_and_files_are_thinned_evenly(tmp_path, monkeypatch):
     catalogue(tmp_path / "c.parquet", dist=1.0, r_geo=1000.0)
-    pd.DataFrame({"id": np.arange(100, 140), "T": 1.0, "m": 0.0}).to_csv(tmp_path / "other.csv", index=False)
+    pd.DataFrame({"id": np.arange(100, 140), "T": 1.0, "m": 0.0}).to_csv(
+        tmp_path / "other.csv", index=False
+    )
     monkeypatch.setattr(match, "MOST_MATCHES", 14)
-    own = {"key": "catalogue", "file": ..., "reference_key": ..., "labels": {"dist": "r_geo / 1000"}}
+    own = {
+        "key": "catalogue",
+        "file": ...,
+        "reference_key": ...,
+        "labels": {"dist": "r_geo / 1000"},
+    }
     # Every third row, over both row groups of 20.
     assert matched(tmp_path, **own)[0]["obsid"].tolist() == list(range(100, 140, 3))
     kept = matched(tmp_path)[0]["obsid"].to_numpy()
@@ -367,8 +401,16 @@ def test_networks_are_judged_on_spectra_that_they_did_not_learn_from():
     def kept(label):
         return "".join(comparisons.without_training(table, label, set_of, trained)["spectrum_id"])
 
-    found = {label: kept(label) for label in ("teff", "feh_apogee", "teff_pastel", "teff_rec", "dist")}
-    assert found == {"teff": "abcd", "feh_apogee": "ad", "teff_pastel": "bcd", "teff_rec": "d", "dist": "d"}
+    found = {
+        label: kept(label) for label in ("teff", "feh_apogee", "teff_pastel", "teff_rec", "dist")
+    }
+    assert found == {
+        "teff": "abcd",
+        "feh_apogee": "ad",
+        "teff_pastel": "bcd",
+        "teff_rec": "d",
+        "dist": "d",
+    }
 
 
 # ---------------------------------------------------------------- clusters

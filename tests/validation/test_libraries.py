@@ -41,7 +41,9 @@ def crossvalidation(n=600, seed=1, scatter=100.0, labels=("teff", "logg", "feh")
 
 
 def row(table, library, subset, label):
-    found = table[(table["library"] == library) & (table["subset"] == subset) & (table["label"] == label)]
+    found = table[
+        (table["library"] == library) & (table["subset"] == subset) & (table["label"] == label)
+    ]
     assert len(found) == 1
     return found.iloc[0]
 
@@ -75,7 +77,9 @@ def test_each_number_is_what_its_stars_say_and_each_library_has_its_own():
         numbers = row(result, name, "F5-F9", "teff")
         assert numbers["n"] == len(late_f)
         assert numbers["sigma"] == pytest.approx(late_f.std(ddof=0))
-        assert numbers["robust_sigma"] == pytest.approx(1.4826 * (late_f - late_f.median()).abs().median())
+        assert numbers["robust_sigma"] == pytest.approx(
+            1.4826 * (late_f - late_f.median()).abs().median()
+        )
         assert numbers["offset"] == pytest.approx(late_f.median())
     assert row(result, "a", "all", "teff")["robust_sigma"] == pytest.approx(100, rel=0.15)
     assert row(result, "b", "all", "teff")["robust_sigma"] == pytest.approx(300, rel=0.15)
@@ -97,7 +101,9 @@ def test_fgk_means_the_same_as_in_the_comparisons_and_carries_the_published_numb
 def test_a_curve_leaves_out_subclasses_with_too_few_stars():
     table = crossvalidation(40)
     result = compare_libraries({"x": table})
-    counts = pd.Series(subclass_of(table["teff_true"])).value_counts().reindex(SUBCLASSES, fill_value=0)
+    counts = (
+        pd.Series(subclass_of(table["teff_true"])).value_counts().reindex(SUBCLASSES, fill_value=0)
+    )
     assert (counts[counts > 0] < MIN_STARS).any()
     drawn = np.isfinite(curve(result, "x", "teff", "sigma"))
     assert drawn.tolist() == (counts >= MIN_STARS).tolist()
@@ -128,10 +134,14 @@ def test_the_emulator_of_the_real_stelib_recovers_its_fgk_stars(real_data):
     if not folder.is_dir():
         pytest.skip(f"no STELIB at {folder}")
     settings = Preparation()
-    library = prepare_library(read_stelib(folder), "stelib", ("teff", "logg", "feh"), settings, None)
+    library = prepare_library(
+        read_stelib(folder), "stelib", ("teff", "logg", "feh"), settings, None
+    )
     assert library.flux.shape[1] == len(GRID)
     emulator = EmulatorSettings(variance=0.99)
-    table = cross_validate(library, settings.masked_regions, emulator, 5, 1, FitSettings(), DistilSettings())
+    table = cross_validate(
+        library, settings.masked_regions, emulator, 5, 1, FitSettings(), DistilSettings()
+    )
     result = compare_libraries({"stelib": table})
     for label, published in PUBLISHED_FGK.items():
         assert 0.3 * published < row(result, "stelib", "FGK", label)["robust_sigma"] < published

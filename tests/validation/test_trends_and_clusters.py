@@ -22,7 +22,11 @@ pytestmark = pytest.mark.numeric
 
 def stars(n=600, seed=1):
     rng = np.random.default_rng(seed)
-    ref = {"teff": rng.uniform(4000, 7000, n), "logg": rng.uniform(1, 5, n), "feh": rng.uniform(-2, 0.5, n)}
+    ref = {
+        "teff": rng.uniform(4000, 7000, n),
+        "logg": rng.uniform(1, 5, n),
+        "feh": rng.uniform(-2, 0.5, n),
+    }
     table = pd.DataFrame({f"ref_{name}": values for name, values in ref.items()})
     for name, error in (("teff", 100), ("logg", 0.2), ("feh", 0.1)):
         table[name] = table[f"ref_{name}"] + rng.normal(0, error, n)
@@ -106,7 +110,9 @@ def members(seed=2):
         {
             "cluster": ["A"] * n + ["B"] * 200,
             "star": [*range(n), *np.repeat(np.arange(n, n + 100), 2)],
-            "teff": np.concatenate([np.where(giant, 4700, rng.uniform(4500, 7000, n)), np.full(200, 5000.0)]),
+            "teff": np.concatenate(
+                [np.where(giant, 4700, rng.uniform(4500, 7000, n)), np.full(200, 5000.0)]
+            ),
             "logg": np.concatenate([np.where(giant, 2.5, 4.5), np.full(200, 4.5)]),
             "c_n": np.concatenate(
                 [
@@ -125,7 +131,9 @@ def members(seed=2):
 
 
 def test_clusters_have_the_scatter_and_the_step_that_were_injected():
-    rows = pd.DataFrame(cluster_rows("x", members(), "cluster", ["c_n"], "snrg"), columns=CLUSTER_COLUMNS)
+    rows = pd.DataFrame(
+        cluster_rows("x", members(), "cluster", ["c_n"], "snrg"), columns=CLUSTER_COLUMNS
+    )
     a, b = rows.set_index("cluster").loc["A"], rows.set_index("cluster").loc["B"]
     assert a["giants"] - a["dwarfs"] == pytest.approx(-0.3, abs=0.05)
     assert (a["n_giants"], a["n_dwarfs"]) == (100, 300)
@@ -139,7 +147,9 @@ def test_clusters_have_the_scatter_and_the_step_that_were_injected():
 
 
 def test_the_best_spectrum_stands_for_a_star():
-    table = pd.DataFrame({"star": [1, 1, 2, -1, -1], "snrg": [5.0, 9, 3, 1, 2], "spectrum_id": list("abcde")})
+    table = pd.DataFrame(
+        {"star": [1, 1, 2, -1, -1], "snrg": [5.0, 9, 3, 1, 2], "spectrum_id": list("abcde")}
+    )
     assert one_per_star(table, "snrg")["spectrum_id"].tolist() == ["b", "c", "d", "e"]
 
 
@@ -151,11 +161,15 @@ def drawn(n):
     rows = pd.DataFrame(trend_rows("x", table, ["teff", "feh"], "snrg"), columns=TREND_COLUMNS)
     yield comparison_pages.trends("x", rows)
     yield comparisons.comparison(
-        "x", validation_comparisons.pairs("x", table, ["teff", "logg", "feh"]), ["teff", "logg", "feh"]
+        "x",
+        validation_comparisons.pairs("x", table, ["teff", "logg", "feh"]),
+        ["teff", "logg", "feh"],
     )
     group = members().iloc[: max(n, 0)]
     pairs = validation_comparisons.pairs("x", group.assign(ref_c_n=0.0), ["c_n"], group="cluster")
-    of_clusters = pd.DataFrame(cluster_rows("x", group, "cluster", ["c_n"], "snrg"), columns=CLUSTER_COLUMNS)
+    of_clusters = pd.DataFrame(
+        cluster_rows("x", group, "cluster", ["c_n"], "snrg"), columns=CLUSTER_COLUMNS
+    )
     yield comparison_pages.clusters("x", pairs, of_clusters, ["c_n"])
     rng = np.random.default_rng(1)
     wide = pd.DataFrame(
@@ -176,7 +190,9 @@ def drawn(n):
     ra = np.repeat(np.arange(n // 2 + 1), 2)[:n] * 0.1
     pairs = similar_pairs(ra, np.zeros(n), np.arange(n), np.full(n, 30.0), 0.2)
     curve = pd.DataFrame({"label": ["feh"], "a": [0.1], "b": [1.0], "c": [1.0], "scale": [1.0]})
-    yield papers.repeats(pairs, {"feh": table["feh"].to_numpy()}, {"feh": table["feh_err"].to_numpy()}, curve)
+    yield papers.repeats(
+        pairs, {"feh": table["feh"].to_numpy()}, {"feh": table["feh_err"].to_numpy()}, curve
+    )
 
 
 @pytest.mark.parametrize("n", [5000, 60, 1, 0])

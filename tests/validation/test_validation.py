@@ -112,14 +112,21 @@ def test_truth_sets_binaries_emission_and_warned_fits_apart(tmp_path):
     truth = frame[["spectrum_id", *validation.LABELS]].assign(is_binary=False, is_emission=False)
     truth.loc[:3, "is_binary"] = True
     truth.loc[4:5, "is_emission"] = True
-    Table.from_pandas(truth[truth["spectrum_id"] != "58000-HD1-01-039"]).write(tmp_path / "truth.fits")
+    Table.from_pandas(truth[truth["spectrum_id"] != "58000-HD1-01-039"]).write(
+        tmp_path / "truth.fits"
+    )
     table = validation_truth.match_spectra(
         tmp_path / "c.parquet", validation_truth.read_truth(tmp_path / "truth.fits"), [], REGISTRY
     )
     table.loc[10, "flag_edge"] = 1
     subsets = validation_truth.truth_subsets(table, "snrr")
     sizes = {name: len(rows) for name, rows in subsets.items()}
-    assert (sizes["binaries"], sizes["emission"], sizes["fit warned"], sizes["all"]) == (4, 2, 1, 32)
+    assert (sizes["binaries"], sizes["emission"], sizes["fit warned"], sizes["all"]) == (
+        4,
+        2,
+        1,
+        32,
+    )
     assert sum(sizes[name] for name in sizes if name.startswith("S/N")) == 32
     assert sizes["G"] + sizes["K"] == 32
     pulls = validation_statistics.pull_rows(subsets)
@@ -159,8 +166,15 @@ def test_alpha_counts_only_where_it_is_recommended(tmp_path):
     table = frame.assign(**{f"ref_{label}": frame[label] for label in validation.LABELS})
     table.loc[:9, "flag_alpha_fe"] = 1
     rows = comparisons.comparison_rows("x", {"all": table})
-    assert {row["label"]: row["n"] for row in rows} == {"teff": 40, "logg": 40, "feh": 40, "alpha_fe": 30}
-    assert (comparisons.pairs("x", table, ["alpha_fe", "feh"])["label"].value_counts()).to_dict() == {
+    assert {row["label"]: row["n"] for row in rows} == {
+        "teff": 40,
+        "logg": 40,
+        "feh": 40,
+        "alpha_fe": 30,
+    }
+    assert (
+        comparisons.pairs("x", table, ["alpha_fe", "feh"])["label"].value_counts()
+    ).to_dict() == {
         "alpha_fe": 30,
         "feh": 40,
     }
@@ -180,7 +194,9 @@ def every_figure(frame):
     table = frame.assign(**{f"ref_{label}": frame[label] for label in validation.LABELS})
     pairs = comparisons.pairs("truth", table, validation.LABELS)
     subsets = {"all": table, "S/N 20-40": table}
-    pulls = pd.DataFrame(validation_statistics.pull_rows(subsets), columns=validation_statistics.PULL_COLUMNS)
+    pulls = pd.DataFrame(
+        validation_statistics.pull_rows(subsets), columns=validation_statistics.PULL_COLUMNS
+    )
     wave = np.arange(3800.0, 8701.0)
     used = np.ones(4901, bool)
     used[:100] = used[500] = False

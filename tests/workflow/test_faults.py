@@ -21,7 +21,15 @@ import psutil
 import pytest
 from astropy.table import Table
 from isolation import missing
-from workflow_run import TYPES, command, copy_project, same_files, same_m_stars, snakemake, start_again
+from workflow_run import (
+    TYPES,
+    command,
+    copy_project,
+    same_files,
+    same_m_stars,
+    snakemake,
+    start_again,
+)
 
 from lamostvac.core.atomic import remove_temporaries
 from lamostvac.core.hdf5 import read_columns
@@ -58,7 +66,9 @@ class Recovery:
         target = os.environ.get("LAMOSTVAC_FAULTS")
         if kind is None and target:
             with open(target, "a", newline="") as handle:
-                csv.writer(handle).writerow([self.fault, self.how, len(self.again), f"{seconds:.0f}"])
+                csv.writer(handle).writerow(
+                    [self.fault, self.how, len(self.again), f"{seconds:.0f}"]
+                )
 
 
 class Started:
@@ -113,7 +123,11 @@ class Started:
 
 
 def temporaries(results: Path) -> list[Path]:
-    return [path for path in results.rglob(".tmp-*") if path.relative_to(results).parts[0] != "simulated"]
+    return [
+        path
+        for path in results.rglob(".tmp-*")
+        if path.relative_to(results).parts[0] != "simulated"
+    ]
 
 
 # ---------------------------------------------------------------- processes that end
@@ -133,13 +147,17 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bytes(run, project, tmp_path)
     assert "--unlock" in snakemake(folder, *options, "--rerun-incomplete", code=1)
     snakemake(folder, *options, "--unlock")
     remove_temporaries(folder / "results")
-    with Recovery("kill -9 of workflow and jobs", "at the first fit of a whole run", folder / "results"):
+    with Recovery(
+        "kill -9 of workflow and jobs", "at the first fit of a whole run", folder / "results"
+    ):
         snakemake(folder, *options, "--rerun-incomplete")
     same_files(run, folder / "results")
     assert temporaries(folder / "results") == []
 
 
-@pytest.mark.parametrize(("name", "kind"), [("kill -9", signal.SIGKILL), ("SIGTERM", signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("kill -9", signal.SIGKILL), ("SIGTERM", signal.SIGTERM)]
+)
 def test_a_killed_job_is_run_again(run, tmp_path, name, kind):
     results = start_again(run, tmp_path / "run")
     with Started(results.parent, *TYPE_M) as started:
@@ -189,7 +207,9 @@ def test_a_job_that_runs_out_of_memory_is_run_again(run, tmp_path):
     assert "Error in rule fit:" in screen
     assert not (results / "fit/M/0000.h5").exists()
     assert temporaries(results) == []
-    with Recovery("a job out of memory", "address space of rule fit's process limited", results) as recovery:
+    with Recovery(
+        "a job out of memory", "address space of rule fit's process limited", results
+    ) as recovery:
         snakemake(results.parent, *TYPE_M)
     assert recovery.again == []
     same_m_stars(run, results)
@@ -277,13 +297,17 @@ def test_a_damaged_result_is_named_and_made_anew(run, tmp_path, name):
 
 
 def test_a_damaged_library_is_named(run, tmp_path):
-    results = start_again(run, tmp_path / "run", without=("library/mastar.h5", "emulator/mastar.h5"))
+    results = start_again(
+        run, tmp_path / "run", without=("library/mastar.h5", "emulator/mastar.h5")
+    )
     spectra = next((results / "simulated/mastar").glob("*goodspec*"))
     whole, modified = spectra.read_bytes(), spectra.stat().st_mtime_ns
     spectra.write_bytes(whole[: len(whole) // 2])
     os.utime(spectra, ns=(modified, modified))
     screen = snakemake(results.parent, "results/library/mastar.h5", "--cores", "1", code=1)
-    assert re.search(rf"library\.spectra: \S+{spectra.name} is damaged \(.+\); copy it anew", screen)
+    assert re.search(
+        rf"library\.spectra: \S+{spectra.name} is damaged \(.+\); copy it anew", screen
+    )
     spectra.write_bytes(whole)
     os.utime(spectra, ns=(modified, modified))
     with Recovery("the library's file cut in half", "before rule library reads it", results):

@@ -46,7 +46,8 @@ def prepare_run(project: Path, folder: Path, like: Path | None = None, **changes
     """A copy of the project with this file's configuration, and what another run has made of the library."""
     copy_project(project, folder)
     settings = {
-        name: {**CONFIGURATION.get(name, {}), **changes.get(name, {})} for name in {*CONFIGURATION, *changes}
+        name: {**CONFIGURATION.get(name, {}), **changes.get(name, {})}
+        for name in {*CONFIGURATION, *changes}
     }
     (folder / "tiny.yaml").write_text(yaml.safe_dump(settings))
     if like is not None:
@@ -83,15 +84,21 @@ def searched(run: Path, spectral_type: str) -> pd.DataFrame:
     parts = []
     for path in sorted((run / "grouped" / spectral_type).glob("[0-9]*.h5")):
         with h5py.File(path) as handle:
-            columns = {name: handle[name][()] for name in ("fit_group", "fit_status", "chi2", "chi2_first")}
+            columns = {
+                name: handle[name][()] for name in ("fit_group", "fit_status", "chi2", "chi2_first")
+            }
             columns["spectrum_id"] = handle["spectrum_id"][()].astype(str)
-            labels = dict(zip(("teff", "logg", "feh", "alpha_fe"), handle["labels"][()].T, strict=True))
+            labels = dict(
+                zip(("teff", "logg", "feh", "alpha_fe"), handle["labels"][()].T, strict=True)
+            )
             parts.append(pd.DataFrame({**columns, **labels}))
     return pd.concat(parts).set_index("spectrum_id")
 
 
 @pytest.mark.parametrize("run", ["grouped", "refined"])
-def test_every_spectrum_is_in_the_catalogue_or_rejected_and_every_accepted_one_in_a_group(run, request):
+def test_every_spectrum_is_in_the_catalogue_or_rejected_and_every_accepted_one_in_a_group(
+    run, request
+):
     run = request.getfixturevalue(run)
     accounting = json.loads((run / "catalog/accounting.json").read_text())
     catalogue = pd.read_parquet(run / "catalog/recommended.parquet")
@@ -162,7 +169,11 @@ def test_grouped_labels_are_the_catalogues_with_an_error(grouped):
 
 def test_the_fit_per_star_begins_at_the_grouped_labels_and_fits_better(grouped, refined):
     one = pd.read_parquet(grouped / "catalog/recommended.parquet").set_index("spectrum_id")
-    other = pd.read_parquet(refined / "catalog/recommended.parquet").set_index("spectrum_id").loc[one.index]
+    other = (
+        pd.read_parquet(refined / "catalog/recommended.parquet")
+        .set_index("spectrum_id")
+        .loc[one.index]
+    )
     # The same labels and pixels, less those that the fit per star leaves out.
     same = other["n_outliers"] == 0
     np.testing.assert_allclose(other["chi2_first"][same], one["chi2"][same], rtol=1e-3)

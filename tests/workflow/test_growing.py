@@ -100,7 +100,9 @@ def configure(folder: Path, changes: dict) -> None:
 @pytest.fixture(scope="module")
 def old(project, run, tmp_path_factory) -> Path:
     """A complete run on the release before it grew; tests work on copies."""
-    folder = set_up(project, run, tmp_path_factory.mktemp("growing") / "old", lambda lmjd: lmjd < NEW)
+    folder = set_up(
+        project, run, tmp_path_factory.mktemp("growing") / "old", lambda lmjd: lmjd < NEW
+    )
     snakemake(folder, "--cores", "2")
     return folder
 
@@ -144,16 +146,28 @@ def test_new_plates_alone_are_prepared_and_fitted(run, whole, copy):
     same_files(whole / "results", copy / "results", CATALOGUE)
 
 
-def test_one_type_and_then_the_others_are_the_catalogue_made_in_one_go(project, run, whole, tmp_path):
+def test_one_type_and_then_the_others_are_the_catalogue_made_in_one_go(
+    project, run, whole, tmp_path
+):
     folder = set_up(project, run, tmp_path / "run", lambda lmjd: True)
     plan = snakemake(folder, "type_M", "--cores", "2")
     inputs = re.findall(r"^ +input: (.*)$", plan, re.MULTILINE)
     assert not any(re.search(r"/K[/._]|/K$", line) for line in inputs)
-    made = {path.relative_to(folder / "results").parts[0] for path in (folder / "results").rglob("K*")}
+    made = {
+        path.relative_to(folder / "results").parts[0] for path in (folder / "results").rglob("K*")
+    }
     assert made <= {"survey"}
     before = {
         name: content
-        for folder_name in ("prepared", "fit", "predicted", "collected", "errors", "recommended", "catalog")
+        for folder_name in (
+            "prepared",
+            "fit",
+            "predicted",
+            "collected",
+            "errors",
+            "recommended",
+            "catalog",
+        )
         for name, content in state(folder, f"{folder_name}/M*/**/*").items()
         if content
     } | state(folder, "catalog/M.fits")
@@ -161,7 +175,10 @@ def test_one_type_and_then_the_others_are_the_catalogue_made_in_one_go(project, 
     rest = snakemake(folder, "--cores", "2")
     assert not re.search(r"wildcards: .*type=M", rest)
     for name, (content, modified) in before.items():
-        assert ((folder / name).read_bytes(), (folder / name).stat().st_mtime_ns) == (content, modified)
+        assert ((folder / name).read_bytes(), (folder / name).stat().st_mtime_ns) == (
+            content,
+            modified,
+        )
     same_files(whole / "results", folder / "results", CATALOGUE)
 
 
@@ -172,7 +189,11 @@ def test_a_changed_network_runs_alone(copy):
     fits, prepared = state(copy, "fit/*/*.h5"), state(copy, "prepared/*/*_meta.h5")
     parts = {path: h5py.File(path) for path in (copy / "results/predicted").rglob("*_parts.h5")}
     before = {
-        path: {f"{label}/{name}": data[()].tobytes() for label in file for name, data in file[label].items()}
+        path: {
+            f"{label}/{name}": data[()].tobytes()
+            for label in file
+            for name, data in file[label].items()
+        }
         for path, file in parts.items()
     }
     for file in parts.values():
@@ -190,7 +211,9 @@ def test_a_changed_network_runs_alone(copy):
     changed = set()
     for path, old_parts in before.items():
         with h5py.File(path) as file:
-            changed |= {name for name, content in old_parts.items() if file[name][()].tobytes() != content}
+            changed |= {
+                name for name, content in old_parts.items() if file[name][()].tobytes() != content
+            }
     assert "feh_pastel/feh_pastel" in changed
     assert {name.split("/")[0] for name in changed} == {"feh_pastel"}
     for path in (copy / "results/logs/predict").rglob("*.log"):
@@ -230,7 +253,9 @@ def test_a_label_that_is_trained_anew_leaves_the_others(run, tmp_path, change, j
     assert not {"prepare", "fit", "fit_imig", "survey", "emulator", "library"} & set(done)
     assert state(folder, "fit*/*/*.h5") == fits
     new = {
-        path.stem for path in (folder / "results/logs/train").glob("*.log") if path.stat().st_mtime > started
+        path.stem
+        for path in (folder / "results/logs/train").glob("*.log")
+        if path.stat().st_mtime > started
     }
     assert jobs is None or new == jobs
     assert "feh_pastel" in new
@@ -284,7 +309,9 @@ def test_touched_files_and_another_number_of_cores_run_nothing(copy):
     assert "Nothing to be done" in snakemake(copy, "--cores", "1")
 
 
-@pytest.mark.parametrize("name", ["release/lamost/catalogue.csv", LIBRARY, "pretrained/feh_pastel.h5"])
+@pytest.mark.parametrize(
+    "name", ["release/lamost/catalogue.csv", LIBRARY, "pretrained/feh_pastel.h5"]
+)
 def test_a_changed_input_runs_what_follows_from_it_whatever_its_time(copy, name):
     path = copy / name
     modified = path.stat().st_mtime_ns

@@ -34,7 +34,9 @@ def folder(project, tmp_path_factory):
         "emulator": {"variance": 0.99, "folds": 3},
         "networks": {"training_sets": None},
         "validation": {
-            "libraries": [{"name": "flagged", "quality_columns": elodie.QUALITY, "variance": 0.98, **LIBRARY}]
+            "libraries": [
+                {"name": "flagged", "quality_columns": elodie.QUALITY, "variance": 0.98, **LIBRARY}
+            ]
         },
     }
     (folder / "mine.yaml").write_text(yaml.safe_dump(configuration))

@@ -27,13 +27,19 @@ from lamostvac.validation import truth as validation_truth
 from lamostvac.validation.match import match
 from lamostvac.validation.schema import load_comparisons
 
-TEFF = NetworkLabel("teff_pastel", "K", "phys.temperature.effective", "effective temperature", "pastel")
+TEFF = NetworkLabel(
+    "teff_pastel", "K", "phys.temperature.effective", "effective temperature", "pastel"
+)
 MH = NetworkLabel("mh_apogee", "", "phys.abund.Z", "[M/H] in dex", "apogee")
 LABELS = [TEFF, MH]
 NAMES = [label.label for label in LABELS]
 REGISTRY = load_registry(LABELS)
 SHIPPED = [
-    {"label": label.name, "set": entry.name, **label.model_dump(include={"unit", "ucd", "description"})}
+    {
+        "label": label.name,
+        "set": entry.name,
+        **label.model_dump(include={"unit", "ucd", "description"}),
+    }
     for entry in load_training_sets(COLUMNS_PATH.parent / "training_sets.yaml")
     for label in entry.labels
 ]
@@ -64,7 +70,9 @@ def test_every_label_has_six_columns_after_those_of_the_emulator():
     assert "effective temperature" in column.description
     assert "pastel" in column.origin
     assert REGISTRY["teff_pastel_err"].ucd == "stat.error;phys.temperature.effective"
-    assert not any("{" in text for c in REGISTRY for text in (c.name, c.unit, c.ucd, c.description, c.origin))
+    assert not any(
+        "{" in text for c in REGISTRY for text in (c.name, c.unit, c.ucd, c.description, c.origin)
+    )
 
 
 def test_flags_of_networks_have_no_bit_but_are_flags():
@@ -94,7 +102,13 @@ def test_the_shipped_training_sets_make_a_valid_registry():
     ],
 )
 def test_a_mistake_in_a_users_set_names_set_and_label(change, complaint):
-    entry = {"label": "lithium", "unit": "", "ucd": "phys.abund", "description": "A(Li)", "set": "mine"}
+    entry = {
+        "label": "lithium",
+        "unit": "",
+        "ucd": "phys.abund",
+        "description": "A(Li)",
+        "set": "mine",
+    }
     with pytest.raises(UserError, match=f"training set mine: {complaint}"):
         load_registry([TEFF, NetworkLabel(**(entry | change))])
 
@@ -109,7 +123,11 @@ def test_a_label_without_ucd_has_the_most_general_one():
     [
         ("columns", lambda flag: flag.pop("bit"), "say which `bit`"),
         ("network_columns", lambda flag: flag.pop("bit"), "say which `bit`"),
-        ("network_columns", lambda flag: flag.update(description="{colour}"), "unknown word in braces"),
+        (
+            "network_columns",
+            lambda flag: flag.update(description="{colour}"),
+            "unknown word in braces",
+        ),
     ],
 )
 def test_templates_and_flags_are_checked(tmp_path, section, change, complaint):
@@ -166,7 +184,9 @@ def test_labels_of_networks_join_whatever_the_order_of_rows(tmp_path):
     np.testing.assert_array_equal(rows["gaia_source_id"], 2**62 + fibre.astype(np.int64))
     unseen = rows[fibre == 3]
     assert all(
-        np.isnan(unseen[f"{name}{end}"]) for name in NAMES for end in ("", "_err", "_random", "_spread")
+        np.isnan(unseen[f"{name}{end}"])
+        for name in NAMES
+        for end in ("", "_err", "_random", "_spread")
     )
     assert unseen["flag_teff_pastel"].tolist() == [1]
     assert np.isfinite(unseen["teff"]).all()
@@ -259,7 +279,9 @@ def test_the_truth_of_a_label_is_named_without_its_set():
     }  # fmt: skip
     found = {label.label: validation_truth.truth_column(label) for label in network_labels(SHIPPED)}
     assert {name: found[name] for name in expected} == expected
-    assert validation_truth.truth_column(NetworkLabel("age_mine", "Gyr", "", "age", "mine")) == "age"
+    assert (
+        validation_truth.truth_column(NetworkLabel("age_mine", "Gyr", "", "age", "mine")) == "age"
+    )
 
 
 def test_truth_of_networks_leaves_out_stars_they_learned_from(tmp_path):
@@ -302,7 +324,9 @@ def test_unknown_truth_gives_empty_rows(tmp_path):
     trained = network_validation.mark_trained(table, ["s0001"])
     assert trained.tolist() == [True]
     subsets = network_validation.truth_subsets(table, "mh_apogee", trained, "snrg")
-    assert all(row["n"] == 0 for row in comparisons.comparison_rows("truth", subsets, ["mh_apogee"]))
+    assert all(
+        row["n"] == 0 for row in comparisons.comparison_rows("truth", subsets, ["mh_apogee"])
+    )
 
 
 def training_set(rows):
@@ -411,9 +435,27 @@ def test_a_catalogue_without_repeats_or_rows_has_none(tmp_path):
 
 def test_the_table_of_networks_puts_published_numbers_beside():
     rows = [
-        {"dataset": "training_pastel", "subset": "left out", "label": "teff_pastel", "n": 7, "sigma": 70.0},
-        {"dataset": "training_pastel", "subset": "test", "label": "teff_pastel", "n": 5, "sigma": 90.0},
-        {"dataset": "truth", "subset": "unflagged S/N>=80", "label": "teff_pastel", "n": 5, "sigma": 60.0},
+        {
+            "dataset": "training_pastel",
+            "subset": "left out",
+            "label": "teff_pastel",
+            "n": 7,
+            "sigma": 70.0,
+        },
+        {
+            "dataset": "training_pastel",
+            "subset": "test",
+            "label": "teff_pastel",
+            "n": 5,
+            "sigma": 90.0,
+        },
+        {
+            "dataset": "truth",
+            "subset": "unflagged S/N>=80",
+            "label": "teff_pastel",
+            "n": 5,
+            "sigma": 60.0,
+        },
     ]
     table = network_validation.networks_table(LABELS, rows, network_validation.load_published())
     assert table["label"].tolist() == NAMES
@@ -425,7 +467,9 @@ def test_the_table_of_networks_puts_published_numbers_beside():
 
 
 def test_comparisons_can_name_labels_of_networks(tmp_path):
-    rows = catalogue(tmp_path / "c.parquet", obsid=np.arange(400), flag_teff_pastel=np.arange(400) % 2)
+    rows = catalogue(
+        tmp_path / "c.parquet", obsid=np.arange(400), flag_teff_pastel=np.arange(400) % 2
+    )
     path = tmp_path / "comparisons.yaml"
     entry = {"name": "other", "title": "t", "file": "o.csv", "key": "obsid", "reference_key": "id",
              "labels": {"teff_pastel": "T"}, "missing": [-9999],
@@ -438,7 +482,9 @@ def test_comparisons_can_name_labels_of_networks(tmp_path):
     table = match(tmp_path / "c.parquet", comparison, tmp_path / "o.csv", REGISTRY)
     found = by_key(comparisons.compare(table, comparison))
     assert (found["all", "teff_pastel"]["n"], found["good", "teff_pastel"]["n"]) == (2, 1)
-    assert found["good", "teff_pastel"]["offset"] == pytest.approx(rows["teff_pastel"][4] - 5000, abs=1e-3)
+    assert found["good", "teff_pastel"]["offset"] == pytest.approx(
+        rows["teff_pastel"][4] - 5000, abs=1e-3
+    )
 
 
 # ---------------------------------------------------------------- figures
@@ -448,17 +494,27 @@ def every_figure(path, n):
     rows = catalogue(path, n, flag_teff_pastel=np.arange(n) % 5 == 0)
     training = training_set(rows).assign(teff=5500.0)
     table = validation_truth.match_spectra(
-        path, network_validation.with_references(training, ["teff_pastel"]), ["teff_pastel"], REGISTRY
+        path,
+        network_validation.with_references(training, ["teff_pastel"]),
+        ["teff_pastel"],
+        REGISTRY,
     )
     drawn = pd.concat(
         [comparisons.pairs("training_pastel", table[table["split"] == part], ["teff_pastel"], subset=part)
          for part in ("train", "test")]
     )  # fmt: skip
     subsets = network_validation.truth_subsets(
-        table.assign(binary=False, emission=False), "teff_pastel", np.zeros(len(table), bool), "snrg"
+        table.assign(binary=False, emission=False),
+        "teff_pastel",
+        np.zeros(len(table), bool),
+        "snrg",
     )
-    pulls = pd.DataFrame(statistics.pull_rows(subsets, ["teff_pastel"]), columns=statistics.PULL_COLUMNS)
-    curves = np.vstack([np.geomspace(1, 0.1, 20), np.r_[np.geomspace(1, 0.2, 10), np.full(10, np.nan)]])
+    pulls = pd.DataFrame(
+        statistics.pull_rows(subsets, ["teff_pastel"]), columns=statistics.PULL_COLUMNS
+    )
+    curves = np.vstack(
+        [np.geomspace(1, 0.1, 20), np.r_[np.geomspace(1, 0.2, 10), np.full(10, np.nan)]]
+    )
     histories = {"teff_pastel": {"loss": curves, "validation": curves * 1.5}} if n else {}
     return [
         networks.learning_curves(histories),
@@ -483,7 +539,9 @@ def test_planes_of_the_shipped_sets():
     labels = network_labels(SHIPPED)
 
     def of(name):
-        return [(plane.x, plane.y) for plane in networks.planes([x for x in labels if x.set == name])]
+        return [
+            (plane.x, plane.y) for plane in networks.planes([x for x in labels if x.set == name])
+        ]
 
     assert of("pastel") == [(("teff_pastel",), "logg_pastel"), (("teff_pastel",), "feh_pastel")]
     assert (("mh_apogee",), "alpha_m_apogee") in of("apogee")

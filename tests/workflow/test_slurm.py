@@ -44,7 +44,9 @@ def slurm_project(project: Path, folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory) -> Iterator[Lab]:
     # Others must be able to enter it, which pytest's own folders do not allow.
-    folder = Path(subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip())
+    folder = Path(
+        subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip()
+    )
     folder.chmod(0o755)
     lab = Lab(folder, nodes=3, cpus=4, memory=9000)
     try:
@@ -112,7 +114,9 @@ class Disturbed:
     def retry_of(self, number: str) -> str | None:
         """The Slurm job in which Snakemake does again what another was to do, by its own log; None before that."""
         text = Path(self.output[-1]).read_text()
-        submitted = re.findall(r"^Job (\S+) has been submitted with SLURM jobid (\d+)", text, re.MULTILINE)
+        submitted = re.findall(
+            r"^Job (\S+) has been submitted with SLURM jobid (\d+)", text, re.MULTILINE
+        )
         own = next(job for job, found in submitted if found == number)
         later = [found for job, found in submitted if job == own and int(found) > int(number)]
         return later[0] if later else None
@@ -123,7 +127,15 @@ class Disturbed:
         lines = self.lab.run(*times, "sacct", "-X", "-n", "-P", f"--format={keys}").splitlines()
         rows = [line.split("|") for line in lines]
         return [
-            Job(row[0], row[1].split()[0], row[2], row[3], _megabytes(row[4]), int(row[5]), int(row[6]))
+            Job(
+                row[0],
+                row[1].split()[0],
+                row[2],
+                row[3],
+                _megabytes(row[4]),
+                int(row[5]),
+                int(row[6]),
+            )
             for row in rows
         ]
 
@@ -133,7 +145,9 @@ def _megabytes(text: str) -> int:
     return round(number * 1024 if "G" in text else number)
 
 
-def until(process: subprocess.Popen, what: str, ready: Callable[[], object], seconds: float = 600) -> object:
+def until(
+    process: subprocess.Popen, what: str, ready: Callable[[], object], seconds: float = 600
+) -> object:
     """Wait for something while Snakemake lives."""
     end = time.monotonic() + seconds
     while not (found := ready()):
@@ -186,7 +200,11 @@ def disturbed(project, lab, tmp_path_factory) -> Disturbed:
         run.victims["lost"] = number
         run.victims["node"] = node
         run.victims["again"] = until(process, "the lost chunk again", lambda: run.retry_of(number))
-        until(process, "its end", lambda: not lab.run("squeue", "-h", "-j", run.victims["again"]).strip())
+        until(
+            process,
+            "its end",
+            lambda: not lab.run("squeue", "-h", "-j", run.victims["again"]).strip(),
+        )
 
         # The login node goes down while jobs run, one of them for longer than Snakemake takes to start again.
         run.victims["orphan"], _ = until(process, "a type at work", lambda: stopped("rule_type_"))
@@ -220,9 +238,13 @@ def again(disturbed: Disturbed, victim: str) -> tuple[Job, Job]:
     """The disturbed job, and the one that did its work in the end."""
     first = next(job for job in disturbed.jobs if job.number == disturbed.victims[victim])
     if victim == "lost":  # all chunks have one comment
-        return first, next(job for job in disturbed.jobs if job.number == disturbed.victims["again"])
+        return first, next(
+            job for job in disturbed.jobs if job.number == disturbed.victims["again"]
+        )
     later = [
-        job for job in disturbed.jobs if job.comment == first.comment and int(job.number) > int(first.number)
+        job
+        for job in disturbed.jobs
+        if job.comment == first.comment and int(job.number) > int(first.number)
     ]
     # Those of types have one comment: the last of them is the one that was waited for.
     return first, [job for job in later if job.state == "COMPLETED"][-1]
@@ -249,7 +271,11 @@ def test_a_job_that_hangs_ends_at_its_time_and_gets_more(disturbed):
 
 
 def test_a_job_without_enough_memory_gets_more(disturbed):
-    attempts = [job for job in disturbed.jobs if job.comment.startswith("rule_library_wildcards_mastar_imig")]
+    attempts = [
+        job
+        for job in disturbed.jobs
+        if job.comment.startswith("rule_library_wildcards_mastar_imig")
+    ]
     assert attempts[0].state in ("OUT_OF_MEMORY", "FAILED")  # FAILED without cgroups
     assert attempts[-1].state == "COMPLETED"
     memory = [job.memory for job in attempts]
@@ -280,8 +306,12 @@ def test_nothing_half_written_is_left(disturbed):
 
 def test_chunks_and_types_are_one_job_each(disturbed):
     done = [job.comment for job in disturbed.jobs if job.state == "COMPLETED"]
-    assert sum(comment.startswith("rule_chunk_fit_fit_imig_predict_prepare") for comment in done) == 6
-    assert not any(comment.startswith(("rule_prepare", "rule_fit", "rule_predict")) for comment in done)
+    assert (
+        sum(comment.startswith("rule_chunk_fit_fit_imig_predict_prepare") for comment in done) == 6
+    )
+    assert not any(
+        comment.startswith(("rule_prepare", "rule_fit", "rule_predict")) for comment in done
+    )
     assert sum(comment.startswith("rule_type_") for comment in done) == 6
 
 
@@ -301,4 +331,6 @@ def test_options_that_lose_outputs_are_refused(disturbed, project, tmp_path, opt
     assert any(line.startswith(sentence) for line in done.stdout.splitlines()), done.stdout[-2000:]
     assert "Traceback" not in done.stdout
     assert "has been submitted" not in done.stdout
-    assert not (folder / ".snakemake/locks").exists() or not list((folder / ".snakemake/locks").iterdir())
+    assert not (folder / ".snakemake/locks").exists() or not list(
+        (folder / ".snakemake/locks").iterdir()
+    )

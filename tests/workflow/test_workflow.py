@@ -32,7 +32,9 @@ from lamostvac.validation.truth import DERIVED
 
 @pytest.fixture(scope="module")
 def rejected(run) -> pd.DataFrame:
-    return pd.read_csv(run / "catalog/rejected.csv", dtype={"spectrum_id": str}, keep_default_na=False)
+    return pd.read_csv(
+        run / "catalog/rejected.csv", dtype={"spectrum_id": str}, keep_default_na=False
+    )
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +51,12 @@ def truth(run) -> pd.DataFrame:
 
 
 def test_every_row_of_the_release_is_accepted_or_rejected_once(run, accepted, rejected):
-    release = pd.read_csv(run / "simulated/lamost/catalogue.csv", sep="|", dtype=str, keep_default_na=False)
-    rows = release["lmjd"] + "-" + release["planid"] + "-" + release["spid"] + "-" + release["fiberid"]
+    release = pd.read_csv(
+        run / "simulated/lamost/catalogue.csv", sep="|", dtype=str, keep_default_na=False
+    )
+    rows = (
+        release["lmjd"] + "-" + release["planid"] + "-" + release["spid"] + "-" + release["fiberid"]
+    )
     assert Counter(rows) == Counter(accepted["spectrum_id"]) + Counter(rejected["spectrum_id"])
 
 
@@ -78,18 +84,24 @@ def test_every_kind_of_broken_spectrum_occurs(truth):
     expected = Counter(kind.reason for kind in kinds)
     assert len(kinds) >= 15
     assert len(expected) >= 15
-    found = Counter(reason for reason in truth["expected_reason"] if reason not in ("", "not_a_star"))
+    found = Counter(
+        reason for reason in truth["expected_reason"] if reason not in ("", "not_a_star")
+    )
     assert found == expected
 
 
-def test_each_broken_spectrum_is_rejected_for_its_reason_and_no_other_spectrum_is(truth, accepted, rejected):
+def test_each_broken_spectrum_is_rejected_for_its_reason_and_no_other_spectrum_is(
+    truth, accepted, rejected
+):
     # A row without a fibre has another spectrum_id than the truth, one with a stolen obsid another obsid;
     # what stands twice is accepted the first time.
     by_id = rejected.groupby("spectrum_id")["reason"].apply(list).to_dict()
     by_obsid = rejected.groupby("obsid")["reason"].apply(list).to_dict()
     for row in truth.itertuples():
         reasons = by_id.get(row.spectrum_id) or (
-            by_obsid.get(row.obsid, []) if row.spectrum_id not in set(accepted["spectrum_id"]) else []
+            by_obsid.get(row.obsid, [])
+            if row.spectrum_id not in set(accepted["spectrum_id"])
+            else []
         )
         assert reasons == ([row.expected_reason] if row.expected_reason else []), row
     assert len(rejected) == sum(truth["expected_reason"] != "")
@@ -105,7 +117,9 @@ def test_the_catalogue_has_the_columns_of_the_registry(run):
             "set": entry["name"],
             **{key: label.get(key, "") for key in ("unit", "ucd", "description")},
         }
-        for entry in yaml.safe_load((run.parent / "training_sets.yaml").read_text())["training_sets"]
+        for entry in yaml.safe_load((run.parent / "training_sets.yaml").read_text())[
+            "training_sets"
+        ]
         for label in entry["labels"]
     ]
     registry = load_registry(network_labels(labels))
@@ -145,7 +159,9 @@ def test_the_types_one_after_the_other_are_the_catalogue(run):
         assert together == merged[name].tobytes(), name
     for name in counted:
         together = np.concatenate([part[name] for part in parts])
-        assert ((together >= merged[name]) if name == "best_spectrum" else (together <= merged[name])).all()
+        assert (
+            (together >= merged[name]) if name == "best_spectrum" else (together <= merged[name])
+        ).all()
     for name, part in zip(TYPES, parts, strict=True):
         assert len(part)
         assert set(part["spectral_type"]) == {name}
@@ -157,7 +173,9 @@ def test_every_form_of_the_catalogue_holds_it(run, accepted):
     assert text["spectrum_id"].tolist() == accepted["spectrum_id"].tolist()
     np.testing.assert_allclose(np.ma.filled(text["teff"], np.nan), accepted["teff"], rtol=1e-4)
     best = accepted[
-        (accepted["best_spectrum"] == 1) & (accepted["flag_snr"] == 0) & (accepted["flag_chi2"] == 0)
+        (accepted["best_spectrum"] == 1)
+        & (accepted["flag_snr"] == 0)
+        & (accepted["flag_chi2"] == 0)
     ]
     part = Table.read(run / "catalog/recommended.vot")
     assert [str(name) for name in part["spectrum_id"]] == best["spectrum_id"].tolist()
@@ -198,14 +216,24 @@ def test_log_g_of_the_second_emulator_is_as_good_as_that_of_the_first(run, accep
     difference = both.loc[found, ["logg", "logg_imig"]].sub(both.loc[found, "logg_true"], axis=0)
     robust_sigma = 1.4826 * (difference - difference.median()).abs().median()
     assert robust_sigma["logg_imig"] < 1.2 * robust_sigma["logg"]
-    pull = (difference["logg_imig"] - difference["logg_imig"].median()) / both.loc[found, "logg_imig_err"]
+    pull = (difference["logg_imig"] - difference["logg_imig"].median()) / both.loc[
+        found, "logg_imig_err"
+    ]
     assert 0.5 < 1.4826 * pull.abs().median() < 1.5
 
 
 def test_validation_tables_have_the_columns_of_the_contract(run):
     comparisons = pd.read_csv(run / "validation/comparisons.csv")
     assert list(comparisons.columns) == COMPARISON_COLUMNS
-    assert COMPARISON_COLUMNS[:7] == ["dataset", "subset", "label", "n", "offset", "sigma", "robust_sigma"]
+    assert COMPARISON_COLUMNS[:7] == [
+        "dataset",
+        "subset",
+        "label",
+        "n",
+        "offset",
+        "sigma",
+        "robust_sigma",
+    ]
     assert {"truth", "crossvalidation_mastar"} <= set(comparisons["dataset"])
     pulls = pd.read_csv(run / "validation/pulls.csv")
     assert list(pulls.columns) == PULL_COLUMNS == ["label", "subset", "n", "mean", "width"]
@@ -249,8 +277,12 @@ def test_the_report_shows_the_figures(run, tmp_path):
 
 def test_chunks_and_cores_do_not_change_the_catalogue(run, accepted, project, tmp_path):
     folder = copy_project(project, tmp_path / "run")
-    snakemake(folder, "--cores", "1", "--config", "survey={chunk_size: 45}", "validation={enabled: false}")
-    n_chunks = [len(pd.read_csv(path / "survey/manifest.csv")) for path in (run, folder / "results")]
+    snakemake(
+        folder, "--cores", "1", "--config", "survey={chunk_size: 45}", "validation={enabled: false}"
+    )
+    n_chunks = [
+        len(pd.read_csv(path / "survey/manifest.csv")) for path in (run, folder / "results")
+    ]
     assert n_chunks[1] > n_chunks[0] == len(TYPES)
     same_files(run, folder / "results", ("rejected.csv", "accounting.json", "datamodel.md"))
     assert_same_catalogue(pd.read_parquet(folder / "results/catalog/recommended.parquet"), accepted)
@@ -282,7 +314,10 @@ def test_a_run_of_one_type_makes_no_files_of_another(run, project, tmp_path):
             "survey={chunksize: 12}",
             "configuration key survey.chunksize does not exist; did you mean survey.chunk_size?",
         ),
-        ("surveys={chunk_size: 12}", "configuration key surveys does not exist; did you mean survey?"),
+        (
+            "surveys={chunk_size: 12}",
+            "configuration key surveys does not exist; did you mean survey?",
+        ),
     ],
 )
 def test_a_wrong_key_is_told_in_one_sentence(project, tmp_path, setting, sentence):

@@ -31,7 +31,11 @@ KEYWORDS = {
 
 def elodie_fwhm(step: float) -> Fwhm:
     """The line width that belongs to pixels of `step` A."""
-    return resolving_power_fwhm(HIGH_RESOLVING_POWER) if step < STEP_BETWEEN else constant_fwhm(LOW_FWHM)
+    return (
+        resolving_power_fwhm(HIGH_RESOLVING_POWER)
+        if step < STEP_BETWEEN
+        else constant_fwhm(LOW_FWHM)
+    )
 
 
 def read_elodie(
@@ -50,9 +54,21 @@ def read_elodie(
     """
 
     def width(wave: np.ndarray) -> np.ndarray:
-        lsf = constant_fwhm(fwhm) if fwhm is not None else elodie_fwhm(float(np.median(np.diff(wave))))
+        lsf = (
+            constant_fwhm(fwhm)
+            if fwhm is not None
+            else elodie_fwhm(float(np.median(np.diff(wave))))
+        )
         return lsf(wave)
 
     return read_folder(
-        folder, KEYWORDS, width, ASSUMED_SNR, labels_file, label_columns, quality_columns, min_quality, log
+        folder,
+        KEYWORDS,
+        width,
+        ASSUMED_SNR,
+        labels_file,
+        label_columns,
+        quality_columns,
+        min_quality,
+        log,
     )

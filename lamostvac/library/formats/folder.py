@@ -56,14 +56,20 @@ def read_spectrum(path: str | PathLike[str]) -> StarSpectrum:
         warnings.simplefilter("ignore", VerifyWarning)  # STELIB has cards that are not quite FITS
         with open_library_file(path, key) as hdus:
             header = hdus[0].header
-            flux = None if hdus[0].data is None else np.squeeze(np.asarray(hdus[0].data, dtype=np.float64))
+            flux = (
+                None
+                if hdus[0].data is None
+                else np.squeeze(np.asarray(hdus[0].data, dtype=np.float64))
+            )
             noise = None
             for hdu in hdus[1:]:
                 if hdu.name == "NOISE":
                     noise = np.squeeze(np.asarray(hdu.data, dtype=np.float64))
             header = fits.Header(header, copy=True)
     if flux is None or flux.ndim != 1 or len(flux) < 2:
-        raise UserError(f"{key}: {path} has no one-dimensional image of a spectrum as its first HDU")
+        raise UserError(
+            f"{key}: {path} has no one-dimensional image of a spectrum as its first HDU"
+        )
     if noise is not None and noise.shape != flux.shape:
         raise UserError(f"{key}: {path} has {noise.size} values in NOISE for {flux.size} pixels")
     start = _number(header.get("CRVAL1"))
@@ -71,7 +77,9 @@ def read_spectrum(path: str | PathLike[str]) -> StarSpectrum:
     pixel = _number(header.get("CRPIX1", 1.0))
     if not np.isfinite(start + step + pixel):
         raise UserError(f"{key}: {path} has no wavelengths, CRVAL1 and CDELT1, in its header")
-    wave: NDArray[np.float64] = start + step * (np.arange(len(flux), dtype=np.float64) + 1.0 - pixel)
+    wave: NDArray[np.float64] = start + step * (
+        np.arange(len(flux), dtype=np.float64) + 1.0 - pixel
+    )
     if step <= 0 or not 1000 < wave[0] < 30000:
         raise UserError(
             f"{key}: the wavelengths of {path} begin at {wave[0]:g} in steps of {step:g}, which are not "
@@ -141,7 +149,9 @@ def read_folder(
         wave=wave,
         flux=flux,
         ivar=ivar,
-        labels=label_table({label: table[label].to_numpy(float) for label in keywords}, len(spectra)),
+        labels=label_table(
+            {label: table[label].to_numpy(float) for label in keywords}, len(spectra)
+        ),
         in_air=True,
         fwhm=fwhm,
     )
@@ -177,8 +187,12 @@ def on_one_grid(
         elif good.any():
             bridged = np.interp(spectrum.wave, spectrum.wave[good], spectrum.flux[good])
             flux[row] = CubicSpline(spectrum.wave, bridged, extrapolate=False)(wave)
-            between = np.interp(wave, spectrum.wave, good.astype(float), left=0.0, right=0.0) > 1 - 1e-9
-            sigma = np.interp(wave, spectrum.wave, np.interp(spectrum.wave, spectrum.wave[good], noise[good]))
+            between = (
+                np.interp(wave, spectrum.wave, good.astype(float), left=0.0, right=0.0) > 1 - 1e-9
+            )
+            sigma = np.interp(
+                wave, spectrum.wave, np.interp(spectrum.wave, spectrum.wave[good], noise[good])
+            )
             ivar[row, between] = sigma[between] ** -2.0
     return wave, flux, ivar
 
@@ -198,11 +212,15 @@ def _header_labels(
     quality: Mapping[str, str],
 ) -> pd.DataFrame:
     """Columns `{label}` and `{label}_quality` (n rows) from the headers."""
-    wanted = {label: (own,) if (own := names[label]) else tuple(keywords[label]) for label in keywords}
+    wanted = {
+        label: (own,) if (own := names[label]) else tuple(keywords[label]) for label in keywords
+    }
     wanted |= {f"{label}_quality": (keyword,) for label, keyword in quality.items()}
     columns = {}
     for column, choices in wanted.items():
-        found = [next((s.header[name] for name in choices if name in s.header), None) for s in spectra]
+        found = [
+            next((s.header[name] for name in choices if name in s.header), None) for s in spectra
+        ]
         if all(value is None for value in found):
             section = "quality_columns" if column.endswith("_quality") else "label_columns"
             seen = ", ".join(dict.fromkeys(key for key in spectra[0].header if key))

@@ -65,7 +65,9 @@ def read_mastar(
         for suffix, column in (("", name), ("_err", error)):
             if column in labels.names:
                 values = np.asarray(labels[column], dtype=float)[match]
-                columns[label + suffix] = np.where(valid & (values > _MISSING_BELOW), values, np.nan)
+                columns[label + suffix] = np.where(
+                    valid & (values > _MISSING_BELOW), values, np.nan
+                )
             elif suffix == "" and label in (label_columns or {}):
                 raise UserError(
                     f"library.label_columns.{label}: {parameters} has no column {column}; it has "
@@ -73,7 +75,9 @@ def read_mastar(
                 )
     waves = np.asarray(rows["WAVE"], dtype=np.float64)[kept]
     if np.ptp(waves, axis=0).max() > 1e-3:
-        raise UserError(f"library.spectra: the spectra in {spectra} do not share one wavelength grid")
+        raise UserError(
+            f"library.spectra: the spectra in {spectra} do not share one wavelength grid"
+        )
     ivar = np.array(np.asarray(rows["IVAR"])[kept], dtype=np.float32)
     if "MASK" in rows.names:
         ivar[np.asarray(rows["MASK"])[kept] != 0] = 0.0

@@ -26,7 +26,9 @@ def read_miles(path: str | PathLike[str], fwhm: float = FWHM) -> RawLibrary:
             header = hdus[0].header
             flux = np.asarray(hdus[0].data, dtype=np.float64)
             table = hdus[1].data
-            columns = {name: np.asarray(table[name], dtype=float) for name in ("teff", "logg", "feh")}
+            columns = {
+                name: np.asarray(table[name], dtype=float) for name in ("teff", "logg", "feh")
+            }
             ids = np.array([str(value).strip() for value in table["miles_id"]])
             start, step = float(header["CRVAL1"]), float(header["CDELT1"])
     except (KeyError, IndexError, TypeError) as error:

@@ -31,5 +31,13 @@ def read_stelib(
     """The spectra of STELIB's folder; parameters and errors as in `lamostvac.library.formats.folder.read_folder`."""
     lsf = constant_fwhm(fwhm if fwhm is not None else FWHM)
     return read_folder(
-        folder, KEYWORDS, lsf, ASSUMED_SNR, labels_file, label_columns, quality_columns, min_quality, log
+        folder,
+        KEYWORDS,
+        lsf,
+        ASSUMED_SNR,
+        labels_file,
+        label_columns,
+        quality_columns,
+        min_quality,
+        log,
     )

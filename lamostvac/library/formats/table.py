@@ -18,7 +18,9 @@ from lamostvac.library.resolution import constant_fwhm, resolving_power_fwhm
 
 
 def read_table_library(
-    path: str | PathLike[str], label_columns: Mapping[str, str] | None = None, fwhm: float | None = None
+    path: str | PathLike[str],
+    label_columns: Mapping[str, str] | None = None,
+    fwhm: float | None = None,
 ) -> RawLibrary:
     """Read such a file; raises `UserError` naming the column or keyword that is missing."""
     header, table = first_table(path, "library.spectra", ("ID", "WAVE", "FLUX", "IVAR"))
@@ -28,14 +30,18 @@ def read_table_library(
         column = (label_columns or {}).get(label, label.upper()).upper()
         for suffix in ("", "_err"):
             if column + suffix.upper() in names:
-                columns[label + suffix] = np.asarray(table[names[column + suffix.upper()]], dtype=float)
+                columns[label + suffix] = np.asarray(
+                    table[names[column + suffix.upper()]], dtype=float
+                )
             elif suffix == "" and label in (label_columns or {}):
                 raise UserError(
                     f"library.label_columns.{label}: {path} has no column {column}; it has "
                     f"{', '.join(table.names)}"
                 )
     if not isinstance(header.get("VACUUM"), bool):
-        raise UserError(f"library.spectra: {path} does not say VACUUM = T or F in the table's header")
+        raise UserError(
+            f"library.spectra: {path} does not say VACUUM = T or F in the table's header"
+        )
     if fwhm is not None:
         lsf = constant_fwhm(fwhm)
     elif "FWHM" in header:
