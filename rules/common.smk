@@ -125,7 +125,7 @@ def chunk_rules():
 TYPE_RULES = ("collect", "errors", "photometry", "recommend", "distance", "catalog")
 
 
-def asks(rule, **amounts):
+def asks(name, **amounts):
     """What a rule's jobs ask for by the measured model (config/resources.yaml), for `resources: **asks(...)`.
 
     `amounts` are numbers or functions of (wildcards, input). They are resources of the job too: so a dry run, the
@@ -152,14 +152,14 @@ def asks(rule, **amounts):
 
     def mem_mb(wildcards, input, attempt):
         return resources_library.memory_mb(
-            rule, attempt, SITE.max_memory, **values(wildcards, input)
+            name, attempt, SITE.max_memory, **values(wildcards, input)
         )
 
     def runtime(wildcards, input, attempt):
         # Rules that make up one job of the cluster share its time.
-        sharing = next((len(names) for names in (chunk_rules(), TYPE_RULES) if rule in names), 1)
+        sharing = next((len(names) for names in (chunk_rules(), TYPE_RULES) if name in names), 1)
         limit = SITE.max_runtime and SITE.max_runtime / sharing
-        return resources_library.runtime_minutes(rule, attempt, limit, **values(wildcards, input))
+        return resources_library.runtime_minutes(name, attempt, limit, **values(wildcards, input))
 
     return {"mem_mb": mem_mb, "runtime": runtime, **own}
 

@@ -20,8 +20,8 @@ def best_spectra(
     """The spectrum of highest S/N of each star, and the number of the star's spectra.
 
     Spectra within `radius` of each other show one star (`lamostvac.external.match.group_stars`);
-    one whose position is not finite is a star of its own. Of equal S/N the smallest identity wins, so the rows' order does not matter.
-    A missing S/N is lower than any other.
+    one whose position is not finite is a star of its own. Of equal S/N the smallest identity wins,
+    so the rows' order does not matter. A missing S/N is lower than any other.
 
     Parameters
     ----------

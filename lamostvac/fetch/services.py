@@ -32,8 +32,8 @@ def star_list(table: pa.Table, classes: Sequence[str]) -> npt.NDArray[np.float64
     """Positions (n, 2) of the release's stars, right ascension and declination in deg.
 
     `table` has the columns `class ra dec` of `lamostvac.survey.catalogue.read_catalogues`. Rows of
-    other classes than `classes` and rows without a position on the sky are left out. Positions are rounded to 1e-5 deg and stand once each, by
-    declination and then right ascension.
+    other classes than `classes` and rows without a position on the sky are left out. Positions are
+    rounded to 1e-5 deg and stand once each, by declination and then right ascension.
     """
     wanted = {name.upper() for name in classes}
     chosen = selection.by_text(table["class"], lambda text: text.upper() in wanted, False).astype(

@@ -1,8 +1,8 @@
 """What the jobs of a run leave behind: a log and a benchmark file each.
 
 A log's first line says what a job asked for and how much it had to do, its last one what it took
-(`lamostvac.core.log`); both are there whatever ran the job. Snakemake's benchmark file appears when a job has ended well. Nothing here
-touches the run: no lock, no question to Slurm.
+(`lamostvac.core.log`); both are there whatever ran the job. Snakemake's benchmark file appears
+when a job has ended well. Nothing here touches the run: no lock, no question to Slurm.
 """
 
 import json
