@@ -574,7 +574,11 @@ def test_with_few_stars_sources_are_taken_as_they_stand():
 def test_no_rows_are_no_trouble():
     definitions = load_definitions(DEFINITIONS, REGISTRY.names)
     rows = REGISTRY.empty(0)
-    apply(rows, fit(rows, definitions, SETTINGS), definitions, SETTINGS)
+    fitted = fit(rows, definitions, SETTINGS)
+    assert [item.label for item in fitted] == [item.label for item in definitions]
+    assert all(r.is_identity for item in fitted for r in item.relations.values())
+    apply(rows, fitted, definitions, SETTINGS)
+    assert len(rows) == 0
 
 
 # ---------------------------------------------------------------- definitions

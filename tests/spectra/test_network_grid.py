@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from claims import some
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -161,7 +162,7 @@ def test_real_spectra_of_every_folder_look_like_normalised_spectra(real_data):
     """Up to ten stars of each folder: near 1, with the Ca triplet of cool stars where it belongs."""
     triplet = np.abs(PREPARATION.wave[:, None] - np.array([8544.4, 8664.5])).min(axis=1) < 4
     depths = []
-    for catalogue in sorted(real_data.glob("lamost/*/catalogue.csv")):
+    for catalogue in some(sorted(real_data.glob("lamost/*/catalogue.csv"))):
         table = pd.read_csv(catalogue, sep="|")
         table = table[(table["class"] == "STAR") & (table["z"].abs() < 0.01) & (table["snrg"] > 20)]
         for row in table.head(10).itertuples():

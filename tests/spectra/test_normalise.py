@@ -1,5 +1,7 @@
 """The preparation moves, resamples and normalises without changing what a spectrum says."""
 
+from contextlib import nullcontext as does_not_raise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -297,8 +299,10 @@ def test_a_file_of_another_spectrum_is_noticed_by_every_keyword(keyword):
     ],
 )
 def test_the_right_file_is_accepted_however_its_header_writes_numbers(header):
-    check_identity(header, **IDENTITY)
+    with does_not_raise():
+        check_identity(header, **IDENTITY)
 
 
 def test_a_catalogue_without_obsid_does_not_compare_it():
-    check_identity(HEADER, **(IDENTITY | {"obsid": -1}))
+    with does_not_raise():
+        check_identity(HEADER, **(IDENTITY | {"obsid": -1}))

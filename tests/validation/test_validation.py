@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
+from claims import some
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -233,6 +234,7 @@ def test_figures_are_drawn_for_many_one_and_no_stars_with_the_same_bytes(tmp_pat
     for run in ("a", "b") if n == 40 else ("a",):
         for number, figure in enumerate(every_figure(frame)):
             style.save(figure, tmp_path / f"{run}{number}.png")
-    for path in tmp_path.glob("b*.png"):
-        assert path.read_bytes() == (tmp_path / path.name.replace("b", "a", 1)).read_bytes()
+    if n == 40:
+        for path in some(tmp_path.glob("b*.png")):
+            assert path.read_bytes() == (tmp_path / path.name.replace("b", "a", 1)).read_bytes()
     assert len(list(tmp_path.glob("a*.png"))) == 7

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from astropy.table import Table
 from catalogue_chunks import CARDS, spectra, write_chunk
+from claims import some
 
 from lamostvac.catalog import files, merge
 from lamostvac.catalog import flags as catalog_flags
@@ -530,8 +531,9 @@ def test_figures_are_drawn_for_many_one_and_no_stars_with_the_same_bytes(tmp_pat
     for run in ("a", "b") if n == 400 else ("a",):
         for number, figure in enumerate(every_figure(tmp_path / "c.parquet", n)):
             save(figure, tmp_path / f"{run}{number}.png")
-    for path in tmp_path.glob("b*.png"):
-        assert path.read_bytes() == (tmp_path / path.name.replace("b", "a", 1)).read_bytes()
+    if n == 400:
+        for path in some(tmp_path.glob("b*.png")):
+            assert path.read_bytes() == (tmp_path / path.name.replace("b", "a", 1)).read_bytes()
     assert len(list(tmp_path.glob("a*.png"))) == 5
 
 
