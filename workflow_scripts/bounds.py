@@ -1,8 +1,7 @@
 """Bounds of the first coordinate of the grouped search against the number of candidates."""
 
-from typing import Any
-
 from lamostvac.core.atomic import atomic
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.emulator.model import read_emulator
 from lamostvac.experiments import figures
@@ -12,7 +11,7 @@ from lamostvac.library.library import read_library
 from lamostvac.report.style import save
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     settings = snakemake.params.settings
     emulator, library = (

@@ -1,10 +1,9 @@
 """The library stars that each star of a chunk resembles, of which a grouped search combines its labels."""
 
-from typing import Any
-
 import numpy as np
 
 from lamostvac.core.hdf5 import atomic_hdf5
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
 from lamostvac.emulator.model import read_emulator
@@ -16,7 +15,7 @@ from lamostvac.spectra.chunk import open_prepared
 BATCH = 256
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     """Inputs `meta library emulator`; the output's rows are those of `meta`."""
     log = rule_log(snakemake)
     emulator = read_emulator(snakemake.input.emulator)

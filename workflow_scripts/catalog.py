@@ -1,7 +1,5 @@
 """One spectral type's table of the catalogue."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -10,11 +8,12 @@ from lamostvac.catalog.best_spectrum import set_unique
 from lamostvac.catalog.files import provenance, read_rows, write_rows
 from lamostvac.catalog.registry import load_registry, network_labels
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.paths import PROJECT
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     params, inputs = snakemake.params, snakemake.input
     registry = load_registry(network_labels(params.network_labels))

@@ -1,16 +1,15 @@
 """The catalogue as a text table, and the ReadMe that describes it byte by byte."""
 
-from typing import Any
-
 from lamostvac.catalog.files import read_blocks, read_cards
 from lamostvac.catalog.registry import load_registry, network_labels
 from lamostvac.core.atomic import atomic
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.publish.cds_readme import readme
 from lamostvac.publish.fixed_width import layout, write_text
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     catalogue, params = snakemake.input.catalogue, snakemake.params
     registry = load_registry(network_labels(params.network_labels))

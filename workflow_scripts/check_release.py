@@ -2,9 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from lamostvac.core.atomic import atomic
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
 from lamostvac.survey import catalogue, selection, tree_check
@@ -14,7 +14,7 @@ from lamostvac.survey.settings import Survey
 SETTINGS = set(Survey.model_fields) - {"catalogues"}
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     """Params as of the rule survey, `folder sizes catalogues`; writes plates.csv, findings.csv, summary.json there."""
     log = rule_log(snakemake)
     params = snakemake.params

@@ -1,16 +1,19 @@
 """Join the chunks of one spectral type into one table; every spectrum is accepted or rejected."""
 
-from typing import Any
+from collections.abc import Iterator
+
+import pandas as pd
 
 from lamostvac.catalog.files import write_type
 from lamostvac.catalog.registry import load_registry, network_labels
 from lamostvac.catalog.rows import assemble, read_chunk
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.manifest import read_manifest
 from lamostvac.core.progress import Progress
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     spectral_type = snakemake.wildcards.type
     params, inputs = snakemake.params, snakemake.input
@@ -20,13 +23,13 @@ def main(snakemake: Any) -> None:
     n_spectra = int(manifest.loc[manifest["type"] == spectral_type, "n_spectra"].sum())
     progress = Progress(log, len(inputs.chunks), "chunks")
 
-    def chunks():
+    def chunks() -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
         none = [None] * len(inputs.chunks)
         predicted, second = inputs.predicted if labels else none, inputs.second_fits or none
-        for *paths, other in zip(
+        for rows, prepared, fit, networks, other in zip(
             inputs.chunks, inputs.prepared, inputs.fits, predicted, second, strict=True
         ):
-            yield read_chunk(*paths, labels, other)
+            yield read_chunk(rows, prepared, fit, networks, labels, other)
             progress.add()
 
     rows, rejected = assemble(spectral_type, n_spectra, chunks(), registry, params.library)

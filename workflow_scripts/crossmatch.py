@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
 from lamostvac.core.atomic import atomic
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
 from lamostvac.external.joins import join_table, read_source
@@ -46,12 +46,13 @@ def read_rows(chunks: Sequence[str], starts: np.ndarray, rows: np.ndarray) -> pd
     return pd.concat(frames, ignore_index=True)[list(SURVEY_COLUMNS)]
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     """Inputs `chunks`, `files`; outputs `candidates`, `steps`."""
     log = rule_log(snakemake)
     params = snakemake.params
     entry = TrainingSet.model_validate(params.entry)
     assert entry.catalogue is not None
+    assert entry.match is not None
     chunks = list(snakemake.input.chunks)
     accounting = Accounting(entry.name)
 

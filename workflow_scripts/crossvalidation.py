@@ -1,8 +1,7 @@
 """Fit each library star with an emulator that has not seen it."""
 
-from typing import Any
-
 from lamostvac.core.atomic import atomic
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
 from lamostvac.emulator.distil import split_settings
@@ -13,7 +12,7 @@ from lamostvac.numerics.statistics import robust_sigma
 from lamostvac.spectra.normalise import Preparation
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     library = read_library(snakemake.input.library)
     regions = Preparation.from_settings(**snakemake.params.prepare).masked_regions

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lamostvac.catalog.files import read_fields
 from lamostvac.catalog.registry import Registry, load_registry, network_labels
 from lamostvac.core.atomic import atomic
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.vocabulary import BANDS, CONVERGED
 from lamostvac.distance import controls as distance_controls
@@ -150,7 +151,7 @@ def correlation_of(
     return found
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     """Inputs `recommended`, `photometry`, `left_out`; output Parquet, one row per row of `recommended` in its order."""
     log = rule_log(snakemake)
     params, inputs = snakemake.params, snakemake.input

@@ -1,9 +1,8 @@
 """Train the emulator on the library."""
 
-from typing import Any
-
 import numpy as np
 
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.emulator import VERSION, model
 from lamostvac.emulator.distil import distil, split_settings
@@ -11,7 +10,7 @@ from lamostvac.library.library import read_library
 from lamostvac.spectra.normalise import Preparation
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     library = read_library(snakemake.input.library)
     regions = Preparation.from_settings(**snakemake.params.prepare).masked_regions

@@ -1,7 +1,5 @@
 """Learn how large the errors of one type's labels are, from repeats and from stars of known labels."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -9,6 +7,7 @@ from lamostvac.catalog.files import read_fields
 from lamostvac.catalog.registry import load_registry, network_labels
 from lamostvac.core.atomic import atomic
 from lamostvac.core.hdf5 import atomic_hdf5
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.vocabulary import CONVERGED, LABELS
 from lamostvac.external.match import group_stars
@@ -42,7 +41,7 @@ def scatter_of(network: str, reference: pd.Series) -> tuple[np.ndarray, np.ndarr
     return trained.error_snr, trained.label_error(middle, trained.error_snr)
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     spectral_type = snakemake.wildcards.type
     params, inputs, settings = snakemake.params, snakemake.input, snakemake.params.settings
@@ -68,7 +67,13 @@ def main(snakemake: Any) -> None:
     star = group_stars(table["ra"], table["dec"], RADIUS)
     pairs = {
         system: similar_pairs(
-            *(table[name] for name in place), tolerance, identity=identity, star=star
+            table["ra"],
+            table["dec"],
+            table["lmjd"],
+            table[params.snr_band],
+            tolerance,
+            identity=identity,
+            star=star,
         )
         for system, tolerance in settings["pair_snr_tolerance"].items()
     }
@@ -103,8 +108,8 @@ def main(snakemake: Any) -> None:
     }
     published = load_published_errors()
     curves = []
-    for label, network in zip(networks, inputs.networks, strict=True):
-        name = label.label
+    for network_label, network in zip(networks, inputs.networks, strict=True):
+        name = network_label.label
         value = table[name].astype(np.float64)
         where, seen, scatter = None, None, None
         if name in left_out:
@@ -116,7 +121,14 @@ def main(snakemake: Any) -> None:
             models[name] = learn(name, theta, "calibrated", repeats(name, "networks"), known)
         curves.append(
             network_curve(
-                name, label.unit, pairs["networks"], value, settings, published, seen, scatter
+                name,
+                network_label.unit,
+                pairs["networks"],
+                value,
+                settings,
+                published,
+                seen,
+                scatter,
             )
         )
     rows = pd.DataFrame(summary(models, spectral_type))

@@ -1,8 +1,7 @@
 """The catalogue explorer: one page that opens without network."""
 
-from typing import Any
-
 from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.publish.explorer import (
     DEFAULT_COLUMNS,
@@ -13,7 +12,7 @@ from lamostvac.publish.explorer import (
 from lamostvac.publish.votable import chosen_columns, chosen_rows
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     params = snakemake.params
     registry = load_registry(network_labels(params.network_labels))

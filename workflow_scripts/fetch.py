@@ -9,6 +9,7 @@ from astropy.table import Table
 
 from lamostvac.core.atomic import atomic
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.fetch import plan
 from lamostvac.fetch.client import Client, Manners
@@ -40,7 +41,7 @@ def manners(settings: dict[str, Any]) -> Manners:
     return Manners(**{name: settings[name] for name in names}, user_agent=agent)
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     """Params `folder needs settings catalogues column_aliases classes`; writes into `folder`."""
     log = rule_log(snakemake)
     params, settings = snakemake.params, snakemake.params.settings

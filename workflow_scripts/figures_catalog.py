@@ -2,16 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from lamostvac.catalog.files import read_table
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.vocabulary import LABELS
 from lamostvac.report.catalogue import accounting, chi2, kiel
 from lamostvac.report.style import save
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
     save(
@@ -23,7 +23,13 @@ def main(snakemake: Any) -> None:
     )
     alpha_fe = table["alpha_fe"].where(table["flag_alpha_fe"] == 0)
     save(
-        kiel(*(table[label].to_numpy() for label in LABELS[:3]), alpha_fe.to_numpy()), outputs.kiel
+        kiel(
+            table["teff"].to_numpy(),
+            table["logg"].to_numpy(),
+            table["feh"].to_numpy(),
+            alpha_fe.to_numpy(),
+        ),
+        outputs.kiel,
     )
     save(chi2(table, params.snr_band, params.thresholds), outputs.chi2)
     log.info("figures of %d stars", len(table))

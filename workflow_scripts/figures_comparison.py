@@ -1,16 +1,15 @@
 """The figures of each reference that labels are compared with: one-to-one, residual trends, open clusters."""
 
-from typing import Any
-
 import pandas as pd
 
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.report.comparison_pages import clusters, trends
 from lamostvac.report.comparisons import comparison
 from lamostvac.report.style import save
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
     pairs = pd.read_parquet(inputs.pairs)

@@ -1,11 +1,10 @@
 """How the networks learned, what from, and how right they are."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from lamostvac.catalog.registry import network_labels
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.networks.ensemble import load_network
 from lamostvac.report.networks import (
@@ -31,7 +30,7 @@ def catalogue_teff(path: str, spectra: pd.Series) -> np.ndarray:
     return spectra.map(teff).to_numpy(np.float64)
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
     labels = network_labels(params.network_labels)

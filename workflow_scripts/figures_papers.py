@@ -7,6 +7,7 @@ import pandas as pd
 
 from lamostvac.catalog.files import read_table
 from lamostvac.catalog.registry import Registry, load_registry, network_labels
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.vocabulary import LABELS
 from lamostvac.report.papers import (
@@ -26,7 +27,9 @@ from lamostvac.uncertainty.repeats import similar_pairs
 def figure_of_repeats(path: str, registry: Registry, params: Any, curves: pd.DataFrame) -> Any:
     """Emulator labels and those of networks, each where no flag of its own is set."""
     place = read_table(path, ["ra", "dec", "lmjd", params.snr_band])
-    pairs = similar_pairs(*(place[name].to_numpy() for name in place), params.tolerance)
+    pairs = similar_pairs(
+        place["ra"], place["dec"], place["lmjd"], place[params.snr_band], params.tolerance
+    )
     values, stated = {}, {}
     own = {label.label: label.flags for label in network_labels(params.network_labels)}
     for name in (*LABELS, *own):
@@ -38,7 +41,7 @@ def figure_of_repeats(path: str, registry: Registry, params: Any, curves: pd.Dat
     return repeats(pairs, values, stated, curves)
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
     registry, path = load_registry(network_labels(params.network_labels)), inputs.catalogue
@@ -65,7 +68,12 @@ def main(snakemake: Any) -> None:
         ],
     )
     save(
-        positions(*(table[f"{axis}_gal"].to_numpy() for axis in "xyz"), params.sun),
+        positions(
+            table["x_gal"].to_numpy(),
+            table["y_gal"].to_numpy(),
+            table["z_gal"].to_numpy(),
+            params.sun,
+        ),
         outputs.positions,
     )
     save(distances(table), outputs.distances)

@@ -5,6 +5,7 @@ from typing import Any
 
 import h5py
 
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.report.catalogue import spectra
 from lamostvac.report.style import save
@@ -24,7 +25,7 @@ def first_example(path: str) -> dict[str, Any] | None:
         }
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     examples = [
         example for path in snakemake.input.fits if (example := first_example(path)) is not None

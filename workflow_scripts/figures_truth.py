@@ -1,15 +1,14 @@
 """Labels and errors of a simulated survey against its truth."""
 
-from typing import Any
-
 import pandas as pd
 
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.report.comparisons import comparison, pulls
 from lamostvac.report.style import save
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     pairs = pd.read_parquet(snakemake.input.pairs)
     pairs = pairs[pairs["dataset"] == "truth"]

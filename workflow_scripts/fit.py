@@ -3,11 +3,11 @@
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from lamostvac.core.hdf5 import atomic_hdf5, read_columns, write_columns
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.manifest import rejected_table
 from lamostvac.core.progress import Progress
@@ -45,7 +45,7 @@ def fit_columns(names: tuple[str, ...], fits: StarFits) -> dict[str, np.ndarray]
     }
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     """Inputs `meta emulator grouped`, the last one empty without a grouped search."""
     log = rule_log(snakemake)
     params, wildcards = snakemake.params, snakemake.wildcards

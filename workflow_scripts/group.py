@@ -1,12 +1,12 @@
 """The stars of a spectral type, sorted for groups, and what the search needs of them in that order."""
 
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
 from lamostvac.core.hdf5 import atomic_hdf5
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
 from lamostvac.grouped.groups import gather, order_of, write_order
@@ -16,7 +16,7 @@ from lamostvac.library.library import read_library_labels
 BLOCK = 1_000_000
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     """Inputs `candidates project library`, the first two for all chunks; outputs `order stars`."""
     log = rule_log(snakemake)
     inputs = snakemake.input

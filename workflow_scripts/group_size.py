@@ -1,11 +1,10 @@
 """Time and dispersion of Teff when stars are fitted in groups of different sizes."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from lamostvac.core.atomic import atomic
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.emulator.distil import split_settings
 from lamostvac.emulator.model import build_emulator, read_emulator
@@ -26,7 +25,7 @@ from lamostvac.spectra.normalise import Preparation
 N_DR10 = 11_473_644  # stellar spectra whose labels L24 determined
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     params, seed = snakemake.params, snakemake.params.seed
     settings = params.settings

@@ -1,16 +1,15 @@
 """The labels of a type's groups, back in the order of its chunks."""
 
-from typing import Any
-
 import h5py
 import numpy as np
 
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.grouped.groups import STAR_FIELDS, GroupedStars, read_order, write_labels
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     """Inputs `order batches`, the latter in their order."""
     log = rule_log(snakemake)
     order = read_order(snakemake.input.order)

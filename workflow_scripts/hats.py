@@ -1,14 +1,13 @@
 """The catalogue as Parquet files by position on the sky."""
 
-from typing import Any
-
 from lamostvac.catalog.files import read_cards
 from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.publish.hats import write_hats
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     catalogue, params = snakemake.input.catalogue, snakemake.params
     registry = load_registry(network_labels(params.network_labels))

@@ -1,15 +1,14 @@
 """The errors of recommended stars by luminosity class and spectral type."""
 
-from typing import Any
-
 from lamostvac.catalog.files import read_blocks
 from lamostvac.catalog.registry import load_registry, network_labels
 from lamostvac.core.atomic import atomic
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.publish.error_summary import internal_errors, published_errors
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     params = snakemake.params
     registry = load_registry(network_labels(params.network_labels))

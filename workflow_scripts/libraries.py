@@ -1,17 +1,16 @@
 """Table and figure of how well the emulator of each library recovers the library's own labels."""
 
-from typing import Any
-
 import pandas as pd
 
 from lamostvac.core.atomic import atomic
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.report.catalogue import libraries
 from lamostvac.report.style import save
 from lamostvac.validation.libraries import compare_libraries
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     names = snakemake.params.libraries
     tables = {

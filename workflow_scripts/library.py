@@ -1,8 +1,7 @@
 """Read the spectral library, match it to the survey, prepare its spectra."""
 
-from typing import Any
-
 from lamostvac.core.files import sha256
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
 from lamostvac.library.formats.choose import read_raw
@@ -12,7 +11,7 @@ from lamostvac.library.source import source_sha256
 from lamostvac.spectra.normalise import Preparation
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     settings = snakemake.params.settings
     spectra = str(snakemake.input.spectra)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lamostvac.core.atomic import atomic
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
 from lamostvac.emulator.distil import split_settings
@@ -86,7 +87,7 @@ def draw(table: pd.DataFrame, best: pd.DataFrame) -> Any:
     return figure
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     params = snakemake.params
     labels = str(snakemake.input.labels[0]) if snakemake.input.labels else None

@@ -11,6 +11,7 @@ from lamostvac.catalog.files import input_cards, provenance, write_json
 from lamostvac.catalog.merge import accounting, merge_rejections, merge_tables
 from lamostvac.catalog.registry import load_registry, network_labels
 from lamostvac.core.atomic import atomic
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.manifest import read_manifest
 from lamostvac.core.paths import PROJECT
@@ -26,7 +27,7 @@ def hashes(summary: dict[str, Any], library: str) -> list[tuple[str, str]]:
         ]
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
     registry = load_registry(network_labels(params.network_labels))

@@ -2,13 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.report import overview
 
@@ -26,7 +26,7 @@ def network_numbers(networks: pd.DataFrame) -> dict[str, tuple[int, int, int]]:
     }
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     inputs, params = snakemake.input, snakemake.params
     accounting = json.loads(Path(inputs.accounting).read_text(encoding="utf-8"))

@@ -1,19 +1,18 @@
 """Join other surveys' magnitudes, parallaxes and distances to one spectral type's rows."""
 
-from typing import Any
-
 import numpy as np
 
 from lamostvac.catalog.files import read_fields
 from lamostvac.catalog.registry import load_registry, network_labels
 from lamostvac.core.atomic import atomic
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.distance.join import join_photometry
 from lamostvac.distance.schema import PhotometryFile
 from lamostvac.external.sky import galactic_coordinates
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     """Inputs `collected`, `tables`; output Parquet, one row per row of `collected` in its order."""
     log = rule_log(snakemake)
     params = snakemake.params

@@ -11,6 +11,7 @@ import pandas as pd
 from lamostvac.core.expressions import parse
 from lamostvac.core.files import sha256
 from lamostvac.core.hdf5 import atomic_hdf5, read_columns, write_columns
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
 from lamostvac.networks.ensemble import Network, load_network
@@ -85,7 +86,7 @@ def names(label: str) -> list[str]:
     return [label, *(f"{label}_{part}" for part in ("err", "random", "spread")), f"cloud_{label}"]
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     """Inputs `meta` (of a prepared chunk), `networks`; output: group `labels`, one row per spectrum.
 
     Beside it, at the parameter `parts`, what each network said by itself, with the state that it hangs on.

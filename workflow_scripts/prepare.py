@@ -1,17 +1,17 @@
 """Read a chunk's spectra, bring them onto the common grid, and say what was rejected and why."""
 
 from collections import Counter
-from typing import Any
 
 import pyarrow.parquet as pq
 
 from lamostvac.core.hdf5 import atomic_hdf5, write_columns
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.rejection import REASONS
 from lamostvac.spectra.chunk import prepare_chunk, settings_of
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     """Input `chunk`; output `meta` (meta, rejected), and beside it the spectra at the parameter `spectra`."""
     log = rule_log(snakemake)
     params = snakemake.params

@@ -1,10 +1,9 @@
 """How many library stars lie within the prior intervals about each library star."""
 
-from typing import Any
-
 import pandas as pd
 
 from lamostvac.core.atomic import atomic
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.emulator.model import read_emulator
 from lamostvac.experiments import figures
@@ -13,7 +12,7 @@ from lamostvac.library.library import read_library
 from lamostvac.report.style import save
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     library = read_library(snakemake.input.library)
     counts = prior_counts(read_emulator(snakemake.input.emulator), library.label_array())

@@ -1,10 +1,9 @@
 """Principal components of a chunk's spectra, which the grouped search compares."""
 
-from typing import Any
-
 import numpy as np
 
 from lamostvac.core.hdf5 import atomic_hdf5, read_columns, write_columns
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
 from lamostvac.emulator.model import read_emulator
@@ -14,7 +13,7 @@ from lamostvac.spectra.chunk import open_prepared
 BATCH = 512
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     """Inputs `meta emulator`; the output's rows are those of `meta`."""
     log = rule_log(snakemake)
     emulator = read_emulator(snakemake.input.emulator)
@@ -32,7 +31,7 @@ def main(snakemake: Any) -> None:
         handle.create_dataset(
             "components", data=np.concatenate(components).astype(np.float32), track_times=False
         )
-        columns = {**identity, "residual": np.concatenate(residual)}
+        columns = identity.assign(residual=np.concatenate(residual))
         write_columns(handle.create_group("spectra"), columns)
     progress.done()
 

@@ -1,7 +1,5 @@
 """Errors, flags and recommended values of one type's stars."""
 
-from typing import Any
-
 import h5py
 import numpy as np
 
@@ -10,6 +8,7 @@ from lamostvac.catalog.flags import set_flags
 from lamostvac.catalog.registry import load_registry, network_labels
 from lamostvac.catalog.rows import apply_curves, apply_errors
 from lamostvac.core.hdf5 import read_columns
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.vocabulary import LABELS
 from lamostvac.recommend import combine, files
@@ -30,7 +29,7 @@ def library_labels(path: str) -> np.ndarray:
     )
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     params, inputs = snakemake.params, snakemake.input
     registry = load_registry(network_labels(params.network_labels))

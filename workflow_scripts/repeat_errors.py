@@ -1,13 +1,12 @@
 """Random errors of all networks' labels over all types, beside Table 2 of Wang et al. (2022)."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
 from lamostvac.catalog.registry import network_labels
 from lamostvac.core.atomic import atomic
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.spectra.names import RowsByName, values_at
 from lamostvac.uncertainty.published import beside_published, load_published_errors
@@ -20,12 +19,13 @@ def column(path: str, name: str) -> np.ndarray:
     return pq.read_table(path, columns=[name]).column(0).to_numpy()
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     params, catalogue = snakemake.params, snakemake.input.catalogue
-    place = [column(catalogue, name) for name in ("ra", "dec", "lmjd", params.snr_band)]
-    pairs = similar_pairs(*place, params.settings["pair_snr_tolerance"]["networks"])
-    del place
+    ra, dec, night = (column(catalogue, name) for name in ("ra", "dec", "lmjd"))
+    snr, tolerance = column(catalogue, params.snr_band), params.settings["pair_snr_tolerance"]
+    pairs = similar_pairs(ra, dec, night, snr, tolerance["networks"])
+    del ra, dec, night, snr
     log.info("%d pairs of one star with S/N alike", len(pairs))
     row_of = RowsByName(column(catalogue, "spectrum_id").astype("S"))
     published = load_published_errors()

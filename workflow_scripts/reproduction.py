@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lamostvac.core.atomic import atomic
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
 from lamostvac.core.vocabulary import spectral_type_of
@@ -20,7 +21,7 @@ from lamostvac.spectra.grid import GRID
 from lamostvac.spectra.normalise import Preparation
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     params = snakemake.params
     emulator, library = (

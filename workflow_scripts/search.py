@@ -1,11 +1,10 @@
 """The grouped search for some of a type's groups."""
 
-from typing import Any
-
 import h5py
 import numpy as np
 
 from lamostvac.core.hdf5 import atomic_hdf5, write_columns
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
 from lamostvac.emulator.model import read_emulator
@@ -14,7 +13,7 @@ from lamostvac.grouped.search import GroupedSettings, fit_group, group_seed
 from lamostvac.library.library import read_library_labels
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     """Inputs `stars emulator library`; the output has the stars of the job's groups, in their order."""
     log = rule_log(snakemake)
     params, wildcards = snakemake.params, snakemake.wildcards

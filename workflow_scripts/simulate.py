@@ -3,13 +3,14 @@
 import shutil
 from pathlib import Path
 
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
 from lamostvac.simulate.settings import SimulationSettings
 from lamostvac.simulate.survey import n_spectra, simulate_survey
 
 
-def main(snakemake):
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     settings = SimulationSettings(**snakemake.params.settings)
     folder = Path(snakemake.output.truth).parent

@@ -1,10 +1,9 @@
 """The page of one star from a finished run."""
 
-from typing import Any
-
 import h5py
 import numpy as np
 
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.fit.fitter import FitSettings
 from lamostvac.star.page import StarFiles, StarSettings, write_star_page
@@ -25,7 +24,7 @@ def thresholds(
     return result
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     params = snakemake.params
     settings = StarSettings(

@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 
 from lamostvac.core.atomic import atomic
 from lamostvac.core.files import sha256
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
+from lamostvac.core.rejection import REASONS
 from lamostvac.survey import catalogue, chunks
-from lamostvac.survey import chunks as survey
 from lamostvac.survey import paths as survey_paths
 from lamostvac.survey import selection as survey_selection
 from lamostvac.survey.settings import Survey
@@ -75,7 +76,7 @@ def write_rejected(table: pa.Table, path: Path) -> None:
                 raise
 
 
-def main(snakemake) -> None:
+def main(snakemake: Job) -> None:
     """Inputs `catalogues`; outputs `manifest groups rejected summary`, and the chunks beside them."""
     log = rule_log(snakemake)
     params = snakemake.params
@@ -87,7 +88,7 @@ def main(snakemake) -> None:
     selection = survey_selection.select(table, settings)
     totals = survey_selection.counts(selection)
     for reason, n in totals["rejected"].items():
-        log.info("%d rejected: %s", n, survey.REASONS[reason])
+        log.info("%d rejected: %s", n, REASONS[reason])
 
     found = chunks.chunks(table, selection, settings.chunk_size)
     folder = Path(snakemake.output.manifest).parent / "chunks"

@@ -13,6 +13,7 @@ import pandas as pd
 
 from lamostvac.core.atomic import atomic
 from lamostvac.core.files import sha256
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.networks.ensemble import Network, save_network, untrained_network
 from lamostvac.networks.settings import NetworkTraining
@@ -89,7 +90,7 @@ def link(source: Path, target: Path) -> None:
         os.utime(temporary)
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     """Inputs `table`, `spectra` of the training set; outputs `network`, `left_out`."""
     log = rule_log(snakemake)
     params = snakemake.params

@@ -15,6 +15,7 @@ from lamostvac.core.exceptions import UserError
 from lamostvac.core.expressions import parse
 from lamostvac.core.files import sha256
 from lamostvac.core.hdf5 import atomic_hdf5
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
 from lamostvac.core.rejection import REASONS, SpectrumRejected
@@ -157,9 +158,10 @@ def clip(
 
 
 def own_table(
-    snakemake: Any, entry: TrainingSet, preparation: NetworkPreparation, log: logging.Logger
+    snakemake: Job, entry: TrainingSet, preparation: NetworkPreparation, log: logging.Logger
 ) -> Any:
     """Table, flux, ivar and accounting of a set with a catalogue of its own."""
+    assert entry.split is not None
     params = snakemake.params
     accounting = Accounting.read(entry.name, snakemake.input.steps)
     candidates = pd.read_parquet(snakemake.input.candidates)
@@ -182,7 +184,7 @@ def own_table(
     return table, flux, ivar, accounting
 
 
-def parent_table(snakemake: Any, entry: TrainingSet) -> Any:
+def parent_table(snakemake: Job, entry: TrainingSet) -> Any:
     """Table, flux, ivar and accounting of a set that takes its rows from a parent."""
     accounting = Accounting(entry.name)
     table, rows = child_table(read_training(snakemake.input.table), entry, accounting)
@@ -192,7 +194,7 @@ def parent_table(snakemake: Any, entry: TrainingSet) -> Any:
     return table, flux, ivar, accounting
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     """Inputs `candidates steps`, or a parent's `table spectra`; outputs `table spectra cuts`."""
     log = rule_log(snakemake)
     params = snakemake.params

@@ -9,13 +9,14 @@ import pandas as pd
 
 from lamostvac.catalog.registry import NetworkLabel, Registry, load_registry, network_labels
 from lamostvac.core.atomic import atomic
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
+from lamostvac.core.vocabulary import LABELS
 from lamostvac.training.files import read_training
 from lamostvac.validation import networks
 from lamostvac.validation.clusters import CLUSTER_COLUMNS, cluster_rows
 from lamostvac.validation.comparisons import (
     COMPARISON_COLUMNS,
-    LABELS,
     compare,
     compare_crossvalidation,
     comparison_rows,
@@ -47,7 +48,7 @@ def write_csv(table: pd.DataFrame, path: str) -> None:
 
 
 def against_catalogues(
-    snakemake: Any,
+    snakemake: Job,
     labels: Sequence[NetworkLabel],
     trained: dict[str, list[str]],
     registry: Registry,
@@ -85,7 +86,7 @@ def against_catalogues(
     return rows, trends, clusters, drawn
 
 
-def against_library(snakemake: Any) -> tuple[Rows, pd.DataFrame]:
+def against_library(snakemake: Job) -> tuple[Rows, pd.DataFrame]:
     """The same for the emulator's cross-validation."""
     table, library = pd.read_csv(snakemake.input.crossvalidation), snakemake.params.library
     rows = compare_crossvalidation(table, library)
@@ -120,13 +121,10 @@ def against_truth(
     rows += comparison_rows("truth", subsets, RECOMMENDED)
     pulls += pull_rows(subsets, RECOMMENDED)
     pulls += pull_rows(subsets, DERIVED)
-    rows += comparison_rows(
-        "truth", subsets, [label for label in DERIVED if label not in DISTANCES]
-    )
-    for label in DISTANCES:
-        rows += comparison_rows(
-            "truth", {name: relative(part, label) for name, part in subsets.items()}, [label]
-        )
+    rows += comparison_rows("truth", subsets, [name for name in DERIVED if name not in DISTANCES])
+    for distance in DISTANCES:
+        shares = {name: relative(part, distance) for name, part in subsets.items()}
+        rows += comparison_rows("truth", shares, [distance])
     drawn.append(pairs("truth", table[single & ~known], [*RECOMMENDED, *DERIVED]))
     for label in labels:
         known = seen.get(label.set, np.zeros(len(table), bool))
@@ -162,7 +160,7 @@ def against_training(
     return networks.training_rows(name, table, left), drawn
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
     labels = network_labels(params.network_labels)

@@ -1,14 +1,13 @@
 """Some columns and rows of the catalogue as a VOTable."""
 
-from typing import Any
-
 from lamostvac.catalog.files import read_blocks, read_cards
 from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.publish.votable import chosen_columns, chosen_rows, selected, write_votable
 
 
-def main(snakemake: Any) -> None:
+def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     catalogue, params = snakemake.input.catalogue, snakemake.params
     registry = load_registry(network_labels(params.network_labels))

@@ -20,11 +20,12 @@ from threadpoolctl import threadpool_limits
 
 from lamostvac.core.atomic import no_space
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.job import Job
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def rule_log(snakemake: Any) -> logging.Logger:
+def rule_log(snakemake: Job) -> logging.Logger:
     """The logger of a rule's script; call it first in `main(snakemake)`.
 
     Messages go to `snakemake.log[0]` (replaced, not appended) and to standard error. An exception
@@ -75,7 +76,7 @@ def _write(
     file.handle(logger.makeRecord(logger.name, logging.INFO, "", 0, text, (), None))
 
 
-def _asked(snakemake: Any) -> dict[str, Any]:
+def _asked(snakemake: Job) -> dict[str, Any]:
     """Rule, node, cores and resources of a job; its amounts of work are among the resources."""
     values = {"rule": snakemake.rule, "host": socket.gethostname(), "threads": snakemake.threads}
     # Snakemake adds the memory in two other units, and names that begin with an underscore.
@@ -156,7 +157,7 @@ def _terminate(number: int, frame: Any) -> None:
     raise SystemExit(128 + number)
 
 
-def plain_sentence(error: BaseException, snakemake: Any) -> str:
+def plain_sentence(error: BaseException, snakemake: Job) -> str:
     """What a user can do about an error that is no mistake of the program, or "" for any other.
 
     Known are memory that ran out, a full disk, and a damaged or vanished input file of the job. How a reader
@@ -209,14 +210,14 @@ _MENDABLE = (
 )
 
 
-def _is_result(path: Path, snakemake: Any) -> bool:
+def _is_result(path: Path, snakemake: Job) -> bool:
     """Whether a rule makes the file; the log stands below the run's folder of results, in `logs/`."""
     log = Path(str(snakemake.log[0])) if getattr(snakemake, "log", None) else Path()
     results = next((parent.parent for parent in log.parents if parent.name == "logs"), None)
     return results is not None and path.absolute().is_relative_to(results.absolute())
 
 
-def _hook(logger: logging.Logger, path: str | None, snakemake: Any) -> Any:
+def _hook(logger: logging.Logger, path: str | None, snakemake: Job) -> Any:
     def report(
         kind: type[BaseException], error: BaseException, trace: TracebackType | None
     ) -> None:

@@ -287,7 +287,7 @@ def _members_model(inputs: int, layers: tuple[int, ...], members: int, seed: int
     tf = _tensorflow()
     import keras
 
-    class Members(keras.layers.Layer):
+    class Members(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         """A dense layer for each member; the first one sees the shared input."""
 
         def __init__(self, n_in: int, n_out: int, number: int, last: bool) -> None:
@@ -349,7 +349,7 @@ def _optimise(
     augment = settings.augmentation_snr > 0
     batch = min(settings.batch_size, n)
 
-    @tf.function(autograph=False)
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]  # nor has TensorFlow
     def step(rows: Any, factor: Any, random: Any, rate: Any) -> Any:
         seen = tf.gather(flux, rows)
         if augment:

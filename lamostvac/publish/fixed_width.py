@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,7 @@ class _Extent:
         default_factory=lambda: np.zeros(_BINARY_EXPONENTS, np.int64)
     )
 
-    def add(self, column: Column, values: NDArray) -> None:
+    def add(self, column: Column, values: NDArray[Any]) -> None:
         if column.is_string:
             lengths = np.char.str_len(values)
             self.width = max(self.width, int(lengths.max()))
@@ -92,7 +93,7 @@ class Field:
         """Its last byte, from 1."""
         return self.start + self.width
 
-    def put(self, text: NDArray[np.uint8], values: NDArray) -> None:
+    def put(self, text: NDArray[np.uint8], values: NDArray[Any]) -> None:
         """Write values (n,) into text (n, row length), which is blank."""
         place = text[:, self.start : self.end]
         if self.column.is_string:
@@ -119,7 +120,7 @@ class Field:
             place[~present] = ord(" ")
 
 
-def is_present(column: Column, values: NDArray) -> NDArray[np.bool_]:
+def is_present(column: Column, values: NDArray[Any]) -> NDArray[np.bool_]:
     """Where numbers (n,) are not the column's missing value; infinite ones are missing too."""
     if values.dtype.kind == "f":
         return np.asarray(np.isfinite(values))

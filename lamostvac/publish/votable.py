@@ -7,6 +7,7 @@ big-endian, as in FITS; so rows are copied, and encoded as base64, block by bloc
 import base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
@@ -93,7 +94,7 @@ def chosen_rows(
     return parsed
 
 
-def _columns_of(rows: NDArray[np.void], condition: Expression) -> dict[str, NDArray]:
+def _columns_of(rows: NDArray[np.void], condition: Expression) -> dict[str, NDArray[Any]]:
     """The columns that a condition names, texts as `str`."""
     columns = {name: rows[name] for name in condition.names}
     return {

@@ -8,6 +8,7 @@ sharper than R = 3180 (40 km/s, simulate/spectrum.py) where ELODIE's have R = 10
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -62,7 +63,7 @@ def write_spectrum(
 
 def write_library(
     folder: Path, n_stars: int, seed: int, repeat_fraction: float = 0.3, snr: float = 100.0
-) -> dict[str, NDArray]:
+) -> dict[str, NDArray[Any]]:
     """Write `n_stars` stars, some of them twice, as 00001.fits and so on.
 
     Returns the truth per file (arrays of one length): `file`, `star`, `teff`, `logg`, `feh`, `alpha_fe`, and

@@ -1,0 +1,32 @@
+"""What a rule's script is given: the one place where Snakemake's object has a type."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+
+class Job(Protocol):
+    """A job of the workflow, as Snakemake puts it into a script's globals under the name `snakemake`.
+
+    `lamostvac.run.mock` makes one without running the workflow.
+
+    Attributes
+    ----------
+    rule : the rule's name
+    input, output : file names, by name or by number; a name may stand for one file or for a list of them
+    params : the rule's settings by name, values that JSON could hold
+    wildcards : texts by name
+    log : the log's file name, in a list that is empty for a rule without log
+    threads : cores
+    resources : whole numbers by name, memory and time and the job's amounts of work among them
+    config : the configuration as the user wrote it
+    """
+
+    rule: str
+    input: Any
+    output: Any
+    params: Any
+    wildcards: Any
+    log: Sequence[str]
+    threads: int
+    resources: Any
+    config: dict[str, Any]
