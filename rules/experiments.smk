@@ -7,7 +7,7 @@
 EXPERIMENTS = f"{RESULTS}/experiments"
 
 
-rule line_spread:
+rule experiment_line_spread:
     input:
         spectra=prepared_of(["F", "G", "K"]),
         library=library_spectra(CFG.library.name),
@@ -17,21 +17,21 @@ rule line_spread:
         best=f"{RESULTS}/experiments/line_spread_best.csv",
         figure=f"{RESULTS}/experiments/line_spread.png",
     log:
-        f"{RESULTS}/logs/line_spread.log",
+        f"{RESULTS}/logs/experiment_line_spread.log",
     benchmark:
-        f"{RESULTS}/benchmarks/line_spread.tsv"
+        f"{RESULTS}/benchmarks/experiment_line_spread.tsv"
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        **asks("line_spread"),
+        **asks("experiment_line_spread"),
     params:
         library=library_settings(CFG.library.name),
         prepare=CFG.prepare.model_dump(mode="json", exclude={"keep"}),
         emulator=CFG.emulator.model_dump(mode="json", exclude={"folds"}),
         fit=FIT_SETTINGS,
-        code_version=version_of("line_spread"),
+        code_version=version_of("experiment_line_spread"),
     script:
-        "../workflow_scripts/line_spread.py"
+        "../workflow_scripts/experiment_line_spread.py"
 
 
 rule experiments:
@@ -45,7 +45,7 @@ rule experiments:
 
 
 # Library stars in the prior intervals about each library star (their Figure 2).
-rule prior_counts:
+rule experiment_prior_counts:
     input:
         library=f"{RESULTS}/library/{CFG.library.name}.h5",
         emulator=f"{RESULTS}/emulator/{CFG.library.name}.h5",
@@ -54,21 +54,21 @@ rule prior_counts:
         stars=f"{EXPERIMENTS}/prior_counts_stars.csv",
         figure=f"{EXPERIMENTS}/prior_counts.png",
     log:
-        f"{RESULTS}/logs/prior_counts.log",
+        f"{RESULTS}/logs/experiment_prior_counts.log",
     benchmark:
-        f"{RESULTS}/benchmarks/prior_counts.tsv"
+        f"{RESULTS}/benchmarks/experiment_prior_counts.tsv"
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        **asks("prior_counts"),
+        **asks("experiment_prior_counts"),
     params:
-        code_version=version_of("prior_counts"),
+        code_version=version_of("experiment_prior_counts"),
     script:
-        "../workflow_scripts/prior_counts.py"
+        "../workflow_scripts/experiment_prior_counts.py"
 
 
 # Range of the search against the number of candidates (Figure 3).
-rule bounds:
+rule experiment_bounds:
     input:
         spectra=experiment_chunks,
         library=f"{RESULTS}/library/{CFG.library.name}.h5",
@@ -77,25 +77,25 @@ rule bounds:
         table=f"{EXPERIMENTS}/bounds.csv",
         figure=f"{EXPERIMENTS}/bounds.png",
     log:
-        f"{RESULTS}/logs/bounds.log",
+        f"{RESULTS}/logs/experiment_bounds.log",
     benchmark:
-        f"{RESULTS}/benchmarks/bounds.tsv"
+        f"{RESULTS}/benchmarks/experiment_bounds.tsv"
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        **asks("bounds"),
+        **asks("experiment_bounds"),
     params:
         settings=CFG.experiments.model_dump(
             mode="json", include={"n_stars", "matches", "bound_sizes", "n_groups", "variance"}
         ),
         seed=CFG.run.seed,
-        code_version=version_of("bounds"),
+        code_version=version_of("experiment_bounds"),
     script:
-        "../workflow_scripts/bounds.py"
+        "../workflow_scripts/experiment_bounds.py"
 
 
 # Time and dispersion of Teff against the size of groups (Figure 4).
-rule group_size:
+rule experiment_group_size:
     input:
         spectra=experiment_chunks,
         library=f"{RESULTS}/library/{CFG.library.name}.h5",
@@ -104,13 +104,13 @@ rule group_size:
         table=f"{EXPERIMENTS}/group_size.csv",
         figure=f"{EXPERIMENTS}/group_size.png",
     log:
-        f"{RESULTS}/logs/group_size.log",
+        f"{RESULTS}/logs/experiment_group_size.log",
     benchmark:
-        f"{RESULTS}/benchmarks/group_size.tsv"
+        f"{RESULTS}/benchmarks/experiment_group_size.tsv"
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        **asks("group_size"),
+        **asks("experiment_group_size"),
     params:
         settings=CFG.experiments.model_dump(
             mode="json",
@@ -129,13 +129,13 @@ rule group_size:
         emulator=CFG.emulator.model_dump(mode="json", exclude={"folds"}),
         max_extrapolation=CFG.fit.max_extrapolation,
         seed=CFG.run.seed,
-        code_version=version_of("group_size"),
+        code_version=version_of("experiment_group_size"),
     script:
-        "../workflow_scripts/group_size.py"
+        "../workflow_scripts/experiment_group_size.py"
 
 
 # Emulated against library spectra (Figures 5 and 6).
-rule reproduction:
+rule experiment_reproduction:
     input:
         library=f"{RESULTS}/library/{CFG.library.name}.h5",
         emulator=f"{RESULTS}/emulator/{CFG.library.name}.h5",
@@ -144,25 +144,25 @@ rule reproduction:
         examples=f"{EXPERIMENTS}/reproduction_examples.png",
         figure=f"{EXPERIMENTS}/reproduction.png",
     log:
-        f"{RESULTS}/logs/reproduction.log",
+        f"{RESULTS}/logs/experiment_reproduction.log",
     benchmark:
-        f"{RESULTS}/benchmarks/reproduction.tsv"
+        f"{RESULTS}/benchmarks/experiment_reproduction.tsv"
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        **asks("reproduction"),
+        **asks("experiment_reproduction"),
     params:
         settings=CFG.experiments.model_dump(mode="json", include={"folds"}),
         prepare=CFG.prepare.model_dump(mode="json", exclude={"keep"}),
         emulator=CFG.emulator.model_dump(mode="json", exclude={"folds"}),
         seed=CFG.run.seed,
-        code_version=version_of("reproduction"),
+        code_version=version_of("experiment_reproduction"),
     script:
-        "../workflow_scripts/reproduction.py"
+        "../workflow_scripts/experiment_reproduction.py"
 
 
 # Reproduction error of stars grouped by their priors and at random (Figure 8).
-rule grouping:
+rule experiment_grouping:
     input:
         spectra=experiment_chunks,
         library=f"{RESULTS}/library/{CFG.library.name}.h5",
@@ -171,26 +171,26 @@ rule grouping:
         table=f"{EXPERIMENTS}/grouping.csv",
         figure=f"{EXPERIMENTS}/grouping.png",
     log:
-        f"{RESULTS}/logs/grouping.log",
+        f"{RESULTS}/logs/experiment_grouping.log",
     benchmark:
-        f"{RESULTS}/benchmarks/grouping.tsv"
+        f"{RESULTS}/benchmarks/experiment_grouping.tsv"
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        **asks("grouping"),
+        **asks("experiment_grouping"),
     params:
         settings=CFG.experiments.model_dump(
             mode="json",
             include={"n_stars", "n_candidates", "n_group", "n_groups", "variance", "form"},
         ),
         seed=CFG.run.seed,
-        code_version=version_of("grouping"),
+        code_version=version_of("experiment_grouping"),
     script:
-        "../workflow_scripts/grouping.py"
+        "../workflow_scripts/experiment_grouping.py"
 
 
 # Reproduction error of Teff against the number of candidates (Figure 9).
-rule matches:
+rule experiment_matches:
     input:
         spectra=experiment_chunks,
         library=f"{RESULTS}/library/{CFG.library.name}.h5",
@@ -199,18 +199,18 @@ rule matches:
         table=f"{EXPERIMENTS}/matches.csv",
         figure=f"{EXPERIMENTS}/matches.png",
     log:
-        f"{RESULTS}/logs/matches.log",
+        f"{RESULTS}/logs/experiment_matches.log",
     benchmark:
-        f"{RESULTS}/benchmarks/matches.tsv"
+        f"{RESULTS}/benchmarks/experiment_matches.tsv"
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        **asks("matches"),
+        **asks("experiment_matches"),
     params:
         settings=CFG.experiments.model_dump(
             mode="json", include={"n_stars", "matches", "n_group", "n_groups", "variance", "form"}
         ),
         seed=CFG.run.seed,
-        code_version=version_of("matches"),
+        code_version=version_of("experiment_matches"),
     script:
-        "../workflow_scripts/matches.py"
+        "../workflow_scripts/experiment_matches.py"

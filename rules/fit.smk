@@ -1,4 +1,4 @@
-# Labels of each star, from its own spectrum alone or from the grouped search (group.smk).
+# Labels of each star, from its own spectrum alone or from the grouped search (grouped.smk).
 
 
 EMULATOR_FILE = "_distilled.h5" if CFG.fit.emulator == "distilled" else ".h5"

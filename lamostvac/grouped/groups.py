@@ -1,7 +1,7 @@
 """Which star is in which group and which job searches it; from chunks to groups and back.
 
 A chunk is a run of plates, a group a run of similar stars: each group has stars of all chunks. The rule
-`group` sorts a type's stars once and copies what the search needs in that order; a job then reads one
+`sort_groups` sorts a type's stars once and copies what the search needs in that order; a job then reads one
 piece of one file, and the labels go back into the order of the chunks the same way.
 """
 

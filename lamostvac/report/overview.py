@@ -42,8 +42,9 @@ _REPEATS_SNR = 50
 _MEASURES = {"pulls": "width", "bias": "mean"}
 # Stages whose cost grows with the spectra; the others are paid once a run.
 PER_SPECTRUM = (
-    "survey", "prepare", "predict", "project", "candidates", "group", "search", "grouped_labels", "fit", "fit_imig",
-    "collected", "errors", "recommended", "photometry", "distance", "catalog", "merge", "cds", "votable", "hats",
+    "survey", "prepare", "predict", "project", "candidates", "sort_groups", "search",
+    "grouped_labels", "fit", "fit_imig", "collected", "errors", "recommended",
+    "photometry", "distance", "catalog", "merge", "cds", "votable", "hats",
 )  # fmt: skip
 
 

@@ -502,7 +502,10 @@ def planned(project, tmp_path_factory):
 
 
 def test_one_target_makes_all_experiments_and_the_catalogue_none(planned, project):
-    names = {"prior_counts", "bounds", "group_size", "reproduction", "grouping", "matches"}
+    names = {
+        f"experiment_{name}"
+        for name in ("prior_counts", "bounds", "group_size", "reproduction", "grouping", "matches")
+    }
     assert all((project / "workflow_scripts" / f"{name}.py").exists() for name in names)
     assert names <= set(planned("experiments"))
     assert not names & set(planned())

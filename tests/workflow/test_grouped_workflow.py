@@ -193,5 +193,5 @@ def test_refine_has_no_job_of_the_grouped_search(project, grouped, tmp_path):
     shutil.copytree(grouped / "survey", folder / "results/survey")
     plan = snakemake(folder, "--cores", "1", "--dry-run", "results/fit/F/0000.h5")
     assert "rule fit" in plan
-    for name in ("candidates", "group", "search", "grouped_labels"):
+    for name in ("candidates", "sort_groups", "search", "grouped_labels"):
         assert f"rule {name}:" not in plan

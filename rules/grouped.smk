@@ -35,7 +35,7 @@ rule candidates:
 
 # A job of a search has stars of all chunks. So that it need not open hundreds of files, the stars of a type
 # are copied in the order of their groups, and their labels brought back into that of the chunks.
-rule group:
+rule sort_groups:
     input:
         candidates=chunk_files(f"{RESULTS}/candidates/{{type}}/{{chunk}}.h5"),
         project=chunk_files(f"{RESULTS}/project/{{type}}/{{chunk}}.h5"),
@@ -44,17 +44,17 @@ rule group:
         order=f"{RESULTS}/grouped/{{type}}/order.h5",
         stars=temp(f"{RESULTS}/grouped/{{type}}/stars.h5"),
     log:
-        f"{RESULTS}/logs/group/{{type}}.log",
+        f"{RESULTS}/logs/sort_groups/{{type}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/group/{{type}}.tsv"
+        f"{RESULTS}/benchmarks/sort_groups/{{type}}.tsv"
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        **asks("group", spectra=spectra_of),
+        **asks("sort_groups", spectra=spectra_of),
     params:
-        code_version=version_of("group"),
+        code_version=version_of("sort_groups"),
     script:
-        "../workflow_scripts/group.py"
+        "../workflow_scripts/sort_groups.py"
 
 
 rule search:
