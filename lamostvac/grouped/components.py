@@ -4,11 +4,16 @@ Components are what the grouped search compares; they are small (11 GB for ten m
 pixels take 225 GB).
 """
 
+from collections.abc import Callable
+
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from lamostvac.emulator.model import Emulator
 from lamostvac.numerics.pca import masked_components
+
+_BATCH = 512  # spectra read at once; no result depends on it
 
 
 def project(
@@ -31,3 +36,23 @@ def project(
     components = masked_components(y, used, basis)
     residual = np.where(used, (y - components @ basis) ** 2, 0.0).sum(axis=1)
     return components, residual
+
+
+def project_chunk(
+    emulator: Emulator,
+    flux: h5py.Dataset,
+    ivar: h5py.Dataset,
+    progress: Callable[[int], None] = lambda count: None,
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """`project` of prepared spectra (n, 4901), some at a time, from one file or array; components in float32.
+
+    `progress` is called with the number of spectra done since it was called last.
+    """
+    components, residual = [np.empty((0, emulator.n_components))], [np.empty(0)]
+    for first in range(0, len(flux), _BATCH):
+        rows = slice(first, first + _BATCH)
+        part = project(emulator, flux[rows], ivar[rows])
+        components.append(part[0])
+        residual.append(part[1])
+        progress(len(part[1]))
+    return np.concatenate(components).astype(np.float32), np.concatenate(residual)

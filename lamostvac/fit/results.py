@@ -1,0 +1,127 @@
+"""What the fit of a chunk leaves: columns of labels, rejected spectra, a few examples with their models."""
+
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lamostvac.core.hdf5 import atomic_hdf5, write_columns
+from lamostvac.core.manifest import rejected_table
+from lamostvac.core.vocabulary import LABELS
+from lamostvac.emulator.model import Emulator, label_columns
+from lamostvac.fit.fitter import StarFits
+from lamostvac.spectra.grid import GRID
+
+N_EXAMPLES = 3  # of a chunk, for the report
+_LOOKED_AT = 1024  # spectra of a chunk that the examples are chosen from
+
+
+def fit_columns(names: tuple[str, ...], fits: StarFits) -> dict[str, NDArray[Any]]:
+    """Columns of the fit; labels that the library, whose labels are `names`, does not have are NaN."""
+    missing = np.full(len(fits.status), np.nan)
+    columns: dict[str, NDArray[Any]] = {
+        f"{label}{suffix}": missing
+        for label in LABELS
+        for suffix in ("", "_err", "_random", "_first")
+    }
+    columns |= label_columns(names, fits.labels) | label_columns(names, fits.errors, "_err")
+    columns |= label_columns(names, fits.random, "_random")
+    columns |= label_columns(names, fits.first, "_first")
+    return columns | {
+        "chi2": fits.chi2,
+        "chi2_first": fits.chi2_first,
+        "n_pixels": fits.n_pixels.astype(np.int32),
+        "n_outliers": fits.n_outliers.astype(np.int32),
+        "outlier_fraction": fits.n_outliers / np.maximum(fits.n_pixels + fits.n_outliers, 1),
+        "n_iterations": fits.n_iterations.astype(np.int32),
+        "fit_status": fits.status,
+    }
+
+
+def rejections(identity: pd.DataFrame, fits: StarFits, max_outlier_fraction: float) -> pd.DataFrame:
+    """The spectra whose labels are not to be used, with the reason.
+
+    An error that cannot be computed means that the spectrum does not constrain the labels; without a pixel in the
+    emulator's range it is the prior alone that does. A spectrum most of which is unlike any star is not one.
+
+    Parameters
+    ----------
+    identity : `spectrum_id obsid` of the n spectra, in the order of `fits`
+    max_outlier_fraction : the largest share of the pixels seen that may be left out as outliers
+
+    Returns
+    -------
+    Table `spectrum_id obsid stage reason detail`; its index are the rows of `identity`.
+    """
+    unknown = ~(np.isfinite(fits.labels).all(axis=1) & np.isfinite(fits.errors).all(axis=1))
+    unknown |= fits.n_pixels == 0
+    seen = np.maximum(fits.n_pixels + fits.n_outliers, 1)
+    spoiled = ~unknown & (fits.n_outliers > max_outlier_fraction * seen)
+    rows = np.flatnonzero(unknown | spoiled)
+    names, numbers = identity["spectrum_id"].to_numpy(), identity["obsid"].to_numpy()
+    table = rejected_table(
+        [
+            (names[i], numbers[i], "fit", "fit_failed", "labels not constrained")
+            if unknown[i]
+            else (
+                names[i], numbers[i], "fit", "too_many_outliers",
+                f"{fits.n_outliers[i]} of {seen[i]} pixels",
+            )
+            for i in rows
+        ]
+    )  # fmt: skip
+    return table.set_axis(rows, axis=0)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A few spectra of a chunk, by their rows (k,), with `flux` and `ivar` (k, 4901) as they were prepared."""
+
+    rows: NDArray[np.int64]
+    flux: NDArray[np.float32]
+    ivar: NDArray[np.float32]
+
+
+def choose_examples(ivar: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Rows, increasing, of the least noisy spectra: they show best what the model can and cannot do.
+
+    `ivar` (n, 4901); only the first thousand are looked at.
+    """
+    noise = np.median(1.0 / np.maximum(ivar[:_LOOKED_AT], 1e-6), axis=1)
+    return np.sort(np.argsort(noise, kind="stable")[:N_EXAMPLES])
+
+
+def write_fit(
+    path: str | PathLike[str],
+    columns: dict[str, NDArray[Any]],
+    rejected: pd.DataFrame,
+    examples: Examples,
+    labels: NDArray[np.floating],
+    emulator: Emulator,
+) -> None:
+    """Write a chunk's fit as HDF5, groups `fit rejected examples`.
+
+    Parameters
+    ----------
+    columns : of all n spectra; those of `rejected`, by its index, are left out
+    labels : (n, L) that the models of the examples have
+    """
+    accepted = np.ones(len(labels), bool)
+    accepted[rejected.index] = False
+    shown = accepted[examples.rows]
+    best = examples.rows[shown]
+    models = np.ones((len(best), len(GRID)), dtype=np.float32)
+    if len(best):
+        models[:, emulator.pixels] = emulator.spectra(labels[best])
+    used = (examples.ivar[shown] > 0) & emulator.pixels
+    with atomic_hdf5(path) as handle:
+        kept = {name: values[accepted] for name, values in columns.items()}
+        write_columns(handle.create_group("fit"), kept)
+        write_columns(handle.create_group("rejected"), rejected)
+        group = handle.create_group("examples")
+        write_columns(group, {"spectrum_id": columns["spectrum_id"][best]})
+        for name, values in (("flux", examples.flux[shown]), ("model", models), ("used", used)):
+            group.create_dataset(name, data=values, track_times=False)

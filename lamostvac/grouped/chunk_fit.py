@@ -1,0 +1,52 @@
+"""The fit of a chunk's stars by one of three methods: alone, from the grouped labels, or at the grouped labels."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
+
+import h5py
+
+from lamostvac.fit.fitter import FitSettings, StarFits, StarFitter, join
+from lamostvac.grouped.groups import GroupedStars, fit_at
+
+Method = Literal["refine", "grouped", "grouped_refine"]
+_BATCH = 1024  # spectra read at once; no result depends on it
+
+
+def method_settings(settings: FitSettings, method: Method) -> FitSettings:
+    """The settings of the fit for a method: at the grouped labels nothing moves and no pixel is left out."""
+    return (
+        replace(settings, max_iterations=0, outlier_sigma=0.0) if method == "grouped" else settings
+    )
+
+
+def fit_chunk(
+    fitter: StarFitter,
+    flux: h5py.Dataset,
+    ivar: h5py.Dataset,
+    spectral_type: str,
+    method: Method = "refine",
+    stars: GroupedStars | None = None,
+    progress: Callable[[int], None] = lambda count: None,
+) -> StarFits:
+    """Labels of prepared spectra (n, 4901), some at a time, from one file or array.
+
+    Parameters
+    ----------
+    fitter : with settings by `method_settings`
+    method : `refine`: each star alone; `grouped_refine`: each from its labels in `stars`; `grouped`: errors at those
+    stars : what the grouped search found for the n stars; not used by `refine`
+    progress : called with the number of spectra done since it was called last
+    """
+    parts = []
+    for first in range(0, max(len(flux), 1), _BATCH):
+        rows = slice(first, first + _BATCH)
+        seen = flux[rows], ivar[rows]
+        if method == "refine" or stars is None:
+            parts.append(fitter.fit(*seen, spectral_type))
+        elif method == "grouped":
+            parts.append(fit_at(fitter, *seen, stars[rows], spectral_type))
+        else:
+            parts.append(fitter.fit(*seen, spectral_type, stars[rows].labels[:, None]))
+        progress(len(seen[0]))
+    return join(parts)
