@@ -15,11 +15,11 @@ export LAMOSTVAC_REAL_DATA
 # A virtual environment or PYTHONPATH of the caller must not leak into this one.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-SNAKEMAKE := snakemake --cores $(CORES) --rerun-incomplete
+RUN := lamostvac run --cores $(CORES)
 SPHINX := python -m sphinx --quiet --fail-on-warning -b html docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo real plan progress test test-kernel check docs bench generated clean
+.PHONY: help setup demo real plan progress test test-kernel check docs bench lock generated clean
 
 help:
 	@echo "make demo    simulate a small survey, run the whole workflow, write catalogue and report"
@@ -32,41 +32,47 @@ help:
 	@echo "make docs    build docs/ into results/docs/index.html; a broken link is an error"
 	@echo "make bench   rates on this machine, into results/bench"
 	@echo "make setup   only make .venv from requirements.lock"
+	@echo "make lock    requirements.lock from pyproject.toml; needs the network"
 	@echo "make generated  rewrite the files that are written from the code"
 	@echo "make clean   remove .venv and caches; results/ stays"
 	@echo "Variables: PYTHON=python3.12  CORES=4  CONFIG=config/mine.yaml  RESULTS=results/mine  LAMOSTVAC_REAL_DATA=folder"
 
 setup: $(STAMP)
 
+# Where .venv is not at the place that its stamp names, it was moved, and setup has to look at it.
+ifneq ($(lastword $(shell cat $(STAMP) 2>/dev/null)),$(realpath $(VENV)))
+.PHONY: $(STAMP)
+endif
+
 $(STAMP): requirements.lock tools/bootstrap.py
 	@PATH="$(SYSTEM_PATH)" $(PYTHON) tools/bootstrap.py
 
 demo: $(STAMP)
-	$(SNAKEMAKE) --configfile config/demo.yaml
-	snakemake --configfile config/demo.yaml --report results/report.html
+	$(RUN) --demo
+	$(RUN) --demo -- --report results/report.html
 	@echo
 	@echo "Catalogue: results/catalog/recommended.fits (and .parquet, rejected.csv, accounting.json)"
 	@echo "Report:    results/report.html"
 	@echo "Explorer:  results/explorer.html"
 
-REAL_CONFIG = --configfile config/real.yaml --config 'survey={root: "$(LAMOSTVAC_REAL_DATA)"}' \
+REAL_CONFIG = --config 'survey={root: "$(LAMOSTVAC_REAL_DATA)"}' \
 	'library={spectra: "$(LAMOSTVAC_REAL_DATA)/libraries/miles/miles_v9.1_stack.fits.gz"}'
 
 real: $(STAMP)
 	@test -d "$(LAMOSTVAC_REAL_DATA)" || { echo "Error: there is no folder $(LAMOSTVAC_REAL_DATA); \
 	set LAMOSTVAC_REAL_DATA to the tree of real files" >&2; exit 1; }
-	$(SNAKEMAKE) $(REAL_CONFIG)
-	snakemake $(REAL_CONFIG) --report results/real/report.html
+	$(RUN) --config config/real.yaml -- $(REAL_CONFIG)
+	$(RUN) --config config/real.yaml -- $(REAL_CONFIG) --report results/real/report.html
 	@echo
 	@echo "Catalogue: results/real/catalog/recommended.fits (and .parquet, rejected.csv, accounting.json)"
 	@echo "Report:    results/real/report.html"
 	@echo "Explorer:  results/real/explorer.html"
 
 plan: $(STAMP)
-	python -m lamostvac.run.plan --configfile $(CONFIG)
+	lamostvac plan --config $(CONFIG)
 
 progress: $(STAMP)
-	python -m lamostvac.run.progress $(RESULTS) --watch 10
+	lamostvac progress $(RESULTS) --watch 10
 
 test: $(STAMP)
 	python -m pytest -q -n $(TEST_JOBS) --dist loadfile
@@ -93,6 +99,9 @@ docs: $(STAMP)
 
 bench: $(STAMP)
 	python -m benchmarks.run
+
+lock: $(STAMP)
+	python tools/lock.py
 
 generated: $(STAMP)
 	python -m lamostvac.configuration.generate --write

@@ -1,5 +1,6 @@
 # From a LAMOST low-resolution data release to one catalogue of stellar labels.
 #
+# lamostvac run --config config/mine.yaml               a run, from any folder; or, as typed in this one:
 # snakemake --cores 4                                    the run that config/config.yaml describes
 # snakemake --cores 4 --configfile config/mine.yaml      another run; the file stands alone over the defaults
 # snakemake --cores 4 type_M                             one spectral type (results/catalog/M.fits) and nothing of the others
@@ -19,6 +20,12 @@ from lamostvac.run.site import load_site, scratch_folder
 from lamostvac.run.slurm import cancel_leftovers, require_safe_settings
 
 min_version("9.0")
+
+# A script starts a Python of its own, which would take an installed lamostvac before that of this checkout.
+HERE = str(workflow.basedir)
+if os.path.isdir(f"{HERE}/lamostvac") and not os.environ.get("PYTHONPATH", "").startswith(HERE):
+    others = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = f"{HERE}{os.pathsep}{others}" if others else HERE
 
 # A file given with --configfile must not be mixed with the default one.
 if not workflow.configfiles:

@@ -24,6 +24,7 @@ LAYERS = (
     ("experiments", "star"),
     ("configuration",),
     ("run",),
+    ("cli",),
 )
 LARGEST = 450  # lines of a module
 

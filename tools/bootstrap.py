@@ -1,4 +1,4 @@
-"""Make `.venv` with exactly the packages of requirements.lock; run by the Makefile.
+"""Make `.venv` with exactly the packages of requirements.lock and the command `lamostvac`; run by the Makefile.
 
 Needs nothing but Python and its `venv`. Kept to syntax that any Python reads, so that an
 unsupported version gets a sentence instead of a SyntaxError.
@@ -16,6 +16,15 @@ import time
 SUPPORTED = ((3, 11), (3, 12), (3, 13))
 PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LOCK = os.path.join(PROJECT, "requirements.lock")
+# The library of the checkout that `.venv` stands in comes first, also where `.venv` is a link to that of another one.
+COMMAND = """#!{}
+import os, sys
+
+sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..")))
+from lamostvac.cli.main import main
+
+sys.exit(main())
+"""
 
 
 class Problem(Exception):
@@ -55,9 +64,32 @@ def locked_block(lock, package):
     return "\n".join(lines).rstrip(" \\") + "\n"
 
 
-def stamp_text(lock, version):
-    """What the stamp says about an environment: the lock's hash and the Python version."""
-    return "{} python{}.{}\n".format(hashlib.sha256(lock.encode()).hexdigest(), *version[:2])
+def check_place(project):
+    """Raise `Problem` for a folder in which Snakemake cannot start a script: it does not quote Python's path."""
+    if len(project.split()) != 1:
+        raise Problem(
+            "jobs cannot start from a folder with a blank in its path, as `{}` has; "
+            "move lamost-vac to another one and give the same command again".format(project)
+        )
+
+
+def stamp_text(lock, version, venv):
+    """What the stamp says about an environment: the lock's hash, the Python version and the place.
+
+    The Makefile compares the last word with where the environment is.
+    """
+    digest = hashlib.sha256(lock.encode()).hexdigest()
+    return "{} python{}.{} {}\n".format(digest, version[0], version[1], os.path.realpath(venv))
+
+
+def moved_from(stamp, venv):
+    """Where an environment was made, by its stamp, when it is elsewhere now; else None.
+
+    Its programs begin with the path of their Python, so they do not run at another place.
+    """
+    words = stamp.split()
+    elsewhere = len(words) == 3 and words[2] != os.path.realpath(venv)
+    return words[2] if elsewhere else None
 
 
 def say(text):
@@ -114,6 +146,18 @@ def install_with_pip(python):
         raise Problem("the packages could not be installed; pip's message stands above")
 
 
+def install_project(python, venv, version):
+    """The project itself, from where it stands: `import lamostvac` anywhere, and the command.
+
+    Both name the checkout by the way that leads to it from `.venv`. Nothing is built, so no network is needed.
+    """
+    packages = os.path.join(venv, "lib", "python{}.{}".format(*version[:2]), "site-packages")
+    write(os.path.join(packages, "lamostvac.pth"), os.path.relpath(PROJECT, packages) + "\n")
+    command = os.path.join(venv, "bin", "lamostvac")
+    write(command, COMMAND.format(python))
+    os.chmod(command, 0o755)
+
+
 def compile_packages(python, venv):
     """Compile what was installed, as far as it can be; uv does not.
 
@@ -130,11 +174,20 @@ def main():
     venv = os.path.join(PROJECT, ".venv")
     python = os.path.join(venv, "bin", "python")
     stamp = os.path.join(venv, "lamostvac-stamp")
+    check_place(PROJECT)
     lock = read(LOCK)
     if not lock:
         raise Problem("requirements.lock is missing; this is not a complete copy of lamost-vac")
     version = venv_version(python)
-    if version and read(stamp) == stamp_text(lock, version):
+    old_place = moved_from(read(stamp), venv)
+    if old_place:
+        say(
+            ".venv was made at {} and its programs only run there; making it again".format(
+                old_place
+            )
+        )
+        version = None
+    if version and read(stamp) == stamp_text(lock, version, venv):
         os.utime(
             stamp, None
         )  # make compares times; a fresh checkout has newer files with old content
@@ -154,8 +207,9 @@ def main():
     if installer != "uv" or not install_with_uv(python, venv, lock):
         say("installing with pip")
         install_with_pip(python)
+    install_project(python, venv, version)
     compile_packages(python, venv)
-    write(stamp, stamp_text(lock, version))
+    write(stamp, stamp_text(lock, version, venv))
     say("done in {:.0f} s".format(time.time() - started))
 
 

@@ -1,6 +1,6 @@
 """docs/data_model.md, written from the column registry, the shipped training sets and the rejection reasons.
 
-`python -m lamostvac.catalog.data_model --write` writes it; a test fails when the page and its sources drift apart.
+`make generated` writes it; a test fails when the page and its sources drift apart.
 The data model of one run, with the labels of its own networks, is `catalog/datamodel.md` among its results.
 """
 
@@ -30,7 +30,7 @@ def document() -> str:
     lines = [
         title,
         "",
-        "Written by `python -m lamostvac.catalog.data_model --write`. Every run writes its own as",
+        "Written by `make generated`. Every run writes its own as",
         "`catalog/datamodel.md`, with the columns of the labels that its networks give. Files, headers and",
         "how to read them are in [catalogue.md](catalogue.md).",
         columns.rstrip(),

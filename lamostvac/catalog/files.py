@@ -63,7 +63,13 @@ def read_cards(path: str | Path) -> dict[str, str]:
 
 
 def git_commit(project: Path) -> str:
-    """The commit of the checkout, with -dirty after uncommitted changes; `unknown` without git."""
+    """The commit of a project's folder, with -dirty after uncommitted changes; `unknown` without git.
+
+    An installed package was told by its build which commit it is (`tools/build_hook.py`).
+    """
+    recorded = project / "COMMIT"
+    if recorded.is_file():
+        return recorded.read_text(encoding="utf-8").strip()
     command = [
         "git",
         "-C",

@@ -19,6 +19,8 @@ from lamostvac.configuration.models import (
     walk,
 )
 from lamostvac.configuration.root import Configuration
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.messages import nearest
 from lamostvac.core.paths import PROJECT
 
 
@@ -37,8 +39,8 @@ def default_yaml() -> str:
     """The text of config/config.yaml: every key with its default and its meaning."""
     lines = [
         "# yaml-language-server: $schema=schema.json",
-        "# Every configuration key with its default. Written by `python -m lamostvac.configuration.generate --write`:",
-        "# copy what you want to change into a file of your own and run `snakemake --configfile FILE`.",
+        "# Every configuration key with its default (`make generated` writes this file from the code):",
+        "# copy what you want to change into a file of your own and run `lamostvac run --config FILE`.",
     ]
 
     def add(model: type[BaseModel], values: BaseModel, indent: int) -> None:
@@ -72,6 +74,30 @@ def default_yaml() -> str:
     return "\n".join(lines) + "\n"
 
 
+def describe(key: str) -> str:
+    """The keys of a section, or one key, with default, what is allowed and meaning: a few lines of text.
+
+    Raises `UserError` for a name that is neither.
+    """
+    keys = dict(walk(Configuration))
+    found = [path for path in keys if path == key or path.startswith(f"{key}.")]
+    if not found:
+        sections = list(Configuration.model_fields)
+        raise UserError(
+            f"there is no section or key {key}{nearest(key, [*sections, *keys] if '.' in key else sections)}"
+        )
+    lines = []
+    for path in found:
+        value: Any = Configuration()
+        for part in path.split("."):
+            value = getattr(value, part)
+        lines.append(f"{path}: {_flow(value)}  [{allowed(keys[path])}]")
+        lines += textwrap.wrap(
+            keys[path].description or "", 100, initial_indent="    ", subsequent_indent="    "
+        )
+    return "\n".join(lines) + "\n"
+
+
 def schema_json() -> str:
     """The text of config/schema.json, by which editors complete and check configuration files."""
     return json.dumps(Configuration.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
@@ -82,12 +108,11 @@ def documentation() -> str:
     lines = [
         "# Configuration",
         "",
-        "Written by `python -m lamostvac.configuration.generate --write` from the sections of the stages",
-        "(`lamostvac/*/settings.py`).",
+        "Written by `make generated` from the sections of the stages (`lamostvac/*/settings.py`).",
         "",
         "A configuration file contains only what differs from these defaults and stands alone:",
-        "`snakemake --configfile config/mine.yaml`. Single values can be set on the command line, by section:",
-        "`snakemake --configfile config/mine.yaml --config 'survey={types: [M]}' 'run={seed: 2}'`.",
+        "`lamostvac run --config config/mine.yaml`. Single values can be set on the command line, by section:",
+        "`lamostvac run --config config/mine.yaml -- --config 'survey={types: [M]}' 'run={seed: 2}'`.",
         "A wrong key or value ends the run before any job starts, with one sentence that names it.",
     ]
     for section, field in Configuration.model_fields.items():

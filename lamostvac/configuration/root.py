@@ -2,7 +2,7 @@
 
 The models below are the only place where a key is defined. `config/config.yaml` (the defaults with
 comments), `config/schema.json` (for editors) and `docs/configuration.md` are written from them by
-`python -m lamostvac.configuration.root --write`; a test fails when they drift apart.
+`make generated`; a test fails when they drift apart.
 
 A configuration file needs only what differs from the defaults. Snakemake passes its `config`
 dictionary (file and `--config` merged) to `load_configuration`, which answers a mistake with one

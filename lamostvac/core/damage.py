@@ -1,13 +1,12 @@
 """Whether a result file is whole: for jobs that fail on one, and for a look after a crash of the file system.
 
 Files are renamed when complete, so the program never leaves half a file; disks, copies and users do.
-`python -m lamostvac.core.damage results` lists the damaged files below a folder.
+`lamostvac damage results` lists the damaged files below a folder.
 """
 
 import gzip
 import json
 import os
-import sys
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -108,30 +107,18 @@ def damaged(paths: Iterable[str | os.PathLike[str]]) -> tuple[Path, str] | None:
     return None
 
 
-def main(arguments: list[str]) -> int:
-    """Print the damaged files below the given folders; 1 when there is one."""
-    if not arguments:
-        print("python -m lamostvac.core.damage FOLDER...", file=sys.stderr)
-        return 2
-    n_files = n_damaged = 0
-    for folder in arguments:
-        for path in sorted(Path(folder).rglob("*")):
-            # Logs and simulated spectra may be empty or broken on purpose.
-            parts = path.relative_to(folder).parts
-            if (
-                not path.is_file()
-                or parts[0] in ("logs", "benchmarks", "simulated")
-                or path.name[0] == "."
-            ):
+def look_through(folders: Iterable[Path]) -> tuple[list[tuple[Path, str]], int]:
+    """The damaged files below folders of results with what is wrong with each, and how many files there are.
+
+    Logs and simulated spectra are left out: they may be empty or broken on purpose.
+    """
+    found, n_files = [], 0
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            left_out = path.relative_to(folder).parts[0] in ("logs", "benchmarks", "simulated")
+            if left_out or path.name[0] == "." or not path.is_file():
                 continue
             n_files += 1
-            found = damage(path)
-            if found:
-                n_damaged += 1
-                print(f"{path}: {found}")
-    print(f"{n_files} files, {n_damaged} damaged", file=sys.stderr)
-    return int(n_damaged > 0)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+            if what := damage(path):
+                found.append((path, what))
+    return found, n_files

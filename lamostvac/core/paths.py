@@ -1,9 +1,19 @@
-"""Files that come with the project, in its folder `config`."""
+"""Where the files are that come with the project: its workflow, its tables and its ready configurations."""
 
 import os
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[2]
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def project_folder(package: Path = PACKAGE) -> Path:
+    """The folder with Snakefile, rules and config: the checkout's root, or `workflow` in an installed package."""
+    checkout = package.parent
+    return checkout if (checkout / "Snakefile").is_file() else package / "workflow"
+
+
+PROJECT = project_folder()
+SNAKEFILE = PROJECT / "Snakefile"
 COLUMNS_PATH = PROJECT / "config" / "columns.yaml"
 PUBLISHED_ERRORS_PATH = PROJECT / "config" / "published_errors.yaml"
 PUBLISHED_INTERNAL_ERRORS_PATH = PROJECT / "config" / "published_internal_errors.yaml"

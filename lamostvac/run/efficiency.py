@@ -1,18 +1,14 @@
-"""What jobs asked for and what they used: `python -m lamostvac.run.efficiency results/dr10 --csv efficiency.csv`.
+"""What jobs asked for and what they used: `lamostvac efficiency results/dr10 --csv efficiency.csv`.
 
 From the first and last lines of the jobs' logs and Snakemake's benchmark files, so it is the same under any executor.
 Of a job that failed first and was repeated with more it has the attempt that succeeded.
 """
 
-import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lamostvac.core.atomic import atomic
 from lamostvac.core.exceptions import UserError
 from lamostvac.run.job_records import accounts
 
@@ -81,26 +77,10 @@ def rule_table(jobs: pd.DataFrame) -> pd.DataFrame:
     return table[columns].sort_values("core_hours", ascending=False)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m lamostvac.run.efficiency", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("results", type=Path, help="the run's results folder")
-    parser.add_argument("--csv", type=Path, help="write one row per job to this file")
-    given = parser.parse_args(arguments)
-    try:
-        jobs = job_table(given.results)
-    except UserError as error:
-        sys.exit(f"Error: {error}")
+def text(table: pd.DataFrame) -> str:
+    """A table of `rule_table` in words."""
     numbers = {name: "{:,.0f}".format for name in ("asked_mb", "used_mb", "asked_minutes")} | {
         name: "{:.0%}".format for name in ("memory_share", "time_share", "cpu_share")
     }
     numbers |= {"core_hours": "{:,.3f}".format, "used_minutes": "{:,.1f}".format}
-    print(rule_table(jobs).to_string(formatters=numbers, na_rep="?"))
-    if given.csv:
-        with atomic(given.csv) as path:
-            jobs.to_csv(path, index=False)
-
-
-if __name__ == "__main__":
-    main()
+    return table.to_string(formatters=numbers, na_rep="?")

@@ -1,4 +1,4 @@
-"""What a run would do, why, and how long it would take: `python -m lamostvac.run.plan --configfile config/mine.yaml`.
+"""What a run would do, why, and how long it would take: `lamostvac plan --config mine.yaml`.
 
 Snakemake's own dry run says which jobs there are and why; the measured model (`lamostvac.run.resources`) says what each
 takes, by the amounts of work that the dry run prints among its resources. Nothing is run and nothing is locked.
@@ -7,7 +7,6 @@ Before the survey has read the catalogue only it knows the chunks. `--spectra` t
 catalogue's spectra, and the shares of the types in DR10 for those of the run.
 """
 
-import argparse
 import heapq
 import math
 import os
@@ -443,53 +442,38 @@ def text(
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m lamostvac.run.plan", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument(
-        "targets", nargs="*", help="files or rules, such as type_M; by default the whole run"
-    )
-    parser.add_argument("--configfile", type=Path, default=Path("config/config.yaml"))
-    parser.add_argument(
-        "--spectra", type=int, help="rows of the catalogue, before the survey has read it"
-    )
-    parser.add_argument(
-        "--jobs", type=int, default=100, help="jobs at a time for the wall time (default 100)"
-    )
-    parser.add_argument("--csv", type=Path, help="write the table of rules to this file too")
-    parser.add_argument(
-        "--snakefile", type=Path, help="by default the one of the working directory"
-    )
-    parser.add_argument(
-        "--directory", type=Path, help="the run's folder, by default the working directory"
-    )
-    given = parser.parse_args(arguments)
-    try:
-        if given.jobs < 1:
-            raise UserError("--jobs must be 1 or more")
-        jobs = dry_run(given.configfile, given.targets, given.snakefile, given.directory)
-        configuration = read_configuration(given.configfile)
-        waiting = any(job.rule == "survey" for job in jobs)
-        if waiting and given.spectra:
-            jobs = add_chunks(
-                jobs, configuration, given.spectra, n_networks(configuration), given.directory
-            )
-        model = load_model()
-        typical = read_yaml(shipped(RESOURCES), "the table of resources").get("typical") or {}
-        print(text(jobs, model, typical, given.jobs))
-    except UserError as error:
-        sys.exit(f"Error: {error}")
-    if waiting and not given.spectra:
+def show(
+    configfile: Path,
+    targets: Sequence[str] = (),
+    *,
+    snakefile: Path | None = None,
+    folder: Path | None = None,
+    n_spectra: int | None = None,
+    slots: int = 100,
+    csv: Path | None = None,
+) -> None:
+    """Print the plan of a run, and write its table of rules to `csv`.
+
+    Parameters
+    ----------
+    configfile, targets, snakefile, folder : as in `dry_run`
+    n_spectra : rows of the catalogue, for a run whose survey has not read it
+    slots : jobs at a time for the wall time
+    """
+    jobs = dry_run(configfile, targets, snakefile, folder)
+    configuration = read_configuration(configfile)
+    waiting = any(job.rule == "survey" for job in jobs)
+    if waiting and n_spectra:
+        jobs = add_chunks(jobs, configuration, n_spectra, n_networks(configuration), folder)
+    model = load_model()
+    typical = read_yaml(shipped(RESOURCES), "the table of resources").get("typical") or {}
+    print(text(jobs, model, typical, slots))
+    if waiting and not n_spectra:
         print(
             "The survey has not read the catalogue yet: jobs of chunks are missing above, and the numbers of types and "
             "of the run are those of one chunk. Give the number of its rows with --spectra."
         )
-    if given.csv:
+    if csv:
         predictions = [predict(job, model, typical) for job in jobs]
-        with atomic(given.csv) as path:
+        with atomic(csv) as path:
             summary(jobs, predictions).to_csv(path, index_label="rule")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""How far a run is: `python -m lamostvac.run.progress results/dr10`, from any shell, as often as wanted.
+"""How far a run is: `lamostvac progress results/dr10`, from any shell, as often as wanted.
 
 Reads names and times of logs and benchmark files (`lamostvac.run.job_records`) and the survey's manifest, so it works
 whatever runs the jobs, and neither takes Snakemake's lock nor asks the cluster. A job is done when its benchmark file
@@ -9,8 +9,6 @@ The remaining time is that of the model (`lamostvac.run.resources`) for the jobs
 longer than predicted jobs took so far, divided by how much work was done each second lately.
 """
 
-import argparse
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +29,7 @@ from lamostvac.run.job_records import (
     read_account,
     read_run,
 )
-from lamostvac.run.resources import Model, load_model
+from lamostvac.run.resources import Model
 
 RECENT = 50  # jobs that the rate of lately is over
 QUIET = 1800.0  # s without a line in its log after which a job that has not ended counts as stopped
@@ -369,31 +367,3 @@ def text(state: Progress, now: float) -> str:
 
 def _name(job: Job) -> str:
     return f"{job.rule} {job.name}".strip()
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m lamostvac.run.progress", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("results", type=Path, help="the run's results folder")
-    parser.add_argument("--watch", type=float, metavar="SECONDS", help="show it again and again")
-    given = parser.parse_args(arguments)
-    try:
-        model = load_model()
-        while True:
-            now = time.time()
-            shown = text(progress(given.results, model, now), now)
-            print(
-                ("\x1b[2J\x1b[H" if given.watch and sys.stdout.isatty() else "") + shown, flush=True
-            )
-            if not given.watch:
-                break
-            time.sleep(given.watch)
-    except UserError as error:
-        sys.exit(f"Error: {error}")
-    except KeyboardInterrupt:
-        pass
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """Times of a run's results in the order in which they were made.
 
-    python -m lamostvac.run.restore_times [FOLDER]      FOLDER: where Snakemake was started, by default this one
+    lamostvac restore-times [FOLDER]      FOLDER: where Snakemake was started, by default this one
 
 `cp -r`, an archive or `touch` gives results times in any order, and Snakemake would take those that look older than
 what they were made from for out of date. Snakemake remembers when it finished each file; here every file gets a
@@ -10,8 +10,6 @@ never finished, or whose settings or inputs changed, still run: that does not ha
 
 import json
 import os
-import sys
-import time
 from base64 import urlsafe_b64decode
 from pathlib import Path
 
@@ -51,18 +49,3 @@ def restore(folder: Path, now: int) -> int:
     for table in (table for place in folders for table in place.rglob("*.tsv")):
         os.utime(table, ns=(now, now))
     return len(ends)
-
-
-def main() -> None:
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
-    if not (folder / ".snakemake/metadata").is_dir():
-        sys.exit(
-            f"Error: there is no {folder}/.snakemake/metadata; name the folder where Snakemake was started"
-        )
-    print(
-        f"{restore(folder, time.time_ns())} results have times in the order in which they were made"
-    )
-
-
-if __name__ == "__main__":
-    main()

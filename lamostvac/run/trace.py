@@ -1,13 +1,10 @@
-"""Where one spectrum is in a run: `python -m lamostvac.run.trace results/dr10 OBSID` (or a spectrum_id).
+"""Where one spectrum is in a run: `lamostvac trace results/dr10 OBSID` (or a spectrum_id).
 
 Which chunk and file it is in, whether and why it was rejected, what the logs of all jobs say of it, and its row in the
 catalogue. The survey's chunks are Parquet files with the smallest and largest obsid in their footers, which only
 those are opened behind that can have it; spectrum_ids are compared as text in one column.
 """
 
-import argparse
-import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +16,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lamostvac.catalog.lookup import find_star, is_obsid, why_missing
-from lamostvac.core.exceptions import UserError
 from lamostvac.core.hdf5 import read_columns
 from lamostvac.core.rejection import REASONS
 from lamostvac.run.job_records import find_jobs
@@ -217,27 +213,3 @@ def text(results: str | Path, star: str, found: Trace) -> str:
     lines.append(f"{len(found.log_lines)} lines of logs name it")
     lines += [f"  {path}: {line}" for path, line in found.log_lines]
     return "\n".join(lines)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m lamostvac.run.trace", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("results", type=Path, help="the run's results folder")
-    parser.add_argument("star", help="obsid or spectrum_id")
-    parser.add_argument("--json", action="store_true", help="as JSON")
-    given = parser.parse_args(arguments)
-    try:
-        found = trace(given.results, given.star)
-    except UserError as error:
-        sys.exit(f"Error: {error}")
-    if given.json:
-        print(json.dumps(found.__dict__, default=str, indent=1))
-    else:
-        print(text(given.results, given.star, found))
-    if not found.rows and not found.rejected and found.catalogue_row is None:
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

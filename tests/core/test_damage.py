@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.table import Table
+from command import lamostvac
 
-from lamostvac.core.damage import damage, main
+from lamostvac.core.damage import damage
 
 
 @pytest.fixture
@@ -33,23 +34,20 @@ def files(tmp_path):
 NAMES = ("a.h5", "a.parquet", "a.fits", "a.csv", "a.json", "a.dat.gz")
 
 
-def test_whole_files_are_whole(files, capsys):
+def test_whole_files_are_whole(files):
     assert [damage(files / name) for name in NAMES] == [""] * len(NAMES)
-    assert main([str(files)]) == 0
-    assert capsys.readouterr().err == "6 files, 0 damaged\n"
+    assert lamostvac("damage", str(files)) == "6 files, 0 damaged\n"
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "a.csv"])
-def test_a_file_that_is_cut_is_damaged(files, name, share, capsys):
+def test_a_file_that_is_cut_is_damaged(files, name, share):
     data = (files / name).read_bytes()
     (files / name).write_bytes(data[: int(share * len(data))])
     assert damage(files / name)
-    assert main([str(files)]) == 1
-    shown = capsys.readouterr()
-    assert shown.out.startswith(f"{files / name}: ")
-    assert len(shown.out.splitlines()) == 1
-    assert shown.err == "6 files, 1 damaged\n"
+    listed, summary = lamostvac("damage", str(files), code=1).splitlines()
+    assert listed.startswith(f"{files / name}: ")
+    assert summary == "6 files, 1 damaged"
 
 
 @pytest.mark.parametrize("name", NAMES)

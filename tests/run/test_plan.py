@@ -2,11 +2,10 @@
 
 import math
 import re
-import subprocess
-import sys
 
 import pytest
 import yaml
+from command import lamostvac
 from workflow_run import snakemake
 
 from benchmarks.plan import make_survey, plan
@@ -176,10 +175,8 @@ def test_every_chunk_adds_three_jobs_and_nothing_else_grows(project, tmp_path):
 
 
 def run_plan(project, folder, configfile, *arguments):
-    command = [sys.executable, "-m", "lamostvac.run.plan", "--configfile", str(configfile)]
-    command += ["--directory", str(folder), *arguments]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
-    return done.stdout
+    config = ["--config", str(project / configfile), "--directory", str(folder)]
+    return lamostvac("plan", *config, *arguments)
 
 
 def test_the_plan_of_a_release_knows_its_spectra(project, tmp_path):

@@ -4,11 +4,12 @@ import json
 import os
 
 import pytest
+from command import lamostvac
 from run_files import write_job, write_manifest
 
 from lamostvac.core.exceptions import UserError
 from lamostvac.run.job_records import find_jobs, last_error, read_run, write_run
-from lamostvac.run.progress import QUIET, duration, main, progress, text
+from lamostvac.run.progress import QUIET, duration, progress, text
 from lamostvac.run.resources import Asked, Cost, Model
 
 MODEL = Model(
@@ -227,8 +228,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
     write_job(tmp_path, "simulate", "", 1.0)
     with pytest.raises(UserError, match=r"survey of .* has not run"):
         progress(tmp_path, MODEL)
-    with pytest.raises(SystemExit, match="Error: the survey"):
-        main([str(tmp_path)])
+    assert lamostvac("progress", str(tmp_path), code=1).startswith("Error: the survey")
 
 
 def test_nothing_in_the_folder_is_touched(half):

@@ -9,13 +9,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from command import lamostvac
 from run_files import write_job
 
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.hdf5 import write_columns
 from lamostvac.core.manifest import rejected_table
 from lamostvac.run.efficiency import job_table, rule_table
-from lamostvac.run.trace import find_in_chunks, main, text, trace
+from lamostvac.run.trace import find_in_chunks, text, trace
 
 
 def spectrum_id(number: int) -> str:
@@ -114,13 +115,10 @@ def test_what_the_survey_rejected_is_in_no_chunk(results):
     assert found.rejected == (("survey", "low_snr"),)
 
 
-def test_the_command_ends_with_1_for_a_spectrum_that_the_run_does_not_have(results, capsys):
-    with pytest.raises(SystemExit) as end:
-        main([str(results), "424242"])
-    assert end.value.code == 1
-    assert "in no chunk" in capsys.readouterr().out
-    main([str(results), "1030", "--json"])
-    assert json.loads(capsys.readouterr().out)["rows"][0]["chunk"] == "0001"
+def test_the_command_ends_with_1_for_a_spectrum_that_the_run_does_not_have(results):
+    assert "in no chunk" in lamostvac("trace", str(results), "424242", code=1)
+    found = json.loads(lamostvac("trace", str(results), "1030", "--json"))
+    assert found["rows"][0]["chunk"] == "0001"
 
 
 # ---------------------------------------------------------------- asked and used

@@ -7,8 +7,6 @@ import os
 import random
 import re
 import shutil
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -18,6 +16,7 @@ import pandas as pd
 import pytest
 import yaml
 from claims import some
+from command import lamostvac
 from workflow_run import copy_project, same_files, snakemake
 
 TYPES = ("K", "M")
@@ -337,7 +336,7 @@ def test_a_copy_that_lost_its_times_runs_nothing_once_they_are_restored(copy, tm
     # Files beyond the size up to which Snakemake compares contents, as all are in a survey of millions.
     large = ("--max-checksum-file-size", "0")
     assert counts(snakemake(moved, "--cores", "1", "--dry-run", *large))["fit"]
-    subprocess.run([sys.executable, "-m", "lamostvac.run.restore_times"], cwd=moved, check=True)
+    assert "in the order in which they were made" in lamostvac("restore-times", str(moved))
     assert "Nothing to be done" in snakemake(moved, "--cores", "1", *large)
 
 

@@ -1,0 +1,56 @@
+"""The command `lamostvac` and its subcommands.
+
+Shells complete it: `eval "$(_LAMOSTVAC_COMPLETE=bash_source lamostvac)"` (or `zsh_source`, `fish_source`).
+Modules that take long to load are imported by the subcommands that need them, so that a help text comes at once.
+"""
+
+from typing import Any
+
+import click
+
+from lamostvac import __version__
+from lamostvac.cli import look, setting, start
+from lamostvac.core.exceptions import UserError
+
+
+class Commands(click.Group):
+    """Subcommands in the order of a run; a user's mistake ends in one sentence."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except UserError as error:
+            raise click.ClickException(str(error)) from None
+
+
+@click.group(
+    cls=Commands,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "terminal_width": None,
+    },
+    epilog="\b\nExample:\n  lamostvac run --demo --directory demo",
+)
+@click.version_option(__version__, prog_name="lamostvac")
+def main() -> None:
+    """From a LAMOST low-resolution data release to one catalogue of stellar labels."""
+
+
+for command in (
+    setting.configuration,
+    start.fetch,
+    start.check_release,
+    look.plan,
+    start.run,
+    look.progress,
+    look.trace,
+    start.star,
+    look.efficiency,
+    look.damage,
+    look.restore_times,
+):
+    main.add_command(command)

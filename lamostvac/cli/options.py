@@ -1,0 +1,60 @@
+"""Options that several subcommands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.paths import PROJECT
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+Command = Callable[..., Any]
+
+
+def example(line: str) -> str:
+    """The end of a help text: one command as it is typed."""
+    return f"\b\nExample:\n  {line}"
+
+
+def run_options(command: Command) -> Command:
+    """The configuration and the folder of a run: `config`, `demo`, `directory`."""
+    for option in (
+        click.option(
+            "--directory",
+            type=FOLDER,
+            metavar="DIR",
+            help="Folder of the run; by default this one.",
+        ),
+        click.option(
+            "--demo", is_flag=True, help="The simulated survey that comes with the program."
+        ),
+        click.option(
+            "--config",
+            "--configfile",
+            "config",
+            type=FILE,
+            metavar="FILE",
+            help="The configuration.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def configuration_file(config: Path | None, demo: bool) -> Path:
+    """The absolute path of the configuration that was asked for.
+
+    Raises
+    ------
+    UserError
+        None or two were asked for, or there is no such file.
+    """
+    if demo == (config is not None):
+        raise UserError("name the run's configuration with --config FILE, or give --demo instead")
+    path = PROJECT / "config" / "demo.yaml" if config is None else config.absolute()
+    if not path.is_file():
+        raise UserError(f"there is no configuration file {path}")
+    return path

@@ -1,0 +1,113 @@
+"""Subcommands that start the workflow: run, fetch, check-release, star.
+
+Each becomes Snakemake, in the same process, so that signals and exit codes are Snakemake's.
+"""
+
+import os
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from lamostvac.cli.options import configuration_file, example, run_options
+
+_TARGETS = "[TARGET]... [-- OPTIONS OF SNAKEMAKE]"
+
+
+def _become(command: list[str], environment: dict[str, str]) -> NoReturn:
+    """Replace this process by a command."""
+    os.execve(command[0], command, environment)
+
+
+def _start(
+    config: Path | None,
+    demo: bool,
+    directory: Path | None,
+    words: tuple[str, ...],
+    cores: str | None = None,
+    profile: str | None = None,
+) -> NoReturn:
+    from lamostvac.run.start import snakemake_command, snakemake_environment
+
+    folder = (directory or Path()).absolute()
+    command = snakemake_command(
+        configuration_file(config, demo), folder, words, cores=cores, profile=profile
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    _become(command, snakemake_environment(folder))
+
+
+@click.command(
+    epilog=example("lamostvac run type_M --config mine.yaml --cores 8 -- --keep-going"),
+    options_metavar="(--config FILE | --demo) [OPTIONS]",
+)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar=_TARGETS)
+@run_options
+@click.option("--cores", metavar="N", help="Cores to use on this machine; by default all.")
+@click.option(
+    "--profile", metavar="NAME", help="A profile of Snakemake, or slurm, which is shipped."
+)
+@click.option("-n", "--dry-run", is_flag=True, help="Only say what would run.")
+def run(
+    words: tuple[str, ...],
+    config: Path | None,
+    demo: bool,
+    directory: Path | None,
+    cores: str | None,
+    profile: str | None,
+    dry_run: bool,
+) -> None:
+    """Run the workflow, or go on with a run that was stopped."""
+    words = (*words, "--dry-run") if dry_run else words
+    _start(config, demo, directory, words, cores, profile)
+
+
+@click.command(
+    epilog=example("lamostvac fetch --config config/lamost_dr10.yaml"),
+    options_metavar="--config FILE [OPTIONS]",
+)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- OPTIONS OF SNAKEMAKE]")
+@run_options
+@click.option("--list", "offline", is_flag=True, help="Only list the files that are missing.")
+def fetch(
+    words: tuple[str, ...], config: Path | None, demo: bool, directory: Path | None, offline: bool
+) -> None:
+    """Bring the public files that a run reads, or list them."""
+    offline_words = ("--config", "fetch={offline: true}") if offline else ()
+    _start(config, demo, directory, ("fetch", *words, *offline_words), cores="1")
+
+
+@click.command(
+    epilog=example("lamostvac check-release --config config/lamost_dr10.yaml"),
+    options_metavar="--config FILE [OPTIONS]",
+)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- OPTIONS OF SNAKEMAKE]")
+@run_options
+@click.option("--cores", metavar="N", help="Cores to use on this machine; by default all.")
+def check_release(
+    words: tuple[str, ...],
+    config: Path | None,
+    demo: bool,
+    directory: Path | None,
+    cores: str | None,
+) -> None:
+    """Compare the release's tree of spectra with its catalogue."""
+    _start(config, demo, directory, ("check_release", *words), cores)
+
+
+@click.command(
+    epilog=example("lamostvac star 10198279 --config mine.yaml"),
+    options_metavar="(--config FILE | --demo) [OPTIONS]",
+)
+@click.argument("star", metavar="OBSID|SPECTRUM_ID")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- OPTIONS OF SNAKEMAKE]")
+@run_options
+def star(
+    star: str, words: tuple[str, ...], config: Path | None, demo: bool, directory: Path | None
+) -> None:
+    """Make the page of one star of a finished run."""
+    from lamostvac.run.start import results_folder
+
+    page = f"{results_folder(configuration_file(config, demo))}/stars/{star}.html"
+    click.echo(f"page: {(directory or Path()) / page}")
+    _start(config, demo, directory, (page, *words), cores="1")

@@ -1,0 +1,101 @@
+"""How the workflow is started: Snakemake's command line and environment."""
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.files import read_yaml
+from lamostvac.core.messages import nearest
+from lamostvac.core.paths import PROJECT, SNAKEFILE
+from lamostvac.core.vocabulary import SPECTRAL_TYPES
+from lamostvac.run.site import FILE as SITE
+
+_RULE = re.compile(r"^(?:rule|checkpoint) (\w+):$", re.MULTILINE)
+# Options of Snakemake that say how many jobs run at once.
+_CORES = ("-c", "--cores", "-j", "--jobs", "--profile", "--workflow-profile")
+
+
+def snakemake_command(
+    configfile: Path,
+    folder: Path,
+    words: Sequence[str] = (),
+    *,
+    cores: str | None = None,
+    profile: str | None = None,
+) -> list[str]:
+    """Snakemake's command line for a run.
+
+    Parameters
+    ----------
+    configfile : of the run
+    folder : of the run; relative paths of the configuration are seen from there
+    words : targets, then, from the first that begins with a dash, options of Snakemake
+    cores : of this machine; by default all, or what the profile or `words` say
+    profile : a folder, or the name of a shipped profile
+
+    Raises
+    ------
+    UserError
+        For a target that cannot be one, and a configuration that is no YAML.
+    """
+    read_yaml(configfile, "the configuration file")
+    first = next((n for n, word in enumerate(words) if word.startswith("-")), len(words))
+    targets, options = list(words[:first]), list(words[first:])
+    check_targets(targets)
+    command = [sys.executable, "-m", "snakemake", *targets, "--snakefile", str(SNAKEFILE)]
+    command += ["--directory", str(folder), "--configfile", str(configfile), "--rerun-incomplete"]
+    if profile is not None:
+        shipped = PROJECT / "profiles" / profile
+        command += ["--profile", str(shipped) if shipped.is_dir() else profile]
+    if cores is not None:
+        command += ["--cores", cores]
+    elif profile is None and not any(word.split("=")[0] in _CORES for word in options):
+        command += ["--cores", "all"]
+    return command + options
+
+
+def check_targets(targets: Sequence[str]) -> None:
+    """Raise `UserError` for a word that is neither a file nor something that the workflow makes by name."""
+    types = [f"type_{name}" for name in SPECTRAL_TYPES]
+    texts = (path.read_text(encoding="utf-8") for path in workflow_files())
+    rules = [name for text in texts for name in _RULE.findall(text)]
+    for target in targets:
+        if "/" in target or "." in target or target in rules or target in types:
+            continue
+        if target.lower().startswith("type"):
+            raise UserError(
+                f"there is no target {target}; those of the types are {' '.join(types)}"
+            )
+        raise UserError(f"there is no target {target}{nearest(target, [*rules, *types])}")
+
+
+def workflow_files() -> list[Path]:
+    """The Snakefile and the files of rules."""
+    return [SNAKEFILE, *sorted((PROJECT / "rules").glob("*.smk"))]
+
+
+def results_folder(configfile: Path) -> str:
+    """Where a configuration puts the run's results. Only this key is read: others may be set when the run starts."""
+    from lamostvac.configuration.root import Run
+
+    content = read_yaml(configfile, "the configuration file") or {}
+    section = content.get("run") if isinstance(content, dict) else None
+    given = section.get("results") if isinstance(section, dict) else None
+    return str(given or Run().results)
+
+
+def snakemake_environment(folder: Path) -> dict[str, str]:
+    """The variables of Snakemake's process, by which jobs find this Python, this library and the user's site file."""
+    environment = dict(os.environ)
+    environment["PATH"] = os.pathsep.join(
+        (str(Path(sys.executable).parent), environment.get("PATH", os.defpath))
+    )
+    # A checkout in the working directory must not stand in for the library that was started.
+    environment["PYTHONSAFEPATH"] = "1"
+    for place in (Path.cwd(), folder, PROJECT):
+        if "LAMOSTVAC_SITE" not in environment and (place / SITE).is_file():
+            environment["LAMOSTVAC_SITE"] = str(place / SITE)
+    return environment
