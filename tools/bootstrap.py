@@ -18,10 +18,10 @@ PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LOCK = os.path.join(PROJECT, "requirements.lock")
 # The library of the checkout that `.venv` stands in comes first, also where `.venv` is a link to that of another one.
 COMMAND = """#!{}
-import os, sys
+import importlib, os, sys
 
 sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..")))
-from lamostvac.cli.main import main
+main = importlib.import_module("lamostvac.cli.main").main
 
 sys.exit(main())
 """
@@ -146,13 +146,13 @@ def install_with_pip(python):
         raise Problem("the packages could not be installed; pip's message stands above")
 
 
-def install_project(python, venv, version):
+def install_project(python, venv, version, project=PROJECT):
     """The project itself, from where it stands: `import lamostvac` anywhere, and the command.
 
     Both name the checkout by the way that leads to it from `.venv`. Nothing is built, so no network is needed.
     """
     packages = os.path.join(venv, "lib", "python{}.{}".format(*version[:2]), "site-packages")
-    write(os.path.join(packages, "lamostvac.pth"), os.path.relpath(PROJECT, packages) + "\n")
+    write(os.path.join(packages, "lamostvac.pth"), os.path.relpath(project, packages) + "\n")
     command = os.path.join(venv, "bin", "lamostvac")
     write(command, COMMAND.format(python))
     os.chmod(command, 0o755)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 from claims import some
+from packaging.requirements import Requirement
 from workflow_run import fresh_python, imported_by_rules
 
 
@@ -34,12 +35,24 @@ def locked(project):
     return {name.lower().replace("_", "-"): version for name, version in pins}
 
 
-def test_every_pin_of_the_project_stands_in_the_lock(project, locked):
+def test_the_locked_version_of_every_package_is_one_that_the_project_allows(project, locked):
     settings = tomllib.loads((project / "pyproject.toml").read_text())
-    for requirement in settings["project"]["dependencies"] + settings["dependency-groups"]["dev"]:
-        name, _, version = requirement.partition("==")
-        assert name in locked
-        assert version in ("", locked[name])
+    wanted = settings["project"]["dependencies"]
+    for text in (
+        wanted + settings["dependency-groups"]["dev"] + settings["build-system"]["requires"]
+    ):
+        requirement = Requirement(text)
+        assert requirement.specifier.contains(locked[requirement.name]), text
+
+
+def test_what_is_installed_with_the_package_has_a_tested_lower_bound_and_no_pin(project, locked):
+    """What is tested is the lock, so the bounds are its versions up to the second number."""
+    settings = tomllib.loads((project / "pyproject.toml").read_text())
+    for text in settings["project"]["dependencies"]:
+        requirement = Requirement(text)
+        lower = {each.version for each in requirement.specifier if each.operator == ">="}
+        assert lower == {".".join(locked[requirement.name].split(".")[:2])}, text
+        assert not any(each.operator == "==" for each in requirement.specifier), text
 
 
 @pytest.mark.parametrize("name", ["lamostvac", "snakemake"])
@@ -121,7 +134,9 @@ def test_setup_is_done_when_the_stamp_says_so(project, tmp_path, bootstrap):
     os.symlink(sys.executable, tmp_path / ".venv" / "bin" / "python")
     stamp = tmp_path / ".venv" / "lamostvac-stamp"
     stamp.write_text(
-        bootstrap.stamp_text((project / "requirements.lock").read_text(), sys.version_info)
+        bootstrap.stamp_text(
+            (project / "requirements.lock").read_text(), sys.version_info, tmp_path / ".venv"
+        )
     )
     os.utime(stamp, (0, 0))
     done = subprocess.run(
@@ -129,6 +144,65 @@ def test_setup_is_done_when_the_stamp_says_so(project, tmp_path, bootstrap):
     )
     assert done.stdout == b""
     assert stamp.stat().st_mtime > 0
+
+
+def test_a_moved_environment_is_noticed_by_make_and_by_setup(project, tmp_path, bootstrap):
+    """Its programs begin with the path that their Python had."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    (old / ".venv").mkdir(parents=True)
+    (old / "tools").mkdir()
+    for name in ("Makefile", "requirements.lock", "tools/bootstrap.py"):
+        shutil.copy(project / name, old / name)
+    lock = (project / "requirements.lock").read_text()
+    stamp = bootstrap.stamp_text(lock, sys.version_info, old / ".venv")
+    (old / ".venv/lamostvac-stamp").write_text(stamp)
+
+    def make(folder):
+        command = ["make", "--no-print-directory", "--dry-run", "setup"]
+        return subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, check=True
+        ).stdout
+
+    assert "Nothing to be done for 'setup'" in make(old)
+    assert bootstrap.moved_from(stamp, old / ".venv") is None
+    old.rename(new)
+    assert "tools/bootstrap.py" in make(new)
+    assert bootstrap.moved_from(stamp, new / ".venv") == str(old / ".venv")
+    # The stamp of an older version names no place.
+    assert bootstrap.moved_from("0123 python3.11\n", new / ".venv") is None
+
+
+def test_a_blank_in_the_path_is_told_before_anything_is_installed(bootstrap):
+    bootstrap.check_place("/data/lamost-vac")
+    with pytest.raises(bootstrap.Problem, match=r"a blank in its path, as `/data/my work` has"):
+        bootstrap.check_place("/data/my work")
+
+
+def test_the_checkout_is_installed_where_it_stands_and_may_be_moved(project, tmp_path, bootstrap):
+    """The command and `import lamostvac` find the checkout from `.venv`, without any path of this machine."""
+    checkout = tmp_path / "checkout"
+    shutil.copytree(
+        project / "lamostvac", checkout / "lamostvac", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    (checkout / "Snakefile").touch()
+    venv = checkout / ".venv"
+    packages = venv / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+    packages.mkdir(parents=True)
+    (venv / "bin").mkdir()
+    bootstrap.install_project(sys.executable, str(venv), sys.version_info, str(checkout))
+    assert (packages / (packages / "lamostvac.pth").read_text().strip()).resolve() == checkout
+    moved = checkout.rename(tmp_path / "moved")
+    command = [moved / ".venv/bin/lamostvac", "configuration", "run.seed"]
+    where = "import lamostvac.core.paths as paths; print(paths.PROJECT)"
+    assert subprocess.run(command, capture_output=True, check=True).stdout.startswith(
+        b"run.seed: 1"
+    )
+    program = (moved / ".venv/bin/lamostvac").read_text().split("main =")[0]
+    (moved / ".venv/bin/where").write_text(program + where)
+    shown = subprocess.run(
+        [sys.executable, moved / ".venv/bin/where"], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout.strip() == str(moved)
 
 
 def test_the_slurm_profile_is_found_by_its_name_and_names_no_account(project):

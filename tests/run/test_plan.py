@@ -2,10 +2,11 @@
 
 import math
 import re
+import subprocess
+import sys
 
 import pytest
 import yaml
-from command import lamostvac
 from workflow_run import snakemake
 
 from benchmarks.plan import make_survey, plan
@@ -175,8 +176,11 @@ def test_every_chunk_adds_three_jobs_and_nothing_else_grows(project, tmp_path):
 
 
 def run_plan(project, folder, configfile, *arguments):
-    config = ["--config", str(project / configfile), "--directory", str(folder)]
-    return lamostvac("plan", *config, *arguments)
+    """What the command of that copy of the project prints."""
+    command = [sys.executable, "-m", "lamostvac.cli", "plan", "--config", str(configfile)]
+    command += ["--directory", str(folder), *arguments]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
+    return done.stdout
 
 
 def test_the_plan_of_a_release_knows_its_spectra(project, tmp_path):

@@ -1,0 +1,5 @@
+"""`python -m lamostvac.cli` is the command `lamostvac`."""
+
+from lamostvac.cli.main import main
+
+main(prog_name="lamostvac")
