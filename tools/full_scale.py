@@ -34,15 +34,10 @@ from lamostvac.fit import refine
 from lamostvac.fit.fitter import FitSettings, StarFits, StarFitter
 from lamostvac.fit.likelihood import Condensed
 from lamostvac.fit.priors import prior_intervals
+from lamostvac.grouped.candidates import filled_candidates
 from lamostvac.grouped.components import project
 from lamostvac.grouped.correlation import best_matches, references
-from lamostvac.grouped.search import (
-    GroupedSettings,
-    filled_candidates,
-    fit_group,
-    group_order,
-    group_seed,
-)
+from lamostvac.grouped.search import GroupedSettings, fit_group, group_order, group_seed
 from lamostvac.library.library import SpectralLibrary, read_library
 from lamostvac.numerics.statistics import robust_sigma
 from lamostvac.spectra.grid import GRID

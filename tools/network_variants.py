@@ -24,8 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lamostvac.core.atomic import atomic
 from lamostvac.networks.predict import NetworkStack
+from lamostvac.networks.problem import TrainingSpectra, parts_of
 from lamostvac.networks.settings import Networks, NetworkTraining
-from lamostvac.networks.train import TrainingSpectra, parts_of, train_network
+from lamostvac.networks.train import train_network
 from lamostvac.spectra.network_grid import NetworkPreparation, prepare_network_spectrum
 from lamostvac.spectra.reader import read_spectrum
 from lamostvac.training.files import read_training

@@ -20,8 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import h5py
 import numpy as np
 
+from lamostvac.networks.problem import TrainingSpectra
 from lamostvac.networks.settings import Networks, NetworkTraining
-from lamostvac.networks.train import TrainingSpectra, train_network
+from lamostvac.networks.train import train_network
 from lamostvac.spectra.network_grid import NetworkPreparation
 from lamostvac.training.files import read_training
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
+from lamostvac.simulate.observing_plan import n_spectra
 from lamostvac.simulate.settings import SimulationSettings
-from lamostvac.simulate.survey import n_spectra, simulate_survey
+from lamostvac.simulate.survey import simulate_survey
 
 
 def main(snakemake: Job) -> None:

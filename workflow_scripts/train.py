@@ -16,8 +16,9 @@ from lamostvac.core.files import sha256
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.networks.ensemble import Network, save_network, untrained_network
+from lamostvac.networks.problem import TrainingSpectra
 from lamostvac.networks.settings import NetworkTraining
-from lamostvac.networks.train import TooFewStars, TrainingSpectra, train_network
+from lamostvac.networks.train import TooFewStars, train_network
 from lamostvac.spectra.network_grid import NetworkPreparation
 from lamostvac.training.files import read_training
 

@@ -127,8 +127,8 @@ def clip(
         return table
     # TensorFlow takes seconds to import, and only such a set needs it.
     from lamostvac.networks.clipping import clip_training
+    from lamostvac.networks.problem import TrainingSpectra
     from lamostvac.networks.settings import NetworkTraining
-    from lamostvac.networks.train import TrainingSpectra
 
     rows = np.flatnonzero(table["split"] == "train")
     train = table.iloc[rows]

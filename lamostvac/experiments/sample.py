@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lamostvac.core.hdf5 import read_columns
 from lamostvac.core.vocabulary import SPECTRAL_TYPES
 from lamostvac.emulator.model import Emulator
-from lamostvac.grouped import search
+from lamostvac.grouped import candidates, search
 from lamostvac.grouped.cfi import correlation
 from lamostvac.grouped.components import project
 from lamostvac.library.library import SpectralLibrary
@@ -42,7 +42,7 @@ class Sample:
         self, emulator: Emulator, library_labels: NDArray[np.floating], matches: int
     ) -> NDArray[np.float64]:
         """(n, t, L) labels of each star's candidates, t = `matches` at most (`grouped.candidate_rows`)."""
-        rows = search.candidate_rows(emulator, self.similarity, library_labels, matches)
+        rows = candidates.candidate_rows(emulator, self.similarity, library_labels, matches)
         return np.asarray(library_labels[rows], dtype=np.float64)
 
     def part(self, rows: slice | NDArray[np.integer]) -> "Sample":

@@ -30,7 +30,6 @@ from numpy.typing import NDArray
 
 from lamostvac.emulator.model import Emulator
 from lamostvac.fit import refine
-from lamostvac.fit.priors import prior_intervals
 
 Form = Literal["published", "centred", "scaled"]
 Search = Literal["bayesian", "gradient"]
@@ -135,61 +134,6 @@ def group_slices(n_stars: int, group_size: int) -> list[slice]:
     return [
         slice(first, min(first + group_size, n_stars)) for first in range(0, n_stars, group_size)
     ]
-
-
-def candidate_rows(
-    emulator: Emulator,
-    correlations: NDArray[np.floating],
-    library_labels: NDArray[np.floating],
-    matches: int,
-) -> NDArray[np.int64]:
-    """`filled_candidates` of the `matches` library stars with the greatest correlations (n, N)."""
-    t = min(matches, len(library_labels))
-    similar = np.array([_smallest(-values, t) for values in correlations], dtype=np.int64)
-    return filled_candidates(emulator, similar.reshape(len(correlations), t), library_labels)
-
-
-def filled_candidates(
-    emulator: Emulator, similar: NDArray[np.integer], library_labels: NDArray[np.floating]
-) -> NDArray[np.int64]:
-    """Candidates (n, t) of each star: rows of the library, the best match first (L24 section 2.2 step 4).
-
-    Of the t library stars most like a star, those stay whose labels lie in the prior intervals about the
-    labels of the first. If k < t stay, the t - k library stars closest in Teff to the first one, of those
-    that are not among the t most similar, follow. A library with too few of these gives the removed ones
-    back, again by Teff.
-
-    Parameters
-    ----------
-    similar : (n, t) rows of the most similar library stars, the best match first, `matches.best_matches`
-    library_labels : (N, L), t <= N
-    """
-    n, t = similar.shape
-    labels = np.asarray(library_labels, dtype=float)
-    scaled, teff = emulator.to_scaled(labels), labels[:, 0]
-    low, high = prior_intervals(emulator, labels[similar[:, 0]])
-    inside = ((scaled[similar] >= low[:, None]) & (scaled[similar] <= high[:, None])).all(axis=2)
-    result = np.empty((n, t), dtype=np.int64)
-    for star in range(n):
-        chosen = similar[star, inside[star]]
-        result[star, : len(chosen)] = chosen
-        if len(chosen) == t:
-            continue
-        distance = np.abs(teff - teff[similar[star, 0]])
-        # Behind all others, in the order of their distance, come the removed ones; never the chosen.
-        distance[similar[star]] += np.ptp(teff) + 1.0
-        distance[chosen] = np.inf
-        result[star, len(chosen) :] = _smallest(distance, t - len(chosen))
-    return result
-
-
-def _smallest(values: NDArray[np.floating], count: int) -> NDArray[np.int64]:
-    """Indices of the `count` smallest values, in their order, equal ones by index."""
-    if count == 0:
-        return np.empty(0, dtype=np.int64)
-    limit = np.partition(values, count - 1)[count - 1]
-    rows = np.flatnonzero(values <= limit)
-    return np.asarray(rows[np.argsort(values[rows], kind="stable")][:count])
 
 
 def reduce_labels(candidates: NDArray[np.floating], variance: float, form: Form) -> ReducedLabels:

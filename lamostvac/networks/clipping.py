@@ -11,8 +11,9 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
+from lamostvac.networks.problem import TrainingSpectra
 from lamostvac.networks.settings import NetworkTraining
-from lamostvac.networks.train import TrainingSpectra, train_network
+from lamostvac.networks.train import train_network
 
 BINARY, CLIPPED = "binary", "clipped"
 # Two equal stars are brighter than one by 2.5 log10(2).

@@ -15,11 +15,11 @@ from astropy.io import fits
 from numpy.typing import ArrayLike, NDArray
 
 from lamostvac.core.atomic import atomic
-from lamostvac.simulate import population, spectrum
+from lamostvac.simulate import population, spectrum, synthesis_grid
 from lamostvac.simulate.constants import SPEED_OF_LIGHT, air_to_vacuum
 
 WAVE: NDArray[np.float64] = 3900.0 + 0.2 * np.arange(14501, dtype=np.float64)
-RESOLVING_POWER = SPEED_OF_LIGHT / (spectrum.INTRINSIC_SIGMA * 2.3548)
+RESOLVING_POWER = SPEED_OF_LIGHT / (synthesis_grid.INTRINSIC_SIGMA * 2.3548)
 QUALITY = {
     "teff": "Q_TEFF",
     "logg": "Q_LOGG",

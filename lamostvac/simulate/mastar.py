@@ -13,7 +13,7 @@ import numpy as np
 from astropy.io import fits
 
 from lamostvac.core.atomic import atomic
-from lamostvac.simulate import instrument, population, spectrum
+from lamostvac.simulate import instrument, population, spectrum, synthesis_grid
 from lamostvac.simulate.constants import SPEED_OF_LIGHT
 from lamostvac.simulate.settings import SimulationSettings
 
@@ -119,8 +119,8 @@ def write_library(
         blue = np.sqrt((SPEED_OF_LIGHT / (1550 * scatter) / 2.3548) ** 2 + rotation2)
         red = np.sqrt((SPEED_OF_LIGHT / (2050 * scatter) / 2.3548) ** 2 + rotation2)
         residual_rv = 2.5 * rng.standard_normal(which.size)
-        shaped = spectrum.resample(
-            spectrum.broaden(native[local], blue, red, residual_rv), MASTAR_WAVE
+        shaped = synthesis_grid.resample(
+            synthesis_grid.broaden(native[local], blue, red, residual_rv), MASTAR_WAVE
         )
         for k, row in enumerate(which):
             own = np.random.default_rng([seed, 8, int(row)])

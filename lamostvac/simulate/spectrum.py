@@ -8,9 +8,7 @@ is vectorised over stars and smooth in the labels. See docs/simulation.md for wh
 from functools import lru_cache
 
 import numpy as np
-import scipy.ndimage
 import scipy.sparse
-import scipy.special
 
 from lamostvac.simulate import atmosphere as atm
 from lamostvac.simulate.constants import (
@@ -20,8 +18,14 @@ from lamostvac.simulate.constants import (
     SPEED_OF_LIGHT,
     planck,
 )
+from lamostvac.simulate.line_strength import (
+    MASSES,
+    curve_of_growth,
+    damping_constants,
+    lower_density,
+    voigt_function,
+)
 from lamostvac.simulate.linelist import (
-    BANDS,
     ELEMENT_NAMES,
     ELEMENTS,
     HELIUM_II_LINES,
@@ -33,15 +37,16 @@ from lamostvac.simulate.linelist import (
     hydrogenic_f,
     hydrogenic_wavelength,
 )
-
-# The grid of the synthesis: half a LAMOST pixel, 34.5 km/s
-LOG_STEP = 0.5e-4
-LOG_WAVE = np.arange(np.log10(3560.0), np.log10(10480.0), LOG_STEP)
-WAVE = 10.0**LOG_WAVE
-STEP_VELOCITY = SPEED_OF_LIGHT * np.log(10) * LOG_STEP
-
-# Weak lines are Gaussians of this width; `broaden` takes it off the line-spread function
-INTRINSIC_SIGMA = 40.0  # km/s
+from lamostvac.simulate.molecules import BAND_STRENGTH, band_means, band_shapes, molecule_fractions
+from lamostvac.simulate.synthesis_grid import (
+    INTRINSIC_SIGMA,
+    LOG_STEP,
+    LOG_WAVE,
+    STEP_VELOCITY,
+    WAVE,
+    broaden,
+    resample,
+)
 
 # Velocities from the line centre at which profiles of strong lines are computed, km/s
 _PROFILE_VELOCITY = np.array(
@@ -77,15 +82,9 @@ BAND_HAZE = 0.8  # share of the molecular opacity between the bands' structure
 HAZE_SLOPE = -7.5  # lines per Angstrom rise to the blue
 WEAK_LAYERS = [int(np.searchsorted(atm.LOG_TAU, -1.6)), int(np.searchsorted(atm.LOG_TAU, -0.5))]
 WEAK_WEIGHTS = (0.5, 0.5)
-BAND_LAYER = int(np.searchsorted(atm.LOG_TAU, -1.2))
 
 # Where molecules and ionised helium are worth computing; their strength fades to zero there
 _BANDS_BELOW, _HELIUM_II_ABOVE = 8500.0, 15000.0
-
-# log10 of strength per molecule per hydrogen nucleus (absorbs f-values, partition functions, widths)
-BAND_STRENGTH = {
-    "CH": -17.5, "CN": -17.3, "CNred": -18.8, "C2": -17.4, "MgH": -17.7, "TiO": -18.0, "VO": -18.3, "CaH": -17.8,
-}  # fmt: skip
 
 
 def microturbulence(teff: np.ndarray, logg: np.ndarray) -> np.ndarray:
@@ -93,96 +92,6 @@ def microturbulence(teff: np.ndarray, logg: np.ndarray) -> np.ndarray:
     giant = 0.25 * (4.4 - logg)
     hot = 1.2 * np.exp(-(((teff - 8000) / 1800) ** 2)) + 3.0 / (1 + np.exp(-(teff - 18000) / 3000))
     return np.clip(1.0 + giant + hot, 0.6, 8.0)
-
-
-@lru_cache(maxsize=1)
-def _growth_table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Curve of growth: log eta0, log a, and log10 of W / (depth x Doppler width).
-
-    The line's residual flux is 1 - D eta/(1+eta) (Milne-Eddington), eta = eta0 H(a, v).
-    """
-    log_eta = np.arange(-5.0, 9.01, 0.25)
-    log_a = np.arange(-5.0, 1.01, 0.5)
-    v = np.concatenate([np.linspace(0, 6, 240), np.geomspace(6.05, 3e4, 160)])
-    table = np.empty((log_eta.size, log_a.size))
-    for j, la in enumerate(log_a):
-        voigt = scipy.special.wofz(v + 1j * 10**la).real
-        for i, le in enumerate(log_eta):
-            eta = 10**le * voigt
-            table[i, j] = np.log10(2 * np.trapezoid(eta / (1 + eta), v))
-    return log_eta, log_a, table
-
-
-def _curve_of_growth(log_eta: np.ndarray, log_a: np.ndarray) -> np.ndarray:
-    """W / (depth x Doppler width), bilinear in the table's logarithms; arrays of one shape."""
-    grid_eta, grid_a, table = _growth_table()
-    x = np.clip((log_eta - grid_eta[0]) / 0.25, 0, grid_eta.size - 1.001)
-    y = np.clip((log_a - grid_a[0]) / 0.5, 0, grid_a.size - 1.001)
-    i, j = x.astype(np.int32), y.astype(np.int32)
-    fx, fy = x - i, y - j
-    value = (
-        table[i, j] * (1 - fx) * (1 - fy) + table[i + 1, j] * fx * (1 - fy)
-        + table[i, j + 1] * (1 - fx) * fy + table[i + 1, j + 1] * fx * fy
-    )  # fmt: skip
-    # below the table the curve is linear
-    return 10.0 ** (value + np.minimum(log_eta - grid_eta[0], 0.0))
-
-
-_ATOMIC_MASS = {
-    "He": 4, "Li": 7, "C": 12, "N": 14, "O": 16, "Na": 23, "Mg": 24, "Al": 27, "Si": 28, "S": 32, "K": 39, "Ca": 40,
-    "Sc": 45, "Ti": 48, "V": 51, "Cr": 52, "Mn": 55, "Fe": 56, "Co": 59, "Ni": 59, "Zn": 65, "Rb": 85, "Sr": 88,
-    "Y": 89, "Zr": 91, "Ba": 137, "La": 139, "Eu": 152,
-}  # fmt: skip
-_MASSES = np.array([_ATOMIC_MASS[name] for name in ELEMENT_NAMES], dtype=float)
-
-
-def _lower_density(lines: LineList, star: atm.Atmosphere, layers: slice | list[int]) -> np.ndarray:
-    """gf x number of atoms in the lower level over U, per hydrogen nucleus, (n, n_layers, n_lines)."""
-    temperature, pe = star.temperature[:, layers], star.electron_pressure[:, layers]
-    result = np.empty((*temperature.shape, len(lines)))
-    for element in np.unique(lines.element):
-        name = ELEMENT_NAMES[element]
-        fractions = atm.stage_fractions(name, temperature, pe)
-        for stage in np.unique(lines.stage[lines.element == element]):
-            which = np.flatnonzero((lines.element == element) & (lines.stage == stage))
-            partition = ELEMENTS[name][3][stage]
-            population = fractions[..., stage, None] * atm.boltzmann(
-                lines.excitation[which], temperature[..., None]
-            )
-            gf = 10 ** lines.log_gf[which] / partition
-            result[..., which] = star.abundances[:, element, None, None] * population * gf
-    return result
-
-
-def _damping(
-    lines: LineList, wave: np.ndarray, star: atm.Atmosphere, layers: slice | list[int]
-) -> np.ndarray:
-    """Damping constant in rad/s, (n, n_layers, n_lines): radiative, van der Waals, Stark.
-
-    van der Waals after Unsoeld with a typical constant that grows with excitation; quadratic Stark
-    for ions and high levels.
-    """
-    temperature = star.temperature[:, layers, None]
-    neutral = (star.neutral * star.hydrogen)[:, layers, None]
-    electrons = star.electrons[:, layers, None]
-    radiative = 2.2e15 / wave**2 * 3.0
-    log_vdw = -7.75 + 0.06 * np.minimum(lines.excitation, 5.0)
-    # the triplet's wings come out too strong in dwarfs with the tabulated constant (-7.6)
-    triplet = np.array([name == "Ca II" for name in lines.species]) & (lines.excitation > 1)
-    log_vdw = np.where(triplet, -8.0, log_vdw)
-    # nor do the resonance lines of K and M dwarfs become as broad as it makes them
-    resonance = np.isin(lines.species, ("Na I", "K I", "Ca I")) & (lines.excitation < 0.1)
-    log_vdw = np.where(resonance, -8.0, log_vdw)
-    log_stark = np.where(lines.excitation > 8.0, -4.9, -5.9)
-    return (
-        radiative + 10**log_vdw * neutral * (temperature / 1e4) ** 0.3 + 10**log_stark * electrons
-    )
-
-
-def _voigt(v: np.ndarray, a: np.ndarray) -> np.ndarray:
-    """Voigt function H(a, v) for a < 1: Gaussian core and Lorentz wing (error below 3 %)."""
-    v2 = v * v
-    return np.exp(-np.minimum(v2, 80.0)) + a / 1.77245 * v2 / (v2 * v2 + 0.5 * v2 + 1.0)
 
 
 @lru_cache(maxsize=256)
@@ -229,7 +138,7 @@ def _haze_ratio(star: atm.Atmosphere, wave: np.ndarray, ratio: np.ndarray) -> np
     fade = np.clip((4600 - star.teff) / 400, 0, 1)
     if np.any(fade > 0):
         fraction = molecule_fractions(star, slice(None))
-        shapes = _band_means(wave)
+        shapes = band_means(wave)
         for name in ("TiO", "CaH", "VO", "MgH"):
             per_atom = 10.0 ** BAND_STRENGTH[name] * fraction[name] / star.rosseland
             haze = (
@@ -237,17 +146,6 @@ def _haze_ratio(star: atm.Atmosphere, wave: np.ndarray, ratio: np.ndarray) -> np
                 + (BAND_HAZE * fade[:, None] * per_atom)[:, :, None] * shapes[MOLECULES.index(name)]
             )
     return np.asarray(haze)
-
-
-@lru_cache(maxsize=2)
-def _band_means_cached(wave: tuple[float, ...]) -> np.ndarray:
-    smooth = scipy.ndimage.gaussian_filter1d(_band_shapes(), 150.0, axis=1)
-    return np.stack([np.interp(wave, WAVE, row) for row in smooth])
-
-
-def _band_means(wave: np.ndarray) -> np.ndarray:
-    """The bands' opacity without its structure, (n_molecules, w)."""
-    return _band_means_cached(tuple(wave.tolist()))
 
 
 class _Canvas:
@@ -383,11 +281,11 @@ def _helium_ii_lines(canvas: _Canvas) -> None:
 def _strong_lines(canvas: _Canvas) -> None:
     """Metal and He I lines with damping wings, one at a time."""
     star = canvas.star
-    lower = _lower_density(STRONG_LINES, star, slice(None))
-    damping = _damping(STRONG_LINES, STRONG_LINES.wave, star, slice(None))
+    lower = lower_density(STRONG_LINES, star, slice(None))
+    damping = damping_constants(STRONG_LINES, STRONG_LINES.wave, star, slice(None))
     for k in range(len(STRONG_LINES)):
         centre = float(STRONG_LINES.wave[k])
-        thermal = 2 * BOLTZMANN * star.temperature / (1.6605e-24 * _MASSES[STRONG_LINES.element[k]])
+        thermal = 2 * BOLTZMANN * star.temperature / (1.6605e-24 * MASSES[STRONG_LINES.element[k]])
         doppler = np.sqrt(thermal / 1e10 + canvas.vmic[:, None] ** 2)  # km/s
         width = centre * doppler / SPEED_OF_LIGHT
         stimulated = 1 - np.exp(-HC_OVER_K / (centre * star.temperature))
@@ -398,7 +296,7 @@ def _strong_lines(canvas: _Canvas) -> None:
             gamma = gamma + 4.0e-4 * star.electrons
         a = gamma * centre**2 / (4 * np.pi * 2.998e18) / width
         v = _PROFILE_VELOCITY / doppler[:, :, None]
-        profile = _voigt(v, np.minimum(a, 3.0)[:, :, None]) / (1.77245 * width[:, :, None])
+        profile = voigt_function(v, np.minimum(a, 3.0)[:, :, None]) / (1.77245 * width[:, :, None])
         canvas.draw_profile(centre, total[:, :, None] * profile)
 
 
@@ -425,14 +323,14 @@ def _growth_widths(canvas: _Canvas, lines: LineList) -> np.ndarray:
     wave = lines.wave
     layers = WEAK_LAYERS
     temperature = star.temperature[:, layers, None]
-    lower = _lower_density(lines, star, layers)
-    thermal = 2 * BOLTZMANN * temperature / (1.6605e-24 * _MASSES[lines.element])
+    lower = lower_density(lines, star, layers)
+    thermal = 2 * BOLTZMANN * temperature / (1.6605e-24 * MASSES[lines.element])
     width = wave * np.sqrt(thermal / 1e10 + canvas.vmic[:, None, None] ** 2) / SPEED_OF_LIGHT
     stimulated = 1 - np.exp(-HC_OVER_K / (wave * temperature))
     centre = CLASSICAL_CROSS_SECTION * wave**2 * lower * stimulated / (1.77245 * width)
     eta = centre / canvas.opacity(wave, layers)
-    a = _damping(lines, wave, star, layers) * wave**2 / (4 * np.pi * 2.998e18) / width
-    growth = _curve_of_growth(np.log10(np.maximum(eta, 1e-30)), np.log10(a))
+    a = damping_constants(lines, wave, star, layers) * wave**2 / (4 * np.pi * 2.998e18) / width
+    growth = curve_of_growth(np.log10(np.maximum(eta, 1e-30)), np.log10(a))
     surface = planck(wave, star.temperature[:, 4, None])
     depth = np.clip(1 - surface / canvas.continuum(wave), 0.02, 1.0)
     return depth * np.tensordot(growth * width, np.array(WEAK_WEIGHTS), axes=(1, 0))
@@ -441,106 +339,6 @@ def _growth_widths(canvas: _Canvas, lines: LineList) -> np.ndarray:
 def _weak_lines(canvas: _Canvas) -> None:
     widths = _growth_widths(canvas, WEAK_LINES).astype(np.float32)
     canvas.flux *= np.exp(-(_weak_matrix().T @ widths.T).T)
-
-
-# Tsuji (1973): log10 of the dissociation constants in dyn/cm2, polynomials in theta = 5040/T
-_DISSOCIATION = {
-    "CO": (13.820, -11.795, 0.17217, -0.022888, 1.1349e-3),
-    "N2": (13.590, -10.585, 0.22067, -0.029997, 1.4993e-3),
-    "CH": (12.135, -4.0760, 0.12768, -0.015473, 7.2661e-4),
-    "CN": (12.805, -8.2793, 0.064162, -0.0073627, 3.4666e-4),
-    "C2": (12.804, -6.5178, 0.097719, -0.012739, 6.2603e-4),
-    "MgH": (11.285, -2.7164, 0.19658, -0.027310, 1.3816e-3),
-    "TiO": (13.398, -8.5956, 0.40873, -0.057937, 2.9287e-3),
-    "VO": (13.811, -8.6622, 0.40859, -0.057937, 2.9287e-3),
-    "CaH": (11.340, -3.0144, 0.42349, -0.061467, 3.1639e-3),
-    "SiO": (13.413, -8.8710, 0.15042, -0.019581, 9.4828e-4),
-}
-
-
-def molecule_fractions(
-    star: atm.Atmosphere, layer: int | slice = BAND_LAYER
-) -> dict[str, np.ndarray]:
-    """Molecules per hydrogen nucleus, each (n,) in one layer or (n, L) in a slice of layers.
-
-    Carbon and oxygen are bound in CO first, nitrogen in N2, silicon takes oxygen as SiO.
-    """
-    temperature, pe = star.temperature[:, layer], star.electron_pressure[:, layer]
-    theta = 5039.78 / temperature
-    constant = {
-        name: 10 ** np.clip(sum(c * theta**k for k, c in enumerate(row)), -12, 25)
-        for name, row in _DISSOCIATION.items()
-    }
-    unit = (
-        star.hydrogen[:, layer] * BOLTZMANN * temperature
-    )  # pressure of one particle per H nucleus
-    hydrogen = star.neutral[:, layer] * unit
-
-    def neutral_and_total(name: str) -> tuple[np.ndarray, np.ndarray]:
-        abundance = star.abundances[:, ELEMENT_NAMES.index(name)]
-        neutral = atm.stage_fractions(name, temperature, pe)[..., 0]
-        return neutral, abundance if temperature.ndim == 1 else abundance[:, None]
-
-    def atoms(name: str) -> np.ndarray:
-        neutral, abundance = neutral_and_total(name)
-        return np.asarray(abundance * neutral)
-
-    carbon, nitrogen, oxygen = (atoms(name) * unit for name in ("C", "N", "O"))
-    silicon = atoms("Si") * unit
-    # CO: (C - x)(O - x) = K x
-    total = carbon + oxygen + constant["CO"]
-    co = 2 * carbon * oxygen / (total + np.sqrt(np.maximum(total**2 - 4 * carbon * oxygen, 0)))
-    carbon_free = np.maximum(carbon - co, 1e-12 * carbon)
-    oxygen_free = np.maximum(oxygen - co, 1e-4 * oxygen)
-    # the free carbon when CO has taken nearly all of it follows from the constant
-    carbon_free = np.maximum(
-        carbon_free, constant["CO"] * co / np.maximum(oxygen_free, 1e-300) * 0.999
-    )
-    total = silicon + oxygen_free + constant["SiO"]
-    sio = (
-        2
-        * silicon
-        * oxygen_free
-        / (total + np.sqrt(np.maximum(total**2 - 4 * silicon * oxygen_free, 0)))
-    )
-    oxygen_free = np.maximum(oxygen_free - sio, 1e-3 * oxygen_free)
-    # N2: n + 2 n^2/K = N
-    nitrogen_free = 2 * nitrogen / (1 + np.sqrt(1 + 8 * nitrogen / constant["N2"]))
-
-    def oxide(metal: str, name: str) -> np.ndarray:
-        # the metal's ions do not bind, so the fraction bound depends on its neutral part alone
-        x = oxygen_free / constant[name]
-        neutral, abundance = neutral_and_total(metal)
-        return np.asarray(abundance * neutral * x / (1 + neutral * x))
-
-    return {
-        "CH": carbon_free * hydrogen / constant["CH"] / unit,
-        "CN": carbon_free * nitrogen_free / constant["CN"] / unit,
-        "CNred": carbon_free * nitrogen_free / constant["CN"] / unit,
-        "C2": carbon_free**2 / constant["C2"] / unit,
-        "MgH": atoms("Mg") * hydrogen / constant["MgH"],
-        "CaH": atoms("Ca") * hydrogen / constant["CaH"],
-        "TiO": oxide("Ti", "TiO"),
-        "VO": oxide("V", "VO"),
-    }
-
-
-@lru_cache(maxsize=1)
-def _band_shapes() -> np.ndarray:
-    """(n_molecules, n_wave): relative opacity of each molecule, with the rise at the head resolved.
-
-    Under the smooth shading lies a comb of rotational groups whose spacing grows away from the
-    head, as in real bands seen at this resolution.
-    """
-    shapes = np.zeros((len(MOLECULES), WAVE.size))
-    for band in BANDS:
-        x = (WAVE - band.head) * np.sign(band.length)  # distance into the band, Angstrom
-        rise = 0.5 * (1 + scipy.special.erf(x / 2.0))
-        inside = np.maximum(x, 0.0)
-        shading = np.exp(-inside / abs(band.length))
-        comb = 1 + 0.25 * np.cos(2 * np.pi * np.sqrt(inside / 2.5)) * np.exp(-inside / 120.0)
-        shapes[MOLECULES.index(band.molecule)] += band.strength * rise * shading * comb
-    return shapes
 
 
 def _bands(canvas: _Canvas) -> None:
@@ -561,7 +359,7 @@ def _bands(canvas: _Canvas) -> None:
 
     # the dense bands of CH and CN stand out of the haze, the oxides and hydrides are part of it
     inverse = {True: inverse_opacity(canvas.log_clear), False: inverse_opacity(canvas.log_opacity)}
-    shapes = _band_shapes().astype(np.float32)
+    shapes = band_shapes().astype(np.float32)
     # the cores of the bands form high up, where the source function is small
     surface = planck(WAVE, star.temperature[:, 6, None]) / canvas.continuum(WAVE)
     depth = np.clip(1 - surface, 0.02, 0.97).astype(np.float32)
@@ -621,41 +419,6 @@ def synthesize_native(
     return flux
 
 
-def broaden(
-    flux: np.ndarray, sigma_blue: np.ndarray, sigma_red: np.ndarray, rv: np.ndarray
-) -> np.ndarray:
-    """Doppler shift and Gaussian line-spread function on the native grid.
-
-    flux (n, WAVE.size); sigma_blue, sigma_red: standard deviation of the line-spread function in km/s
-    at 4000 and 8500 A (n,), linear in log wavelength between; rv in km/s (n,). Stellar rotation is
-    added by the caller in quadrature. Returns float32 of the same shape.
-    """
-    n_fft = 10240 if WAVE.size < 10000 else int(2 ** np.ceil(np.log2(WAVE.size + 400)))
-    pad = n_fft - WAVE.size
-    # a linear bridge avoids ringing between the two ends
-    bridge = np.linspace(0, 1, pad + 2, dtype=np.float32)[1:-1]
-    padded = np.concatenate([flux, flux[:, -1:] * (1 - bridge) + flux[:, :1] * bridge], axis=1)
-    spectrum = np.fft.rfft(padded, axis=1)
-    frequency = np.fft.rfftfreq(n_fft)[None, :]
-    shift = np.log10(1 + np.asarray(rv) / SPEED_OF_LIGHT)[:, None] / LOG_STEP
-    spectrum = spectrum * np.exp(-2j * np.pi * frequency * shift)
-    ends = []
-    for sigma in (sigma_blue, sigma_red):
-        pixels2 = (
-            np.maximum(np.asarray(sigma) ** 2 - INTRINSIC_SIGMA**2, 0.0)[:, None] / STEP_VELOCITY**2
-        )
-        kernel = np.exp(-2 * np.pi**2 * frequency**2 * pixels2)
-        ends.append(
-            np.fft.irfft(spectrum * kernel, n_fft, axis=1)[:, : WAVE.size].astype(np.float32)
-        )
-    weight = (
-        ((LOG_WAVE - np.log10(4000.0)) / (np.log10(8500.0) - np.log10(4000.0)))
-        .clip(-0.1, 1.2)
-        .astype(np.float32)
-    )
-    return ends[0] * (1 - weight) + ends[1] * weight
-
-
 def synthesize(
     wave: np.ndarray,
     teff: np.ndarray,
@@ -680,18 +443,3 @@ def synthesize(
     sigma = np.full(flux.shape[0], SPEED_OF_LIGHT / resolution / 2.3548)
     flux = broaden(flux, sigma, sigma, np.zeros(flux.shape[0]))
     return resample(flux, wave)
-
-
-def resample(flux: np.ndarray, wave: np.ndarray) -> np.ndarray:
-    """Cubic interpolation (Catmull-Rom) of native-grid spectra (n, WAVE.size) at `wave` (w,): (n, w)."""
-    position = (np.log10(wave) - LOG_WAVE[0]) / LOG_STEP
-    i = np.clip(position.astype(int), 1, LOG_WAVE.size - 3)
-    f = (position - i).astype(np.float32)
-    w0 = f * (-0.5 + f * (1 - 0.5 * f))
-    w1 = 1 + f * f * (-2.5 + 1.5 * f)
-    w2 = f * (0.5 + f * (2 - 1.5 * f))
-    w3 = f * f * (-0.5 + 0.5 * f)
-    return np.asarray(
-        flux[:, i - 1] * w0 + flux[:, i] * w1 + flux[:, i + 1] * w2 + flux[:, i + 2] * w3,
-        dtype=np.float32,
-    )

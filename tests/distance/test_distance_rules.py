@@ -13,7 +13,7 @@ from lamostvac.catalog.registry import NetworkLabel, load_registry
 from lamostvac.configuration.root import Configuration
 from lamostvac.core.vocabulary import BANDS
 from lamostvac.distance.schema import load_photometry
-from lamostvac.simulate import counterparts, population
+from lamostvac.simulate import counterparts, measurement, population
 from lamostvac.simulate import photometry as simulated
 
 LABELS = [
@@ -202,7 +202,7 @@ def test_without_pairs_the_map_gives_the_reddening_of_distances(project, sky, re
     (tmp_path / "sky/catalogs/extinction").mkdir(exist_ok=True)
     n = len(stars.ebv)
     given = pd.DataFrame(
-        {"source_id": counterparts.source_id(np.arange(n)), "ebv": stars.ebv, "ebv_err": 0.01}
+        {"source_id": measurement.source_id(np.arange(n)), "ebv": stars.ebv, "ebv_err": 0.01}
     )
     # One in seven without an error: of no use for a distance.
     given.loc[::7, "ebv_err"] = np.nan

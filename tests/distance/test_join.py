@@ -9,7 +9,7 @@ from lamostvac.core.exceptions import UserError
 from lamostvac.core.vocabulary import BANDS
 from lamostvac.distance import join as photometry
 from lamostvac.distance import schema
-from lamostvac.simulate import counterparts, population
+from lamostvac.simulate import counterparts, measurement, population
 from lamostvac.simulate import photometry as simulated
 
 SECOND = 1 / 3600
@@ -54,7 +54,7 @@ def test_magnitudes_are_those_of_the_star_within_their_errors(sky, joined):
     assert table.columns.tolist() == list(schema.COLUMNS)
     assert len(table) == len(which)
     assert found["catalogue"] == len(which)
-    assert (table["gaia_source_id"] == counterparts.source_id(which)).all()
+    assert (table["gaia_source_id"] == measurement.source_id(which)).all()
     truth = simulated.apparent_magnitudes(stars)
     for band in BANDS:
         pull = (table[f"mag_{band}"] - truth[f"abs_mag_{band}"][which]) / table[f"mag_{band}_err"]
@@ -92,19 +92,19 @@ def test_without_gaia_the_other_tables_are_joined_by_the_surveys_positions(sky, 
     content["catalogue"]["file"] = "gaia/none.csv"
     settings, skipped = schema.PhotometryFile.model_validate(content).present(folder)
     assert "gaia/none.csv" in skipped[0]
-    known = dict(spectra, gaia_source_id=counterparts.source_id(which))
+    known = dict(spectra, gaia_source_id=measurement.source_id(which))
     table, found = photometry.join_photometry(known, settings, folder)
     assert table["mag_g_gaia"].isna().all()
     slow = np.hypot(stars.pmra, stars.pmdec)[which] < 100
     assert table.loc[slow, "mag_ks"].notna().mean() > 0.9
     assert found["distance"] == len(which)
-    assert (table["gaia_source_id"] == counterparts.source_id(which)).all()
+    assert (table["gaia_source_id"] == measurement.source_id(which)).all()
 
 
 def test_a_map_is_joined_by_identifier_or_by_position(sky, shipped, tmp_path):
     folder, stars, which, spectra = sky
     n = len(stars.teff)
-    identifiers = counterparts.source_id(np.arange(n))
+    identifiers = measurement.source_id(np.arange(n))
     pd.DataFrame({"source_id": identifiers, "ebv": np.arange(n) / 100, "ebv_err": 0.02}).to_csv(
         tmp_path / "map.csv", index=False
     )

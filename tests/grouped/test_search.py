@@ -9,11 +9,11 @@ from toy import BUILD, toy_library, toy_spectra
 from lamostvac.emulator.model import build_emulator
 from lamostvac.fit import refine
 from lamostvac.grouped import search as grouped
+from lamostvac.grouped.candidates import candidate_rows
 from lamostvac.grouped.cfi import correlation
 from lamostvac.grouped.components import project
 from lamostvac.grouped.search import (
     GroupedSettings,
-    candidate_rows,
     fit_group,
     group_order,
     group_seed,

@@ -2,10 +2,8 @@
 
 import numpy as np
 
-from lamostvac.networks.train import (
-    NetworkTraining,
-    TrainingSpectra,
-)
+from lamostvac.networks.problem import TrainingSpectra
+from lamostvac.networks.train import NetworkTraining
 
 N_PIXELS = 120
 WAVE = np.linspace(4000, 5000, N_PIXELS)

@@ -11,9 +11,19 @@ from astropy.io import fits
 from astropy.table import Table
 from pydantic import ValidationError
 
-from lamostvac.simulate import counterparts, photometry, population, samples, spectrum
+from lamostvac.simulate import (
+    counterparts,
+    measurement,
+    photometry,
+    population,
+    samples,
+    spectroscopic_surveys,
+    spectrum,
+)
+from lamostvac.simulate import gaia as simulate_gaia
+from lamostvac.simulate.observing_plan import plan
 from lamostvac.simulate.settings import SimulationSettings
-from lamostvac.simulate.survey import plan, simulate_survey
+from lamostvac.simulate.survey import simulate_survey
 
 SEED = 11
 SETTINGS = SimulationSettings(
@@ -83,7 +93,7 @@ def sdss(folder):
 
 def matched(path, stars, names, epoch):
     """Rows of a table of the stars by position, and the star of each row."""
-    ra, dec = counterparts.positions(stars, epoch)
+    ra, dec = measurement.positions(stars, epoch)
     found = SkyCoord(
         number(path[names[0]].astype(str)), number(path[names[1]].astype(str)), unit="deg"
     )
@@ -338,7 +348,7 @@ def test_vizier_files(folder):
     assert (pastel["[Fe/H]"] == "").any()
     assert (pastel["e_Teff"] == "").any()
     assert pastel.groupby("ID").size().between(1, 6).all()
-    assert pastel["bibcode"].nunique() == counterparts.N_REFERENCES
+    assert pastel["bibcode"].nunique() == spectroscopic_surveys.N_REFERENCES
     apass = read_tsv(folder / counterparts.APASS)
     assert list(apass.columns) == [
         "RAJ2000", "DEJ2000", "Bmag", "e_Bmag", "Vmag", "e_Vmag", "g'mag", "e_g'mag", "r'mag", "e_r'mag", "i'mag",
@@ -379,7 +389,7 @@ def test_gaia_pulls(gaia, truth):
         error = 1.0857362 / gaia[f"phot_{band}_mean_flux_over_error"]
         name = "m_g_gaia" if band == "g" else f"m_{band}"
         assert_unit_normal((gaia[f"phot_{band}_mean_mag"] - truth[name]) / error)
-    assert list(gaia["source_id"]) == [counterparts.source_id(i) for i in range(len(gaia))]
+    assert list(gaia["source_id"]) == [measurement.source_id(i) for i in range(len(gaia))]
 
 
 def test_distances_are_asymmetric_and_right(folder, gaia, truth):
@@ -399,7 +409,7 @@ def test_distances_are_asymmetric_and_right(folder, gaia, truth):
     poor = (high - low) / 2 / middle > 0.08
     assert np.mean((high - middle)[poor] > (middle - low)[poor]) > 0.9
     # a posterior without information falls back on the prior: r^2 exp(-r / L) has its median at 2.67 L
-    (middle,), _, _ = counterparts._posterior(np.array([0.3]), np.array([50.0]))
+    (middle,), _, _ = simulate_gaia._posterior(np.array([0.3]), np.array([50.0]))
     assert middle == pytest.approx(2.674 * 1350, rel=0.05)
 
 
@@ -408,7 +418,7 @@ def test_photometry_pulls(folder, stars, truth, sdss):
     for band, name in (("j", "m_j"), ("h", "m_h"), ("k", "m_ks")):
         assert_unit_normal((twomass[f"{band}_m"] - truth[name]) / twomass[f"{band}_msigcom"])
     wise = pd.read_csv(folder / counterparts.WISE)
-    star = matched(wise, stars, ("ra", "dec"), counterparts.EPOCH["wise"])
+    star = matched(wise, stars, ("ra", "dec"), measurement.EPOCH["wise"])
     assert 0.95 < len(wise) / len(truth) < 1
     for band in ("w1", "w2"):
         assert_unit_normal(
@@ -425,7 +435,7 @@ def test_photometry_pulls(folder, stars, truth, sdss):
         true = truth[f"m_{band}_sdss"].to_numpy()[faint["star"]]
         assert_unit_normal((faint[f"psfMag_{band}"] - true) / faint[f"psfMagErr_{band}"])
     ebv = pd.read_csv(folder / counterparts.EXTINCTION)
-    star = (ebv["source_id"] - counterparts.source_id(0)) // 4_567_891
+    star = (ebv["source_id"] - measurement.source_id(0)) // 4_567_891
     assert_unit_normal((ebv["ebv"] - truth["ebv"].to_numpy()[star]) / ebv["ebv_err"])
 
 
@@ -446,7 +456,7 @@ def test_apogee_pulls_and_growth_of_errors(apogee, truth):
 def test_pastel_offsets_of_references(folder, truth, stars):
     pastel = read_tsv(folder / counterparts.PASTEL)
     star = matched(pastel, stars, ("_RAJ2000", "_DEJ2000"), 2000.0)
-    literature = counterparts.references(SEED).set_index("bibcode")
+    literature = spectroscopic_surveys.references(SEED).set_index("bibcode")
     for name, label, size in (
         ("Teff", "teff", 60.0),
         ("logg", "logg", 0.1),
@@ -505,7 +515,7 @@ def test_lgmwas_victims(folder, stars, gaia, sdss, stars_and_visits):
     for band, name in (("j", "j"), ("h", "h"), ("k", "ks")):
         columns[name] = twomass[f"{band}_msigcom"].to_numpy()
     wise = pd.read_csv(folder / counterparts.WISE)
-    star = matched(wise, stars, ("ra", "dec"), counterparts.EPOCH["wise"])
+    star = matched(wise, stars, ("ra", "dec"), measurement.EPOCH["wise"])
     for band in ("w1", "w2"):
         columns[band][star] = wise[f"{band}sigmpro"]
     apass = read_tsv(folder / counterparts.APASS)
@@ -525,7 +535,7 @@ def test_lgmwas_victims(folder, stars, gaia, sdss, stars_and_visits):
     columns["snr"] = visits.loc[visits["visit"] == 0, "snr"].to_numpy()
     ebv = pd.read_csv(folder / counterparts.EXTINCTION)
     columns["ebv"] = np.full(n, np.nan)
-    columns["ebv"][(ebv["source_id"] - counterparts.source_id(0)) // 4_567_891] = ebv["ebv"]
+    columns["ebv"][(ebv["source_id"] - measurement.source_id(0)) // 4_567_891] = ebv["ebv"]
 
     limits = {
         **dict.fromkeys(("g_gaia", "bp", "rp", "g_sdss", "r_sdss", "i_sdss"), 0.01),

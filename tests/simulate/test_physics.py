@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lamostvac.simulate import atmosphere, spectrum
+from lamostvac.simulate import atmosphere, spectrum, synthesis_grid
 from lamostvac.simulate.constants import air_to_vacuum
 from lamostvac.simulate.linelist import ALL_LINES, STRONG_LINES, hydrogenic_f, hydrogenic_wavelength
 
@@ -220,13 +220,13 @@ def test_lines_are_in_vacuum_and_sorted():
 def test_radial_velocity_and_resolution():
     flux = spectrum.synthesize_native(*(np.array([x]) for x in (5800.0, 4.4, 0.0, 0.0, 0.0, 0.0)))
     sigma = np.array([80.0])
-    still = spectrum.broaden(flux, sigma, sigma, np.zeros(1))
-    moving = spectrum.broaden(flux, sigma, sigma, np.array([150.0]))
-    a = spectrum.resample(still, WAVE)
-    b = spectrum.resample(moving, WAVE * (1 + 150 / 299792.458))
+    still = synthesis_grid.broaden(flux, sigma, sigma, np.zeros(1))
+    moving = synthesis_grid.broaden(flux, sigma, sigma, np.array([150.0]))
+    a = synthesis_grid.resample(still, WAVE)
+    b = synthesis_grid.resample(moving, WAVE * (1 + 150 / 299792.458))
     np.testing.assert_allclose(a[:, 50:-50], b[:, 50:-50], rtol=3e-3)
     # broader lines, the same light
-    broad = spectrum.broaden(flux, sigma * 2, sigma * 2, np.zeros(1))
+    broad = synthesis_grid.broaden(flux, sigma * 2, sigma * 2, np.zeros(1))
     assert broad[0, 3000:6000].std() < still[0, 3000:6000].std()
     assert broad.sum() == pytest.approx(float(still.sum()), rel=1e-3)
 

@@ -15,8 +15,9 @@ from lamostvac.core.exceptions import UserError
 from lamostvac.core.rejection import REASONS, SpectrumRejected
 from lamostvac.core.vocabulary import TYPE_ORDER
 from lamostvac.simulate import broken, instrument, mastar, population, release
+from lamostvac.simulate.observing_plan import n_spectra
 from lamostvac.simulate.settings import SimulationSettings
-from lamostvac.simulate.survey import n_spectra, simulate_survey
+from lamostvac.simulate.survey import simulate_survey
 from lamostvac.spectra.normalise import Preparation, check_identity, prepare_spectrum
 from lamostvac.spectra.reader import read_spectrum
 from lamostvac.survey.catalogue import read_catalogue

@@ -20,11 +20,11 @@ from lamostvac.uncertainty.snr_curve import (
     RandomErrorModel,
     bin_residuals,
     choose_model,
-    fit_curve,
     fit_repeats,
     fit_training,
     network_curve,
 )
+from lamostvac.uncertainty.snr_fit import fit_curve
 from lamostvac.uncertainty.widths import weighted_width
 
 pytestmark = pytest.mark.numeric
