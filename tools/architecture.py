@@ -16,9 +16,9 @@ from lamostvac.core.code_version import LIBRARY, imports, package_of
 
 LAYERS = (
     ("core",),
-    ("numerics", "external", "spectra", "survey", "simulate", "recommend"),
-    ("library", "networks", "training", "uncertainty", "distance", "fetch"),
-    ("emulator", "catalog"),
+    ("numerics", "external", "spectra", "simulate", "recommend"),
+    ("survey", "library", "networks", "training", "uncertainty", "distance"),
+    ("emulator", "catalog", "fetch"),
     ("fit", "publish", "validation"),
     ("grouped", "report"),
     ("experiments", "star"),
