@@ -82,13 +82,18 @@ def main(snakemake: Job) -> None:
     params = snakemake.params
     paths = list(snakemake.input.catalogues)
     settings = Survey(**{name: getattr(params, name) for name in SETTINGS})
-    table = catalogue.read_catalogues(paths, settings.column_aliases)
+    notes: list[str] = []
+    table = catalogue.read_catalogues(paths, settings.column_aliases, notes)
+    for note in notes:
+        log.warning(note)
     log.info("%d rows in %d catalogue file(s)", len(table), len(paths))
     survey_paths.check_paths(table, settings.file_pattern)
+    survey_selection.require_snr(table, settings.snr_band)
     selection = survey_selection.select(table, settings)
     totals = survey_selection.counts(selection)
     for reason, n in totals["rejected"].items():
         log.info("%d rejected: %s", n, REASONS[reason])
+    survey_selection.require_some(selection, paths)
 
     found = chunks.chunks(table, selection, settings.chunk_size)
     folder = Path(snakemake.output.manifest).parent / "chunks"

@@ -46,6 +46,7 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 }
 Columns: TypeAlias = Mapping[str, Any] | pd.DataFrame
 _MAX_LENGTH = 2000  # characters; deeper trees than that would exhaust Python's stack
+_MAX_DEPTH = 100  # levels; far from Python's own limit, which a caller's depth lowers
 _NUMBER, _TRUTH, _TEXT = "a number", "a condition", "a text"
 
 
@@ -123,11 +124,24 @@ def parse(text: str, where: str = "") -> Expression:
             f"{at}{text!r} is no expression; write for example `snr > 50 and abs(b) > 30`"
         ) from None
     names: dict[str, None] = {}
-    try:
-        _check(tree, names, f"{at}{text!r}: ")
-    except RecursionError:
-        raise UserError(f"{at}an expression is nested too deeply; write it as several") from None
+    if _depth(tree) > _MAX_DEPTH:
+        raise UserError(f"{at}an expression is nested too deeply; write it as several")
+    _check(tree, names, f"{at}{text!r}: ")
     return Expression(text.strip(), tree, tuple(names), where)
+
+
+def _depth(tree: ast.expr) -> int:
+    """How many levels an expression has; a sum of n terms has n."""
+    depth, level = 0, [tree]
+    while level:
+        depth += 1
+        level = [
+            child
+            for node in level
+            for child in ast.iter_child_nodes(node)
+            if isinstance(child, ast.expr)
+        ]
+    return depth
 
 
 def check_names(expression: Expression, known: Iterable[str]) -> None:

@@ -11,6 +11,7 @@ REASONS: dict[str, str] = {
     "bad_identifier": "lmjd, planid, spid or fiberid is missing or not a number",
     "bad_coordinates": "right ascension or declination is missing or outside the sky",
     "bad_redshift": "the redshift is missing, not finite or beyond survey.max_abs_redshift",
+    "bad_text": "a text in the catalogue's row is longer than a column of ours holds",
     # prepare
     "missing_file": "the spectrum's file does not exist",
     "unreadable_file": "the file cannot be read (permission, input/output error)",

@@ -17,6 +17,7 @@ from lamostvac.distance.schema import COLUMNS, PhotometryFile
 from lamostvac.external.entries import TableFile
 from lamostvac.external.joins import join_table, positions, read_source
 from lamostvac.external.match import group_stars, match_identifiers, match_sky
+from lamostvac.external.read import numbers_of
 
 _STAR_COLUMNS = ("ra", "dec", "pmra", "pmdec", "ref_epoch")
 
@@ -48,6 +49,8 @@ def join_photometry(
     for join in settings.join:
         other = read_source(join, root)
         wanted = [name for name in join.kept if name in COLUMNS]
+        numbers = [name for name in wanted if name != "gaia_source_id"]
+        other = other.assign(**{name: numbers_of(other, name) for name in numbers})
         joined = join_table(stars, here, other, join)
         found[join.name] = int(np.asarray(joined[f"{join.name}_separation"].notna())[star].sum())
         stars = stars.assign(**{name: joined[name] for name in wanted})

@@ -1,3 +1,3 @@
 """Tables of others: reading them, joining them, matching positions and identifiers."""
 
-VERSION = 1
+VERSION = 2

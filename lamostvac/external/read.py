@@ -126,12 +126,13 @@ def _identifier(array: pa.ChunkedArray, where: str, notes: Notes) -> NDArray[np.
     for name, count in notes.inexact.items():
         if where.endswith(f": column {name}"):
             raise UserError(
-                f"{where} is no whole number in {count} row(s) (or beyond what a float holds exactly)"
+                f"{where} is no whole number in every row (or beyond what a float holds exactly; "
+                f"{count} row(s))"
             )
     for name, count in notes.no_number.items():
         if where.endswith(f": column {name}"):
             raise UserError(
-                f"{where} is a text in {count} row(s) where a whole number identifies; name another column"
+                f"{where} is a text where a whole number identifies ({count} row(s)); name another column"
             )
     result = np.asarray(array.fill_null(-1).to_numpy(), np.int64).copy()
     result[result < 0] = -1

@@ -8,6 +8,7 @@ is compressed with gzip is told by its first bytes, not by its name.
 
 import codecs
 import gzip
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,8 @@ def layout_of(path: Path, compressed: bool, knows: Callable[[Sequence[str]], int
     names, separator, skip = _names(text), _separator(text), skipped + 1
     # VizieR: names, units, dashes; without the units the dashes come at once.
     for number, after in enumerate(below, start=1):
-        if separator in "\t|;" and _is_rule(after, separator):
+        units = number == 1 or not _has_number(below[0], separator)
+        if separator in "\t|;" and units and _is_rule(after, separator):
             return Layout(names, separator, False, skip + number)
     if len(names) == 1 and below[-1] and not below[-1].strip("-"):
         return Layout(names, "\t", False, skip + 2)
@@ -106,6 +108,11 @@ def _separator(line: str) -> str:
 def _quoted(line: str) -> bool:
     """Cells of |-separated LAMOST catalogues are never quoted but may contain a quotation mark; exports quote all."""
     return _separator(line) in ",;" or line.lstrip("# ").startswith('"')
+
+
+def _has_number(line: str, separator: str) -> bool:
+    """Whether a line has cells that are numbers, which no line of units has."""
+    return any(re.fullmatch(r"[+-]?\d+\.?\d*", cell.strip()) for cell in line.split(separator))
 
 
 def _is_rule(line: str, separator: str) -> bool:

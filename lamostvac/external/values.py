@@ -26,7 +26,7 @@ MISSING_NUMBERS = (-9999.0, -9999.99, -99999.0)
 _DIGITS = r"^[+-]?[0-9]{1,19}(\.0*)?$"
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?$"
 _INFINITE = ("inf", "-inf", "+inf", "infinity", "-infinity", "+infinity")
-_CONTROL = r"[\x00-\x1f\x7f]+"
+_CONTROL = r"[\x00-\x1f\x7f-\x{9f}\x{2028}\x{2029}]+"
 _LARGEST = 2**63 - 1
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lamostvac.core.exceptions import UserError
 from lamostvac.external.columns import read_columns
@@ -33,6 +34,8 @@ COLUMNS: dict[str, pa.DataType] = {
     "gaia_source_id": pa.int64(),
 }
 """What is read from a catalogue: column and type in memory."""
+WIDTHS = {"planid": 32, "designation": 26, "obsdate": 10, "class": 10, "subclass": 20}
+"""Most characters of the texts that go into the catalogue (config/columns.yaml)."""
 REQUIRED = ("lmjd", "planid", "spid", "fiberid", "ra", "dec", "class", "subclass", "z")
 ALIASES = {
     "ra_obs": "ra",
@@ -92,7 +95,16 @@ def read_catalogue(
     )
     if notes is not None:
         notes.extend(found.sentences(path))
-    return _complete(pa.table(columns))
+    table = _complete(pa.table(columns))
+    return table.set_column(table.column_names.index("obsdate"), "obsdate", _days(table["obsdate"]))
+
+
+def _days(dates: pa.ChunkedArray) -> pa.Array:
+    """Dates (n,) without the time of day that some tables give."""
+    days = pc.replace_substring_regex(
+        dates.cast(pa.string()), r"^(\d{4}-?\d{2}-?\d{2})[T ].*$", r"\1"
+    )
+    return days.combine_chunks().dictionary_encode().cast(TEXT)
 
 
 def match_columns(

@@ -1,15 +1,19 @@
 """Which rows of the catalogue are stars that can be labelled, and why the others are not."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.rejection import REASONS
 from lamostvac.core.vocabulary import SPECTRAL_TYPES
+from lamostvac.survey.catalogue import WIDTHS
 from lamostvac.survey.paths import spectrum_ids
 from lamostvac.survey.settings import Survey
 
@@ -25,6 +29,7 @@ STEPS = (
     "bad_coordinates",
     "bad_redshift",
     "low_snr",
+    "bad_text",
 )
 _MAIN_SEQUENCE_LETTERS = re.compile(r"(?:OB|[OBAFGKM])(?=$|[0-9IV:+./ emnps-])")
 _COOL_WITH_PREFIX = re.compile(r"(?:d|g|sd|esd|usd)([GKM])(?=$|[0-9IV:+./ emnps-])")
@@ -84,6 +89,7 @@ def select(table: pa.Table, survey: Survey) -> Selection:
     lmjd, spid, fiberid = (_integers(table[name]) for name in ("lmjd", "spid", "fiberid"))
     planid = _ranks(table["planid"])
     reject("bad_identifier", (lmjd <= 0) | (spid < 0) | (fiberid < 0) | (planid < 0))
+    reject("bad_identifier", _too_long(table["planid"], WIDTHS["planid"]))
     identity, plates = _identity(lmjd, planid, spid, fiberid)
     order = np.argsort(identity, kind="stable")
     reject("duplicate_spectrum", _repeats(identity, order) & (steps < 0))
@@ -115,7 +121,40 @@ def select(table: pa.Table, survey: Survey) -> Selection:
     thresholds = np.array([getattr(survey.snr_min, name) for name in SPECTRAL_TYPES])
     # NaN compares false, so a missing S/N is rejected too.
     reject("low_snr", ~(_floats(table[survey.snr_band]) > thresholds[types]))
+    for name, width in WIDTHS.items():
+        reject("bad_text", _too_long(table[name], width))
     return Selection(types=types, steps=steps, order=order, plates=plates)
+
+
+def require_snr(table: pa.Table, band: str) -> None:
+    """Raise `UserError` where the column `band` of the S/N is absent or empty: all rows would be rejected."""
+    if len(table) and table[band].null_count == len(table):
+        raise UserError(
+            f"no row of the catalogue has an S/N in the column {band}, which survey.snr_band names; name the band "
+            "that it has, or say which column holds it by survey.column_aliases"
+        )
+
+
+def require_some(selection: Selection, paths: Sequence[str]) -> None:
+    """Raise `UserError` where no row is selected, with the reasons that took most."""
+    if (selection.steps < 0).any():
+        return
+    codes, numbers = np.unique(selection.steps, return_counts=True)
+    reasons = sorted(
+        zip(numbers.tolist(), (STEPS[code] for code in codes), strict=True), reverse=True
+    )
+    told = "; ".join(f"{number}: {REASONS[step]}" for number, step in reasons[:3])
+    raise UserError(
+        f"none of the {len(selection.steps)} rows of {', '.join(paths)} can be labelled ({told or 'there are no rows'})"
+    )
+
+
+def _too_long(column: pa.ChunkedArray, width: int) -> npt.NDArray[np.bool_]:
+    """Where a text has more characters than the catalogue's column holds (n,)."""
+    if pa.types.is_dictionary(column.type):
+        return by_text(column, lambda text: len(text) > width, False).astype(bool)
+    lengths = pc.utf8_length(column).fill_null(0)
+    return np.asarray(_only(pc.greater(lengths, width)).to_numpy(zero_copy_only=False))
 
 
 def _only(column: pa.ChunkedArray) -> pa.Array:

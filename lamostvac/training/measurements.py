@@ -10,7 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from lamostvac.core.exceptions import UserError
-from lamostvac.external.read import read_table
+from lamostvac.external.read import numbers_of, read_table
 from lamostvac.training.schema import AbsoluteMagnitudes, Combine
 
 _TO_MAGNITUDES = 5 / np.log(10)  # d(5 log10 d) / d(ln d)
@@ -47,8 +47,8 @@ def combine_measurements(
             result[name] = _first_present(np.asarray(table[name]), stars, len(present))
     offsets = _offsets(table, combine, stars, root)
     for label, how in combine.labels.items():
-        values = np.asarray(table[label], np.float64) - offsets[label]
-        error = np.asarray(table[how.error], np.float64) if how.error is not None else None
+        values = numbers_of(table, label) - offsets[label]
+        error = numbers_of(table, how.error) if how.error is not None else None
         mean, spread, number = weighted_means(values, error, stars, len(present), how.floor)
         result[label], result[f"{label}_err"], result[f"{label}_n"] = mean, spread, number
     return result
@@ -117,9 +117,9 @@ def _offsets(
     codes, names = pd.factorize(table[combine.reference].astype(str), sort=True)
     if combine.recalibration == "offsets":
         return {
-            label: reference_offsets(
-                np.asarray(table[label], np.float64), stars, codes, combine.min_common
-            )[codes]
+            label: reference_offsets(numbers_of(table, label), stars, codes, combine.min_common)[
+                codes
+            ]
             for label in combine.labels
         }
     path = Path(root) / combine.recalibration
@@ -217,7 +217,7 @@ def absolute_magnitudes(table: pd.DataFrame, settings: AbsoluteMagnitudes) -> pd
     """
 
     def column(name: str | None) -> NDArray[np.float64]:
-        return np.zeros(len(table)) if name is None else np.asarray(table[name], np.float64)
+        return np.zeros(len(table)) if name is None else numbers_of(table, name)
 
     distance = column(settings.distance)
     distance = np.where(distance > 0, distance, np.nan)

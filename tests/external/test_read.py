@@ -99,7 +99,7 @@ def allstar(path, **extra):
 
 @pytest.mark.parametrize("name", ["allStar.fits", "allStar.fits.gz", "no_suffix"])
 def test_fits(tmp_path, name, monkeypatch):
-    monkeypatch.setattr("lamostvac.external.read._BLOCK", 100)  # one row at a time
+    monkeypatch.setattr("lamostvac.external.fits_table.BLOCK", 100)  # one row at a time
     path = allstar(tmp_path / "plain.fits")
     path = write_bytes(tmp_path / name, path.read_bytes())
     wanted = {"id": "APOGEE_ID", "teff": "teff", "flag": "ASPCAPFLAG", "gaia": "GAIA_SOURCE_ID"}
