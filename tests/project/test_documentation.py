@@ -1,6 +1,7 @@
 """What the documents say can be done as they say it."""
 
 import ast
+import itertools
 import re
 import shlex
 import subprocess
@@ -14,11 +15,13 @@ from astropy.table import Table
 
 from lamostvac.catalog import data_model
 from lamostvac.catalog.registry import NetworkLabel, load_registry
+from lamostvac.cli.main import main
 from lamostvac.configuration.root import load_configuration, read_configuration
 from lamostvac.core.rejection import REASONS
 from lamostvac.distance.schema import load_photometry
 from lamostvac.library.formats.table import read_table_library
 from lamostvac.recommend.definitions import load_definitions
+from lamostvac.run.start import check_targets
 from lamostvac.training.schema import load_training_sets
 from lamostvac.validation.schema import load_comparisons
 from tests.conftest import PROJECT
@@ -48,6 +51,18 @@ def test_links_lead_to_files(project):
     assert [(path.name, to) for path, to in links if not (path.parent / to).exists()] == []
 
 
+def check_typed(project, words):
+    """Fail where the command would not understand what is typed, or a named target or configuration does not exist."""
+    group = main.make_context("lamostvac", list(words))
+    _, command, rest = main.resolve_command(group, words)
+    given = command.make_context(command.name, rest, parent=group).params
+    config = given.get("config")
+    if config is not None and str(config) not in ("FILE", "mine.yaml", *ELSEWHERE):
+        read_configuration(project / config)
+    targets = given.get("targets", given.get("words", ()))
+    check_targets(list(itertools.takewhile(lambda word: not word.startswith("-"), targets)))
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_commands_name_what_exists_and_put_targets_before_configfile(project, name):
     """Snakemake takes every word after --configfile for another configuration file."""
@@ -55,7 +70,7 @@ def test_commands_name_what_exists_and_put_targets_before_configfile(project, na
     commands = [
         line.split("  #")[0].strip() for block in blocks(text, "") for line in block.splitlines()
     ]
-    commands += re.findall(r"`((?:snakemake|make|python) [^`]+)`", text)
+    commands += re.findall(r"`((?:snakemake|make|python|lamostvac) [^`]+)`", text)
     targets = set(re.findall(r"^([a-z-]+):", (project / "Makefile").read_text(), re.MULTILINE))
     for command in commands:
         words = shlex.split(command.replace("...", ""))
@@ -66,6 +81,8 @@ def test_commands_name_what_exists_and_put_targets_before_configfile(project, na
             assert len(words) == at + 2 or words[at + 2].startswith("--"), command
             if words[at + 1] not in ("FILE", *ELSEWHERE):
                 read_configuration(project / words[at + 1])
+        if words[:1] == ["lamostvac"] and len(words) > 2 and words[-1] != "--help":
+            check_typed(project, words[1:])
         for word in words:
             if word.startswith(("tools/", "config/", "docs/")) and word not in ELSEWHERE:
                 assert (project / word).exists(), command

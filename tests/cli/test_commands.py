@@ -1,0 +1,236 @@
+"""The command `lamostvac`: its help, its sentences, and what it starts."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from command import lamostvac
+
+from lamostvac import __version__
+from lamostvac.cli import start
+from lamostvac.cli.main import main
+from lamostvac.configuration.generate import default_yaml, schema_json
+from lamostvac.core.paths import PROJECT, SNAKEFILE, project_folder
+
+COMMANDS = tuple(main.commands)
+
+
+@pytest.fixture
+def here() -> Path:
+    """The test's empty working directory."""
+    return Path.cwd()
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """What the command would become: `(command, environment)`, the last one."""
+    found = []
+
+    def become(command, environment):
+        found[:] = [command, environment]
+        raise SystemExit(0)
+
+    monkeypatch.setattr(start, "_become", become)
+    return found
+
+
+def test_the_command_has_what_the_project_promises():
+    promised = "run plan progress trace star efficiency fetch check-release configuration"
+    assert set(promised.split()) <= set(COMMANDS)
+    assert lamostvac("--version") == f"lamostvac, version {__version__}\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_help_is_a_line_with_an_example_that_is_understood(name):
+    shown = lamostvac(name, "--help")
+    description = shown.split("\n\n")[1]
+    assert len(" ".join(description.split())) <= 100
+    words = re.search(r"Example:\n +lamostvac (.+)", shown)[1].split()
+    assert words[0] == name
+    command = main.commands[name]
+    parent = main.make_context("lamostvac", list(words))
+    command.make_context(name, words[1:], parent=parent)
+
+
+def test_help_loads_none_of_the_large_libraries():
+    """Only so does it come at once; Python says which modules an interpreter has loaded."""
+    program = (
+        "import sys\nfrom lamostvac.cli.main import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "print('loaded', *sorted({name.split('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.rpartition("loaded ")[2].split())
+    assert "click" in loaded
+    assert not loaded & {
+        "numpy",
+        "pandas",
+        "astropy",
+        "pydantic",
+        "yaml",
+        "snakemake",
+        "tensorflow",
+    }
+
+
+def test_the_shell_completes_subcommands():
+    words = {
+        "_LAMOSTVAC_COMPLETE": "bash_complete",
+        "COMP_WORDS": "lamostvac pr",
+        "COMP_CWORD": "1",
+    }
+    done = CliRunner().invoke(main, prog_name="lamostvac", env=words)
+    assert done.output == "plain,progress\n"
+
+
+# ---------------------------------------------------------------- run
+
+
+def test_a_run_goes_on_where_it_was_stopped_and_takes_all_cores(started, here):
+    (here / "mine.yaml").write_text("run: {results: out}\n")
+    lamostvac(
+        "run", "type_M", "--config", "mine.yaml", "--directory", "there", "--", "--keep-going"
+    )
+    command, environment = started
+    assert command == [
+        *(sys.executable, "-m", "snakemake", "type_M", "--snakefile", str(SNAKEFILE)),
+        *("--directory", str(here / "there"), "--configfile", str(here / "mine.yaml")),
+        *("--rerun-incomplete", "--cores", "all", "--keep-going"),
+    ]
+    assert environment["PATH"].startswith(os.path.dirname(sys.executable))
+    assert environment["PYTHONSAFEPATH"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("given", "cores"),
+    [
+        (["--cores", "3"], ["--cores", "3"]),
+        (["--", "--cores", "4"], ["--cores", "4"]),
+        (["--", "-j", "5"], ["-j", "5"]),
+        (["--profile", "slurm"], ["--profile", str(PROJECT / "profiles/slurm")]),
+        (["--profile", "my/own"], ["--profile", "my/own"]),
+    ],
+)
+def test_cores_are_said_once(started, given, cores):
+    lamostvac("run", "--demo", *given)
+    command = started[0]
+    assert command[command.index("--rerun-incomplete") + 1 :] == cores
+
+
+def test_the_users_site_file_is_found_from_any_folder(started, here, monkeypatch):
+    (here / "run").mkdir()
+    (here / "run/site.yaml").write_text("account: astro\n")
+    lamostvac("run", "--demo", "--directory", "run")
+    assert started[1]["LAMOSTVAC_SITE"] == str(here / "run/site.yaml")
+    (here / "site.yaml").write_text("account: mine\n")
+    lamostvac("run", "--demo", "--directory", "run")
+    assert started[1]["LAMOSTVAC_SITE"] == str(here / "site.yaml")
+    monkeypatch.setenv("LAMOSTVAC_SITE", "another.yaml")
+    lamostvac("run", "--demo", "--directory", "run")
+    assert started[1]["LAMOSTVAC_SITE"] == "another.yaml"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["run"], "name the run's configuration with --config FILE, or give --demo instead"),
+        (["run", "--demo", "--config", "x.yaml"], "or give --demo instead"),
+        (["run", "--config", "x.yaml"], "there is no configuration file /.*/x.yaml"),
+        (["run", "--config", "bad.yaml"], "the configuration file /.*/bad.yaml is no YAML"),
+        (
+            ["run", "type_m", "--demo"],
+            "there is no target type_m; those of the types are type_OB type_A type_F type_G type_K type_M",
+        ),
+        (
+            ["run", "--demo", "experiment"],
+            "there is no target experiment; did you mean experiments?",
+        ),
+        (["plan", "type_Q", "--demo"], "there is no target type_Q"),
+        (["progress", "nowhere"], "has no logs"),
+        (["efficiency", "nowhere"], "nowhere is no results folder of a run: it has no logs"),
+        (["trace", "nowhere", "1"], "nowhere"),
+        (["restore-times", "nowhere"], "name the folder where Snakemake was started"),
+        (
+            ["configuration", "network"],
+            "there is no section or key network; did you mean networks?",
+        ),
+        (["configuration", "--check", "wrong.yaml"], "did you mean survey.chunk_size?"),
+    ],
+)
+def test_a_mistake_ends_in_one_sentence(here, started, words, sentence):
+    (here / "bad.yaml").write_text("survey: [\n")
+    (here / "wrong.yaml").write_text("survey: {chunksize: 3}\n")
+    shown = lamostvac(*words, code=1)
+    assert re.search(sentence, shown), shown
+    assert shown.startswith("Error: ")
+    assert len(shown.splitlines()) == 1
+    assert started == []
+
+
+def test_an_unknown_key_ends_a_run_with_one_sentence(here):
+    (here / "wrong.yaml").write_text("survey: {chunksize: 3}\n")
+    command = [
+        sys.executable,
+        "-m",
+        "lamostvac.cli",
+        "run",
+        "--config",
+        str(here / "wrong.yaml"),
+    ]
+    command += ["--directory", str(here)]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "did you mean survey.chunk_size?" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+# ---------------------------------------------------------------- the others that start Snakemake
+
+
+def test_fetch_and_check_release_start_their_rules(started):
+    lamostvac("fetch", "--demo", "--list")
+    command = started[0]
+    assert command[3] == "fetch"
+    assert command[-4:] == ["--cores", "1", "--config", "fetch={offline: true}"]
+    lamostvac("check-release", "--demo", "--cores", "2")
+    assert started[0][3] == "check_release"
+
+
+def test_a_stars_page_is_asked_for_in_the_results_of_its_run(started, here):
+    (here / "mine.yaml").write_text("run: {results: out}\n")
+    shown = lamostvac("star", "10198279", "--config", "mine.yaml", "--directory", "there")
+    assert shown == "page: there/out/stars/10198279.html\n"
+    assert started[0][3] == "out/stars/10198279.html"
+
+
+# ---------------------------------------------------------------- configuration
+
+
+def test_the_configuration_is_printed_as_it_is_shipped(here):
+    assert (
+        lamostvac("configuration") == default_yaml() == (PROJECT / "config/config.yaml").read_text()
+    )
+    assert lamostvac("configuration", "--schema") == schema_json()
+    assert json.loads(schema_json())["properties"]["survey"]
+    section = lamostvac("configuration", "run")
+    assert re.findall(r"^(\S+): ", section, re.MULTILINE) == ["run.results", "run.seed"]
+    (here / "right.yaml").write_text("survey: {chunk_size: 3}\n")
+    assert lamostvac("configuration", "--check", "right.yaml") == "right.yaml is right\n"
+
+
+# ---------------------------------------------------------------- where its files are
+
+
+def test_an_installed_package_has_the_project_inside(here):
+    package = here / "site-packages/lamostvac"
+    assert project_folder(package) == package / "workflow"
+    package.parent.mkdir()
+    (here / "site-packages/Snakefile").touch()
+    assert project_folder(package) == here / "site-packages"
