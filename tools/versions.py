@@ -24,6 +24,7 @@ from lamostvac.core.code_version import package_version
 
 PROJECT = Path(__file__).resolve().parent.parent
 RECORD = PROJECT / "tools" / "versions.json"
+_OF_PAGES = (".j2", ".css", ".js")
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -59,13 +60,14 @@ def _words(node: object) -> Iterator[str]:
 
 
 def digest(folder: Path) -> str:
-    """What the code of a package means, in one number; its VERSION does not count."""
+    """What the code and the pages' templates of a package mean, in one number; its VERSION does not count."""
     total = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in (".py", *_OF_PAGES)):
         text = path.read_text(encoding="utf-8")
         if path == folder / "__init__.py":
             text = re.sub(r"^VERSION = \d+$", "", text, flags=re.MULTILINE)
-        total.update(f"{path.relative_to(folder).as_posix()}\n{meaning(text)}\n".encode())
+        text = meaning(text) if path.suffix == ".py" else text
+        total.update(f"{path.relative_to(folder).as_posix()}\n{text}\n".encode())
     return total.hexdigest()[:16]
 
 

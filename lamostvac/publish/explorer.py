@@ -1,15 +1,13 @@
 """The catalogue explorer: one HTML file with chosen rows and columns of the catalogue, and the program that shows them.
 
-The page must open from a disk without network, so everything is inside: columns as typed arrays, compressed
-with gzip (which browsers unpack themselves) and written as base64; style and program of
-`lamostvac/explorer_page/`; and D3 for axes, zoom and drag. The catalogue is read row group by row group; in memory
-stand the chosen rows of the chosen columns, 4 or 8 bytes a value.
+The page must open from a disk without network, so everything is inside: columns as typed arrays, compressed with gzip
+(which browsers unpack themselves) and written as base64; markup of `templates/explorer.html.j2`, style and program of
+`explorer_page/`; and D3 for axes, zoom and drag. The catalogue is read row group by row group; in memory stand the
+chosen rows of the chosen columns, 4 or 8 bytes a value.
 """
 
 import base64
 import gzip
-import html
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,12 +20,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lamostvac.catalog.registry import Column, Registry
-from lamostvac.core.atomic import atomic
+from lamostvac.core.code_version import LIBRARY
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.expressions import Expression
 from lamostvac.core.files import sha256
+from lamostvac.core.html import write_page
 
 PAGE = Path(__file__).resolve().parent / "explorer_page"
+TEMPLATE = "publish/templates/explorer.html.j2"
 # Those that the run has; what a reader wants to see of a star without opening its page.
 DEFAULT_COLUMNS = [
     *("obsid", "ra", "dec", "snrg", "spectral_type", "subclass"),
@@ -74,8 +74,8 @@ _WHOLE = ("uint8", "uint16", "int16", "uint32", "int32", "int64")
 
 
 def page_files() -> list[Path]:
-    """Style, program and D3, in the order in which they stand in the page."""
-    return [PAGE / name for name in ("page.html", "style.css", "d3.min.js", "program.js")]
+    """Template, style, D3 and program."""
+    return [LIBRARY / TEMPLATE, *(PAGE / name for name in ("style.css", "d3.min.js", "program.js"))]
 
 
 def page_hash() -> dict[str, str]:
@@ -304,16 +304,13 @@ def write_explorer(
         ],
         "plots": plots,
     }
-    page, style, d3, program = (path.read_text(encoding="utf-8") for path in page_files())
-    before, after = page.replace("{title}", html.escape(title)).split("{content}")
-    # A description may hold "</script>"; as \u003c it ends nothing.
-    description = json.dumps(meta, separators=(",", ":")).replace("<", "\\u003c")
-    with atomic(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as handle:
-        handle.write(before.replace("{style}", style))
-        handle.write(f'<script type="application/json" id="meta">{description}</script>\n')
-        for name, values in stored.items():
-            handle.write(
-                f'<script type="text/plain" id="column-{name}">{packed(values)}</script>\n'
-            )
-        handle.write(f"<script>{d3}</script>\n<script>{program}</script>\n")
-        handle.write(after)
+    write_page(
+        path,
+        TEMPLATE,
+        title=title,
+        # A description may hold "</script>"; `tojson` writes its "<" as \u003c, which ends nothing.
+        meta=meta,
+        columns=((name, packed(values)) for name, values in stored.items()),
+        d3=(PAGE / "d3.min.js").read_text(encoding="utf-8"),
+        program=(PAGE / "program.js").read_text(encoding="utf-8"),
+    )

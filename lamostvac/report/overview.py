@@ -4,9 +4,8 @@ Functions take the tables that the run has written and return tables; `write_ove
 rules differ from run to run, and so does the page.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from lamostvac.core.exceptions import UserError
-from lamostvac.core.html import Raw, cards, details, section, table, write_page
+from lamostvac.core.html import write_page
 from lamostvac.core.messages import mistake
 from lamostvac.core.paths import OVERVIEW_PATH
 from lamostvac.core.rejection import REASONS
@@ -107,9 +106,6 @@ def load_limits(path: str | Path = OVERVIEW_PATH) -> dict[str, Limits]:
         except ValidationError as error:
             raise UserError(f"{path}: {name}: {mistake(error, Limits)}") from None
     return limits
-
-
-# ---------------------------------------------------------------- checks
 
 
 def crossvalidation_check(comparisons: pd.DataFrame, library: str) -> pd.DataFrame:
@@ -248,9 +244,6 @@ def _table(
     )
 
 
-# ---------------------------------------------------------------- time and memory
-
-
 def stage_costs(folder: str | Path, n_spectra: int) -> pd.DataFrame:
     """Time and memory of the stages, from Snakemake's benchmark files; the slowest first.
 
@@ -289,9 +282,6 @@ def stage_costs(folder: str | Path, n_spectra: int) -> pd.DataFrame:
     return result.sort_values(["seconds", "stage"], ascending=[False, True], ignore_index=True)
 
 
-# ---------------------------------------------------------------- the page
-
-
 @dataclass(frozen=True)
 class RunNumbers:
     """The run's key numbers.
@@ -326,87 +316,85 @@ def write_overview(
     costs: pd.DataFrame,
 ) -> None:
     """Write the page; `checks` as of `with_lights`, `costs` as of `stage_costs`."""
-    content = [
-        Raw("<h1>The run at a glance</h1>"),
-        _key_numbers(numbers),
-        _lights(checks, limits),
-        _accounting(numbers),
-        _costs(costs, numbers.accounting["n_in"]),
-        _versions(numbers),
-    ]
-    write_page(output, "lamost-vac: the run at a glance", content)
+    write_page(
+        output,
+        "report/templates/overview.html.j2",
+        key_numbers=_key_numbers(numbers),
+        checks=[
+            _check(name, limit, checks[checks["check"] == name]) for name, limit in limits.items()
+        ],
+        spectra=_accounting(numbers.accounting),
+        costs=_costs(costs, numbers.accounting["n_in"]),
+        versions=list(numbers.versions.items()),
+        training_sets=[
+            (
+                f"training set {name}",
+                f"{labels} labels, {fewest:,}{f' to {most:,}' if fewest != most else ''} training stars",
+            )
+            for name, (labels, fewest, most) in numbers.networks.items()
+        ],
+    )
 
 
-def _key_numbers(numbers: RunNumbers) -> Raw:
+def _key_numbers(numbers: RunNumbers) -> list[tuple[Any, str]]:
     counts, snr = numbers.accounting, numbers.snr[np.isfinite(numbers.snr)]
     n = counts["n_accepted"]
     median = f"{np.median(snr):.0f}" if len(snr) else "none"
     low, high = np.percentile(snr, [5, 95]) if len(snr) else (np.nan, np.nan)
-    return cards(
-        [
-            (f"{counts['n_in']:,}", "spectra in"),
-            (f"{n:,}", f"accepted, {_share(n, counts['n_in'])}"),
-            (
-                f"{counts['n_rejected']:,}",
-                f"rejected, {_share(counts['n_rejected'], counts['n_in'])}",
-            ),
-            (f"{numbers.n_stars:,}", "stars"),
-            (f"{numbers.n_unflagged:,}", f"rows without a flag, {_share(numbers.n_unflagged, n)}"),
-            (
-                median,
-                f"median S/N in {numbers.snr_band.removeprefix('snr')} (5 to 95 %: {low:.0f} to {high:.0f})",
-            ),
-            (f"{numbers.library[1]:,}", f"spectra of the library {numbers.library[0]}"),
-            (sum(entry[0] for entry in numbers.networks.values()), "labels from networks"),
-        ]
-    )
+    return [
+        (f"{counts['n_in']:,}", "spectra in"),
+        (f"{n:,}", f"accepted, {_share(n, counts['n_in'])}"),
+        (f"{counts['n_rejected']:,}", f"rejected, {_share(counts['n_rejected'], counts['n_in'])}"),
+        (f"{numbers.n_stars:,}", "stars"),
+        (f"{numbers.n_unflagged:,}", f"rows without a flag, {_share(numbers.n_unflagged, n)}"),
+        (
+            median,
+            f"median S/N in {numbers.snr_band.removeprefix('snr')} (5 to 95 %: {low:.0f} to {high:.0f})",
+        ),
+        (f"{numbers.library[1]:,}", f"spectra of the library {numbers.library[0]}"),
+        (sum(entry[0] for entry in numbers.networks.values()), "labels from networks"),
+    ]
 
 
 def _share(part: float, whole: float) -> str:
     return f"{100 * part / whole:.1f} %" if whole else "none"
 
 
-def _pill(colour: str, said: Any | None = None) -> Raw:
-    return Raw(
-        f'<span class="light {colour}">{escape(str(colour if said is None else said))}</span>'
-    )
-
-
-def _lights(checks: pd.DataFrame, limits: Mapping[str, Limits]) -> Raw:
-    rows, parts = [], []
-    for name, limit in limits.items():
-        own = checks[checks["check"] == name]
-        counts = own["light"].value_counts()
-        pills = [
-            _pill(c, f"{counts[c]} {'no colour' if c == 'none' else c}")
-            for c in LIGHTS
-            if c in counts
-        ]
-        shares = name in ("flagged", "lost")
-        known = own.loc[own["light"] != "none", "measure"]
-        summary: Any = "too few to say" if len(own) else "nothing to compare in this run"
-        if len(known) and shares:
-            summary = f"{100 * own['run'].iloc[0]:.1f} %"
-        elif len(known):
-            kind = _MEASURES.get(name, "run / paper")
-            summary = (
-                f"median {kind} {known.median():.2f}, from {known.min():.2f} to {known.max():.2f}"
-            )
-        rows.append(
-            (limit.title, Raw(" ".join(pills)), summary, f"{_limit(limit)}; {limit.source}")
+def _check(name: str, limit: Limits, own: pd.DataFrame) -> dict[str, Any]:
+    """What the page says of a check: `title counts summary limits note head rows`; `own` are its numbers."""
+    counts = own["light"].value_counts()
+    shares, measure = name in ("flagged", "lost"), _MEASURES.get(name, "run / paper")
+    known = own.loc[own["light"] != "none", "measure"]
+    summary = "too few to say" if len(own) else "nothing to compare in this run"
+    if len(known) and shares:
+        summary = f"{100 * own['run'].iloc[0]:.1f} %"
+    elif len(known):
+        summary = (
+            f"median {measure} {known.median():.2f}, from {known.min():.2f} to {known.max():.2f}"
         )
-        if len(own):
-            parts.append(
-                details(f"{limit.title}: {len(own)} numbers", *_lines(own, limit, name, shares))
-            )
-    return section(
-        "lights",
-        "Beside the papers",
-        "Each number of the run has a light by its ratio to the paper's number; the limits are those of "
-        "config/overview.yaml. No colour: too few stars to say. The numbers of each check open below the table.",
-        table(("check", "lights", "in short", "limits, source"), rows),
-        *parts,
-    )
+    head = ["n", "this run", "paper", measure]
+    if shares or name in _MEASURES:
+        head = ["n", "share" if shares else measure]
+    rows: list[dict[str, Any]] = []
+    columns = (own[key].tolist() for key in ("what", "light", "n", "run", "published", "measure"))
+    for what, light, n, run, published, ratio in zip(*columns, strict=True):
+        cells: list[str | float] = [
+            _number(run, ".4g"),
+            _number(published, ".4g"),
+            _number(ratio, ".2f"),
+        ]
+        if shares or name in _MEASURES:
+            cells = [f"{100 * run:.2f} %" if shares else f"{run:.2f}"]
+        rows.append({"what": what, "light": light, "numbers": [f"{n:,.0f}", *cells]})
+    return {
+        "title": limit.title,
+        "counts": [(colour, int(counts[colour])) for colour in LIGHTS if colour in counts],
+        "summary": summary,
+        "limits": f"{_limit(limit)}; {limit.source}",
+        "note": limit.note,
+        "head": head,
+        "rows": rows,
+    }
 
 
 def _limit(limit: Limits) -> str:
@@ -415,89 +403,48 @@ def _limit(limit: Limits) -> str:
     return f"green up to {limit.green:g}, yellow up to {limit.yellow:g}"
 
 
-def _lines(own: pd.DataFrame, limit: Limits, name: str, shares: bool) -> Sequence[Raw]:
-    measure = _MEASURES.get(name, "run / paper")
-    rows: list[tuple[Any, ...]] = []
-    for what, light, n, run, published, ratio in zip(
-        own["what"],
-        own["light"],
-        *(own[key].tolist() for key in ("n", "run", "published", "measure")),
-        strict=True,
-    ):
-        cells: tuple[Any, ...] = (
-            _four(run),
-            _four(published),
-            f"{ratio:.2f}" if np.isfinite(ratio) else ratio,
-        )
-        if shares or name in _MEASURES:
-            cells = (f"{100 * run:.2f} %" if shares else f"{run:.2f}",)
-        rows.append((what, f"{n:,.0f}", *cells, _pill(light)))
-    head: tuple[str, ...] = ("", "n", "this run", "paper", measure, "light")
-    if shares or name in _MEASURES:
-        head = ("", "n", "share" if shares else measure, "light")
-    note = [Raw(f"<p>{escape(limit.note)}</p>")] if limit.note else []
-    return [*note, table(head, rows, numbers=range(1, len(head) - 1))]
+def _number(value: float, form: str) -> str | float:
+    """The number as text, or the missing number itself, which becomes a dash."""
+    return format(value, form) if np.isfinite(value) else value
 
 
-def _four(value: float) -> str | float:
-    """Four digits, or the missing number itself."""
-    return f"{value:.4g}" if np.isfinite(value) else value
+def _accounting(counts: Mapping[str, Any]) -> dict[str, Any]:
+    by_reason = counts["rejected"]["by_reason"]
+    return {
+        "types": [
+            (name, *(f"{entry[key]:,}" for key in ("n_in", "n_accepted", "n_rejected")))
+            for name, entry in counts["types"].items()
+        ],
+        "stages": [
+            (name, f"{number:,}") for name, number in counts["rejected"]["by_stage"].items()
+        ],
+        "reasons": [
+            (name, f"{number:,}", REASONS.get(name, ""))
+            for name, number in sorted(by_reason.items(), key=lambda item: (-item[1], item[0]))
+        ],
+    }
 
 
-def _accounting(numbers: RunNumbers) -> Raw:
-    counts = numbers.accounting
-    types = [
-        (name, *(f"{entry[key]:,}" for key in ("n_in", "n_accepted", "n_rejected")))
-        for name, entry in counts["types"].items()
-    ]
-    stages = [(name, f"{number:,}") for name, number in counts["rejected"]["by_stage"].items()]
-    reasons = [
-        (Raw(f'<code class="one">{escape(name)}</code>'), f"{number:,}", REASONS.get(name, ""))
-        for name, number in sorted(
-            counts["rejected"]["by_reason"].items(), key=lambda item: (-item[1], item[0])
-        )
-    ]
-    left = table(("type", "selected", "accepted", "rejected later"), types, numbers=(1, 2, 3))
-    right = table(("rejected by stage", "spectra"), stages, numbers=(1,)) + "<br>"
-    right += table(("reason", "spectra", "which means"), reasons, numbers=(1,))
-    return section(
-        "spectra", "Spectra", Raw(f'<div class="pair"><div>{left}</div><div>{right}</div></div>')
-    )
-
-
-def _costs(costs: pd.DataFrame, n_in: int) -> Raw:
+def _costs(costs: pd.DataFrame, n_spectra: int) -> dict[str, Any]:
     largest = float(costs["seconds"].max()) if len(costs) else 1.0
-    rows = []
     columns = ("stage", "jobs", "seconds", "longest", "per_spectrum_ms", "memory_mb")
-    for stage, jobs, seconds, longest, one, memory in zip(
-        *(costs[key].tolist() for key in columns), strict=True
-    ):
-        width = 100 * seconds / max(largest, 1e-9)
-        bar = Raw(
-            f'<span class="track"><span class="bar" style="width:{width:.1f}%"></span></span>'
+    rows = [
+        {
+            "stage": stage,
+            "jobs": jobs,
+            "seconds": f"{seconds:,.1f}",
+            "width": f"{100 * seconds / max(largest, 1e-9):.1f}",
+            "longest": f"{longest:,.1f}",
+            "per_spectrum": _number(each, ",.2f"),
+            "memory": _number(memory, ",.0f"),
+        }
+        for stage, jobs, seconds, longest, each, memory in zip(
+            *(costs[key].tolist() for key in columns), strict=True
         )
-        known = [
-            f"{value:,.{digits}f}" if np.isfinite(value) else value
-            for value, digits in ((one, 2), (memory, 0))
-        ]
-        rows.append((stage, jobs, f"{seconds:,.1f}", bar, f"{longest:,.1f}", *known))
-    total, each = costs["seconds"].sum(), costs["per_spectrum_ms"].sum()
-    head = ("stage", "jobs", "seconds", "", "longest job", "ms per spectrum", "memory, MB")
-    return section(
-        "costs",
-        "Where the time went",
-        f"{total:,.0f} s of jobs one after the other; stages whose work grows with the survey take {each:.1f} ms for "
-        f"each of the {n_in:,} spectra, on the machine of this run and with what else it did. A job begins with a "
-        "second or two of imports, which dominate in a small run. Memory is the largest job's.",
-        table(head, rows, numbers=(1, 2, 4, 5, 6)),
-    )
-
-
-def _versions(numbers: RunNumbers) -> Raw:
-    rows: list[tuple[Any, ...]] = [
-        (name, Raw(f"<code>{escape(value)}</code>")) for name, value in numbers.versions.items()
     ]
-    for name, (labels, fewest, most) in numbers.networks.items():
-        stars = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
-        rows.append((f"training set {name}", f"{labels} labels, {stars} training stars"))
-    return section("versions", "Made by", table(("", ""), rows))
+    return {
+        "rows": rows,
+        "total": f"{costs['seconds'].sum():,.0f}",
+        "each": f"{costs['per_spectrum_ms'].sum():.1f}",
+        "n_spectra": f"{n_spectra:,}",
+    }

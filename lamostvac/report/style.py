@@ -1,5 +1,7 @@
 """How all figures look: colours, titles, axes."""
 
+import base64
+import io
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,17 @@ def save(figure: Figure, path: str | Path) -> None:
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None}, facecolor="white")
     plt.close(figure)
+
+
+def svg_source(figure: Figure) -> str:
+    """A figure as the `src` of an image in a page, SVG; equal figures give equal bytes. Closes it."""
+    buffer = io.BytesIO()
+    with plt.rc_context({"svg.hashsalt": "lamost-vac", "svg.fonttype": "path"}):
+        figure.savefig(
+            buffer, format="svg", metadata={"Date": None, "Creator": None}, facecolor="white"
+        )
+    plt.close(figure)
+    return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def message(text: str) -> Figure:

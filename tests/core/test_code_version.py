@@ -131,6 +131,20 @@ def test_comments_and_docstrings_are_no_change_and_everything_else_is():
         assert versions.meaning(other) != versions.meaning(same)
 
 
+def test_a_package_is_another_when_a_template_or_a_module_of_it_is(tmp_path):
+    (tmp_path / "__init__.py").write_text('"""Doc."""\n\nVERSION = 1\n')
+    digests = [versions.digest(tmp_path)]
+    for name, text in (("templates/a.html.j2", "<p>"), ("a.css", "p {}"), ("a.py", "X = 1\n")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+        digests.append(versions.digest(tmp_path))
+    (tmp_path / "templates" / "a.html.j2").write_text("<b>")
+    digests.append(versions.digest(tmp_path))
+    assert len(set(digests)) == 5
+    (tmp_path / "__init__.py").write_text('"""Another."""\n\nVERSION = 2\n')
+    assert versions.digest(tmp_path) == digests[-1]
+
+
 def test_a_changed_package_is_named():
     recorded = {"fit": [1, "a"], "core": [1, "b"], "new": [1, "c"]}
     assert versions.changed({"fit": [1, "x"], "core": [1, "b"]}, recorded) == ["fit"]

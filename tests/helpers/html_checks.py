@@ -2,6 +2,7 @@
 
 from html.parser import HTMLParser
 
+HOSTILE = """<b id="x">{{ 7 * 7 }}</b> & 'y' </script>"""
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
@@ -41,6 +42,7 @@ def check_page(path):
     assert len(page.ids) == len(set(page.ids))
     assert all(link.startswith("data:") or link.startswith("#") for link in page.links)
     assert "script" not in page.tags
+    assert "x" not in page.ids
     assert "http" not in content
     assert "@import" not in content
     assert "url(" not in content

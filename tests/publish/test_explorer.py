@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from browser import Browser
+from html_checks import HOSTILE
 from registries import PROJECT
 
 from lamostvac.catalog.registry import NetworkLabel, load_registry
@@ -216,10 +217,22 @@ def test_whole_numbers_take_the_smallest_type():
 
 def test_nothing_in_the_page_ends_it_early_or_asks_for_the_network(folder):
     text = (folder / "explorer.html").read_text(encoding="utf-8")
-    assert "<title>Labels &lt;of&gt; &quot;tests&quot; &amp; more: explorer</title>" in text
+    assert "<title>Labels &lt;of&gt; &#34;tests&#34; &amp; more: explorer</title>" in text
     assert text.count("<script") == text.count("</script>") == len(columns_of()) + 3
     assert not re.search(r"""(src|href)=["'](?!data:)""", text)
     assert "default-src 'none'" in text
+
+
+def test_a_hostile_title_and_condition_are_text(folder, tmp_path):
+    columns, condition = columns_of(), f"spectrum_id != '{HOSTILE}'"
+    sample = explorer.read_sample(folder / "recommended.parquet", columns, None, 10)
+    page = tmp_path / "a.html"
+    explorer.write_explorer(page, sample, columns, REGISTRY, "snrg", HOSTILE, STARS, condition)
+    text = page.read_text(encoding="utf-8")
+    assert text.count("</script>") == len(columns) + 3
+    assert '<b id="x">' not in text
+    meta, _ = unpacked(page)
+    assert (meta["title"], meta["rows"]) == (HOSTILE, condition)
 
 
 def test_mistakes_name_the_key(folder, monkeypatch):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from html_checks import check_page
+from html_checks import HOSTILE, check_page
 
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.paths import OVERVIEW_PATH
@@ -190,6 +190,28 @@ def test_costs_of_the_stages(tmp_path):
     assert costs["per_spectrum_ms"].tolist()[0] == 40
     assert np.isnan(costs["per_spectrum_ms"].iloc[1])
     assert overview.stage_costs(tmp_path / "none", 10).empty
+
+
+def test_hostile_names_are_text(tmp_path):
+    """Names of a configuration, a file or a header cannot become markup."""
+    limits = {
+        name: limit.model_copy(update={"title": HOSTILE, "source": HOSTILE, "note": HOSTILE})
+        for name, limit in load_limits().items()
+    }
+    lights = with_lights({"flagged": overview.flag_check({HOSTILE: 500}, 880)}, limits)
+    accounting = ACCOUNTING | {
+        "rejected": {"by_stage": {HOSTILE: 120}, "by_reason": {HOSTILE: 120}},
+        "types": {HOSTILE: {"n_in": 900, "n_accepted": 880, "n_rejected": 20}},
+    }
+    costs = overview.stage_costs(benchmarks(tmp_path), 1000).assign(stage=HOSTILE)
+    numbers = RunNumbers(
+        accounting, HOSTILE, np.arange(880.0), 700, 380, {HOSTILE: HOSTILE}, (HOSTILE, 5),
+        {HOSTILE: (3, 400, 500)},
+    )  # fmt: skip
+    write_overview(tmp_path / "a.html", numbers, lights, limits, costs)
+    said = check_page(tmp_path / "a.html")
+    # Two cards, a training set, provenance twice, of each check title and source, and of one the details.
+    assert said.count(HOSTILE) == 2 + 1 + 2 + 2 * len(limits) + 3 + 3 + len(costs)
 
 
 @pytest.mark.parametrize("full", [True, False])

@@ -1,0 +1,285 @@
+"""What each part of a star's page shows: texts and numbers for `templates/page.html.j2`.
+
+A missing number is NaN here and a dash in the page.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from lamostvac.core.vocabulary import BANDS, LABELS
+from lamostvac.report.style import svg_source
+from lamostvac.star import figures
+from lamostvac.star.flags import Reason, used_sources
+from lamostvac.star.spectrum import Neighbours, StarSpectrum
+
+QUANTITIES = {
+    "teff": ("Effective temperature", "K"),
+    "logg": ("Surface gravity log g", "dex"),
+    "feh": ("Metallicity [Fe/H]", "dex"),
+    "alpha_fe": ("[alpha/Fe]", "dex"),
+}
+_MOST_REPEATS = 40
+_LIGHT_SPEED = 299792.458  # km/s
+# Of the part on photometry: what, column, digits, unit.
+_DISTANCES = (
+    ("E(B-V) from star pairs", "ebv", 3, "mag"),
+    ("E(B-V) of the map", "ebv_map", 3, "mag"),
+    ("distance from all bands", "dist", 3, "kpc"),
+    ("distance from Ks alone", "dist_ks", 3, "kpc"),
+    ("parallax", "parallax", 3, "mas"),
+    ("geometric distance", "r_geo", 0, "pc"),
+    ("galactocentric X", "x_gal", 3, "kpc"),
+    ("galactocentric Y", "y_gal", 3, "kpc"),
+    ("galactocentric Z", "z_gal", 3, "kpc"),
+)
+
+
+def head(
+    row: Mapping[str, Any], snr_band: str, reasons: Sequence[Reason], suffix: str
+) -> dict[str, Any]:
+    """`title name identity raised entries`: who the star is, its flags that are set, and boxes of its labels.
+
+    Parameters
+    ----------
+    suffix : `_rec` for recommended values, "" for the emulator's
+    """
+    entries = [
+        (
+            _with_error(
+                row, f"{label}{suffix}", 0 if unit == "K" else 2, "K" if unit == "K" else ""
+            ),
+            f"{title}, {'recommended' if suffix else 'emulator'}",
+        )
+        for label, (title, unit) in QUANTITIES.items()
+    ]
+    if "dist" in row:
+        entries += [
+            (_with_error(row, "dist", 3, "kpc"), "Distance"),
+            (_with_error(row, "ebv", 3), "E(B-V), mag"),
+        ]
+    z = float(row["z"])
+    return {
+        "title": row["designation"] or row["spectrum_id"],
+        "name": _name(row),
+        "identity": f"spectrum {row['spectrum_id']}, {_name(row)}, observed {row['obsdate']}, "
+        f"RA {float(row['ra']):.5f}, Dec {float(row['dec']):.5f} deg, type {row['spectral_type']} "
+        f"({row['class']} {row['subclass']}), z {z:.6f} ({_LIGHT_SPEED * z:.1f} km/s), "
+        f"S/N in {snr_band.removeprefix('snr')} {float(row[snr_band]):.1f}",
+        "raised": [reason.flag for reason in reasons if reason.is_set],
+        "entries": entries,
+    }
+
+
+def labels(
+    row: Mapping[str, Any],
+    network_labels: Mapping[str, Mapping[str, str]],
+    sources: Mapping[str, Sequence[tuple[str, str, int]]],
+    of_networks: Sequence[Reason],
+) -> dict[str, Any]:
+    """`rows`, a line for each label of every system, and the fit's numbers under their column's names.
+
+    Parameters
+    ----------
+    network_labels : label to its set, unit and description
+    sources : recommended label to (column, system, bit) of its sources
+    of_networks : flags of the networks' labels
+    """
+    flagged: dict[str, list[str]] = {}
+    for reason in of_networks:
+        if reason.is_set and reason.label is not None:
+            flagged.setdefault(reason.label, []).append(reason.flag)
+    rows: list[tuple[Any, ...]] = []
+    shown = set()
+
+    def add(quantity: str, name: str, system: str, unit: str, remark: str = "") -> None:
+        digits = _digits(unit)
+        numbers = (row[name], row.get(f"{name}_err", np.nan), row.get(f"{name}_random", np.nan))
+        values = (_value(number, digits) for number in numbers)
+        rows.append((quantity, name, system, *values, unit, remark))
+
+    def network(label: str, quantity: str) -> None:
+        entry = network_labels[label]
+        shown.add(label)
+        remark = ", ".join(flagged.get(label, []))
+        add(quantity, label, f"network, set {entry['set']}", entry["unit"] or "dex", remark)
+
+    for label, (title, unit) in QUANTITIES.items():
+        if f"{label}_rec" in row:
+            used = used_sources(int(row[f"{label}_rec_source"]), sources.get(label, ()))
+            remark = f"from {', '.join(c for c, _ in used)}" if used else "no valid source"
+            add(title, f"{label}_rec", "recommended", unit, remark)
+            title = ""
+        if label in row:
+            flagged_alpha = label == "alpha_fe" and row.get("flag_alpha_fe")
+            add(title, label, "emulator", unit, "flag_alpha_fe" if flagged_alpha else "")
+        if label == "logg" and "logg_imig" in row and np.isfinite(float(row["logg_imig"])):
+            add("", "logg_imig", "second emulator", unit)
+        for name in network_labels:
+            if name.startswith(f"{label}_") and name in row:
+                network(name, "")
+    for name, entry in network_labels.items():
+        if name in row and name not in shown and not name.startswith("abs_mag_"):
+            network(name, entry["description"])
+    counts = {name: int(row[name]) for name in ("n_pixels", "n_outliers", "n_iterations")}
+    chi2 = {name: f"{float(row[name]):.3f}" for name in ("chi2", "chi2_first")}
+    return {"rows": rows, **counts, **chi2}
+
+
+def spectrum(star: StarSpectrum) -> dict[str, Any]:
+    """`trouble` (none), `chi2 n_pixels n_outliers` found again, `masks`, and the figures `figure lines`."""
+    residual = (star.normalised - star.model)[star.used]
+    return {
+        "trouble": "",
+        "chi2": f"{float(np.sum(residual.astype(np.float64) ** 2)):.3f}",
+        "n_pixels": int(star.used.sum()),
+        "n_outliers": int(star.left_out.sum()),
+        "masks": [
+            (mask.name, int(mask.where.sum()), "left out" if mask.used else "kept", mask.meaning)
+            for mask in star.masks
+        ],
+        "figure": svg_source(figures.spectrum(star)),
+        "lines": svg_source(figures.lines(star)),
+    }
+
+
+def photometry(row: Mapping[str, Any]) -> dict[str, Any]:
+    """`bands` with magnitudes and `facts` of extinction and distance; empty for a run without photometry."""
+    if "mag_g_gaia" not in row and "dist" not in row:
+        return {}
+    bands = []
+    for band in BANDS:
+        apparent, absolute = f"mag_{band}", f"abs_mag_{band}"
+        if apparent not in row:
+            continue
+        flags = [name for name in (f"flag_{absolute}", f"flag_cloud_{absolute}") if row.get(name)]
+        names = (apparent, f"{apparent}_err", absolute, f"{absolute}_err")
+        bands.append(
+            (band, *(_value(row.get(name, np.nan), 3) for name in names), ", ".join(flags))
+        )
+    facts = [
+        (what, _with_error(row, name, digits, unit))
+        for what, name, digits, unit in _DISTANCES
+        if name in row
+    ]
+    return {"bands": bands, "facts": facts}
+
+
+def repeats(
+    row: Mapping[str, Any], others: pd.DataFrame, networks: Sequence[str], snr_band: str
+) -> dict[str, Any]:
+    """`n head rows network_head network_rows` of other spectra of the star; empty without any.
+
+    Parameters
+    ----------
+    others : their rows of the catalogue with `separation` in arcsec
+    networks : labels of the networks
+    """
+    if not len(others):
+        return {}
+    compared = [
+        name
+        for name in (*LABELS, *networks)
+        if f"{name}_random" in row
+        and not name.startswith("abs_mag_")
+        and np.isfinite(float(row[name]))
+    ]
+    own = [name for name in compared if name in LABELS]
+    of_networks = [name for name in compared if name not in LABELS]
+    rows, network_rows = [], []
+    for other in others.head(_MOST_REPEATS).to_dict("records"):
+        rows.append(
+            [
+                other["spectrum_id"],
+                other["obsid"] if int(other["obsid"]) > 0 else float("nan"),
+                other["obsdate"],
+                _value(other["separation"], 2),
+                _value(other[snr_band], 1),
+                int(other["flags"]),
+                *(_difference(row, other, name) for name in own),
+            ]
+        )
+        network_rows.append(
+            [other["spectrum_id"], *(_difference(row, other, name) for name in of_networks)]
+        )
+    return {
+        "n": len(others),
+        "head": ["spectrum", "obsid", "date", "arcsec", "S/N", "flags", *own],
+        "rows": rows,
+        "network_head": ["spectrum", *of_networks],
+        "network_rows": network_rows,
+    }
+
+
+def neighbours(
+    row: Mapping[str, Any], star: StarSpectrum | None, near: Neighbours, own: Any
+) -> dict[str, Any]:
+    """`head rows figure`: the spectrum and the library's stars nearest to its labels `own`."""
+    digits = [_digits(QUANTITIES.get(name, ("", "dex"))[1]) for name in near.label_names]
+
+    def line(name: str, distance: str | float, values: Any) -> list[Any]:
+        return [name, distance, *(_value(v, d) for v, d in zip(values, digits, strict=True))]
+
+    return {
+        "head": ["star", "distance", *near.label_names],
+        "rows": [
+            line("this spectrum", float("nan"), own),
+            *(
+                line(name, _value(distance, 3), values)
+                for name, distance, values in zip(
+                    near.names, near.distance, near.labels, strict=True
+                )
+            ),
+        ],
+        "figure": svg_source(figures.neighbours(star, near, _name(row))),
+    }
+
+
+def origin(catalogue: str, path: Path | None) -> list[tuple[str, str]]:
+    """Program, commit, configuration and library of the catalogue, and the spectrum's file."""
+    cards = pq.read_schema(catalogue).metadata or {}
+    keys = {
+        "program": b"creator",
+        "commit": b"githash",
+        "configuration": b"confhash",
+        "library": b"library",
+    }
+    rows = [(name, cards[key].decode()) for name, key in keys.items() if key in cards]
+    return [*rows, ("spectrum's file", path.name if path else "none")]
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return f"obsid {row['obsid']}" if int(row["obsid"]) > 0 else str(row["spectrum_id"])
+
+
+def _value(value: Any, digits: int) -> str | float:
+    number = float(value)
+    return f"{number:.{digits}f}" if np.isfinite(number) else float("nan")
+
+
+def _with_error(row: Mapping[str, Any], name: str, digits: int, unit: str = "") -> str:
+    value, error = float(row[name]), float(row.get(f"{name}_err", np.nan))
+    if not np.isfinite(value):
+        return "none"
+    said = f"{value:.{digits}f}"
+    if np.isfinite(error):
+        said += f" ± {error:.{digits}f}"
+    return f"{said} {unit}".strip()
+
+
+def _digits(unit: str) -> int:
+    return 0 if unit == "K" else 3
+
+
+def _difference(row: Mapping[str, Any], other: Mapping[Any, Any], name: str) -> str | float:
+    digits = 0 if name.startswith("teff") else 2
+    value = float(other[name])
+    if not np.isfinite(value):
+        return float("nan")
+    sigma = np.hypot(float(row[f"{name}_random"]), float(other[f"{name}_random"]))
+    difference = (value - float(row[name])) / sigma if sigma > 0 else np.nan
+    return f"{value:.{digits}f}" + (f" ({difference:+.1f})" if np.isfinite(difference) else "")
