@@ -14,8 +14,9 @@ from snakemake.utils import min_version
 
 from lamostvac.configuration.root import load_configuration
 from lamostvac.core.atomic import remove_temporaries
-from lamostvac.run.job_records import write_run
 from lamostvac.core.log import user_errors
+from lamostvac.run.context import resolve
+from lamostvac.run.job_records import write_run
 from lamostvac.run.site import load_site, scratch_folder
 from lamostvac.run.slurm import cancel_leftovers, require_safe_settings
 
@@ -36,8 +37,11 @@ if not workflow.configfiles:
 with user_errors():
     CFG = load_configuration(config)
     SITE = load_site(workflow.basedir)
-RESULTS = CFG.run.results
-SCRATCH = scratch_folder(SITE, RESULTS)
+    # What the configuration means, and where every file of the run is.
+    CTX = resolve(CFG, SITE)
+FILES = CTX.layout
+for sentence in CTX.notes:
+    logger.info(sentence)
 
 
 # Runs once, with the run locked and before the first job: what an earlier Snakemake, which was killed, left in Slurm's
@@ -46,7 +50,7 @@ onstart:
     with user_errors():
         require_safe_settings(workflow.executor_settings)
         cancelled = cancel_leftovers(
-            Path(RESULTS) / "slurm_run.txt",
+            Path(FILES.slurm_run),
             getattr(workflow.scheduler._executor, "run_uuid", None),
             workflow.workdir_init,
             logger,
@@ -58,16 +62,16 @@ onstart:
         sys.stderr.flush()
         os.execv(sys.executable, sys.orig_argv)
     # Nobody else writes now, so what is unfinished has no owner.
-    for folder in {RESULTS, SCRATCH}:
+    for folder in {FILES.results, scratch_folder(SITE, FILES.results)}:
         remove_temporaries(folder)
     write_run(
-        RESULTS,
+        FILES.results,
         started=time.time(),
         jobs=[(job.rule.name, dict(job.wildcards_dict)) for job in workflow.dag.needrun_jobs()],
         targets=workflow.dag_settings.targets,
-        chunk_rules=chunk_rules(),
+        chunk_rules=CTX.chunk_rules,
         types=CFG.survey.types,
-        networks=len(SET_OF_LABEL) * CFG.networks.members,
+        networks=len(CTX.set_of_label) * CFG.networks.members,
     )
 
 
@@ -84,34 +88,32 @@ include: "rules/common.smk"
 include: "rules/fetch.smk"
 include: "rules/simulate.smk"
 include: "rules/survey.smk"
-include: "rules/prepare.smk"
+include: "rules/spectra.smk"
 include: "rules/training.smk"
 include: "rules/networks.smk"
 include: "rules/library.smk"
 include: "rules/emulator.smk"
-include: "rules/project.smk"
 include: "rules/grouped.smk"
 include: "rules/fit.smk"
-include: "rules/photometry.smk"
 include: "rules/catalog.smk"
-include: "rules/errors.smk"
-include: "rules/publish.smk"
-include: "rules/explorer.smk"
+include: "rules/uncertainty.smk"
+include: "rules/recommend.smk"
 include: "rules/distance.smk"
+include: "rules/publish.smk"
 include: "rules/validation.smk"
 include: "rules/report.smk"
-include: "rules/stars.smk"
+include: "rules/star.smk"
 include: "rules/experiments.smk"
 
 
 rule all:
     default_target: True
     input:
-        f"{RESULTS}/catalog/recommended.fits",
-        f"{RESULTS}/catalog/recommended.parquet",
-        f"{RESULTS}/catalog/rejected.csv",
-        f"{RESULTS}/catalog/accounting.json",
-        f"{RESULTS}/catalog/datamodel.md",
+        FILES.catalogue_fits,
+        FILES.catalogue,
+        FILES.rejected,
+        FILES.accounting,
+        FILES.data_model,
         publication_targets(),
         explorer_targets(),
         validation_targets(),

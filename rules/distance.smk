@@ -1,24 +1,21 @@
 # E(B-V), distance and position of every star, from its labels and other surveys' photometry.
 
-from lamostvac.core.vocabulary import BANDS
 
-# Stars that each network did not learn from tell how the errors of the bands go together. Networks from another
-# run have left none here.
-LEFT_OUT_BANDS = [
-    band for band in BANDS if f"abs_mag_{band}" in SET_OF_LABEL and CFG.networks.pretrained is None
-]
+def photometry_files(wildcards):
+    """The catalogue files that magnitudes are joined from."""
+    return outside(CTX.photometry_files)
 
 
 rule photometry:
     input:
-        collected=f"{RESULTS}/collected/{{type}}.fits",
-        tables=lambda wildcards: outside(photometry_tables(wildcards)),
+        collected=FILES.collected,
+        tables=photometry_files,
     output:
-        f"{RESULTS}/photometry/{{type}}.parquet",
+        FILES.photometry,
     log:
-        f"{RESULTS}/logs/photometry/{{type}}.log",
+        FILES.log("photometry", "type"),
     benchmark:
-        f"{RESULTS}/benchmarks/photometry/{{type}}.tsv"
+        FILES.benchmark("photometry", "type")
     group:
         "type"
     conda:
@@ -26,12 +23,12 @@ rule photometry:
     resources:
         **asks("photometry", spectra=spectra_of, input_kb=size_kb("tables")),
     params:
-        tables=PHOTOMETRY.model_dump(mode="json", by_alias=True),
-        root=lambda wildcards: PHOTOMETRY_ROOT,
-        digests=lambda wildcards: digests(photometry_tables(wildcards)),
+        tables=CTX.photometry.model_dump(mode="json", by_alias=True),
+        root=lambda wildcards: CTX.photometry_root,
+        digests=lambda wildcards: digests(CTX.photometry_files),
         repeat_radius=CFG.photometry.repeat_radius,
-        columns=COLUMNS,
-        network_labels=NETWORK_LABELS,
+        columns=CTX.columns,
+        network_labels=CTX.network_labels,
         code_version=version_of("photometry"),
     script:
         "../workflow_scripts/photometry.py"
@@ -39,19 +36,19 @@ rule photometry:
 
 rule distance:
     input:
-        recommended=f"{RESULTS}/recommended/{{type}}.fits",
-        photometry=f"{RESULTS}/photometry/{{type}}.parquet",
+        recommended=FILES.recommended,
+        photometry=FILES.photometry,
         left_out=(
-            [f"{RESULTS}/networks/abs_mag_{band}_left_out.parquet" for band in LEFT_OUT_BANDS]
+            [FILES.network_left_out.format(label=f"abs_mag_{band}") for band in CTX.left_out_bands]
             if CFG.distance.correlation is None
             else []
         ),
     output:
-        f"{RESULTS}/distance/{{type}}.parquet",
+        FILES.distance,
     log:
-        f"{RESULTS}/logs/distance/{{type}}.log",
+        FILES.log("distance", "type"),
     benchmark:
-        f"{RESULTS}/benchmarks/distance/{{type}}.tsv"
+        FILES.benchmark("distance", "type")
     group:
         "type"
     conda:
@@ -64,10 +61,10 @@ rule distance:
         extinction=CFG.extinction.model_dump(mode="json"),
         star_pairs=CFG.star_pairs.model_dump(mode="json"),
         distance=CFG.distance.model_dump(mode="json"),
-        bands=LEFT_OUT_BANDS,
+        bands=CTX.left_out_bands,
         members=CFG.networks.members,
-        columns=COLUMNS,
-        network_labels=NETWORK_LABELS,
+        columns=CTX.columns,
+        network_labels=CTX.network_labels,
         code_version=version_of("distance"),
     script:
         "../workflow_scripts/distance.py"

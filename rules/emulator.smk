@@ -1,28 +1,23 @@
 # The emulator of the library, and how well it recovers the library's own labels.
 
 
-FIT_SETTINGS = CFG.fit.model_dump(
-    mode="json", exclude={"method", "emulator", "max_outlier_fraction"}
-)
-
-
 rule emulator:
     input:
-        library=f"{RESULTS}/library/{{library}}.h5",
+        library=FILES.library,
     output:
-        whole=f"{RESULTS}/emulator/{{library}}.h5",
-        distilled=f"{RESULTS}/emulator/{{library}}_distilled.h5",
+        whole=FILES.emulator,
+        distilled=FILES.emulator_distilled,
     log:
-        f"{RESULTS}/logs/emulator/{{library}}.log",
+        FILES.log("emulator", "library"),
     benchmark:
-        f"{RESULTS}/benchmarks/emulator/{{library}}.tsv"
+        FILES.benchmark("emulator", "library")
     conda:
         "../envs/lamostvac.yaml"
     resources:
         **asks("emulator", input_kb=size_kb()),
     params:
-        settings=lambda wildcards: emulator_settings(wildcards.library, {"folds"}),
-        prepare=CFG.prepare.model_dump(mode="json", exclude={"keep"}),
+        settings=lambda wildcards: CTX.emulator_settings(wildcards.library, {"folds"}),
+        prepare=CTX.prepare_settings,
         code_version=version_of("emulator"),
     script:
         "../workflow_scripts/emulator.py"
@@ -30,21 +25,21 @@ rule emulator:
 
 rule crossvalidation:
     input:
-        library=f"{RESULTS}/library/{{library}}.h5",
+        library=FILES.library,
     output:
-        f"{RESULTS}/emulator/{{library}}_crossvalidation.csv",
+        FILES.crossvalidation,
     log:
-        f"{RESULTS}/logs/crossvalidation/{{library}}.log",
+        FILES.log("crossvalidation", "library"),
     benchmark:
-        f"{RESULTS}/benchmarks/crossvalidation/{{library}}.tsv"
+        FILES.benchmark("crossvalidation", "library")
     conda:
         "../envs/lamostvac.yaml"
     resources:
         **asks("crossvalidation", input_kb=size_kb(), folds=CFG.emulator.folds),
     params:
-        settings=lambda wildcards: emulator_settings(wildcards.library),
-        prepare=CFG.prepare.model_dump(mode="json", exclude={"keep"}),
-        fit=FIT_SETTINGS,
+        settings=lambda wildcards: CTX.emulator_settings(wildcards.library),
+        prepare=CTX.prepare_settings,
+        fit=CTX.fit_settings,
         distilled=CFG.fit.emulator == "distilled",
         seed=CFG.run.seed,
         code_version=version_of("crossvalidation"),

@@ -4,31 +4,52 @@
 # snakemake experiments ...
 
 
-EXPERIMENTS = f"{RESULTS}/experiments"
+def prepared_of(types):
+    """Prepared chunks of some spectral types."""
+
+    def files(wildcards):
+        return [
+            FILES.spectra.format(type=name, chunk=chunk)
+            for name in types
+            for chunk in chunks_of(name)
+        ]
+
+    return files
+
+
+def experiment_chunks(wildcards):
+    """Prepared chunks that survey stars are drawn from: a few of each type, evenly spaced."""
+    files = []
+    for name in CFG.survey.types:
+        chunks = chunks_of(name)
+        n = min(CFG.experiments.n_chunks, len(chunks))
+        chosen = [chunks[len(chunks) * (2 * i + 1) // (2 * n)] for i in range(n)]
+        files += [FILES.spectra.format(type=name, chunk=chunk) for chunk in chosen]
+    return files
 
 
 rule experiment_line_spread:
     input:
         spectra=prepared_of(["F", "G", "K"]),
-        library=library_spectra(CFG.library.name),
-        labels=library_labels(CFG.library.name),
+        library=CTX.library_spectra(CFG.library.name),
+        labels=CTX.library_labels(CFG.library.name),
     output:
-        table=f"{RESULTS}/experiments/line_spread.csv",
-        best=f"{RESULTS}/experiments/line_spread_best.csv",
-        figure=f"{RESULTS}/experiments/line_spread.png",
+        table=FILES.experiment("line_spread.csv"),
+        best=FILES.experiment("line_spread_best.csv"),
+        figure=FILES.experiment("line_spread.png"),
     log:
-        f"{RESULTS}/logs/experiment_line_spread.log",
+        FILES.log("experiment_line_spread"),
     benchmark:
-        f"{RESULTS}/benchmarks/experiment_line_spread.tsv"
+        FILES.benchmark("experiment_line_spread")
     conda:
         "../envs/lamostvac.yaml"
     resources:
         **asks("experiment_line_spread"),
     params:
-        library=library_settings(CFG.library.name),
-        prepare=CFG.prepare.model_dump(mode="json", exclude={"keep"}),
+        library=CTX.library_settings(CFG.library.name),
+        prepare=CTX.prepare_settings,
         emulator=CFG.emulator.model_dump(mode="json", exclude={"folds"}),
-        fit=FIT_SETTINGS,
+        fit=CTX.fit_settings,
         code_version=version_of("experiment_line_spread"),
     script:
         "../workflow_scripts/experiment_line_spread.py"
@@ -36,27 +57,27 @@ rule experiment_line_spread:
 
 rule experiments:
     input:
-        f"{EXPERIMENTS}/prior_counts.csv",
-        f"{EXPERIMENTS}/bounds.csv",
-        f"{EXPERIMENTS}/group_size.csv",
-        f"{EXPERIMENTS}/reproduction.csv",
-        f"{EXPERIMENTS}/grouping.csv",
-        f"{EXPERIMENTS}/matches.csv",
+        FILES.experiment("prior_counts.csv"),
+        FILES.experiment("bounds.csv"),
+        FILES.experiment("group_size.csv"),
+        FILES.experiment("reproduction.csv"),
+        FILES.experiment("grouping.csv"),
+        FILES.experiment("matches.csv"),
 
 
 # Library stars in the prior intervals about each library star (their Figure 2).
 rule experiment_prior_counts:
     input:
-        library=f"{RESULTS}/library/{CFG.library.name}.h5",
-        emulator=f"{RESULTS}/emulator/{CFG.library.name}.h5",
+        library=CTX.library,
+        emulator=CTX.emulator,
     output:
-        table=f"{EXPERIMENTS}/prior_counts.csv",
-        stars=f"{EXPERIMENTS}/prior_counts_stars.csv",
-        figure=f"{EXPERIMENTS}/prior_counts.png",
+        table=FILES.experiment("prior_counts.csv"),
+        stars=FILES.experiment("prior_counts_stars.csv"),
+        figure=FILES.experiment("prior_counts.png"),
     log:
-        f"{RESULTS}/logs/experiment_prior_counts.log",
+        FILES.log("experiment_prior_counts"),
     benchmark:
-        f"{RESULTS}/benchmarks/experiment_prior_counts.tsv"
+        FILES.benchmark("experiment_prior_counts")
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -71,15 +92,15 @@ rule experiment_prior_counts:
 rule experiment_bounds:
     input:
         spectra=experiment_chunks,
-        library=f"{RESULTS}/library/{CFG.library.name}.h5",
-        emulator=f"{RESULTS}/emulator/{CFG.library.name}.h5",
+        library=CTX.library,
+        emulator=CTX.emulator,
     output:
-        table=f"{EXPERIMENTS}/bounds.csv",
-        figure=f"{EXPERIMENTS}/bounds.png",
+        table=FILES.experiment("bounds.csv"),
+        figure=FILES.experiment("bounds.png"),
     log:
-        f"{RESULTS}/logs/experiment_bounds.log",
+        FILES.log("experiment_bounds"),
     benchmark:
-        f"{RESULTS}/benchmarks/experiment_bounds.tsv"
+        FILES.benchmark("experiment_bounds")
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -98,15 +119,15 @@ rule experiment_bounds:
 rule experiment_group_size:
     input:
         spectra=experiment_chunks,
-        library=f"{RESULTS}/library/{CFG.library.name}.h5",
-        emulator=f"{RESULTS}/emulator/{CFG.library.name}.h5",
+        library=CTX.library,
+        emulator=CTX.emulator,
     output:
-        table=f"{EXPERIMENTS}/group_size.csv",
-        figure=f"{EXPERIMENTS}/group_size.png",
+        table=FILES.experiment("group_size.csv"),
+        figure=FILES.experiment("group_size.png"),
     log:
-        f"{RESULTS}/logs/experiment_group_size.log",
+        FILES.log("experiment_group_size"),
     benchmark:
-        f"{RESULTS}/benchmarks/experiment_group_size.tsv"
+        FILES.benchmark("experiment_group_size")
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -125,7 +146,7 @@ rule experiment_group_size:
                 "folds",
             },
         ),
-        prepare=CFG.prepare.model_dump(mode="json", exclude={"keep"}),
+        prepare=CTX.prepare_settings,
         emulator=CFG.emulator.model_dump(mode="json", exclude={"folds"}),
         max_extrapolation=CFG.fit.max_extrapolation,
         seed=CFG.run.seed,
@@ -137,23 +158,23 @@ rule experiment_group_size:
 # Emulated against library spectra (Figures 5 and 6).
 rule experiment_reproduction:
     input:
-        library=f"{RESULTS}/library/{CFG.library.name}.h5",
-        emulator=f"{RESULTS}/emulator/{CFG.library.name}.h5",
+        library=CTX.library,
+        emulator=CTX.emulator,
     output:
-        table=f"{EXPERIMENTS}/reproduction.csv",
-        examples=f"{EXPERIMENTS}/reproduction_examples.png",
-        figure=f"{EXPERIMENTS}/reproduction.png",
+        table=FILES.experiment("reproduction.csv"),
+        examples=FILES.experiment("reproduction_examples.png"),
+        figure=FILES.experiment("reproduction.png"),
     log:
-        f"{RESULTS}/logs/experiment_reproduction.log",
+        FILES.log("experiment_reproduction"),
     benchmark:
-        f"{RESULTS}/benchmarks/experiment_reproduction.tsv"
+        FILES.benchmark("experiment_reproduction")
     conda:
         "../envs/lamostvac.yaml"
     resources:
         **asks("experiment_reproduction"),
     params:
         settings=CFG.experiments.model_dump(mode="json", include={"folds"}),
-        prepare=CFG.prepare.model_dump(mode="json", exclude={"keep"}),
+        prepare=CTX.prepare_settings,
         emulator=CFG.emulator.model_dump(mode="json", exclude={"folds"}),
         seed=CFG.run.seed,
         code_version=version_of("experiment_reproduction"),
@@ -165,15 +186,15 @@ rule experiment_reproduction:
 rule experiment_grouping:
     input:
         spectra=experiment_chunks,
-        library=f"{RESULTS}/library/{CFG.library.name}.h5",
-        emulator=f"{RESULTS}/emulator/{CFG.library.name}.h5",
+        library=CTX.library,
+        emulator=CTX.emulator,
     output:
-        table=f"{EXPERIMENTS}/grouping.csv",
-        figure=f"{EXPERIMENTS}/grouping.png",
+        table=FILES.experiment("grouping.csv"),
+        figure=FILES.experiment("grouping.png"),
     log:
-        f"{RESULTS}/logs/experiment_grouping.log",
+        FILES.log("experiment_grouping"),
     benchmark:
-        f"{RESULTS}/benchmarks/experiment_grouping.tsv"
+        FILES.benchmark("experiment_grouping")
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -193,15 +214,15 @@ rule experiment_grouping:
 rule experiment_matches:
     input:
         spectra=experiment_chunks,
-        library=f"{RESULTS}/library/{CFG.library.name}.h5",
-        emulator=f"{RESULTS}/emulator/{CFG.library.name}.h5",
+        library=CTX.library,
+        emulator=CTX.emulator,
     output:
-        table=f"{EXPERIMENTS}/matches.csv",
-        figure=f"{EXPERIMENTS}/matches.png",
+        table=FILES.experiment("matches.csv"),
+        figure=FILES.experiment("matches.png"),
     log:
-        f"{RESULTS}/logs/experiment_matches.log",
+        FILES.log("experiment_matches"),
     benchmark:
-        f"{RESULTS}/benchmarks/experiment_matches.tsv"
+        FILES.benchmark("experiment_matches")
     conda:
         "../envs/lamostvac.yaml"
     resources:

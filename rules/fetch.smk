@@ -8,18 +8,27 @@ localrules:
     check_release,
 
 
+def fetch_needs(wildcards):
+    """The files besides the release that this run reads."""
+    from lamostvac.fetch.plan import needs_as_params
+    from lamostvac.run.needs import needs_of
+
+    with user_errors():
+        return needs_as_params(needs_of(CFG))
+
+
 rule fetch:
     log:
-        f"{RESULTS}/logs/fetch.log",
+        FILES.log("fetch"),
     conda:
         "../envs/lamostvac.yaml"
     resources:
         **asks("fetch"),
     params:
-        folder=f"{RESULTS}/fetch",
+        folder=FILES.fetch,
         needs=fetch_needs,
         settings=CFG.fetch.model_dump(mode="json", exclude={"file", "sources", "sizes"}),
-        catalogues=lambda wildcards: CATALOGUES,
+        catalogues=lambda wildcards: CTX.catalogues,
         column_aliases=CFG.survey.column_aliases,
         classes=CFG.survey.classes,
         code_version=version_of("fetch"),
@@ -29,7 +38,7 @@ rule fetch:
 
 rule check_release:
     log:
-        f"{RESULTS}/logs/check_release.log",
+        FILES.log("check_release"),
     conda:
         "../envs/lamostvac.yaml"
     threads: 4
@@ -38,10 +47,10 @@ rule check_release:
     params:
         **CFG.survey.model_dump(mode="json", exclude={"root", "catalogues", "file_pattern"}),
         # Functions, because Snakemake would take the names in braces for wildcards.
-        folder=f"{RESULTS}/release",
+        folder=FILES.release,
         file_pattern=lambda wildcards: CFG.survey.file_pattern,
-        root=lambda wildcards: SURVEY_ROOT,
-        catalogues=lambda wildcards: CATALOGUES,
+        root=lambda wildcards: CTX.survey_root,
+        catalogues=lambda wildcards: CTX.catalogues,
         sizes=CFG.fetch.sizes,
         code_version=version_of("check_release"),
     script:

@@ -1,21 +1,17 @@
 # Labels of each star, from its own spectrum alone or from the grouped search (grouped.smk).
 
 
-EMULATOR_FILE = "_distilled.h5" if CFG.fit.emulator == "distilled" else ".h5"
-FIT_EMULATOR = f"{RESULTS}/emulator/{CFG.library.name}{EMULATOR_FILE}"
-
-
 rule fit:
     input:
-        meta=PREPARED_META,
-        emulator=FIT_EMULATOR,
+        meta=FILES.prepared_meta,
+        emulator=CTX.fit_emulator(CFG.library.name),
         grouped=GROUPED_LABELS,
     output:
-        f"{RESULTS}/fit/{{type}}/{{chunk}}.h5",
+        FILES.fit,
     log:
-        f"{RESULTS}/logs/fit/{{type}}/{{chunk}}.log",
+        FILES.log("fit", "type", "chunk"),
     benchmark:
-        f"{RESULTS}/benchmarks/fit/{{type}}/{{chunk}}.tsv"
+        FILES.benchmark("fit", "type", "chunk")
     group:
         FIT_GROUP
     conda:
@@ -23,7 +19,7 @@ rule fit:
     resources:
         **asks("fit", spectra=spectra_of),
     params:
-        settings=FIT_SETTINGS,
+        settings=CTX.fit_settings,
         method=CFG.fit.method,
         prepared=prepared_spectra,
         last=last_reader("fit"),
@@ -33,26 +29,26 @@ rule fit:
         "../workflow_scripts/fit.py"
 
 
-if SECOND:
+if CTX.second:
 
     # Without a grouped search: its groups have the labels of the first emulator.
     use rule fit as fit_imig with:
         input:
-            meta=PREPARED_META,
+            meta=FILES.prepared_meta,
             # Afterwards, because the last reader removes the spectra.
-            after=ancient(f"{RESULTS}/fit/{{type}}/{{chunk}}.h5"),
-            emulator=f"{RESULTS}/emulator/{SECOND}{EMULATOR_FILE}",
+            after=ancient(FILES.fit),
+            emulator=CTX.fit_emulator(CTX.second),
             grouped=[],
         output:
-            f"{RESULTS}/fit_imig/{{type}}/{{chunk}}.h5",
+            FILES.fit_imig,
         log:
-            f"{RESULTS}/logs/fit_imig/{{type}}/{{chunk}}.log",
+            FILES.log("fit_imig", "type", "chunk"),
         benchmark:
-            f"{RESULTS}/benchmarks/fit_imig/{{type}}/{{chunk}}.tsv"
+            FILES.benchmark("fit_imig", "type", "chunk")
         resources:
             **asks("fit_imig", spectra=spectra_of),
         params:
-            settings=FIT_SETTINGS,
+            settings=CTX.fit_settings,
             method="refine",
             prepared=prepared_spectra,
             last=last_reader("fit_imig"),

@@ -5,20 +5,44 @@ SEARCH_SETTINGS = CFG.grouped.model_dump(mode="json", exclude={"group_size", "gr
     "max_extrapolation": CFG.fit.max_extrapolation
 }
 # What the fit needs of the grouped search.
-GROUPED_LABELS = f"{RESULTS}/grouped/{{type}}/labels.h5" if CFG.fit.method != "refine" else []
+GROUPED_LABELS = FILES.grouped_labels if CFG.fit.method != "refine" else []
+
+
+# Principal components of each spectrum.
+rule project:
+    input:
+        meta=FILES.prepared_meta,
+        emulator=CTX.emulator,
+    output:
+        FILES.project,
+    log:
+        FILES.log("project", "type", "chunk"),
+    benchmark:
+        FILES.benchmark("project", "type", "chunk")
+    group:
+        "chunk"
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        **asks("project", spectra=spectra_of),
+    params:
+        prepared=prepared_spectra,
+        code_version=version_of("project"),
+    script:
+        "../workflow_scripts/project.py"
 
 
 rule candidates:
     input:
-        meta=PREPARED_META,
-        library=f"{RESULTS}/library/{CFG.library.name}.h5",
-        emulator=f"{RESULTS}/emulator/{CFG.library.name}.h5",
+        meta=FILES.prepared_meta,
+        library=CTX.library,
+        emulator=CTX.emulator,
     output:
-        f"{RESULTS}/candidates/{{type}}/{{chunk}}.h5",
+        FILES.candidates,
     log:
-        f"{RESULTS}/logs/candidates/{{type}}/{{chunk}}.log",
+        FILES.log("candidates", "type", "chunk"),
     benchmark:
-        f"{RESULTS}/benchmarks/candidates/{{type}}/{{chunk}}.tsv"
+        FILES.benchmark("candidates", "type", "chunk")
     group:
         "chunk"
     conda:
@@ -37,16 +61,16 @@ rule candidates:
 # are copied in the order of their groups, and their labels brought back into that of the chunks.
 rule sort_groups:
     input:
-        candidates=chunk_files(f"{RESULTS}/candidates/{{type}}/{{chunk}}.h5"),
-        project=chunk_files(f"{RESULTS}/project/{{type}}/{{chunk}}.h5"),
-        library=f"{RESULTS}/library/{CFG.library.name}.h5",
+        candidates=chunk_files(FILES.candidates),
+        project=chunk_files(FILES.project),
+        library=CTX.library,
     output:
-        order=f"{RESULTS}/grouped/{{type}}/order.h5",
-        stars=temp(f"{RESULTS}/grouped/{{type}}/stars.h5"),
+        order=FILES.group_order,
+        stars=temp(FILES.group_stars),
     log:
-        f"{RESULTS}/logs/sort_groups/{{type}}.log",
+        FILES.log("sort_groups", "type"),
     benchmark:
-        f"{RESULTS}/benchmarks/sort_groups/{{type}}.tsv"
+        FILES.benchmark("sort_groups", "type")
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -57,17 +81,22 @@ rule sort_groups:
         "../workflow_scripts/sort_groups.py"
 
 
+def spectra_of_batch(wildcards, input):
+    """Spectra of a job of the grouped search, at most."""
+    return min(CFG.grouped.group_size * CFG.grouped.groups_per_job, spectra_of(wildcards))
+
+
 rule search:
     input:
-        stars=f"{RESULTS}/grouped/{{type}}/stars.h5",
-        emulator=f"{RESULTS}/emulator/{CFG.library.name}.h5",
-        library=f"{RESULTS}/library/{CFG.library.name}.h5",
+        stars=FILES.group_stars,
+        emulator=CTX.emulator,
+        library=CTX.library,
     output:
-        f"{RESULTS}/grouped/{{type}}/{{batch}}.h5",
+        FILES.group_batch,
     log:
-        f"{RESULTS}/logs/search/{{type}}/{{batch}}.log",
+        FILES.log("search", "type", "batch"),
     benchmark:
-        f"{RESULTS}/benchmarks/search/{{type}}/{{batch}}.tsv"
+        FILES.benchmark("search", "type", "batch")
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -82,16 +111,29 @@ rule search:
         "../workflow_scripts/search.py"
 
 
+def group_batches(wildcards):
+    """Results of the jobs that search the groups of a type; the survey knows how many there can be."""
+    import pandas as pd
+
+    from lamostvac.grouped.groups import batch_names
+
+    checkpoints.survey.get()
+    groups = pd.read_csv(FILES.groups, dtype={"type": str}, keep_default_na=False)
+    n_groups = int(groups.loc[groups["type"] == wildcards.type, "n_groups"].sum())
+    names = batch_names(n_groups, CFG.grouped.groups_per_job)
+    return expand(FILES.group_batch, type=wildcards.type, batch=names)
+
+
 rule grouped_labels:
     input:
-        order=f"{RESULTS}/grouped/{{type}}/order.h5",
+        order=FILES.group_order,
         batches=group_batches,
     output:
-        f"{RESULTS}/grouped/{{type}}/labels.h5",
+        FILES.grouped_labels,
     log:
-        f"{RESULTS}/logs/grouped_labels/{{type}}.log",
+        FILES.log("grouped_labels", "type"),
     benchmark:
-        f"{RESULTS}/benchmarks/grouped_labels/{{type}}.tsv"
+        FILES.benchmark("grouped_labels", "type")
     conda:
         "../envs/lamostvac.yaml"
     resources:

@@ -1,33 +1,46 @@
 # Networks: one trained per label, all applied to a chunk in one pass.
 
-from lamostvac.networks.settings import NetworkTraining
-
-# Label to the training set that has it, in the order of the catalogue.
-SET_OF_LABEL = {
-    label: entry.name for entry in TRAINING_SETS.values() for label in entry.label_names
-}
-# Networks from elsewhere bring no training sets and no stars left out of them.
-TRAINED_HERE = {} if CFG.networks.pretrained else SET_OF_LABEL
-SETS_TRAINED_HERE = list(dict.fromkeys(TRAINED_HERE.values()))
-NETWORK_FOLDER = CFG.networks.pretrained or f"{RESULTS}/networks"
-NETWORK_FILES = [f"{NETWORK_FOLDER}/{label}.h5" for label in SET_OF_LABEL]
+# Networks from elsewhere are known by their digests; those trained here Snakemake sees anew.
+NETWORK_FILES = list(CTX.network_files.values())
 NETWORK_INPUTS = outside(NETWORK_FILES) if CFG.networks.pretrained else NETWORK_FILES
 
 
 wildcard_constraints:
-    label="|".join(SET_OF_LABEL) or "none",
+    label="|".join(CTX.set_of_label) or "none",
+
+
+def training_table(wildcards):
+    """Table and spectra of the set that a label belongs to."""
+    name = CTX.set_of_label[wildcards.label]
+    return {
+        "table": FILES.training.format(training_set=name),
+        "spectra": FILES.training_spectra.format(training_set=name),
+    }
+
+
+def label_entry(wildcards):
+    """What the configuration says of a label and of its set's networks."""
+    entry = CTX.training_sets[CTX.set_of_label[wildcards.label]]
+    label = next(label for label in entry.labels if label.name == wildcards.label)
+    return {
+        "set": entry.name,
+        "optional": entry.optional,
+        "snr_band": entry.snr_band,
+        "label": label.model_dump(mode="json", exclude={"cuts", "column", "error"}),
+        "network": entry.network.model_dump(mode="json", exclude={"apply"}),
+    }
 
 
 rule train:
     input:
         unpack(training_table),
     output:
-        network=f"{RESULTS}/networks/{{label}}.h5",
-        left_out=f"{RESULTS}/networks/{{label}}_left_out.parquet",
+        network=FILES.network,
+        left_out=FILES.network_left_out,
     log:
-        f"{RESULTS}/logs/train/{{label}}.log",
+        FILES.log("train", "label"),
     benchmark:
-        f"{RESULTS}/benchmarks/train/{{label}}.tsv"
+        FILES.benchmark("train", "label")
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -40,47 +53,50 @@ rule train:
     params:
         entry=label_entry,
         # The network with what it was trained on: kept, so that a label runs alone where its set is made anew.
-        kept=lambda wildcards: f"{RESULTS}/networks/kept/{wildcards.label}",
-        preparation=NETWORK_PREPARATION,
-        settings=CFG.networks.model_dump(
-            mode="json", include=set(NetworkTraining.__dataclass_fields__)
-        ),
+        kept=lambda wildcards: FILES.network_kept.format(label=wildcards.label),
+        preparation=CTX.network_preparation,
+        settings=CTX.network_training,
         seed=CFG.run.seed,
         code_version=version_of("train"),
     script:
         "../workflow_scripts/train.py"
 
 
+def network_digests(wildcards):
+    """What networks from elsewhere are."""
+    return digests(NETWORK_FILES) if CFG.networks.pretrained else []
+
+
 rule predict:
     input:
-        meta=PREPARED_META,
+        meta=FILES.prepared_meta,
         networks=NETWORK_INPUTS,
         # Afterwards, because the last reader removes the spectra.
-        after=[ancient(f"{RESULTS}/{name}/{{type}}/{{chunk}}.h5") for name in FITS],
+        after=ancient([FILES.fit, FILES.fit_imig] if CTX.second else [FILES.fit]),
     output:
-        f"{RESULTS}/predicted/{{type}}/{{chunk}}.h5",
+        FILES.predicted,
     log:
-        f"{RESULTS}/logs/predict/{{type}}/{{chunk}}.log",
+        FILES.log("predict", "type", "chunk"),
     benchmark:
-        f"{RESULTS}/benchmarks/predict/{{type}}/{{chunk}}.tsv"
+        FILES.benchmark("predict", "type", "chunk")
     group:
         FIT_GROUP
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        **asks("predict", spectra=spectra_of, networks=len(SET_OF_LABEL) * CFG.networks.members),
+        **asks("predict", spectra=spectra_of, networks=len(CTX.set_of_label) * CFG.networks.members),
     params:
         digests=network_digests,
         prepared=prepared_spectra,
         last=last_reader("predict"),
         # What each network alone said of the chunk: kept, so that a new network runs alone.
-        parts=lambda wildcards: f"{RESULTS}/predicted/{wildcards.type}/{wildcards.chunk}_parts.h5",
+        parts=lambda wildcards: FILES.predicted_parts.format(**wildcards),
         apply={
-            label: TRAINING_SETS[name].network.apply
-            for label, name in SET_OF_LABEL.items()
-            if TRAINING_SETS[name].network.apply
+            label: CTX.training_sets[name].network.apply
+            for label, name in CTX.set_of_label.items()
+            if CTX.training_sets[name].network.apply
         },
-        grids={label: TRAINING_SETS[name].grid for label, name in SET_OF_LABEL.items()},
+        grids=CTX.grids,
         code_version=version_of("predict"),
     script:
         "../workflow_scripts/predict.py"

@@ -1,31 +1,44 @@
 # Other forms of the merged catalogue, and what its errors are like. Each reads recommended.fits block by block.
 
-from lamostvac.publish import votable as votable_library
+from lamostvac.core.files import sha256
 from lamostvac.core.paths import PUBLISHED_INTERNAL_ERRORS_PATH
+from lamostvac.publish.explorer import page_hash
 
-# A mistake in these is told before anything runs.
-with user_errors():
-    votable_library.chosen_columns(CFG.publication.votable_columns, REGISTRY)
-    votable_library.chosen_rows(CFG.publication.votable_rows, REGISTRY)
+
+def publication_targets():
+    """The forms of the catalogue that this run wants."""
+    wanted = [FILES.error_summary]
+    if CFG.publication.cds:
+        wanted += [FILES.cds_readme, FILES.cds_table]
+    if CFG.publication.votable:
+        wanted.append(FILES.votable)
+    if CFG.publication.hats:
+        wanted.append(FILES.hats)
+    return wanted
+
+
+def explorer_targets():
+    """The explorer's page, unless it is switched off."""
+    return [FILES.explorer] if CFG.explorer.enabled else []
 
 
 rule internal_errors:
     input:
-        catalogue=f"{RESULTS}/catalog/recommended.fits",
+        catalogue=FILES.catalogue_fits,
     output:
-        table=f"{RESULTS}/catalog/summary.csv",
+        table=FILES.error_summary,
     log:
-        f"{RESULTS}/logs/internal_errors.log",
+        FILES.log("internal_errors"),
     benchmark:
-        f"{RESULTS}/benchmarks/internal_errors.tsv"
+        FILES.benchmark("internal_errors")
     conda:
         "../envs/lamostvac.yaml"
     resources:
         **asks("internal_errors", spectra=spectra_of),
     params:
         snr_band=CFG.survey.snr_band,
-        columns=COLUMNS,
-        network_labels=NETWORK_LABELS,
+        columns=CTX.columns,
+        network_labels=CTX.network_labels,
         published=sha256(PUBLISHED_INTERNAL_ERRORS_PATH),
         code_version=version_of("internal_errors"),
     script:
@@ -34,14 +47,14 @@ rule internal_errors:
 
 rule cds:
     input:
-        catalogue=f"{RESULTS}/catalog/recommended.fits",
+        catalogue=FILES.catalogue_fits,
     output:
-        table=f"{RESULTS}/catalog/recommended.dat.gz",
-        readme=f"{RESULTS}/catalog/ReadMe",
+        table=FILES.cds_table,
+        readme=FILES.cds_readme,
     log:
-        f"{RESULTS}/logs/cds.log",
+        FILES.log("cds"),
     benchmark:
-        f"{RESULTS}/benchmarks/cds.tsv"
+        FILES.benchmark("cds")
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -49,8 +62,8 @@ rule cds:
     params:
         title=CFG.publication.title,
         authors=CFG.publication.authors,
-        columns=COLUMNS,
-        network_labels=NETWORK_LABELS,
+        columns=CTX.columns,
+        network_labels=CTX.network_labels,
         code_version=version_of("cds"),
     script:
         "../workflow_scripts/cds.py"
@@ -58,13 +71,13 @@ rule cds:
 
 rule votable:
     input:
-        catalogue=f"{RESULTS}/catalog/recommended.fits",
+        catalogue=FILES.catalogue_fits,
     output:
-        table=f"{RESULTS}/catalog/recommended.vot",
+        table=FILES.votable,
     log:
-        f"{RESULTS}/logs/votable.log",
+        FILES.log("votable"),
     benchmark:
-        f"{RESULTS}/benchmarks/votable.tsv"
+        FILES.benchmark("votable")
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -74,8 +87,8 @@ rule votable:
         names=CFG.publication.votable_columns,
         rows=CFG.publication.votable_rows,
         max_rows=CFG.publication.votable_max_rows,
-        columns=COLUMNS,
-        network_labels=NETWORK_LABELS,
+        columns=CTX.columns,
+        network_labels=CTX.network_labels,
         code_version=version_of("votable"),
     script:
         "../workflow_scripts/votable.py"
@@ -83,13 +96,13 @@ rule votable:
 
 rule hats:
     input:
-        catalogue=f"{RESULTS}/catalog/recommended.fits",
+        catalogue=FILES.catalogue_fits,
     output:
-        folder=directory(f"{RESULTS}/catalog/hats"),
+        folder=directory(FILES.hats),
     log:
-        f"{RESULTS}/logs/hats.log",
+        FILES.log("hats"),
     benchmark:
-        f"{RESULTS}/benchmarks/hats.tsv"
+        FILES.benchmark("hats")
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -97,13 +110,42 @@ rule hats:
             "hats",
             spectra=spectra_of,
             rows=rows_up_to(CFG.publication.hats_max_rows),
-            row_bytes=REGISTRY.record.itemsize,
+            row_bytes=CTX.row_bytes,
         ),
     params:
         title=CFG.publication.title,
         max_rows=CFG.publication.hats_max_rows,
-        columns=COLUMNS,
-        network_labels=NETWORK_LABELS,
+        columns=CTX.columns,
+        network_labels=CTX.network_labels,
         code_version=version_of("hats"),
     script:
         "../workflow_scripts/hats.py"
+
+
+# One page to look at the catalogue with, without network.
+rule explorer:
+    input:
+        catalogue=FILES.catalogue,
+    output:
+        page=FILES.explorer,
+    log:
+        FILES.log("explorer"),
+    benchmark:
+        FILES.benchmark("explorer")
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        **asks("explorer", spectra=spectra_of, rows=rows_up_to(CFG.explorer.max_rows)),
+    params:
+        title=CFG.publication.title,
+        names=CFG.explorer.columns,
+        rows=CFG.explorer.rows,
+        max_rows=CFG.explorer.max_rows,
+        snr_band=CFG.survey.snr_band,
+        stars=FILES.stars,
+        columns=CTX.columns,
+        network_labels=CTX.network_labels,
+        page=page_hash(),
+        code_version=version_of("explorer"),
+    script:
+        "../workflow_scripts/explorer.py"

@@ -3,32 +3,57 @@
 from lamostvac.core.paths import OVERVIEW_PATH
 
 
+def validation_targets():
+    """Tables and figures of validation that a complete run has; none when it is switched off."""
+    if not CFG.validation.enabled:
+        return []
+    names = ["accounting", "kiel", "chi2", "spectra"]
+    names += ["repeats", "hr", "positions", "distances", "colour_teff", "flags"]
+    for comparison in CTX.comparisons:
+        names += [f"comparison_{comparison.name}", f"trends_{comparison.name}"]
+    names += [f"clusters_{comparison.name}" for comparison in CTX.comparisons if comparison.group]
+    names += [f"crossvalidation_{CFG.library.name}"]
+    names += ["comparison_truth", "pulls"] if CTX.truth else []
+    names += ["libraries"]
+    tables = [FILES.comparisons, FILES.pulls, FILES.trends, FILES.clusters, FILES.libraries]
+    if CTX.network_labels:
+        tables += [FILES.network_scatter, FILES.repeat_errors]
+        names += ["network_curves"] + (["network_truth", "network_pulls"] if CTX.truth else [])
+        for name in CTX.sets_trained_here:
+            names += [f"network_stars_{name}", f"network_predictions_{name}"]
+    return [*tables, FILES.overview, *(FILES.figure(name) for name in names)]
+
+
+def first_fits(wildcards):
+    """The first chunk's fit of each type; fits carry a few example spectra."""
+    return [
+        FILES.fit.format(type=name, chunk=chunk)
+        for name in CFG.survey.types
+        for chunk in chunks_of(name)[:1]
+    ]
+
+
 rule overview:
     input:
         # Made last: the page has the times of all other stages, whose benchmark files are no outputs of theirs.
         waits=[
             path for path in publication_targets() + validation_targets() if "overview" not in path
         ],
-        catalogue=f"{RESULTS}/catalog/recommended.parquet",
-        accounting=f"{RESULTS}/catalog/accounting.json",
-        summary=f"{RESULTS}/catalog/summary.csv",
-        comparisons=f"{RESULTS}/validation/comparisons.csv",
-        pulls=f"{RESULTS}/validation/pulls.csv",
-        networks=[f"{RESULTS}/validation/networks.csv"] if NETWORK_LABELS else [],
-        curves=expand(f"{RESULTS}/errors/{{type}}_curves.csv", type=CFG.survey.types),
-        library=f"{RESULTS}/library/{CFG.library.name}.h5",
+        catalogue=FILES.catalogue,
+        accounting=FILES.accounting,
+        summary=FILES.error_summary,
+        comparisons=FILES.comparisons,
+        pulls=FILES.pulls,
+        networks=[FILES.network_scatter] if CTX.network_labels else [],
+        curves=expand(FILES.errors_curves, type=CFG.survey.types),
+        library=CTX.library,
         limits=own_file(OVERVIEW_PATH),
     output:
-        report(
-            f"{RESULTS}/validation/overview.html",
-            caption="../report/overview.rst",
-            category="0 Overview",
-            labels={"what": "The run at a glance"},
-        ),
+        shown(FILES.overview, "overview", "The run at a glance", "overview"),
     log:
-        f"{RESULTS}/logs/overview.log",
+        FILES.log("overview"),
     benchmark:
-        f"{RESULTS}/benchmarks/overview.tsv"
+        FILES.benchmark("overview")
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -37,8 +62,8 @@ rule overview:
         types=CFG.survey.types,
         library=CFG.library.name,
         snr_band=CFG.survey.snr_band,
-        flags=list(REGISTRY.flag_bits),
-        benchmarks=f"{RESULTS}/benchmarks",
+        flags=list(CTX.registry.flag_bits),
+        benchmarks=FILES.benchmarks,
         code_version=version_of("overview"),
     script:
         "../workflow_scripts/overview.py"
@@ -46,16 +71,16 @@ rule overview:
 
 rule figures_catalog:
     input:
-        catalogue=f"{RESULTS}/catalog/recommended.parquet",
-        accounting=f"{RESULTS}/catalog/accounting.json",
+        catalogue=FILES.catalogue,
+        accounting=FILES.accounting,
     output:
         accounting=figure("accounting", "complete", "What became of every spectrum"),
         kiel=figure("kiel", "labels", "Kiel diagram and abundances"),
         chi2=figure("chi2", "use", "Misfit by spectral type"),
     log:
-        f"{RESULTS}/logs/figures_catalog.log",
+        FILES.log("figures_catalog"),
     benchmark:
-        f"{RESULTS}/benchmarks/figures_catalog.tsv"
+        FILES.benchmark("figures_catalog")
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -70,8 +95,8 @@ rule figures_catalog:
 
 rule figures_papers:
     input:
-        catalogue=f"{RESULTS}/catalog/recommended.parquet",
-        curves=[f"{RESULTS}/validation/repeat_errors.csv"] if NETWORK_LABELS else [],
+        catalogue=FILES.catalogue,
+        curves=[FILES.repeat_errors] if CTX.network_labels else [],
         isochrone=[CFG.validation.isochrone] if CFG.validation.isochrone else [],
     output:
         repeats=figure("repeats", "errors", "Random errors from repeats"),
@@ -81,9 +106,9 @@ rule figures_papers:
         colour_teff=figure("colour_teff", "labels", "Teff against dereddened colour"),
         flags=figure("flags", "use", "Which stars are flagged"),
     log:
-        f"{RESULTS}/logs/figures_papers.log",
+        FILES.log("figures_papers"),
     benchmark:
-        f"{RESULTS}/benchmarks/figures_papers.tsv"
+        FILES.benchmark("figures_papers")
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -92,8 +117,8 @@ rule figures_papers:
         snr_band=CFG.survey.snr_band,
         tolerance=CFG.errors.pair_snr_tolerance.networks,
         sun=CFG.distance.r0,
-        network_labels=NETWORK_LABELS,
-        columns=COLUMNS,
+        network_labels=CTX.network_labels,
+        columns=CTX.columns,
         code_version=version_of("figures_papers"),
     script:
         "../workflow_scripts/figures_papers.py"
@@ -105,9 +130,9 @@ rule figures_spectra:
     output:
         figure("spectra", "labels", "Observed and model spectra"),
     log:
-        f"{RESULTS}/logs/figures_spectra.log",
+        FILES.log("figures_spectra"),
     benchmark:
-        f"{RESULTS}/benchmarks/figures_spectra.tsv"
+        FILES.benchmark("figures_spectra")
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -120,9 +145,9 @@ rule figures_spectra:
 
 rule figures_comparison:
     input:
-        pairs=f"{RESULTS}/validation/pairs.parquet",
-        trends=f"{RESULTS}/validation/trends.csv",
-        clusters=f"{RESULTS}/validation/clusters.csv",
+        pairs=FILES.pairs,
+        trends=FILES.trends,
+        clusters=FILES.clusters,
     output:
         comparisons=[
             figure(
@@ -131,7 +156,7 @@ rule figures_comparison:
                 f"Against: {comparison.title}",
                 "comparison",
             )
-            for comparison in PRESENT
+            for comparison in CTX.comparisons
         ]
         + [
             figure(
@@ -148,47 +173,47 @@ rule figures_comparison:
                 f"Residual trends: {comparison.title}",
                 "trends",
             )
-            for comparison in PRESENT
+            for comparison in CTX.comparisons
         ],
         clusters=[
             figure(f"clusters_{comparison.name}", "errors", comparison.title, "clusters")
-            for comparison in PRESENT
+            for comparison in CTX.comparisons
             if comparison.group is not None
         ],
     log:
-        f"{RESULTS}/logs/figures_comparison.log",
+        FILES.log("figures_comparison"),
     benchmark:
-        f"{RESULTS}/benchmarks/figures_comparison.tsv"
+        FILES.benchmark("figures_comparison")
     conda:
         "../envs/lamostvac.yaml"
     resources:
         **asks("figures_comparison", spectra=spectra_of),
     params:
-        datasets=[comparison.name for comparison in PRESENT]
+        datasets=[comparison.name for comparison in CTX.comparisons]
         + [f"crossvalidation_{CFG.library.name}"],
-        titles=[comparison.title for comparison in PRESENT]
+        titles=[comparison.title for comparison in CTX.comparisons]
         + [
             f"Cross-validation on {CFG.library.name}: each star predicted without its tenth of the library"
         ],
-        grouped=[comparison.name for comparison in PRESENT if comparison.group is not None],
+        grouped=[comparison.name for comparison in CTX.comparisons if comparison.group is not None],
         code_version=version_of("figures_comparison"),
     script:
         "../workflow_scripts/figures_comparison.py"
 
 
-if TRUTH:
+if CTX.truth:
 
     rule figures_truth:
         input:
-            pairs=f"{RESULTS}/validation/pairs.parquet",
-            pulls=f"{RESULTS}/validation/pulls.csv",
+            pairs=FILES.pairs,
+            pulls=FILES.pulls,
         output:
             comparison=figure("comparison_truth", "labels", "Against the injected truth"),
             pulls=figure("pulls", "errors", "Pulls against the injected truth"),
         log:
-            f"{RESULTS}/logs/figures_truth.log",
+            FILES.log("figures_truth"),
         benchmark:
-            f"{RESULTS}/benchmarks/figures_truth.tsv"
+            FILES.benchmark("figures_truth")
         conda:
             "../envs/lamostvac.yaml"
         resources:
@@ -199,15 +224,15 @@ if TRUTH:
             "../workflow_scripts/figures_truth.py"
 
 
-if NETWORK_LABELS:
+if CTX.network_labels:
 
     rule figures_networks:
         input:
-            catalogue=f"{RESULTS}/catalog/recommended.parquet",
-            pairs=f"{RESULTS}/validation/pairs.parquet",
-            pulls=f"{RESULTS}/validation/pulls.csv",
-            networks=[f"{NETWORK_FOLDER}/{label}.h5" for label in SET_OF_LABEL],
-            training=[f"{RESULTS}/training/{name}.fits" for name in SETS_TRAINED_HERE],
+            catalogue=FILES.catalogue,
+            pairs=FILES.pairs,
+            pulls=FILES.pulls,
+            networks=list(CTX.network_files.values()),
+            training=[FILES.training.format(training_set=name) for name in CTX.sets_trained_here],
         output:
             curves=figure("network_curves", "labels", "Networks: how they learned"),
             planes=[
@@ -217,7 +242,7 @@ if NETWORK_LABELS:
                     f"Networks: the stars of set {name}",
                     "network_stars",
                 )
-                for name in SETS_TRAINED_HERE
+                for name in CTX.sets_trained_here
             ],
             predictions=[
                 figure(
@@ -226,30 +251,30 @@ if NETWORK_LABELS:
                     f"Networks: against set {name}",
                     "network_predictions",
                 )
-                for name in SETS_TRAINED_HERE
+                for name in CTX.sets_trained_here
             ],
             truth=(
                 figure("network_truth", "labels", "Networks: against the injected truth")
-                if TRUTH
+                if CTX.truth
                 else []
             ),
             pulls=(
                 figure("network_pulls", "errors", "Networks: pulls against the injected truth")
-                if TRUTH
+                if CTX.truth
                 else []
             ),
         log:
-            f"{RESULTS}/logs/figures_networks.log",
+            FILES.log("figures_networks"),
         benchmark:
-            f"{RESULTS}/benchmarks/figures_networks.tsv"
+            FILES.benchmark("figures_networks")
         conda:
             "../envs/lamostvac.yaml"
         resources:
             **asks("figures_networks", spectra=spectra_of),
         params:
-            network_labels=NETWORK_LABELS,
-            sets=SETS_TRAINED_HERE,
-            titles=[TRAINING_SETS[name].title for name in SETS_TRAINED_HERE],
+            network_labels=CTX.network_labels,
+            sets=CTX.sets_trained_here,
+            titles=[CTX.training_sets[name].title for name in CTX.sets_trained_here],
             code_version=version_of("figures_networks"),
         script:
             "../workflow_scripts/figures_networks.py"

@@ -1,11 +1,20 @@
-"""The release's catalogue: selection, spectral types and chunks of work."""
+# The release's catalogue: selection, spectral types and chunks of work.
 
-from lamostvac.survey import chunks as survey_stage
-from lamostvac.run import inputs as run_inputs
-from lamostvac.core.log import user_errors
 
-with user_errors():
-    SURVEY_ROOT, CATALOGUES = run_inputs.survey_inputs(CFG)
+def release_catalogues(wildcards):
+    """The release's catalogues. All that follows needs them, so here it is told what else is missing."""
+    with user_errors():
+        if CTX.missing_data is not None:
+            raise UserError(CTX.missing_data)
+    return outside(CTX.catalogues)
+
+
+def catalogue_text_kb(wildcards, input):
+    """Size of the release's catalogues as text in kB; gzip takes one to a third or less."""
+    return (
+        sum(os.path.getsize(path) * (3 if path.endswith(".gz") else 1) for path in input.catalogues)
+        / 1000
+    )
 
 
 # The chunks, survey/chunks/{type}/{chunk}.parquet, are written beside the manifest but are no
@@ -15,14 +24,14 @@ checkpoint survey:
     input:
         catalogues=release_catalogues,
     output:
-        manifest=f"{RESULTS}/survey/manifest.csv",
-        groups=f"{RESULTS}/survey/groups.csv",
-        rejected=f"{RESULTS}/survey/rejected.csv",
-        summary=f"{RESULTS}/survey/summary.json",
+        manifest=FILES.manifest,
+        groups=FILES.groups,
+        rejected=FILES.survey_rejected,
+        summary=FILES.survey_summary,
     log:
-        f"{RESULTS}/logs/survey.log",
+        FILES.log("survey"),
     benchmark:
-        f"{RESULTS}/benchmarks/survey.tsv"
+        FILES.benchmark("survey")
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -31,8 +40,8 @@ checkpoint survey:
         **CFG.survey.model_dump(mode="json", exclude={"root", "catalogues", "file_pattern"}),
         # A function, because Snakemake would take the names in braces for wildcards.
         file_pattern=lambda wildcards: CFG.survey.file_pattern,
-        root=lambda wildcards: SURVEY_ROOT,
-        digests=lambda wildcards: digests(CATALOGUES),
+        root=lambda wildcards: CTX.survey_root,
+        digests=lambda wildcards: digests(CTX.catalogues),
         group_size=CFG.grouped.group_size,
         code_version=version_of("survey"),
     script:

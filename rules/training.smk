@@ -1,82 +1,98 @@
 # The training sets of the networks: catalogues matched to the survey, cut, and split by star.
 
-from lamostvac.networks.settings import NetworkTraining
-from lamostvac.training import schema as training_sets_library
-
-CATALOGUES_ROOT = (
-    f"{RESULTS}/simulated/catalogs"
-    if CFG.simulation.enabled
-    else (CFG.networks.root or CFG.survey.root)
-)
-
-with user_errors():
-    PRESENT_SETS = (
-        training_sets_library.load_training_sets(shipped(CFG.networks.training_sets))
-        if CFG.networks.training_sets
-        else []
-    )
-try:
-    # A set whose files are absent is skipped when it is optional; TRAINING_SETS_SKIPPED says so.
-    PRESENT_SETS, TRAINING_SETS_SKIPPED = training_sets_library.available_sets(
-        PRESENT_SETS,
-        CATALOGUES_ROOT,
-        produced=[str(path) for path in rules.simulate.output] if CFG.simulation.enabled else [],
-    )
-except UserError as error:
-    TRAINING_SETS_SKIPPED = []
-    MISSING_DATA.append(str(error))
-TRAINING_SETS = {entry.name: entry for entry in PRESENT_SETS}
-for sentence in TRAINING_SETS_SKIPPED:
-    logger.info(sentence)
-
-
-CLIP_SETTINGS = CFG.networks.model_dump(
-    mode="json", include=set(NetworkTraining.__dataclass_fields__)
-)
-
 
 wildcard_constraints:
-    training_set="|".join(TRAINING_SETS) or "none",
+    training_set="|".join(CTX.training_sets) or "none",
+
+
+def training_files(wildcards):
+    """The catalogue files of a set."""
+    return CTX.training_files(wildcards.training_set)
+
+
+def crossmatch_settings(wildcards):
+    """What of a set the match depends on; cuts and labels can change without a new match."""
+    later = {"optional", "cuts", "grid", "clip", "network", "spectra", "max_bad_fraction"}
+    entry = CTX.training_sets[wildcards.training_set]
+    # Without these an entry is not complete, so the match gets some that never change.
+    return entry.model_dump(mode="json", by_alias=True, exclude=later) | {
+        "title": "",
+        "split": {"train_fraction": 1},
+        "labels": [{"name": "unused", "column": "snr", "description": ""}],
+    }
+
+
+def every_chunk(wildcards):
+    """The chunks of all types."""
+    checkpoints.survey.get()
+    return CHUNKS.files()
 
 
 rule crossmatch:
     input:
         # What the chunks and files contain is in parameters.
-        manifest=ancient(f"{RESULTS}/survey/manifest.csv"),
-        chunks=ancient(all_chunks),
+        manifest=ancient(FILES.manifest),
+        chunks=ancient(every_chunk),
         files=lambda wildcards: outside(training_files(wildcards)),
     output:
-        candidates=f"{RESULTS}/training/{{training_set}}_candidates.parquet",
-        steps=f"{RESULTS}/training/{{training_set}}_crossmatch.csv",
+        candidates=FILES.training_candidates,
+        steps=FILES.training_crossmatch,
     log:
-        f"{RESULTS}/logs/crossmatch/{{training_set}}.log",
+        FILES.log("crossmatch", "training_set"),
     benchmark:
-        f"{RESULTS}/benchmarks/crossmatch/{{training_set}}.tsv"
+        FILES.benchmark("crossmatch", "training_set")
     conda:
         "../envs/lamostvac.yaml"
     resources:
         **asks("crossmatch", spectra=spectra_of, input_kb=size_kb("files")),
     params:
         entry=crossmatch_settings,
-        rows=lambda wildcards: [list(manifest_of(name).values()) for name in CFG.survey.types],
+        rows=lambda wildcards: [list(CHUNKS.digests(name).values()) for name in CFG.survey.types],
         digests=lambda wildcards: digests(training_files(wildcards)),
-        root=CATALOGUES_ROOT,
+        root=CTX.catalogues_root,
         code_version=version_of("crossmatch"),
     script:
         "../workflow_scripts/crossmatch.py"
+
+
+def training_inputs(wildcards):
+    """Candidates of a set, or the parent that its rows are from."""
+    entry = CTX.training_sets[wildcards.training_set]
+    if entry.parent is not None:
+        return {
+            "table": FILES.training.format(training_set=entry.parent),
+            "spectra": FILES.training_spectra.format(training_set=entry.parent),
+        }
+    return {
+        "candidates": FILES.training_candidates.format(training_set=entry.name),
+        "steps": FILES.training_crossmatch.format(training_set=entry.name),
+        "files": outside(training_files(wildcards)),
+    }
+
+
+def training_settings(wildcards):
+    """What of a set its table depends on; how a label is learned and where it applies can change without a new one."""
+    later = {"labels": {"__all__": {"learn", "range"}}, "network": {"apply"}}
+    entry = CTX.training_sets[wildcards.training_set]
+    return entry.model_dump(mode="json", by_alias=True, exclude=later)
+
+
+def clip_settings(wildcards):
+    """How the first network is trained; a set that is not clipped does not depend on it."""
+    return CTX.network_training if CTX.training_sets[wildcards.training_set].clip else None
 
 
 rule training:
     input:
         unpack(training_inputs),
     output:
-        table=f"{RESULTS}/training/{{training_set}}.fits",
-        spectra=f"{RESULTS}/training/{{training_set}}_spectra.h5",
-        cuts=f"{RESULTS}/training/{{training_set}}_cuts.csv",
+        table=FILES.training,
+        spectra=FILES.training_spectra,
+        cuts=FILES.training_cuts,
     log:
-        f"{RESULTS}/logs/training/{{training_set}}.log",
+        FILES.log("training", "training_set"),
     benchmark:
-        f"{RESULTS}/benchmarks/training/{{training_set}}.tsv"
+        FILES.benchmark("training", "training_set")
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -84,9 +100,8 @@ rule training:
     params:
         entry=training_settings,
         digests=lambda wildcards: digests(training_files(wildcards)),
-        preparation=NETWORK_PREPARATION,
-        # How the first network is trained; a set that is not clipped does not depend on it.
-        clip=lambda wildcards: CLIP_SETTINGS if TRAINING_SETS[wildcards.training_set].clip else None,
+        preparation=CTX.network_preparation,
+        clip=clip_settings,
         seed=CFG.run.seed,
         code_version=version_of("training"),
     script:

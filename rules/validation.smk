@@ -1,94 +1,72 @@
 # How right the labels and their errors are.
 
-from lamostvac.validation import schema as comparison_sets_library
-from lamostvac.catalog import registry as registry_library
 from lamostvac.core.paths import PUBLISHED_ERRORS_PATH, PUBLISHED_NETWORKS_PATH
 
-with user_errors():
-    # A comparison whose file is absent is skipped; the rule's log says so.
-    COMPARISONS = (
-        comparison_sets_library.load_comparisons(
-            shipped(CFG.validation.comparisons),
-            registry_library.load_registry(registry_library.network_labels(NETWORK_LABELS)),
-        )
-        if CFG.validation.enabled and CFG.validation.comparisons
-        else []
+QUESTIONS = {
+    "overview": "0 Overview",
+    "complete": "1 Is the data complete?",
+    "labels": "2 Are the labels right?",
+    "errors": "3 Are the errors right?",
+    "use": "4 Where not to use it?",
+}
+
+
+def shown(path, question, title, caption):
+    """An output that the report shows under a question."""
+    return report(
+        path,
+        caption=f"../report/{caption}.rst",
+        category=QUESTIONS[question],
+        labels={"what": title},
     )
-    COMPARISON_FILES, COMPARISONS_SKIPPED = comparison_sets_library.available(
-        COMPARISONS,
-        [CFG.survey.root, CATALOGUES_ROOT],
-        produced=[str(path) for path in rules.simulate.output] if CFG.simulation.enabled else [],
-    )
-PRESENT = [comparison for comparison in COMPARISONS if comparison.name in COMPARISON_FILES]
-TRUTH = f"{RESULTS}/simulated/truth.fits" if CFG.simulation.enabled else CFG.validation.truth
+
+
+def figure(name, question, title, caption=None):
+    """A figure that the report shows under a question."""
+    return shown(FILES.figure(name), question, title, caption or name)
 
 
 rule validation:
     input:
-        catalogue=f"{RESULTS}/catalog/recommended.parquet",
-        references=outside([str(path) for path in COMPARISON_FILES.values() if path]),
-        crossvalidation=f"{RESULTS}/emulator/{CFG.library.name}_crossvalidation.csv",
-        truth=outside([TRUTH]) if TRUTH else [],
-        training=[f"{RESULTS}/training/{name}.fits" for name in SETS_TRAINED_HERE],
-        left_out=[f"{RESULTS}/networks/{label}_left_out.parquet" for label in TRAINED_HERE],
-        published=[own_file(PUBLISHED_NETWORKS_PATH)] if NETWORK_LABELS else [],
+        catalogue=FILES.catalogue,
+        references=outside([str(path) for path in CTX.comparison_files.values() if path]),
+        crossvalidation=CTX.crossvalidation,
+        truth=outside([CTX.truth]) if CTX.truth else [],
+        training=[FILES.training.format(training_set=name) for name in CTX.sets_trained_here],
+        left_out=CTX.left_out,
+        published=[own_file(PUBLISHED_NETWORKS_PATH)] if CTX.network_labels else [],
     output:
-        comparisons=report(
-            f"{RESULTS}/validation/comparisons.csv",
-            caption="../report/comparisons.rst",
-            category="2 Are the labels right?",
-            labels={"what": "All comparisons in numbers"},
-        ),
-        pulls=report(
-            f"{RESULTS}/validation/pulls.csv",
-            caption="../report/pulls_table.rst",
-            category="3 Are the errors right?",
-            labels={"what": "Pulls in numbers"},
-        ),
+        comparisons=shown(FILES.comparisons, "labels", "All comparisons in numbers", "comparisons"),
+        pulls=shown(FILES.pulls, "errors", "Pulls in numbers", "pulls_table"),
         networks=(
-            report(
-                f"{RESULTS}/validation/networks.csv",
-                caption="../report/networks_table.rst",
-                category="2 Are the labels right?",
-                labels={"what": "Networks in numbers"},
-            )
-            if NETWORK_LABELS
+            shown(FILES.network_scatter, "labels", "Networks in numbers", "networks_table")
+            if CTX.network_labels
             else []
         ),
-        trends=report(
-            f"{RESULTS}/validation/trends.csv",
-            caption="../report/trends_table.rst",
-            category="4 Where not to use it?",
-            labels={"what": "Residual trends in numbers"},
-        ),
-        clusters=report(
-            f"{RESULTS}/validation/clusters.csv",
-            caption="../report/clusters_table.rst",
-            category="3 Are the errors right?",
-            labels={"what": "Open clusters in numbers"},
-        ),
-        pairs=f"{RESULTS}/validation/pairs.parquet",
+        trends=shown(FILES.trends, "use", "Residual trends in numbers", "trends_table"),
+        clusters=shown(FILES.clusters, "errors", "Open clusters in numbers", "clusters_table"),
+        pairs=FILES.pairs,
     log:
-        f"{RESULTS}/logs/validation.log",
+        FILES.log("validation"),
     benchmark:
-        f"{RESULTS}/benchmarks/validation.tsv"
+        FILES.benchmark("validation")
     conda:
         "../envs/lamostvac.yaml"
     resources:
         **asks("validation", spectra=spectra_of),
     params:
-        comparisons=[comparison.model_dump() for comparison in PRESENT],
-        files=COMPARISON_FILES,
+        comparisons=[comparison.model_dump() for comparison in CTX.comparisons],
+        files=CTX.comparison_files,
         digests=lambda wildcards: digests(
-            [str(path) for path in [*COMPARISON_FILES.values(), TRUTH] if path]
+            [str(path) for path in [*CTX.comparison_files.values(), CTX.truth] if path]
         ),
-        skipped=COMPARISONS_SKIPPED,
+        skipped=CTX.comparisons_skipped,
         seed=CFG.run.seed,
         library=CFG.library.name,
         snr_band=CFG.survey.snr_band,
-        network_labels=NETWORK_LABELS,
-        trained_here=SETS_TRAINED_HERE,
-        columns=COLUMNS,
+        network_labels=CTX.network_labels,
+        trained_here=CTX.sets_trained_here,
+        columns=CTX.columns,
         code_version=version_of("validation"),
     script:
         "../workflow_scripts/validation.py"
@@ -96,20 +74,20 @@ rule validation:
 
 rule repeat_errors:
     input:
-        catalogue=f"{RESULTS}/catalog/recommended.parquet",
-        left_out=[f"{RESULTS}/networks/{label}_left_out.parquet" for label in TRAINED_HERE],
+        catalogue=FILES.catalogue,
+        left_out=CTX.left_out,
         published=own_file(PUBLISHED_ERRORS_PATH),
     output:
-        report(
-            f"{RESULTS}/validation/repeat_errors.csv",
-            caption="../report/repeat_errors.rst",
-            category="3 Are the errors right?",
-            labels={"what": "Random errors of networks from repeats, beside the published ones"},
+        shown(
+            FILES.repeat_errors,
+            "errors",
+            "Random errors of networks from repeats, beside the published ones",
+            "repeat_errors",
         ),
     log:
-        f"{RESULTS}/logs/repeat_errors.log",
+        FILES.log("repeat_errors"),
     benchmark:
-        f"{RESULTS}/benchmarks/repeat_errors.tsv"
+        FILES.benchmark("repeat_errors")
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -117,9 +95,9 @@ rule repeat_errors:
     params:
         settings=CFG.errors.model_dump(mode="json"),
         snr_band=CFG.survey.snr_band,
-        network_labels=NETWORK_LABELS,
-        trained_here=list(TRAINED_HERE),
-        columns=COLUMNS,
+        network_labels=CTX.network_labels,
+        trained_here=list(CTX.trained_here),
+        columns=CTX.columns,
         code_version=version_of("repeat_errors"),
     script:
         "../workflow_scripts/repeat_errors.py"
@@ -127,25 +105,25 @@ rule repeat_errors:
 
 rule libraries:
     input:
-        crossvalidations=[f"{RESULTS}/emulator/{name}_crossvalidation.csv" for name in LIBRARIES],
+        crossvalidations=[FILES.crossvalidation.format(library=name) for name in CTX.libraries],
     output:
-        table=report(
-            f"{RESULTS}/validation/libraries.csv",
-            caption="../report/libraries_table.rst",
-            category="2 Are the labels right?",
-            labels={"what": "The emulators of all libraries in numbers"},
+        table=shown(
+            FILES.libraries,
+            "labels",
+            "The emulators of all libraries in numbers",
+            "libraries_table",
         ),
         figure=figure("libraries", "labels", "The emulators of all libraries on their own library"),
     log:
-        f"{RESULTS}/logs/libraries.log",
+        FILES.log("libraries"),
     benchmark:
-        f"{RESULTS}/benchmarks/libraries.tsv"
+        FILES.benchmark("libraries")
     conda:
         "../envs/lamostvac.yaml"
     resources:
         **asks("libraries"),
     params:
-        libraries=list(LIBRARIES),
+        libraries=list(CTX.libraries),
         code_version=version_of("libraries"),
     script:
         "../workflow_scripts/libraries.py"

@@ -5,36 +5,46 @@
 # again. As it is, a reader that finds none prepares its own (lamostvac/spectra/chunk.py), and the others keep what they have.
 
 
-# None when no network will see the spectra.
-NETWORK_PREPARATION = (
-    CFG.networks.model_dump(mode="json", include={"windows", "median_window", "polynomial_degree"})
-    if CFG.networks.training_sets
-    else None
-)
-# Removed when all have read them unless prepare.keep says otherwise, so they may stand in a scratch folder until then.
-PREPARED = f"{RESULTS if CFG.prepare.keep else SCRATCH}/prepared/{{type}}/{{chunk}}.h5"
-PREPARED_META = f"{RESULTS}/prepared/{{type}}/{{chunk}}_meta.h5"
-CHUNK = f"{RESULTS}/survey/chunks/{{type}}/{{chunk}}.parquet"
-
-
-# The fits that read a chunk's spectra, in their order; after them come the networks.
-FITS = ["fit", "fit_imig"] if CFG.second_library else ["fit"]
-
 # On a cluster all of a chunk is one job, read on the node that wrote the prepared spectra. A grouped search looks at
 # all chunks between their preparation and their fits, which are then, with the networks after them, a job of their own.
 FIT_GROUP = "chunk" if CFG.fit.method == "refine" else "fit"
 
 
+def prepared_spectra(wildcards, output):
+    """What a reader of prepared spectra has to know (`open_prepared`).
+
+    `output` is there because Snakemake does not compare parameters that come from outputs: a reader runs again when
+    `meta` is new, whatever the settings it was made with.
+    """
+    return {
+        "spectra": FILES.prepared.format(**wildcards),
+        "meta": FILES.prepared_meta.format(**wildcards),
+        "chunk": FILES.chunk.format(**wildcards),
+        "settings": CTX.prepare_settings,
+        "networks": CTX.network_preparation,
+    }
+
+
+def last_reader(reader):
+    """Whether a rule is the last that reads a chunk's spectra, and removes them; no reason to run again either."""
+    return lambda wildcards, output: not CFG.prepare.keep and reader == CTX.last_reader
+
+
+def chunk_digest(wildcards):
+    """What a chunk's rows say."""
+    return CHUNKS.digests(wildcards.type).get(wildcards.chunk, "")
+
+
 rule prepare:
     input:
         # What its rows say is in `digest`; its time says nothing.
-        chunk=ancient(CHUNK),
+        chunk=ancient(FILES.chunk),
     output:
-        meta=PREPARED_META,
+        meta=FILES.prepared_meta,
     log:
-        f"{RESULTS}/logs/prepare/{{type}}/{{chunk}}.log",
+        FILES.log("prepare", "type", "chunk"),
     benchmark:
-        f"{RESULTS}/benchmarks/prepare/{{type}}/{{chunk}}.tsv"
+        FILES.benchmark("prepare", "type", "chunk")
     group:
         "chunk"
     conda:
@@ -42,10 +52,10 @@ rule prepare:
     resources:
         **asks("prepare", spectra=spectra_of),
     params:
-        settings=CFG.prepare.model_dump(mode="json", exclude={"keep"}),
-        networks=NETWORK_PREPARATION,
+        settings=CTX.prepare_settings,
+        networks=CTX.network_preparation,
         # By way of `output` Snakemake does not compare it: another scratch folder is no reason to run again.
-        spectra=lambda wildcards, output: PREPARED.format(**wildcards),
+        spectra=lambda wildcards, output: FILES.prepared.format(**wildcards),
         digest=chunk_digest,
         code_version=version_of("prepare"),
     script:
@@ -55,13 +65,13 @@ rule prepare:
 # For the experiments alone, which have no part in the order in which the others read and remove them.
 rule spectra:
     input:
-        meta=PREPARED_META,
+        meta=FILES.prepared_meta,
     output:
-        temp(f"{RESULTS}/spectra/{{type}}/{{chunk}}.h5"),
+        temp(FILES.spectra),
     log:
-        f"{RESULTS}/logs/spectra/{{type}}/{{chunk}}.log",
+        FILES.log("spectra", "type", "chunk"),
     benchmark:
-        f"{RESULTS}/benchmarks/spectra/{{type}}/{{chunk}}.tsv"
+        FILES.benchmark("spectra", "type", "chunk")
     conda:
         "../envs/lamostvac.yaml"
     resources:

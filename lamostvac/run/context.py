@@ -1,0 +1,386 @@
+"""What a configuration means for the rules: files that are there, labels, libraries, training sets, comparisons.
+
+The rules read `CTX`, made once by `resolve`, instead of working these out between them. Every job of a cluster and
+every dry run makes it first, so nothing here imports a module that computes.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+from lamostvac.catalog.registry import Registry, load_registry
+from lamostvac.catalog.registry import network_labels as as_labels
+from lamostvac.configuration.root import Configuration, configuration_hash
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.files import sha256
+from lamostvac.core.paths import COLUMNS_PATH, shipped
+from lamostvac.core.vocabulary import BANDS
+from lamostvac.distance.schema import PhotometryFile, load_photometry
+from lamostvac.library.settings import Library
+from lamostvac.library.source import folder_state
+from lamostvac.networks.settings import NetworkTraining
+from lamostvac.publish.votable import chosen_columns, chosen_rows
+from lamostvac.recommend.definitions import Definition, load_definitions
+from lamostvac.run.inputs import survey_inputs
+from lamostvac.run.layout import Layout
+from lamostvac.run.site import Site, scratch_folder
+from lamostvac.training.schema import TrainingSet, available_sets, load_training_sets
+from lamostvac.validation.schema import Comparison, available, load_comparisons
+
+Settings: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Context:
+    """A run's configuration with everything that follows from it and from the files that are there.
+
+    Attributes
+    ----------
+    configuration, site : as read
+    layout : where the run's files are
+    survey_root, catalogues : folder that spectra are relative to, and the release's catalogues in reading order
+    catalogues_root : folder of the training sets' and comparisons' catalogues
+    libraries : the run's library, that of the second emulator and those compared with them, by name
+    library_folders : state and size in MB of those libraries that are folders, of which Snakemake knows neither
+    training_sets : the sets of the networks by name, parents first; without optional ones whose files are absent
+    missing_data : sentence on files of training sets that are not there and must be; None where all are
+    photometry, photometry_root : tables of magnitudes that are there, and the folder that they are relative to
+    registry : the catalogue's columns, with those of the run's labels
+    definitions : the recommended labels
+    comparisons, comparison_files, comparisons_skipped : comparisons that can be made, the file of each by name ("" for
+        the catalogue itself), and a sentence for each of the others
+    notes : sentences on optional files that are not there, to be told when the run starts
+    """
+
+    configuration: Configuration
+    site: Site
+    layout: Layout
+    survey_root: str
+    catalogues: list[str]
+    catalogues_root: str
+    libraries: dict[str, Library]
+    library_folders: dict[str, tuple[str, float]]
+    training_sets: dict[str, TrainingSet]
+    missing_data: str | None
+    photometry: PhotometryFile
+    photometry_root: str
+    registry: Registry
+    definitions: list[Definition]
+    comparisons: list[Comparison]
+    comparison_files: dict[str, str]
+    comparisons_skipped: list[str]
+    notes: list[str]
+
+    @cached_property
+    def simulated(self) -> list[str]:
+        """Files that the run simulates; none in a run on real ones."""
+        return _simulated(self.configuration, self.layout)
+
+    # Networks and the labels they give.
+
+    @cached_property
+    def network_labels(self) -> list[dict[str, str]]:
+        """What the registry needs to know of the networks' labels, in the order of the catalogue."""
+        return _network_labels(self.training_sets)
+
+    @cached_property
+    def set_of_label(self) -> dict[str, str]:
+        """Label to the training set that has it, in the order of the catalogue."""
+        return {
+            label: entry.name for entry in self.training_sets.values() for label in entry.label_names
+        }
+
+    @cached_property
+    def trained_here(self) -> dict[str, str]:
+        """Those of `set_of_label` whose networks the run trains: all, or none when they come from elsewhere."""
+        return {} if self.configuration.networks.pretrained else self.set_of_label
+
+    @cached_property
+    def sets_trained_here(self) -> list[str]:
+        """Training sets of the networks that the run trains."""
+        return list(dict.fromkeys(self.trained_here.values()))
+
+    @cached_property
+    def network_files(self) -> dict[str, str]:
+        """The network of each label."""
+        folder = self.configuration.networks.pretrained
+        return {
+            label: f"{folder}/{label}.h5" if folder else self.layout.network.format(label=label)
+            for label in self.set_of_label
+        }
+
+    @cached_property
+    def left_out(self) -> list[str]:
+        """What the members of the networks trained here say of spectra that they did not learn from, of each label."""
+        return [self.layout.network_left_out.format(label=label) for label in self.trained_here]
+
+    @property
+    def left_out_bands(self) -> list[str]:
+        """Bands with such a table, which tell how the errors of the bands go together."""
+        return [band for band in BANDS if f"abs_mag_{band}" in self.trained_here]
+
+    @cached_property
+    def network_training(self) -> Settings:
+        """How networks are trained."""
+        return self.configuration.networks.model_dump(
+            mode="json", include=set(NetworkTraining.__dataclass_fields__)
+        )
+
+    @cached_property
+    def grids(self) -> dict[str, dict[str, tuple[float, float]]]:
+        """Limits of the labels of each label's training set."""
+        return {label: self.training_sets[name].grid for label, name in self.set_of_label.items()}
+
+    def training_files(self, name: str) -> list[str]:
+        """The catalogue files of a training set."""
+        return [f"{self.catalogues_root}/{file}" for file in self.training_sets[name].files()]
+
+    # Preparation, and what reads prepared spectra.
+
+    @cached_property
+    def prepare_settings(self) -> Settings:
+        """What prepared spectra depend on."""
+        return self.configuration.prepare.model_dump(mode="json", exclude={"keep"})
+
+    @cached_property
+    def network_preparation(self) -> Settings | None:
+        """How spectra are prepared for the networks; None when no network will see them."""
+        networks = self.configuration.networks
+        if not networks.training_sets:
+            return None
+        return networks.model_dump(
+            mode="json", include={"windows", "median_window", "polynomial_degree"}
+        )
+
+    @cached_property
+    def fits(self) -> list[str]:
+        """The rules that fit a chunk's spectra, in their order; after them come the networks."""
+        return ["fit", "fit_imig"] if self.second else ["fit"]
+
+    @cached_property
+    def last_reader(self) -> str:
+        """The last rule that reads a chunk's prepared spectra."""
+        return "predict" if self.set_of_label else self.fits[-1]
+
+    @cached_property
+    def chunk_rules(self) -> list[str]:
+        """The rules that have a job for each chunk."""
+        return self.configuration.chunk_rules(networks=bool(self.set_of_label))
+
+    # Libraries, emulators and fits.
+
+    @cached_property
+    def second(self) -> str | None:
+        """Name of the library with the labels of the second emulator; None without one."""
+        library = self.configuration.second_library
+        return library.name if library else None
+
+    @property
+    def library(self) -> str:
+        """The run's own library, prepared."""
+        return self.layout.library.format(library=self.configuration.library.name)
+
+    @property
+    def emulator(self) -> str:
+        """The whole emulator of the run's own library."""
+        return self.layout.emulator.format(library=self.configuration.library.name)
+
+    @property
+    def crossvalidation(self) -> str:
+        """The cross-validation of the emulator of the run's own library."""
+        return self.layout.crossvalidation.format(library=self.configuration.library.name)
+
+    def fit_emulator(self, library: str) -> str:
+        """The emulator of a library in the form that the fit uses."""
+        distilled = self.configuration.fit.emulator == "distilled"
+        pattern = self.layout.emulator_distilled if distilled else self.layout.emulator
+        return pattern.format(library=library)
+
+    def library_spectra(self, name: str) -> str | None:
+        """The file with the spectra of a library, or the folder; the run's own may be a simulated one."""
+        if self._is_simulated(name):
+            return self.layout.simulated_files()["spectra"]
+        return self.libraries[name].spectra
+
+    def library_labels(self, name: str) -> list[str]:
+        """The file with the labels of a library, in a list that is empty when they stand with the spectra."""
+        if self._is_simulated(name):
+            return [self.layout.simulated_files()["labels"]]
+        file = self.libraries[name].labels_file
+        return [file] if file else []
+
+    def _is_simulated(self, name: str) -> bool:
+        own = name in (self.configuration.library.name, self.second)
+        given = self.configuration.library.spectra
+        return own and self.configuration.simulation.enabled and given is None
+
+    def library_settings(self, name: str) -> Settings:
+        """What of a library's section its reader and its preparation depend on."""
+        return self.libraries[name].model_dump(
+            mode="json", exclude={"spectra", "labels_file", "variance"}
+        )
+
+    def emulator_settings(self, name: str, exclude: set[str] | None = None) -> Settings:
+        """The section `emulator`, with the variance that a compared library may have of its own."""
+        configuration = self.configuration
+        settings = configuration.emulator.model_dump(mode="json", exclude=exclude)
+        settings["resolving_power"] = configuration.library.resolution.survey_resolving_power
+        own = getattr(self.libraries[name], "variance", None)
+        return settings if own is None else settings | {"variance": own}
+
+    @cached_property
+    def fit_settings(self) -> Settings:
+        """What the fit of a spectrum depends on."""
+        return self.configuration.fit.model_dump(
+            mode="json", exclude={"method", "emulator", "max_outlier_fraction"}
+        )
+
+    # The catalogue and its comparisons.
+
+    @cached_property
+    def columns(self) -> str:
+        """SHA-256 of the file that defines the catalogue's columns."""
+        return sha256(COLUMNS_PATH)
+
+    @property
+    def row_bytes(self) -> int:
+        """Size of a row of the catalogue."""
+        return self.registry.record.itemsize
+
+    @cached_property
+    def provenance(self) -> dict[str, str]:
+        """Header of the catalogue: the same for every run with the same settings, wherever its files lie.
+
+        Tables between the stages have none of it: any setting of any stage would make them anew.
+        """
+        content = self.configuration.model_dump(mode="json") | {
+            "training_sets": {
+                name: entry.model_dump(mode="json", by_alias=True)
+                for name, entry in self.training_sets.items()
+            },
+            # Their file's name is no part of the hash.
+            "recommended_labels": {
+                entry.label: entry.model_dump(mode="json") for entry in self.definitions
+            },
+            "photometry_tables": self.photometry.model_dump(mode="json", by_alias=True),
+        }
+        return {
+            "config_hash": configuration_hash(content),
+            "library": self.configuration.library.name,
+        }
+
+    @property
+    def photometry_files(self) -> list[str]:
+        """The catalogue files that magnitudes are joined from."""
+        return [str(table.path(self.photometry_root)) for _, table in self.photometry.tables()]
+
+    @property
+    def truth(self) -> str | None:
+        """The table of injected labels; None where nobody knows them."""
+        if self.configuration.simulation.enabled:
+            return self.layout.simulated_files()["truth"]
+        return self.configuration.validation.truth
+
+
+def resolve(configuration: Configuration, site: Site) -> Context:
+    """Work out what a configuration means, with the files that are there.
+
+    Raises
+    ------
+    UserError
+        One sentence on the first file or setting that is wrong. Files of training sets that are not there raise
+        nothing: the rule that brings them must start without them (`Context.missing_data`).
+    """
+    results = configuration.run.results
+    layout = Layout(
+        results, None if configuration.prepare.keep else scratch_folder(site, results)
+    )
+    simulated = _simulated(configuration, layout)
+    survey_root, catalogues = survey_inputs(configuration)
+    catalogues_root = (
+        layout.simulated_catalogues
+        if configuration.simulation.enabled
+        else configuration.networks.root or configuration.survey.root
+    )
+    training_sets, without_sets, missing = _training_sets(configuration, catalogues_root, simulated)
+    libraries = configuration.libraries()
+    library_folders = {
+        name: folder_state(library.spectra) for name, library in libraries.items() if library.spectra
+    }
+    own_root = None if configuration.simulation.enabled else configuration.photometry.root
+    photometry_root = own_root or catalogues_root
+    photometry, without_tables = PhotometryFile(), list[str]()
+    if configuration.photometry.enabled:
+        tables = load_photometry(shipped(configuration.photometry.file))
+        photometry, without_tables = tables.present(photometry_root, produced=simulated)
+    registry = load_registry(as_labels(_network_labels(training_sets)))
+    definitions = load_definitions(shipped(configuration.recommended.definitions), registry.names)
+    _check_publication(configuration, registry)
+    comparisons: list[Comparison] = []
+    if configuration.validation.enabled and configuration.validation.comparisons:
+        comparisons = load_comparisons(shipped(configuration.validation.comparisons), registry)
+    files, skipped = available(
+        comparisons, [configuration.survey.root, catalogues_root], produced=simulated
+    )
+    return Context(
+        configuration=configuration,
+        site=site,
+        layout=layout,
+        survey_root=survey_root,
+        catalogues=catalogues,
+        catalogues_root=catalogues_root,
+        libraries=libraries,
+        library_folders=library_folders,
+        training_sets=training_sets,
+        missing_data=missing,
+        photometry=photometry,
+        photometry_root=photometry_root,
+        registry=registry,
+        definitions=definitions,
+        comparisons=[comparison for comparison in comparisons if comparison.name in files],
+        comparison_files=files,
+        comparisons_skipped=skipped,
+        notes=[*without_sets, *without_tables],
+    )
+
+
+def _simulated(configuration: Configuration, layout: Layout) -> list[str]:
+    if not configuration.simulation.enabled:
+        return []
+    return [*layout.simulated_files().values(), *layout.simulated_references()]
+
+
+def _network_labels(training_sets: dict[str, TrainingSet]) -> list[dict[str, str]]:
+    return [
+        {
+            "label": label.name,
+            "set": entry.name,
+            **label.model_dump(include={"unit", "ucd", "description"}),
+        }
+        for entry in training_sets.values()
+        for label in entry.labels
+    ]
+
+
+def _training_sets(
+    configuration: Configuration, root: str, simulated: list[str]
+) -> tuple[dict[str, TrainingSet], list[str], str | None]:
+    """The sets by name, a sentence for each optional one that is skipped, and one on files that must be there."""
+    file = configuration.networks.training_sets
+    sets = load_training_sets(shipped(file)) if file else []
+    skipped: list[str] = []
+    missing = None
+    try:
+        sets, skipped = available_sets(sets, root, produced=simulated)
+    except UserError as error:
+        missing = str(error)
+    return {entry.name: entry for entry in sets}, skipped, missing
+
+
+def _check_publication(configuration: Configuration, registry: Registry) -> None:
+    """Tell a mistake in the choice of columns and rows before anything runs."""
+    publication, explorer = configuration.publication, configuration.explorer
+    chosen_columns(publication.votable_columns, registry)
+    chosen_rows(publication.votable_rows, registry)
+    chosen_columns(explorer.columns, registry, "explorer.columns")
+    chosen_rows(explorer.rows, registry, "explorer.rows")

@@ -1,0 +1,35 @@
+# One value of each label from all systems.
+
+
+rule recommend:
+    input:
+        collected=FILES.collected,
+        errors=FILES.errors,
+        library=CTX.library,
+    output:
+        table=FILES.recommended,
+        relations=FILES.recommended_relations,
+    log:
+        FILES.log("recommend", "type"),
+    benchmark:
+        FILES.benchmark("recommend", "type")
+    group:
+        "type"
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        **asks("recommend", spectra=spectra_of, row_bytes=CTX.row_bytes),
+    params:
+        snr_band=CFG.survey.snr_band,
+        snr_threshold=lambda wildcards: CFG.catalog.snr_flag_threshold.of(wildcards.type),
+        snr_flag=CFG.catalog.snr_flag,
+        errors=CFG.errors.model_dump(mode="json", include={"networks"}),
+        alpha_max_teff=CFG.catalog.alpha_max_teff,
+        outlier_fraction=CFG.catalog.outlier_flag_fraction,
+        definitions=[definition.model_dump(mode="json") for definition in CTX.definitions],
+        settings=CFG.recommended.model_dump(mode="json", exclude={"definitions"}),
+        columns=CTX.columns,
+        network_labels=CTX.network_labels,
+        code_version=version_of("recommend"),
+    script:
+        "../workflow_scripts/recommend.py"

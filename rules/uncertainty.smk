@@ -1,0 +1,40 @@
+# How large the errors of a type's labels are: models from repeats and from stars of known labels.
+
+from lamostvac.core.paths import PUBLISHED_ERRORS_PATH
+
+
+rule errors:
+    input:
+        collected=FILES.collected,
+        crossvalidation=CTX.crossvalidation,
+        second_crossvalidation=(
+            FILES.crossvalidation.format(library=CTX.second) if CTX.second else []
+        ),
+        left_out=CTX.left_out,
+        networks=NETWORK_INPUTS,
+        published=own_file(PUBLISHED_ERRORS_PATH),
+    output:
+        models=FILES.errors,
+        summary=FILES.errors_summary,
+        curves=FILES.errors_curves,
+        threshold=FILES.errors_threshold,
+    log:
+        FILES.log("errors", "type"),
+    benchmark:
+        FILES.benchmark("errors", "type")
+    group:
+        "type"
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        **asks("errors", spectra=spectra_of),
+    params:
+        digests=network_digests,
+        settings=CFG.errors.model_dump(mode="json"),
+        snr_band=CFG.survey.snr_band,
+        network_labels=CTX.network_labels,
+        trained_here=list(CTX.trained_here),
+        columns=CTX.columns,
+        code_version=version_of("errors"),
+    script:
+        "../workflow_scripts/errors.py"
