@@ -87,7 +87,9 @@ class Context:
     def set_of_label(self) -> dict[str, str]:
         """Label to the training set that has it, in the order of the catalogue."""
         return {
-            label: entry.name for entry in self.training_sets.values() for label in entry.label_names
+            label: entry.name
+            for entry in self.training_sets.values()
+            for label in entry.label_names
         }
 
     @cached_property
@@ -292,9 +294,7 @@ def resolve(configuration: Configuration, site: Site) -> Context:
         nothing: the rule that brings them must start without them (`Context.missing_data`).
     """
     results = configuration.run.results
-    layout = Layout(
-        results, None if configuration.prepare.keep else scratch_folder(site, results)
-    )
+    layout = Layout(results, None if configuration.prepare.keep else scratch_folder(site, results))
     simulated = _simulated(configuration, layout)
     survey_root, catalogues = survey_inputs(configuration)
     catalogues_root = (
@@ -305,7 +305,9 @@ def resolve(configuration: Configuration, site: Site) -> Context:
     training_sets, without_sets, missing = _training_sets(configuration, catalogues_root, simulated)
     libraries = configuration.libraries()
     library_folders = {
-        name: folder_state(library.spectra) for name, library in libraries.items() if library.spectra
+        name: folder_state(library.spectra)
+        for name, library in libraries.items()
+        if library.spectra
     }
     own_root = None if configuration.simulation.enabled else configuration.photometry.root
     photometry_root = own_root or catalogues_root

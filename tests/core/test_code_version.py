@@ -105,7 +105,7 @@ def test_packages_import_nothing_by_themselves(project):
 def test_reading_the_rules_loads_no_module_of_the_stages(project):
     """Every job of a cluster reads the rules first; what computes, fits and draws is loaded by its own stage."""
     modules = imported_by_rules(project, "")
-    assert "lamostvac.catalog.registry" in modules
+    assert "lamostvac.run.context" in modules
     program = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\nprint(*sys.modules)"
     loaded = {name.split(".")[0] for name in fresh_python(project, program, *sorted(modules))}
     assert not loaded & {"scipy", "sklearn", "bayes_opt", "matplotlib", "tensorflow", "keras"}

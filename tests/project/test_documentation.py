@@ -100,22 +100,21 @@ def test_the_picture_of_the_workflow_shows_rules_and_what_they_read(project):
     arrows = re.findall(r"(\w+)(?:\[.*?\])? --> (\w+)", picture)
     assert len(arrows) >= 10
     reads = {
-        "survey": "survey/|input:\n",
-        "prepare": "PREPARED|prepared/",
-        "crossvalidation": "_crossvalidation.csv",
+        "survey": "chunk|manifest",
+        "prepare": "prepared_meta",
         "crossmatch": "training_inputs",
         "training": "training_table",
         "train": "NETWORK_INPUTS",
-        "predict": "predicted/",
-        "emulator": "FIT_EMULATOR|/emulator/",
-        "collect": "/collected/",
-        "recommend": "/recommended/",
-        "merge": "catalog/recommended|catalog/accounting",
+        "emulator": "fit_emulator",
+        "collect": "collected",
+        "recommend": "recommended",
+        "merge": "catalogue|accounting",
     }
     for source, target in arrows:
         assert source in rules
         assert target in rules
-        assert re.search(reads.get(source, f"/{source}/"), rules[target]), (source, target)
+        named = rf"(FILES\.|CTX\.|unpack\(|=)({reads.get(source, source)})"
+        assert re.search(named, rules[target]), (source, target)
 
 
 def test_the_example_of_a_library_can_be_read(project, tmp_path, monkeypatch):
