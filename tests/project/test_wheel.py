@@ -13,7 +13,8 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-from workflow_run import PARTS
+from package import build_wheel
+from workflow_run import PARTS, copy_project
 
 from lamostvac import __version__
 
@@ -21,11 +22,7 @@ from lamostvac import __version__
 @pytest.fixture(scope="module")
 def wheel(project, tmp_path_factory) -> Path:
     """A wheel of the checkout, built by hatchling without a network."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", str(project), "--no-deps", "--no-index"]
-    command += ["--no-build-isolation", "--quiet", "--wheel-dir", str(folder)]
-    subprocess.run(command, check=True, capture_output=True, text=True)
-    return next(folder.glob("*.whl"))
+    return build_wheel(project, tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +110,26 @@ def test_jobs_of_the_installed_package_find_their_scripts_and_the_library(instal
     target = "results/survey/manifest.csv"
     run(installed, "lamostvac", "run", target, "--demo", "--cores", "1", "--", "--config", few)
     assert Path(target).read_text().startswith("type,chunk,n_spectra")
+
+
+def test_scripts_of_a_checkout_take_its_library_where_another_is_installed(
+    project, installed, tmp_path
+):
+    """Rules find it because Snakemake puts their folder first; a script's own Python has to be told."""
+    checkout = copy_project(project, tmp_path / "checkout")
+    module = checkout / "lamostvac/simulate/release.py"
+    here = "import pathlib\n\npathlib.Path('the_checkouts').touch()\n"
+    module.write_text(module.read_text() + here)
+    few = "simulation={n_stars: {OB: 2, A: 2, F: 2, G: 2, K: 2, M: 2}, n_broken: 0, n_library: 20}"
+    where = (
+        "--snakefile",
+        str(checkout / "Snakefile"),
+        "--configfile",
+        str(checkout / "tiny.yaml"),
+    )
+    target = "results/simulated/truth.fits"
+    words = ("-m", "snakemake", target, "--cores", "1", *where, "--config", few)
+    run(installed, "python", *words, "--dry-run")
+    assert not Path("the_checkouts").exists()
+    run(installed, "python", *words)
+    assert Path("the_checkouts").exists()
