@@ -9,8 +9,10 @@ by magnitudes for networks that have not, and would all leave.
 import logging
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from lamostvac.core.expressions import Expression
 from lamostvac.networks.problem import TrainingSpectra
 from lamostvac.networks.settings import NetworkTraining
 from lamostvac.networks.train import train_network
@@ -73,3 +75,42 @@ def judge(
             verdict[far & ~excepted] = CLIPPED
     verdict[binary] = BINARY
     return verdict
+
+
+def without_clipped(
+    table: pd.DataFrame,
+    label: str,
+    spared: Expression | None,
+    flux: NDArray[np.float32],
+    ivar: NDArray[np.float32],
+    wave: NDArray[np.float64],
+    pixels: NDArray[np.bool_],
+    settings: NetworkTraining,
+    seed: int,
+    binary_magnitude: float,
+    sigma: float,
+    log: logging.Logger,
+) -> pd.DataFrame:
+    """A training set with `split` set to `binary` or `clipped` for training stars unlike their label.
+
+    Parameters
+    ----------
+    table : the set (n rows), with `split star snr` and the label
+    label : absolute magnitudes that the first network learns
+    spared : condition on the columns of spectra that are spared from sigma clipping
+    flux, ivar : (n, n_pixels)
+    wave, pixels, settings, seed, binary_magnitude, sigma : as of `clip_training`
+    """
+    rows = np.flatnonzero(table["split"] == "train")
+    train = table.iloc[rows]
+    spectra = TrainingSpectra(
+        flux[rows], ivar[rows], train["star"].to_numpy(), train["snr"].to_numpy(np.float32)
+    )
+    excepted = np.zeros(len(rows), bool) if spared is None else spared.holds(train)
+    verdict = clip_training(
+        train[label].to_numpy(np.float64), excepted, spectra, wave, pixels, settings, seed,
+        binary_magnitude, sigma, log=log,
+    )  # fmt: skip
+    split = table["split"].to_numpy(dtype=object, copy=True)
+    split[rows] = np.where(verdict == "", "train", verdict)
+    return table.assign(split=split)

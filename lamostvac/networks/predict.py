@@ -7,18 +7,23 @@ Blocks have a fixed number of rows, filled up with zeros: a row's result does no
 spectra a chunk holds.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.expressions import parse
 from lamostvac.networks.ensemble import Network
 
 Array = NDArray[np.float32]
+Columns = dict[str, NDArray[Any]]
 
 BLOCK = 1024
+_ROWS = 8 * BLOCK  # spectra read at once; no result depends on it
 
 
 @dataclass(frozen=True)
@@ -176,3 +181,82 @@ def range_flags(
 def _within(values: Array, bounds: tuple[float, float]) -> NDArray[np.bool_]:
     with np.errstate(invalid="ignore"):
         return np.asarray((values >= bounds[0]) & (values <= bounds[1]))
+
+
+def column_names(label: str) -> list[str]:
+    """Columns that `predict` may give for a label, in its order."""
+    return [label, *(f"{label}_{part}" for part in ("err", "random", "spread")), f"cloud_{label}"]
+
+
+def predict_chunk(
+    networks: Sequence[Network],
+    flux: h5py.Dataset,
+    ivar: h5py.Dataset,
+    snr: Mapping[str, Array],
+    progress: Callable[[int], None] = lambda count: None,
+) -> dict[str, Columns]:
+    """Columns of `predict` by label for spectra (n, n_pixels); NaN for spectra that the networks cannot see.
+
+    Parameters
+    ----------
+    flux, ivar : from one file or array, some rows at a time; ivar 0 throughout where a spectrum cannot be made
+    snr : label to S/N (n,)
+    progress : called with the number of spectra done since it was called last
+    """
+    stack = NetworkStack(networks)
+    parts: dict[str, list[NDArray[Any]]] = {}
+    for start in range(0, len(flux), _ROWS):
+        rows = slice(start, start + _ROWS)
+        seen, weight = flux[rows], ivar[rows]
+        unseen = ~(weight > 0).any(axis=1)
+        own = {label: values[rows] for label, values in snr.items()}
+        for name, values in predict(stack, seen, weight, own):
+            if values.dtype.kind == "f":
+                values[unseen] = np.nan
+            parts.setdefault(name, []).append(values)
+        progress(len(seen))
+    columns = {name: np.concatenate(values) for name, values in parts.items()}
+    return {
+        network.label: {
+            name: columns[name] for name in column_names(network.label) if name in columns
+        }
+        for network in networks
+    }
+
+
+def joined(networks: Sequence[Network], parts: Mapping[str, Columns]) -> Columns:
+    """All labels' columns in one table, in the order of the networks, whichever of `parts` are older."""
+    return {
+        name: parts[network.label][name]
+        for network in networks
+        for name in column_names(network.label)
+        if name in parts[network.label]
+    }
+
+
+def restrict(columns: Columns, label: str, condition: str) -> int:
+    """Empty a label where a condition on the columns does not hold; return for how many spectra it does."""
+    holds = parse(condition, f"network.apply of {label}").holds(columns)
+    for suffix in ("", "_err", "_random", "_spread"):
+        columns[label + suffix][~holds] = np.nan
+    return int(holds.sum())
+
+
+def set_flags(
+    columns: Columns,
+    networks: Sequence[Network],
+    spectral_type: str,
+    grids: Mapping[str, Mapping[str, tuple[float, float]]],
+) -> None:
+    """Add the published flags (`range_flags`), and mark labels whose networks do not know the spectral type.
+
+    The type is the survey's own classification: an early B star and a late A star look alike in the windows that the
+    networks see.
+    """
+    for network in networks:
+        if spectral_type not in str(network.attributes["spectral_types"]).split():
+            columns[f"cloud_{network.label}"][:] = 1
+    ranges = {network.label: network.label_range for network in networks}
+    values = {label: columns.get(label, np.empty(0, np.float32)) for label in ranges}
+    for label, flag in range_flags(values, ranges, grids).items():
+        columns[f"flag_{label}"] = flag

@@ -31,7 +31,7 @@ from lamostvac.spectra.reader import read_spectrum
 from lamostvac.spectra.rest_frame import RestSpectrum, rest_spectrum
 
 _ROWS = 64  # spectra per HDF5 chunk; a multiple of nothing that a result depends on
-_NEEDED = [
+NEEDED = [
     "spectrum_id",
     "obsid",
     "lmjd",
@@ -104,7 +104,7 @@ def prepare_chunk(
     if networks:
         widths |= {"network_flux": networks.n_pixels, "network_ivar": networks.n_pixels}
     datasets = _Datasets(handle, widths)
-    named: Iterator[Any] = rows[_NEEDED].itertuples(index=False)
+    named: Iterator[Any] = rows[NEEDED].itertuples(index=False)
     for index, row in enumerate(named):
         try:
             spectrum = read_spectrum(row.path)

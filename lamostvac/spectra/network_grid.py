@@ -82,6 +82,13 @@ class NetworkPreparation:
         return inside
 
 
+def seen_pixels(preparation: NetworkPreparation, windows: Windows | None) -> NDArray[np.bool_]:
+    """Which pixels (n_pixels,) networks see that may be held to narrower windows (A)."""
+    if windows is None:
+        return np.ones(preparation.n_pixels, bool)
+    return preparation.pixels_in(windows)
+
+
 class _Window:
     """Grid and polynomials of one window; the grid goes on for half a median filter on either side."""
 

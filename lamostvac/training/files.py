@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pandas as pd
 from astropy.io import fits
+from numpy.typing import NDArray
 
 from lamostvac.core.atomic import atomic
+from lamostvac.core.files import sha256
+from lamostvac.core.hdf5 import atomic_hdf5
 from lamostvac.training.schema import TrainingSet, table_columns
 
 
@@ -93,3 +97,27 @@ def read_training(path: str | Path) -> pd.DataFrame:
                 else values.astype(values.dtype.newbyteorder("="))
             )
     return pd.DataFrame(columns)
+
+
+def origin_cards(parent: str | None, files: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Header cards that say what a set was made from: its parent, or name and SHA-256 of its catalogue files."""
+    cards = [("PARENT", parent, "rows and spectra are this set's")] if parent else []
+    for number, path in enumerate(files, start=1):
+        cards.append((f"FILE{number}", Path(path).name, "input"))
+        cards.append((f"SHA{number}", sha256(path), ""))
+    return cards
+
+
+def write_spectra(path: str | Path, flux: NDArray[np.float32], ivar: NDArray[np.float32]) -> None:
+    """The spectra (n, n_pixels) of a training set, in the order of its table."""
+    with atomic_hdf5(path) as handle:
+        for name, values in (("flux", flux), ("ivar", ivar)):
+            handle.create_dataset(name, data=values, track_times=False)
+
+
+def read_spectra(
+    path: str | Path, rows: NDArray[np.integer]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Flux and ivar (k, n_pixels) of some rows, increasing, of what `write_spectra` wrote."""
+    with h5py.File(path) as handle:
+        return handle["flux"][rows], handle["ivar"][rows]

@@ -1,0 +1,134 @@
+"""One label's network from a training set, and what it says of stars that it did not learn from."""
+
+import logging
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lamostvac.networks.ensemble import Network, untrained_network
+from lamostvac.networks.problem import TrainingSpectra
+from lamostvac.networks.settings import NetworkTraining
+from lamostvac.networks.train import TooFewStars, train_network
+from lamostvac.spectra.network_grid import NetworkPreparation, seen_pixels
+
+# A type with fewer training spectra is not one that the network knows.
+MIN_OF_TYPE = 3
+
+
+def known_types(types: pd.Series) -> str:
+    """The spectral types of the training spectra (n,), in alphabetical order with blanks between."""
+    counts = types.value_counts()
+    return " ".join(sorted(counts.index[counts >= MIN_OF_TYPE]))
+
+
+def train_label(
+    rows: pd.DataFrame,
+    flux: NDArray[np.float32],
+    ivar: NDArray[np.float32],
+    entry: Mapping[str, Any],
+    preparation: NetworkPreparation,
+    settings: NetworkTraining,
+    seed: int,
+    log: logging.Logger,
+) -> tuple[Network, NDArray[np.float32]]:
+    """Train a label's ensemble.
+
+    Parameters
+    ----------
+    rows : the n training spectra of the set
+    flux, ivar : (n, n_pixels)
+    entry : what is configured of the label (`label`: `name unit range learn`) and of its `set` (`optional snr_band`,
+        `network`: `windows`)
+    seed : of the run; each label has a stream of its own, so that no network feels which others there are
+
+    Returns
+    -------
+    network : untrained, with a warning, where an optional set has too few stars
+    left_out : (n,) see `train_network`
+
+    Raises
+    ------
+    TooFewStars
+        A set that is not optional has too few.
+    """
+    label, name = entry["label"], entry["label"]["name"]
+    spectra = TrainingSpectra(flux, ivar, rows["star"].to_numpy(), rows["snr"].to_numpy(np.float32))
+    pixels = seen_pixels(preparation, entry["network"]["windows"])
+    attributes = {
+        "set": entry["set"],
+        "snr_band": entry["snr_band"],
+        "unit": label["unit"],
+        "spectral_types": known_types(rows.loc[np.isfinite(rows[name]), "spectral_type"]),
+    }
+    try:
+        return train_network(
+            name,
+            rows[name].to_numpy(np.float64),
+            spectra,
+            preparation.wave,
+            pixels,
+            settings,
+            seed=zlib.crc32(f"{seed} {name}".encode()),
+            label_range=None if label["range"] is None else (label["range"][0], label["range"][1]),
+            scale=label["learn"],
+            attributes=attributes,
+            log=log,
+        )
+    except TooFewStars as problem:
+        if not entry["optional"]:
+            raise
+        log.warning("%s; the training set is optional, so the label is left empty", problem)
+        network = untrained_network(name, preparation.wave, pixels, attributes)
+        return network, np.full(len(rows), np.nan, np.float32)
+
+
+def answers_of(
+    network: Network,
+    left_out: NDArray[np.float32],
+    flux: NDArray[np.float32],
+    ivar: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Answers (n + c,) and spread of the members (n + c,) for n training spectra and c clipped ones after them.
+
+    Parameters
+    ----------
+    left_out : (n,) what those members say of each training spectrum that did not learn from it
+    flux, ivar : (n + c, n_pixels); of clipped spectra the answer is the mean of all members, none of which saw them
+    """
+    members = network.members(network.standardise(flux, ivar)[0])
+    answer = np.concatenate([left_out, members[:, len(left_out) :].mean(axis=0)])
+    spread = members.std(axis=0, ddof=1) if len(members) > 1 else np.zeros_like(answer)
+    return answer, spread
+
+
+def left_out_rows(
+    rows: pd.DataFrame,
+    label: str,
+    answer: NDArray[np.float32],
+    spread: NDArray[np.float32],
+    network: Network,
+) -> pd.DataFrame:
+    """Stars that the network did not learn from, its `answer`s (n,) and the `spread` (n,) of its members.
+
+    To those that single members kept for validation the clipped ones belong as well: they were taken out because
+    they are far from the network, and without them its errors would be too small.
+    """
+    random, systematic = network.error_parts(answer, rows["snr"].to_numpy(np.float32), spread)
+    return pd.DataFrame(
+        {
+            "spectrum_id": rows["spectrum_id"].to_numpy(),
+            "star": rows["star"].to_numpy(),
+            "clipped": (rows["split"] == "clipped").to_numpy(),
+            "snr": rows["snr"].to_numpy(),
+            "reference": rows[label].to_numpy(),
+            "reference_err": rows[f"{label}_err"].to_numpy(),
+            "left_out": answer.astype(np.float32),
+            # what its error is taken for, of the two kinds
+            "random": random,
+            "systematic": systematic,
+        }
+    )
