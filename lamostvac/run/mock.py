@@ -19,7 +19,7 @@ from typing import Any
 
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.job import Job
-from lamostvac.core.paths import PROJECT
+from lamostvac.core.paths import SNAKEFILE
 
 
 def mock_snakemake(
@@ -73,7 +73,7 @@ def _load(
         loaded = snakemake.workflow(
             resource_settings=types.ResourceSettings(cores=os.cpu_count()),
             config_settings=types.ConfigSettings(configfiles=files),
-            snakefile=PROJECT / "Snakefile",
+            snakefile=SNAKEFILE,
         )
         loaded.dag(types.DAGSettings())
         workflow = loaded._workflow
