@@ -1,6 +1,7 @@
 """Look at the public files that the run reads, bring those that are missing, and say what is still to bring."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from lamostvac.core.exceptions import UserError
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.fetch import plan
-from lamostvac.fetch.client import Client, Manners
+from lamostvac.fetch.client import Client, ClientSettings
 from lamostvac.fetch.services import star_list
 from lamostvac.survey.catalogue import read_catalogues
 
@@ -34,11 +35,11 @@ def read_stars(params: Any, log: logging.Logger, path: Path) -> np.ndarray:
     return stars
 
 
-def manners(settings: dict[str, Any]) -> Manners:
+def client_settings(settings: dict[str, Any]) -> ClientSettings:
     """How archives are treated, by the section `fetch`."""
     names = ("connections", "pause", "stall", "tries", "first_wait")
     agent = "lamost-vac" + (f" ({settings['contact']})" if settings["contact"] else "")
-    return Manners(**{name: settings[name] for name in names}, user_agent=agent)
+    return ClientSettings(**{name: settings[name] for name in names}, user_agent=agent)
 
 
 def main(snakemake: Job) -> None:
@@ -55,9 +56,13 @@ def main(snakemake: Job) -> None:
     stars_file = folder / "stars.fits"
     stars = read_stars(params, log, stars_file) if plan.needs_stars(states) else None
     if not settings["offline"]:
-        states = plan.fetch_all(
-            states, Client(manners(settings), log), stars, settings["piece_rows"]
-        )
+        client = Client(client_settings(settings), log)
+        try:
+            states = plan.fetch_all(states, client, stars, settings["piece_rows"])
+        except (KeyboardInterrupt, SystemExit):
+            log.error("stopped; what has come so far stays, and the next start goes on with it")
+            # The interpreter would wait for threads that wait for an archive.
+            os._exit(130)
     plan.write_report(states, folder / "files.csv")
     text = plan.what_to_bring(states, str(stars_file))
     with atomic(folder / "bring.txt") as temporary:

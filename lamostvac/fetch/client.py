@@ -1,23 +1,28 @@
-"""A client that asks archives politely: retries, limits, sentences for what went wrong."""
+"""A client that asks archives politely: retries, limits, sentences for what went wrong.
+
+What counts the tries, spaces them and reads `Retry-After` is urllib3's `Retry`. It is not handed to the adapter of
+requests, which stops retrying when the answer's header has come: a body that breaks has to be asked for again, from
+where it broke (`lamostvac.fetch.transfer`), and while a try waits its place at the host is free for others.
+"""
 
 import contextlib
-import email.utils
 import logging
+import math
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
+from urllib3.exceptions import InvalidHeader, MaxRetryError, NameResolutionError
 
 from lamostvac.core.exceptions import UserError
 
-TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
+TEMPORARY_STATUS = (408, 425, 429, 500, 502, 503, 504)
 """Answers after which the same request may succeed."""
 MEANING = {
     400: "the service does not understand the request",
@@ -38,7 +43,7 @@ _WRONG_ADDRESS = (
 T = TypeVar("T")
 
 
-class Adds(Protocol):
+class Counter(Protocol):
     """What counts bytes, such as `lamostvac.core.progress.Progress`."""
 
     def add(self, n: int = 1) -> None: ...
@@ -48,20 +53,22 @@ class DownloadError(UserError):
     """A request that will not succeed by being repeated."""
 
 
-class Temporary(Exception):
+class TemporaryError(Exception):
     """A request that failed and may succeed later.
 
-    `wait` is how long the server asks to wait, in s; `progressed` says that it brought something first.
+    `retry_after` is how long the server asks to wait, in s; `progressed` says that it brought something first.
     """
 
-    def __init__(self, reason: str, wait: float | None = None, progressed: bool = False) -> None:
+    def __init__(
+        self, reason: str, retry_after: float | None = None, progressed: bool = False
+    ) -> None:
         super().__init__(reason)
-        self.wait = wait
+        self.retry_after = retry_after
         self.progressed = progressed
 
 
 @dataclass(frozen=True)
-class Manners:
+class ClientSettings:
     """How an archive is treated.
 
     connections : requests to one host at a time
@@ -80,9 +87,21 @@ class Manners:
     longest_wait: float = 300.0
     user_agent: str = "lamost-vac"
 
-    def wait(self, failures: int) -> float:
-        """Time before the next try after so many failures, in s; the same in every run."""
-        return float(min(self.longest_wait, self.first_wait * 2.0 ** (failures - 1)))
+    def retries(self) -> urllib3.Retry:
+        """The tries of one request, still to be made."""
+        return _Retries(
+            total=self.tries - 1,
+            backoff_factor=self.first_wait,
+            backoff_max=self.longest_wait,
+            retry_after_max=math.inf,  # type: ignore[arg-type]
+        )
+
+
+class _Retries(urllib3.Retry):
+    """urllib3 makes the second try at once; an archive that has just failed is given `first_wait`."""
+
+    def get_backoff_time(self) -> float:
+        return float(min(self.backoff_max, self.backoff_factor * 2.0 ** (len(self.history) - 1)))
 
 
 class _Host:
@@ -93,19 +112,28 @@ class _Host:
 
 
 class Client:
-    """Makes requests with `Manners`; may be used by several threads."""
+    """Makes requests with `ClientSettings`; may be used by several threads."""
 
-    def __init__(self, manners: Manners, log: logging.Logger) -> None:
-        self.manners = manners
+    def __init__(self, settings: ClientSettings, log: logging.Logger) -> None:
+        self.settings = settings
         self.log = log
         self._hosts: dict[str, _Host] = {}
         self._lock = threading.Lock()
         self._threads = threading.local()
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """End all waits; what is asked for from now on, by any thread, raises `DownloadError`."""
+        self._stopped.set()
+
+    def _wait(self, seconds: float) -> None:
+        if self._stopped.wait(seconds):
+            raise DownloadError("stopped")
 
     def _session(self) -> requests.Session:
         if not hasattr(self._threads, "session"):
             self._threads.session = requests.Session()
-            self._threads.session.headers["User-Agent"] = self.manners.user_agent
+            self._threads.session.headers["User-Agent"] = self.settings.user_agent
             # As the file is: what is compressed on the way has no size to compare with and cannot be resumed.
             self._threads.session.headers["Accept-Encoding"] = "identity"
         session: requests.Session = self._threads.session
@@ -116,13 +144,12 @@ class Client:
         """Wait until the host of `url` may be asked; one of its connections is taken meanwhile."""
         name = urlsplit(url).netloc.lower()
         with self._lock:
-            host = self._hosts.setdefault(name, _Host(self.manners.connections))
+            host = self._hosts.setdefault(name, _Host(self.settings.connections))
         with host.slots:
             with host.lock:
                 delay = host.next_time - time.monotonic()
-                if delay > 0:
-                    time.sleep(delay)
-                host.next_time = time.monotonic() + self.manners.pause
+                self._wait(max(0.0, delay))
+                host.next_time = time.monotonic() + self.settings.pause
             yield
 
     @contextlib.contextmanager
@@ -131,15 +158,15 @@ class Client:
 
         Raises
         ------
-        Temporary
-            No answer, an answer of `TEMPORARY`, or a connection that breaks or stalls while the body is read.
+        TemporaryError
+            No answer, an answer of `TEMPORARY_STATUS`, or a connection that breaks or stalls while the body is read.
         DownloadError
             Any other answer but 200, 206 and 416.
         """
         with self._turn(url):
             try:
                 with self._session().request(
-                    method, url, stream=True, timeout=self.manners.stall, **arguments
+                    method, url, stream=True, timeout=self.settings.stall, **arguments
                 ) as response:
                     _check_status(response, url)
                     yield response
@@ -150,47 +177,55 @@ class Client:
             except _WRONG_ADDRESS as error:
                 raise DownloadError(f"{url}: {_last(error)}") from None
             except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
-                raise Temporary(f"nothing came for {self.manners.stall:g} s") from None
+                raise TemporaryError(f"nothing came for {self.settings.stall:g} s") from None
             except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
-                raise Temporary(f"the connection failed ({_last(error)})") from None
+                if isinstance(_innermost(error), NameResolutionError):
+                    raise DownloadError(
+                        f"{urlsplit(url).hostname} is not found: there is no network, or no such host"
+                    ) from None
+                raise TemporaryError(f"the connection failed ({_last(error)})") from None
 
-    def persist(self, what: str, attempt: Callable[[], T]) -> T:
-        """The result of `attempt`, called again after `Temporary` failures.
+    def retry(self, what: str, attempt: Callable[[], T]) -> T:
+        """The result of `attempt`, called again after a `TemporaryError`.
 
         Raises `DownloadError` after `tries` failures in a row, or when the server asks for too long a wait.
         """
-        failures = 0
+        retries = self.settings.retries()
         while True:
             try:
                 return attempt()
-            except Temporary as error:
-                failures = 1 if error.progressed else failures + 1
-                if failures >= self.manners.tries:
+            except TemporaryError as error:
+                if error.progressed:
+                    retries = self.settings.retries()
+                try:
+                    retries = retries.increment(error=error)
+                except MaxRetryError:
                     raise DownloadError(
-                        f"{what}: given up after {failures} tries: {error}"
+                        f"{what}: given up after {self.settings.tries} tries: {error}"
                     ) from None
-                wait = self.manners.wait(failures)
-                if error.wait is not None:
-                    if error.wait > LONGEST_RETRY_AFTER:
+                wait = retries.get_backoff_time()
+                if error.retry_after is not None:
+                    if error.retry_after > LONGEST_RETRY_AFTER:
                         raise DownloadError(
-                            f"{what}: the server wants to be asked again in {error.wait / 3600:.1f} h; start again then"
+                            f"{what}: the server wants to be asked again in {error.retry_after / 3600:.1f} h; "
+                            "start again then"
                         ) from None
-                    wait = max(wait, error.wait)
+                    wait = max(wait, error.retry_after)
                 self.log.info("%s: %s; again in %g s", what, error, wait)
-                time.sleep(wait)
+                self._wait(wait)
 
-    def answer(self, what: str, url: str, **arguments: Any) -> bytes:
+    def post(self, what: str, url: str, **arguments: Any) -> bytes:
         """The body of the answer to a POST request to a service."""
 
         def attempt() -> bytes:
             with self.request("POST", url, **arguments) as response:
                 return b"".join(response.raw.stream(_BLOCK, decode_content=True))
 
-        return self.persist(what, attempt)
+        return self.retry(what, attempt)
 
 
-def _last(error: BaseException) -> str:
-    """The innermost reason of a failed connection on one line."""
+def _innermost(error: BaseException) -> BaseException | str:
+    """The reason of a failed connection that the layers above have wrapped."""
     reason: Any = error
     while getattr(reason, "reason", None) or (
         reason.args and isinstance(reason.args[0], BaseException)
@@ -198,6 +233,12 @@ def _last(error: BaseException) -> str:
         reason = getattr(reason, "reason", None) or reason.args[0]
         if isinstance(reason, str):
             break
+    return reason if isinstance(reason, BaseException) else str(reason)
+
+
+def _last(error: BaseException) -> str:
+    """The innermost reason of a failed connection on one line."""
+    reason = _innermost(error)
     text = " ".join(str(reason).split())
     return re.sub(r"^<[^>]*>: ", "", text) or type(error).__name__
 
@@ -209,9 +250,9 @@ def _check_status(response: requests.Response, url: str) -> None:
     said = ""
     if status not in (401, 403, 404, 410):
         said = said_in(response.raw.read(20_000, decode_content=True).decode("utf-8", "replace"))
-    if status in TEMPORARY:
-        raise Temporary(
-            f"the server answered {status} {response.reason}{said}", retry_after(response.headers)
+    if status in TEMPORARY_STATUS:
+        raise TemporaryError(
+            f"the server answered {status} {response.reason}{said}", _retry_after(response)
         )
     meaning = MEANING.get(status, response.reason)
     raise DownloadError(f"{url}: {meaning} (answer {status}{said})")
@@ -233,14 +274,9 @@ def is_html(start: bytes) -> bool:
     return text.startswith((b"<!doctype html", b"<html")) or b"<html" in text
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a server asks to wait (RFC 9110, section 10.2.3: seconds or a date); None where it does not."""
-    text = headers.get("Retry-After", "").strip()
-    if text.isdigit():
-        return float(text)
+def _retry_after(response: requests.Response) -> float | None:
+    """Seconds that a server asks to wait; None where it does not, or says it in no form of RFC 9110."""
     try:
-        then = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+        return ClientSettings().retries().get_retry_after(response.raw)
+    except InvalidHeader:
         return None
-    then = then if then.tzinfo else then.replace(tzinfo=UTC)
-    return max(0.0, (then - datetime.now(UTC)).total_seconds())

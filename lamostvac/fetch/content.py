@@ -5,7 +5,7 @@ import re
 import zlib
 from pathlib import Path
 
-from lamostvac.fetch.client import DownloadError, Temporary, is_html, said_in
+from lamostvac.fetch.client import DownloadError, TemporaryError, is_html, said_in
 
 CONTENTS = ("any", "fits", "fits.gz", "vizier")
 
@@ -23,7 +23,7 @@ def check_content(path: Path, content: str, whole: bool = False) -> None:
     ------
     DownloadError
         It is something else.
-    Temporary
+    TemporaryError
         Its end is missing.
     """
     size = path.stat().st_size
@@ -37,7 +37,7 @@ def check_content(path: Path, content: str, whole: bool = False) -> None:
         if not start.startswith(b"SIMPLE  ="):
             raise DownloadError(f"it is no FITS file (it begins {start[:20]!r})")
         if size % 2880:
-            raise Temporary("the end of the FITS file is missing")
+            raise TemporaryError("the end of the FITS file is missing")
     elif content == "fits.gz":
         _check_gzip(path, start, whole)
     elif content == "vizier":
@@ -54,7 +54,7 @@ def _check_gzip(path: Path, start: bytes, whole: bool) -> None:
             while whole and handle.read(1 << 20):
                 pass
     except EOFError:
-        raise Temporary("the end of the compressed file is missing") from None
+        raise TemporaryError("the end of the compressed file is missing") from None
     except (OSError, zlib.error) as error:
         raise DownloadError(f"it cannot be decompressed: {error}") from None
 
@@ -69,4 +69,4 @@ def _check_vizier(path: Path, start: bytes) -> None:
     if b"\t" not in end and b"\t" not in start:
         raise DownloadError("it is no table of VizieR")
     if b"#END#" not in end:
-        raise Temporary("VizieR's end mark is missing")
+        raise TemporaryError("VizieR's end mark is missing")

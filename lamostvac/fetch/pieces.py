@@ -68,7 +68,7 @@ def fetch_pieces(client: Client, source: MatchSource, pieces: Sequence[Piece]) -
     def one(piece: Piece) -> None:
         write_piece(piece.path, ask(client, source, piece.stars))
 
-    with ThreadPoolExecutor(client.manners.connections) as pool:
+    with ThreadPoolExecutor(client.settings.connections) as pool:
         futures = [pool.submit(one, piece) for piece in missing]
         try:
             for future in futures:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from lamostvac.core.atomic import atomic
 from lamostvac.core.files import sha256
 from lamostvac.core.progress import Progress
-from lamostvac.fetch.client import Client, DownloadError, Temporary
+from lamostvac.fetch.client import Client, DownloadError, TemporaryError
 from lamostvac.fetch.content import check_content
 from lamostvac.fetch.pieces import fetch_pieces, join_pieces, pieces_of
 from lamostvac.fetch.sources import FileSource, MatchSource, TapSource, source_from
@@ -83,7 +83,7 @@ def inspect(need: Need) -> State:
         check_content(path, source.content if isinstance(source, FileSource) else "any")
         if isinstance(source, FileSource) and source.published is not None:
             source.published.check(path)
-    except (DownloadError, Temporary) as error:
+    except (DownloadError, TemporaryError) as error:
         return State(need, "wrong", size, detail=f"{error}; remove it to have it fetched again")
     digest = sha256(path)
     noted = read_checksums(path.parent).get(path.name)
@@ -142,6 +142,11 @@ def fetch_all(
     Returns
     -------
     The states in their order, those of missing files `fetched` or `failed`.
+
+    Raises
+    ------
+    KeyboardInterrupt, SystemExit
+        At once. Threads that wait for an answer may go on; they end with the process or when the answer comes.
     """
     result = list(states)
     by_host: dict[str, list[int]] = {}
@@ -154,9 +159,16 @@ def fetch_all(
             result[index] = fetch_one(states[index], client, stars, piece_rows)
 
     # A thread for each host: what is asked of one at a time is the client's business.
-    with ThreadPoolExecutor(max(1, len(by_host))) as pool:
+    pool = ThreadPoolExecutor(max(1, len(by_host)))
+    try:
         for future in [pool.submit(one_host, indices) for indices in by_host.values()]:
             future.result()
+    except BaseException:  # Ctrl-C, or SIGTERM as SystemExit
+        # Nobody waits for threads that wait for an archive.
+        client.stop()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
     return result
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lamostvac.fetch.client import Client, DownloadError, Temporary, is_html, said_in
+from lamostvac.fetch.client import Client, DownloadError, TemporaryError, is_html, said_in
 from lamostvac.fetch.sources import MatchSource, XMatchSource
 from lamostvac.survey import selection
 
@@ -118,7 +118,7 @@ def rows_of(body: bytes, source: MatchSource) -> list[list[str]]:
     ------
     DownloadError
         The answer is an error of the service or a web page, or lacks a column.
-    Temporary
+    TemporaryError
         The answer breaks off inside a row.
     CutOff
         It has the most rows that a service gives.
@@ -155,7 +155,9 @@ def rows_of(body: bytes, source: MatchSource) -> list[list[str]]:
             continue
         number += 1
         if len(row) != len(header):
-            raise Temporary(f"row {number} of the answer has {len(row)} of {len(header)} columns")
+            raise TemporaryError(
+                f"row {number} of the answer has {len(row)} of {len(header)} columns"
+            )
         rows.append([row[index].strip() for index in wanted])
     if number >= source.max_rows:
         raise CutOff
@@ -189,10 +191,10 @@ def ask(client: Client, source: MatchSource, stars: npt.NDArray[np.float64]) -> 
     what = f"{source.name}, {len(stars)} stars at declination {stars[0, 1]:.3f}"
 
     def attempt() -> list[list[str]]:
-        return rows_of(client.answer(what, source.url, **request_of(source, stars)), source)
+        return rows_of(client.post(what, source.url, **request_of(source, stars)), source)
 
     try:
-        return client.persist(what, attempt)
+        return client.retry(what, attempt)
     except CutOff:
         if len(stars) == 1:
             raise DownloadError(

@@ -18,7 +18,15 @@ from typing import Any
 
 import requests
 
-from lamostvac.fetch.client import _BLOCK, Adds, Client, DownloadError, Temporary, is_html, said_in
+from lamostvac.fetch.client import (
+    _BLOCK,
+    Client,
+    Counter,
+    DownloadError,
+    TemporaryError,
+    is_html,
+    said_in,
+)
 from lamostvac.fetch.content import check_content
 
 PROGRESS_BYTES = 1 << 20
@@ -52,7 +60,7 @@ def download(
     content: str = "any",
     checksum: Checksum | None = None,
     size: int | None = None,
-    counter: Callable[[int | None], Adds] | None = None,
+    counter: Callable[[int | None], Counter] | None = None,
 ) -> None:
     """Bring the file at `url` to `target`, which appears when it is complete and right.
 
@@ -75,7 +83,7 @@ def download(
         target.with_name(target.name + ".part.json"),
     )
     transfer = _Transfer(client, url, part, notes, content, size, counter)
-    client.persist(url, transfer.attempt)
+    client.retry(url, transfer.attempt)
     if checksum is not None:
         try:
             checksum.check(part)
@@ -105,7 +113,7 @@ class _Transfer:
         notes: Path,
         content: str,
         size: int | None,
-        counter: Callable[[int | None], Adds] | None,
+        counter: Callable[[int | None], Counter] | None,
     ) -> None:
         self.client, self.url, self.part, self.notes = client, url, part, notes
         self.content, self.size, self.counter = content, size, counter
@@ -123,7 +131,7 @@ class _Transfer:
                 with self.client.request("GET", self.url, headers=headers) as response:
                     have, total = self._begin(response, have, total)
                     have = self._read(response, have, total)
-            except Temporary as error:
+            except TemporaryError as error:
                 have = self.part.stat().st_size if self.part.exists() else 0
                 # A server that breaks off at the same place each time, and cannot go on there, must fail some time.
                 error.progressed = have >= self.reached + PROGRESS_BYTES
@@ -133,7 +141,7 @@ class _Transfer:
                     _discard(self.part, self.notes)
                 raise
             if total is not None and have != total:
-                raise Temporary(f"{have} of {total} bytes came")
+                raise TemporaryError(f"{have} of {total} bytes came")
         try:
             if self.size is not None and have != self.size:
                 raise DownloadError(f"it has {have} bytes where {self.size} are expected")
@@ -141,7 +149,7 @@ class _Transfer:
         except DownloadError as error:
             _discard(self.part, self.notes)
             raise DownloadError(f"{self.url}: {error}") from None
-        except Temporary:
+        except TemporaryError:
             _discard(self.part, self.notes)
             raise
 
@@ -157,7 +165,7 @@ class _Transfer:
             )
         _discard(self.part, self.notes)
         if response.status_code != 200:
-            raise Temporary(
+            raise TemporaryError(
                 "the server has another file than before, or cannot go on; from the beginning"
             )
         length = response.headers.get("Content-Length", "")

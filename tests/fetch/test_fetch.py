@@ -8,6 +8,10 @@ import json
 import logging
 import re
 import shutil
+import signal
+import socket
+import subprocess
+import sys
 import time
 from collections import namedtuple
 from datetime import UTC, datetime, timedelta
@@ -22,6 +26,7 @@ import yaml
 from astropy.io import fits
 from astropy.table import Table
 from bad_server import serving
+from urllib3.exceptions import MaxRetryError
 from workflow_run import copy_project, snakemake
 
 from lamostvac.configuration.root import load_configuration, read_configuration
@@ -30,7 +35,7 @@ from lamostvac.distance.schema import load_photometry
 from lamostvac.external.read import read_table
 from lamostvac.fetch import pieces as fetch_pieces
 from lamostvac.fetch import plan, services, transfer
-from lamostvac.fetch.client import Client, DownloadError, Manners
+from lamostvac.fetch.client import Client, ClientSettings, DownloadError, TemporaryError
 from lamostvac.fetch.sources import TapSource, XMatchSource, load_sources
 from lamostvac.fetch.transfer import Checksum, download
 from lamostvac.run import needs as run_needs
@@ -43,7 +48,7 @@ fits.HDUList(
     [fits.PrimaryHDU(), fits.ImageHDU(np.random.default_rng(1).integers(0, 1 << 30, 100_000))]
 ).writeto(FITS)
 BODY = FITS.getvalue()
-QUICK = Manners(pause=0.0, stall=5.0, tries=4, first_wait=0.01, longest_wait=0.05)
+QUICK = ClientSettings(pause=0.0, stall=5.0, tries=4, first_wait=0.01, longest_wait=0.05)
 
 
 @pytest.fixture
@@ -132,8 +137,13 @@ def test_a_server_that_asks_for_a_very_long_wait_ends_the_request(server, client
 
 
 def test_waits_double_up_to_a_limit_and_are_the_same_in_every_run():
-    manners = Manners(first_wait=2, longest_wait=300)
-    assert [manners.wait(n) for n in range(1, 10)] == [2, 4, 8, 16, 32, 64, 128, 256, 300]
+    retries, waits = ClientSettings(tries=10, first_wait=2, longest_wait=300).retries(), []
+    for _ in range(9):
+        retries = retries.increment(error=TemporaryError("busy"))
+        waits.append(retries.get_backoff_time())
+    assert waits == [2, 4, 8, 16, 32, 64, 128, 256, 300]
+    with pytest.raises(MaxRetryError):
+        retries.increment(error=TemporaryError("busy"))
 
 
 @pytest.mark.parametrize(
@@ -294,7 +304,8 @@ def test_a_server_that_breaks_often_but_goes_on_is_not_given_up(server, client, 
 
 def test_a_stalled_connection_is_given_up_in_time(server, tmp_path):
     client = Client(
-        Manners(pause=0, stall=0.5, tries=3, first_wait=0.01), logging.getLogger("test_fetch")
+        ClientSettings(pause=0, stall=0.5, tries=3, first_wait=0.01),
+        logging.getLogger("test_fetch"),
     )
 
     def behave(request):
@@ -465,6 +476,67 @@ def test_an_address_that_nobody_answers_is_named(client, tmp_path):
         download(client, "nonsense", tmp_path / "a.fits")
 
 
+def test_a_name_that_does_not_resolve_is_told_at_once_and_not_asked_for_again(
+    client, tmp_path, monkeypatch
+):
+    asked = []
+
+    def getaddrinfo(host, *arguments):
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with pytest.raises(
+        DownloadError,
+        match=r"^archive\.invalid is not found: there is no network, or no such host$",
+    ):
+        download(client, "http://archive.invalid/f", tmp_path / "a.fits")
+    assert asked == ["archive.invalid"]
+
+
+def test_a_stopped_client_waits_for_nothing_and_asks_for_nothing(server, tmp_path):
+    client = Client(ClientSettings(pause=0, first_wait=3600), logging.getLogger("test_fetch"))
+
+    def behave(request):
+        client.stop()
+        request.reply(503, b"busy")
+
+    with pytest.raises(DownloadError, match="stopped"):
+        get(client, server, tmp_path / "a.fits", behave)
+    with pytest.raises(DownloadError, match="stopped"):
+        get(client, server, tmp_path / "a.fits", behave)
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_fetch_that_waits_for_an_archive_can_be_stopped(server, project, tmp_path, how):
+    """The server never answers; the test would end by its limit of a minute."""
+    process = []
+
+    def behave(request):
+        process[0].send_signal(how)
+        time.sleep(100)
+
+    server.paths["/f"] = behave
+    names = ("connections", "pause", "stall", "tries", "first_wait")
+    settings = {name: getattr(ClientSettings(stall=100), name) for name in names}
+    params = {
+        "folder": str(tmp_path), "needs": plan.needs_as_params([need_of(server, tmp_path / "a.fits")]),
+        "settings": settings | {"contact": "", "offline": False, "piece_rows": 10},
+    }  # fmt: skip
+    program = (
+        "import json, runpy, sys, types\n"
+        "params = types.SimpleNamespace(**json.loads(sys.argv[2]))\n"
+        "job = types.SimpleNamespace(params=params, log=[sys.argv[3]])\n"
+        "runpy.run_path(sys.argv[1])['main'](job)\n"
+    )
+    script, log = project / "workflow_scripts/fetch.py", tmp_path / "fetch.log"
+    command = [sys.executable, "-c", program, str(script), json.dumps(params), str(log)]
+    process.append(subprocess.Popen(command, cwd=project))
+    assert process[0].wait(60) == 130
+    assert "stopped; what has come so far stays" in log.read_text()
+
+
 # ---------------------------------------------------------------- counterparts
 
 COLUMNS = {"ra": ["RAJ2000", "RA"], "dec": "DEJ2000", "j_m": "Jmag", "r'mag": "r'mag"}
@@ -631,7 +703,7 @@ def test_a_run_that_ended_asks_only_for_the_pieces_that_did_not_come(
         else:
             sky_service(request)
 
-    alone = Client(Manners(connections=1, pause=0), client.log)
+    alone = Client(ClientSettings(connections=1, pause=0), client.log)
     with pytest.raises(
         DownloadError, match=r"does not understand the request .*: Message: no more"
     ):
@@ -722,8 +794,8 @@ def test_names_that_differ_in_case_only_are_kept_apart(server):
 def test_no_more_connections_than_allowed_and_a_pause_between_requests(
     server, stars, tmp_path, connections
 ):
-    manners = Manners(connections=connections, pause=0.03)
-    client = Client(manners, logging.getLogger("test_fetch"))
+    settings = ClientSettings(connections=connections, pause=0.03)
+    client = Client(settings, logging.getLogger("test_fetch"))
 
     def behave(request):
         time.sleep(0.15)
