@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.files import read_yaml
@@ -41,10 +42,11 @@ def snakemake_command(
     UserError
         For a target that cannot be one, and a configuration that is no YAML.
     """
-    read_yaml(configfile, "the configuration file")
+    content = read_yaml(configfile, "the configuration file")
     first = next((n for n, word in enumerate(words) if word.startswith("-")), len(words))
     targets, options = list(words[:first]), list(words[first:])
-    check_targets(targets)
+    # Options may name other types than the file.
+    check_targets(targets, None if "--config" in options else types_of(content))
     command = [sys.executable, "-m", "snakemake", *targets, "--snakefile", str(SNAKEFILE)]
     command += ["--directory", str(folder), "--configfile", str(configfile), "--rerun-incomplete"]
     if profile is not None:
@@ -57,9 +59,19 @@ def snakemake_command(
     return command + options
 
 
-def check_targets(targets: Sequence[str]) -> None:
-    """Raise `UserError` for a word that is neither a file nor something that the workflow makes by name."""
-    types = [f"type_{name}" for name in SPECTRAL_TYPES]
+def types_of(content: Any) -> Sequence[str]:
+    """The spectral types of a configuration file's content; all where it names none."""
+    section = content.get("survey") if isinstance(content, dict) else None
+    given = section.get("types") if isinstance(section, dict) else None
+    return given if isinstance(given, list) else SPECTRAL_TYPES
+
+
+def check_targets(targets: Sequence[str], of_run: Sequence[str] | None = None) -> None:
+    """Raise `UserError` for a word that is neither a file nor something that the workflow makes by name.
+
+    `of_run` are the spectral types of the run, by default all.
+    """
+    types = [f"type_{name}" for name in SPECTRAL_TYPES if of_run is None or name in of_run]
     texts = (path.read_text(encoding="utf-8") for path in workflow_files())
     rules = [name for text in texts for name in _RULE.findall(text)]
     for target in targets:

@@ -152,6 +152,10 @@ def test_the_users_site_file_is_found_from_any_folder(started, here, monkeypatch
             ["run", "--demo", "experiment"],
             "there is no target experiment; did you mean experiments?",
         ),
+        (
+            ["run", "type_M", "--config", "hot.yaml"],
+            "there is no target type_M; those of the types are type_OB type_A\n",
+        ),
         (["plan", "type_Q", "--demo"], "there is no target type_Q"),
         (["progress", "nowhere"], "has no logs"),
         (["efficiency", "nowhere"], "nowhere is no results folder of a run: it has no logs"),
@@ -167,6 +171,7 @@ def test_the_users_site_file_is_found_from_any_folder(started, here, monkeypatch
 def test_a_mistake_ends_in_one_sentence(here, started, words, sentence):
     (here / "bad.yaml").write_text("survey: [\n")
     (here / "wrong.yaml").write_text("survey: {chunksize: 3}\n")
+    (here / "hot.yaml").write_text("survey: {types: [OB, A]}\n")
     shown = lamostvac(*words, code=1)
     assert re.search(sentence, shown), shown
     assert shown.startswith("Error: ")
@@ -203,6 +208,12 @@ def test_fetch_and_check_release_start_their_rules(started):
     assert started[0][3] == "check_release"
 
 
+def test_options_of_snakemake_may_name_other_types(started, here):
+    (here / "hot.yaml").write_text("survey: {types: [OB, A]}\n")
+    lamostvac("run", "type_M", "--config", "hot.yaml", "--", "--config", "survey={types: [M]}")
+    assert started[0][3] == "type_M"
+
+
 def test_a_stars_page_is_asked_for_in_the_results_of_its_run(started, here):
     (here / "mine.yaml").write_text("run: {results: out}\n")
     shown = lamostvac("star", "10198279", "--config", "mine.yaml", "--directory", "there")
@@ -218,6 +229,8 @@ def test_the_configuration_is_printed_as_it_is_shipped(here):
         lamostvac("configuration") == default_yaml() == (PROJECT / "config/config.yaml").read_text()
     )
     assert lamostvac("configuration", "--schema") == schema_json()
+    shipped = lamostvac("configuration", "--shipped", "lamost_dr10")
+    assert shipped == (PROJECT / "config/lamost_dr10.yaml").read_text()
     assert json.loads(schema_json())["properties"]["survey"]
     section = lamostvac("configuration", "run")
     assert re.findall(r"^(\S+): ", section, re.MULTILINE) == ["run.results", "run.seed"]
