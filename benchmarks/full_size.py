@@ -16,7 +16,8 @@ from lamostvac.emulator.model import Emulator
 from lamostvac.grouped.candidates import filled_candidates
 from lamostvac.grouped.components import project
 from lamostvac.grouped.correlation import References, best_matches, references
-from lamostvac.grouped.search import GroupedSettings, fit_group, group_order
+from lamostvac.grouped.search import fit_group, group_order
+from lamostvac.grouped.settings import GroupedSettings
 from lamostvac.numerics.gaussian_process import GaussianProcess
 from lamostvac.spectra.grid import GRID
 

@@ -23,7 +23,7 @@ import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -44,10 +44,10 @@ from benchmarks.memory import peak_mb
 from benchmarks.sizes import FULL, TOY, Size
 from lamostvac.configuration.root import read_configuration
 from lamostvac.core.atomic import atomic
-from lamostvac.emulator.distil import distil, split_settings
+from lamostvac.emulator.distil import distil
 from lamostvac.emulator.model import Emulator, build_emulator
-from lamostvac.fit.fitter import FitSettings, StarFitter
-from lamostvac.grouped.search import GroupedSettings
+from lamostvac.fit.fitter import StarFitter
+from lamostvac.grouped.settings import GroupedSettings
 from lamostvac.library.formats.mastar import read_mastar
 from lamostvac.library.library import SpectralLibrary, label_table, prepare_library
 from lamostvac.networks.domain import TrainingCloud
@@ -59,20 +59,16 @@ from lamostvac.simulate.mastar import PARAMETERS_NAME, SPECTRA_NAME
 from lamostvac.simulate.survey import simulate_survey
 from lamostvac.spectra.grid import GRID
 from lamostvac.spectra.network_grid import NetworkPreparation, normalise_network_spectrum
-from lamostvac.spectra.normalise import Preparation, normalise_spectrum
+from lamostvac.spectra.normalise import normalise_spectrum
 from lamostvac.spectra.reader import read_spectrum
 from lamostvac.spectra.rest_frame import rest_spectrum
 from lamostvac.survey.selection import spectral_type
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGURATION = read_configuration(ROOT / "config/demo.yaml")
-PREPARATION = Preparation.from_settings(**CONFIGURATION.prepare.model_dump(exclude={"keep"}))
-NETWORKS = NetworkPreparation.from_settings(
-    **CONFIGURATION.networks.model_dump(include={"windows", "median_window", "polynomial_degree"})
-)
-FIT = FitSettings(
-    **{name: getattr(CONFIGURATION.fit, name) for name in FitSettings.__dataclass_fields__}
-)
+PREPARATION = CONFIGURATION.prepare
+NETWORKS = NetworkPreparation.of(CONFIGURATION.networks)
+FIT = CONFIGURATION.fit
 NOISE_MASTAR = 0.002  # of the synthetic library's pixels
 Array = NDArray[np.floating]
 Result = tuple[float, float, str]  # value, baseline, what the baseline is
@@ -97,11 +93,11 @@ def make_survey(folder: Path, size: Size) -> Survey:
     raw = read_mastar(folder / "mastar" / SPECTRA_NAME, folder / "mastar" / PARAMETERS_NAME)
     settings = CONFIGURATION.library
     library = prepare_library(raw, "mastar", settings.labels, PREPARATION, None, settings.min_snr)
-    trained, distilled = split_settings(CONFIGURATION.emulator.model_dump())
+    trained = CONFIGURATION.emulator
     # Each component as in the published one: 98.3 % are 237 of a library of MaStar's size.
-    emulator = build_emulator(library, PREPARATION.masked_regions, replace(trained, variance=0.983))
+    emulator = build_emulator(library, PREPARATION.masked_regions, trained.changed(variance=0.983))
     files = sorted((folder / "lamost").rglob("*.fits.gz"))
-    return Survey(files, library, emulator, distil(emulator, distilled)[0], *prepared(files))
+    return Survey(files, library, emulator, distil(emulator, trained)[0], *prepared(files))
 
 
 @dataclass(eq=False)
@@ -390,9 +386,9 @@ def _build_full(size: Size) -> tuple[float, float, float, int]:
     """Seconds of the whole and of the process, peak GB, components; in a process of its own."""
     threadpool_limits(size.cores)
     library, variance = full_library(size, np.random.default_rng(1))
-    trained, _ = split_settings(CONFIGURATION.emulator.model_dump())
+    trained = CONFIGURATION.emulator
     start = time.perf_counter()
-    emulator = build_emulator(library, [], replace(trained, variance=variance, process="exact"))
+    emulator = build_emulator(library, [], trained.changed(variance=variance, process="exact"))
     whole = time.perf_counter() - start
     components = np.zeros((size.n_mastar, emulator.n_components))
     start = time.perf_counter()
@@ -441,11 +437,11 @@ def emulator_build_seconds(work: Workload) -> Result:
 
 def grouped_seconds_per_1000(work: Workload) -> Result:
     """Prepared spectra to labels by the published grouped search, a group of 1000 and a process per core."""
-    settings = GroupedSettings()
+    settings = GroupedSettings(max_extrapolation=FIT.max_extrapolation)
     cores, spawn = work.size.cores, multiprocessing.get_context("spawn")
     made_of = (work.survey.emulator.pixels, work.size)
     with ProcessPoolExecutor(cores, spawn, full_size.start_worker, made_of) as pool:
-        list(pool.map(full_size.stages_in_worker, [replace(settings, max_iterations=1)] * cores))
+        list(pool.map(full_size.stages_in_worker, [settings.changed(max_iterations=1)] * cores))
         start = time.perf_counter()
         results = list(pool.map(full_size.stages_in_worker, [settings] * cores))
         elapsed = time.perf_counter() - start

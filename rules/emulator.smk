@@ -17,6 +17,7 @@ rule emulator:
         **asks("emulator", input_kb=size_kb()),
     params:
         settings=lambda wildcards: CTX.emulator_settings(wildcards.library, {"folds"}),
+        resolving_power=CFG.library.resolution.survey_resolving_power,
         prepare=CTX.prepare_settings,
         code_version=version_of("emulator"),
     script:
@@ -38,6 +39,7 @@ rule crossvalidation:
         **asks("crossvalidation", input_kb=size_kb(), folds=CFG.emulator.folds),
     params:
         settings=lambda wildcards: CTX.emulator_settings(wildcards.library),
+        resolving_power=CFG.library.resolution.survey_resolving_power,
         prepare=CTX.prepare_settings,
         fit=CTX.fit_settings,
         distilled=CFG.fit.emulator == "distilled",

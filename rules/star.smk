@@ -53,8 +53,8 @@ rule star:
         snr_flag=CFG.catalog.snr_flag,
         snr_thresholds={name: CFG.catalog.snr_flag_threshold.of(name) for name in CFG.survey.types},
         errors=STAR_ERRORS,
+        preparation=CTX.prepare_settings,
         settings={
-            "preparation": CTX.prepare_settings,
             "snr_band": CFG.survey.snr_band,
             "alpha_max_teff": CFG.catalog.alpha_max_teff,
             "outlier_fraction": CFG.catalog.outlier_flag_fraction,

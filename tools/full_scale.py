@@ -31,13 +31,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from lamostvac.core.hdf5 import read_columns
 from lamostvac.emulator.model import Emulator, read_emulator
 from lamostvac.fit import refine
-from lamostvac.fit.fitter import FitSettings, StarFits, StarFitter
+from lamostvac.fit.fitter import StarFits, StarFitter
 from lamostvac.fit.likelihood import Condensed
 from lamostvac.fit.priors import prior_intervals
+from lamostvac.fit.settings import Fit, FitSettings
 from lamostvac.grouped.candidates import filled_candidates
 from lamostvac.grouped.components import project
 from lamostvac.grouped.correlation import best_matches, references
-from lamostvac.grouped.search import GroupedSettings, fit_group, group_order, group_seed
+from lamostvac.grouped.search import fit_group, group_order, group_seed
+from lamostvac.grouped.settings import GroupedSettings
 from lamostvac.library.library import SpectralLibrary, read_library
 from lamostvac.numerics.statistics import robust_sigma
 from lamostvac.spectra.grid import GRID
@@ -93,7 +95,7 @@ def library() -> SpectralLibrary:
 def grouped(stars: Stars, kind: str) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
     """Labels of the published grouped search, of the first match, and seconds of its steps."""
     model, labels = emulator(kind), library().label_array()
-    settings, n = GroupedSettings(), len(stars.flux)
+    settings, n = GroupedSettings(max_extrapolation=Fit().max_extrapolation), len(stars.flux)
     ready = references(library().flux[:, model.pixels])
     seconds = dict.fromkeys(("candidates", "components", "search"), 0.0)
     rows, parts = [], []

@@ -11,7 +11,6 @@ import argparse
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -31,18 +30,8 @@ from lamostvac.spectra.network_grid import NetworkPreparation, prepare_network_s
 from lamostvac.spectra.reader import read_spectrum
 from lamostvac.training.files import read_training
 
-SETTINGS = Networks()
-PREPARATION = NetworkPreparation.from_settings(
-    **SETTINGS.model_dump(include={"windows", "median_window", "polynomial_degree"})
-)
-TRAINING = NetworkTraining(
-    **{
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in SETTINGS.model_dump(
-            include=set(NetworkTraining.__dataclass_fields__)
-        ).items()
-    }
-)
+PREPARATION = NetworkPreparation.of(Networks())
+TRAINING = NetworkTraining()
 ALL_PIXELS = ((3900.0, 8950.0),)
 PUBLISHED = {"members": 1, "augmentation_snr": 0.0, "input_components": 0}
 # Name to changes of the preparation, of the training, and of what is learned for Teff.
@@ -82,7 +71,7 @@ def fold(
     """Predictions of one fold, NaN for the other stars."""
     variant, label, number = job
     preparation_changes, training_changes, learned = VARIANTS[variant]
-    preparation = replace(PREPARATION, **preparation_changes)
+    preparation = PREPARATION.changed(**preparation_changes)
     spectra = spectra_of(preparation, rows)
     out = parts_of(spectra.star, folds, 1) == number
     network, _ = train_network(
@@ -91,7 +80,7 @@ def fold(
         spectra,
         preparation.wave,
         np.ones(preparation.n_pixels, bool),
-        replace(base, **training_changes),
+        base.changed(**training_changes),
         seed=1,
         scale=learned if label == teff else "linear",
     )
@@ -126,7 +115,7 @@ def main() -> None:
         "FGK S/N<=20": (rows["snr"] <= 20) & (rows[teff] < 7000),
         "A S/N>20": (rows["snr"] > 20) & (rows[teff] >= 7000),
     }
-    base, lines = replace(TRAINING, epochs=given.epochs), []
+    base, lines = TRAINING.changed(epochs=given.epochs), []
     with ProcessPoolExecutor(given.processes, get_context("spawn")) as pool:
         for variant in given.variants or VARIANTS:
             jobs = [(variant, label, number) for label in labels for number in range(given.folds)]

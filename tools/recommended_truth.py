@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lamostvac.core.vocabulary import TYPE_ORDER
 from lamostvac.recommend.combine import combine
-from lamostvac.recommend.definitions import Settings, load_definitions, result_columns
+from lamostvac.recommend.definitions import load_definitions, result_columns
 from lamostvac.recommend.relations import fit
-from lamostvac.recommend.settings import Recommended
+from lamostvac.recommend.settings import Recommended, Settings
 from lamostvac.validation.networks import repeat_pairs
 from lamostvac.validation.statistics import pull_statistics, statistics
 

@@ -21,7 +21,7 @@ import h5py
 import numpy as np
 
 from lamostvac.networks.problem import TrainingSpectra
-from lamostvac.networks.settings import Networks, NetworkTraining
+from lamostvac.networks.settings import Networks
 from lamostvac.networks.train import train_network
 from lamostvac.spectra.network_grid import NetworkPreparation
 from lamostvac.training.files import read_training
@@ -53,11 +53,7 @@ def main() -> None:
     given = parser.parse_args()
     changes = {name: getattr(given, name) for name in ("epochs", "members") if getattr(given, name)}
     settings, labels = Networks(**changes), dict(given.label)
-    chosen = settings.model_dump(include=set(NetworkTraining.__dataclass_fields__))
-    training = NetworkTraining(**chosen | {"layers": tuple(settings.layers)})
-    preparation = NetworkPreparation.from_settings(
-        **settings.model_dump(include={"windows", "median_window", "polynomial_degree"})
-    )
+    preparation = NetworkPreparation.of(settings)
     total = 0.0
     for name, (label, n_labels, n_stars) in SETS.items():
         label, n_stars = labels.get(name, label), given.stars or n_stars
@@ -80,14 +76,14 @@ def main() -> None:
             spectra,
             preparation.wave,
             everything,
-            training,
+            settings,
             1,
         )
         seconds = time.perf_counter() - start
         total += seconds * n_labels
         epochs = network.history["loss"].shape[1]
         print(
-            f"{name}: {n_stars} stars, {training.members} members, {epochs} epochs: {seconds:.0f} s per label, "
+            f"{name}: {n_stars} stars, {settings.members} members, {epochs} epochs: {seconds:.0f} s per label, "
             f"{n_labels} labels {seconds * n_labels / 60:.1f} core minutes (load {os.getloadavg()[0]:.1f})",
             flush=True,
         )

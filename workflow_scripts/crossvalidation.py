@@ -4,29 +4,30 @@ from lamostvac.core.atomic import atomic
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
-from lamostvac.emulator.distil import split_settings
+from lamostvac.emulator.settings import Emulator
 from lamostvac.fit.crossvalidation import cross_validate
-from lamostvac.fit.fitter import FitSettings
+from lamostvac.fit.settings import FitSettings
 from lamostvac.library.library import read_library
 from lamostvac.numerics.statistics import robust_sigma
-from lamostvac.spectra.normalise import Preparation
+from lamostvac.spectra.settings import Preparation
 
 
 def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     library = read_library(snakemake.input.library)
-    regions = Preparation.from_settings(**snakemake.params.prepare).masked_regions
+    regions = Preparation.model_validate(snakemake.params.prepare).masked_regions
     progress = Progress(log, len(library.ids), "library spectra")
-    settings, distil_settings = split_settings(snakemake.params.settings)
+    settings = Emulator.model_validate(snakemake.params.settings)
     table = cross_validate(
         library,
         regions,
         settings,
-        snakemake.params.settings["folds"],
+        settings.folds,
         snakemake.params.seed,
-        FitSettings(**snakemake.params.fit),
-        distil_settings if snakemake.params.distilled else None,
+        FitSettings.model_validate(snakemake.params.fit),
+        settings if snakemake.params.distilled else None,
         progress.add,
+        snakemake.params.resolving_power,
     )
     progress.done()
     for label in library.label_names:

@@ -1,7 +1,6 @@
 """E(B-V) by star pairs, distances and positions of one spectral type's rows."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from lamostvac.core.log import rule_log
 from lamostvac.core.vocabulary import BANDS, CONVERGED
 from lamostvac.distance import controls as distance_controls
 from lamostvac.distance import distance, extinction, star_pairs
+from lamostvac.distance.settings import Distance, StarPairs
 from lamostvac.external.match import group_stars
 
 LABELS = ("teff_rec", "logg_rec", "feh_rec")
@@ -69,23 +69,20 @@ def reddening(
     quality : (n,) S/N
     usable : (n,) whether the star may be a control, its latitude and S/N apart
     """
-    settings = star_pairs.PairSettings(
-        **{field.name: params.star_pairs[field.name] for field in fields(star_pairs.PairSettings)}
-    )
+    settings = StarPairs.model_validate(params.star_pairs)
     dust = params.extinction
     constant = extinction.constants(dust["sfd"], dust["corrected"], dust["scale"])
     magnitudes, errors = by_band(table, "mag_{band}"), by_band(table, "mag_{band}_err")
     star = group_stars(table["ra"], table["dec"], params.repeat_radius, table["gaia_source_id"])
     scaled, scaled_errors = star_pairs.scale_labels(*labels, label_errors, settings)
     with np.errstate(invalid="ignore"):
-        candidate = usable & (quality > params.star_pairs["min_snr"])
-        candidate &= np.abs(table["b"]) > params.star_pairs["min_latitude"]
+        candidate = usable & (quality > settings.min_snr)
+        candidate &= np.abs(table["b"]) > settings.min_latitude
     kind, scale = dust["coefficients"], dust["scale"]
     coefficients = extinction.coefficients(kind, constant, scale, labels[0], np.zeros(len(star)))
     controls, rows = distance_controls.choose_controls(
         magnitudes, errors, scaled, scaled_errors, star, quality, candidate, coefficients, BANDS.index("g_gaia"),
         settings, np.asarray(table["ebv_map"], np.float64), np.asarray(table["ebv_map_err"], np.float64),
-        params.star_pairs["max_controls"],
     )  # fmt: skip
     log.info("%d candidates, %d controls", candidate.sum(), len(rows))
     for _ in range(1 if kind == "constant" else 2):
@@ -193,7 +190,7 @@ def main(snakemake: Job) -> None:
     )  # fmt: skip
     dist, dist_err = distance.distance_kpc(combined.value, combined.error)
     dist_ks, dist_ks_err = distance.distance_kpc(one.value, one.error)
-    sun = distance.SolarPosition(r0=params.distance["r0"], z_sun=params.distance["z_sun"])
+    sun = Distance.model_validate(params.distance)
     position, position_err = distance.galactocentric(rows["ra"], rows["dec"], dist, dist_err, sun)
     log.info("distances of %d of %d stars", np.isfinite(dist).sum(), len(dist))
     added = {"ebv": red.ebv, "ebv_err": red.error}

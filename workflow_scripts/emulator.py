@@ -5,17 +5,20 @@ import numpy as np
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.emulator import VERSION, model
-from lamostvac.emulator.distil import distil, split_settings
+from lamostvac.emulator.distil import distil
+from lamostvac.emulator.settings import Emulator
 from lamostvac.library.library import read_library
-from lamostvac.spectra.normalise import Preparation
+from lamostvac.spectra.settings import Preparation
 
 
 def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     library = read_library(snakemake.input.library)
-    regions = Preparation.from_settings(**snakemake.params.prepare).masked_regions
-    settings, distil_settings = split_settings(snakemake.params.settings)
-    trained = model.build_emulator(library, regions, settings, log=log)
+    regions = Preparation.model_validate(snakemake.params.prepare).masked_regions
+    settings = Emulator.model_validate(snakemake.params.settings)
+    trained = model.build_emulator(
+        library, regions, settings, log=log, resolving_power=snakemake.params.resolving_power
+    )
     log.info(
         "%d spectra, %d pixels, %d components with %.2f %% of the variance",
         len(library.ids),
@@ -40,7 +43,7 @@ def main(snakemake: Job) -> None:
         settings.hyperparameters,
         len(process.inputs),
     )
-    small, distance = distil(trained, distil_settings)
+    small, distance = distil(trained, settings)
     log.info(
         "distilled: %d directions of emulated spectra, %d with errors, %d points; largest differences %s",
         small.n_signal,

@@ -6,8 +6,8 @@ import pandas as pd
 from lamostvac.core.atomic import atomic
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
-from lamostvac.emulator.distil import split_settings
 from lamostvac.emulator.model import build_emulator, read_emulator
+from lamostvac.emulator.settings import Emulator
 from lamostvac.experiments import figures
 from lamostvac.experiments.group_size import (
     fold_rows,
@@ -17,10 +17,10 @@ from lamostvac.experiments.group_size import (
     trial_positions,
 )
 from lamostvac.experiments.sample import read_samples
-from lamostvac.grouped.search import GroupedSettings
+from lamostvac.grouped.settings import GroupedSettings
 from lamostvac.library.library import read_library
 from lamostvac.report.style import save
-from lamostvac.spectra.normalise import Preparation
+from lamostvac.spectra.settings import Preparation
 
 N_DR10 = 11_473_644  # stellar spectra whose labels L24 determined
 
@@ -33,7 +33,7 @@ def main(snakemake: Job) -> None:
         read_emulator(snakemake.input.emulator),
         read_library(snakemake.input.library),
     )
-    regions = Preparation.from_settings(**params.prepare).masked_regions
+    regions = Preparation.model_validate(params.prepare).masked_regions
     search = GroupedSettings(
         matches=settings["n_candidates"],
         variance=settings["variance"],
@@ -45,7 +45,7 @@ def main(snakemake: Job) -> None:
     everyone = np.arange(len(library.ids))
     folds = (
         (
-            build_emulator(library, regions, split_settings(params.emulator)[0], rows=train),
+            build_emulator(library, regions, Emulator.model_validate(params.emulator), rows=train),
             train,
             test,
         )

@@ -12,15 +12,15 @@ from lamostvac.core.atomic import atomic
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
-from lamostvac.emulator.distil import split_settings
 from lamostvac.emulator.model import build_emulator
+from lamostvac.emulator.settings import Emulator
 from lamostvac.experiments.line_spread import best_width, measure
-from lamostvac.fit.fitter import FitSettings
+from lamostvac.fit.settings import FitSettings
 from lamostvac.library.formats.choose import read_raw
 from lamostvac.library.library import prepare_library
 from lamostvac.library.resolution import constant_fwhm
 from lamostvac.report.style import save
-from lamostvac.spectra.normalise import Preparation
+from lamostvac.spectra.settings import Preparation
 
 WIDTHS = (2.5, 2.8, 3.1, 3.4, 3.7, 4.0, 4.4, 4.8, 5.3)  # A
 EDGES = np.array(
@@ -92,7 +92,7 @@ def main(snakemake: Job) -> None:
     params = snakemake.params
     labels = str(snakemake.input.labels[0]) if snakemake.input.labels else None
     raw = read_raw(str(snakemake.input.library), labels, params.library, log)
-    settings = Preparation.from_settings(**params.prepare)
+    settings = Preparation.model_validate(params.prepare)
     flux, ivar = best_spectra(list(snakemake.input.spectra))
     progress = Progress(log, len(WIDTHS), "trial widths")
     quiet = logging.getLogger("lamostvac.quiet")
@@ -103,12 +103,12 @@ def main(snakemake: Job) -> None:
             params.library["min_snr"], quiet,
         )  # fmt: skip
         emulator = build_emulator(
-            library, settings.masked_regions, split_settings(params.emulator)[0]
+            library, settings.masked_regions, Emulator.model_validate(params.emulator)
         )
         progress.add()
         return emulator
 
-    table = measure(emulators, flux, ivar, WIDTHS, EDGES, FitSettings(**params.fit))
+    table = measure(emulators, flux, ivar, WIDTHS, EDGES, FitSettings.model_validate(params.fit))
     progress.done()
     windows = [
         (low, high, best_width(rows["fwhm"].to_numpy(), rows["residual"].to_numpy()))

@@ -10,15 +10,15 @@ from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
 from lamostvac.core.vocabulary import spectral_type_of
-from lamostvac.emulator.distil import split_settings
 from lamostvac.emulator.model import build_emulator, read_emulator
+from lamostvac.emulator.settings import Emulator
 from lamostvac.experiments import figures
 from lamostvac.experiments.flux import FluxComparison, emulator_uncertainty, example_rows
 from lamostvac.experiments.group_size import fold_rows
 from lamostvac.library.library import read_library
 from lamostvac.report.style import save
 from lamostvac.spectra.grid import GRID
-from lamostvac.spectra.normalise import Preparation
+from lamostvac.spectra.settings import Preparation
 
 
 def main(snakemake: Job) -> None:
@@ -28,7 +28,7 @@ def main(snakemake: Job) -> None:
         read_emulator(snakemake.input.emulator),
         read_library(snakemake.input.library),
     )
-    regions = Preparation.from_settings(**params.prepare).masked_regions
+    regions = Preparation.model_validate(params.prepare).masked_regions
     labels = library.label_array()
     comparisons = {"in sample": FluxComparison(), "held out": FluxComparison()}
     comparisons["in sample"].add(emulator, library, np.arange(len(labels)))
@@ -36,7 +36,9 @@ def main(snakemake: Job) -> None:
     stars: dict[int, dict[str, Any]] = {}
     progress = Progress(log, len(labels), "library spectra")
     for train, test in fold_rows(library.ids, params.settings["folds"], params.seed):
-        fold = build_emulator(library, regions, split_settings(params.emulator)[0], rows=train)
+        fold = build_emulator(
+            library, regions, Emulator.model_validate(params.emulator), rows=train
+        )
         comparisons["held out"].add(fold, library, test)
         for row in np.intersect1d(chosen, test):
             # The fold may cover other pixels than the emulator of the run; the figure shows the latter's.

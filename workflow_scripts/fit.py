@@ -12,8 +12,9 @@ from lamostvac.core.progress import Progress
 from lamostvac.core.rejection import REASONS
 from lamostvac.core.vocabulary import STATUS_NAMES
 from lamostvac.emulator.model import read_emulator
-from lamostvac.fit.fitter import FitSettings, StarFitter
+from lamostvac.fit.fitter import StarFitter
 from lamostvac.fit.results import Examples, choose_examples, fit_columns, rejections, write_fit
+from lamostvac.fit.settings import FitSettings
 from lamostvac.grouped.chunk_fit import fit_chunk, method_settings
 from lamostvac.grouped.groups import read_labels
 from lamostvac.spectra.chunk import open_prepared
@@ -24,7 +25,8 @@ def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     inputs, params, wildcards = snakemake.input, snakemake.params, snakemake.wildcards
     emulator = read_emulator(inputs.emulator)
-    fitter = StarFitter(emulator, method_settings(FitSettings(**params.settings), params.method))
+    settings = method_settings(FitSettings.model_validate(params.settings), params.method)
+    fitter = StarFitter(emulator, settings)
     with open_prepared(**params.prepared, log=log) as handle:
         identity = read_columns(handle["meta"], ["spectrum_id", "obsid"])
         stars = None

@@ -8,7 +8,7 @@ from lamostvac.library.formats.choose import read_raw
 from lamostvac.library.library import prepare_library, write_library
 from lamostvac.library.resolution import resolving_power_fwhm, tabulated_fwhm
 from lamostvac.library.source import source_sha256
-from lamostvac.spectra.normalise import Preparation
+from lamostvac.spectra.settings import Preparation
 
 
 def main(snakemake: Job) -> None:
@@ -32,7 +32,7 @@ def main(snakemake: Job) -> None:
         raw,
         settings["name"],
         settings["labels"],
-        Preparation.from_settings(**snakemake.params.prepare),
+        Preparation.model_validate(snakemake.params.prepare),
         survey_fwhm,
         settings["min_snr"],
         log,

@@ -14,6 +14,7 @@ from lamostvac.core.vocabulary import LABELS
 from lamostvac.recommend import combine, files
 from lamostvac.recommend import definitions as recommend_definitions
 from lamostvac.recommend import relations as recommend_relations
+from lamostvac.recommend.settings import Settings
 from lamostvac.uncertainty.model_files import read_models
 from lamostvac.uncertainty.models import read_errors
 from lamostvac.uncertainty.repeats import repeat_pairs
@@ -56,7 +57,7 @@ def main(snakemake: Job) -> None:
     definitions = [
         recommend_definitions.Definition.model_validate(entry) for entry in params.definitions
     ]
-    settings = recommend_definitions.Settings(snr_band=params.snr_band, **params.settings)
+    settings = Settings(snr_band=params.snr_band, **params.settings)
     pairs = repeat_pairs(rows["ra"], rows["dec"], rows["lmjd"])
     relations = recommend_relations.fit(rows, definitions, settings, pairs)
     combine.apply(rows, relations, definitions, settings)

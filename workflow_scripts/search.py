@@ -8,7 +8,7 @@ from lamostvac.core.progress import Progress
 from lamostvac.emulator.model import read_emulator
 from lamostvac.grouped.batch import search_batch, write_batch
 from lamostvac.grouped.groups import batch_groups
-from lamostvac.grouped.search import GroupedSettings
+from lamostvac.grouped.settings import GroupedSettings
 from lamostvac.library.library import read_library_labels
 
 
@@ -18,7 +18,7 @@ def main(snakemake: Job) -> None:
     params, wildcards = snakemake.params, snakemake.wildcards
     emulator = read_emulator(snakemake.input.emulator)
     labels = read_library_labels(snakemake.input.library)
-    settings = GroupedSettings(**params.settings)
+    settings = GroupedSettings.model_validate(params.settings)
     with h5py.File(snakemake.input.stars) as stars:
         n_stars, number = len(stars["spectrum_id"]), int(wildcards.batch)
         groups = batch_groups(n_stars, params.group_size, params.groups_per_job, number)

@@ -5,7 +5,8 @@ import numpy as np
 
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
-from lamostvac.fit.fitter import FitSettings
+from lamostvac.fit.settings import FitSettings
+from lamostvac.spectra.settings import Preparation
 from lamostvac.star.page import StarFiles, StarSettings, write_star_page
 from lamostvac.uncertainty.snr_threshold import threshold_in_use
 
@@ -28,7 +29,8 @@ def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     params = snakemake.params
     settings = StarSettings(
-        fit=FitSettings(**params.fit),
+        preparation=Preparation.model_validate(params.preparation),
+        fit=FitSettings.model_validate(params.fit),
         snr_thresholds=thresholds(params.snr_thresholds, params.errors, params.snr_flag),
         **params.settings,
     )

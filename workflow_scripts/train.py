@@ -19,9 +19,9 @@ def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     params, inputs, outputs = snakemake.params, snakemake.input, snakemake.output
     entry, label = params.entry, params.entry["label"]["name"]
-    preparation = NetworkPreparation.from_settings(**params.preparation)
+    preparation = NetworkPreparation.model_validate(params.preparation)
     layers = entry["network"]["layers"] or params.settings["layers"]
-    settings = NetworkTraining(**{**params.settings, "layers": tuple(layers)})
+    settings = NetworkTraining.model_validate(params.settings | {"layers": layers})
     table = read_training(inputs.table)
     train, clipped = (np.flatnonzero(table["split"] == part) for part in ("train", "clipped"))
     n, total = len(train), len(table)

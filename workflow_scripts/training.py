@@ -30,7 +30,7 @@ def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     params, inputs, outputs = snakemake.params, snakemake.input, snakemake.output
     entry = TrainingSet.model_validate(params.entry)
-    preparation = NetworkPreparation.from_settings(**params.preparation)
+    preparation = NetworkPreparation.model_validate(params.preparation)
     # TensorFlow reads these when it is imported, which clipping does.
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ[name] = str(snakemake.threads)
@@ -48,7 +48,7 @@ def main(snakemake: Job) -> None:
             spared = None if clip.except_ is None else parse(clip.except_, where)
             pixels = seen_pixels(preparation, entry.network.windows)
             layers = entry.network.layers or params.clip["layers"]
-            settings = NetworkTraining(**{**params.clip, "layers": tuple(layers)})
+            settings = NetworkTraining.model_validate(params.clip | {"layers": layers})
             seed = zlib.crc32(f"{params.seed} {entry.name} clip".encode())
             table = without_clipped(
                 table, clip.label, spared, flux, ivar, preparation.wave, pixels, settings, seed,

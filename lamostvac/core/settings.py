@@ -1,6 +1,6 @@
 """What all sections of the configuration share."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -30,3 +30,11 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
     )
+
+    def part(self, model: "type[Section]") -> dict[str, Any]:
+        """The keys that the section has from `model`, in the form of JSON: what a rule tells its script."""
+        return self.model_dump(mode="json", include=set(model.model_fields))
+
+    def changed(self, **values: Any) -> Self:
+        """A copy with other values of some keys, checked like those of a file."""
+        return type(self).model_validate(dict(self) | values)

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamostvac.distance.band_fit import nearest_semidefinite
+from lamostvac.distance.settings import StarPairs
 from lamostvac.distance.star_pairs import (
     Array,
     Controls,
-    PairSettings,
     explained,
     intrinsic_colours,
     scatter_matrices,
@@ -28,10 +28,9 @@ def choose_controls(
     candidate: NDArray[np.bool_],
     coefficients: Array,
     reference: int,
-    settings: PairSettings,
+    settings: StarPairs,
     map_ebv: Array | None = None,
     map_error: Array | None = None,
-    most: int = 200_000,
     iterations: int = 8,
 ) -> tuple[Controls, NDArray[np.int64]]:
     """The stars of little extinction that others are compared with.
@@ -52,7 +51,6 @@ def choose_controls(
     candidate : (n,) stars that may be controls: high Galactic latitude, good spectrum
     reference : column of the band that colours are relative to; controls have it
     map_ebv, map_error : (n,) NaN where unknown; None without a map
-    most : the most controls
 
     Returns
     -------
@@ -72,7 +70,9 @@ def choose_controls(
     rows = np.flatnonzero(good)
     rows = rows[np.lexsort((rows, -np.nan_to_num(quality[rows], nan=-1.0)))]
     rows = rows[np.unique(star[rows], return_index=True)[1]]
-    rows = np.sort(rows[np.lexsort((rows, -np.nan_to_num(quality[rows], nan=-1.0)))][:most])
+    rows = np.sort(
+        rows[np.lexsort((rows, -np.nan_to_num(quality[rows], nan=-1.0)))][: settings.max_controls]
+    )
     colours = seen[rows] - dust[rows, None] * coefficients[rows]
     colours = colours - colours[:, [reference]]
     everyone = _plain(
@@ -147,7 +147,7 @@ def cells_of(labels: Array, size: int = 250) -> NDArray[np.int64]:
 
 
 def _measured(
-    everyone: Controls, kept: NDArray[np.bool_], dusty: Array, settings: PairSettings
+    everyone: Controls, kept: NDArray[np.bool_], dusty: Array, settings: StarPairs
 ) -> Controls:
     """Some of the controls, with the scatter of their colours about the fit over the others, by cell.
 

@@ -10,8 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lamostvac.distance.band_fit import fit_bands, nearest_semidefinite
+from lamostvac.distance.settings import Distance
 from lamostvac.external.sky import unit_vectors
 
+# The Galaxy's centre (Reid & Brunthaler 2004), in degrees, and what brings the pole to b = 90: astropy's
+# `Galactocentric` v4.0.
+_CENTRE_RA, _CENTRE_DEC, _ROLL = 266.4051, -28.936175, 58.5986320306
 Array = NDArray[np.float64]
 _BLOCK = 20_000  # stars at a time; no result depends on it
 _PER_MAGNITUDE = np.log(10) / 5  # d(ln d) / d(mu)
@@ -55,7 +59,7 @@ def modulus_of_bands(
     ebv: Array,
     ebv_err: Array,
     correlation: Array,
-    clip: float = 5.0,
+    clip: float,
     guarded: bool = True,
 ) -> Modulus:
     """mu from all bands that a star has, by generalised least squares.
@@ -179,31 +183,12 @@ def distance_kpc(modulus: ArrayLike, error: ArrayLike) -> tuple[Array, Array]:
 # ---------------------------------------------------------------- positions
 
 
-@dataclass(frozen=True)
-class SolarPosition:
-    """Where the Sun is and where the Galaxy's centre lies; defaults are astropy's (`galactocentric` v4.0).
-
-    Attributes
-    ----------
-    r0 : kpc from the centre (GRAVITY Collaboration 2018)
-    z_sun : pc above the plane (Bennett & Bovy 2019)
-    ra, dec : degrees of the centre (Reid & Brunthaler 2004)
-    roll : degrees that bring the pole to b = 90 (astropy's `roll0`)
-    """
-
-    r0: float = 8.122
-    z_sun: float = 20.8
-    ra: float = 266.4051
-    dec: float = -28.936175
-    roll: float = 58.5986320306
-
-
 def galactocentric(
     ra: ArrayLike,
     dec: ArrayLike,
     distance: Array,
     error: Array,
-    sun: SolarPosition = SolarPosition(),
+    sun: Distance,
 ) -> tuple[Array, Array]:
     """Right-handed Cartesian positions about the Galaxy's centre, and their errors.
 
@@ -214,6 +199,7 @@ def galactocentric(
     ----------
     ra, dec : (n,) ICRS degrees
     distance, error : (n,) kpc
+    sun : how far the Sun is from the centre, and above the plane
 
     Returns
     -------
@@ -225,7 +211,7 @@ def galactocentric(
     return direction * distance[:, None] + offset, np.abs(direction) * error[:, None]
 
 
-def _frame(sun: SolarPosition) -> tuple[Array, Array]:
+def _frame(sun: Distance) -> tuple[Array, Array]:
     """Rotation (3, 3) from ICRS, and where the Sun is (3,) in kpc (astropy's definition of Galactocentric)."""
 
     def turn(axis: int, degrees: float) -> Array:
@@ -236,7 +222,7 @@ def _frame(sun: SolarPosition) -> tuple[Array, Array]:
         matrix[i, j], matrix[j, i] = np.sin(angle), -np.sin(angle)
         return matrix
 
-    to_centre = turn(0, sun.roll) @ turn(1, -sun.dec) @ turn(2, sun.ra)
+    to_centre = turn(0, _ROLL) @ turn(1, -_CENTRE_DEC) @ turn(2, _CENTRE_RA)
     height = sun.z_sun / 1000 / sun.r0
     # The Sun is above the plane, so the line to the centre is inclined to it.
     tilt = turn(1, -np.degrees(np.arcsin(height)))

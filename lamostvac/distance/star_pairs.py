@@ -15,38 +15,11 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from lamostvac.distance.band_fit import fit_bands, nearest_semidefinite
+from lamostvac.distance.settings import StarPairs
 
 Array = NDArray[np.float64]
 _BLOCK = 4000  # stars at a time; no result depends on it
 _RIDGE = 1e-3  # of a slope, in units of the summed weights: holds slopes where all controls have one label
-
-
-@dataclass(frozen=True)
-class PairSettings:
-    """How stars are paired; the fields are those of the configuration's section `star_pairs`.
-
-    Attributes
-    ----------
-    teff_scale, logg_scale, feh_scale : differences that count as one: relative, dex, dex
-    n_controls, min_controls : controls of a fit, and the fewest
-    max_distance : how far, in scaled labels, a control may be
-    max_ebv : most E(B-V) of a control
-    clip : standard deviations at which a band, or a control, is left out
-    min_colours : the fewest colours (bands less one)
-    zero_point, control_scatter : mean and standard deviation of E(B-V) of controls whose E(B-V) no map gives
-    """
-
-    teff_scale: float = 0.04
-    logg_scale: float = 0.4
-    feh_scale: float = 0.3
-    n_controls: int = 40
-    min_controls: int = 12
-    max_distance: float = 2.0
-    max_ebv: float = 0.03
-    clip: float = 5.0
-    min_colours: int = 2
-    zero_point: float = 0.01
-    control_scatter: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +38,7 @@ class Reddening:
 
 
 def scale_labels(
-    teff: Array, logg: Array, feh: Array, errors: Array, settings: PairSettings
+    teff: Array, logg: Array, feh: Array, errors: Array, settings: StarPairs
 ) -> tuple[Array, Array]:
     """Labels (n, 3) in which controls are near or far, and their errors; NaN where one is missing.
 
@@ -119,7 +92,7 @@ class Controls:
 
 
 def intrinsic_colours(
-    labels: Array, star: NDArray[np.int64], controls: Controls, settings: PairSettings
+    labels: Array, star: NDArray[np.int64], controls: Controls, settings: StarPairs
 ) -> tuple[Array, Array, Array, NDArray[np.int64]]:
     """Colours of stars with scaled labels (n, 3) by a linear fit over the controls nearest to each.
 
@@ -195,7 +168,7 @@ def solve_reddening(
     colours: Array,
     covariance: Array,
     coefficients: Array,
-    settings: PairSettings,
+    settings: StarPairs,
 ) -> Reddening:
     """E(B-V) by generalised least squares over all colours of each star.
 
@@ -244,7 +217,7 @@ def star_pair_reddening(
     star: NDArray[np.int64],
     coefficients: Array,
     controls: Controls,
-    settings: PairSettings,
+    settings: StarPairs,
 ) -> Reddening:
     """E(B-V) of n stars from the controls; see the module.
 

@@ -10,13 +10,13 @@ is measured over the space of labels and kept with it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lamostvac.emulator.model import Emulator, EmulatorSettings
+from lamostvac.emulator.model import Emulator
+from lamostvac.emulator.settings import DistilSettings
 from lamostvac.numerics.gaussian_process import GaussianProcess
 from lamostvac.numerics.pivoted_cholesky import pivoted_cholesky
 
@@ -24,36 +24,14 @@ _KERNEL_TOLERANCE = 1e-8  # of the kernel's variance that inducing points may le
 _BATCH = 256
 
 
-@dataclass(frozen=True)
-class DistilSettings:
-    """How close the distilled emulator stays to the exact one.
+def distil(
+    emulator: Emulator, settings: DistilSettings, max_inducing: int = 1200
+) -> tuple[Emulator, dict[str, float]]:
+    """The distilled emulator, and how far it is from the exact one.
 
-    Attributes
+    Parameters
     ----------
     max_inducing : at most so many inducing points
-    signal_tolerance : emulated spectra may differ by so much (rms over stars and pixels, normalised flux)
-    error_tolerance : directions in which the emulator's error has a smaller standard deviation (of a
-        component) are left to the pixels' variance
-    """
-
-    max_inducing: int = 1200
-    signal_tolerance: float = 1e-3
-    error_tolerance: float = 0.1
-
-
-def split_settings(settings: Mapping[str, Any]) -> tuple[EmulatorSettings, DistilSettings]:
-    """What the configuration's section `emulator` says to `build_emulator` and to `distil`."""
-    known = {
-        name: settings[name] for name in EmulatorSettings.__dataclass_fields__ if name in settings
-    }
-    distilled = {
-        name: settings[name] for name in DistilSettings.__dataclass_fields__ if name in settings
-    }
-    return EmulatorSettings(**known), DistilSettings(**distilled)
-
-
-def distil(emulator: Emulator, settings: DistilSettings) -> tuple[Emulator, dict[str, float]]:
-    """The distilled emulator, and how far it is from the exact one.
 
     Returns
     -------
@@ -75,7 +53,7 @@ def distil(emulator: Emulator, settings: DistilSettings) -> tuple[Emulator, dict
         emulator,
         mean=emulator.mean + outside @ emulator.basis,
         basis=basis,
-        process=_induced(process, signal, settings.max_inducing),
+        process=_induced(process, signal, max_inducing),
         discrepancy={name: rotation @ s @ rotation.T for name, s in emulator.discrepancy.items()},
         lines={name: rotation @ s @ rotation.T for name, s in emulator.lines.items()},
         truncation=_truncation(emulator, rotation, basis),

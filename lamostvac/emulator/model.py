@@ -12,7 +12,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import Literal
 
 import h5py
 import numpy as np
@@ -23,34 +22,21 @@ from lamostvac.core.exceptions import UserError
 from lamostvac.core.hdf5 import atomic_hdf5
 from lamostvac.core.vocabulary import TYPE_LIMITS, spectral_type_of
 from lamostvac.emulator.discrepancy import line_covariance, residual_covariance, truncated_variance
+from lamostvac.emulator.settings import EmulatorSettings
 from lamostvac.library.library import SpectralLibrary
+from lamostvac.library.settings import Resolution
 from lamostvac.numerics.component_noise import train_by_component
-from lamostvac.numerics.gaussian_process import GaussianProcess, Mean, train
-from lamostvac.numerics.hyperparameters import Choice, best_hyperparameters
+from lamostvac.numerics.gaussian_process import GaussianProcess, train
+from lamostvac.numerics.hyperparameters import best_hyperparameters
 from lamostvac.numerics.pca import fill_masked, in_basis, principal_components
 from lamostvac.numerics.process_variance import ProcessVariance
 from lamostvac.spectra.grid import GRID
 from lamostvac.spectra.masks import Regions, in_regions
 
+SURVEY_RESOLVING_POWER = Resolution().survey_resolving_power
+"""Of LAMOST, where the configuration does not say otherwise."""
 _SPREAD = ("points", "root", "mean_root", "normal_root")
 _BY_TYPE = ("discrepancy", "lines", "truncation")  # arrays of the file, one of each type in a row
-
-
-@dataclass(frozen=True)
-class EmulatorSettings:
-    """Settings of the emulator; see the configuration's section `emulator` for their meaning."""
-
-    variance: float = 0.95
-    process: Literal["by_component", "exact"] = "by_component"
-    length_scale: float = 1.5
-    amplitude: float = 2.1
-    noise: float = 0.2
-    mean: Mean = "quadratic"
-    velocity_error: float = 5.0
-    line_width_error: float = 0.05
-    label_error_share: float = 0.5
-    hyperparameters: Choice = "fixed"
-    resolving_power: float = 1800.0
 
 
 @dataclass(frozen=True)
@@ -132,12 +118,14 @@ def build_emulator(
     settings: EmulatorSettings,
     rows: NDArray[np.integer] | None = None,
     log: logging.Logger | None = None,
+    resolving_power: float = SURVEY_RESOLVING_POWER,
 ) -> Emulator:
     """Train the emulator on a library, or on some of its rows.
 
     Parameters
     ----------
     masked_regions : intervals (A) that no star at rest is fitted in
+    resolving_power : wave / FWHM of the survey's lines
     log : hears what the choice of hyperparameters tried
 
     Raises
@@ -180,7 +168,7 @@ def build_emulator(
             types,
             settings.velocity_error,
             settings.line_width_error,
-            settings.resolving_power,
+            resolving_power,
         )
     return Emulator(
         label_names=library.label_names,

@@ -25,8 +25,8 @@ class SecondEmulator(Section):
     )
 
 
-class Emulator(Section):
-    """Principal components and Gaussian process: labels to spectrum."""
+class EmulatorSettings(Section):
+    """How the whole emulator is trained."""
 
     variance: float = Field(
         0.95,
@@ -83,6 +83,11 @@ class Emulator(Section):
             "error of the emulator; 1 trusts these errors wholly."
         ),
     )
+
+
+class DistilSettings(Section):
+    """How close the distilled emulator stays to the whole one."""
+
     signal_tolerance: PositiveFloat = Field(
         1e-3,
         description="How far the distilled emulator's spectra may be from the whole one's; rms of normalised flux.",
@@ -94,4 +99,9 @@ class Emulator(Section):
             "emulator but as noise of the pixels."
         ),
     )
+
+
+class Emulator(DistilSettings, EmulatorSettings):
+    """Principal components and Gaussian process: labels to spectrum."""
+
     folds: int = Field(10, ge=2, description="Parts of the cross-validation.")

@@ -16,6 +16,7 @@ from lamostvac.experiments.pools import (
 from lamostvac.experiments.sample import Sample, make_sample
 from lamostvac.fit.crossvalidation import folds_by_star
 from lamostvac.grouped import search
+from lamostvac.grouped.settings import GroupedSettings
 from lamostvac.library.library import SpectralLibrary
 from lamostvac.numerics.statistics import robust_sigma
 
@@ -31,7 +32,7 @@ def trial_fits(
     library_labels: NDArray[np.floating],
     sizes: Sequence[int],
     trial: NDArray[np.int64],
-    settings: search.GroupedSettings,
+    settings: GroupedSettings,
     seed: int,
     spectral_type: str,
 ) -> pd.DataFrame:
@@ -83,7 +84,7 @@ def library_trial(
     library: SpectralLibrary,
     sizes: Sequence[int],
     n_trial: int,
-    settings: search.GroupedSettings,
+    settings: GroupedSettings,
     seed: int,
 ) -> pd.DataFrame:
     """Library stars fitted in groups, with the labels that the library has for them.

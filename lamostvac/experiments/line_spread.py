@@ -13,7 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lamostvac.emulator.model import Emulator
-from lamostvac.fit.fitter import FitSettings, StarFitter
+from lamostvac.fit.fitter import StarFitter
+from lamostvac.fit.settings import FitSettings
 from lamostvac.spectra.grid import GRID
 
 

@@ -7,9 +7,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lamostvac.core.vocabulary import spectral_type_of
-from lamostvac.emulator.distil import DistilSettings, distil
-from lamostvac.emulator.model import EmulatorSettings, build_emulator, label_columns
-from lamostvac.fit.fitter import FitSettings, StarFitter
+from lamostvac.emulator.distil import distil
+from lamostvac.emulator.model import SURVEY_RESOLVING_POWER, build_emulator, label_columns
+from lamostvac.emulator.settings import DistilSettings, EmulatorSettings
+from lamostvac.fit.fitter import StarFitter
+from lamostvac.fit.settings import FitSettings
 from lamostvac.library.library import SpectralLibrary
 from lamostvac.spectra.masks import Regions
 
@@ -30,6 +32,7 @@ def cross_validate(
     fit: FitSettings,
     distilled: DistilSettings | None = None,
     progress: Callable[[int], None] | None = None,
+    resolving_power: float = SURVEY_RESOLVING_POWER,
 ) -> pd.DataFrame:
     """Each library star fitted by an emulator without its fold.
 
@@ -39,6 +42,7 @@ def cross_validate(
     Parameters
     ----------
     distilled : how the emulators are distilled for the fit; None fits with the whole ones
+    resolving_power : as in `build_emulator`
 
     Returns
     -------
@@ -57,7 +61,9 @@ def cross_validate(
         train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         if len(test) == 0:
             continue
-        emulator = build_emulator(library, masked_regions, settings, rows=train)
+        emulator = build_emulator(
+            library, masked_regions, settings, rows=train, resolving_power=resolving_power
+        )
         if distilled is not None:
             emulator, _ = distil(emulator, distilled)
         fits = StarFitter(emulator, fit).fit(library.flux[test], library.ivar[test], types[test])

@@ -16,6 +16,7 @@ from lamostvac.fit import refine
 from lamostvac.fit.likelihood import Condensed, Design, Sums
 from lamostvac.fit.outliers import find_outliers, hat_functions
 from lamostvac.fit.priors import DensityPrior, prior_intervals
+from lamostvac.fit.settings import FitSettings
 from lamostvac.numerics.pivoted_cholesky import pivoted_cholesky
 from lamostvac.spectra.grid import GRID
 
@@ -23,21 +24,6 @@ DWARF_LOGG = 3.5  # starts are taken on both sides of it, because chi2 often has
 _BATCH = 256  # stars fitted at once; bounds memory
 _ANCHORS = 500
 _ANCHOR_LENGTH = 0.75  # length scale that spreads the anchors over the library, in scaled labels
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """Settings of the fit; see the configuration's section `fit` for their meaning."""
-
-    prior: str = "density"
-    prior_bandwidth: float = 0.3
-    flux_floor: float = 0.01
-    calibration_scale: float = 60.0
-    calibration_error: float = 0.03
-    max_iterations: int = 30
-    max_extrapolation: float = 0.05
-    outlier_sigma: float = 5.0
-    outlier_rounds: int = 3
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The configuration's section fit."""
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import (
     Field,
@@ -12,8 +12,8 @@ from pydantic import (
 from lamostvac.core.settings import Section
 
 
-class Fit(Section):
-    """The labels of each spectrum."""
+class FitMethod(Section):
+    """Which search finds the labels, with which emulator."""
 
     method: Literal["refine", "grouped", "grouped_refine"] = Field(
         "refine",
@@ -29,6 +29,11 @@ class Fit(Section):
             "(docs/method.md has the differences)."
         ),
     )
+
+
+class FitSettings(Section):
+    """How one star is fitted."""
+
     prior: Literal["none", "intervals", "density"] = Field(
         "density",
         description=(
@@ -66,6 +71,15 @@ class Fit(Section):
         ),
     )
     outlier_rounds: PositiveInt = Field(3, description="Most rounds of leaving pixels out.")
+
+    def at_given_labels(self) -> Self:
+        """For errors of labels that are known already: no iteration, which is no choice of a user's, no outlier."""
+        return self.model_copy(update={"max_iterations": 0, "outlier_sigma": 0.0})
+
+
+class Fit(FitSettings, FitMethod):
+    """The labels of each spectrum."""
+
     max_outlier_fraction: float = Field(
         0.2,
         gt=0,

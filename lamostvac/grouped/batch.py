@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from lamostvac.core.hdf5 import atomic_hdf5, write_columns
 from lamostvac.emulator.model import Emulator
 from lamostvac.grouped.groups import STAR_FIELDS, GroupedStars, group_status
-from lamostvac.grouped.search import GroupedSettings, fit_group, group_seed
+from lamostvac.grouped.search import fit_group, group_seed
+from lamostvac.grouped.settings import GroupedSettings
 
 _COLUMNS = ("fit_group", "n_spectra", "n_dimensions", "n_evaluations", "n_iterations", "settled")
 

@@ -1,12 +1,12 @@
 """The fit of a chunk's stars by one of three methods: alone, from the grouped labels, or at the grouped labels."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Literal
 
 import h5py
 
-from lamostvac.fit.fitter import FitSettings, StarFits, StarFitter, join
+from lamostvac.fit.fitter import StarFits, StarFitter, join
+from lamostvac.fit.settings import FitSettings
 from lamostvac.grouped.groups import GroupedStars, fit_at
 
 Method = Literal["refine", "grouped", "grouped_refine"]
@@ -15,9 +15,7 @@ _BATCH = 1024  # spectra read at once; no result depends on it
 
 def method_settings(settings: FitSettings, method: Method) -> FitSettings:
     """The settings of the fit for a method: at the grouped labels nothing moves and no pixel is left out."""
-    return (
-        replace(settings, max_iterations=0, outlier_sigma=0.0) if method == "grouped" else settings
-    )
+    return settings.at_given_labels() if method == "grouped" else settings
 
 
 def fit_chunk(

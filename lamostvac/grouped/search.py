@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from lamostvac.emulator.model import Emulator
 from lamostvac.fit import refine
+from lamostvac.grouped.settings import GroupedSettings
 
 Form = Literal["published", "centred", "scaled"]
 Search = Literal["bayesian", "gradient"]
@@ -39,34 +40,6 @@ _RANK = 1e-12  # directions with a smaller share of the largest eigenvalue are r
 _ROUNDING = 1e-10  # labels that differ by a smaller share of themselves are equal
 _TOLERANCE = 1e-5  # of the gradient search: expected decrease, as a share of chi2
 _MAX_DAMPING = 1e8
-
-
-@dataclass(frozen=True)
-class GroupedSettings:
-    """Settings of the grouped search, defaults as in L24 where the paper gives a number.
-
-    Attributes
-    ----------
-    matches : t, candidates of each star
-    variance : share of the variance of Theta that its components keep
-    form : how Theta is reduced, see `reduce_labels`
-    search : `bayesian` (published) or `gradient`
-    random_points : of the Bayesian search, before the first match
-    kappa : of the upper confidence bound; the package's default
-    patience : iterations without a smaller chi2 that end a search
-    max_iterations : most iterations after the initial points; L24 have no limit
-    max_extrapolation : how far labels may lie beyond the library's, as a share of each label's range
-    """
-
-    matches: int = 100
-    variance: float = 0.98
-    form: Form = "published"
-    search: Search = "bayesian"
-    random_points: int = 10
-    kappa: float = 2.576
-    patience: int = 5
-    max_iterations: int = 50
-    max_extrapolation: float = 0.05
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,15 @@ from pydantic import (
 from lamostvac.core.settings import Section
 
 
-class Grouped(Section):
-    """The grouped search of Liang et al. (2024, section 2.2), for fit.method grouped and grouped_refine."""
+class GroupSize(Section):
+    """The size of a group."""
 
     group_size: PositiveInt = Field(1000, description="Spectra per group, sorted by first guess.")
+
+
+class SearchSettings(Section):
+    """How the labels of a group are searched for."""
+
     matches: PositiveInt = Field(
         100,
         description="Library spectra that a star's labels are combined from, the most similar ones.",
@@ -49,6 +54,19 @@ class Grouped(Section):
         50,
         description="Most iterations of a search after its first points; the paper has no limit.",
     )
+
+
+class GroupedSettings(SearchSettings):
+    """The search of a group with what the section fit says about labels."""
+
+    max_extrapolation: NonNegativeFloat = Field(
+        description="How far beyond the library's labels a star may lie, as a share of each label's range."
+    )
+
+
+class Grouped(SearchSettings, GroupSize):
+    """The grouped search of Liang et al. (2024, section 2.2), for fit.method grouped and grouped_refine."""
+
     groups_per_job: PositiveInt = Field(
         10, description="Groups of a job; results do not depend on it."
     )

@@ -26,7 +26,8 @@ from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.core.vocabulary import LABELS
 from lamostvac.library.resolution import Fwhm, broaden, smoothing_fwhm
 from lamostvac.spectra.grid import GRID, air_to_vacuum
-from lamostvac.spectra.normalise import Preparation, prepare_spectrum
+from lamostvac.spectra.normalise import prepare_spectrum
+from lamostvac.spectra.settings import Preparation
 
 # The fit wants labels that are physically possible; what lies outside is a missing-value code.
 _LABEL_LIMITS = {

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def _tensorflow() -> Any:
     return tensorflow
 
 
-def _members_model(inputs: int, layers: tuple[int, ...], members: int, seed: int) -> Any:
+def _members_model(inputs: int, layers: Sequence[int], members: int, seed: int) -> Any:
     """A Keras model (n, inputs) -> (members, n): networks side by side that share nothing but the input."""
     tf = _tensorflow()
     import keras

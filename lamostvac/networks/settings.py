@@ -1,6 +1,4 @@
-"""How networks are trained."""
-
-from dataclasses import dataclass
+"""The configuration's section networks."""
 
 from pydantic import (
     Field,
@@ -9,28 +7,12 @@ from pydantic import (
     PositiveInt,
 )
 
-from lamostvac.core.settings import Region, Section
+from lamostvac.core.settings import Section
+from lamostvac.spectra.settings import NetworkWindows
 
 
-@dataclass(frozen=True)
-class NetworkTraining:
-    """How networks are trained; the fields are those of the configuration's section `networks`."""
-
-    layers: tuple[int, ...] = (512, 256, 64)
-    members: int = 5
-    validation_fraction: float = 0.2
-    input_components: int = 150
-    augmentation_snr: float = 10.0
-    epochs: int = 100
-    patience: int = 40
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    cloud_quantile: float = 0.98
-
-
-class Networks(Section):
-    """Labels from networks trained on stars with known labels (Wang et al. 2022)."""
+class NetworkFiles(Section):
+    """Where training sets and networks are."""
 
     training_sets: str | None = Field(
         "config/training_sets.yaml",
@@ -52,20 +34,11 @@ class Networks(Section):
             "Folder of networks trained by another run ({label}.h5), used instead of training; null trains."
         ),
     )
-    windows: list[Region] = Field(
-        [(3900.0, 5800.0), (8450.0, 8950.0)],
-        min_length=1,
-        description="Rest wavelengths that the networks see (Wang et al. 2022, section 2.2); in A.",
-    )
-    median_window: int = Field(
-        21,
-        ge=1,
-        le=401,
-        description="Width of the median filter before the pseudo-continuum, in pixels; odd.",
-    )
-    polynomial_degree: int = Field(
-        6, ge=0, le=20, description="Degree of the pseudo-continuum's polynomial in each window."
-    )
+
+
+class NetworkTraining(Section):
+    """How networks are trained."""
+
     layers: list[PositiveInt] = Field(
         [512, 256, 64],
         min_length=1,
@@ -120,3 +93,7 @@ class Networks(Section):
             "spectra themselves."
         ),
     )
+
+
+class Networks(NetworkTraining, NetworkWindows, NetworkFiles):
+    """Labels from networks trained on stars with known labels (Wang et al. 2022)."""

@@ -16,13 +16,13 @@ from lamostvac.recommend.definitions import (
     SYSTEMS,
     Columns,
     Definition,
-    Settings,
     Source,
     number,
     result_columns,
     validity,
 )
 from lamostvac.recommend.relations import LabelRelations, between
+from lamostvac.recommend.settings import Settings
 
 _BLOCK = 65536  # rows at a time: the columns of a block stay in the processor's cache
 

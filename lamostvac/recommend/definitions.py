@@ -1,7 +1,6 @@
 """How one value is made from several systems: what config/recommended.yaml can say."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -78,33 +77,6 @@ class Definition(_Entry):
             if name not in columns:
                 raise ValueError(f"scale: there is no source {name}{nearest(name, columns)}")
         return self
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How relations and correlations are fitted, for all labels alike (section `recommended` of the configuration).
-
-    Attributes
-    ----------
-    snr_band, snr_min : relations are fitted to stars with S/N above snr_min in this column
-    min_stars : with fewer stars a source is taken as it stands, and cannot be the scale
-    min_share : nor can one that is valid for a smaller share of the type's stars
-    max_stars : of more stars, this many, evenly along the label, take part
-    correlation, min_pairs : n repeat pairs count n against min_pairs pairs that show this correlation and the errors
-        as they are quoted
-    systematic_correlation : of the parts of the errors that repeats do not show
-    disagreement : the systems disagree where they differ by more than this many sigma
-    """
-
-    snr_band: str
-    snr_min: float
-    min_stars: int
-    min_share: float
-    max_stars: int
-    correlation: float
-    min_pairs: int
-    systematic_correlation: float
-    disagreement: float
 
 
 def load_definitions(path: str | Path, columns: Sequence[str]) -> list[Definition]:

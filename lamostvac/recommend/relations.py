@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from lamostvac.recommend.definitions import (
     Columns,
     Definition,
-    Settings,
     number,
     validity,
 )
+from lamostvac.recommend.settings import Settings
 
 _HUBER = 1.345  # residuals beyond this many sigma count linearly
 _CORE = 0.5  # a source counts as valid for fits where its taper is at least this

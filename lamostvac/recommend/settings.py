@@ -10,14 +10,19 @@ from pydantic import (
 from lamostvac.core.settings import Section
 
 
-class Recommended(Section):
-    """One value of each label from both systems."""
+class Definitions(Section):
+    """Where the recommended labels are defined."""
 
     definitions: str = Field(
         "config/recommended.yaml",
         min_length=1,
         description="YAML file that defines the recommended labels: sources, their ranges, and the scale.",
     )
+
+
+class Combination(Section):
+    """How relations and correlations between sources are fitted, for all labels alike."""
+
     snr_min: NonNegativeFloat = Field(
         30.0,
         description=(
@@ -72,3 +77,13 @@ class Recommended(Section):
         3.0,
         description="flag_{label}_disagree is 1 where the systems differ by more than this many sigma.",
     )
+
+
+class Settings(Combination):
+    """How relations are fitted, with the S/N that the section survey counts."""
+
+    snr_band: str = Field(description="Column of the S/N that `snr_min` applies to.")
+
+
+class Recommended(Combination, Definitions):
+    """One value of each label from both systems."""

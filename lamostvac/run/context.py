@@ -16,6 +16,7 @@ from lamostvac.core.files import sha256
 from lamostvac.core.paths import COLUMNS_PATH, shipped
 from lamostvac.core.vocabulary import BANDS
 from lamostvac.distance.schema import PhotometryFile, load_photometry
+from lamostvac.fit.settings import FitSettings
 from lamostvac.library.settings import Library
 from lamostvac.library.source import folder_state
 from lamostvac.networks.settings import NetworkTraining
@@ -24,6 +25,7 @@ from lamostvac.recommend.definitions import Definition, load_definitions
 from lamostvac.run.inputs import survey_inputs
 from lamostvac.run.layout import Layout
 from lamostvac.run.site import Site, scratch_folder
+from lamostvac.spectra.settings import NetworkWindows, Preparation
 from lamostvac.training.schema import TrainingSet, available_sets, load_training_sets
 from lamostvac.validation.schema import Comparison, available, load_comparisons
 
@@ -124,9 +126,7 @@ class Context:
     @cached_property
     def network_training(self) -> Settings:
         """How networks are trained."""
-        return self.configuration.networks.model_dump(
-            mode="json", include=set(NetworkTraining.__dataclass_fields__)
-        )
+        return self.configuration.networks.part(NetworkTraining)
 
     @cached_property
     def grids(self) -> dict[str, dict[str, tuple[float, float]]]:
@@ -142,7 +142,7 @@ class Context:
     @cached_property
     def prepare_settings(self) -> Settings:
         """What prepared spectra depend on."""
-        return self.configuration.prepare.model_dump(mode="json", exclude={"keep"})
+        return self.configuration.prepare.part(Preparation)
 
     @cached_property
     def network_preparation(self) -> Settings | None:
@@ -150,9 +150,7 @@ class Context:
         networks = self.configuration.networks
         if not networks.training_sets:
             return None
-        return networks.model_dump(
-            mode="json", include={"windows", "median_window", "polynomial_degree"}
-        )
+        return networks.part(NetworkWindows)
 
     @cached_property
     def fits(self) -> list[str]:
@@ -226,16 +224,13 @@ class Context:
         """The section `emulator`, with the variance that a compared library may have of its own."""
         configuration = self.configuration
         settings = configuration.emulator.model_dump(mode="json", exclude=exclude)
-        settings["resolving_power"] = configuration.library.resolution.survey_resolving_power
         own = getattr(self.libraries[name], "variance", None)
         return settings if own is None else settings | {"variance": own}
 
     @cached_property
     def fit_settings(self) -> Settings:
         """What the fit of a spectrum depends on."""
-        return self.configuration.fit.model_dump(
-            mode="json", exclude={"method", "emulator", "max_outlier_fraction"}
-        )
+        return self.configuration.fit.part(FitSettings)
 
     # The catalogue and its comparisons.
 

@@ -26,9 +26,10 @@ from lamostvac.core.progress import Progress
 from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.spectra.grid import GRID
 from lamostvac.spectra.network_grid import NetworkPreparation, normalise_network_spectrum
-from lamostvac.spectra.normalise import Preparation, check_identity, normalise_spectrum
+from lamostvac.spectra.normalise import check_identity, normalise_spectrum
 from lamostvac.spectra.reader import read_spectrum
 from lamostvac.spectra.rest_frame import RestSpectrum, rest_spectrum
+from lamostvac.spectra.settings import Preparation
 
 _ROWS = 64  # spectra per HDF5 chunk; a multiple of nothing that a result depends on
 NEEDED = [
@@ -157,8 +158,8 @@ def settings_of(
     settings: Mapping[str, Any], networks: Mapping[str, Any] | None
 ) -> tuple[Preparation, NetworkPreparation | None]:
     """The two preparations from the sections of the configuration."""
-    return Preparation.from_settings(**settings), NetworkPreparation.from_settings(
-        **networks
+    return Preparation.model_validate(settings), NetworkPreparation.model_validate(
+        networks
     ) if networks else None
 
 

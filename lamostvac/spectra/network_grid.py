@@ -6,8 +6,8 @@ part of the networks (lamostvac/networks/ensemble.py), because every set has its
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import bottleneck
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.spectra.rest_frame import RestSpectrum, rest_spectrum
+from lamostvac.spectra.settings import FluxLimits, NetworkWindows
 
 STEP = 1e-4
 """Step of the grid in log10(wavelength), that of LAMOST's spectra."""
@@ -23,34 +24,13 @@ STEP = 1e-4
 Windows = Sequence[tuple[float, float]]
 
 
-@dataclass(frozen=True)
-class NetworkPreparation:
-    """The settings of the preparation.
-
-    Attributes
-    ----------
-    windows : (low, high) in A, vacuum, rest frame, increasing and apart
-    median_window : width of the median filter in pixels, odd
-    polynomial_degree : of the pseudo-continuum in each window
-    max_normalised_flux, min_normalised_flux : pixels outside are replaced as bad ones are
-    min_good_fraction : a spectrum with a smaller share of usable pixels has no network labels
-    """
-
-    windows: tuple[tuple[float, float], ...] = ((3900.0, 5800.0), (8450.0, 8950.0))
-    median_window: int = 21
-    polynomial_degree: int = 6
-    max_normalised_flux: float = 2.0
-    min_normalised_flux: float = 0.0
-    min_good_fraction: float = 0.5
+class NetworkPreparation(FluxLimits, NetworkWindows):
+    """How a spectrum is normalised for the networks, and the grid that follows from it."""
 
     @classmethod
-    def from_settings(
-        cls, windows: Windows, median_window: int, polynomial_degree: int, **limits: float
-    ) -> "NetworkPreparation":
-        """The preparation that the configuration's section `networks` describes."""
-        return cls(
-            tuple((low, high) for low, high in windows), median_window, polynomial_degree, **limits
-        )
+    def of(cls, section: NetworkWindows) -> Self:
+        """The preparation by a section that says how networks see a spectrum; limits are the usual ones."""
+        return cls(**{name: getattr(section, name) for name in NetworkWindows.model_fields})
 
     @cached_property
     def _windows(self) -> list["_Window"]:
@@ -167,7 +147,7 @@ def normalise_network_spectrum(
         normalised = (flux / scale).astype(np.float32)
         information = (ivar * scale**2).astype(np.float32)
         local = (smooth / scale).astype(np.float32)
-    low, high = settings.min_normalised_flux, settings.max_normalised_flux
+    low, high = settings.lowest_flux, settings.max_normalised_flux
     usable = positive & np.isfinite(information) & (information > 0)
     usable &= (normalised >= low) & (normalised <= high)
     good_fraction = np.count_nonzero(usable) / len(usable)

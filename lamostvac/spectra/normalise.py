@@ -7,8 +7,6 @@ normalisation does to a line it does to both.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 
 import bottleneck
 import numpy as np
@@ -16,57 +14,9 @@ from numpy.typing import NDArray
 
 from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.spectra.grid import GRID
-from lamostvac.spectra.masks import Regions, diffuse_band_regions, in_regions
+from lamostvac.spectra.masks import in_regions
 from lamostvac.spectra.rest_frame import RestSpectrum, rest_spectrum
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """The settings of the preparation; wavelengths in A, vacuum, observed frame.
-
-    Attributes
-    ----------
-    masked_regions : intervals that are masked in the observed frame
-    median_window : width of the running median in pixels of the common grid
-    max_normalised_flux, min_normalised_flux : normalised flux outside is set to 1 and masked
-    min_good_fraction : a spectrum with a smaller share of usable pixels is rejected
-    """
-
-    masked_regions: Regions = ()
-    median_window: int = 400
-    max_normalised_flux: float = 2.0
-    min_good_fraction: float = 0.5
-    min_normalised_flux: float = 0.0
-
-    @classmethod
-    def from_settings(
-        cls,
-        telluric_regions: Regions,
-        extra_telluric_regions: Regions,
-        dichroic_region: tuple[float, float] | None,
-        mask_diffuse_bands: bool,
-        median_window: int,
-        max_normalised_flux: float,
-        min_good_fraction: float,
-        min_normalised_flux: float | None = None,
-    ) -> "Preparation":
-        """The preparation that the configuration's section `prepare` describes."""
-        regions = [(low, high) for low, high in (*telluric_regions, *extra_telluric_regions)]
-        if dichroic_region is not None:
-            regions.append((dichroic_region[0], dichroic_region[1]))
-        if mask_diffuse_bands:
-            regions += diffuse_band_regions()
-        return cls(
-            tuple(regions),
-            median_window,
-            max_normalised_flux,
-            min_good_fraction,
-            -np.inf if min_normalised_flux is None else min_normalised_flux,
-        )
-
-    @cached_property
-    def _limits(self) -> NDArray[np.float64]:
-        return np.array(self.masked_regions, dtype=np.float64).reshape(-1, 2)
+from lamostvac.spectra.settings import Preparation
 
 
 def prepare_spectrum(
@@ -114,7 +64,7 @@ def normalise_spectrum(
             "wavelength_coverage", f"{spectrum.wave[0]:.1f} to {spectrum.wave[-1]:.1f} A at rest"
         )
     grid_flux, grid_ivar = spectrum.onto(GRID, GRID[1] - GRID[0])
-    grid_ivar[in_regions(GRID * (1.0 + spectrum.redshift), settings._limits)] = 0.0
+    grid_ivar[in_regions(GRID * (1.0 + spectrum.redshift), settings.masked_regions)] = 0.0
     wanted = slice(int(GRID.searchsorted(low)), int(GRID.searchsorted(high, side="right")))
     good_fraction = np.count_nonzero(grid_ivar[wanted]) / (wanted.stop - wanted.start)
     if good_fraction < settings.min_good_fraction:
@@ -156,7 +106,7 @@ def _normalise(
         normalised = (flux / scale).astype(np.float32)
         normalised_ivar = (ivar * scale**2).astype(np.float32)
     usable = good & positive & (normalised <= settings.max_normalised_flux)
-    usable &= normalised >= settings.min_normalised_flux
+    usable &= normalised >= settings.lowest_flux
     # Absurd values that float32 cannot hold, or only as 0, say nothing.
     usable &= np.isfinite(normalised) & np.isfinite(normalised_ivar) & (normalised_ivar > 0)
     return np.where(usable, normalised, np.float32(1.0)), np.where(

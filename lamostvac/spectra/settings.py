@@ -1,14 +1,43 @@
-"""The configuration's section prepare."""
+"""The configuration's section prepare, and what of the section networks prepares a spectrum."""
+
+from functools import cached_property
 
 from pydantic import (
     Field,
 )
 
 from lamostvac.core.settings import Region, Section
+from lamostvac.spectra.masks import diffuse_band_regions
 
 
-class Prepare(Section):
-    """Each spectrum onto the common grid: masks, rest frame, resampling, normalisation."""
+class FluxLimits(Section):
+    """Which normalised fluxes are believed, and how many must be."""
+
+    max_normalised_flux: float = Field(
+        2.0,
+        gt=1,
+        description="Normalised fluxes above this are set to 1 and masked (near-zero medians inflate them).",
+    )
+    min_normalised_flux: float | None = Field(
+        0.0,
+        lt=1,
+        description=(
+            "Normalised fluxes below this are set to 1 and masked, for the same reason: without it noise is cut off on "
+            "one side only. null reproduces the paper."
+        ),
+    )
+    min_good_fraction: float = Field(
+        0.5, ge=0, le=1, description="Spectra with a smaller share of usable pixels are rejected."
+    )
+
+    @property
+    def lowest_flux(self) -> float:
+        """`min_normalised_flux`, minus infinity for none."""
+        return float("-inf") if self.min_normalised_flux is None else self.min_normalised_flux
+
+
+class ObservedMasks(Section):
+    """What is masked in the observed frame."""
 
     telluric_regions: list[Region] = Field(
         [(6850.0, 6960.0), (7210.0, 7350.0), (7560.0, 7720.0), (8105.0, 8240.0)],
@@ -29,29 +58,52 @@ class Prepare(Section):
     mask_diffuse_bands: bool = Field(
         True, description="Mask diffuse interstellar bands (Hobbs et al. 2008)."
     )
+
+    @cached_property
+    def masked_regions(self) -> tuple[tuple[float, float], ...]:
+        """All intervals that are masked, in A, vacuum, observed frame."""
+        regions = [*self.telluric_regions, *self.extra_telluric_regions]
+        if self.dichroic_region is not None:
+            regions.append(self.dichroic_region)
+        return (*regions, *(diffuse_band_regions() if self.mask_diffuse_bands else ()))
+
+
+class _Median(ObservedMasks):
     median_window: int = Field(
         400,
         ge=3,
         le=4901,
         description="Width of the running median that normalises a spectrum, in pixels of 1 A.",
     )
-    max_normalised_flux: float = Field(
-        2.0,
-        gt=1,
-        description="Normalised fluxes above this are set to 1 and masked (near-zero medians inflate them).",
-    )
-    min_normalised_flux: float | None = Field(
-        0.0,
-        lt=1,
-        description=(
-            "Normalised fluxes below this are set to 1 and masked, for the same reason: without it noise is cut off on "
-            "one side only. null reproduces the paper."
-        ),
-    )
-    min_good_fraction: float = Field(
-        0.5, ge=0, le=1, description="Spectra with a smaller share of usable pixels are rejected."
-    )
+
+
+class Preparation(FluxLimits, _Median):
+    """How a spectrum is brought onto the common grid: all of the section that changes it."""
+
+
+class Prepare(Preparation):
+    """Each spectrum onto the common grid: masks, rest frame, resampling, normalisation."""
+
     keep: bool = Field(
         False,
         description="Keep the prepared chunks after fit and predict; 10 million spectra are 390 GB.",
+    )
+
+
+class NetworkWindows(Section):
+    """The part of the section networks that says how a spectrum is normalised for them."""
+
+    windows: list[Region] = Field(
+        [(3900.0, 5800.0), (8450.0, 8950.0)],
+        min_length=1,
+        description="Rest wavelengths that the networks see (Wang et al. 2022, section 2.2); in A.",
+    )
+    median_window: int = Field(
+        21,
+        ge=1,
+        le=401,
+        description="Width of the median filter before the pseudo-continuum, in pixels; odd.",
+    )
+    polynomial_degree: int = Field(
+        6, ge=0, le=20, description="Degree of the pseudo-continuum's polynomial in each window."
     )

@@ -22,9 +22,10 @@ from lamostvac.core.html import write_page
 from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.core.vocabulary import LABELS
 from lamostvac.emulator.model import Emulator, read_emulator
-from lamostvac.fit.fitter import FitSettings
 from lamostvac.fit.refine import box
+from lamostvac.fit.settings import FitSettings
 from lamostvac.report.style import svg_source
+from lamostvac.spectra.settings import Preparation
 from lamostvac.star import figures, sections
 from lamostvac.star.flags import (
     FlagFacts,
@@ -68,8 +69,8 @@ class StarSettings:
 
     Attributes
     ----------
-    preparation : the section `prepare` without `keep`
-    fit : the section `fit` as `FitSettings` has it
+    preparation : how its spectrum was brought onto the grid
+    fit : how it was fitted
     snr_band : column of S/N
     snr_thresholds : spectral type to the thresholds of dwarfs and giants in use
     alpha_max_teff, outlier_fraction, disagreement : of the catalogue and of recommended values
@@ -78,7 +79,7 @@ class StarSettings:
     sources : recommended label to (column, system, bit) of its sources
     """
 
-    preparation: Mapping[str, Any]
+    preparation: Preparation
     fit: FitSettings
     snr_band: str
     snr_thresholds: Mapping[str, tuple[float, float]]

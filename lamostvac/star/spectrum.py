@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamostvac.emulator.model import Emulator
-from lamostvac.fit.fitter import FitSettings, StarFitter
+from lamostvac.fit.fitter import StarFitter
+from lamostvac.fit.settings import FitSettings
 from lamostvac.library.library import read_library_labels
 from lamostvac.spectra.grid import GRID
 from lamostvac.spectra.masks import diffuse_band_regions, in_regions
-from lamostvac.spectra.normalise import Preparation, check_identity, normalise_spectrum
+from lamostvac.spectra.normalise import check_identity, normalise_spectrum
 from lamostvac.spectra.reader import read_spectrum
 from lamostvac.spectra.rest_frame import rest_spectrum
+from lamostvac.spectra.settings import Preparation
 
 Bool = NDArray[np.bool_]
 
@@ -75,7 +77,7 @@ class StarSpectrum:
 def read_star(
     path: str | PathLike[str],
     identity: Mapping[str, Any],
-    preparation: Mapping[str, Any],
+    preparation: Preparation,
     emulator: Emulator,
     settings: FitSettings,
     labels: NDArray[np.floating],
@@ -87,7 +89,7 @@ def read_star(
     ----------
     path : of the survey's file
     identity : `lmjd planid spid fiberid obsid z` of the spectrum
-    preparation : the section `prepare` without `keep`
+    preparation : as for the survey's spectra
     labels : (d,) in the emulator's order
     spectral_type : OB A F G K M
 
@@ -102,7 +104,7 @@ def read_star(
     z = float(identity["z"])
     flux, ivar = normalise_spectrum(
         rest_spectrum(spectrum.wave, spectrum.flux, spectrum.ivar, z),
-        Preparation.from_settings(**preparation),
+        preparation,
     )
     found = StarFitter(emulator, settings).residuals(
         flux[None], ivar[None], labels[None], spectral_type
@@ -126,8 +128,8 @@ def read_star(
     masks += [
         Mask(
             "out of range",
-            f"normalised flux not between {preparation.get('min_normalised_flux') or '-inf'} and "
-            f"{preparation['max_normalised_flux']:g}, or beside a pixel without data",
+            f"normalised flux not between {preparation.lowest_flux:g} and "
+            f"{preparation.max_normalised_flux:g}, or beside a pixel without data",
             GRID,
             clipped,
             True,
@@ -151,10 +153,10 @@ def read_star(
     )
 
 
-def _regions(preparation: Mapping[str, Any], z: float) -> Sequence[Mask]:
-    """The regions of the observed frame that are masked, as `Preparation.from_settings` has them."""
-    telluric = [*preparation["telluric_regions"], *preparation["extra_telluric_regions"]]
-    dichroic = preparation["dichroic_region"]
+def _regions(preparation: Preparation, z: float) -> Sequence[Mask]:
+    """The regions of the observed frame that are masked, by what they are masked for."""
+    telluric = [*preparation.telluric_regions, *preparation.extra_telluric_regions]
+    dichroic = preparation.dichroic_region
     observed = GRID * (1.0 + z)
     kinds = (
         ("telluric", "absorption by the Earth's atmosphere", telluric),
@@ -162,7 +164,7 @@ def _regions(preparation: Mapping[str, Any], z: float) -> Sequence[Mask]:
         (
             "diffuse bands",
             "interstellar absorption",
-            diffuse_band_regions() if preparation["mask_diffuse_bands"] else [],
+            diffuse_band_regions() if preparation.mask_diffuse_bands else [],
         ),
     )
     return [

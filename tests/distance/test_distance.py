@@ -6,9 +6,11 @@ import pytest
 from astropy.coordinates import Galactocentric, SkyCoord, galactocentric_frame_defaults
 
 from lamostvac.distance import band_fit, distance
+from lamostvac.distance.settings import Distance
 
 pytestmark = pytest.mark.numeric
 
+CLIP = Distance().clip
 R = np.array(
     [2.5, 3.24, 1.91, 0.72, 0.46, 0.306, 0.19, 0.15, 3.626, 2.742, 2.285, 3.31, 2.32, 1.72]
 )
@@ -52,7 +54,10 @@ def ks_alone(sample):
 def test_moduli_come_back_unbiased_with_errors_that_hold_and_more_bands_are_better():
     correlation = correlated()
     sample, mu = stars(8000, 1, correlation)
-    one, all_bands = ks_alone(sample), distance.modulus_of_bands(**sample, correlation=correlation)
+    one, all_bands = (
+        ks_alone(sample),
+        distance.modulus_of_bands(**sample, correlation=correlation, clip=CLIP),
+    )
     for found in (one, all_bands):
         pull = (found.value - mu) / found.error
         assert abs(np.nanmedian(pull)) < 0.05
@@ -66,7 +71,7 @@ def test_moduli_come_back_unbiased_with_errors_that_hold_and_more_bands_are_bett
 
 def test_taking_correlated_errors_for_independent_ones_gives_errors_far_too_small():
     sample, mu = stars(3000, 2, correlated())
-    found = distance.modulus_of_bands(**sample, correlation=np.eye(14))
+    found = distance.modulus_of_bands(**sample, correlation=np.eye(14), clip=CLIP)
     assert robust((found.value - mu) / found.error) > 2
 
 
@@ -102,7 +107,7 @@ def test_wrong_ratios_of_errors_do_not_make_guarded_errors_too_small():
     claimed = sample["absolute_err"] * rng.uniform(0.75, 1.33, 14)
     sample["absolute_err"] = claimed
     guarded, free = (
-        distance.modulus_of_bands(**sample, correlation=correlation, guarded=guard)
+        distance.modulus_of_bands(**sample, correlation=correlation, guarded=guard, clip=CLIP)
         for guard in (True, False)
     )
     assert robust(guarded.value - mu) < 1.02 * robust(free.value - mu)
@@ -115,7 +120,7 @@ def test_with_one_band_it_is_the_published_distance():
     sample, _ = stars(50, 4, correlated(), missing=0.0)
     one = ks_alone(sample)
     sample["apparent"][:, np.arange(14) != KS] = np.nan
-    found = distance.modulus_of_bands(**sample, correlation=correlated())
+    found = distance.modulus_of_bands(**sample, correlation=correlated(), clip=CLIP)
     np.testing.assert_allclose(found.value, one.value, rtol=1e-12)
     np.testing.assert_allclose(found.error, one.error, rtol=1e-12)
 
@@ -123,9 +128,9 @@ def test_with_one_band_it_is_the_published_distance():
 def test_a_wrong_magnitude_is_left_out():
     sample, _ = stars(200, 5, correlated(), missing=0.0)
     sample["apparent"][:, 9] += 3.0
-    found = distance.modulus_of_bands(**sample, correlation=correlated())
+    found = distance.modulus_of_bands(**sample, correlation=correlated(), clip=CLIP)
     sample["apparent"][:, 9] = np.nan
-    expected = distance.modulus_of_bands(**sample, correlation=correlated())
+    expected = distance.modulus_of_bands(**sample, correlation=correlated(), clip=CLIP)
     np.testing.assert_allclose(found.value, expected.value, rtol=1e-9)
     assert (found.n_bands == 13).all()
 
@@ -136,20 +141,25 @@ def test_wild_inputs_give_nan_and_no_warning():
     sample["ebv"][0], sample["ebv_err"][1], sample["apparent"][2] = np.nan, np.nan, np.nan
     sample["absolute_err"][3], sample["apparent_err"][4], sample["absolute"][5] = 0.0, -1.0, np.nan
     sample["apparent"][6], sample["ebv"][7] = np.inf, -np.inf
-    found, one = distance.modulus_of_bands(**sample, correlation=correlated()), ks_alone(sample)
+    found, one = (
+        distance.modulus_of_bands(**sample, correlation=correlated(), clip=CLIP),
+        ks_alone(sample),
+    )
     for modulus in (found, one):
         assert np.isnan(modulus.value[:8]).all()
         assert np.isnan(modulus.error[:8]).all()
         assert np.isfinite(modulus.value[8:]).all()
     assert np.isnan(distance.distance_kpc(found.value, found.error)[0][:8]).all()
     empty = {name: values[:0] for name, values in sample.items()}
-    assert distance.modulus_of_bands(**empty, correlation=correlated()).value.shape == (0,)
+    assert distance.modulus_of_bands(**empty, correlation=correlated(), clip=CLIP).value.shape == (
+        0,
+    )
 
 
 def test_negative_reddening_is_allowed():
     sample, mu = stars(500, 7, correlated())
     sample["ebv"] = sample["ebv"] - 0.3
-    found = distance.modulus_of_bands(**sample, correlation=correlated())
+    found = distance.modulus_of_bands(**sample, correlation=correlated(), clip=CLIP)
     assert np.isfinite(found.value).mean() > 0.99
     assert np.nanmedian(found.value - mu) > 0
 
@@ -217,7 +227,7 @@ def test_positions_are_astropys_to_micro_parsecs():
         np.degrees(np.arcsin(rng.uniform(-1, 1, 500))),
         rng.uniform(0, 12, 500),
     )
-    found, _ = distance.galactocentric(ra, dec, kpc, 0.1 * kpc)
+    found, _ = distance.galactocentric(ra, dec, kpc, 0.1 * kpc, Distance())
     with galactocentric_frame_defaults.set("v4.0"):
         expected = SkyCoord(ra * u.deg, dec * u.deg, distance=kpc * u.kpc).transform_to(
             Galactocentric()
@@ -229,7 +239,7 @@ def test_positions_are_astropys_to_micro_parsecs():
 
 
 def test_axes_point_where_the_paper_says_and_are_right_handed():
-    sun = distance.SolarPosition(z_sun=0.0)
+    sun = Distance(z_sun=0.0)
     centre, rotation, pole = (
         SkyCoord(lon, lat, unit="deg", frame="galactic").icrs
         for lon, lat in ((0, 0), (90, 0), (0, 90))
@@ -243,15 +253,15 @@ def test_axes_point_where_the_paper_says_and_are_right_handed():
     np.testing.assert_allclose(axes[1], [0, 1, 0], atol=0.003)
     np.testing.assert_allclose(axes[2], [0, 0, 1], atol=0.003)
     assert np.linalg.det(axes / [[20.0], [1], [1]]) == pytest.approx(1.0, abs=1e-3)
-    here, _ = distance.galactocentric([0.0], [0.0], np.zeros(1), np.zeros(1))
+    here, _ = distance.galactocentric([0.0], [0.0], np.zeros(1), np.zeros(1), Distance())
     assert here[0, 2] == pytest.approx(0.0208, abs=1e-9)
 
 
 def test_errors_of_positions_follow_the_line_of_sight():
     ra, dec = np.array([10.0, 200.0]), np.array([-30.0, 70.0])
     kpc, error = np.array([1.0, 4.0]), np.array([0.1, np.nan])
-    position, spread = distance.galactocentric(ra, dec, kpc, error)
-    farther, _ = distance.galactocentric(ra, dec, kpc + 0.1, error)
+    position, spread = distance.galactocentric(ra, dec, kpc, error, Distance())
+    farther, _ = distance.galactocentric(ra, dec, kpc + 0.1, error, Distance())
     assert spread[0].tolist() == pytest.approx(np.abs(farther - position)[0].tolist())
     assert np.linalg.norm(spread[0]) == pytest.approx(0.1)
     assert np.isnan(spread[1]).all()

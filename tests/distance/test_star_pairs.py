@@ -8,13 +8,14 @@ import pytest
 from lamostvac.core.vocabulary import BANDS
 from lamostvac.distance import controls as distance_controls
 from lamostvac.distance import extinction, star_pairs
+from lamostvac.distance.settings import StarPairs
 from lamostvac.simulate import photometry as simulated
 
 pytestmark = pytest.mark.numeric
 
 R = np.array([simulated.EXTINCTION[f"abs_mag_{band}"][0] for band in BANDS])
 REFERENCE = BANDS.index("g_gaia")
-SETTINGS = star_pairs.PairSettings(zero_point=0.0)
+SETTINGS = StarPairs(zero_point=0.0, control_scatter=0.0)
 
 
 def sky(n, seed, label_errors=(60.0, 0.1, 0.06), phot=0.02, missing=0.15, intrinsic=0.01, ebv=None):
@@ -126,14 +127,14 @@ def test_dusty_candidates_are_dropped_and_the_zero_point_is_that_of_the_cleanest
     target = sky(2000, 6, ebv=lambda rng, n: rng.exponential(0.1, n))
     found = redden(target, controls)
     assert abs(np.nanmedian(found.ebv - target[4])) < 0.012
-    raised = replace(SETTINGS, zero_point=0.02)
+    raised = SETTINGS.changed(zero_point=0.02)
     shifted = redden(target, controls_of(sample, raised)[0], raised)
     assert np.nanmedian(shifted.ebv - found.ebv) == pytest.approx(0.02, abs=0.002)
 
 
 def test_a_map_takes_the_dust_off_the_controls():
     sample = sky(4000, 7, ebv=lambda rng, n: rng.exponential(0.03, n))
-    settings = replace(SETTINGS, max_ebv=0.2)
+    settings = SETTINGS.changed(max_ebv=0.2)
     controls, rows = controls_of(sample, settings, map_ebv=sample[4] * 1.0)
     assert len(rows) > 3500
     target = sky(2000, 8, ebv=lambda rng, n: rng.exponential(0.2, n))
@@ -154,7 +155,7 @@ def test_equals_brute_force_least_squares_over_colours():
     present = np.array([0, 1, 2, 5, 8, 12])
     seen = np.full((1, 14), np.nan)
     seen[0, present] = magnitudes[present]
-    wide = replace(SETTINGS, clip=1e9)
+    wide = SETTINGS.changed(clip=1e9)
     found = star_pairs.solve_reddening(seen, np.zeros((1, 14)), covariance[None], R[None], wide)
     differences = np.diff(np.eye(len(present)), axis=0)
     c = differences @ covariance[np.ix_(present, present)] @ differences.T

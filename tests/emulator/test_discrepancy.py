@@ -1,7 +1,5 @@
 """What counts as the emulator's error: label errors and noise taken off, velocity and line width put in."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -35,7 +33,7 @@ def library_with_label_errors(size, known=True):
 
 
 def traces(library, share=1.0):
-    built = build_emulator(library, BLUE, replace(BUILD, label_error_share=share, variance=0.97))
+    built = build_emulator(library, BLUE, BUILD.changed(label_error_share=share, variance=0.97))
     for covariance in built.discrepancy.values():
         assert np.linalg.eigvalsh(covariance).min() > 0
     return {name: np.trace(built.discrepancy[name]) for name in ("F", "G", "K")}
@@ -55,7 +53,7 @@ def test_errors_of_labels_that_are_known_are_not_the_emulators():
 
 def test_noise_of_the_library_is_not_the_emulators():
     """In the components that labels move; the others follow the noise of the very spectra that made them."""
-    noisy = build_emulator(toy_library(600, snr=50), BLUE, replace(BUILD, variance=0.9))
+    noisy = build_emulator(toy_library(600, snr=50), BLUE, BUILD.changed(variance=0.9))
     for name in ("F", "G", "K"):
         leading = noisy.discrepancy[name][:3, :3]
         assert np.trace(leading) < 0.5 * 3 * 0.02**2  # what noise alone would put there, halved
@@ -116,7 +114,7 @@ def test_the_covariance_of_known_label_errors_is_what_exact_labels_give():
         name: build_emulator(
             library_with_label_errors(size, known=known),
             BLUE,
-            replace(BUILD, label_error_share=1.0, variance=0.9),
+            BUILD.changed(label_error_share=1.0, variance=0.9),
         )
         for name, size, known in (
             ("exact", 0.0, True),

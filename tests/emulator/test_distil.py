@@ -1,15 +1,15 @@
 """The distilled emulator: how far from the whole one, and what it keeps of its errors."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from noisy import TYPE, inner_labels, observe
 from toy import BUILD, toy_library
 
-from lamostvac.emulator.distil import DistilSettings, distil, split_settings
-from lamostvac.emulator.model import EmulatorSettings, build_emulator, write_emulator
-from lamostvac.fit.fitter import FitSettings, StarFitter
+from lamostvac.emulator.distil import distil
+from lamostvac.emulator.model import build_emulator, write_emulator
+from lamostvac.emulator.settings import DistilSettings
+from lamostvac.fit.fitter import StarFitter
+from lamostvac.fit.settings import FitSettings
 
 pytestmark = pytest.mark.numeric
 
@@ -18,7 +18,7 @@ SETTINGS = DistilSettings(signal_tolerance=1e-3, error_tolerance=0.01)
 
 @pytest.fixture(scope="module", params=["by_component", "exact"])
 def whole(request):
-    settings = replace(BUILD, process=request.param, noise=0.05, velocity_error=5.0)
+    settings = BUILD.changed(process=request.param, noise=0.05, velocity_error=5.0)
     return build_emulator(toy_library(400, snr=300), [(6000.5, 8700.0)], settings)
 
 
@@ -43,7 +43,7 @@ def test_distances_are_those_between_the_spectra(whole, pair):
 
 def test_nothing_is_lost_when_nothing_may_be(whole):
     small, distance = distil(
-        whole, DistilSettings(max_inducing=10**6, signal_tolerance=1e-9, error_tolerance=1e-9)
+        whole, DistilSettings(signal_tolerance=1e-9, error_tolerance=1e-9), max_inducing=10**6
     )
     assert max(distance["signal_rms"], distance["signal_max"]) < 1e-5
     assert max(distance.values()) < 1e-3  # the kernel's own tolerance, beside the stars
@@ -51,9 +51,7 @@ def test_nothing_is_lost_when_nothing_may_be(whole):
 
 
 def test_fewer_points_are_farther(whole):
-    distances = [
-        distil(whole, replace(SETTINGS, max_inducing=m))[1]["between_rms"] for m in (15, 60, 400)
-    ]
+    distances = [distil(whole, SETTINGS, max_inducing=m)[1]["between_rms"] for m in (15, 60, 400)]
     assert distances[0] > distances[1] > 0.9 * distances[2]
 
 
@@ -83,12 +81,6 @@ def test_a_distilled_emulator_can_be_distilled_again(pair):
     again, distance = distil(small, SETTINGS)
     assert again.n_signal <= small.n_signal
     assert distance["signal_rms"] < 10 * SETTINGS.signal_tolerance
-
-
-def test_settings_come_apart():
-    emulator, distilled = split_settings({"variance": 0.9, "signal_tolerance": 0.01, "folds": 3})
-    assert emulator == EmulatorSettings(variance=0.9)
-    assert distilled == DistilSettings(signal_tolerance=0.01)
 
 
 def test_distances_between_the_stars_are_no_smaller_than_any_found_there(whole, pair):

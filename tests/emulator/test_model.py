@@ -1,7 +1,5 @@
 """Principal components, Gaussian process and the emulator made of them, against other people's and brute force."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +11,7 @@ from toy import BUILD, toy_labels, toy_library, toy_spectra
 
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.vocabulary import TYPE_LIMITS, spectral_type_of
-from lamostvac.emulator.distil import DistilSettings, distil
+from lamostvac.emulator.distil import distil
 from lamostvac.emulator.model import (
     build_emulator,
     covered_pixels,
@@ -22,6 +20,7 @@ from lamostvac.emulator.model import (
     read_emulator,
     write_emulator,
 )
+from lamostvac.emulator.settings import DistilSettings
 from lamostvac.numerics.gaussian_process import train
 from lamostvac.numerics.hyperparameters import best_hyperparameters
 from lamostvac.numerics.kernel import rbf
@@ -30,7 +29,7 @@ from lamostvac.spectra.grid import GRID
 
 pytestmark = pytest.mark.numeric
 
-EXACT = replace(BUILD, process="exact", noise=0.05)
+EXACT = BUILD.changed(process="exact", noise=0.05)
 MEANS = ("zero", "constant", "quadratic")
 
 
@@ -244,7 +243,7 @@ def test_a_noise_for_each_component_predicts_unseen_stars_better(library):
     new = toy_library(400, seed=4, snr=1e4)
     noisy = toy_library(150, snr=60.0)
     errors = []
-    for chosen in (BUILD, replace(EXACT, noise=0.2)):
+    for chosen in (BUILD, EXACT.changed(noise=0.2)):
         built = build_emulator(noisy, [], chosen)
         difference = built.spectra(new.label_array()) - new.flux[:, built.pixels]
         errors.append(np.sqrt((difference**2).mean()))
@@ -336,7 +335,7 @@ def test_building_looks_only_at_its_rows_and_changes_nothing(library):
 
 
 def test_hyperparameters_are_chosen_on_request(library):
-    built = build_emulator(library, [], replace(EXACT, hyperparameters="cross_validation"))
+    built = build_emulator(library, [], EXACT.changed(hyperparameters="cross_validation"))
     components = (library.flux[:, built.pixels] - built.mean) @ built.basis.T
     best = best_hyperparameters(built.library_scaled, components, "quadratic")
     process = built.process

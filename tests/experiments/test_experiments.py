@@ -33,13 +33,16 @@ from lamostvac.experiments.pools import draw_groups, sizes_below, teff_bin
 from lamostvac.experiments.reproduction import prior_counts, prior_counts_table, reproduction_errors
 from lamostvac.experiments.sample import draw_spectra, make_sample, read_samples
 from lamostvac.grouped import search
+from lamostvac.grouped.settings import GroupedSettings
 from lamostvac.report.style import save
 
 pytestmark = pytest.mark.numeric
 
 LIBRARY = toy_library(150)
 LABELS = LIBRARY.label_array()
-GRADIENT = search.GroupedSettings(matches=20, form="scaled", search="gradient", variance=1.0)
+GRADIENT = GroupedSettings(
+    matches=20, form="scaled", search="gradient", variance=1.0, max_extrapolation=0.05
+)
 
 
 @pytest.fixture(scope="module")

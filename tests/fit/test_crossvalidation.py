@@ -6,7 +6,7 @@ from toy import BUILD, toy_library
 
 from lamostvac.fit import crossvalidation
 from lamostvac.fit.crossvalidation import cross_validate, folds_by_star
-from lamostvac.fit.fitter import FitSettings
+from lamostvac.fit.settings import FitSettings
 
 pytestmark = pytest.mark.numeric
 

@@ -1,7 +1,5 @@
 """The whole fit of prepared spectra: starts, outliers, company."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from noisy import AMPLITUDE, FLOOR, SPACING, TYPE, inner_labels, mask_some, observe
@@ -11,19 +9,20 @@ from toy import BUILD, toy_library
 from lamostvac.emulator.model import build_emulator
 from lamostvac.fit import fitter as starfit
 from lamostvac.fit import refine
-from lamostvac.fit.fitter import FitSettings, StarFitter
+from lamostvac.fit.fitter import StarFitter
+from lamostvac.fit.settings import FitSettings
 from lamostvac.spectra.grid import GRID
 
 pytestmark = pytest.mark.numeric
 
 SETTINGS = FitSettings(flux_floor=FLOOR, calibration_scale=SPACING, calibration_error=AMPLITUDE)
-CLEAN = replace(SETTINGS, outlier_sigma=0.0)
+CLEAN = SETTINGS.changed(outlier_sigma=0.0)
 
 
 @pytest.fixture(scope="module")
 def emulator():
     """An emulator of 501 pixels, so that their full covariance can be written down."""
-    return build_emulator(toy_library(snr=200), [(4300.5, 8700.0)], replace(BUILD, variance=0.97))
+    return build_emulator(toy_library(snr=200), [(4300.5, 8700.0)], BUILD.changed(variance=0.97))
 
 
 def robust(values):
@@ -39,7 +38,7 @@ def test_stars_to_labels(emulator, prior, anchors):
         [inner_labels(30, seed=3, share=0.2), inner_labels(30, seed=4, share=0.2)], axis=1
     )
     starts = None if anchors else (starts + truth[:, None] * 3) / 4
-    fits = StarFitter(emulator, replace(CLEAN, prior=prior)).fit(flux, ivar, TYPE, starts)
+    fits = StarFitter(emulator, CLEAN.changed(prior=prior)).fit(flux, ivar, TYPE, starts)
     assert np.median(np.abs((fits.labels - truth) / fits.errors)) < 1.3
     used = emulator.pixels
     assert (fits.n_pixels == used.sum()).all()
@@ -134,7 +133,7 @@ def test_the_intervals_are_about_each_start_and_kept(emulator):
     """A start whose [Fe/H] is 0.9 off cannot reach the truth, one that is 0.2 off can."""
     truth = np.tile([5750.0, 3.0, -0.5], (20, 1))
     flux, ivar = observe(emulator, truth, 100)
-    fitter = StarFitter(emulator, replace(CLEAN, prior="intervals"))
+    fitter = StarFitter(emulator, CLEAN.changed(prior="intervals"))
     near = fitter.fit(flux, ivar, TYPE, (truth + np.array([300.0, 0.3, 0.2]))[:, None])
     assert (near.status == refine.CONVERGED).all()
     far = fitter.fit(flux, ivar, TYPE, (truth + np.array([300.0, 0.3, 0.9]))[:, None])

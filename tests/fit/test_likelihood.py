@@ -1,15 +1,14 @@
 """Condensed spectra against generalised least squares with the full covariance of one star's pixels."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from noisy import AMPLITUDE, FLOOR, SPACING, TYPE, condensed_of, design_of, mask_some, observe
 from promise import SHARE, shift_in_errors
 from toy import BUILD, toy_labels, toy_library
 
-from lamostvac.emulator.distil import DistilSettings, distil
+from lamostvac.emulator.distil import distil
 from lamostvac.emulator.model import build_emulator
+from lamostvac.emulator.settings import DistilSettings
 from lamostvac.fit.likelihood import calibration_bumps
 from lamostvac.spectra.grid import GRID
 
@@ -19,7 +18,7 @@ pytestmark = pytest.mark.numeric
 @pytest.fixture(scope="module")
 def emulator():
     """An emulator of 501 pixels, so that their full covariance can be written down."""
-    return build_emulator(toy_library(snr=200), [(4300.5, 8700.0)], replace(BUILD, variance=0.97))
+    return build_emulator(toy_library(snr=200), [(4300.5, 8700.0)], BUILD.changed(variance=0.97))
 
 
 def dense_chi2(emulator, flux, ivar, labels, spacing):
@@ -128,7 +127,7 @@ def test_single_precision_spectra_are_as_good(emulator):
 def test_a_stars_condensed_spectrum_says_the_same_of_its_labels_in_any_batch():
     """The sums may differ in their last bits; what they say of labels does not change by a thousandth of an error."""
     # Of usual size: BLAS has other ways for tiny products.
-    emulator = build_emulator(toy_library(snr=50), [], replace(BUILD, variance=0.995))
+    emulator = build_emulator(toy_library(snr=50), [], BUILD.changed(variance=0.995))
     assert emulator.n_components > 20
     labels = toy_labels(150, seed=1)
     flux, ivar = mask_some(*observe(emulator, labels, 50))

@@ -1,7 +1,5 @@
 """The search for labels: its derivatives, its errors against injected truth, its ends."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from noisy import condensed_of, inner_labels, mask_some, observe
@@ -18,7 +16,7 @@ pytestmark = pytest.mark.numeric
 @pytest.fixture(scope="module")
 def emulator():
     """An emulator of 501 pixels, so that their full covariance can be written down."""
-    return build_emulator(toy_library(snr=200), [(4300.5, 8700.0)], replace(BUILD, variance=0.97))
+    return build_emulator(toy_library(snr=200), [(4300.5, 8700.0)], BUILD.changed(variance=0.97))
 
 
 def free_fit(emulator, condensed, start, **keywords):

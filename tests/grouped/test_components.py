@@ -1,7 +1,5 @@
 """Components of a spectrum are the least squares on the pixels that it has."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from toy import BUILD, toy_labels, toy_library, toy_spectra
@@ -14,7 +12,7 @@ pytestmark = pytest.mark.numeric
 
 @pytest.fixture(scope="module")
 def emulator():
-    return build_emulator(toy_library(), [(7600.0, 7700.0)], replace(BUILD, variance=0.95))
+    return build_emulator(toy_library(), [(7600.0, 7700.0)], BUILD.changed(variance=0.95))
 
 
 def sample(n=6, masked=0.2):

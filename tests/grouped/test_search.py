@@ -1,7 +1,5 @@
 """The grouped search: groups, candidates, the reduction of their labels, and both searches."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from toy import BUILD, toy_library, toy_spectra
@@ -13,7 +11,6 @@ from lamostvac.grouped.candidates import candidate_rows
 from lamostvac.grouped.cfi import correlation
 from lamostvac.grouped.components import project
 from lamostvac.grouped.search import (
-    GroupedSettings,
     fit_group,
     group_order,
     group_seed,
@@ -23,17 +20,19 @@ from lamostvac.grouped.search import (
     normal_equations,
     reduce_labels,
 )
+from lamostvac.grouped.settings import GroupedSettings
 
 pytestmark = pytest.mark.numeric
 
 LIBRARY = toy_library(150)
 FORMS = ("published", "centred", "scaled")
-QUICK = GroupedSettings(matches=20, random_points=4, max_iterations=3)
+PUBLISHED = GroupedSettings(max_extrapolation=0.05)
+QUICK = GroupedSettings(matches=20, random_points=4, max_iterations=3, max_extrapolation=0.05)
 SETTINGS = {
     "published": QUICK,
-    "centred": replace(QUICK, form="centred"),
-    "scaled": replace(QUICK, form="scaled"),
-    "gradient": replace(QUICK, form="scaled", search="gradient"),
+    "centred": QUICK.changed(form="centred"),
+    "scaled": QUICK.changed(form="scaled"),
+    "gradient": QUICK.changed(form="scaled", search="gradient"),
 }
 
 
@@ -172,7 +171,7 @@ def test_candidates_that_agree_leave_nothing_to_search(form, matches, emulator):
     same = np.repeat(candidates[:, :1], matches, axis=1)
     for search in ("bayesian", "gradient"):
         fit = fit_group(
-            emulator, components, residual, same, replace(QUICK, form=form, search=search), 1
+            emulator, components, residual, same, QUICK.changed(form=form, search=search), 1
         )
         np.testing.assert_allclose(fit.labels, same[:, 0], rtol=1e-6)
     if form != "published":
@@ -276,7 +275,7 @@ def test_a_search_with_one_coordinate_finds_its_minimum(emulator):
         mean_misfit(np.array([d])) for d in np.linspace(reduced.low[0], reduced.high[0], 400)
     )
     for search in ("bayesian", "gradient"):
-        settings = replace(QUICK, search=search, max_iterations=25)
+        settings = QUICK.changed(search=search, max_iterations=25)
         fit = fit_group(emulator, components, residual, candidates, settings, 2)
         assert fit.chi2.mean() == pytest.approx(best, rel=0.02)
 
@@ -292,8 +291,8 @@ def test_truth_among_the_candidates_is_recovered_by_the_gradient_and_not_by_the_
     components, residual = project(emulator, noisy(emulator, truth, rng), np.ones((20, 4901)))
     errors = {}
     for name in ("published", "gradient"):
-        settings = replace(
-            SETTINGS[name], variance=1.0 if name == "gradient" else 0.98, max_iterations=40
+        settings = SETTINGS[name].changed(
+            variance=1.0 if name == "gradient" else 0.98, max_iterations=40
         )
         fit = fit_group(emulator, components, residual, candidates, settings, 1)
         errors[name] = np.abs(fit.labels - truth).mean(axis=0) / [100.0, 0.2, 0.1]
@@ -315,7 +314,7 @@ def test_a_group_of_one_star_is_fitted_like_a_star(emulator):
     truth = candidates[:, :6].mean(axis=1)
     components, residual = project(emulator, noisy(emulator, truth, rng), np.ones((1, 4901)))
     fit = fit_group(
-        emulator, components, residual, candidates, replace(SETTINGS["gradient"], variance=1.0), 1
+        emulator, components, residual, candidates, SETTINGS["gradient"].changed(variance=1.0), 1
     )
     assert fit.n_dimensions == 3
     assert fit.settled
@@ -338,7 +337,7 @@ def test_same_seed_same_result_and_nothing_is_changed(name, emulator):
 def test_the_order_in_which_stars_come_does_not_matter(emulator):
     _, components, residual, candidates = stars(emulator, 11)
     names = np.array([f"s{i:02d}" for i in range(11)])
-    settings = replace(QUICK, max_iterations=4)
+    settings = QUICK.changed(max_iterations=4)
 
     def labels_by_name(rows):
         order = rows[group_order(candidates[rows, 0], names[rows])]
@@ -375,14 +374,12 @@ def test_the_search_ends_after_five_iterations_without_a_smaller_misfit():
         return 1.0
 
     low, high, first = np.array([10.0, -1.0]), np.array([20.0, 3.0]), np.array([12.0, 0.5])
-    found = grouped.search_bayesian(flat, low, high, first, GroupedSettings(), 1)
+    found = grouped.search_bayesian(flat, low, high, first, PUBLISHED, 1)
     assert len(seen) == found.n_evaluations == 16
     assert found.settled
     np.testing.assert_allclose(seen[10], first)
     assert all((low <= d).all() and (d <= high).all() for d in seen)
-    capped = grouped.search_bayesian(
-        flat, low, high, first, replace(GroupedSettings(), max_iterations=2), 1
-    )
+    capped = grouped.search_bayesian(flat, low, high, first, PUBLISHED.changed(max_iterations=2), 1)
     assert capped.n_evaluations == 13
     assert not capped.settled
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from lamostvac.emulator.model import EmulatorSettings
+from lamostvac.emulator.settings import EmulatorSettings
 from lamostvac.library.library import SpectralLibrary, label_table
 from lamostvac.spectra.grid import GRID
 

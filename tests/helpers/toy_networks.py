@@ -3,7 +3,7 @@
 import numpy as np
 
 from lamostvac.networks.problem import TrainingSpectra
-from lamostvac.networks.train import NetworkTraining
+from lamostvac.networks.settings import NetworkTraining
 
 N_PIXELS = 120
 WAVE = np.linspace(4000, 5000, N_PIXELS)

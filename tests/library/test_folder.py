@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.io import fits
+from preparation import masking
 
 from lamostvac.core.exceptions import UserError
 from lamostvac.fit.crossvalidation import folds_by_star
@@ -19,7 +20,6 @@ from lamostvac.library.resolution import constant_fwhm, resolving_power_fwhm
 from lamostvac.library.source import folder_state, source_sha256
 from lamostvac.simulate import elodie, spectrum
 from lamostvac.spectra.grid import GRID, vacuum_to_air
-from lamostvac.spectra.normalise import Preparation
 
 LINES = np.array([4400.0, 4862.69, 5185.05, 6564.61])  # A, vacuum
 LABELS = ("teff", "logg", "feh")
@@ -32,7 +32,7 @@ def absorption(wave_air, fwhm, depth=0.5):
 
 
 def prepared(raw, survey_fwhm=None, labels=LABELS):
-    return prepare_library(raw, "elodie", labels, Preparation(), survey_fwhm)
+    return prepare_library(raw, "elodie", labels, masking(), survey_fwhm)
 
 
 def width_and_centre(flux, line):

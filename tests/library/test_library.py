@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from astropy.io import fits
+from preparation import masking
 
 from lamostvac.core.exceptions import UserError
 from lamostvac.library.formats.mastar import read_mastar
@@ -20,9 +21,9 @@ from lamostvac.library.library import (
 )
 from lamostvac.library.resolution import constant_fwhm
 from lamostvac.spectra.grid import GRID, vacuum_to_air
-from lamostvac.spectra.normalise import Preparation, prepare_spectrum
+from lamostvac.spectra.normalise import prepare_spectrum
 
-PLAIN = Preparation()
+PLAIN = masking()
 LINES = np.array([4862.69, 5185.05, 6564.61])  # A, vacuum
 
 

@@ -59,10 +59,10 @@ def test_injected_labels_come_back(trained):
 def test_noise_in_training_keeps_faint_stars_unbiased(spectra):
     found, _, feh = spectra
     faint, _, truth = toy_spectra(400, 6, seed=2)
-    without = replace(SMALL, augmentation_snr=0.0, members=1)
+    without = SMALL.changed(augmentation_snr=0.0, members=1)
     scatter = {}
     for name, how in (
-        ("with", replace(SMALL, augmentation_snr=5.0, members=1)),
+        ("with", SMALL.changed(augmentation_snr=5.0, members=1)),
         ("without", without),
     ):
         network, _ = train_network("feh_x", feh, found, WAVE, ALL, how, 3)
@@ -91,7 +91,7 @@ def test_a_star_is_never_divided():
 def test_unknown_labels_take_no_part(spectra):
     found, teff, _ = spectra
     some = np.where(np.arange(len(teff)) < 300, teff, np.nan)
-    network, left_out = train_network("t", some, found, WAVE, ALL, replace(SMALL, epochs=3), 1)
+    network, left_out = train_network("t", some, found, WAVE, ALL, SMALL.changed(epochs=3), 1)
     assert network.attributes["n_spectra"] == 300
     assert np.isnan(left_out[300:]).all()
 
@@ -167,7 +167,7 @@ from toy_networks import ALL, SMALL, WAVE, toy_spectra
 from lamostvac.networks.train import train_network
 from lamostvac.networks.ensemble import save_network
 found, teff, _ = toy_spectra(150, 50)
-save_network(path, train_network("t", teff, found, WAVE, ALL, replace(SMALL, epochs=5), 1)[0])
+save_network(path, train_network("t", teff, found, WAVE, ALL, SMALL.changed(epochs=5), 1)[0])
 """
 
 
@@ -221,7 +221,7 @@ def test_networks_of_different_grids_do_not_mix(trained):
 def test_one_member_has_no_spread(spectra):
     found, _, feh = spectra
     network, left_out = train_network(
-        "f", feh, found, WAVE, ALL, replace(SMALL, members=1, epochs=3), 1
+        "f", feh, found, WAVE, ALL, SMALL.changed(members=1, epochs=3), 1
     )
     columns = dict(predict(NetworkStack([network]), found.flux, found.ivar, {"f": found.snr}))
     assert (columns["f_spread"] == 0).all()

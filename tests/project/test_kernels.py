@@ -17,12 +17,13 @@ import numpy as np
 from threadpoolctl import threadpool_info
 from noisy import AMPLITUDE, FLOOR, SPACING
 from toy import BUILD, NAMES, toy_labels, toy_library, toy_spectra
+from lamostvac.fit.settings import FitSettings
 from lamostvac.emulator.model import build_emulator
-from lamostvac.fit.fitter import FitSettings, StarFitter
+from lamostvac.fit.fitter import StarFitter
 from lamostvac.networks.ensemble import load_network
 from lamostvac.networks.predict import NetworkStack
 from lamostvac.spectra.grid import GRID
-emulator = build_emulator(toy_library(snr=200), [], replace(BUILD, variance=0.99))
+emulator = build_emulator(toy_library(snr=200), [], BUILD.changed(variance=0.99))
 settings = FitSettings(flux_floor=FLOOR, calibration_scale=SPACING, calibration_error=AMPLITUDE)
 rng = np.random.default_rng(1)
 labels = (toy_labels(300, seed=3) - [5750, 3.0, -0.5]) * 0.6 + [5750, 3.0, -0.5]

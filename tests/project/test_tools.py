@@ -16,7 +16,6 @@ import pytest
 from lamostvac.configuration.root import read_configuration
 from lamostvac.core.hdf5 import atomic_hdf5
 from lamostvac.core.vocabulary import TYPE_ORDER
-from lamostvac.emulator.distil import split_settings
 from lamostvac.emulator.model import build_emulator, write_emulator
 from lamostvac.library.library import read_library
 from lamostvac.spectra.chunk import prepare_chunk, settings_of
@@ -118,7 +117,7 @@ def full_scale_run(run, tmp_path_factory):
     configuration = read_configuration(run.parent / "tiny.yaml")
     prepare = configuration.prepare.model_dump(mode="json", exclude={"keep"})
     settings = settings_of(prepare, None)
-    trained, _ = split_settings(configuration.emulator.model_dump() | {"process": "exact"})
+    trained = configuration.emulator.changed(process="exact")
     library = read_library(run / "library/mastar.h5")
     exact = build_emulator(library, settings[0].masked_regions, trained)
     write_emulator(exact, folder / "emulator/exact.h5", {})

@@ -14,7 +14,7 @@ from lamostvac.catalog.registry import load_registry
 from lamostvac.core.exceptions import UserError
 from lamostvac.recommend import combine as recommend_combine
 from lamostvac.recommend.combine import apply, combine
-from lamostvac.recommend.definitions import Definition, Settings, Source, load_definitions, ramp
+from lamostvac.recommend.definitions import Definition, Source, load_definitions, ramp
 from lamostvac.recommend.files import load, save
 from lamostvac.recommend.relations import (
     Correlation,
@@ -26,7 +26,7 @@ from lamostvac.recommend.relations import (
     fit_relation,
     identity,
 )
-from lamostvac.recommend.settings import Recommended
+from lamostvac.recommend.settings import Recommended, Settings
 
 pytestmark = pytest.mark.numeric
 DEFINITIONS = PROJECT / "config" / "recommended.yaml"
@@ -289,9 +289,7 @@ def test_everything_together_has_honest_errors():
         "w_err": 1.15 * np.hypot(3000 / snr, 50),
     }
     pairs = np.arange(0, n, 2), np.arange(1, n, 2)
-    fitted = fit_label(
-        rows, two_sources(), dataclasses.replace(SETTINGS, systematic_correlation=0.0), pairs
-    )
+    fitted = fit_label(rows, two_sources(), SETTINGS.changed(systematic_correlation=0.0), pairs)
     correlation = fitted.correlations[("e", "w")]
     assert correlation.rho == pytest.approx(0.6, abs=0.06)
     value, error, _, _ = combine(rows, two_sources(), fitted)

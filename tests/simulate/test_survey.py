@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from astropy.io import fits
 from astropy.table import Table
+from preparation import masking
 from pydantic import ValidationError
 
 from lamostvac.core.exceptions import UserError
@@ -18,7 +19,7 @@ from lamostvac.simulate import broken, instrument, mastar, population, release
 from lamostvac.simulate.observing_plan import n_spectra
 from lamostvac.simulate.settings import SimulationSettings
 from lamostvac.simulate.survey import simulate_survey
-from lamostvac.spectra.normalise import Preparation, check_identity, prepare_spectrum
+from lamostvac.spectra.normalise import check_identity, prepare_spectrum
 from lamostvac.spectra.reader import read_spectrum
 from lamostvac.survey.catalogue import read_catalogue
 from lamostvac.survey.selection import STEPS, select
@@ -326,7 +327,7 @@ def read_and_prepare(path, row):
     check_identity(
         found.header, row["lmjd"], row["planid"], row["spid"], row["fiberid"], row["obsid"]
     )
-    return prepare_spectrum(found.wave, found.flux, found.ivar, float(row["z"]), Preparation())
+    return prepare_spectrum(found.wave, found.flux, found.ivar, float(row["z"]), masking())
 
 
 def test_broken_kinds_are_at_least_fifteen_and_have_known_reasons():

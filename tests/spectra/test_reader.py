@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from hypothesis import example, given, settings
+from preparation import masking
 
 from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.simulate import release
-from lamostvac.spectra.normalise import Preparation, prepare_spectrum
+from lamostvac.spectra.normalise import prepare_spectrum
 from lamostvac.spectra.reader import _read_bytes, parse_spectrum, read_spectrum
 
 NAMES = ("FLUX", "IVAR", "WAVELENGTH", "ANDMASK", "ORMASK")
@@ -290,9 +291,7 @@ def read_or_reject(data):
         assert (
             len(spectrum.wave) == len(spectrum.flux) == len(spectrum.ivar) == len(spectrum.ormask)
         )
-        flux, ivar = prepare_spectrum(
-            spectrum.wave, spectrum.flux, spectrum.ivar, 1e-4, Preparation()
-        )
+        flux, ivar = prepare_spectrum(spectrum.wave, spectrum.flux, spectrum.ivar, 1e-4, masking())
     except SpectrumRejected:
         return
     assert np.isfinite(flux).all()

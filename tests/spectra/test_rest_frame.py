@@ -6,12 +6,13 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
+from preparation import masking
 from scipy.interpolate import CubicSpline
 
 from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.spectra.grid import GRID
 from lamostvac.spectra.network_grid import STEP, NetworkPreparation, normalise_network_spectrum
-from lamostvac.spectra.normalise import Preparation, normalise_spectrum
+from lamostvac.spectra.normalise import normalise_spectrum
 from lamostvac.spectra.reader import read_spectrum
 from lamostvac.spectra.rest_frame import rest_spectrum
 
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.numeric
 
 LAMOST = (10 ** (3.5682 + 1e-4 * np.arange(3909))).astype(np.float32).astype(np.float64)
 REGIONS = ((4400.0, 4440.0), (6860.0, 6960.0), (7590.0, 7720.0))
-PREPARATION = Preparation(REGIONS)
+PREPARATION = masking(*REGIONS)
 NETWORKS = NetworkPreparation()
 
 

@@ -1,6 +1,5 @@
 """One star's page says what the catalogue and the spectrum say, and why each flag is set."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import h5py
@@ -17,7 +16,8 @@ from lamostvac.catalog.registry import load_registry, network_labels
 from lamostvac.core.exceptions import UserError
 from lamostvac.emulator.model import build_emulator, write_emulator
 from lamostvac.external.match import group_stars
-from lamostvac.fit.fitter import FitSettings, StarFitter
+from lamostvac.fit.fitter import StarFitter
+from lamostvac.fit.settings import FitSettings
 from lamostvac.library.library import write_library
 from lamostvac.simulate import release
 from lamostvac.spectra.grid import GRID
@@ -153,7 +153,7 @@ def run(tmp_path_factory):
         str(folder / "emulator.h5"), str(folder / "library.h5"), {"teff_pastel": str(folder / "teff_pastel.h5")},
     )  # fmt: skip
     settings = StarSettings(
-        preparation=Prepare().model_dump(mode="json", exclude={"keep"}),
+        preparation=Prepare(),
         fit=FitSettings(),
         snr_band="snrr",
         snr_thresholds={"G": (8.0, 9.0)},
@@ -375,7 +375,7 @@ def test_residuals_at_the_fit_are_those_of_the_fit(run):
     flux[2, 700:706] += 0.6
     ivar = np.full(flux.shape, 1e4)
     ivar[:, 100:150] = 0.0
-    fitter = StarFitter(run.emulator, replace(FitSettings(), outlier_rounds=6))
+    fitter = StarFitter(run.emulator, FitSettings().changed(outlier_rounds=6))
     fits = fitter.fit(flux, ivar, "G")
     found = fitter.residuals(flux, ivar, fits.labels, "G")
     np.testing.assert_array_equal(found.left_out.sum(axis=1), fits.n_outliers)

@@ -3,18 +3,17 @@
 import numpy as np
 import pandas as pd
 import pytest
+from preparation import masking
 
 from lamostvac.core.vocabulary import spectral_type_of
-from lamostvac.emulator.distil import DistilSettings
-from lamostvac.emulator.model import EmulatorSettings
+from lamostvac.emulator.settings import DistilSettings, EmulatorSettings
 from lamostvac.fit.crossvalidation import cross_validate
-from lamostvac.fit.fitter import FitSettings
+from lamostvac.fit.settings import FitSettings
 from lamostvac.library.formats.stelib import read_stelib
 from lamostvac.library.library import prepare_library
 from lamostvac.report.catalogue import libraries
 from lamostvac.report.style import save
 from lamostvac.spectra.grid import GRID
-from lamostvac.spectra.normalise import Preparation
 from lamostvac.validation.comparisons import compare_crossvalidation
 from lamostvac.validation.libraries import (
     COLUMNS,
@@ -133,7 +132,7 @@ def test_the_emulator_of_the_real_stelib_recovers_its_fgk_stars(real_data):
     folder = real_data / "libraries/stelib/spectra"
     if not folder.is_dir():
         pytest.skip(f"no STELIB at {folder}")
-    settings = Preparation()
+    settings = masking()
     library = prepare_library(
         read_stelib(folder), "stelib", ("teff", "logg", "feh"), settings, None
     )
