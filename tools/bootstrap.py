@@ -146,7 +146,7 @@ def install_with_pip(python):
         raise Problem("the packages could not be installed; pip's message stands above")
 
 
-def install_project(python, venv, version, project=PROJECT):
+def install_project(python, venv, version, project):
     """The project itself, from where it stands: `import lamostvac` anywhere, and the command.
 
     Both name the checkout by the way that leads to it from `.venv`. Nothing is built, so no network is needed.
@@ -207,7 +207,7 @@ def main():
     if installer != "uv" or not install_with_uv(python, venv, lock):
         say("installing with pip")
         install_with_pip(python)
-    install_project(python, venv, version)
+    install_project(python, venv, version, PROJECT)
     compile_packages(python, venv)
     write(stamp, stamp_text(lock, version, venv))
     say("done in {:.0f} s".format(time.time() - started))

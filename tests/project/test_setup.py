@@ -178,6 +178,31 @@ def test_a_blank_in_the_path_is_told_before_anything_is_installed(bootstrap):
         bootstrap.check_place("/data/my work")
 
 
+def test_setup_makes_a_moved_environment_again_and_says_so(
+    project, tmp_path, bootstrap, monkeypatch, capsys
+):
+    """The whole of `make setup` but for the packages, at the old place and at the new one."""
+    monkeypatch.setattr(bootstrap, "install_with_uv", lambda python, venv, lock: True)
+    monkeypatch.setattr(bootstrap, "compile_packages", lambda python, venv: None)
+    monkeypatch.setattr(bootstrap, "LOCK", str(project / "requirements.lock"))
+
+    def setup(checkout):
+        monkeypatch.setattr(bootstrap, "PROJECT", str(checkout))
+        bootstrap.main()
+        python = (checkout / ".venv/bin/lamostvac").read_text().splitlines()[0]
+        assert python == f"#!{checkout}/.venv/bin/python"
+        assert Path(python.removeprefix("#!")).exists()
+        return capsys.readouterr().out
+
+    (tmp_path / "old").mkdir()
+    assert "making .venv with" in setup(tmp_path / "old")
+    assert setup(tmp_path / "old") == ""
+    moved = (tmp_path / "old").rename(tmp_path / "new")
+    said = setup(moved)
+    assert f".venv was made at {tmp_path}/old/.venv and its programs only run there" in said
+    assert setup(moved) == ""
+
+
 def test_the_checkout_is_installed_where_it_stands_and_may_be_moved(project, tmp_path, bootstrap):
     """The command and `import lamostvac` find the checkout from `.venv`, without any path of this machine."""
     checkout = tmp_path / "checkout"
