@@ -19,7 +19,7 @@ RUN := lamostvac run --cores $(CORES)
 SPHINX := python -m sphinx --quiet --fail-on-warning -b html docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo real plan progress test test-kernel check docs bench lock generated clean
+.PHONY: help setup demo real plan progress test test-fast test-kernel check docs bench lock generated clean
 
 help:
 	@echo "make demo    simulate a small survey, run the whole workflow, write catalogue and report"
@@ -27,6 +27,7 @@ help:
 	@echo "make plan    what the run of CONFIG would do, why, and how long it would take"
 	@echo "make progress  how far the run in RESULTS is, every ten seconds"
 	@echo "make test    run every test"
+	@echo "make test-fast  without runs of the workflow, trainings and browsers: under 90 s on two cores"
 	@echo "make test-kernel  the numeric tests on another kernel of OpenBLAS than this machine's (KERNEL=Nehalem)"
 	@echo "make check   lint, format, types, snakemake --lint, documents"
 	@echo "make docs    build docs/ into results/docs/index.html; a broken link is an error"
@@ -77,6 +78,9 @@ progress: $(STAMP)
 test: $(STAMP)
 	python -m pytest -q -n $(TEST_JOBS) --dist loadfile
 
+test-fast: $(STAMP)
+	python -m pytest -q -m "not slow" -n $(TEST_JOBS) --dist worksteal
+
 # What gives the last digits of results, and so whether two ways agree to the bit, is the kernel's order of sums.
 test-kernel: $(STAMP)
 	@kernel="$(KERNEL)"; test -n "$$kernel" || kernel=$$(python tools/other_kernel.py) || exit 1; \
@@ -88,6 +92,8 @@ check: $(STAMP)
 	ruff format --check .
 	snakefmt --check Snakefile rules
 	mypy
+	python tools/architecture.py
+	python tools/versions.py
 	python -m lamostvac.configuration.generate
 	python -m lamostvac.catalog.data_model
 	snakemake --configfile config/demo.yaml --lint

@@ -17,7 +17,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tests.browser import Browser
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests/helpers"))
+
+from browser import Browser
 
 from benchmarks.memory import peak_mb
 from lamostvac.catalog.registry import Column, Registry, load_registry

@@ -42,6 +42,17 @@ def pytest_make_parametrize_id(val, argname):
     return argname if isinstance(val, bytes) else None
 
 
+def pytest_collection_modifyitems(items) -> None:
+    """What reads the shared run is slow wherever it stands: it waits for that run.
+
+    Slow tests come first, so that their long files do not keep one core busy when all others are done.
+    """
+    for item in items:
+        if "run" in item.fixturenames:
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)  # the rest stays in order
+
+
 def blas_kernels() -> str:
     """The kernels that the linear algebra of this run goes through: results depend on them in their last digits."""
     from threadpoolctl import threadpool_info

@@ -151,6 +151,7 @@ def test_a_changed_package_is_named():
     assert versions.changed({"fit": [2, "x"], "core": [1, "b"], "newer": [1, "d"]}, recorded) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("package", "again", "not_again"),
     [

@@ -16,6 +16,8 @@ from lamostvac.distance.schema import load_photometry
 from lamostvac.simulate import counterparts, measurement, population
 from lamostvac.simulate import photometry as simulated
 
+pytestmark = pytest.mark.slow
+
 LABELS = [
     {
         "label": f"abs_mag_{band}",

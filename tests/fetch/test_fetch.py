@@ -1103,6 +1103,7 @@ def small_release(project, tmp_path, server):
     return folder
 
 
+@pytest.mark.slow
 def test_fetch_brings_what_is_missing_and_leaves_what_is_there(small_release, server):
     mine = small_release / "data/pastel/pastel.tsv"
     mine.parent.mkdir(parents=True)
@@ -1153,6 +1154,7 @@ def test_fetch_brings_what_is_missing_and_leaves_what_is_there(small_release, se
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_a_run_without_its_training_files_still_says_so_before_any_job(small_release):
     said = snakemake(small_release, "--cores", "1", "--dry-run", code=1)
     assert "Error: training set pastel: there is no file data/pastel/pastel.tsv" in said
@@ -1297,6 +1299,7 @@ def test_blocks_of_the_catalogue_do_not_change_what_is_expected(tree, monkeypatc
     assert check(tree[0]) == whole
 
 
+@pytest.mark.slow
 def test_check_release_writes_tables_and_a_summary(small_release):
     rows = release_rows(12)
     for row in rows[:-3]:

@@ -43,17 +43,17 @@ def checks(node: ast.AST, checking: Iterable[str] = ()) -> bool:
     return False
 
 
-def checking_functions(trees: Iterable[ast.Module]) -> set[str]:
-    """Names of the functions that check something, themselves or through others of them."""
+def checking_functions(trees: Iterable[ast.Module], known: Iterable[str] = ()) -> set[str]:
+    """Names of the functions that check something, themselves or through others, or through `known`."""
     functions = [
         node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)
     ]
-    known: set[str] = set()
+    found = set(known)
     while True:
-        new = {node.name for node in functions if checks(node, known)} - known
+        new = {node.name for node in functions if node.name not in found and checks(node, found)}
         if not new:
-            return known
-        known |= new
+            return found
+        found |= new
 
 
 def tests_without_a_check(tree: ast.Module, checking: Iterable[str]) -> list[str]:
@@ -137,9 +137,10 @@ def unable_to_fail(folder: Path) -> list[str]:
     """A line for each place in the test files below a folder."""
     trees = {path: ast.parse(path.read_text()) for path in sorted(folder.rglob("*.py"))}
     helpers = [tree for path, tree in trees.items() if not path.name.startswith("test_")]
+    shared = checking_functions(helpers)
     wrong = []
     for path, tree in trees.items():
-        checking = checking_functions([*helpers, tree])
+        checking = checking_functions([tree], shared)
         places = tests_without_a_check(tree, checking) if path.name.startswith("test_") else []
         places += compared_with_itself(tree) + loops_over_nothing(tree)
         wrong += [f"{path.relative_to(folder)}:{place}" for place in places]

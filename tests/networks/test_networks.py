@@ -27,7 +27,7 @@ from lamostvac.networks.predict import BLOCK, NetworkStack, predict, range_flags
 from lamostvac.networks.problem import noise_factors, parts_of
 from lamostvac.networks.train import train_network
 
-pytestmark = pytest.mark.numeric
+pytestmark = [pytest.mark.numeric, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

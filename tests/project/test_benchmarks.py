@@ -85,6 +85,7 @@ def test_every_file_of_the_benchmarks_is_one_that_runs_here(project):
         ), path.name
 
 
+@pytest.mark.slow
 def test_the_explorers_benchmark_measures_its_page(run, capsys):
     chromium_or_skip()
     catalogue = run / "catalog/recommended.parquet"

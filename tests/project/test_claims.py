@@ -1,5 +1,7 @@
 """Every test can fail: it checks something, compares two things, and has found what it loops over."""
 
+import re
+
 import pytest
 from claims import some, unable_to_fail
 
@@ -38,3 +40,15 @@ def test_a_search_that_finds_nothing_fails():
     assert some(iter([2, 1])) == [2, 1]
     with pytest.raises(AssertionError, match="nothing was found"):
         some([])
+
+
+def test_what_runs_snakemake_or_a_browser_is_marked_slow(project):
+    """`make test-fast` goes without these; what takes the fixture `run` is marked by conftest.py."""
+    starts = re.compile(r"^(?:from workflow_run import .*\bsnakemake\b|from browser import)", re.M)
+    files = [
+        (path.name, "pytest.mark.slow" in text)
+        for path in some((project / "tests").rglob("test_*.py"))
+        if starts.search(text := path.read_text())
+    ]
+    assert len(files) > 5
+    assert [name for name, marked in files if not marked] == []

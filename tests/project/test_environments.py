@@ -23,6 +23,8 @@ from workflow_run import copy_project, snakemake
 
 from lamostvac.core.code_version import reached
 
+pytestmark = pytest.mark.slow
+
 CONDA_NAMES = {"yaml": "pyyaml", "bayes_opt": "bayesian-optimization", "isal": "python-isal"}
 CONDA_NAMES |= {
     "matplotlib": "matplotlib-base",

@@ -20,6 +20,8 @@ from lamostvac.emulator.model import build_emulator, write_emulator
 from lamostvac.library.library import read_library
 from lamostvac.spectra.chunk import prepare_chunk, settings_of
 
+pytestmark = pytest.mark.slow
+
 # Which test runs a tool.
 RUN_BY = {
     "architecture.py": "project/test_architecture.py::test_no_package_imports_from_one_above_it",

@@ -22,6 +22,8 @@ from lamostvac.core.exceptions import UserError
 from lamostvac.publish import explorer
 from lamostvac.publish.votable import chosen_columns, chosen_rows
 
+pytestmark = pytest.mark.slow
+
 REGISTRY = load_registry(
     [NetworkLabel("abs_mag_ks", "mag", "phys.magAbs;em.IR.K", "Absolute magnitude, Ks", "gaia")]
 )

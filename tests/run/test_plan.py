@@ -23,6 +23,8 @@ from lamostvac.run.plan import (
 )
 from lamostvac.run.resources import Asked, Cost, Model
 
+pytestmark = pytest.mark.slow
+
 MODEL = Model(
     {
         "survey": Cost({"base": 1}, {"base": 60}, written_mb={"base": 1}, jobs=1),

@@ -2,8 +2,11 @@
 
 import re
 
+import pytest
 import yaml
 from workflow_run import same_m_stars, snakemake, start_again
+
+pytestmark = pytest.mark.slow
 
 # Stands for a scheduler: notes what is asked for, and starts the script at once.
 SUBMIT = """#!/bin/sh

@@ -34,6 +34,8 @@ from workflow_run import (
 from lamostvac.core.atomic import remove_temporaries
 from lamostvac.core.hdf5 import read_columns
 
+pytestmark = pytest.mark.slow
+
 TYPE_M = ("type_M", "--cores", "2", "--rerun-incomplete")
 
 

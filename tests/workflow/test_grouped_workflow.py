@@ -14,6 +14,8 @@ from workflow_run import copy_project, snakemake
 
 from lamostvac.core.hdf5 import read_columns
 
+pytestmark = pytest.mark.slow
+
 TYPES = ("F", "K")
 CONFIGURATION = {
     "simulation": {

@@ -19,6 +19,8 @@ from claims import some
 from command import lamostvac
 from workflow_run import copy_project, same_files, snakemake
 
+pytestmark = pytest.mark.slow
+
 TYPES = ("K", "M")
 NEW = 58_000  # plates from this lmjd on are new in the grown release
 CATALOGUE = ("recommended.fits", "recommended.parquet", "rejected.csv", "accounting.json")

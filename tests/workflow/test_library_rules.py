@@ -11,6 +11,8 @@ import yaml
 from lamostvac.simulate import elodie
 from lamostvac.validation.libraries import COLUMNS
 
+pytestmark = pytest.mark.slow
+
 PARTS = ("Snakefile", "rules", "workflow_scripts", "lamostvac", "config", "envs", "report")
 TARGETS = ("results/validation/libraries.csv", "results/validation/figures/libraries.png")
 LIBRARY = {"format": "elodie", "spectra": "L", "labels": ["teff", "logg", "feh"], "min_snr": 0}

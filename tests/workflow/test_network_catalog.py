@@ -28,6 +28,8 @@ from lamostvac.validation import truth as validation_truth
 from lamostvac.validation.match import match
 from lamostvac.validation.schema import load_comparisons
 
+pytestmark = pytest.mark.slow
+
 TEFF = NetworkLabel(
     "teff_pastel", "K", "phys.temperature.effective", "effective temperature", "pastel"
 )

@@ -24,6 +24,8 @@ from workflow_run import command, copy_project, same_files
 
 from tools.slurm_lab import Lab, LabError, command_line
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = ("--config", "validation={enabled: false}")
 # What a test cannot wait for, and a job that asks for too little memory at first.
 IMPATIENT = ("--slurm-init-seconds-before-status-checks", "3", "--latency-wait", "20")

@@ -29,6 +29,8 @@ from lamostvac.validation.statistics import PULL_COLUMNS
 from lamostvac.validation.subsets import RECOMMENDED
 from lamostvac.validation.truth import DERIVED
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def rejected(run) -> pd.DataFrame:
