@@ -106,8 +106,10 @@ def star(
     star: str, words: tuple[str, ...], config: Path | None, demo: bool, directory: Path | None
 ) -> None:
     """Make the page of one star of a finished run."""
+    from lamostvac.run.layout import Layout
     from lamostvac.run.start import results_folder
 
-    page = f"{results_folder(configuration_file(config, demo))}/stars/{star}.html"
+    layout = Layout(results_folder(configuration_file(config, demo)))
+    page = layout.star.format(star=star)
     click.echo(f"page: {(directory or Path()) / page}")
     _start(config, demo, directory, (page, *words), cores="1")

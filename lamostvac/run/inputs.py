@@ -4,6 +4,7 @@ from pathlib import Path
 
 from lamostvac.configuration.root import Configuration
 from lamostvac.core.exceptions import UserError
+from lamostvac.run.layout import Layout
 
 
 def survey_inputs(configuration: Configuration) -> tuple[str, list[str]]:
@@ -18,8 +19,8 @@ def survey_inputs(configuration: Configuration) -> tuple[str, list[str]]:
         When a name or pattern of `survey.catalogues` matches no file.
     """
     if configuration.simulation.enabled:
-        root = f"{configuration.run.results}/simulated/lamost"
-        return root, [f"{root}/catalogue.csv"]
+        layout = Layout(configuration.run.results)
+        return layout.simulated_release, [layout.simulated_files()["catalogue"]]
     root = configuration.survey.root
     found: set[str] = set()
     for pattern in configuration.survey.catalogues:

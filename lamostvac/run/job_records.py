@@ -17,10 +17,9 @@ import pandas as pd
 from lamostvac.core.atomic import atomic
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.manifest import read_manifest
+from lamostvac.run.layout import LOG_FOLDERS, Layout, job_stem
 
-# Jobs whose log stands in a folder that is not named after their rule.
-FOLDERS = {"collected": "collect", "recommended": "recommend", "stars": "star"}
-RUN = "logs/run.json"
+_RULES = {folder: rule_name for rule_name, folder in LOG_FOLDERS.items()}
 _END = 65536  # bytes of a log's end that are read
 
 
@@ -69,16 +68,16 @@ def find_jobs(results: str | Path) -> dict[tuple[str, str], Job]:
     Raises `UserError` when the folder has no logs.
     """
     results = Path(results)
-    logs = _times(results / "logs", ".log")
+    logs = _times(results / Layout.logs, ".log")
     if not logs:
         raise UserError(f"{results} is no results folder of a run: it has no logs")
-    benchmarks = _times(results / "benchmarks", ".tsv")
+    benchmarks = _times(results / Layout.benchmarks, ".tsv")
     jobs = {}
     for stem in sorted({*logs, *benchmarks}):
         folder, _, name = stem.partition("/")
-        rule = FOLDERS.get(folder, folder)
+        rule = _RULES.get(folder, folder)
         jobs[rule, name] = Job(
-            rule, name, results / "logs" / f"{stem}.log", logs.get(stem), benchmarks.get(stem)
+            rule, name, results / Layout.logs / f"{stem}.log", logs.get(stem), benchmarks.get(stem)
         )
     return jobs
 
@@ -157,7 +156,7 @@ def read_benchmark(path: Path) -> dict[str, float]:
 
 def chunks_of_run(results: str | Path) -> pd.DataFrame:
     """The survey's chunks: `type chunk n_spectra` and more; `UserError` before the survey has run."""
-    path = Path(results) / "survey/manifest.csv"
+    path = Path(results) / Layout.manifest
     try:
         return read_manifest(path)
     except FileNotFoundError:
@@ -213,14 +212,14 @@ def write_run(
         "types": list(types),
         "networks": networks,
     }
-    with atomic(Path(results) / RUN) as path:
+    with atomic(Path(results) / Layout.run) as path:
         path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def read_run(results: str | Path) -> Run:
     """What the run set out to do; a `Run` of defaults where nothing says it."""
     try:
-        content = json.loads((Path(results) / RUN).read_text(encoding="utf-8"))
+        content = json.loads((Path(results) / Layout.run).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return Run()
     return Run(
@@ -237,10 +236,9 @@ def accounts(results: str | Path) -> Iterator[tuple[Job, Account, dict[str, floa
     """Every job that has ended well, with its log's account and its benchmark's numbers."""
     for job in find_jobs(results).values():
         if job.done:
-            folder = next((key for key, rule in FOLDERS.items() if rule == job.rule), job.rule)
-            stem = f"{folder}/{job.name}" if job.name else folder
+            stem = job_stem(job.rule, *([job.name] if job.name else []))
             yield (
                 job,
                 read_account(job.log),
-                read_benchmark(Path(results) / "benchmarks" / f"{stem}.tsv"),
+                read_benchmark(Path(results) / Layout.benchmarks / f"{stem}.tsv"),
             )

@@ -162,16 +162,18 @@ class Layout:
 
     def log(self, rule_name: str, *wildcards: str) -> str:
         """The log of a rule's jobs, with the names of its wildcards in the order of its files."""
-        return f"{self.logs}/{_stem(rule_name, wildcards)}.log"
+        stem = job_stem(rule_name, *(f"{{{name}}}" for name in wildcards))
+        return f"{self.logs}/{stem}.log"
 
     def benchmark(self, rule_name: str, *wildcards: str) -> str:
         """The benchmark file of a rule's jobs."""
-        return f"{self.benchmarks}/{_stem(rule_name, wildcards)}.tsv"
+        stem = job_stem(rule_name, *(f"{{{name}}}" for name in wildcards))
+        return f"{self.benchmarks}/{stem}.tsv"
 
 
-def _stem(rule_name: str, wildcards: tuple[str, ...]) -> str:
-    folder = LOG_FOLDERS.get(rule_name, rule_name)
-    return "/".join([folder, *(f"{{{name}}}" for name in wildcards)])
+def job_stem(rule_name: str, *values: str) -> str:
+    """Path of a job's log and benchmark file below their folders, without suffix."""
+    return "/".join([LOG_FOLDERS.get(rule_name, rule_name), *values])
 
 
 def patterns() -> Mapping[str, str]:

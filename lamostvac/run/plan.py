@@ -26,6 +26,7 @@ from lamostvac.core.exceptions import UserError
 from lamostvac.core.files import read_yaml
 from lamostvac.core.paths import shipped
 from lamostvac.core.vocabulary import SPECTRAL_TYPES
+from lamostvac.run.layout import Layout
 from lamostvac.run.resources import RESOURCES, Model, load_model
 from lamostvac.training.schema import load_training_sets
 
@@ -223,14 +224,14 @@ def add_chunks(
 
 def _emulators(configuration: Configuration, jobs: Sequence[Job], run: Path) -> list[Job]:
     """The jobs that make the emulators which only the fits of chunks need, where the files are not there."""
-    folder, found = configuration.run.results, []
+    layout, found = Layout(configuration.run.results), []
     made = {path for job in jobs for path in job.outputs}
     libraries = [configuration.library.name]
     libraries += [configuration.second_library.name] if configuration.second_library else []
     for name in libraries:
-        path = f"{folder}/emulator/{name}_distilled.h5"
+        path = layout.emulator_distilled.format(library=name)
         if path not in made and not (run / path).exists():
-            library = (f"{folder}/library/{name}.h5",)
+            library = (layout.library.format(library=name),)
             found.append(
                 Job(
                     "emulator", {"library": name}, "output missing", inputs=library, outputs=(path,)

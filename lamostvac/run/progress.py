@@ -29,6 +29,7 @@ from lamostvac.run.job_records import (
     read_account,
     read_run,
 )
+from lamostvac.run.layout import Layout
 from lamostvac.run.resources import Model
 
 RECENT = 50  # jobs that the rate of lately is over
@@ -284,7 +285,7 @@ def _unfinished(
 
 def _rejected(results: str | Path, done: Sequence[Job]) -> int:
     """Spectra that the survey and finished jobs have rejected."""
-    path = Path(results) / "survey/rejected.csv"
+    path = Path(results) / Layout.survey_rejected
     count = 0
     if path.exists():
         with open(path, "rb") as handle:

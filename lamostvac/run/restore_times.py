@@ -13,6 +13,8 @@ import os
 from base64 import urlsafe_b64decode
 from pathlib import Path
 
+from lamostvac.run.layout import Layout
+
 STEP = 1000  # ns between files made at different times
 
 
@@ -41,7 +43,7 @@ def restore(folder: Path, now: int) -> int:
         os.utime(path, ns=(new, new))
     # Snakemake takes a job's table of costs for one of its outputs, and keeps no record of it.
     folders = {
-        parent / "benchmarks"
+        parent / Layout.benchmarks
         for path in ends
         for parent in path.parents
         if folder in (parent, *parent.parents)

@@ -19,6 +19,7 @@ from lamostvac.catalog.lookup import find_star, is_obsid, why_missing
 from lamostvac.core.hdf5 import read_columns
 from lamostvac.core.rejection import REASONS
 from lamostvac.run.job_records import find_jobs
+from lamostvac.run.layout import Layout
 
 SHOWN = ("teff_rec", "logg_rec", "feh_rec", "alpha_fe_rec", "chi2")
 
@@ -48,7 +49,7 @@ def find_in_chunks(results: str | Path, star: str) -> list[dict[str, Any]]:
     column = "obsid" if is_obsid(star) else "spectrum_id"
     value: int | str = int(star) if is_obsid(star) else star
     found = []
-    for path in sorted((Path(results) / "survey/chunks").glob("*/*.parquet")):
+    for path in sorted(Path(results).glob(Layout.chunk.format(type="*", chunk="*"))):
         with pq.ParquetFile(path) as file:
             groups = [
                 number
@@ -80,9 +81,11 @@ def rejections(results: str | Path, names: Sequence[str]) -> list[tuple[str, str
     The merged table where there is one, else those of the survey and of collected types.
     """
     results = Path(results)
-    merged = results / "catalog/rejected.csv"
-    paths = [merged] if merged.exists() else [results / "survey/rejected.csv"]
-    paths += [] if merged.exists() else sorted((results / "collected").glob("*_rejected.csv"))
+    merged = results / Layout.rejected
+    paths = [merged] if merged.exists() else [results / Layout.survey_rejected]
+    paths += (
+        [] if merged.exists() else sorted(results.glob(Layout.collected_rejected.format(type="*")))
+    )
     found = []
     for path in paths:
         if path.exists():
@@ -99,8 +102,8 @@ def _rejections_of_chunks(
     """`stage, reason` from the files of the rows' chunks, which are there before those of the type."""
     found = []
     for row in rows:
-        chunk = f"{row['type']}/{row['chunk']}"
-        for path in (results / f"prepared/{chunk}_meta.h5", results / f"fit/{chunk}.h5"):
+        for pattern in (Layout.prepared_meta, Layout.fit):
+            path = results / pattern.format(type=row["type"], chunk=row["chunk"])
             if path.exists():
                 with h5py.File(path) as handle:
                     table = read_columns(handle["rejected"], ["spectrum_id", "stage", "reason"])
@@ -168,7 +171,7 @@ def trace(results: str | Path, star: str) -> Trace:
     names += [str(row["obsid"]) for row in rows if row["obsid"] > 0]
     names = list(dict.fromkeys(names))
     rejected = [*rejections(results, names), *_rejections_of_chunks(results, rows)]
-    catalogue = results / "catalog/recommended.parquet"
+    catalogue = results / Layout.catalogue
     place, values = None, {}
     if catalogue.exists():
         found = find_star(catalogue, star)
@@ -198,7 +201,7 @@ def text(results: str | Path, star: str, found: Trace) -> str:
         lines.append(f"{star} is in no chunk of the survey")
     for stage, reason in found.rejected:
         lines.append(f"rejected by {stage}: {reason} ({REASONS.get(reason, 'no known reason')})")
-    catalogue = results / "catalog/recommended.parquet"
+    catalogue = results / Layout.catalogue
     if found.catalogue_row is not None:
         values = " ".join(f"{name}={value:.4g}" for name, value in found.values.items())
         lines.append(
@@ -209,7 +212,7 @@ def text(results: str | Path, star: str, found: Trace) -> str:
     elif found.rejected:
         lines.append("catalogue: not in it, as it was rejected")
     else:
-        lines.append(f"catalogue: {why_missing(results / 'catalog/rejected.csv', star)}")
+        lines.append(f"catalogue: {why_missing(results / Layout.rejected, star)}")
     lines.append(f"{len(found.log_lines)} lines of logs name it")
     lines += [f"  {path}: {line}" for path, line in found.log_lines]
     return "\n".join(lines)

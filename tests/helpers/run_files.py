@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-FOLDERS = {"collect": "collected", "recommend": "recommended"}
+from lamostvac.run.layout import Layout, job_stem
 
 
 def write_manifest(results: Path, chunks: dict[str, list[int]]) -> None:
@@ -11,8 +11,9 @@ def write_manifest(results: Path, chunks: dict[str, list[int]]) -> None:
     lines = ["type,chunk,n_spectra,n_plates,first_plate,last_plate"]
     for name, sizes in chunks.items():
         lines += [f"{name},{number:04d},{size},1,P,P" for number, size in enumerate(sizes)]
-    (results / "survey").mkdir(parents=True, exist_ok=True)
-    (results / "survey/manifest.csv").write_text("\n".join(lines) + "\n")
+    path = results / Layout.manifest
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
 
 
 def write_job(
@@ -22,9 +23,8 @@ def write_job(
 
     `asked` and `used` are the numbers of the log's first and last line, `lines` those between.
     """
-    folder = FOLDERS.get(rule, rule)
-    stem = f"{folder}/{name}" if name else folder
-    log = results / "logs" / f"{stem}.log"
+    stem = job_stem(rule, *([name] if name else []))
+    log = results / Layout.logs / f"{stem}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     asked = {"rule": rule, "host": "n1", "threads": 1, **values.get("asked", {})}
     lines = [f"asked: {pairs(asked)}", *values.get("lines", [])]
@@ -34,7 +34,7 @@ def write_job(
     log.write_text("\n".join(stamped) + "\n")
     os.utime(log, (began, ended or began))
     if ended is not None:
-        benchmark = results / "benchmarks" / f"{stem}.tsv"
+        benchmark = results / Layout.benchmarks / f"{stem}.tsv"
         benchmark.parent.mkdir(parents=True, exist_ok=True)
         benchmark.write_text(
             "s\th:m:s\tmax_rss\tcpu_time\n" + values.get("benchmark", "2.0\t0:00:02\tNA\tNA") + "\n"
