@@ -12,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -19,6 +20,7 @@ import pytest
 import yaml
 from claims import some
 from package import build_wheel
+from packaging.requirements import Requirement
 from workflow_run import copy_project, snakemake
 
 from lamostvac.core.code_version import reached
@@ -31,6 +33,8 @@ CONDA_NAMES |= {
     "tensorflow": "tensorflow-cpu",
     "sklearn": "scikit-learn",
 }
+
+PYPI_NAMES = CONDA_NAMES | {"isal": "isal", "matplotlib": "matplotlib"}
 
 CONDA = """#!{python}
 import json, os, stat, sys
@@ -96,6 +100,16 @@ def test_the_jobs_environment_has_every_import_of_library_and_scripts(project):
     environment = yaml.safe_load((project / "envs/lamostvac.yaml").read_text())
     there = {spec.split("=")[0] for spec in environment["dependencies"]}
     assert {CONDA_NAMES.get(name, name) for name in used} <= there
+
+
+def test_the_package_asks_for_every_import_of_library_and_scripts(project):
+    """Also for what comes with another package today: that one may do without it tomorrow."""
+    used = imported(
+        some([*project.glob("lamostvac/**/*.py"), *project.glob("workflow_scripts/*.py")])
+    )
+    settings = tomllib.loads((project / "pyproject.toml").read_text())
+    asked = {Requirement(text).name for text in settings["project"]["dependencies"]}
+    assert {PYPI_NAMES.get(name, name.replace("_", "-")) for name in used} <= asked
 
 
 def test_every_rules_environment_is_one_of_envs(project):
