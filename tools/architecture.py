@@ -7,8 +7,10 @@ A package may import from packages of lower layers only, so there can be no cycl
 """
 
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
+
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -84,53 +86,81 @@ def sizes() -> list[tuple[int, str]]:
     return sorted(counted, reverse=True)
 
 
+def reduced(pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """The arrows without those that a longer way says already."""
+    below: dict[str, set[str]] = defaultdict(set)
+    for names in LAYERS:
+        for name in names:
+            for one, other in pairs:
+                if one == name:
+                    below[name] |= {other} | below[other]
+    return {
+        (one, other)
+        for one, other in pairs
+        if not any(other in below[middle] for first, middle in pairs if first == one)
+    }
+
+
 def draw(target: str) -> None:
-    """The picture: a row for each layer, the highest on top; an arrow for what a package imports."""
+    """The picture: a row for each layer, the highest on top; arrows to what a package imports."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.patches import FancyBboxPatch
 
-    figure, axes = plt.subplots(figsize=(11, 8.5))
-    place = {}
+    width, height, row = 1.45, 0.42, 1.25
+    figure, axes = plt.subplots(figsize=(12, 10))
+    place: dict[str, tuple[float, float]] = {}
     for level, names in enumerate(LAYERS):
+        shift = (
+            0.35 * (-1) ** level if len(names) < 4 else 0.0
+        )  # no arrow runs through a box between
         for number, name in enumerate(names):
-            place[name] = ((number + 0.5) / len(names) * 10 + 0.15 * (-1) ** level, float(level))
-    for (one, other), count in arrows().items():
+            place[name] = ((number + 0.5 - len(names) / 2) * 2.0 + shift, level * row)
+    colours = plt.get_cmap("tab20").colors
+    order = [name for names in LAYERS for name in names]
+    for one, other in sorted(reduced(set(arrows()))):
+        (x, y), (to_x, to_y) = place[one], place[other]
+        start = (x + 0.3 * width * np.clip((to_x - x) / 4, -1, 1), y - height / 2)
+        end = (to_x + 0.3 * width * np.clip((x - to_x) / 4, -1, 1), to_y + height / 2)
         axes.annotate(
             "",
-            place[other],
-            place[one],
+            end,
+            start,
             arrowprops={
-                "arrowstyle": "-|>",
-                "color": "#8894a0",
-                "lw": 0.4 + 0.12 * min(count, 12),
-                "alpha": 0.55,
-                "shrinkA": 11,
-                "shrinkB": 11,
-                "connectionstyle": "arc3,rad=0.06",
+                "arrowstyle": "-|>,head_width=0.22,head_length=0.45",
+                "color": colours[order.index(one) % 20],
+                "lw": 1.3,
+                "shrinkA": 0,
+                "shrinkB": 0,
             },
         )
-    count = defaultdict(int)
-    for path in modules():
-        count[package_of(path)] += 1
+    count = Counter(package_of(path) for path in modules())
     for name, (x, y) in place.items():
-        axes.text(
-            x,
-            y,
-            f"{name}\n{count[name]} modules",
-            ha="center",
-            va="center",
-            fontsize=9,
-            bbox={"boxstyle": "round,pad=0.4", "fc": "#eef3f8", "ec": "#3d7ea6"},
+        axes.add_patch(
+            FancyBboxPatch(
+                (x - width / 2, y - height / 2),
+                width,
+                height,
+                boxstyle="round,pad=0.02",
+                facecolor="white",
+                edgecolor=colours[order.index(name) % 20],
+                linewidth=1.8,
+                zorder=3,
+            )
         )
-    axes.set(xlim=(-0.3, 10.3), ylim=(-0.6, len(LAYERS) - 0.4))
+        axes.text(x, y + 0.05, name, ha="center", va="center", fontsize=11, zorder=4)
+        files = f"{count[name]} module" + "s" * (count[name] > 1)
+        axes.text(x, y - 0.13, files, ha="center", va="center", fontsize=7, color="0.4", zorder=4)
+    axes.set(xlim=(-6.2, 6.2), ylim=(-0.5, (len(LAYERS) - 1) * row + 0.5))
     axes.axis("off")
     axes.set_title(
-        "Packages of lamostvac: an arrow points to what is imported, and only downwards",
+        "Packages of lamostvac. An arrow points to what is imported; one that follows from others is left out.",
         fontsize=11,
     )
     figure.savefig(target, dpi=110, bbox_inches="tight", metadata={"Software": None})
+    plt.close(figure)
 
 
 def main(arguments: list[str]) -> int:
