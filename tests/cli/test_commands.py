@@ -179,6 +179,7 @@ def test_a_mistake_ends_in_one_sentence(here, started, words, sentence):
     assert started == []
 
 
+@pytest.mark.slow
 def test_an_unknown_key_ends_a_run_with_one_sentence(here):
     (here / "wrong.yaml").write_text("survey: {chunksize: 3}\n")
     command = [

@@ -18,6 +18,8 @@ from workflow_run import PARTS, copy_project
 
 from lamostvac import __version__
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def wheel(project, tmp_path_factory) -> Path:
