@@ -59,15 +59,6 @@ def spectra_of(wildcards, input=None):
     return CHUNKS.spectra(wildcards.get("type"), wildcards.get("chunk"))
 
 
-def rows_up_to(most):
-    """Amount of a job: the rows of the catalogue that it holds at a time."""
-
-    def amount(wildcards, input):
-        return min(most, spectra_of(wildcards))
-
-    return amount
-
-
 def size_kb(name=None):
     """Amount of a job: the size of its input files, or of those of one name, in kB."""
 

@@ -22,6 +22,15 @@ def explorer_targets():
     return [FILES.explorer] if CFG.explorer.enabled else []
 
 
+def rows_up_to(most):
+    """Amount of a job: the rows of the catalogue that it holds at a time."""
+
+    def amount(wildcards, input):
+        return min(most, spectra_of(wildcards))
+
+    return amount
+
+
 rule internal_errors:
     input:
         catalogue=FILES.catalogue_fits,

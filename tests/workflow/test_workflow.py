@@ -346,13 +346,6 @@ def test_a_grouped_search_leaves_the_jobs_of_a_cluster_in_order(run):
     assert not rules["chunk"] & rules["fit"]
 
 
-def test_the_rules_of_experiments_say_so_in_their_names(project):
-    text = (project / "rules/experiments.smk").read_text()
-    names = re.findall(r"^rule (\w+):", text, re.MULTILINE)
-    assert len(names) == 8
-    assert all(name.startswith("experiment") for name in names)
-
-
 def test_every_rule_has_a_script_of_its_name_and_every_script_a_rule(project):
     rules = {}
     for path in sorted((project / "rules").glob("*.smk")):
