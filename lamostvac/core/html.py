@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
 
 from lamostvac.core.atomic import atomic
 from lamostvac.core.code_version import LIBRARY
@@ -38,7 +37,7 @@ def environment() -> jinja2.Environment:
 
 def _or_dash(value: Any) -> Any:
     missing = value is None or (isinstance(value, float) and math.isnan(value))
-    return Markup("&ndash;") if missing else value
+    return "\N{EN DASH}" if missing else value
 
 
 def write_page(path: str | Path, template: str, **values: Any) -> None:

@@ -9,13 +9,9 @@ catalogue's spectra, and the shares of the types in DR10 for those of the run.
 
 import heapq
 import math
-import os
-import re
-import subprocess
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -26,146 +22,12 @@ from lamostvac.core.exceptions import UserError
 from lamostvac.core.files import read_yaml
 from lamostvac.core.paths import shipped
 from lamostvac.core.vocabulary import SPECTRAL_TYPES
+from lamostvac.run.dry_run import REASONS, Job, dry_run
 from lamostvac.run.layout import Layout
 from lamostvac.run.resources import RESOURCES, Model, load_model
 from lamostvac.training.schema import load_training_sets
 
 SHARES = {"OB": 0.01, "A": 0.07, "F": 0.32, "G": 0.40, "K": 0.15, "M": 0.05}  # about those of DR10
-# What Snakemake writes, in the order in which one of several reasons is the cause, and what we call it.
-REASONS = {
-    "Forced execution": "forced",
-    "Params have changed since last execution": "params changed",
-    "Code has changed since last execution": "script changed",
-    "Set of input files has changed since last execution": "other input files",
-    "Software environment definition has changed since last execution": "environment changed",
-    "Updated input files": "input updated",
-    "Missing output files": "output missing",
-    "Input files updated by another job": "follows another job",
-}
-_JOB = re.compile(r"^(?:local)?(?:rule|checkpoint) (\w+):$")
-# Snakemake's introduction to changed values, and the hash of all settings, which every header has.
-_NOISE = re.compile(
-    r"Union of exclusive params before and now across all output: |,?\{'config_hash':[^}]*\},?"
-)
-_REASON = re.compile("(" + "|".join(map(re.escape, REASONS)) + ")")
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job of the plan.
-
-    Attributes
-    ----------
-    reason : the cause by `REASONS`, and `detail`, what Snakemake says of it
-    resources : its whole numbers: `mem_mb runtime` and the amounts; what is not known yet is absent
-    inputs, outputs : files
-    """
-
-    rule: str
-    wildcards: Mapping[str, str] = field(default_factory=dict)
-    reason: str = ""
-    detail: str = ""
-    resources: Mapping[str, int] = field(default_factory=dict)
-    inputs: tuple[str, ...] = ()
-    outputs: tuple[str, ...] = ()
-    threads: int = 1
-
-    @property
-    def type(self) -> str:
-        """Its spectral type, "" without one."""
-        return self.wildcards.get("type", "")
-
-
-def read_jobs(text: str) -> list[Job]:
-    """The jobs in what a dry run prints, without those that only stand for their inputs."""
-    jobs: list[Job] = []
-    fields: dict[str, str] = {}
-    rule = ""
-
-    def close() -> None:
-        # A rule of targets, like `all`, has neither a log nor an output.
-        if rule and ("output" in fields or "log" in fields):
-            jobs.append(_job(rule, fields))
-
-    for line in [*text.splitlines(), "end"]:
-        found = _JOB.match(line.strip())  # within those of a group it is indented
-        if found:
-            close()
-            rule, fields = found[1], {}
-        elif rule and line.startswith("    "):
-            name, separator, value = line.strip().partition(": ")
-            if separator:
-                fields.setdefault(name, value)
-        else:
-            close()
-            rule = ""
-    return jobs
-
-
-def _job(rule: str, fields: Mapping[str, str]) -> Job:
-    reason = fields.get("reason", "")
-    causes = [name for name in REASONS if name in _REASON.findall(reason)]
-    detail = ""
-    if causes:
-        after = reason.split(causes[0], 1)[1].lstrip(": ")
-        detail = " ".join(_NOISE.sub(" ", _REASON.split(after)[0]).split()).rstrip("; ")
-        if detail == "before: now:":
-            detail = "the settings that the file's header has"
-    wildcards = dict(part.split("=", 1) for part in _list(fields.get("wildcards")))
-    numbers = [part.split("=", 1) for part in _list(fields.get("resources")) if "=" in part]
-    return Job(
-        rule=rule,
-        wildcards=wildcards,
-        reason=REASONS[causes[0]] if causes else reason.split(":")[0] or "unknown",
-        detail=detail,
-        resources={
-            name: int(value) for name, value in numbers if value.isdigit() and name != "mem_mib"
-        },
-        inputs=_list(fields.get("input")),
-        outputs=_list(fields.get("output")),
-        threads=int(fields.get("threads", "1")),
-    )
-
-
-def _list(text: str | None) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(", ")) if text else ()
-
-
-def dry_run(
-    configfile: Path,
-    targets: Sequence[str] = (),
-    snakefile: Path | None = None,
-    folder: Path | None = None,
-) -> list[Job]:
-    """The jobs that Snakemake would run.
-
-    Parameters
-    ----------
-    configfile : the run's configuration
-    targets : files or rules; by default what the run makes
-    snakefile, folder : by default those of the working directory
-
-    Raises
-    ------
-    UserError
-        When the dry run fails; what Snakemake said is in it.
-    """
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--nolock", "--cores", "1", *targets]
-    command += ["--configfile", str(Path(configfile).resolve())]
-    command += ["--snakefile", str(Path(snakefile).resolve())] if snakefile else []
-    command += ["--directory", str(folder)] if folder else []
-    path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
-    done = subprocess.run(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        env={**os.environ, "PATH": path, "COLUMNS": "200"},
-    )
-    if done.returncode:
-        raise UserError(f"the dry run failed: {done.stdout.strip()[-2000:]}")
-    return read_jobs(done.stdout)
 
 
 # ---------------------------------------------------------------- before the survey

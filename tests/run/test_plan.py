@@ -11,11 +11,11 @@ from workflow_run import snakemake
 
 from benchmarks.plan import make_survey, plan
 from lamostvac.configuration.root import Configuration, read_configuration
+from lamostvac.core.exceptions import UserError
+from lamostvac.run.dry_run import Job, dry_run, job_of
 from lamostvac.run.plan import (
-    Job,
     add_chunks,
     predict,
-    read_jobs,
     reasons,
     summary,
     text,
@@ -42,39 +42,16 @@ CHANGED = (
     "Params have changed since last execution: Union of exclusive params before and now across all output: "
     "before: {'config_hash': '1a', 'library': 'mastar'},0.02 now: 0.123,{'config_hash': '2b', 'library': 'mastar'} "
 )
-DRY_RUN = f"""host: vm
-Building DAG of jobs...
-Job stats:
-job        count
--------  -------
-total          3
-
-[Tue Nov 24 15:25:20 2026]
-rule recommend:
-    input: results/collected/G.fits
-    output: results/recommended/G.fits, results/recommended/G.h5
-    log: results/logs/recommended/G.log
-    jobid: 56
-    reason: Input files updated by another job: results/collected/G.fits; {CHANGED}
-    wildcards: type=G
-    resources: tmpdir=/tmp, runtime=10, spectra=500, mem_mb=1000, mem=1 GB, mem_mib=954
-[Tue Nov 24 15:25:20 2026]
-localcheckpoint emulator:
-    input: results/library/mastar.h5
-    output: results/emulator/mastar.h5
-    reason: Missing output files: results/emulator/mastar.h5
-    wildcards: library=mastar
-    threads: 2
-    resources: tmpdir=/tmp, runtime=<TBD>, mem_mb=<TBD>, input_kb=<TBD>
-
-[Tue Nov 24 15:25:20 2026]
-rule all:
-    input: results/recommended/G.fits
-    jobid: 0
-    reason: Input files updated by another job: results/recommended/G.fits
-    resources: tmpdir=/tmp
-Job stats:
-"""
+RECORD = {
+    "rule": "recommend",
+    "wildcards": {"type": "G"},
+    "reason": f"Input files updated by another job: results/collected/G.fits; {CHANGED}",
+    "resources": {"runtime": 10, "spectra": 500, "mem_mb": 1000},
+    "threads": 2,
+    "input": ["results/collected/G.fits"],
+    "output": ["results/recommended/G.fits", "results/recommended/G.h5"],
+    "log": ["results/logs/recommended/G.log"],
+}
 
 
 def chain(*rules: str, spectra: int = 100) -> list[Job]:
@@ -89,18 +66,71 @@ def chain(*rules: str, spectra: int = 100) -> list[Job]:
 # ---------------------------------------------------------------- what Snakemake says
 
 
-def test_a_dry_run_is_read():
-    first, second = read_jobs(DRY_RUN)
-    assert (first.rule, first.type, first.reason) == ("recommend", "G", "params changed")
-    assert first.detail == "before: 0.02 now: 0.123"
-    assert first.resources == {"runtime": 10, "spectra": 500, "mem_mb": 1000}
-    assert first.outputs == ("results/recommended/G.fits", "results/recommended/G.h5")
-    assert (second.rule, second.reason, second.threads, second.resources) == (
-        "emulator",
+def test_the_cause_of_a_job_is_found_in_its_reasons():
+    job = job_of(RECORD)
+    assert (job.rule, job.type, job.reason, job.threads) == ("recommend", "G", "params changed", 2)
+    assert job.detail == "before: 0.02 now: 0.123"
+    assert job.resources == {"runtime": 10, "spectra": 500, "mem_mb": 1000}
+    assert job.outputs == ("results/recommended/G.fits", "results/recommended/G.h5")
+    assert job_of(RECORD | {"reason": "Something new: a"}).reason == "Something new"
+
+
+WORKFLOW = """
+rule all:
+    input: "second, with a comma.txt"
+
+checkpoint first:
+    output: "{name}.txt", "{name}.csv"
+    log: "{name}.log"
+    wildcard_constraints: name="first"
+    resources: spectra=500, mem_mb=1000, text="no number"
+    threads: 2
+    shell: "exit 1"
+
+def lines(wildcards, input):
+    return len(open(input[0]).readlines())
+
+rule second:
+    input: "first.txt"
+    output: "second, with a comma.txt"
+    resources: spectra=lines
+    shell: "exit 1"
+"""
+
+
+def test_a_dry_run_gives_jobs_as_snakemake_knows_them(tmp_path):
+    """Nothing of them is read from text: a comma in a name separates nothing."""
+    (tmp_path / "Snakefile").write_text(WORKFLOW)
+    (tmp_path / "config.yaml").write_text("{}")
+    where = (tmp_path / "config.yaml", (), tmp_path / "Snakefile", tmp_path)
+    jobs = {job.rule: job for job in dry_run(*where)}
+    assert set(jobs) == {"first", "second"}
+    first, second = jobs["first"], jobs["second"]
+    assert (first.wildcards, first.threads, first.reason) == (
+        {"name": "first"},
+        1,
         "output missing",
-        2,
-        {},
     )
+    assert {name: first.resources[name] for name in ("spectra", "mem_mb")} == {
+        "spectra": 500,
+        "mem_mb": 1000,
+    }
+    assert "text" not in first.resources
+    assert first.outputs == ("first.txt", "first.csv")
+    assert (second.inputs, second.outputs) == (("first.txt",), ("second, with a comma.txt",))
+    # Known only when its input is there.
+    assert "spectra" not in second.resources
+    (tmp_path / "first.csv").touch()
+    (tmp_path / "first.txt").write_text("1\n2\n")
+    (second,) = dry_run(*where)
+    assert second.resources["spectra"] == 2
+
+
+def test_a_dry_run_that_fails_says_what_snakemake_said(tmp_path):
+    (tmp_path / "Snakefile").write_text("rule all:\n    input: 'nowhere.txt'\n")
+    (tmp_path / "config.yaml").write_text("{}")
+    with pytest.raises(UserError, match=r"the dry run failed: (.|\n)*nowhere\.txt"):
+        dry_run(tmp_path / "config.yaml", (), tmp_path / "Snakefile", tmp_path)
 
 
 def test_causes_come_before_what_follows_from_them():
