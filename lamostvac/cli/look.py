@@ -59,7 +59,7 @@ def plan(
 @_RESULTS
 @click.option("--watch", type=float, metavar="SECONDS", help="Show it again and again.")
 def progress(results: Path, watch: float | None) -> None:
-    """Say how far a run is, from any shell and as often as wanted."""
+    """Say how far a run is, from any shell."""
     from lamostvac.run.progress import progress, text
     from lamostvac.run.resources import load_model
 
@@ -81,7 +81,7 @@ def progress(results: Path, watch: float | None) -> None:
 @click.argument("star", metavar="OBSID|SPECTRUM_ID")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def trace(results: Path, star: str, as_json: bool) -> None:
-    """Say where one spectrum is in a run, with every line of logs that names it."""
+    """Say where one spectrum is in a run, and which logs name it."""
     import json
 
     from lamostvac.run.trace import text, trace
@@ -126,7 +126,7 @@ def damage(folders: tuple[Path, ...]) -> None:
 @click.command(epilog=example("lamostvac restore-times"))
 @click.argument("folder", type=FOLDER, default=".")
 def restore_times(folder: Path) -> None:
-    """Give copied results times in the order in which they were made, so that they count as finished."""
+    """Mend the times of copied results, so that none runs again."""
     from lamostvac.core.exceptions import UserError
     from lamostvac.run.restore_times import restore
 

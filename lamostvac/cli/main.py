@@ -31,7 +31,6 @@ class Commands(click.Group):
     context_settings={
         "help_option_names": ["-h", "--help"],
         "max_content_width": 100,
-        "terminal_width": None,
     },
     epilog="\b\nExample:\n  lamostvac run --demo --directory demo",
 )

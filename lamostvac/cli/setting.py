@@ -21,7 +21,7 @@ from lamostvac.core.paths import PROJECT
     help="Print a file that comes with the program, such as lamost_dr10 or site_example.",
 )
 def configuration(key: str | None, check: Path | None, schema: bool, shipped: str | None) -> None:
-    """Print every key with its default and meaning, or those of a section; check a file."""
+    """Print keys with default and meaning, or check a file."""
     if check:
         from lamostvac.configuration.root import read_configuration
 

@@ -2,8 +2,8 @@
 
 The Slurm profile reads account, partition and the like from it before Snakemake starts; the Snakefile checks
 it, so that a mistake is told in one sentence, and takes from it the limits of a job and the scratch folder.
-`$LAMOSTVAC_SITE` names another file. Without a file there are no limits, and `$SBATCH_ACCOUNT` and
-`$SBATCH_PARTITION` serve the profile.
+`$LAMOSTVAC_SITE` names another file; `lamostvac run` sets it to a `site.yaml` in the working directory or the run's.
+Without a file there are no limits, and `$SBATCH_ACCOUNT` and `$SBATCH_PARTITION` serve the profile.
 """
 
 import hashlib

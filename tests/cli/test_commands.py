@@ -42,6 +42,7 @@ def started(monkeypatch):
 def test_the_command_has_what_the_project_promises():
     promised = "run plan progress trace star efficiency fetch check-release configuration"
     assert set(promised.split()) <= set(COMMANDS)
+    assert "..." not in lamostvac("--help").split("Commands:")[1]  # no line is cut
     assert lamostvac("--version") == f"lamostvac, version {__version__}\n"
 
 
