@@ -9,16 +9,14 @@ from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
 from lamostvac.survey import catalogue, selection, tree_check
 from lamostvac.survey import paths as survey_paths
-from lamostvac.survey.settings import Survey
-
-SETTINGS = set(Survey.model_fields) - {"catalogues"}
+from lamostvac.survey.settings import survey_section
 
 
 def main(snakemake: Job) -> None:
     """Params as of the rule survey, `folder sizes catalogues`; writes plates.csv, findings.csv, summary.json there."""
     log = rule_log(snakemake)
     params = snakemake.params
-    settings = Survey(**{name: getattr(params, name) for name in SETTINGS})
+    settings = survey_section(params)
     paths = list(params.catalogues)
     table = catalogue.read_catalogues(paths, settings.column_aliases)
     survey_paths.check_paths(table, settings.file_pattern)
@@ -38,25 +36,9 @@ def main(snakemake: Job) -> None:
             writer.add(plate)
             progress.add(plate.n_catalogue)
     progress.done()
-    totals = writer.totals
-    log.info("%d of %d spectra of the catalogue are there", totals["found"], totals["catalogue"])
-    log.info(
-        "%d of %d that the survey takes are missing or empty",
-        totals["missing_wanted"],
-        totals["wanted"],
-    )
-    for what, meaning in tree_check.WHATS.items():
-        if totals[what]:
-            log.info("%d %s: %s", totals[what], what, meaning)
-    if totals["otherwise"]:
-        log.info(
-            "files lie there with another ending than expected; survey.file_pattern = %s",
-            settings.file_pattern,
-        )
-    if not params.sizes:
-        log.info("sizes were not looked at (fetch.sizes)")
+    tree_check.report(writer.totals, settings.file_pattern, params.sizes, log)
     with atomic(folder / "summary.json") as temporary:
-        temporary.write_text(json.dumps(totals, indent=1) + "\n")
+        temporary.write_text(json.dumps(writer.totals, indent=1) + "\n")
     log.info("%s and %s say which", folder / "plates.csv", folder / "findings.csv")
 
 

@@ -1,6 +1,6 @@
 """Fit each library star with an emulator that has not seen it."""
 
-from lamostvac.core.atomic import atomic
+from lamostvac.core.files import write_csv
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
@@ -33,8 +33,7 @@ def main(snakemake: Job) -> None:
     for label in library.label_names:
         difference = (table[label] - table[f"{label}_true"]).to_numpy()
         log.info("%s: robust sigma %.3f over all types", label, robust_sigma(difference))
-    with atomic(snakemake.output[0]) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+    write_csv(snakemake.output[0], table, digits=6)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Bounds of the first coordinate of the grouped search against the number of candidates."""
 
-from lamostvac.core.atomic import atomic
+from lamostvac.core.files import write_csv
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.emulator.model import read_emulator
@@ -32,8 +32,7 @@ def main(snakemake: Job) -> None:
         settings["variance"],
         snakemake.params.seed,
     )
-    with atomic(snakemake.output.table) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+    write_csv(snakemake.output.table, table, digits=6)
     save(figures.bounds(table), snakemake.output.figure)
 
 

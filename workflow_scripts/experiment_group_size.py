@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from lamostvac.core.atomic import atomic
+from lamostvac.core.files import write_csv
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.emulator.model import build_emulator, read_emulator
@@ -72,8 +72,7 @@ def main(snakemake: Job) -> None:
         tables.append(group_size_table(pd.concat(parts, ignore_index=True), "survey", None))
     table = pd.concat(tables, ignore_index=True)
     log.info("\n%s", table.to_string(index=False))
-    with atomic(snakemake.output.table) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+    write_csv(snakemake.output.table, table, digits=6)
     save(figures.group_size(table, N_DR10), snakemake.output.figure)
 
 

@@ -1,6 +1,6 @@
 """Reproduction error of the candidates' labels, stars grouped by their priors and at random."""
 
-from lamostvac.core.atomic import atomic
+from lamostvac.core.files import write_csv
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.emulator.model import read_emulator
@@ -39,8 +39,7 @@ def main(snakemake: Job) -> None:
     )
     table = grouping_table(errors, library.label_names)
     log.info("standard deviation of the reproduction error:\n%s", table.to_string(index=False))
-    with atomic(snakemake.output.table) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+    write_csv(snakemake.output.table, table, digits=6)
     save(figures.grouping(errors, library.label_names), snakemake.output.figure)
 
 

@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from lamostvac.core.atomic import atomic
+from lamostvac.core.files import write_csv
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
@@ -119,8 +119,7 @@ def main(snakemake: Job) -> None:
     medians = table.drop(columns=["low", "high", "residual"]).drop_duplicates()
     log.info("median labels by assumed width:\n%s", medians.to_string(index=False))
     for frame, path in ((table, snakemake.output.table), (best, snakemake.output.best)):
-        with atomic(path) as temporary:
-            frame.to_csv(temporary, index=False, float_format="%.6g")
+        write_csv(path, frame, digits=6)
     save(draw(table, best), snakemake.output.figure)
 
 

@@ -1,6 +1,6 @@
 """Reproduction error of the candidates' Teff against the number of candidates."""
 
-from lamostvac.core.atomic import atomic
+from lamostvac.core.files import write_csv
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.emulator.model import read_emulator
@@ -33,8 +33,7 @@ def main(snakemake: Job) -> None:
         seed,
     )
     log.info("median absolute reproduction error of Teff (K):\n%s", table.to_string(index=False))
-    with atomic(snakemake.output.table) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+    write_csv(snakemake.output.table, table, digits=6)
     save(figures.matches(table), snakemake.output.figure)
 
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lamostvac.core.atomic import atomic
+from lamostvac.core.files import write_csv
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.emulator.model import read_emulator
@@ -21,8 +21,7 @@ def main(snakemake: Job) -> None:
     table = prior_counts_table(teff, counts)
     log.info("library stars in the prior intervals:\n%s", table.to_string(index=False))
     for frame, path in ((table, snakemake.output.table), (stars, snakemake.output.stars)):
-        with atomic(path) as temporary:
-            frame.to_csv(temporary, index=False, float_format="%.6g")
+        write_csv(path, frame, digits=6)
     save(figures.prior_counts(teff, counts, table), snakemake.output.figure)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lamostvac.core.atomic import atomic
+from lamostvac.core.files import write_csv
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
@@ -59,8 +59,7 @@ def main(snakemake: Job) -> None:
     progress.done()
     table = pd.concat([one.table(sample) for sample, one in comparisons.items()], ignore_index=True)
     log.info("emulated minus library flux:\n%s", table.to_string(index=False))
-    with atomic(snakemake.output.table) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+    write_csv(snakemake.output.table, table, digits=6)
     save(
         figures.reproduction({name: one.counts for name, one in comparisons.items()}, table),
         snakemake.output.figure,

@@ -2,7 +2,7 @@
 
 from lamostvac.catalog.files import read_blocks
 from lamostvac.catalog.registry import load_registry, network_labels
-from lamostvac.core.atomic import atomic
+from lamostvac.core.files import write_csv
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.publish.error_summary import internal_errors, published_errors
@@ -15,8 +15,7 @@ def main(snakemake: Job) -> None:
     table = internal_errors(
         read_blocks(snakemake.input.catalogue, registry), params.snr_band, published_errors()
     )
-    with atomic(snakemake.output.table) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+    write_csv(snakemake.output.table, table, digits=6)
     log.info("%d recommended spectra", table.loc[table["quantity"] == "chi2", "n"].sum())
 
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lamostvac.core.atomic import atomic
+from lamostvac.core.files import write_csv
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.report.catalogue import libraries
@@ -18,8 +18,7 @@ def main(snakemake: Job) -> None:
         for name, path in zip(names, snakemake.input.crossvalidations, strict=True)
     }
     table = compare_libraries(tables)
-    with atomic(snakemake.output.table) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+    write_csv(snakemake.output.table, table, digits=6)
     save(libraries(table), snakemake.output.figure)
     fgk = table[table["subset"] == "FGK"].drop(columns=["subset", "offset"])
     log.info("errors of the FGK stars:\n%s", fgk.to_string(index=False, float_format="%.3g"))

@@ -5,7 +5,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from lamostvac.catalog.registry import network_labels
-from lamostvac.core.atomic import atomic
+from lamostvac.core.files import write_csv
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.spectra.names import RowsByName, values_at
@@ -44,10 +44,7 @@ def main(snakemake: Job) -> None:
             known = pd.read_parquet(left_out[name])
             known["value"] = values_at(value, row_of(known["spectrum_id"]))
         models.append(network_curve(name, label.unit, pairs, value, settings, published, known))
-    with atomic(snakemake.output[0]) as temporary:
-        beside_published(models, published).to_csv(
-            temporary, index=False, float_format="%.4g", lineterminator="\n"
-        )
+    write_csv(snakemake.output[0], beside_published(models, published), digits=4)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,17 @@
-"""Files that are either whole or absent, and tables inside HDF5."""
+"""Files that users write or read: YAML, CSV, and checksums."""
 
 import hashlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from lamostvac.core.atomic import atomic
 from lamostvac.core.exceptions import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def read_yaml(path: str | os.PathLike[str], what: str, form: str = "") -> Any:
@@ -28,3 +32,9 @@ def sha256(path: str | os.PathLike[str]) -> str:
     """Hex SHA-256 of a file's bytes."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def write_csv(path: str | os.PathLike[str], table: "pd.DataFrame", digits: int) -> None:
+    """A table for people as CSV, its numbers with so many significant digits; whole or absent."""
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False, float_format=f"%.{digits}g", lineterminator="\n")

@@ -279,3 +279,10 @@ def read_library_labels(path: str | PathLike[str]) -> NDArray[np.float64]:
     with h5py.File(path) as handle:
         names = str(handle.attrs["label_names"]).split(",")
         return read_columns(handle["labels"], names).to_numpy(np.float64)
+
+
+def read_catalogue_labels(path: str | PathLike[str]) -> NDArray[np.float64]:
+    """The catalogue's four labels (N, 4) of the library's stars; NaN for a label that the library does not have."""
+    with h5py.File(path) as handle:
+        table = read_columns(handle["labels"])
+    return table.reindex(columns=list(LABELS)).to_numpy(np.float64)

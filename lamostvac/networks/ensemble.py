@@ -133,6 +133,10 @@ class Network:
         slope = np.ones_like(label) if self.label_kind == "linear" else label**2 / np.float32(5040)
         return np.asarray(level * self.label_scale * slope, np.float32)
 
+    def scatter(self, label: float) -> tuple[Array, Array]:
+        """S/N (k,), and the scatter (k,) there of left-out stars that have this label."""
+        return self.error_snr, self.label_error(np.full_like(self.error_snr, label), self.error_snr)
+
     def error_parts(self, label: Array, snr: Array, spread: Array) -> tuple[Array, Array]:
         """What of the error (n,) is random, from spectrum to spectrum of a star, and what is not.
 

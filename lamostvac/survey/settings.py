@@ -2,7 +2,7 @@
 
 import re
 import string
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -111,4 +111,11 @@ class Survey(Section):
             "Spectra per job: whole plates of one spectral type, half of this number to all of it. A single larger "
             "plate is not divided."
         ),
+    )
+
+
+def survey_section(params: Any) -> Survey:
+    """The section from the params of a rule that has its keys by name; `catalogues` are the rule's input."""
+    return Survey(
+        **{name: getattr(params, name) for name in set(Survey.model_fields) - {"catalogues"}}
     )

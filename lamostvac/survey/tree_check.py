@@ -4,8 +4,9 @@ Each folder is listed once; spectra are not asked for one by one unless their si
 """
 
 import csv
+import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -263,3 +264,20 @@ class Writer:
             handle.close()
         self._findings.__exit__(*error)
         self._plates.__exit__(*error)
+
+
+def report(totals: Mapping[str, int], file_pattern: str, sizes: bool, log: logging.Logger) -> None:
+    """Say in the log what was found; `totals` are the writer's, `sizes` whether files' sizes were looked at."""
+    log.info("%d of %d spectra of the catalogue are there", totals["found"], totals["catalogue"])
+    missing, wanted = totals["missing_wanted"], totals["wanted"]
+    log.info("%d of %d that the survey takes are missing or empty", missing, wanted)
+    for what, meaning in WHATS.items():
+        if totals[what]:
+            log.info("%d %s: %s", totals[what], what, meaning)
+    if totals["otherwise"]:
+        log.info(
+            "files lie there with another ending than expected; survey.file_pattern = %s",
+            file_pattern,
+        )
+    if not sizes:
+        log.info("sizes were not looked at (fetch.sizes)")

@@ -5,6 +5,7 @@ together. Nothing depends on the order in which rows come: tables are sorted by 
 chance is a hash of the star and the seed.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.expressions import parse
 from lamostvac.external.entries import Cut
-from lamostvac.external.joins import add_derived, positions
+from lamostvac.external.joins import add_derived, join_table, positions, read_source
 from lamostvac.external.match import group_stars, match_identifiers, match_sky
 from lamostvac.external.sky import galactic_coordinates
 from lamostvac.training.accounting import Accounting
@@ -127,3 +128,32 @@ def apply_cuts(
 
 
 # ---------------------------------------------------------------- file
+
+
+def join_tables(
+    stars: pd.DataFrame,
+    number: NDArray[np.integer],
+    entry: TrainingSet,
+    root: str,
+    accounting: Accounting,
+    log: logging.Logger,
+) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+    """The stars (m) of a set's catalogue with the columns of its further tables, and which have all required ones.
+
+    Parameters
+    ----------
+    number : (n,) star of each spectrum, for the accounting
+    root : folder of the tables' files
+    """
+    assert entry.catalogue is not None
+    kept = np.ones(len(stars), bool)
+    for join in entry.join:
+        other = read_source(join, root, None)
+        stars = join_table(stars, entry.catalogue, other, join)
+        has = np.asarray(stars[f"{join.name}_separation"].notna())
+        log.info("%s: %d of %d stars", join.name, has.sum(), len(stars))
+        if join.required:
+            kept &= has
+            n_spectra, n_stars = int(kept[number].sum()), int(kept.sum())
+            accounting.add(f"in {join.name}", f"by {join.match.by}", n_spectra, n_stars)
+    return stars, kept

@@ -1,0 +1,152 @@
+"""What the stars of one spectral type say of the errors of its labels."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lamostvac.core.hdf5 import atomic_hdf5
+from lamostvac.core.vocabulary import LABELS
+from lamostvac.external.match import group_stars
+from lamostvac.spectra.names import RowsByName, values_at
+from lamostvac.uncertainty.model_files import read_models, write_models
+from lamostvac.uncertainty.models import (
+    Kind,
+    LabelErrors,
+    Residuals,
+    learn,
+    left_out_residuals,
+    library_residuals,
+    pair_residuals,
+    read_errors,
+    write_errors,
+)
+from lamostvac.uncertainty.repeats import RADIUS, RepeatPairs, similar_pairs
+from lamostvac.uncertainty.snr_curve import RandomErrorModel, network_curve
+
+Array = NDArray[np.float64]
+Scatter = tuple[NDArray[np.floating], NDArray[np.floating]]
+_NOTHING = Residuals(np.empty((0, 0)), *[np.empty(0)] * 6)
+
+
+class TypeErrors:
+    """The errors of a type's labels, from its n spectra.
+
+    Parameters
+    ----------
+    columns : `spectrum_id` (bytes), `ra dec lmjd`, the S/N, and each label with `{label}_random`, all (n,)
+    snr_band : the S/N's column
+    theta : labels that the scale of errors depends on, of `LABELS`
+    converged : (n,) whether the labels of a spectrum may be used for that
+    settings : section `errors` of the configuration
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, NDArray[Any]],
+        snr_band: str,
+        theta: Sequence[str],
+        converged: NDArray[np.bool_],
+        settings: Mapping[str, Any],
+    ) -> None:
+        self.columns, self.theta, self.settings = columns, list(theta), settings
+        n = len(columns["ra"])
+        points = np.empty((n, len(self.theta)))
+        for number, label in enumerate(self.theta):
+            points[:, number] = columns[label]
+        points[~converged] = np.nan
+        self.points: Array = points
+        self.row_of = RowsByName(columns["spectrum_id"])
+        identity = self.row_of.fingerprints
+        ra, dec = columns["ra"], columns["dec"]
+        star = group_stars(ra, dec, RADIUS)
+        self.pairs: dict[str, RepeatPairs] = {
+            system: similar_pairs(
+                ra, dec, columns["lmjd"], columns[snr_band], tolerance,
+                identity=identity, star=star,
+            )
+            for system, tolerance in settings["pair_snr_tolerance"].items()
+        }  # fmt: skip
+        most = settings["max_pairs"]
+        self._learned = {name: pairs.sample(most, identity) for name, pairs in self.pairs.items()}
+
+    def _repeats(self, label: str, system: str) -> Residuals:
+        random = self.columns[f"{label}_random"]
+        return pair_residuals(self.columns[label], self.points, random, self._learned[system])
+
+    def emulator_label(
+        self, label: str, crossvalidation: pd.DataFrame, spectral_type: str, name: str
+    ) -> LabelErrors | None:
+        """Errors of an emulator's label, or None where there is nothing to learn them from.
+
+        Parameters
+        ----------
+        crossvalidation : of the emulator's library, in which the label is called `name`
+        """
+        if self.settings["emulator"] == "covariance" or name not in crossvalidation:
+            return None
+        known = library_residuals(crossvalidation, spectral_type, name, self.theta)
+        kind: Kind = self.settings["emulator"]
+        return learn(label, self.theta, kind, self._repeats(label, "emulator"), known)
+
+    def network_label(self, label: str, left_out: pd.DataFrame | None) -> LabelErrors | None:
+        """Errors of a network's label, or None where they are taken as published.
+
+        Parameters
+        ----------
+        left_out : stars that the network did not learn from, of all types; None for a network from elsewhere
+        """
+        if self.settings["networks"] != "calibrated":
+            return None
+        known = _NOTHING
+        if left_out is not None:
+            rows = self.row_of(left_out["spectrum_id"])
+            known = left_out_residuals(left_out, rows, self.points)
+        return learn(label, self.theta, "calibrated", self._repeats(label, "networks"), known)
+
+    def network_curve(
+        self,
+        label: str,
+        unit: str,
+        left_out: pd.DataFrame | None,
+        scatter: Scatter | None,
+        published: Mapping[str, RandomErrorModel],
+    ) -> RandomErrorModel:
+        """The random error of a network's label as a function of S/N; parameters as of `network_curve`."""
+        value = self.columns[label].astype(np.float64)
+        seen = None
+        if left_out is not None:
+            seen = left_out.assign(value=values_at(value, self.row_of(left_out["spectrum_id"])))
+        pairs = self.pairs["networks"]
+        return network_curve(label, unit, pairs, value, self.settings, published, seen, scatter)
+
+
+def theta_labels(crossvalidation: pd.DataFrame) -> list[str]:
+    """The labels that the scale of errors depends on: those of the catalogue that the library has."""
+    return [label for label in LABELS if label in crossvalidation]
+
+
+def write_type_errors(
+    path: str | PathLike[str],
+    errors: Mapping[str, LabelErrors],
+    curves: Iterable[RandomErrorModel],
+    snr_threshold: float,
+) -> None:
+    """Write what was learned of a type as HDF5; `snr_threshold` is NaN where none was found."""
+    with atomic_hdf5(path) as handle:
+        write_errors(handle.create_group("errors"), errors)
+        write_models(handle.create_group("curves"), curves)
+        handle.attrs["snr_threshold"] = snr_threshold
+
+
+def read_type_errors(
+    path: str | PathLike[str],
+) -> tuple[dict[str, LabelErrors], dict[str, RandomErrorModel], float]:
+    """Errors, curves and threshold that `write_type_errors` wrote."""
+    with h5py.File(path) as handle:
+        errors, curves = read_errors(handle["errors"]), read_models(handle["curves"])
+        return errors, curves, float(handle.attrs["snr_threshold"])

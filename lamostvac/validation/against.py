@@ -1,0 +1,174 @@
+"""The catalogue beside other catalogues, cross-validation, injected truth and training sets: rows and pairs."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lamostvac.catalog.registry import NetworkLabel, Registry
+from lamostvac.core.vocabulary import LABELS
+from lamostvac.validation import networks
+from lamostvac.validation.clusters import cluster_rows
+from lamostvac.validation.comparisons import (
+    compare,
+    compare_crossvalidation,
+    comparison_rows,
+    pairs,
+    without_training,
+)
+from lamostvac.validation.match import match
+from lamostvac.validation.schema import Comparison
+from lamostvac.validation.statistics import pull_rows
+from lamostvac.validation.subsets import RECOMMENDED
+from lamostvac.validation.trends import trend_rows
+from lamostvac.validation.truth import (
+    DERIVED,
+    DISTANCES,
+    match_spectra,
+    read_truth,
+    recommended_subsets,
+    relative,
+    truth_subsets,
+)
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass
+class Findings:
+    """Rows of the tables comparisons, pulls, trends and clusters, and the pairs of values that figures show."""
+
+    rows: Rows = field(default_factory=list)
+    pulls: Rows = field(default_factory=list)
+    trends: Rows = field(default_factory=list)
+    clusters: Rows = field(default_factory=list)
+    pairs: list[pd.DataFrame] = field(default_factory=list)
+
+    def __iadd__(self, other: "Findings") -> "Findings":
+        for name in self.__dataclass_fields__:
+            getattr(self, name).extend(getattr(other, name))
+        return self
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The catalogue that is compared.
+
+    Attributes
+    ----------
+    path : Parquet file
+    registry : of its columns
+    snr_band : column of S/N that subsets are made by
+    labels : the networks' labels
+    trained : the spectra that each training set's networks learned from; a label is judged on the others
+    """
+
+    path: str
+    registry: Registry
+    snr_band: str
+    labels: Sequence[NetworkLabel]
+    trained: Mapping[str, list[str]]
+
+
+def learned_from(training: Mapping[str, pd.DataFrame]) -> dict[str, list[str]]:
+    """The spectra that each training set's networks learned from."""
+    return {
+        name: table.loc[table["split"] == "train", "spectrum_id"].tolist()
+        for name, table in training.items()
+    }
+
+
+def against_catalogue(
+    catalogue: Catalogue,
+    comparison: Comparison,
+    file: str,
+    seed: int,
+    log: logging.Logger,
+) -> Findings:
+    """Comparisons, trends, clusters and pairs with another catalogue, which is in `file`."""
+    found = Findings()
+    set_of = {label.label: label.set for label in catalogue.labels}
+    table = match(catalogue.path, comparison, file, catalogue.registry)
+    name, snr_band = comparison.name, catalogue.snr_band
+    log.info("%s: %d spectra of %d stars", name, len(table), table["star"].nunique())
+    group = None if comparison.group is None else f"ref_{comparison.group}"
+    for label in comparison.all_labels:
+        used = without_training(table, label, set_of, catalogue.trained)
+        found.rows += compare(used, comparison.only(label), seed)
+        found.trends += trend_rows(name, used, [label], snr_band, seed)
+        found.pairs.append(pairs(name, used, [label], group=group))
+        if group is not None:
+            found.clusters += cluster_rows(name, used, group, [label], snr_band, seed)
+    return found
+
+
+def against_library(crossvalidation: pd.DataFrame, library: str) -> Findings:
+    """Comparisons and pairs of the cross-validation of the emulator of a library."""
+    rows = compare_crossvalidation(crossvalidation, library)
+    labels = [label for label in LABELS if f"{label}_true" in crossvalidation]
+    names = {f"{label}_true": f"ref_{label}" for label in labels}
+    table = crossvalidation.rename(columns=names).assign(snrg=np.nan)
+    return Findings(rows, pairs=[pairs(f"crossvalidation_{library}", table, labels)])
+
+
+def against_truth(catalogue: Catalogue, path: str) -> Findings:
+    """Comparisons, pulls and pairs with the injected truth of a simulated survey, the file `path`."""
+    labels, snr_band = catalogue.labels, catalogue.snr_band
+    names = [*RECOMMENDED, *DERIVED, *(label.label for label in labels)]
+    table = match_spectra(catalogue.path, read_truth(path, labels), names, catalogue.registry)
+    subsets = truth_subsets(table, snr_band)
+    rows, pulls = comparison_rows("truth", subsets), pull_rows(subsets)
+    single = ~table["binary"] & ~table["emission"]
+    drawn = [pairs("truth", table[single], LABELS)]
+    seen = {
+        name: networks.mark_trained(table, spectra) for name, spectra in catalogue.trained.items()
+    }
+    known = np.any([np.zeros(len(table), bool), *seen.values()], axis=0)
+    subsets = recommended_subsets(table, known, snr_band)
+    rows += comparison_rows("truth", subsets, RECOMMENDED)
+    pulls += pull_rows(subsets, RECOMMENDED)
+    pulls += pull_rows(subsets, DERIVED)
+    rows += comparison_rows("truth", subsets, [name for name in DERIVED if name not in DISTANCES])
+    for distance in DISTANCES:
+        shares = {name: relative(part, distance) for name, part in subsets.items()}
+        rows += comparison_rows("truth", shares, [distance])
+    drawn.append(pairs("truth", table[single & ~known], [*RECOMMENDED, *DERIVED]))
+    for label in labels:
+        known = seen.get(label.set, np.zeros(len(table), bool))
+        subsets = networks.truth_subsets(table, label.label, known, snr_band)
+        rows += comparison_rows("truth", subsets, [label.label])
+        pulls += pull_rows(subsets, [label.label])
+        drawn.append(pairs("truth", table[single & ~known], [label.label]))
+    return Findings(rows, pulls, pairs=drawn)
+
+
+def against_training(
+    catalogue: Catalogue,
+    name: str,
+    training: pd.DataFrame,
+    left_out: Mapping[str, pd.DataFrame],
+) -> Findings:
+    """Comparisons and pairs with a training set.
+
+    Parameters
+    ----------
+    name, training : of the set
+    left_out : label to what the networks say of stars that they did not learn from
+    """
+    labels = [label for label in catalogue.labels if label.set == name]
+    names = [label.label for label in labels]
+    table = match_spectra(
+        catalogue.path, networks.with_references(training, names), names, catalogue.registry
+    )
+    teff = networks.reference_teff(training, labels, table)
+    left = {label: networks.left_out_table(left_out[label], label, teff) for label in names}
+    dataset = f"training_{name}"
+    drawn = [
+        pairs(dataset, table[table["split"] == part], names, subset=part)
+        for part in ("train", "test")
+    ]
+    drawn += [pairs(dataset, left[label], [label], subset="left out") for label in names]
+    return Findings(networks.training_rows(name, table, left), pairs=drawn)
