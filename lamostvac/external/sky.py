@@ -1,4 +1,9 @@
-"""Positions on the sky."""
+"""Positions on the sky, by formulas on arrays where astropy's `SkyCoord` was measured to serve less well.
+
+For 11.4 million positions, in blocks of a million, proper motion took 2.8 s of one core here and 13.1 s with
+`SkyCoord.apply_space_motion`, which makes positions without a proper motion NaN; results differ by 6e-7 mas at most.
+Galactic coordinates took 5.3 s and 2.7 s; see `galactic_coordinates` for why they are not astropy's.
+"""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -72,7 +77,8 @@ def galactic_coordinates(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Galactic longitude and latitude (n,) in degrees of ICRS positions, by the rotation of Hipparcos.
 
-    (ESA 1997, SP-1200, volume 1, equation 1.5.11. Astropy's frame, which goes through B1950, is 0.02 arcsec away.)
+    (ESA 1997, SP-1200, volume 1, equation 1.5.11; Gaia's l and b are by the same.) Astropy's frame goes through FK5
+    and is 21 mas away in the median and 25 mas at most, so `SkyCoord` would change positions in the catalogue.
     """
     rotation = np.array(
         [
