@@ -207,7 +207,8 @@ def main():
     if installer != "uv" or not install_with_uv(python, venv, lock):
         say("installing with pip")
         install_with_pip(python)
-    install_project(python, venv, version, PROJECT)
+    own_python = os.path.join(os.path.realpath(venv), "bin", "python")
+    install_project(own_python, venv, version, PROJECT)
     compile_packages(python, venv)
     write(stamp, stamp_text(lock, version, venv))
     say("done in {:.0f} s".format(time.time() - started))
