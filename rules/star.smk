@@ -47,7 +47,9 @@ rule star:
     resources:
         **asks("star"),
     params:
-        files=STAR_FILES | {"survey": FILES.survey, "networks": CTX.network_files},
+        # A function, because Snakemake would take the names in braces for wildcards.
+        files=lambda wildcards: STAR_FILES
+        | {"manifest": FILES.manifest, "chunks": FILES.chunk, "networks": CTX.network_files},
         catalogue_time=catalogue_time,
         fit=CTX.fit_settings | ({"outlier_sigma": 0.0} if CFG.fit.method == "grouped" else {}),
         snr_flag=CFG.catalog.snr_flag,

@@ -144,33 +144,35 @@ def require_star(catalogue: str | Path, rejected: str | Path, star: str) -> tupl
 
 
 def spectrum_path(
-    survey: str | Path, spectral_type: str, lmjd: int, spectrum_id: str
+    manifest: str | Path, chunks: str, spectral_type: str, lmjd: int, spectrum_id: str
 ) -> Path | None:
     """The spectrum's file as the survey's manifest has it, or None where no chunk has the spectrum.
 
     Parameters
     ----------
-    survey : folder with manifest.csv and chunks/
+    manifest : the survey's table of chunks
+    chunks : pattern of the chunks' files, with {type} and {chunk}
     spectral_type, lmjd, spectrum_id : of the spectrum
     """
-    for chunk in _chunks(survey, spectral_type, lmjd):
+    for chunk in _chunks(manifest, spectral_type, lmjd):
+        path = chunks.format(type=spectral_type, chunk=chunk)
         table = pq.read_table(
-            chunk, columns=["spectrum_id", "path"], filters=[("spectrum_id", "=", spectrum_id)]
+            path, columns=["spectrum_id", "path"], filters=[("spectrum_id", "=", spectrum_id)]
         )
         if len(table):
             return Path(table["path"][0].as_py())
     return None
 
 
-def _chunks(survey: str | Path, spectral_type: str, lmjd: int) -> Iterator[Path]:
+def _chunks(manifest: str | Path, spectral_type: str, lmjd: int) -> Iterator[str]:
     """Chunks of a type whose nights include `lmjd`; chunks are runs of plates in the order of nights."""
-    manifest = read_manifest(Path(survey) / "manifest.csv")
-    for entry in manifest[manifest["type"] == spectral_type].itertuples():
+    table = read_manifest(manifest)
+    for entry in table[table["type"] == spectral_type].itertuples():
         first, last = (
             int(str(plate).partition("-")[0]) for plate in (entry.first_plate, entry.last_plate)
         )
         if first <= lmjd <= last:
-            yield Path(survey) / "chunks" / spectral_type / f"{entry.chunk}.parquet"
+            yield str(entry.chunk)
 
 
 def _rows(file: pq.ParquetFile, group: int, rows: NDArray[np.integer]) -> pd.DataFrame:

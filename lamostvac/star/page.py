@@ -49,7 +49,7 @@ class StarFiles:
     Attributes
     ----------
     catalogue, rejected : recommended.parquet and rejected.csv
-    survey : folder with the manifest and its chunks
+    manifest, chunks : the survey's table of chunks, and the pattern of their files with {type} and {chunk}
     emulator : that of the fit
     library : the prepared library
     networks : label to its network's file
@@ -57,7 +57,8 @@ class StarFiles:
 
     catalogue: str
     rejected: str
-    survey: str
+    manifest: str
+    chunks: str
     emulator: str
     library: str
     networks: Mapping[str, str] = field(default_factory=dict)
@@ -118,7 +119,9 @@ def write_star_page(
     facts = flag_facts(
         row, files, settings, emulator, sample[sample["spectral_type"] == spectral_type]
     )
-    path = spectrum_path(files.survey, spectral_type, int(row["lmjd"]), str(row["spectrum_id"]))
+    path = spectrum_path(
+        files.manifest, files.chunks, spectral_type, int(row["lmjd"]), str(row["spectrum_id"])
+    )
     spectrum, trouble = None, "The survey's manifest does not have this spectrum."
     if path is not None:
         try:

@@ -122,7 +122,7 @@ def run(tmp_path_factory):
     (folder / "rejected.csv").write_text(
         "spectrum_id,obsid,stage,reason\n55000-X-1-1,77,survey,not_a_star\n55000-X-1-2,-1,prepare,missing_file\n"
     )
-    manifest, chunks = [], folder / "survey" / "chunks" / "G"
+    manifest, chunks = [], folder / "chunks/G"
     chunks.mkdir(parents=True)
     for number, part in enumerate(np.array_split(np.arange(N), 3)):
         table = pd.DataFrame({"spectrum_id": rows["spectrum_id"][part].astype(str)})
@@ -131,7 +131,7 @@ def run(tmp_path_factory):
         plates = [f"{rows['lmjd'][i]}-P{i}" for i in (part[0], part[-1])]
         manifest.append(("G", f"{number:04d}", len(part), len(part), *plates))
     columns = ["type", "chunk", "n_spectra", "n_plates", "first_plate", "last_plate"]
-    pd.DataFrame(manifest, columns=columns).to_csv(folder / "survey" / "manifest.csv", index=False)
+    pd.DataFrame(manifest, columns=columns).to_csv(folder / "manifest.csv", index=False)
     (folder / "spectra").mkdir()
     base = {
         "obsdate": "2012-03-04", "mjd": 1, "ra_obs": 1, "dec_obs": 1, "designation": "J", "tsource": "x", "tfrom": "x",
@@ -149,7 +149,8 @@ def run(tmp_path_factory):
         )
         (folder / "spectra" / f"{row}.fits").write_bytes(data)
     files = StarFiles(
-        str(folder / "recommended.parquet"), str(folder / "rejected.csv"), str(folder / "survey"),
+        str(folder / "recommended.parquet"), str(folder / "rejected.csv"), str(folder / "manifest.csv"),
+        str(folder / "chunks/{type}/{chunk}.parquet"),
         str(folder / "emulator.h5"), str(folder / "library.h5"), {"teff_pastel": str(folder / "teff_pastel.h5")},
     )  # fmt: skip
     settings = StarSettings(
@@ -325,11 +326,15 @@ def test_a_sample_is_evenly_spaced_over_row_groups(run, most):
 def test_the_spectrum_is_found_through_the_manifest(run):
     for row in (0, 99, 100, 299):
         path = spectrum_path(
-            run.files.survey, "G", int(run.rows["lmjd"][row]), run.rows["spectrum_id"][row].decode()
+            run.files.manifest,
+            run.files.chunks,
+            "G",
+            int(run.rows["lmjd"][row]),
+            run.rows["spectrum_id"][row].decode(),
         )
         assert path.name == f"{row}.fits"
-    assert spectrum_path(run.files.survey, "K", 56000, "56000-P0-1-0") is None
-    assert spectrum_path(run.files.survey, "G", 56000, "other") is None
+    assert spectrum_path(run.files.manifest, run.files.chunks, "K", 56000, "56000-P0-1-0") is None
+    assert spectrum_path(run.files.manifest, run.files.chunks, "G", 56000, "other") is None
 
 
 def test_masks_say_what_is_left_out(run):
