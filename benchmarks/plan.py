@@ -18,6 +18,7 @@ import yaml
 from lamostvac.configuration.root import Configuration, read_configuration
 from lamostvac.core.paths import shipped
 from lamostvac.distance.schema import load_photometry
+from lamostvac.run.layout import Layout
 from lamostvac.run.plan import SHARES
 from lamostvac.training.schema import load_training_sets
 
@@ -36,7 +37,7 @@ def make_survey(folder: Path, configuration: Configuration, n: int) -> int:
             chunk = f"{number:04d}"
             here = min(size, spectra - number * size)
             chunks.append((name, chunk, here, 1, "P", "P", f"{number:016x}"))
-            path = results / "survey/chunks" / name / f"{chunk}.parquet"
+            path = results / Layout.chunk.format(type=name, chunk=chunk)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
         groups.append((name, spectra, -(-spectra // configuration.grouped.group_size)))
@@ -58,12 +59,12 @@ def make_survey(folder: Path, configuration: Configuration, n: int) -> int:
     for path in sources:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    pd.DataFrame(chunks, columns=columns).to_csv(results / "survey/manifest.csv", index=False)
+    pd.DataFrame(chunks, columns=columns).to_csv(results / Layout.manifest, index=False)
     pd.DataFrame(groups, columns=["type", "n_spectra", "n_groups"]).to_csv(
-        results / "survey/groups.csv", index=False
+        results / Layout.groups, index=False
     )
-    for name in ("rejected.csv", "summary.json"):
-        (results / "survey" / name).touch()
+    for name in (Layout.survey_rejected, Layout.survey_summary):
+        (results / name).touch()
     return len(chunks)
 
 

@@ -28,18 +28,19 @@ from lamostvac.catalog.files import read_rows, write_fits, write_json
 from lamostvac.catalog.registry import Registry
 from lamostvac.core.atomic import atomic
 from lamostvac.core.manifest import read_manifest
+from lamostvac.run.layout import Layout
 from tools.error_models import registry_of
 
 ROOT = Path(__file__).resolve().parent.parent
 # The rules that are measured, and what of them is asked for.
 RULES = {
-    "errors": "errors/{type}.h5",
-    "recommend": "recommended/{type}.fits",
-    "distance": "distance/{type}.parquet",
-    "catalog": "catalog/{type}.fits",
-    "merge": "catalog/recommended.fits",
-    "validation": "validation/comparisons.csv",
-    "repeat_errors": "validation/repeat_errors.csv",
+    "errors": Layout.errors,
+    "recommend": Layout.recommended,
+    "distance": Layout.distance,
+    "catalog": Layout.catalogue_of_type,
+    "merge": Layout.catalogue_fits,
+    "validation": Layout.comparisons,
+    "repeat_errors": Layout.repeat_errors,
     "figures_catalog": "validation/figures/accounting.png",
     "figures_papers": "validation/figures/hr.png",
 }
@@ -86,8 +87,8 @@ def multiply(
 ) -> int:
     """Write the type's collected rows, photometry and rejections `times` times; returns the number of rows."""
     collected, rejected, photometry = (
-        name.format(spectral_type)
-        for name in ("collected/{}.fits", "collected/{}_rejected.csv", "photometry/{}.parquet")
+        pattern.format(type=spectral_type)
+        for pattern in (Layout.collected, Layout.collected_rejected, Layout.photometry)
     )
     rows = read_rows(results / collected, registry)
     copies = (copy_rows(rows, copy, 360.0 / times) for copy in range(times))
@@ -107,14 +108,14 @@ def multiply(
 
 def account(target: Path, times: dict[str, int]) -> None:
     """Let the survey's own numbers be those of the larger run, so that the merged catalogue's sum is right."""
-    manifest = read_manifest(target / "survey/manifest.csv")
+    manifest = read_manifest(target / Layout.manifest)
     factor = manifest["type"].map(times).fillna(1).astype(int)
     more = int(((factor - 1) * manifest["n_spectra"]).sum())
     manifest["n_spectra"] *= factor
-    with atomic(target / "survey/manifest.csv") as temporary:
+    with atomic(target / Layout.manifest) as temporary:
         manifest.to_csv(temporary, index=False, lineterminator="\n")
-    summary = json.loads((target / "survey/summary.json").read_text(encoding="utf-8"))
-    write_json(target / "survey/summary.json", summary | {"n_in": summary["n_in"] + more})
+    summary = json.loads((target / Layout.survey_summary).read_text(encoding="utf-8"))
+    write_json(target / Layout.survey_summary, summary | {"n_in": summary["n_in"] + more})
 
 
 def multiplicity(text: str) -> tuple[str, int]:
@@ -158,7 +159,7 @@ def main() -> None:
     )  # fmt: skip
     print(f"{'rule':<12} {'job':<14} {'wall, s':>8} {'CPU, s':>8} {'MB':>8}")
     for path in sorted(
-        (target / "benchmarks").rglob("*.tsv"), key=lambda path: path.stat().st_mtime
+        (target / Layout.benchmarks).rglob("*.tsv"), key=lambda path: path.stat().st_mtime
     ):
         measured = pd.read_csv(path, sep="\t").iloc[0]
         print(

@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lamostvac.configuration.root import read_configuration
 from lamostvac.core.manifest import read_manifest
+from lamostvac.run.layout import Layout
 
 PROJECT = Path(__file__).resolve().parent.parent
 MADE = ("simulated", "library", "emulator", "networks", "training")
@@ -83,7 +84,7 @@ def traffic(directory: Path, results: Path, n: int) -> list[tuple[str, float, fl
     """What, bytes and files per spectrum of the stages that are per chunk."""
     chunks = [
         pd.read_parquet(path, columns=["path"])
-        for path in (results / "survey/chunks").rglob("*.parquet")
+        for path in results.glob(Layout.chunk.format(type="*", chunk="*"))
     ]
     paths = [path for chunk in chunks for path in chunk["path"] if (directory / path).is_file()]
     rows = [
@@ -108,7 +109,7 @@ def main() -> None:
     arguments = parser.parse_args()
     directory = arguments.directory.resolve()
     source = directory / read_configuration(arguments.config).run.results
-    if not (source / "catalog/recommended.fits").exists():
+    if not (source / Layout.catalogue_fits).exists():
         sys.exit(f"Error: {arguments.config} has not been run; there is no catalogue in {source}")
     shown = False
     for size in arguments.sizes:
@@ -117,11 +118,11 @@ def main() -> None:
                 results = Path(folder)
                 link(source, results)
                 options = (arguments.config, directory, results, cores, size, arguments.types)
-                snakemake(*options, [f"{results}/survey/manifest.csv"])
-                manifest = read_manifest(results / "survey/manifest.csv")
+                snakemake(*options, [Layout(str(results)).manifest])
+                manifest = read_manifest(results / Layout.manifest)
                 # The networks see a chunk after the fit.
                 targets = [
-                    f"{results}/predicted/{row.type}/{row.chunk}.h5"
+                    Layout(str(results)).predicted.format(type=row.type, chunk=row.chunk)
                     for row in manifest.itertuples()
                 ]
                 seconds = snakemake(*options, targets)
