@@ -15,6 +15,7 @@ from lamostvac.core.log import rule_log
 from lamostvac.fetch import plan
 from lamostvac.fetch.client import Client, ClientSettings
 from lamostvac.fetch.services import star_list
+from lamostvac.fetch.settings import Fetch
 from lamostvac.survey.catalogue import read_catalogues
 
 
@@ -35,17 +36,10 @@ def read_stars(params: Any, log: logging.Logger, path: Path) -> np.ndarray:
     return stars
 
 
-def client_settings(settings: dict[str, Any]) -> ClientSettings:
-    """How archives are treated, by the section `fetch`."""
-    names = ("connections", "pause", "stall", "tries", "first_wait")
-    agent = "lamost-vac" + (f" ({settings['contact']})" if settings["contact"] else "")
-    return ClientSettings(**{name: settings[name] for name in names}, user_agent=agent)
-
-
 def main(snakemake: Job) -> None:
     """Params `folder needs settings catalogues column_aliases classes`; writes into `folder`."""
     log = rule_log(snakemake)
-    params, settings = snakemake.params, snakemake.params.settings
+    params, settings = snakemake.params, Fetch.model_validate(snakemake.params.settings)
     folder = Path(params.folder)
     folder.mkdir(parents=True, exist_ok=True)
     needs = plan.needs_from_params(params.needs)
@@ -55,10 +49,10 @@ def main(snakemake: Job) -> None:
         log.info("%s: %s", need.path, plan.STATES[states[-1].state])
     stars_file = folder / "stars.fits"
     stars = read_stars(params, log, stars_file) if plan.needs_stars(states) else None
-    if not settings["offline"]:
-        client = Client(client_settings(settings), log)
+    if not settings.offline:
+        client = Client(ClientSettings.of(settings), log)
         try:
-            states = plan.fetch_all(states, client, stars, settings["piece_rows"])
+            states = plan.fetch_all(states, client, stars, settings.piece_rows)
         except (KeyboardInterrupt, SystemExit):
             log.error("stopped; what has come so far stays, and the next start goes on with it")
             # The interpreter would wait for threads that wait for an archive.
@@ -67,7 +61,7 @@ def main(snakemake: Job) -> None:
     text = plan.what_to_bring(states, str(stars_file))
     with atomic(folder / "bring.txt") as temporary:
         temporary.write_text(text, encoding="utf-8")
-    if settings["offline"]:
+    if settings.offline:
         log.info("%s", text)
         return
     open_ends = plan.problems(states)

@@ -12,8 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -21,6 +20,7 @@ import urllib3
 from urllib3.exceptions import InvalidHeader, MaxRetryError, NameResolutionError
 
 from lamostvac.core.exceptions import UserError
+from lamostvac.fetch.settings import Requests
 
 TEMPORARY_STATUS = (408, 425, 429, 500, 502, 503, 504)
 """Answers after which the same request may succeed."""
@@ -67,25 +67,23 @@ class TemporaryError(Exception):
         self.progressed = progressed
 
 
-@dataclass(frozen=True)
-class ClientSettings:
-    """How an archive is treated.
+class ClientSettings(Requests):
+    """How an archive is treated, and what follows from it.
 
-    connections : requests to one host at a time
-    pause : least time between the beginnings of two of them, in s
-    stall : a connection that gives nothing for this long is given up, in s
-    tries : how often a request is made before it fails
-    first_wait, longest_wait : before the second try, doubled for each further one up to the longest, in s
-    user_agent : what the archive reads about who asks
+    longest_wait : most time between two tries, in s
     """
 
-    connections: int = 2
-    pause: float = 1.0
-    stall: float = 120.0
-    tries: int = 8
-    first_wait: float = 2.0
     longest_wait: float = 300.0
-    user_agent: str = "lamost-vac"
+
+    @classmethod
+    def of(cls, section: Requests) -> Self:
+        """What a section that says how archives are treated asks for."""
+        return cls(**{name: getattr(section, name) for name in Requests.model_fields})
+
+    @property
+    def user_agent(self) -> str:
+        """What the archive reads about who asks."""
+        return "lamost-vac" + (f" ({self.contact})" if self.contact else "")
 
     def retries(self) -> urllib3.Retry:
         """The tries of one request, still to be made."""

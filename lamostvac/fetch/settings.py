@@ -10,8 +10,8 @@ from pydantic import (
 from lamostvac.core.settings import Section
 
 
-class Fetch(Section):
-    """Bringing public files, and checking the release's tree (docs/howto_dr10.md); no part of a run."""
+class FetchedFiles(Section):
+    """Which files are brought, in what pieces."""
 
     file: str = Field(
         "config/sources.yaml",
@@ -30,6 +30,11 @@ class Fetch(Section):
         le=100000,
         description="Stars in one request to a cross-match service; VizieR takes at most 100,000.",
     )
+
+
+class Requests(Section):
+    """How an archive is treated."""
+
     connections: int = Field(2, ge=1, le=16, description="Requests to one archive at a time.")
     pause: NonNegativeFloat = Field(
         1.0, description="Least time between the beginnings of two requests to one archive; in s."
@@ -50,6 +55,11 @@ class Fetch(Section):
         "",
         description="Address of a person, which archives see in each request and may use before they block it.",
     )
+
+
+class Fetch(Requests, FetchedFiles):
+    """Bringing public files, and checking the release's tree (docs/howto_dr10.md); no part of a run."""
+
     sizes: bool = Field(
         True,
         description=(
