@@ -8,19 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import (
-    BaseModel,
-)
+from pydantic import BaseModel
 
-from lamostvac.configuration.messages import allowed
-from lamostvac.configuration.models import (
+from lamostvac.configuration.root import Configuration
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.messages import nearest
+from lamostvac.core.models import (
+    allowed,
     plain,
     submodel,
     walk,
 )
-from lamostvac.configuration.root import Configuration
-from lamostvac.core.exceptions import UserError
-from lamostvac.core.messages import nearest
 from lamostvac.core.paths import PROJECT
 
 

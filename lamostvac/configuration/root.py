@@ -13,18 +13,15 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import yaml
-from pydantic import (
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, ValidationError, model_validator
 
 from lamostvac.catalog.settings import Catalog
 from lamostvac.configuration.messages import sentence
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.models import submodel
 from lamostvac.core.settings import Section
 from lamostvac.distance.settings import Distance, Extinction, PhotometryJoin, StarPairs
 from lamostvac.emulator.settings import Emulator, SecondEmulator
@@ -45,6 +42,8 @@ from lamostvac.validation.settings import Validation
 
 class Run(Section):
     """The run as a whole."""
+
+    not_in_rows: ClassVar = frozenset({"results"})
 
     results: str = Field(
         "results", min_length=1, description="Folder that receives everything the run writes."
@@ -208,28 +207,22 @@ def configuration_hash(configuration: Mapping[str, Any]) -> str:
     `photometry_tables` for that of the section `photometry`. Left out is what only says where files are, which part of
     the survey runs, or how work is cut into jobs.
     """
-    ignored = {
-        "run": {"results"},
-        "survey": {"root", "catalogues", "file_pattern", "types", "chunk_size"},
-        "prepare": {"keep"},
-        "library": {"spectra", "labels_file"},
-        "grouped": {"groups_per_job"},
-        "networks": {"root", "training_sets"},
-        "recommended": {"definitions"},
-        "photometry": {"root", "file"},
-    }
     kept = {
-        section: {
-            key: value for key, value in content.items() if key not in ignored.get(section, ())
-        }
+        section: {key: value for key, value in content.items() if key not in _not_in_rows(section)}
         for section, content in configuration.items()
         if section not in ("validation", "publication", "explorer")
     }
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
+def _not_in_rows(section: str) -> frozenset[str]:
+    field = Configuration.model_fields.get(section)
+    model = submodel(field) if field else None
+    return model.not_in_rows if model and issubclass(model, Section) else frozenset()
+
+
 def _cleaned(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    sections = {name for name in Configuration.model_fields}
+    sections = set(Configuration.model_fields)
     return {
         key: _without_null_text(value)
         for key, value in mapping.items()
@@ -241,9 +234,3 @@ def _without_null_text(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _without_null_text(item) for key, item in value.items()}
     return None if value == "null" else value
-
-
-# ---------------------------------------------------------------- mistakes in words
-
-
-# ---------------------------------------------------------------- the models as documentation

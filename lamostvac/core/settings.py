@@ -1,6 +1,6 @@
 """What all sections of the configuration share."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     AfterValidator,
@@ -25,11 +25,17 @@ Region = Annotated[tuple[float, float], AfterValidator(_increasing)]
 
 
 class Section(BaseModel):
-    """A part of the configuration; unknown keys are refused."""
+    """A part of the configuration; unknown keys are refused.
+
+    `not_in_rows` has the keys that no row of the catalogue depends on: where files are, which part of the survey
+    runs, how work is cut into jobs. They are no part of `configuration_hash`.
+    """
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
     )
+
+    not_in_rows: ClassVar[frozenset[str]] = frozenset()
 
     def part(self, model: "type[Section]") -> dict[str, Any]:
         """The keys that the section has from `model`, in the form of JSON: what a rule tells its script."""

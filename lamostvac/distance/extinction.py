@@ -12,6 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lamostvac.core.vocabulary import BANDS
+from lamostvac.distance.settings import Extinction
+
+_SECTION = Extinction()  # for defaults of parameters
 
 SFD_TO_TRUE = 0.86
 """True E(B-V) over that of Schlegel et al. (Schlafly & Finkbeiner 2011, section 5)."""
@@ -38,7 +41,7 @@ _ZHANG_YUAN = {
 
 
 def constants(
-    sfd: Mapping[str, float], corrected: Mapping[str, float], scale: Scale = "published"
+    sfd: Mapping[str, float], corrected: Mapping[str, float], scale: Scale = _SECTION.scale
 ) -> NDArray[np.float64]:
     """Coefficients (14,) in the order of `BANDS`, on one scale of E(B-V).
 

@@ -14,10 +14,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lamostvac.distance.schema import COLUMNS, PhotometryFile
+from lamostvac.distance.settings import PhotometryJoin
 from lamostvac.external.entries import TableFile
 from lamostvac.external.joins import join_table, positions, read_source
 from lamostvac.external.match import group_stars, match_identifiers, match_sky
 from lamostvac.external.read import numbers_of
+
+_SECTION = PhotometryJoin()  # for defaults of parameters
 
 _STAR_COLUMNS = ("ra", "dec", "pmra", "pmdec", "ref_epoch")
 
@@ -26,7 +29,7 @@ def join_photometry(
     spectra: Mapping[str, NDArray[Any]],
     settings: PhotometryFile,
     root: str | Path,
-    repeat_radius: float = 1.0,
+    repeat_radius: float = _SECTION.repeat_radius,
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """Magnitudes and distances of each spectrum.
 

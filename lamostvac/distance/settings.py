@@ -1,6 +1,6 @@
 """The configuration's sections photometry, extinction, star_pairs and distance."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import (
     Field,
@@ -17,6 +17,8 @@ from lamostvac.core.vocabulary import BANDS
 
 class PhotometryJoin(Section):
     """Magnitudes and distances of other surveys joined to every spectrum."""
+
+    not_in_rows: ClassVar = frozenset({"root", "file"})
 
     enabled: bool = Field(
         True, description="Join them; without them there is neither E(B-V) nor distance."

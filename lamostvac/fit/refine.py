@@ -15,6 +15,9 @@ from lamostvac.core.vocabulary import CONVERGED, EDGE, NO_PROGRESS
 from lamostvac.emulator.model import Emulator
 from lamostvac.fit.likelihood import Condensed
 from lamostvac.fit.priors import DensityPrior
+from lamostvac.fit.settings import FitSettings
+
+_SECTION = FitSettings()  # for defaults of parameters
 
 _TOLERANCE = 1e-5  # of chi2: three-thousandths of a standard deviation, before the last step
 _NEAR = 1.0  # of chi2: how far above its minimum a star may be to learn second derivatives
@@ -64,7 +67,7 @@ def refine(
     low: NDArray[np.float64],
     high: NDArray[np.float64],
     prior: DensityPrior | None = None,
-    max_iterations: int = 30,
+    max_iterations: int = _SECTION.max_iterations,
 ) -> Fit:
     """Minimise chi2 (plus prior) from each start, all scaled labels.
 

@@ -1,6 +1,6 @@
 """The configuration's section grouped."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -66,6 +66,8 @@ class GroupedSettings(SearchSettings):
 
 class Grouped(SearchSettings, GroupSize):
     """The grouped search of Liang et al. (2024, section 2.2), for fit.method grouped and grouped_refine."""
+
+    not_in_rows: ClassVar = frozenset({"groups_per_job"})
 
     groups_per_job: PositiveInt = Field(
         10, description="Groups of a job; results do not depend on it."

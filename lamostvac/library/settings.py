@@ -1,6 +1,6 @@
 """The configuration's section library."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -37,6 +37,8 @@ class Resolution(Section):
 
 class Library(Section):
     """The empirical library that the emulator learns."""
+
+    not_in_rows: ClassVar = frozenset({"spectra", "labels_file"})
 
     name: str = Field(
         "mastar",

@@ -1,5 +1,7 @@
 """The configuration's section networks."""
 
+from typing import ClassVar
+
 from pydantic import (
     Field,
     NonNegativeFloat,
@@ -97,3 +99,5 @@ class NetworkTraining(Section):
 
 class Networks(NetworkTraining, NetworkWindows, NetworkFiles):
     """Labels from networks trained on stars with known labels (Wang et al. 2022)."""
+
+    not_in_rows: ClassVar = frozenset({"root", "training_sets"})

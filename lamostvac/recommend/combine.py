@@ -22,7 +22,9 @@ from lamostvac.recommend.definitions import (
     validity,
 )
 from lamostvac.recommend.relations import LabelRelations, between
-from lamostvac.recommend.settings import Settings
+from lamostvac.recommend.settings import Recommended, Settings
+
+_SECTION = Recommended()  # for defaults of parameters
 
 _BLOCK = 65536  # rows at a time: the columns of a block stay in the processor's cache
 
@@ -89,7 +91,10 @@ def _system(
 
 
 def combine(
-    columns: Columns, definition: Definition, fitted: LabelRelations, disagreement: float = 3.0
+    columns: Columns,
+    definition: Definition,
+    fitted: LabelRelations,
+    disagreement: float = _SECTION.disagreement,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8]]:
     """Recommended value, error, source bits and disagreement (n,) of a label.
 

@@ -13,7 +13,9 @@ from lamostvac.recommend.definitions import (
     number,
     validity,
 )
-from lamostvac.recommend.settings import Settings
+from lamostvac.recommend.settings import Recommended, Settings
+
+_SECTION = Recommended()  # for defaults of parameters
 
 _HUBER = 1.345  # residuals beyond this many sigma count linearly
 _CORE = 0.5  # a source counts as valid for fits where its taper is at least this
@@ -108,7 +110,7 @@ def fit_relation(
     correlation: float = 0.0,
     order: int = 1,
     prior: float = 1.0,
-    max_stars: int = 100_000,
+    max_stars: int = _SECTION.max_stars,
 ) -> Relation:
     """The relation between the true values behind x and y.
 

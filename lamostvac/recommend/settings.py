@@ -1,5 +1,7 @@
 """The configuration's section recommended."""
 
+from typing import ClassVar
+
 from pydantic import (
     Field,
     NonNegativeFloat,
@@ -87,3 +89,5 @@ class Settings(Combination):
 
 class Recommended(Combination, Definitions):
     """One value of each label from both systems."""
+
+    not_in_rows: ClassVar = frozenset({"definitions"})

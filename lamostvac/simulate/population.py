@@ -13,6 +13,9 @@ import pandas as pd
 
 from lamostvac.core.vocabulary import TYPE_ORDER
 from lamostvac.simulate.constants import SOLAR_LOGG, SOLAR_TEFF
+from lamostvac.simulate.settings import SimulationSettings
+
+_SECTION = SimulationSettings()  # for defaults of parameters
 
 TEFF_RANGE = {
     "OB": (10200.0, 36000.0),
@@ -255,7 +258,7 @@ def draw(
     *,
     binary_fraction: float = 0.0,
     emission_fraction: float = 0.0,
-    ebv_scale: float = 0.1,
+    ebv_scale: float = _SECTION.ebv_scale,
     uniform: bool = False,
 ) -> Stars:
     """Draw `counts[type]` stars of each type, in the order of `TYPE_ORDER`.

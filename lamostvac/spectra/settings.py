@@ -1,6 +1,7 @@
 """The configuration's section prepare, and what of the section networks prepares a spectrum."""
 
 from functools import cached_property
+from typing import ClassVar
 
 from pydantic import (
     Field,
@@ -83,6 +84,8 @@ class Preparation(FluxLimits, _Median):
 
 class Prepare(Preparation):
     """Each spectrum onto the common grid: masks, rest frame, resampling, normalisation."""
+
+    not_in_rows: ClassVar = frozenset({"keep"})
 
     keep: bool = Field(
         False,

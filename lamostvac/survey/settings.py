@@ -2,7 +2,7 @@
 
 import re
 import string
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     AfterValidator,
@@ -57,6 +57,8 @@ class SnrThresholds(Section):
 
 class Survey(Section):
     """The release: its catalogue, which spectra are taken, how they are cut into jobs."""
+
+    not_in_rows: ClassVar = frozenset({"root", "catalogues", "file_pattern", "types", "chunk_size"})
 
     root: str = Field(
         ".",

@@ -16,8 +16,11 @@ from numpy.typing import ArrayLike
 
 from lamostvac.uncertainty.method_error import method_error, published_method_error
 from lamostvac.uncertainty.repeats import RepeatPairs
+from lamostvac.uncertainty.settings import Errors
 from lamostvac.uncertainty.snr_fit import Bins, fit_curve
 from lamostvac.uncertainty.widths import _RELATIVE_ERROR, Array, Width, weighted_width
+
+_SECTION = Errors()  # for defaults of parameters
 
 TEFF_SCALE = 100.0  # K
 _ROUNDS = 3
@@ -33,9 +36,9 @@ def bin_residuals(
     residual: ArrayLike,
     weight: ArrayLike | None = None,
     *,
-    bins: int | Sequence[float] = 20,
+    bins: int | Sequence[float] = _SECTION.bins,
     smallest: float = 25.0,
-    width: Width = "robust",
+    width: Width = _SECTION.width,
     curve: ArrayLike | None = None,
 ) -> Bins:
     """Widths of residuals in bins of S/N.
@@ -162,9 +165,9 @@ def fit_repeats(
     residual: ArrayLike,
     weight: ArrayLike | None = None,
     *,
-    bins: int | Sequence[float] = 20,
+    bins: int | Sequence[float] = _SECTION.bins,
     smallest: float = 25.0,
-    width: Width = "robust",
+    width: Width = _SECTION.width,
     scale: float = 1.0,
     sigma_m: tuple[float, float] = (np.nan, np.nan),
 ) -> RandomErrorModel:

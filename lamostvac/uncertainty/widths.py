@@ -5,6 +5,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lamostvac.uncertainty.settings import Errors
+
+_SECTION = Errors()  # for defaults of parameters
+
 # Relative error of a width times the root of the number of values, for Gaussian values: 1.4826 times the median
 # absolute value has 37 % of the efficiency of the root of the mean square.
 _RELATIVE_ERROR = {"robust": 1.1664, "deviation": 0.7071}
@@ -13,7 +17,7 @@ Array = NDArray[np.float64]
 
 
 def weighted_width(
-    residual: ArrayLike, weight: ArrayLike | None = None, width: Width = "robust"
+    residual: ArrayLike, weight: ArrayLike | None = None, width: Width = _SECTION.width
 ) -> float:
     """Width of residuals (n,) about zero: what one spectrum differs by from another has no preferred sign.
 

@@ -8,8 +8,9 @@ import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from lamostvac.configuration import generate, models
+from lamostvac.configuration import generate
 from lamostvac.configuration.root import Configuration, load_configuration, read_configuration
+from lamostvac.core import models
 from lamostvac.core.exceptions import UserError
 
 KEYS = [path for path, _ in models.walk(Configuration)]
