@@ -1,16 +1,15 @@
 """One spectral type's table of the catalogue."""
 
-import numpy as np
 import pandas as pd
 
 import lamostvac
 from lamostvac.catalog.best_spectrum import set_unique
 from lamostvac.catalog.files import provenance, read_rows, write_rows
 from lamostvac.catalog.registry import load_registry, network_labels
-from lamostvac.core.exceptions import UserError
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.paths import PROJECT
+from lamostvac.spectra.names import in_order_of
 
 
 def main(snakemake: Job) -> None:
@@ -18,11 +17,7 @@ def main(snakemake: Job) -> None:
     params, inputs = snakemake.params, snakemake.input
     registry = load_registry(network_labels(params.network_labels))
     rows = read_rows(inputs.recommended, registry)
-    found = pd.read_parquet(inputs.distance)
-    if not np.array_equal(found["spectrum_id"].to_numpy(str), rows["spectrum_id"].astype(str)):
-        raise UserError(
-            f"{inputs.distance} has other rows than {inputs.recommended}; delete it and run again"
-        )
+    found = in_order_of(rows["spectrum_id"], pd.read_parquet(inputs.distance), inputs.distance)
     identifiers = found.pop("gaia_source_id")
     registry.fill(rows, found)
     # The release's own identifier stays where it has one.

@@ -65,3 +65,23 @@ def values_at(values: NDArray[np.floating], rows: NDArray[np.integer]) -> NDArra
     found = np.full((len(rows), *values.shape[1:]), np.nan)
     found[rows >= 0] = values[rows[rows >= 0]]
     return found
+
+
+def in_order_of(names: NDArray[np.bytes_], table: pd.DataFrame, where: str) -> pd.DataFrame:
+    """The rows of a table with `spectrum_id`, in the order of other rows, whose names (n,) these are.
+
+    Raises
+    ------
+    UserError
+        They are not the same spectra; `where` is the table's file.
+    """
+    wanted, own = names.astype(str), table["spectrum_id"].to_numpy(str)
+    if np.array_equal(wanted, own):
+        return table
+    index = pd.Index(own)
+    order = index.get_indexer(pd.Index(wanted)) if index.is_unique else np.full(len(wanted), -1)
+    if len(own) != len(wanted) or (order < 0).any():
+        raise UserError(
+            f"{where} has other spectra than what it is joined to; delete it and run again"
+        )
+    return table.iloc[order].reset_index(drop=True)

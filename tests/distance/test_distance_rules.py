@@ -12,6 +12,7 @@ from lamostvac.catalog.files import read_fields, write_rows
 from lamostvac.catalog.registry import NetworkLabel, load_registry
 from lamostvac.configuration.root import Configuration
 from lamostvac.core.vocabulary import BANDS
+from lamostvac.distance import type_distances
 from lamostvac.distance.schema import load_photometry
 from lamostvac.simulate import counterparts, measurement, population
 from lamostvac.simulate import photometry as simulated
@@ -241,38 +242,36 @@ def test_runs_without_networks_or_without_stars(project, sky, tmp_path):
     assert empty.columns.tolist() == found.columns.tolist()
 
 
-def test_correlation_from_stars_left_out_of_training(project, sky, tmp_path):
+def test_correlation_from_stars_left_out_of_training(sky):
     """Residuals of single networks, which scatter about their mean as `_spread` says."""
     folder, _ = sky
-    distance = script(project, "distance")
     rng = np.random.default_rng(22)
     n, spread, members = 2000, 0.05, 5
     common = 0.12 * rng.normal(size=n)
-    paths = []
+    left_out = {}
     for band in BANDS:
         own = 0.03 * rng.normal(size=n)
         single = common + own + spread * rng.normal(size=n)
-        paths.append(tmp_path / f"abs_mag_{band}_left_out.parquet")
         table = pd.DataFrame(
             {"spectrum_id": [f"s{i}" for i in range(n)], "snr": 60.0, "reference": 1.0}
         )
         table["left_out"] = np.where(rng.random(n) < 0.5, 1 + single, np.nan)
         # The order of rows does not matter.
-        table.sample(frac=1, random_state=1).to_parquet(paths[-1])
+        left_out[band] = table.sample(frac=1, random_state=1)
     lines = []
     log = SimpleNamespace(info=lambda text, *values: lines.append(text % values))
-    arguments = (folder / "G.fits", REGISTRY, np.full(N_CLEAN + N_DUSTY, 80.0))
-    params = SimpleNamespace(distance={"correlation": None}, bands=list(BANDS), members=members)
-    found = distance.correlation_of(paths, *arguments, params, log)
+    columns = read_fields(
+        folder / "G.fits", REGISTRY, type_distances.magnitude_columns(REGISTRY.names, ["_spread"])
+    )
+    snr = np.full(N_CLEAN + N_DUSTY, 80.0)
+    found = type_distances.left_out_correlation(left_out, columns, members, snr, log)
     mean = 0.12**2 + 0.03**2 + spread**2 / members
     expected = 0.98 * 0.12**2 / mean
     above = found[np.triu_indices(14, 1)]
     assert above == pytest.approx(expected, abs=0.08)
     assert above.mean() == pytest.approx(expected, abs=0.015)
     assert "2000 stars" in lines[0]
-    fixed = distance.correlation_of(
-        paths, *arguments, SimpleNamespace(distance={"correlation": 0.7}), log
-    )
+    fixed = type_distances.equal_correlation(0.7)
     assert fixed[0].tolist() == pytest.approx([1.0] + [0.7] * 13)
-    pretrained = distance.correlation_of([], *arguments, params, log)
+    pretrained = type_distances.equal_correlation(None)
     assert pretrained[0, 1] == pytest.approx(0.95)

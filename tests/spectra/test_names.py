@@ -1,11 +1,13 @@
 """Names of spectra as numbers."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamostvac.spectra.names import RowsByName, fingerprint, values_at
+from lamostvac.core.exceptions import UserError
+from lamostvac.spectra.names import RowsByName, fingerprint, in_order_of, values_at
 
 NAMES = st.lists(st.text("ab-1", min_size=1, max_size=9), max_size=20, unique=True)
 
@@ -42,3 +44,20 @@ def test_values_of_rows_that_are_not_there_are_missing(shape):
     np.testing.assert_array_equal(found[[0, 2]], values[[2, 0]])
     assert np.isnan(found[1]).all()
     assert np.isnan(values_at(values[:0], np.array([-1]))).all()
+
+
+def test_rows_are_joined_by_their_names():
+    names = np.array([b"c", b"a", b"b"])
+    table = pd.DataFrame({"spectrum_id": ["a", "b", "c"], "value": [1, 2, 3]})
+    joined = in_order_of(names, table, "x.parquet")
+    assert joined["value"].tolist() == [3, 1, 2]
+    assert joined.index.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "names", [["a", "b"], ["a", "b", "d"], ["a", "b", "c", "d"], ["a", "b", "b"]]
+)
+def test_a_table_of_other_spectra_is_not_joined(names):
+    table = pd.DataFrame({"spectrum_id": names})
+    with pytest.raises(UserError, match=r"x\.parquet has other spectra"):
+        in_order_of(np.array([b"a", b"b", b"c"]), table, "x.parquet")
