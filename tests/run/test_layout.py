@@ -7,7 +7,7 @@ import pytest
 
 from lamostvac.run.layout import Layout, job_stem, patterns
 
-# Folders below the results folder, but for those whose names are words of everything else too.
+# The folders below the results folder.
 FOLDERS = {path.split("/")[0] for path in patterns().values() if "/" in path} | {"experiments"}
 # What is no path of a run: groups of HDF5 files, a unit.
 ALLOWED = {"spectra/residual", "spectra/spectrum_id", "spectra/s"}
@@ -30,7 +30,7 @@ def texts(path):
 
 
 def texts_of_rules(path):
-    """The texts of the Snakefile or a file of rules; names of modules and of files of the project are none of a run."""
+    """The texts of the Snakefile or of a file of rules, without comments and docstrings."""
     lines = (line for line in path.read_text().splitlines() if not line.strip().startswith("#"))
     text = re.sub(r'""".*?"""', "", "\n".join(lines), flags=re.DOTALL)
     return re.findall(r'"([^"\n]*)"', text)
