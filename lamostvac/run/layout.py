@@ -63,7 +63,6 @@ class Layout:
     simulated_release = _Below("simulated/lamost")
     simulated_catalogues = _Below("simulated/catalogs")
 
-    survey = _Below("survey")
     manifest = _Below("survey/manifest.csv")
     groups = _Below("survey/groups.csv")
     survey_rejected = _Below("survey/rejected.csv")
