@@ -10,6 +10,7 @@ from lamostvac.emulator.model import build_emulator, read_emulator
 from lamostvac.emulator.settings import Emulator
 from lamostvac.experiments import figures
 from lamostvac.experiments.group_size import (
+    N_DR10,
     fold_rows,
     group_size_table,
     library_trial,
@@ -22,33 +23,23 @@ from lamostvac.library.library import read_library
 from lamostvac.report.style import save
 from lamostvac.spectra.settings import Preparation
 
-N_DR10 = 11_473_644  # stellar spectra whose labels L24 determined
-
 
 def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     params, seed = snakemake.params, snakemake.params.seed
     settings = params.settings
-    emulator, library = (
-        read_emulator(snakemake.input.emulator),
-        read_library(snakemake.input.library),
-    )
+    emulator = read_emulator(snakemake.input.emulator)
+    library = read_library(snakemake.input.library)
     regions = Preparation.model_validate(params.prepare).masked_regions
     search = GroupedSettings(
-        matches=settings["n_candidates"],
-        variance=settings["variance"],
-        form=settings["form"],
-        search=settings["search"],
-        max_extrapolation=params.max_extrapolation,
-    )
+        matches=settings["n_candidates"], max_extrapolation=params.max_extrapolation,
+        **{name: settings[name] for name in ("variance", "form", "search")},
+    )  # fmt: skip
     sizes = sorted({1, *settings["group_sizes"]})
     everyone = np.arange(len(library.ids))
+    section = Emulator.model_validate(params.emulator)
     folds = (
-        (
-            build_emulator(library, regions, Emulator.model_validate(params.emulator), rows=train),
-            train,
-            test,
-        )
+        (build_emulator(library, regions, section, rows=train), train, test)
         for train, test in fold_rows(library.ids, settings["folds"], seed)
     )
     tables = []
@@ -59,9 +50,8 @@ def main(snakemake: Job) -> None:
         fits = library_trial(emulators, library, sizes, settings["trial_stars"], search, seed)
         tables.append(group_size_table(fits, sample, "teff_true"))
         log.info("%s: done", sample)
-    samples = read_samples(
-        list(snakemake.input.spectra), emulator, library, settings["n_stars"], seed
-    )
+    spectra = list(snakemake.input.spectra)
+    samples = read_samples(spectra, emulator, library, settings["n_stars"], seed)
     parts = []
     for name, stars in samples.items():
         trial = trial_positions(len(stars), settings["trial_stars"])

@@ -9,11 +9,10 @@ from lamostvac.core.files import write_csv
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
-from lamostvac.core.vocabulary import spectral_type_of
 from lamostvac.emulator.model import build_emulator, read_emulator
 from lamostvac.emulator.settings import Emulator
 from lamostvac.experiments import figures
-from lamostvac.experiments.flux import FluxComparison, emulator_uncertainty, example_rows
+from lamostvac.experiments.flux import FluxComparison, example_rows, example_star
 from lamostvac.experiments.group_size import fold_rows
 from lamostvac.library.library import read_library
 from lamostvac.report.style import save
@@ -41,20 +40,7 @@ def main(snakemake: Job) -> None:
         )
         comparisons["held out"].add(fold, library, test)
         for row in np.intersect1d(chosen, test):
-            # The fold may cover other pixels than the emulator of the run; the figure shows the latter's.
-            everywhere = np.full(len(GRID), np.nan)
-            everywhere[fold.pixels] = fold.spectra(labels[[row]])[0]
-            good = library.ivar[row, emulator.pixels] > 0
-            teff = labels[row, 0]
-            others = zip(library.label_names[1:], labels[row, 1:], strict=True)
-            stars[int(row)] = {
-                "title": f"{library.ids[row]}: teff {teff:.0f} K, "
-                + ", ".join(f"{n} {v:.2f}" for n, v in others),
-                "flux": np.where(good, library.flux[row, emulator.pixels], np.nan),
-                "in_sample": emulator.spectra(labels[[row]])[0],
-                "held_out": everywhere[emulator.pixels],
-                "sigma": emulator_uncertainty(emulator, str(spectral_type_of(teff))),
-            }
+            stars[int(row)] = example_star(emulator, fold, library, int(row))
         progress.add(len(test))
     progress.done()
     table = pd.concat([one.table(sample) for sample, one in comparisons.items()], ignore_index=True)

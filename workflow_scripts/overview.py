@@ -6,24 +6,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.report import overview
-
-
-def column(path: str, name: str) -> np.ndarray:
-    """One column of the catalogue."""
-    return np.asarray(pq.read_table(path, columns=[name])[name].to_numpy())
-
-
-def network_numbers(networks: pd.DataFrame) -> dict[str, tuple[int, int, int]]:
-    """Labels, and least and most training stars, of each training set."""
-    return {
-        str(name): (len(rows), int(rows["n_train"].min()), int(rows["n_train"].max()))
-        for name, rows in networks.groupby("set", sort=False)
-    }
+from lamostvac.report.run_files import catalogue_versions, column, network_numbers
 
 
 def main(snakemake: Job) -> None:
@@ -45,27 +32,20 @@ def main(snakemake: Job) -> None:
         "lost": overview.lost_check(accounting),
     }
     if len(networks):
-        curves = {
-            name: pd.read_csv(path) for name, path in zip(params.types, inputs.curves, strict=True)
-        }
+        curves = dict(zip(params.types, map(pd.read_csv, inputs.curves), strict=True))
         checks["networks"] = overview.network_check(networks)
         checks["repeats"] = overview.repeats_check(curves, comparisons)
     limits = overview.load_limits(inputs.limits)
     lights = overview.with_lights(checks, limits)
     with h5py.File(inputs.library) as handle:
         n_library = len(handle["ids/id"])
-    metadata = pq.read_schema(inputs.catalogue).metadata
     numbers = overview.RunNumbers(
         accounting=accounting,
         snr_band=params.snr_band,
         snr=column(inputs.catalogue, params.snr_band),
         n_stars=int(column(inputs.catalogue, "best_spectrum").sum(dtype=np.int64)),
         n_unflagged=int(np.count_nonzero(flags == 0)),
-        versions={
-            key.decode(): value.decode()
-            for key, value in metadata.items()
-            if key != b"ARROW:schema"
-        },
+        versions=catalogue_versions(inputs.catalogue),
         library=(params.library, n_library),
         networks=network_numbers(networks) if len(networks) else {},
     )

@@ -1,5 +1,7 @@
 """The emulator beside the library's own spectra."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -8,6 +10,7 @@ from lamostvac.core.vocabulary import spectral_type_of
 from lamostvac.emulator.model import Emulator
 from lamostvac.experiments.pools import _BATCH, TEFF_BINS, teff_bin
 from lamostvac.library.library import SpectralLibrary
+from lamostvac.spectra.grid import GRID
 
 FLUX_BINS = np.linspace(0.0, 2.0, 201)
 _DIFFERENCES = np.linspace(-1.0, 1.0, 4001)
@@ -116,3 +119,29 @@ def example_rows(teff: NDArray[np.floating]) -> list[int]:
             order = members[np.argsort(teff[members], kind="stable")]
             rows.append(int(order[len(order) // 2]))
     return rows
+
+
+def example_star(
+    emulator: Emulator, fold: Emulator, library: SpectralLibrary, row: int
+) -> dict[str, Any]:
+    """What `figures.examples` shows of a library star, on the pixels of `emulator`.
+
+    Parameters
+    ----------
+    emulator : of the run; it has learned from the star
+    fold : one that has not, which may cover other pixels
+    row : of the library
+    """
+    labels = library.label_array()[[row]]
+    everywhere = np.full(len(GRID), np.nan)
+    everywhere[fold.pixels] = fold.spectra(labels)[0]
+    good = library.ivar[row, emulator.pixels] > 0
+    others = zip(library.label_names[1:], labels[0, 1:], strict=True)
+    return {
+        "title": f"{library.ids[row]}: teff {labels[0, 0]:.0f} K, "
+        + ", ".join(f"{n} {v:.2f}" for n, v in others),
+        "flux": np.where(good, library.flux[row, emulator.pixels], np.nan),
+        "in_sample": emulator.spectra(labels)[0],
+        "held_out": everywhere[emulator.pixels],
+        "sigma": emulator_uncertainty(emulator, str(spectral_type_of(labels[0, 0]))),
+    }

@@ -20,6 +20,8 @@ from lamostvac.grouped.settings import GroupedSettings
 from lamostvac.library.library import SpectralLibrary
 from lamostvac.numerics.statistics import robust_sigma
 
+N_DR10 = 11_473_644  # stellar spectra whose labels L24 determined
+
 
 def trial_positions(n: int, count: int) -> NDArray[np.int64]:
     """Positions of at most `count` of n sorted stars, evenly spaced from the coolest to the hottest."""

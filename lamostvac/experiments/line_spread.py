@@ -7,7 +7,10 @@ else enters.
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
+import h5py
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -16,6 +19,29 @@ from lamostvac.emulator.model import Emulator
 from lamostvac.fit.fitter import StarFitter
 from lamostvac.fit.settings import FitSettings
 from lamostvac.spectra.grid import GRID
+
+WIDTHS = (2.5, 2.8, 3.1, 3.4, 3.7, 4.0, 4.4, 4.8, 5.3)  # A
+EDGES = np.array(
+    [
+        3800,
+        3950,
+        4100,
+        4250,
+        4450,
+        4700,
+        5000,
+        5350,
+        5700,
+        6050,
+        6400,
+        6850,
+        7360,
+        7800,
+        8250,
+        8700.0,
+    ]
+)
+N_STARS = 200
 
 
 def residual_by_window(
@@ -102,3 +128,44 @@ def measure(
             row = {"fwhm": width, "low": low, "high": high, "residual": residual}
             rows.append(row | {f"median_{name}": value for name, value in medians.items()})
     return pd.DataFrame(rows)
+
+
+def best_spectra(paths: list[str]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Flux and ivar (n, 4901) of the spectra with the highest S/N, at most `N_STARS`."""
+    kept: list[tuple[float, str, int]] = []
+    for path in paths:
+        with h5py.File(path) as handle:
+            snr = [np.median(np.sqrt(row)) for row in handle["ivar"]]
+        kept += [(-value, path, index) for index, value in enumerate(snr)]
+    flux, ivar = [], []
+    for _, path, index in sorted(kept)[:N_STARS]:
+        with h5py.File(path) as handle:
+            flux.append(handle["flux"][index])
+            ivar.append(handle["ivar"][index])
+    return np.array(flux), np.array(ivar)
+
+
+def draw(table: pd.DataFrame, best: pd.DataFrame) -> Any:
+    """Residual against trial width in each window, and the best width against wavelength."""
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    colours = plt.get_cmap("viridis")(np.linspace(0, 0.95, len(best)))
+    for colour, (low, window) in zip(colours, table.groupby("low"), strict=True):
+        left.plot(
+            window["fwhm"],
+            window["residual"] / window["residual"].min(),
+            ".-",
+            color=colour,
+            label=f"{low:.0f}",
+        )
+    left.set_xlabel("library smoothed to FWHM / A")
+    left.set_ylabel("residual / smallest residual")
+    left.legend(title="from / A", fontsize=7, ncols=2)
+    right.plot(0.5 * (best["low"] + best["high"]), best["fwhm"], "ko-")
+    right.plot(best["low"], best["low"] / 1800.0, "--", color="#868e96", label="R = 1800")
+    right.set_xlabel("rest wavelength / A")
+    right.set_ylabel("FWHM of the survey / A")
+    right.legend()
+    return figure

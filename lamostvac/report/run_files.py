@@ -1,0 +1,29 @@
+"""What the report's first page reads from files of a run."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+
+def column(path: str, name: str) -> NDArray[Any]:
+    """One column of the catalogue."""
+    return np.asarray(pq.read_table(path, columns=[name])[name].to_numpy())
+
+
+def network_numbers(networks: pd.DataFrame) -> dict[str, tuple[int, int, int]]:
+    """Labels, and least and most training stars, of each training set."""
+    return {
+        str(name): (len(rows), int(rows["n_train"].min()), int(rows["n_train"].max()))
+        for name, rows in networks.groupby("set", sort=False)
+    }
+
+
+def catalogue_versions(path: str) -> dict[str, str]:
+    """What the catalogue's header says of versions, settings and inputs."""
+    metadata = pq.read_schema(path).metadata
+    return {
+        key.decode(): value.decode() for key, value in metadata.items() if key != b"ARROW:schema"
+    }
