@@ -41,8 +41,9 @@ def choose_controls(
     remains are the least reddened stars of each kind, and their mean E(B-V) is `zero_point` by definition. Either way
     stars beyond `clip` standard deviations go, which are binaries and stars with wrong labels.
 
-    What scatters the controls' E(B-V), a map's errors or their own dust (`control_scatter`, which must be guessed), is
-    no scatter of colours at given labels, and so no error of other stars' E(B-V): it is taken off.
+    The E(B-V) of the controls scatters, by errors of the map or by dust of their own (`control_scatter`,
+    which must be guessed). This is not scatter of intrinsic colours at given labels and adds nothing to
+    the errors of other stars' E(B-V), so its variance is subtracted.
 
     Parameters
     ----------

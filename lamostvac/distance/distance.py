@@ -180,9 +180,6 @@ def distance_kpc(modulus: ArrayLike, error: ArrayLike) -> tuple[Array, Array]:
     return distance, distance * _PER_MAGNITUDE * np.asarray(error, np.float64)
 
 
-# ---------------------------------------------------------------- positions
-
-
 def galactocentric(
     ra: ArrayLike,
     dec: ArrayLike,

@@ -88,9 +88,6 @@ class Controls:
     total: Array
 
 
-# ---------------------------------------------------------------- colours without dust
-
-
 def intrinsic_colours(
     labels: Array, star: NDArray[np.int64], controls: Controls, settings: StarPairs
 ) -> tuple[Array, Array, Array, NDArray[np.int64]]:
@@ -158,9 +155,6 @@ def intrinsic_colours(
         leverage[part] = np.einsum("ni,nij,nj->n", first, squares, first)
         leverage[part[~enough[:, controls.reference]]] = np.nan
     return colours, slopes, leverage, nearest
-
-
-# ---------------------------------------------------------------- E(B-V) from magnitudes
 
 
 def solve_reddening(
@@ -254,9 +248,6 @@ def usable_magnitudes(magnitudes: Array, errors: Array) -> tuple[Array, Array]:
     with np.errstate(invalid="ignore"):
         good = np.isfinite(magnitudes) & (errors > 0) & np.isfinite(errors)
     return np.where(good, magnitudes, np.nan), np.where(good, errors, np.nan) ** 2
-
-
-# ---------------------------------------------------------------- controls
 
 
 def scatter_matrices(residuals: Array, expected: Array, limit: float = 5.0) -> tuple[Array, Array]:

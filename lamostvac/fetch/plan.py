@@ -65,9 +65,6 @@ class State:
     detail: str = ""
 
 
-# ---------------------------------------------------------------- what is there
-
-
 def inspect(need: Need) -> State:
     """What lies where a file is looked for; notes the checksum of one that is seen for the first time."""
     path = Path(need.path)
@@ -125,9 +122,6 @@ def note_checksum(path: Path, digest: str) -> None:
             temporary.write_text(
                 "".join(f"{known[name]}  {name}\n" for name in sorted(known)), encoding="utf-8"
             )
-
-
-# ---------------------------------------------------------------- bringing it
 
 
 def fetch_all(
@@ -243,9 +237,6 @@ def _fetch_match(
     fetch_pieces(client, source, pieces)
     rows = join_pieces(source, pieces, path)
     client.log.info("%s: %d rows near %d stars", source.name, rows, len(stars))
-
-
-# ---------------------------------------------------------------- the report
 
 
 def write_report(states: Sequence[State], path: Path) -> None:

@@ -25,9 +25,6 @@ MARGIN = 0.1
 """How far a counterpart's declination may be from its star's, in deg: the radius and centuries of proper motion."""
 
 
-# ---------------------------------------------------------------- the stars
-
-
 def star_list(table: pa.Table, classes: Sequence[str]) -> npt.NDArray[np.float64]:
     """Positions (n, 2) of the release's stars, right ascension and declination in deg.
 
@@ -73,9 +70,6 @@ def stars_as_votable(stars: npt.NDArray[np.float64]) -> str:
         '<FIELD name="dec" datatype="double" unit="deg" ucd="pos.eq.dec;meta.main"/>\n'
         f"<DATA><TABLEDATA>\n{rows}</TABLEDATA></DATA></TABLE></RESOURCE></VOTABLE>\n"
     )
-
-
-# ---------------------------------------------------------------- asking
 
 
 class CutOff(Exception):
@@ -203,6 +197,3 @@ def ask(client: Client, source: MatchSource, stars: npt.NDArray[np.float64]) -> 
     half = len(stars) // 2
     parts = [ask(client, source, part) for part in (stars[:half], stars[half:])]
     return sort_rows(itertools.chain(*parts), source)
-
-
-# ---------------------------------------------------------------- pieces

@@ -35,9 +35,6 @@ FREE_BYTES = 1 << 30
 """What a download leaves free on the disk."""
 
 
-# ---------------------------------------------------------------- files
-
-
 @dataclass(frozen=True)
 class Checksum:
     """What is known of a file's bytes: the name of the hash (sha1, sha256) and its hexadecimal value."""

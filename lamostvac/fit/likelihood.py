@@ -181,7 +181,8 @@ class Design:
         pixels = self.emulator.pixels
         n, p = len(flux), np.count_nonzero(pixels)
         # Empty rows make the number of stars a multiple of what BLAS takes at once. Then, with most of its kernels, a
-        # star's sums are the same to the last bit whoever stands beside it (docs/reproducibility.md).
+        # star's sums are the same to the last bit, whichever other stars are in the batch
+        # (docs/reproducibility.md).
         padded = -(-n // _ROWS) * _ROWS
         weight = np.zeros((padded, p), dtype=np.float32)
         np.minimum(ivar[:, pixels], np.float32(_MAX_IVAR), out=weight[:n], casting="same_kind")

@@ -29,24 +29,6 @@ _SECTION = Recommended()  # for defaults of parameters
 _BLOCK = 65536  # rows at a time: the columns of a block stay in the processor's cache
 
 
-# ---------------------------------------------------------------- definitions
-
-
-# ---------------------------------------------------------------- validity
-
-
-# ---------------------------------------------------------------- relations
-
-
-# ---------------------------------------------------------------- correlation
-
-
-# ---------------------------------------------------------------- one label of one type
-
-
-# ---------------------------------------------------------------- combination
-
-
 @dataclass(frozen=True)
 class _System:
     """One system's value, error and validity (n,), and of each source its share and its own error, on the scale."""
@@ -176,6 +158,3 @@ def apply(
             results = combine(columns, definition, found[definition.label], settings.disagreement)
             for name, values in zip(result_columns(definition.label), results, strict=True):
                 block[name] = values
-
-
-# ---------------------------------------------------------------- files

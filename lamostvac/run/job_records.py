@@ -163,9 +163,6 @@ def chunks_of_run(results: str | Path) -> pd.DataFrame:
         raise UserError(f"the survey of {results} has not run yet: there is no {path}") from None
 
 
-# ---------------------------------------------------------------- what a run set out to do
-
-
 @dataclass(frozen=True)
 class Run:
     """What Snakemake had to do when it was last started.

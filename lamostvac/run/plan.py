@@ -30,9 +30,6 @@ from lamostvac.training.schema import load_training_sets
 SHARES = {"OB": 0.01, "A": 0.07, "F": 0.32, "G": 0.40, "K": 0.15, "M": 0.05}  # about those of DR10
 
 
-# ---------------------------------------------------------------- before the survey
-
-
 def add_chunks(
     jobs: Sequence[Job],
     configuration: Configuration,
@@ -138,9 +135,6 @@ def n_networks(configuration: Configuration) -> int:
     path = configuration.networks.training_sets
     sets = load_training_sets(shipped(path)) if path else []
     return configuration.networks.members * sum(len(entry.labels) for entry in sets)
-
-
-# ---------------------------------------------------------------- what it takes
 
 
 @dataclass(frozen=True)

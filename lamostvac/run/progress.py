@@ -309,9 +309,6 @@ def _count(log: Path) -> int:
     return 0
 
 
-# ---------------------------------------------------------------- showing it
-
-
 def duration(seconds: float | None) -> str:
     """Seconds as `3 d 04 h`, `2 h 05 min`, `7 min`, `12 s`; `?` for None."""
     if seconds is None:

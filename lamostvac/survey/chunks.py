@@ -27,15 +27,6 @@ CHUNK_COLUMNS = ("spectrum_id", *COLUMNS)
 assert set(STEPS) <= set(REASONS)
 
 
-# ---------------------------------------------------------------- reading
-
-
-# ---------------------------------------------------------------- selecting
-
-
-# ---------------------------------------------------------------- chunks
-
-
 def plate_marks(table: pa.Table, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
     """A number for the plate (lmjd, planid) of each of some rows (n,), random but always the same.
 

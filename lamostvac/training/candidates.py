@@ -23,11 +23,6 @@ from lamostvac.training.accounting import Accounting
 from lamostvac.training.measurements import absolute_magnitudes
 from lamostvac.training.schema import TrainingSet
 
-# ---------------------------------------------------------------- measurements
-
-
-# ---------------------------------------------------------------- matching
-
 
 def match_survey(
     survey: Mapping[str, NDArray[Any]], catalogue: pd.DataFrame, entry: TrainingSet
@@ -113,9 +108,6 @@ def candidates(
     return result[entry.columns()]
 
 
-# ---------------------------------------------------------------- choosing
-
-
 def apply_cuts(
     table: pd.DataFrame, cuts: Sequence[Cut], where: str, accounting: Accounting | None = None
 ) -> pd.DataFrame:
@@ -125,9 +117,6 @@ def apply_cuts(
         if accounting is not None:
             accounting.count(cut.text or "cut", cut.cut, table)
     return table.reset_index(drop=True)
-
-
-# ---------------------------------------------------------------- file
 
 
 def join_tables(

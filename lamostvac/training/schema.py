@@ -320,9 +320,6 @@ class TrainingSet(Entry):
                     )
 
 
-# ---------------------------------------------------------------- the file
-
-
 def load_training_sets(path: str | Path) -> list[TrainingSet]:
     """The training sets that a YAML file defines, parents before children.
 

@@ -28,9 +28,6 @@ _ROUNDS = 3
 Source = Literal["repeats", "published", "training", "none"]
 
 
-# ---------------------------------------------------------------- widths in bins of S/N
-
-
 def bin_residuals(
     snr: ArrayLike,
     residual: ArrayLike,
@@ -90,9 +87,6 @@ def bin_residuals(
         sigma = weighted_width(inner, parts[inside], width)
         found.append((centre, sigma, sigma * _RELATIVE_ERROR[width] / np.sqrt(n), n))
     return Bins(*(np.array(column) for column in np.array(found, np.float64).reshape(-1, 4).T))
-
-
-# ---------------------------------------------------------------- the curve
 
 
 @dataclass(frozen=True)
@@ -325,12 +319,3 @@ def network_curve(
         if scatter is not None and np.isfinite(np.asarray(scatter[1])).all():
             training = fit_training(label, *scatter, n_stars=len(known), scale=scale)
     return choose_model(model, settings["min_pairs"], settings["few_repeats"], published, training)
-
-
-# ---------------------------------------------------------------- method error
-
-
-# ---------------------------------------------------------------- the published table
-
-
-# ---------------------------------------------------------------- tables and files

@@ -21,12 +21,6 @@ COMPARISON_COLUMNS = [
 ]  # fmt: skip
 
 
-# ---------------------------------------------------------------- statistics
-
-
-# ---------------------------------------------------------------- other catalogues
-
-
 def comparison_rows(
     dataset: str, subsets: Mapping[str, pd.DataFrame], labels: Iterable[str] = LABELS, seed: int = 0
 ) -> list[dict[str, Any]]:
@@ -158,6 +152,3 @@ def _context(table: pd.DataFrame, label: str) -> pd.Series:
             values = table[name].astype(np.float64)
             result = values.where(np.isfinite(values), result)
     return result
-
-
-# ---------------------------------------------------------------- truth

@@ -35,9 +35,6 @@ _ALIKE = 0.1
 _TRUTH_BINS = ("S/N 10-20", "S/N 20-40", "S/N 40-80", "S/N>=80")
 
 
-# ---------------------------------------------------------------- truth
-
-
 def mark_trained(table: pd.DataFrame, trained: Iterable[str]) -> NDArray[np.bool_]:
     """Where a spectrum (n,) is one of the `trained` (their spectrum_id) or shows the same star as one.
 
@@ -75,9 +72,6 @@ def truth_subsets(
         "binaries": table[table["binary"] & ~trained & good],
         "emission": table[table["emission"] & ~trained & good],
     }
-
-
-# ---------------------------------------------------------------- training sets
 
 
 def training_subsets(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -154,9 +148,6 @@ def training_rows(
     return rows
 
 
-# ---------------------------------------------------------------- repeats
-
-
 def repeat_rows(
     catalogue: str | Path, labels: Sequence[str], registry: Registry, snr_band: str
 ) -> list[dict[str, Any]]:
@@ -218,9 +209,6 @@ def _labels_at(
             good[label][low:high] = ~warned(part, label)
         start += len(block)
     return values, good
-
-
-# ---------------------------------------------------------------- the table of networks
 
 
 def load_published(path: str | Path = PUBLISHED_NETWORKS_PATH) -> dict[str, dict[str, float]]:
