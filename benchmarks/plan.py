@@ -20,7 +20,7 @@ from lamostvac.core.paths import shipped
 from lamostvac.distance.schema import load_photometry
 from lamostvac.run.layout import Layout
 from lamostvac.run.plan import SHARES
-from lamostvac.training.schema import load_training_sets
+from lamostvac.training.load import load_training_sets
 
 N_SPECTRA = 11_441_011  # DR10 v2.0
 LIMIT = 60.0  # s

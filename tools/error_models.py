@@ -21,7 +21,7 @@ from lamostvac.catalog.files import read_fields
 from lamostvac.catalog.registry import load_registry, network_labels
 from lamostvac.core.vocabulary import TYPE_ORDER
 from lamostvac.numerics.statistics import robust_sigma
-from lamostvac.training.schema import load_training_sets
+from lamostvac.training.load import load_training_sets
 from lamostvac.uncertainty.models import learn, library_residuals, pair_residuals, systematic_part
 from lamostvac.uncertainty.repeats import similar_pairs
 

@@ -13,7 +13,7 @@ from lamostvac.catalog.registry import load_registry
 from lamostvac.core.manifest import REJECTED_COLUMNS
 from lamostvac.core.paths import COLUMNS_PATH, PROJECT
 from lamostvac.core.rejection import REASONS
-from lamostvac.training.schema import load_training_sets
+from lamostvac.training.load import load_training_sets
 
 PAGE = PROJECT / "docs" / "data_model.md"
 TRAINING_SETS = PROJECT / "config" / "training_sets.yaml"

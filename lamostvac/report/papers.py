@@ -7,12 +7,12 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lamostvac.external.read import read_table
+from lamostvac.report.density import DENSE, axis_limits, density, quartiles
 from lamostvac.report.style import (
     ACCEPTED,
     GREY,
@@ -27,7 +27,6 @@ from lamostvac.report.style import (
 )
 from lamostvac.uncertainty.repeats import RepeatPairs
 from lamostvac.uncertainty.snr_curve import bin_residuals
-from lamostvac.validation.trends import bin_edges
 
 # Blue band, red band and magnitude of each survey's diagram (Wang et al. 2022, Figure 3).
 DIAGRAMS = (
@@ -41,29 +40,8 @@ _BANDS = {
     "g_gaia": "G", "bp": "BP", "rp": "RP", "j": "J", "ks": "Ks", "w1": "W1", "w2": "W2", "b_apass": "B",
     "v_apass": "V", "g_sdss": "g", "r_sdss": "r", "i_sdss": "i",
 }  # fmt: skip
-_DENSE = 4000
 # A(BP) - A(RP) over E(B-V), as in config/training_sets.yaml (Chen et al. 2018).
 BP_RP_EXTINCTION = 3.24 - 1.91
-
-
-def _density(
-    axes: Axes, x: NDArray[Any], y: NDArray[Any], limits: tuple[float, float, float, float]
-) -> Any:
-    """Points, or their density where there are many; the mappable of a density, else None."""
-    inside = (x >= limits[0]) & (x <= limits[1]) & (y >= limits[2]) & (y <= limits[3])
-    x, y = x[inside], y[inside]
-    if len(x) > _DENSE:
-        return axes.hexbin(
-            x, y, gridsize=70, extent=limits, norm=LogNorm(), mincnt=1, cmap="magma_r", linewidths=0
-        )
-    axes.scatter(x, y, s=point_size(len(x)), color="#495057", linewidths=0)
-    return None
-
-
-def _limits(values: NDArray[Any], low: float = 0.3, high: float = 99.7) -> tuple[float, float]:
-    bottom, top = (float(value) for value in np.percentile(values, [low, high]))
-    margin = 0.05 * (top - bottom) or 0.1
-    return bottom - margin, top + margin
 
 
 def hr_diagrams(table: pd.DataFrame) -> Figure:
@@ -90,11 +68,11 @@ def hr_diagrams(table: pd.DataFrame) -> Figure:
         for axes, (survey, blue, red, band, stars) in zip(grid[0], panels, strict=True):
             colour = (stars[f"abs_mag_{blue}"] - stars[f"abs_mag_{red}"]).to_numpy(np.float64)
             magnitude = stars[f"abs_mag_{band}"].to_numpy(np.float64)
-            x, y = _limits(colour), _limits(magnitude)
+            x, y = axis_limits(colour), axis_limits(magnitude)
             inside = (colour > x[0]) & (colour < x[1]) & (magnitude > y[0]) & (magnitude < y[1])
             teff = stars["teff_rec"].to_numpy(np.float64)
             shade = LogNorm(3500, 12000)
-            if inside.sum() > _DENSE:
+            if inside.sum() > DENSE:
                 mappable = axes.hexbin(
                     colour[inside],
                     magnitude[inside],
@@ -139,9 +117,9 @@ def positions(x: NDArray[Any], y: NDArray[Any], z: NDArray[Any], sun: float) -> 
     x, y, z = x[known], y[known], z[known]
     with plt.rc_context(STYLE):
         figure, panels = plt.subplots(1, 2, figsize=(10.5, 4.4))
-        low, high = _limits(x, 0.5, 99.5)
+        low, high = axis_limits(x, 0.5, 99.5)
         for axes, other, name in zip(panels, (y, z), ("Y", "Z"), strict=True):
-            bottom, top = _limits(other, 0.5, 99.5)
+            bottom, top = axis_limits(other, 0.5, 99.5)
             # One scale on both axes, or the plane looks thick.
             half = 0.5 * max(high - low, top - bottom)
             limits = (
@@ -150,7 +128,7 @@ def positions(x: NDArray[Any], y: NDArray[Any], z: NDArray[Any], sun: float) -> 
                 0.5 * (bottom + top) - half,
                 0.5 * (bottom + top) + half,
             )
-            mappable = _density(axes, x, other, limits)
+            mappable = density(axes, x, other, limits)
             axes.plot(
                 [-sun], [0], marker="*", ms=11, color="#1864ab", mec="white", mew=0.6, label="Sun"
             )
@@ -196,14 +174,14 @@ def distances(table: pd.DataFrame) -> Figure:
             known = np.isfinite(ours) & np.isfinite(gaia) & (ours > 0)
             d, difference = ours[known], gaia[known] / ours[known] - 1
             limits = (np.log10(np.percentile(d, 0.5)), np.log10(np.percentile(d, 99.5)), -1.0, 1.0)
-            mappable = _density(axes, np.log10(d), difference, limits)
+            mappable = density(axes, np.log10(d), difference, limits)
             axes.axhline(0, color="black", lw=0.8)
             axes.axvline(np.log10(2), color=GREY, lw=0.8, ls=":")
             for chosen, colour, label in (
                 (np.ones(len(d), bool), ACCEPTED, "median, quartiles"),
                 (good[known], REJECTED, "parallax S/N > 10"),
             ):
-                lines = _quartiles(np.log10(d[chosen]), difference[chosen])
+                lines = quartiles(np.log10(d[chosen]), difference[chosen])
                 if len(lines):
                     axes.plot(lines[:, 0], lines[:, 2], color="white", lw=3.5)
                     axes.plot(lines[:, 0], lines[:, 2], color=colour, lw=1.8, label=label)
@@ -226,18 +204,6 @@ def distances(table: pd.DataFrame) -> Figure:
                 figure.colorbar(mappable, ax=axes, label="stars", pad=0.02)
         grid[0, 0].set_ylabel("(Gaia - D) / D")
     return figure
-
-
-def _quartiles(x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
-    """Median of x and quartiles of y in bins of equally many (k, 4); none for too few points."""
-    edges = bin_edges(x)
-    if not len(edges):
-        return np.empty((0, 4))
-    which = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, len(edges) - 2)
-    bins = [which == number for number in range(len(edges) - 1)]
-    return np.array(
-        [[np.median(x[part]), *np.percentile(y[part], [25, 50, 75])] for part in bins if part.any()]
-    )
 
 
 def read_isochrone(path: str | Path) -> pd.DataFrame:
@@ -273,13 +239,13 @@ def colour_teff(table: pd.DataFrame, isochrone: pd.DataFrame | None = None) -> F
         figure, grid = plt.subplots(1, len(panels), figsize=(5.4 * len(panels), 4.2), squeeze=False)
         for axes, (name, part) in zip(grid[0], panels, strict=True):
             x, y, gravity = colour[part], teff[part], logg[part]
-            limits = (*_limits(x), *_limits(y))
-            mappable = _density(axes, x, y, limits)
+            limits = (*axis_limits(x), *axis_limits(y))
+            mappable = density(axes, x, y, limits)
             for chosen, line_colour, label in (
                 (gravity >= 3.8, ACCEPTED, "dwarfs, median and quartiles"),
                 (gravity < 3.8, REJECTED, "giants"),
             ):
-                lines = _quartiles(x[chosen], y[chosen])
+                lines = quartiles(x[chosen], y[chosen])
                 if len(lines):
                     axes.plot(lines[:, 0], lines[:, 2], color="white", lw=3.5)
                     axes.plot(lines[:, 0], lines[:, 2], color=line_colour, lw=1.8, label=label)
@@ -348,7 +314,7 @@ def repeats(
                 label="repeats",
             )
             own = 0.5 * (stated[name][pairs.earlier] + stated[name][pairs.later])
-            lines_stated = _quartiles(np.log(pairs.snr[np.isfinite(own)]), own[np.isfinite(own)])
+            lines_stated = quartiles(np.log(pairs.snr[np.isfinite(own)]), own[np.isfinite(own)])
             if len(lines_stated):
                 axes.plot(
                     np.exp(lines_stated[:, 0]),

@@ -26,7 +26,8 @@ from lamostvac.run.inputs import survey_inputs
 from lamostvac.run.layout import Layout
 from lamostvac.run.site import Site, scratch_folder
 from lamostvac.spectra.settings import NetworkWindows, Preparation
-from lamostvac.training.schema import TrainingSet, available_sets, load_training_sets
+from lamostvac.training.load import available_sets, load_training_sets
+from lamostvac.training.schema import TrainingSet
 from lamostvac.validation.schema import Comparison, available, load_comparisons
 
 Settings: TypeAlias = dict[str, Any]

@@ -8,7 +8,7 @@ from lamostvac.core.paths import shipped
 from lamostvac.distance.schema import load_photometry
 from lamostvac.fetch.plan import Need
 from lamostvac.fetch.sources import FileSource, MatchSource, load_sources
-from lamostvac.training.schema import load_training_sets
+from lamostvac.training.load import load_training_sets
 
 
 def needs_of(configuration: Configuration) -> list[Need]:

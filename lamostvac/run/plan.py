@@ -25,7 +25,7 @@ from lamostvac.core.vocabulary import SPECTRAL_TYPES
 from lamostvac.run.dry_run import REASONS, Job, dry_run
 from lamostvac.run.layout import Layout
 from lamostvac.run.resources import RESOURCES, Model, load_model
-from lamostvac.training.schema import load_training_sets
+from lamostvac.training.load import load_training_sets
 
 SHARES = {"OB": 0.01, "A": 0.07, "F": 0.32, "G": 0.40, "K": 0.15, "M": 0.05}  # about those of DR10
 

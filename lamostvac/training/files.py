@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from lamostvac.core.atomic import atomic
 from lamostvac.core.files import sha256
 from lamostvac.core.hdf5 import atomic_hdf5
-from lamostvac.training.schema import TrainingSet, table_columns
+from lamostvac.training.load import table_columns
+from lamostvac.training.schema import TrainingSet
 
 
 def write_training(

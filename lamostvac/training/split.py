@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from lamostvac.core.expressions import parse
 from lamostvac.training.accounting import Accounting
 from lamostvac.training.candidates import apply_cuts
-from lamostvac.training.schema import Label, Split, TrainingSet, table_columns
+from lamostvac.training.load import table_columns
+from lamostvac.training.schema import Label, Split, TrainingSet
 
 SPLITS = ("train", "test", "binary", "clipped")
 

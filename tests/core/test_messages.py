@@ -11,7 +11,7 @@ from lamostvac.core.exceptions import UserError
 from lamostvac.distance.schema import load_photometry
 from lamostvac.fetch.sources import load_sources
 from lamostvac.recommend.definitions import load_definitions
-from lamostvac.training.schema import load_training_sets
+from lamostvac.training.load import load_training_sets
 from lamostvac.validation.schema import load_comparisons
 
 READERS = {

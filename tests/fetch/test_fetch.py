@@ -41,7 +41,7 @@ from lamostvac.fetch.transfer import Checksum, download
 from lamostvac.run import needs as run_needs
 from lamostvac.survey import catalogue as survey_catalogue
 from lamostvac.survey import selection, tree_check
-from lamostvac.training.schema import load_training_sets
+from lamostvac.training.load import load_training_sets
 
 FITS = io.BytesIO()
 fits.HDUList(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lamostvac.catalog.registry import load_registry, network_labels
-from lamostvac.training.schema import load_training_sets
+from lamostvac.training.load import load_training_sets
 
 PROJECT = Path(__file__).resolve().parents[2]
 

@@ -22,7 +22,7 @@ from lamostvac.distance.schema import load_photometry
 from lamostvac.library.formats.table import read_table_library
 from lamostvac.recommend.definitions import load_definitions
 from lamostvac.run.start import check_targets
-from lamostvac.training.schema import load_training_sets
+from lamostvac.training.load import load_training_sets
 from lamostvac.validation.schema import load_comparisons
 from tests.conftest import PROJECT
 

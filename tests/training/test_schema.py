@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from lamostvac.core.exceptions import UserError
-from lamostvac.training.schema import available_sets, load_training_sets, table_columns
+from lamostvac.training.load import available_sets, load_training_sets, table_columns
 
 LABEL = {"name": "teff_x", "column": "teff", "description": "temperature"}
 SET = {

@@ -12,7 +12,7 @@ from astropy.table import Table
 from lamostvac.catalog.registry import NetworkLabel, load_registry
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.paths import COLUMNS_PATH
-from lamostvac.training.schema import load_training_sets
+from lamostvac.training.load import load_training_sets
 from lamostvac.validation import comparisons, match, schema, subsets
 
 NETWORKS = [

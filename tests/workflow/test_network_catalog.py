@@ -19,7 +19,7 @@ from lamostvac.core.hdf5 import atomic_hdf5, write_columns
 from lamostvac.core.paths import COLUMNS_PATH
 from lamostvac.report import networks
 from lamostvac.report.style import save
-from lamostvac.training.schema import load_training_sets
+from lamostvac.training.load import load_training_sets
 from lamostvac.validation import comparisons, statistics
 from lamostvac.validation import comparisons as validation
 from lamostvac.validation import networks as network_validation
