@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -62,7 +63,7 @@ def test_a_script_run_by_it_writes_the_same_bytes(folder, run):
     shutil.rmtree(made.parent)
     command = [sys.executable, "-m", "lamostvac.run.mock", "fit", "type=M", "chunk=0000"]
     where = ["--configfile", str(folder / "tiny.yaml"), "--directory", str(folder)]
-    environment = {"PYTHONPATH": str(run.parent)}
+    environment = {**os.environ, "PYTHONPATH": str(run.parent)}
     subprocess.run([*command, *where], env=environment, check=True, cwd=folder)
     assert made.read_bytes() == (run / name).read_bytes()
 
