@@ -7,9 +7,11 @@ import os
 # are imported where they are used; versions of packages are read without importing these.
 from lamostvac.core.code_version import script_version
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.files import sha256
+from lamostvac.core.log import user_errors
 from lamostvac.run import resources as resources_library
 from lamostvac.run.chunks import Chunks
-from lamostvac.run.digests import Digests
+from lamostvac.run.digests import Digests, require_past
 
 CHUNKS = Chunks(FILES, CFG.survey.chunk_size, CFG.survey.types)
 # Digests of what comes from outside, so that a file that was touched or copied is known to be the same.
@@ -24,13 +26,15 @@ def version_of(script):
 
 
 def own_file(path):
-    """A file of the project, seen from here: with its whole path it would be another input where the project moved."""
-    return os.path.relpath(path)
+    """What a file of the project contains, for a rule's params: as an input it would be another where the project moved."""
+    return sha256(path)
 
 
 def outside(paths):
     """Input files whose time says nothing, since their digest is a parameter; those simulated here keep it."""
     paths = [paths] if isinstance(paths, str) else paths
+    with user_errors():
+        require_past(path for path in paths if path not in CTX.simulated)
     return [path if path in CTX.simulated else ancient(path) for path in paths]
 
 

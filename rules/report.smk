@@ -47,7 +47,6 @@ rule overview:
         networks=[FILES.network_scatter] if CTX.network_labels else [],
         curves=expand(FILES.errors_curves, type=CFG.survey.types),
         library=CTX.library,
-        limits=own_file(OVERVIEW_PATH),
     output:
         shown(FILES.overview, "overview", "The run at a glance", "overview"),
     log:
@@ -59,6 +58,7 @@ rule overview:
     resources:
         **asks("overview", spectra=spectra_of),
     params:
+        limits=own_file(OVERVIEW_PATH),
         types=CFG.survey.types,
         library=CFG.library.name,
         snr_band=CFG.survey.snr_band,

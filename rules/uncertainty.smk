@@ -12,7 +12,6 @@ rule errors:
         ),
         left_out=CTX.left_out,
         networks=NETWORK_INPUTS,
-        published=own_file(PUBLISHED_ERRORS_PATH),
     output:
         models=FILES.errors,
         summary=FILES.errors_summary,
@@ -29,6 +28,7 @@ rule errors:
     resources:
         **asks("errors", spectra=spectra_of),
     params:
+        published=own_file(PUBLISHED_ERRORS_PATH),
         digests=network_digests,
         settings=CFG.errors.model_dump(mode="json"),
         snr_band=CFG.survey.snr_band,

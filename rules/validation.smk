@@ -34,7 +34,6 @@ rule validation:
         truth=outside([CTX.truth]) if CTX.truth else [],
         training=[FILES.training.format(training_set=name) for name in CTX.sets_trained_here],
         left_out=CTX.left_out,
-        published=[own_file(PUBLISHED_NETWORKS_PATH)] if CTX.network_labels else [],
     output:
         comparisons=shown(FILES.comparisons, "labels", "All comparisons in numbers", "comparisons"),
         pulls=shown(FILES.pulls, "errors", "Pulls in numbers", "pulls_table"),
@@ -55,6 +54,7 @@ rule validation:
     resources:
         **asks("validation", spectra=spectra_of),
     params:
+        published=own_file(PUBLISHED_NETWORKS_PATH),
         comparisons=[comparison.model_dump() for comparison in CTX.comparisons],
         files=CTX.comparison_files,
         digests=lambda wildcards: digests(
@@ -76,7 +76,6 @@ rule repeat_errors:
     input:
         catalogue=FILES.catalogue,
         left_out=CTX.left_out,
-        published=own_file(PUBLISHED_ERRORS_PATH),
     output:
         shown(
             FILES.repeat_errors,
@@ -93,6 +92,7 @@ rule repeat_errors:
     resources:
         **asks("repeat_errors", spectra=spectra_of),
     params:
+        published=own_file(PUBLISHED_ERRORS_PATH),
         settings=CFG.errors.model_dump(mode="json"),
         snr_band=CFG.survey.snr_band,
         network_labels=CTX.network_labels,

@@ -35,7 +35,7 @@ def main(snakemake: Job) -> None:
         curves = dict(zip(params.types, map(pd.read_csv, inputs.curves), strict=True))
         checks["networks"] = overview.network_check(networks)
         checks["repeats"] = overview.repeats_check(curves, comparisons)
-    limits = overview.load_limits(inputs.limits)
+    limits = overview.load_limits()
     lights = overview.with_lights(checks, limits)
     with h5py.File(inputs.library) as handle:
         n_library = len(handle["ids/id"])

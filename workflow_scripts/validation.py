@@ -51,7 +51,7 @@ def main(snakemake: Job) -> None:
     ):
         write_csv(outputs.get(name), pd.DataFrame(rows, columns=columns), digits=5)
     if labels:
-        published = networks.load_published(inputs.published[0])
+        published = networks.load_published()
         table = networks.networks_table(labels, found.rows, published)
         write_csv(outputs.networks, table, digits=5)
     with atomic(outputs.pairs) as temporary:

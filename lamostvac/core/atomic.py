@@ -12,6 +12,9 @@ from pathlib import Path
 
 from lamostvac.core.exceptions import UserError
 
+PREFIX = ".lamostvac-"
+_NAME = re.compile(r"\.lamostvac-(\d+)-[0-9a-f]{8}-(\w+)-.")
+
 
 def temporary_path(target: Path) -> Path:
     """A name beside `target` that no other writer has, on this node or another.
@@ -19,7 +22,7 @@ def temporary_path(target: Path) -> Path:
     Process numbers alone repeat between the nodes that share a file system, and, after a restart, on one node. The
     suffixes stay, because writers choose their format by them.
     """
-    return target.with_name(f".tmp-{os.getpid()}-{secrets.token_hex(4)}-{_host()}-{target.name}")
+    return target.with_name(f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}-{_host()}-{target.name}")
 
 
 def _host() -> str:
@@ -111,6 +114,7 @@ def _replace_folder(new: Path, target: Path) -> None:
 def remove_temporaries(folder: str | os.PathLike[str]) -> list[Path]:
     """Remove what killed jobs left of unfinished files and folders below `folder`; return their paths.
 
+    Only names that `temporary_path` makes count: the folder may be shared, and others' files are not ours.
     To be called when no other run writes there. Those of a process that lives on this node stay; a job that a killed
     run left behind on another node fails when its file is gone, and cannot spoil a file of the new run.
     """
@@ -118,10 +122,8 @@ def remove_temporaries(folder: str | os.PathLike[str]) -> list[Path]:
     removed = []
     for parent, folders, files in os.walk(folder):
         for name in [*folders, *files]:
-            found = re.match(r"\.tmp-(\d+)-[0-9a-f]{8}-(\w+)-.", name)
-            if not name.startswith(".tmp-") or (
-                found and found[2] == host and _lives(int(found[1]))
-            ):
+            found = _NAME.match(name)
+            if not found or (found[2] == host and _lives(int(found[1]))):
                 continue
             path = Path(parent, name)
             if path.is_dir() and not path.is_symlink():
@@ -129,7 +131,7 @@ def remove_temporaries(folder: str | os.PathLike[str]) -> list[Path]:
             else:
                 path.unlink(missing_ok=True)
             removed.append(path)
-        folders[:] = [name for name in folders if not name.startswith(".tmp-")]
+        folders[:] = [name for name in folders if not _NAME.match(name)]
     return sorted(removed)
 
 

@@ -6,11 +6,33 @@ gigabytes at every start would take minutes, so a digest is kept with the size a
 
 import json
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from lamostvac.core.atomic import atomic
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.files import sha256
+
+_AHEAD = 2.0  # seconds; file systems round times
+
+
+def require_past(paths: Iterable[str | os.PathLike[str]]) -> None:
+    """Raise `UserError` for a file with a time ahead of this machine's clock.
+
+    Snakemake refuses every output that is older than an input, whatever the input's time is worth, and only after
+    the job has run; started again it would say that nothing is to be done.
+    """
+    for path in paths:
+        try:
+            ahead = os.stat(path).st_mtime - time.time()
+        except OSError:
+            continue
+        if ahead > _AHEAD:
+            raise UserError(
+                f"{path} has a time {ahead:.0f} s ahead of this machine's clock, so no result could be newer than it; "
+                f"give it today's (`touch {path}`) or set the clock. Its content counts, not its time"
+            )
 
 
 class Digests:

@@ -25,8 +25,9 @@ from lamostvac.core.manifest import rejected_table
 from lamostvac.core.progress import Progress
 from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.spectra.grid import GRID
+from lamostvac.spectra.identity import check_header
 from lamostvac.spectra.network_grid import NetworkPreparation, normalise_network_spectrum
-from lamostvac.spectra.normalise import check_identity, normalise_spectrum
+from lamostvac.spectra.normalise import normalise_spectrum
 from lamostvac.spectra.reader import read_spectrum
 from lamostvac.spectra.rest_frame import RestSpectrum, rest_spectrum
 from lamostvac.spectra.settings import Preparation
@@ -39,6 +40,8 @@ NEEDED = [
     "planid",
     "spid",
     "fiberid",
+    "ra",
+    "dec",
     "z",
     "path",
 ]  # to read a spectrum
@@ -109,7 +112,7 @@ def prepare_chunk(
     for index, row in enumerate(named):
         try:
             spectrum = read_spectrum(row.path)
-            check_identity(spectrum.header, row.lmjd, row.planid, row.spid, row.fiberid, row.obsid)
+            check_header(spectrum.header, row)
             rest = rest_spectrum(spectrum.wave, spectrum.flux, spectrum.ivar, row.z)
             prepared = normalise_spectrum(rest, settings)
         except SpectrumRejected as rejection:

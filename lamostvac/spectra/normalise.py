@@ -6,7 +6,6 @@ to 1. The same function prepares survey spectra and library spectra, so that wha
 normalisation does to a line it does to both.
 """
 
-from collections.abc import Mapping
 
 import bottleneck
 import numpy as np
@@ -66,15 +65,22 @@ def normalise_spectrum(
     grid_flux, grid_ivar = spectrum.onto(GRID, GRID[1] - GRID[0])
     grid_ivar[in_regions(GRID * (1.0 + spectrum.redshift), settings.masked_regions)] = 0.0
     wanted = slice(int(GRID.searchsorted(low)), int(GRID.searchsorted(high, side="right")))
-    good_fraction = np.count_nonzero(grid_ivar[wanted]) / (wanted.stop - wanted.start)
+    _require_pixels(grid_ivar[wanted], settings)
+    normalised, normalised_ivar = _normalise(grid_flux, grid_ivar, settings)
+    # Clipping takes pixels too.
+    _require_pixels(normalised_ivar[wanted], settings)
+    for beyond in (slice(wanted.start), slice(wanted.stop, None)):
+        normalised[beyond], normalised_ivar[beyond] = 1.0, 0.0
+    return normalised, normalised_ivar
+
+
+def _require_pixels(ivar: NDArray[np.floating], settings: Preparation) -> None:
+    """Reject a spectrum with too small a share of pixels that say something."""
+    good_fraction = np.count_nonzero(ivar) / len(ivar)
     if good_fraction < settings.min_good_fraction:
         raise SpectrumRejected(
             "too_few_pixels", f"{100 * good_fraction:.1f} % of the pixels usable"
         )
-    normalised, normalised_ivar = _normalise(grid_flux, grid_ivar, settings)
-    for beyond in (slice(wanted.start), slice(wanted.stop, None)):
-        normalised[beyond], normalised_ivar[beyond] = 1.0, 0.0
-    return normalised, normalised_ivar
 
 
 def running_median(
@@ -112,36 +118,3 @@ def _normalise(
     return np.where(usable, normalised, np.float32(1.0)), np.where(
         usable, normalised_ivar, np.float32(0.0)
     )
-
-
-def check_identity(
-    header: Mapping[str, object], lmjd: int, planid: str, spid: int, fiberid: int, obsid: int
-) -> None:
-    """Make sure that a file holds the spectrum that the catalogue says.
-
-    Compared are the keywords that the header has; the pilot survey has no OBSID, which -1 stands for.
-
-    Raises `SpectrumRejected("wrong_spectrum")` when one differs.
-    """
-    expected = {"LMJD": lmjd, "PLANID": planid, "SPID": spid, "FIBERID": fiberid}
-    if obsid > 0:
-        expected["OBSID"] = obsid
-    for keyword, value in expected.items():
-        found = header.get(keyword)
-        if found is None:
-            continue
-        same = (
-            str(found).strip() == str(value).strip()
-            or _as_integer(found) == _as_integer(value) is not None
-        )
-        if not same:
-            raise SpectrumRejected(
-                "wrong_spectrum", f"{keyword} is {found} in the file, {value} in the catalogue"
-            )
-
-
-def _as_integer(value: object) -> int | None:
-    try:
-        return int(str(value))
-    except ValueError:
-        return None

@@ -7,7 +7,10 @@ times as long per file (`make bench`). The reader never guesses: whatever does n
 """
 
 import gzip
+import io
+import os
 import re
+import stat
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +24,8 @@ from numpy.typing import NDArray
 from lamostvac.core.rejection import SpectrumRejected
 
 _BLOCK = 2880
+_LARGEST = 1 << 26  # bytes of a file and of what is packed in it; real ones have 0.2 MB at most
+_DEFLATE_RATIO = 1032  # gzip cannot pack better
 _CARD = 80
 _IMAGE_DTYPES = {-32: ">f4", -64: ">f8"}
 _COLUMN_DTYPES = {"E": ">f4", "D": ">f8", "J": ">i4", "I": ">i2", "K": ">i8", "B": "u1"}
@@ -91,7 +96,13 @@ def read_spectrum(path: str | PathLike[str]) -> Spectrum:
 
 def _read_bytes(path: str | PathLike[str]) -> bytes:
     try:
-        with open(path, "rb") as handle:
+        # Without waiting, because a pipe without a writer would make us wait for ever.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as handle:
+            status = os.fstat(handle.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise SpectrumRejected("unreadable_file", f"{path} is no file")
+            if status.st_size > _LARGEST:
+                raise SpectrumRejected("too_large", f"{path}: {status.st_size} bytes")
             data = handle.read()
     except FileNotFoundError as error:
         raise SpectrumRejected("missing_file", str(path)) from error
@@ -104,13 +115,21 @@ def _read_bytes(path: str | PathLike[str]) -> bytes:
             data = _gunzip(data)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise SpectrumRejected("corrupt_gzip", f"{path}: {error}") from error
+        if len(data) > _LARGEST:
+            raise SpectrumRejected("too_large", f"{path}: more than {_LARGEST} bytes when unpacked")
         if not data:
             raise SpectrumRejected("empty_file", str(path))
     return data
 
 
 def _gunzip(data: bytes) -> bytes:
-    """As `gzip.decompress`, two to three times as fast; what ISA-L refuses is judged by zlib."""
+    """As `gzip.decompress`, two to three times as fast; what ISA-L refuses is judged by zlib.
+
+    Of a file that could hold more than `_LARGEST` bytes only that many are unpacked, and one more.
+    """
+    if len(data) * _DEFLATE_RATIO > _LARGEST:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+            return stream.read(_LARGEST + 1)
     try:
         return igzip.decompress(data)  # type: ignore[no-untyped-call]  # its stub has no types
     except (EOFError, isal_zlib.IsalError, gzip.BadGzipFile):  # type: ignore[misc]  # its stub names no class
@@ -194,7 +213,11 @@ def _parse_image(data: bytes, header: Header, start: int, shape: tuple[int, ...]
     n = shape[1]
     if n < _MIN_PIXELS:
         raise SpectrumRejected("wrong_shape", f"{n} pixels")
-    rows = _array(data, _IMAGE_DTYPES[bitpix], start, 5 * n).reshape(5, n)
+    rows = _scaled(
+        _array(data, _IMAGE_DTYPES[bitpix], start, 5 * n),
+        _factor(header, "BSCALE", 1),
+        _factor(header, "BZERO", 0),
+    ).reshape(5, n)
     flux, ivar, third, andmask, ormask = rows
     wave = third.astype(np.float64)
     # The pilot's third row is the continuum-subtracted spectrum. Its header says so; should a file
@@ -222,9 +245,10 @@ def _parse_table(data: bytes, header: Header, start: int) -> Spectrum:
     extension, table_start = _parse_header(data, start)
     columns: dict[str, NDArray[np.generic]] = {}
     position = table_start
-    for name, dtype, count in _columns(extension.cards):
-        columns[name] = column = _array(data, dtype, position, count)
+    for name, dtype, count, scale, zero in _columns(extension.cards):
+        column = _array(data, dtype, position, count)
         position += column.nbytes
+        columns[name] = _scaled(column, scale, zero)
     missing = [name for name in _TABLE_COLUMNS if name not in columns]
     if missing:
         raise SpectrumRejected("missing_column", ", ".join(missing))
@@ -233,8 +257,8 @@ def _parse_table(data: bytes, header: Header, start: int) -> Spectrum:
 
 
 @lru_cache(maxsize=64)
-def _columns(cards: bytes) -> tuple[tuple[str, str, int], ...]:
-    """Name, type and length of each column of a table of one row; most tables have equal headers."""
+def _columns(cards: bytes) -> tuple[tuple[str, str, int, float, float], ...]:
+    """Name, type, length, TSCAL and TZERO of each column of a table of one row; most tables have equal headers."""
     extension = Header(cards)
     if extension.get("XTENSION") != "BINTABLE":
         raise SpectrumRejected("unknown_layout", f"extension of type {extension.get('XTENSION')!r}")
@@ -248,12 +272,34 @@ def _columns(cards: bytes) -> tuple[tuple[str, str, int], ...]:
         if match is None or match.group(2) not in _COLUMN_DTYPES:
             raise SpectrumRejected("unknown_layout", f"TFORM{i} = {extension.get(f'TFORM{i}')!r}")
         name = str(extension.get(f"TTYPE{i}")).upper().strip()
-        columns.append((name, _COLUMN_DTYPES[match.group(2)], int(match.group(1) or 1)))
-    if sum(np.dtype(dtype).itemsize * count for _, dtype, count in columns) != _integer(
+        scale, zero = (
+            _factor(extension, f"{key}{i}", i0) for key, i0 in (("TSCAL", 1), ("TZERO", 0))
+        )
+        columns.append(
+            (name, _COLUMN_DTYPES[match.group(2)], int(match.group(1) or 1), scale, zero)
+        )
+    if sum(np.dtype(dtype).itemsize * count for _, dtype, count, *_ in columns) != _integer(
         extension, "NAXIS1"
     ):
         raise SpectrumRejected("wrong_shape", "the columns do not fill the row that NAXIS1 says")
     return tuple(columns)
+
+
+def _factor(header: Header, keyword: str, absent: float) -> float:
+    """A scale or zero point of FITS; `absent` where the header has none."""
+    value = header.get(keyword)
+    if value is None:
+        return float(absent)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+        raise SpectrumRejected("unknown_layout", f"{keyword} = {value!r}")
+    return float(value)
+
+
+def _scaled(values: NDArray[np.generic], scale: float, zero: float) -> NDArray[np.generic]:
+    """Stored values as what they stand for."""
+    if (scale, zero) == (1.0, 0.0):
+        return values
+    return np.asarray(values.astype(np.float64) * scale + zero)
 
 
 def _plausible(wave: NDArray[np.float64]) -> bool:

@@ -18,8 +18,9 @@ from lamostvac.fit.fitter import StarFitter
 from lamostvac.fit.settings import FitSettings
 from lamostvac.library.library import read_library_labels
 from lamostvac.spectra.grid import GRID
+from lamostvac.spectra.identity import check_identity
 from lamostvac.spectra.masks import diffuse_band_regions, in_regions
-from lamostvac.spectra.normalise import check_identity, normalise_spectrum
+from lamostvac.spectra.normalise import normalise_spectrum
 from lamostvac.spectra.reader import read_spectrum
 from lamostvac.spectra.rest_frame import rest_spectrum
 from lamostvac.spectra.settings import Preparation

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from lamostvac.core.progress import Progress
 from lamostvac.core.rejection import REASONS, SpectrumRejected
 from lamostvac.spectra.chunk import NEEDED
+from lamostvac.spectra.identity import check_identity
 from lamostvac.spectra.network_grid import (
     NetworkPreparation,
     prepare_network_spectrum,
     seen_pixels,
 )
-from lamostvac.spectra.normalise import check_identity
 from lamostvac.spectra.reader import read_spectrum
 from lamostvac.training.accounting import Accounting
 from lamostvac.training.schema import TrainingSet

@@ -110,7 +110,7 @@ def test_temporary_names_differ_between_nodes_and_keep_the_suffixes(tmp_path, mo
         monkeypatch.setattr(atomic_module.socket, "gethostname", lambda host=host: host)
         names.add(core_atomic.temporary_path(tmp_path / "a.fits.gz").name)
     assert len(names) == 3
-    assert all(name.startswith(".tmp-7-") and name.endswith("-a.fits.gz") for name in names)
+    assert all(name.startswith(".lamostvac-7-") and name.endswith("-a.fits.gz") for name in names)
 
 
 def test_leftovers_of_dead_processes_are_removed_and_nothing_else(tmp_path, monkeypatch):

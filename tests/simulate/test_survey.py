@@ -19,7 +19,8 @@ from lamostvac.simulate import broken, instrument, mastar, population, release
 from lamostvac.simulate.observing_plan import n_spectra
 from lamostvac.simulate.settings import SimulationSettings
 from lamostvac.simulate.survey import simulate_survey
-from lamostvac.spectra.normalise import check_identity, prepare_spectrum
+from lamostvac.spectra.identity import check_identity
+from lamostvac.spectra.normalise import prepare_spectrum
 from lamostvac.spectra.reader import read_spectrum
 from lamostvac.survey.catalogue import read_catalogue
 from lamostvac.survey.selection import STEPS, select

@@ -1,7 +1,5 @@
 """The preparation moves, resamples and normalises without changing what a spectrum says."""
 
-from contextlib import nullcontext as does_not_raise
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +8,7 @@ from preparation import masking
 
 from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.spectra.grid import GRID, air_to_vacuum
-from lamostvac.spectra.normalise import check_identity, prepare_spectrum, running_median
+from lamostvac.spectra.normalise import prepare_spectrum, running_median
 from lamostvac.spectra.settings import Preparation
 
 WAVE = 10 ** (3.5682 + 1e-4 * np.arange(3909))
@@ -271,32 +269,13 @@ def test_settings_become_regions_in_vacuum():
     assert masking().masked_regions == ()
 
 
-HEADER = {"LMJD": 55991, "PLANID": "GAC_080N28_B1", "SPID": 5, "FIBERID": 17, "OBSID": 123456}
-IDENTITY = {"lmjd": 55991, "planid": "GAC_080N28_B1", "spid": 5, "fiberid": 17, "obsid": 123456}
-
-
-@pytest.mark.parametrize("keyword", HEADER)
-def test_a_file_of_another_spectrum_is_noticed_by_every_keyword(keyword):
-    other = HEADER | {keyword: "OTHER" if keyword == "PLANID" else 9}
-    with pytest.raises(SpectrumRejected, match=f"wrong_spectrum: {keyword} is .* in the file"):
-        check_identity(other, **IDENTITY)
-
-
-@pytest.mark.parametrize(
-    "header",
-    [
-        HEADER,
-        {},  # nothing to compare
-        HEADER | {"FIBERID": "017", "SPID": "05"},  # numbers as text
-        HEADER | {"PLANID": " GAC_080N28_B1 "},
-        {key: value for key, value in HEADER.items() if key != "OBSID"},  # the pilot survey
-    ],
-)
-def test_the_right_file_is_accepted_however_its_header_writes_numbers(header):
-    with does_not_raise():
-        check_identity(header, **IDENTITY)
-
-
-def test_a_catalogue_without_obsid_does_not_compare_it():
-    with does_not_raise():
-        check_identity(HEADER, **(IDENTITY | {"obsid": -1}))
+def test_pixels_that_clipping_takes_do_not_count_as_usable():
+    """Half of the pixels are usable before the fluxes above the limit are masked, and few after."""
+    wave = 10 ** (3.5682 + 1e-4 * np.arange(3909))
+    flux = np.where(np.arange(3909) % 2, 1.0, 50.0) * 100
+    ivar = np.full(3909, 1.0)
+    settings = Preparation(max_normalised_flux=1.01, min_good_fraction=0.9)
+    with pytest.raises(SpectrumRejected, match="too_few_pixels"):
+        prepare_spectrum(wave, flux, ivar, 0.0, settings)
+    loose = Preparation(max_normalised_flux=1.01, min_good_fraction=0.3)
+    assert 0.3 < np.count_nonzero(prepare_spectrum(wave, flux, ivar, 0.0, loose)[1]) / 4901 < 0.9

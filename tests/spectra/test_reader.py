@@ -3,6 +3,8 @@
 import csv
 import gzip
 import io
+import os
+import tracemalloc
 import warnings
 import zlib
 from collections import Counter
@@ -407,3 +409,75 @@ def test_all_real_files_are_read_as_astropy_reads_them(real_data):
     assert sum(counts.values()) == len(paths)
     if len(paths) == 1097:  # the collection that the counts are known of; another tree may be named
         assert counts == {"table": 791, "image": 275, "pilot": 31}
+
+
+# ---------------------------------------------------------------- hostile and unusual files
+
+
+def test_scaled_columns_are_scaled_as_astropy_scales_them():
+    columns = arrays()
+    made = [
+        fits.Column(
+            "FLUX", "3909J", array=[np.rint((columns["FLUX"] - 500.0) / 0.01).astype("i4")]
+        ),
+        *(
+            fits.Column(name, "3909E", array=[columns[name]])
+            for name in ("IVAR", "WAVELENGTH", "ANDMASK")
+        ),
+        fits.Column("ORMASK", "3909I", bzero=32768, array=[columns["ORMASK"].astype("u2")]),
+    ]
+    hdu = fits.BinTableHDU.from_columns(made)
+    hdu.header.set("TSCAL1", 0.01, after="TFORM1")
+    hdu.header.set("TZERO1", 500.0, after="TSCAL1")
+    found = parse_spectrum(bytes_of([fits.PrimaryHDU(), hdu]))
+    np.testing.assert_allclose(found.flux, columns["FLUX"], atol=0.006)
+    np.testing.assert_array_equal(found.ormask, columns["ORMASK"].astype(int))
+
+
+def test_a_scaled_image_is_scaled():
+    """Stored are halves of flux, inverse variance and wavelength; the header says to double them."""
+    columns = arrays()
+    halves = {name: values / 2 for name, values in columns.items()}
+    data = bytearray(image(halves))
+    at = data.index(b"OBSID   =")
+    data[at : at + 80] = b"BSCALE  =                  2.0".ljust(80)
+    found = parse_spectrum(bytes(data))
+    np.testing.assert_allclose(found.flux, columns["FLUX"], rtol=1e-6)
+    np.testing.assert_allclose(found.wave, columns["WAVELENGTH"], rtol=1e-6)
+    data[at : at + 80] = b"BSCALE  = 'two'".ljust(80)
+    with pytest.raises(SpectrumRejected, match="unknown_layout: BSCALE"):
+        parse_spectrum(bytes(data))
+
+
+def test_a_pipe_is_no_spectrum_and_nobody_waits_for_it(tmp_path):
+    os.mkfifo(tmp_path / "spec.fits")
+    with pytest.raises(SpectrumRejected, match=r"unreadable_file: .* is no file"):
+        read_spectrum(tmp_path / "spec.fits")
+
+
+def test_a_folder_is_no_spectrum(tmp_path):
+    with pytest.raises(SpectrumRejected, match="unreadable_file"):
+        read_spectrum(tmp_path)
+
+
+def test_a_file_that_unpacks_to_gigabytes_is_refused_without_the_memory(tmp_path):
+    packed = zlib.compressobj(9, zlib.DEFLATED, 31)
+    zeros = bytes(1 << 20)
+    with open(tmp_path / "bomb.fits.gz", "wb") as handle:
+        for _ in range(300):
+            handle.write(packed.compress(zeros))
+        handle.write(packed.flush())
+    tracemalloc.start()
+    try:
+        with pytest.raises(SpectrumRejected, match="too_large"):
+            read_spectrum(tmp_path / "bomb.fits.gz")
+        assert tracemalloc.get_traced_memory()[1] < 250e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_larger_than_any_spectrum_is_not_read(tmp_path):
+    with open(tmp_path / "large.fits", "wb") as handle:
+        handle.truncate(1 << 30)
+    with pytest.raises(SpectrumRejected, match="too_large"):
+        read_spectrum(tmp_path / "large.fits")

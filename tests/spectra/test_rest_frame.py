@@ -20,7 +20,8 @@ pytestmark = pytest.mark.numeric
 
 LAMOST = (10 ** (3.5682 + 1e-4 * np.arange(3909))).astype(np.float32).astype(np.float64)
 REGIONS = ((4400.0, 4440.0), (6860.0, 6960.0), (7590.0, 7720.0))
-PREPARATION = masking(*REGIONS)
+LEAST = 0.3
+PREPARATION = masking(*REGIONS).model_copy(update={"min_good_fraction": LEAST})
 NETWORKS = NetworkPreparation()
 
 
@@ -63,14 +64,16 @@ def plain_preparation(wave, flux, ivar, redshift):
     for low, high in REGIONS:
         on_grid_ivar[(low <= GRID * (1 + redshift)) & (GRID * (1 + redshift) <= high)] = 0
     good = on_grid_ivar > 0
-    if good.sum() < 0.5 * len(GRID):
+    if good.sum() < LEAST * len(GRID):
         raise SpectrumRejected("too_few_pixels")
     continuum = plain_median(on_grid, good, 400)
-    if (good & (continuum > 0)).sum() < 0.5 * good.sum():
+    if (good & (continuum > 0)).sum() < LEAST * good.sum():
         raise SpectrumRejected("negative_continuum")
     with np.errstate(invalid="ignore", divide="ignore"):
         normalised, information = on_grid / continuum, on_grid_ivar * continuum**2
         usable = good & (continuum > 0) & (normalised >= 0) & (normalised <= 2)
+    if usable.sum() < LEAST * len(GRID):
+        raise SpectrumRejected("too_few_pixels")
     return np.where(usable, normalised, 1), np.where(usable, information, 0)
 
 

@@ -127,7 +127,7 @@ class Started:
 def temporaries(results: Path) -> list[Path]:
     return [
         path
-        for path in results.rglob(".tmp-*")
+        for path in results.rglob(".lamostvac-*")
         if path.relative_to(results).parts[0] != "simulated"
     ]
 
@@ -163,7 +163,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bytes(run, project, tmp_path)
 def test_a_killed_job_is_run_again(run, tmp_path, name, kind):
     results = start_again(run, tmp_path / "run")
     with Started(results.parent, *TYPE_M) as started:
-        started.until(lambda: list((results / "prepared/M").glob(".tmp-*")))
+        started.until(lambda: list((results / "prepared/M").glob(".lamostvac-*")))
         started.until(lambda: started.job("prepare")).send_signal(kind)
         screen = started.end(1)
     assert "Error in rule prepare" in screen

@@ -303,7 +303,7 @@ def test_what_a_killed_snakemake_left_in_the_queue_is_cancelled_before_new_jobs(
 
 
 def test_nothing_half_written_is_left(disturbed):
-    assert list((disturbed.folder / "results").rglob(".tmp-*")) == []
+    assert list((disturbed.folder / "results").rglob(".lamostvac-*")) == []
 
 
 def test_chunks_and_types_are_one_job_each(disturbed):

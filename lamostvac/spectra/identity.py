@@ -1,0 +1,138 @@
+"""Whether a file holds the spectrum that the catalogue says: its identity, position, redshift and frame."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from lamostvac.core.rejection import SpectrumRejected
+
+_POSITIONS = (("RA", "DEC"), ("RA_OBS", "DEC_OBS"), ("OBS_RA", "OBS_DEC"))
+_FRAME = {"VACUUM": "not_vacuum", "HELIO": "not_heliocentric"}
+
+
+class Row(Protocol):
+    """A spectrum's row of the catalogue; `obsid` is -1 where it has none."""
+
+    lmjd: int
+    planid: str
+    spid: int
+    fiberid: int
+    obsid: int
+    ra: float
+    dec: float
+    z: float
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """How far header and catalogue may differ; 0 does not compare.
+
+    Attributes
+    ----------
+    position : arcsec
+    redshift : of the redshifts themselves; 0.001 is 300 km/s
+    """
+
+    position: float = 5.0
+    redshift: float = 0.001
+
+
+def check_header(
+    header: Mapping[str, object], row: Row, tolerances: Tolerances | None = None
+) -> None:
+    """Compare what the header has with the catalogue's row; absent and missing values say nothing.
+
+    Raises
+    ------
+    SpectrumRejected
+        `wrong_spectrum`, `wrong_position`, `wrong_redshift`, `not_vacuum` or `not_heliocentric`
+    """
+    limits = tolerances or Tolerances()
+    check_identity(header, row.lmjd, row.planid, row.spid, row.fiberid, row.obsid)
+    for keyword, reason in _FRAME.items():
+        if header.get(keyword) is False:
+            raise SpectrumRejected(reason, f"{keyword} = F in the header")
+    if limits.position > 0:
+        _check_position(header, row.ra, row.dec, limits.position)
+    if limits.redshift > 0:
+        _check_redshift(header.get("Z"), row.z, limits.redshift)
+
+
+def check_identity(
+    header: Mapping[str, object], lmjd: int, planid: str, spid: int, fiberid: int, obsid: int
+) -> None:
+    """Compare the keywords that name a spectrum; the pilot survey has no OBSID, which -1 stands for.
+
+    Raises `SpectrumRejected("wrong_spectrum")` when one differs.
+    """
+    expected = {"LMJD": lmjd, "PLANID": planid, "SPID": spid, "FIBERID": fiberid}
+    if obsid > 0:
+        expected["OBSID"] = obsid
+    for keyword, value in expected.items():
+        found = header.get(keyword)
+        if found is None:
+            continue
+        same = (
+            str(found).strip() == str(value).strip()
+            or _as_integer(found) == _as_integer(value) is not None
+        )
+        if not same:
+            raise SpectrumRejected(
+                "wrong_spectrum", f"{keyword} is {found} in the file, {value} in the catalogue"
+            )
+
+
+def _check_position(header: Mapping[str, object], ra: float, dec: float, tolerance: float) -> None:
+    """The target's position or the fibre's has to be near the catalogue's, which may be either."""
+    distance, swapped = np.inf, False
+    for keys in _POSITIONS:
+        first, second = (_number(header.get(key)) for key in keys)
+        if first is None or second is None or not (0 <= first <= 360 and -90 <= second <= 90):
+            continue
+        distance = min(distance, separation(ra, dec, first, second))
+        if distance <= tolerance:
+            return
+        swapped |= abs(ra) <= 90 and separation(dec % 360.0, ra, first, second) <= tolerance
+    if distance == np.inf:
+        return
+    detail = f"{distance:.1f} arcsec between header and catalogue"
+    if swapped:
+        detail += "; right ascension and declination are swapped in the catalogue"
+    raise SpectrumRejected("wrong_position", detail)
+
+
+def separation(ra: float, dec: float, other_ra: float, other_dec: float) -> float:
+    """Angle between two directions in arcsec; arguments in degrees (Vincenty's formula)."""
+    one, two = np.radians(dec), np.radians(other_dec)
+    delta = np.radians(other_ra - ra)
+    across = np.hypot(
+        np.cos(two) * np.sin(delta),
+        np.cos(one) * np.sin(two) - np.sin(one) * np.cos(two) * np.cos(delta),
+    )
+    along = np.sin(one) * np.sin(two) + np.cos(one) * np.cos(two) * np.cos(delta)
+    return float(np.degrees(np.arctan2(across, along)) * 3600.0)
+
+
+def _check_redshift(value: object, z: float, tolerance: float) -> None:
+    found = _number(value)
+    if found is None or not -1.0 < found < 20.0:  # -9999 where none was found
+        return
+    if abs(found - z) > tolerance:
+        raise SpectrumRejected(
+            "wrong_redshift", f"Z is {found:.6f} in the header, {z:.6f} in the catalogue"
+        )
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+        return None
+    return float(value)
+
+
+def _as_integer(value: object) -> int | None:
+    try:
+        return int(str(value))
+    except ValueError:
+        return None
