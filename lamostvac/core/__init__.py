@@ -1,3 +1,3 @@
 """What every stage uses: files, logs, messages, names of the field. Knows no stage."""
 
-VERSION = 2
+VERSION = 3
