@@ -5,7 +5,7 @@ rule collect:
     input:
         # The manifest is new after every survey; a chunk that changed was prepared again.
         manifest=ancient(FILES.manifest),
-        chunks=ancient(chunk_files(FILES.chunk)),
+        chunks=chunk_files(FILES.chunk, timeless=True),
         prepared=chunk_files(FILES.prepared_meta),
         fits=chunk_files(FILES.fit),
         second_fits=chunk_files(FILES.fit_imig) if CTX.second else [],

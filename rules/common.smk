@@ -49,11 +49,16 @@ def chunks_of(spectral_type):
     return tuple(CHUNKS.digests(spectral_type))
 
 
-def chunk_files(pattern):
-    """Input function: `pattern` with {type} and {chunk} for every chunk of the wildcard `type`."""
+def chunk_files(pattern, timeless=False):
+    """Input function: `pattern` with {type} and {chunk} for every chunk of the wildcard `type`.
+
+    `timeless` files are told to be new by something else. They are marked here, not where the function is used, so
+    that what stands for them until the survey has run is not: a rule has to wait for that.
+    """
 
     def files(wildcards):
-        return expand(pattern, type=wildcards.type, chunk=chunks_of(wildcards.type))
+        paths = expand(pattern, type=wildcards.type, chunk=chunks_of(wildcards.type))
+        return [ancient(path) for path in paths] if timeless else paths
 
     return files
 

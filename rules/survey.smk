@@ -24,10 +24,13 @@ checkpoint survey:
     input:
         catalogues=release_catalogues,
     output:
+        # First, because Snakemake lets whatever waits for the checkpoint depend on its first output. Were that the
+        # manifest, whose time says nothing to the rules that read it, they would not be seen to wait, and what
+        # follows them would run on their old results.
+        summary=FILES.survey_summary,
         manifest=FILES.manifest,
         groups=FILES.groups,
         rejected=FILES.survey_rejected,
-        summary=FILES.survey_summary,
     log:
         FILES.log("survey"),
     benchmark:

@@ -124,6 +124,69 @@ def copy(old, tmp_path) -> Path:
     return tmp_path / "copy"
 
 
+# ---------------------------------------------------------------- a release that changes under the run
+
+RESULTS = (
+    *("collected/*", "errors/*", "recommended/*.fits", "photometry/*", "distance/*"),
+    *("catalog/*", "survey/*.csv", "fit/*/*.h5", "predicted/*/*.h5"),
+)
+
+
+def results_of(folder: Path) -> dict[str, bytes]:
+    """Bytes of what every rule below the survey made."""
+    found = {}
+    for pattern in RESULTS:
+        paths = some((folder / "results").glob(pattern))
+        found |= {
+            str(path.relative_to(folder)): path.read_bytes() for path in paths if path.is_file()
+        }
+    return found
+
+
+def listed(folder: Path, run: Path, left_out: set[int]) -> None:
+    """Let the release list all rows of the simulated catalogue but some, by number."""
+    text = (run / "simulated/lamost/catalogue.csv").read_text().splitlines()
+    kept = [line for number, line in enumerate(text[1:]) if number not in left_out]
+    (folder / "release/lamost/catalogue.csv").write_text("\n".join([text[0], *kept]) + "\n")
+
+
+def accepted_rows(folder: Path, run: Path, n: int) -> list[int]:
+    """Numbers of the last rows of K stars of the simulated catalogue that are in the folder's results."""
+    text = (run / "simulated/lamost/catalogue.csv").read_text().splitlines()
+    names = text[0].split("|")
+    parts = [names.index(name) for name in ("lmjd", "planid", "spid", "fiberid")]
+    there = set(pd.read_parquet(folder / "results/catalog/recommended.parquet")["spectrum_id"])
+    rows = [
+        number
+        for number, line in enumerate(text[1:])
+        if "-".join(line.split("|")[part] for part in parts) in there
+    ]
+    assert len(rows) >= n
+    return rows[-n:]
+
+
+def test_a_release_and_settings_that_change_between_runs_give_what_a_run_from_nothing_gives(
+    project, run, whole, tmp_path
+):
+    """With as many rows as before, and with other many: nothing runs on what the survey has made old."""
+    one, two, three = accepted_rows(whole, run, 3)
+    folder = set_up(project, run, tmp_path / "changing", lambda lmjd: True)
+    listed(folder, run, {one})
+    snakemake(folder, "--cores", "2")
+    for number, (left_out, radius) in enumerate((({two}, 2.0), ({two, three}, 4.0))):
+        changes = {"photometry": {"repeat_radius": radius}, "star_pairs": {"max_ebv": radius}}
+        listed(folder, run, left_out)
+        configure(folder, changes)
+        snakemake(folder, "--cores", "2")
+        fresh = set_up(project, run, tmp_path / f"fresh{number}", lambda lmjd: True)
+        listed(fresh, run, left_out)
+        configure(fresh, changes)
+        snakemake(fresh, "--cores", "2")
+        found, expected = results_of(folder), results_of(fresh)
+        assert sorted(found) == sorted(expected)
+        assert [name for name in expected if found[name] != expected[name]] == []
+
+
 # ---------------------------------------------------------------- a release that grows
 
 
