@@ -130,11 +130,13 @@ def test_leftovers_of_dead_processes_are_removed_and_nothing_else(tmp_path, monk
         core_atomic.temporary_path(target)
     )  # of a living process's number, but of another node
     monkeypatch.undo()
-    left.append(tmp_path / ".tmp-12-0000.h5")  # as earlier versions named them
-    for path in (living, left[0], *left[2:]):
+    others = [
+        tmp_path / name for name in (".tmp-12-0000.h5", ".lamostvac-notes", ".lamostvac-1-x-y-z")
+    ]
+    for path in (living, left[0], *left[2:], *others):
         path.write_text("half")
     assert core_atomic.remove_temporaries(tmp_path) == sorted(left)
-    assert {path for path in tmp_path.rglob("*") if path.is_file()} == {living, target}
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == {living, target, *others}
     assert core_atomic.remove_temporaries(tmp_path / "nowhere") == []
 
 
