@@ -112,7 +112,7 @@ def prepare_chunk(
     for index, row in enumerate(named):
         try:
             spectrum = read_spectrum(row.path)
-            check_header(spectrum.header, row)
+            check_header(spectrum.header, row, settings)
             rest = rest_spectrum(spectrum.wave, spectrum.flux, spectrum.ivar, row.z)
             prepared = normalise_spectrum(rest, settings)
         except SpectrumRejected as rejection:

@@ -1,12 +1,12 @@
 """Whether a file holds the spectrum that the catalogue says: its identity, position, redshift and frame."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from lamostvac.core.rejection import SpectrumRejected
+from lamostvac.spectra.settings import HeaderTolerances
 
 _POSITIONS = (("RA", "DEC"), ("RA_OBS", "DEC_OBS"), ("OBS_RA", "OBS_DEC"))
 _FRAME = {"VACUUM": "not_vacuum", "HELIO": "not_heliocentric"}
@@ -25,23 +25,7 @@ class Row(Protocol):
     z: float
 
 
-@dataclass(frozen=True)
-class Tolerances:
-    """How far header and catalogue may differ; 0 does not compare.
-
-    Attributes
-    ----------
-    position : arcsec
-    redshift : of the redshifts themselves; 0.001 is 300 km/s
-    """
-
-    position: float = 5.0
-    redshift: float = 0.001
-
-
-def check_header(
-    header: Mapping[str, object], row: Row, tolerances: Tolerances | None = None
-) -> None:
+def check_header(header: Mapping[str, object], row: Row, tolerances: HeaderTolerances) -> None:
     """Compare what the header has with the catalogue's row; absent and missing values say nothing.
 
     Raises
@@ -49,15 +33,14 @@ def check_header(
     SpectrumRejected
         `wrong_spectrum`, `wrong_position`, `wrong_redshift`, `not_vacuum` or `not_heliocentric`
     """
-    limits = tolerances or Tolerances()
     check_identity(header, row.lmjd, row.planid, row.spid, row.fiberid, row.obsid)
     for keyword, reason in _FRAME.items():
         if header.get(keyword) is False:
             raise SpectrumRejected(reason, f"{keyword} = F in the header")
-    if limits.position > 0:
-        _check_position(header, row.ra, row.dec, limits.position)
-    if limits.redshift > 0:
-        _check_redshift(header.get("Z"), row.z, limits.redshift)
+    if tolerances.position_tolerance > 0:
+        _check_position(header, row.ra, row.dec, tolerances.position_tolerance)
+    if tolerances.redshift_tolerance > 0:
+        _check_redshift(header.get("Z"), row.z, tolerances.redshift_tolerance)
 
 
 def check_identity(

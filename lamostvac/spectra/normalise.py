@@ -6,7 +6,6 @@ to 1. The same function prepares survey spectra and library spectra, so that wha
 normalisation does to a line it does to both.
 """
 
-
 import bottleneck
 import numpy as np
 from numpy.typing import NDArray

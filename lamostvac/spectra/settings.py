@@ -3,9 +3,7 @@
 from functools import cached_property
 from typing import ClassVar
 
-from pydantic import (
-    Field,
-)
+from pydantic import Field, NonNegativeFloat
 
 from lamostvac.core.settings import Region, Section
 from lamostvac.spectra.masks import diffuse_band_regions
@@ -78,7 +76,25 @@ class _Median(ObservedMasks):
     )
 
 
-class Preparation(FluxLimits, _Median):
+class HeaderTolerances(Section):
+    """How far a file's header may differ from the catalogue; 0 does not compare."""
+
+    position_tolerance: NonNegativeFloat = Field(
+        5.0,
+        description=(
+            "Largest distance between the positions of header and catalogue; in arcsec; 0 does not compare them."
+        ),
+    )
+    redshift_tolerance: NonNegativeFloat = Field(
+        0.001,
+        description=(
+            "Largest difference between the redshifts of header and catalogue, 0.001 is 300 km/s; 0 does not compare "
+            "them, for a catalogue with better redshifts of its own."
+        ),
+    )
+
+
+class Preparation(HeaderTolerances, FluxLimits, _Median):
     """How a spectrum is brought onto the common grid: all of the section that changes it."""
 
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lamostvac.core.rejection import SpectrumRejected
-from lamostvac.spectra.identity import Tolerances, check_header, check_identity, separation
+from lamostvac.spectra.identity import check_header, check_identity, separation
+from lamostvac.spectra.settings import HeaderTolerances
 
 HEADER = {"LMJD": 55991, "PLANID": "GAC_080N28_B1", "SPID": 5, "FIBERID": 17, "OBSID": 123456}
 IDENTITY = {"lmjd": 55991, "planid": "GAC_080N28_B1", "spid": 5, "fiberid": 17, "obsid": 123456}
@@ -47,6 +48,10 @@ ROW = SimpleNamespace(**IDENTITY, ra=120.0, dec=30.0, z=1e-4)
 FULL = HEADER | {"RA": 120.0, "DEC": 30.0, "Z": 1e-4, "VACUUM": True, "HELIO": True}
 
 
+def limits(position, redshift):
+    return HeaderTolerances(position_tolerance=position, redshift_tolerance=redshift)
+
+
 def moved(**change):
     return SimpleNamespace(**(vars(ROW) | change))
 
@@ -64,7 +69,7 @@ def moved(**change):
 )
 def test_a_header_that_contradicts_the_catalogue_has_its_reason(change, reason):
     with pytest.raises(SpectrumRejected, match=reason):
-        check_header(FULL | change, ROW)
+        check_header(FULL | change, ROW, HeaderTolerances())
 
 
 @pytest.mark.parametrize(
@@ -82,21 +87,21 @@ def test_a_header_that_contradicts_the_catalogue_has_its_reason(change, reason):
 )
 def test_what_agrees_within_the_tolerance_or_says_nothing_is_accepted(change):
     with does_not_raise():
-        check_header(FULL | change, ROW)
+        check_header(FULL | change, ROW, HeaderTolerances())
 
 
 def test_swapped_coordinates_are_called_that():
     header = FULL | {"RA": 30.0, "DEC": 60.0}
     with pytest.raises(SpectrumRejected, match="declination are swapped in the catalogue"):
-        check_header(header, moved(ra=60.0, dec=30.0))
+        check_header(header, moved(ra=60.0, dec=30.0), HeaderTolerances())
 
 
 def test_tolerances_can_be_widened_and_switched_off():
     header = FULL | {"DEC": 30.01, "Z": 0.01}
-    for tolerances in (Tolerances(40.0, 0.02), Tolerances(0.0, 0.0)):
-        check_header(header, ROW, tolerances)
+    for position, redshift in ((40.0, 0.02), (0.0, 0.0)):
+        check_header(header, ROW, limits(position, redshift))
     with pytest.raises(SpectrumRejected, match="wrong_redshift"):
-        check_header(header, ROW, Tolerances(0.0, 0.001))
+        check_header(header, ROW, limits(0.0, 0.001))
 
 
 @given(st.floats(0, 360), st.floats(-90, 90), st.floats(0, 360), st.floats(-90, 90))

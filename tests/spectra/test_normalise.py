@@ -274,8 +274,8 @@ def test_pixels_that_clipping_takes_do_not_count_as_usable():
     wave = 10 ** (3.5682 + 1e-4 * np.arange(3909))
     flux = np.where(np.arange(3909) % 2, 1.0, 50.0) * 100
     ivar = np.full(3909, 1.0)
-    settings = Preparation(max_normalised_flux=1.01, min_good_fraction=0.9)
+    settings = masking(max_normalised_flux=1.01, min_good_fraction=0.9)
     with pytest.raises(SpectrumRejected, match="too_few_pixels"):
         prepare_spectrum(wave, flux, ivar, 0.0, settings)
-    loose = Preparation(max_normalised_flux=1.01, min_good_fraction=0.3)
+    loose = masking(max_normalised_flux=1.01, min_good_fraction=0.3)
     assert 0.3 < np.count_nonzero(prepare_spectrum(wave, flux, ivar, 0.0, loose)[1]) / 4901 < 0.9

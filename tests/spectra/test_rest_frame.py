@@ -21,7 +21,7 @@ pytestmark = pytest.mark.numeric
 LAMOST = (10 ** (3.5682 + 1e-4 * np.arange(3909))).astype(np.float32).astype(np.float64)
 REGIONS = ((4400.0, 4440.0), (6860.0, 6960.0), (7590.0, 7720.0))
 LEAST = 0.3
-PREPARATION = masking(*REGIONS).model_copy(update={"min_good_fraction": LEAST})
+PREPARATION = masking(*REGIONS, min_good_fraction=LEAST)
 NETWORKS = NetworkPreparation()
 
 
