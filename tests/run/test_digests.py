@@ -3,9 +3,11 @@
 import base64
 import json
 import os
+import time
 
 import pytest
 
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.files import sha256
 from lamostvac.run import digests, restore_times
 
@@ -72,3 +74,15 @@ def test_times_are_restored_in_the_order_of_finishing(tmp_path):
     assert found == [now - 3000, now - 1000, now - 3000, now - 2000]
     # Snakemake counts it as an output
     assert (tmp_path / "benchmarks/fit/0000.tsv").stat().st_mtime_ns == now
+
+
+def test_a_time_ahead_of_the_clock_is_told_with_what_to_do(tmp_path):
+    past, future = tmp_path / "past.csv", tmp_path / "future.csv"
+    for path in (past, future):
+        path.write_text("x")
+    digests.require_past([past, future, tmp_path / "absent.csv"])
+    os.utime(future, (time.time() + 3600, time.time() + 3600))
+    with pytest.raises(
+        UserError, match=r"future\.csv has a time 3[56]\d\d s ahead of this .*`touch "
+    ):
+        digests.require_past([past, future])

@@ -635,3 +635,56 @@ def test_gaia_identifiers_from_fits_keep_their_digits(tmp_path):
     fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "catalogue.fits")
     table = survey_catalogue.read_catalogue(tmp_path / "catalogue.fits")
     assert table["gaia_source_id"].to_pylist() == [4_611_686_018_427_387_905, None, 7]
+
+
+# ---------------------------------------------------------------- odd catalogues
+
+
+def test_a_catalogue_without_the_band_of_the_selection_is_told_at_once(tmp_path):
+    row = star()
+    del row["snrr"]
+    table = read(tmp_path, [row, row | {"fiberid": 2, "obsid": 5}])
+    with pytest.raises(
+        UserError, match=r"no row .* S/N in the column snrr, which survey\.snr_band"
+    ):
+        survey_selection.require_snr(table, "snrr")
+    survey_selection.require_snr(table, "snrg")
+
+
+def test_a_catalogue_of_which_nothing_can_be_labelled_is_told_with_the_reasons(tmp_path):
+    table = read(tmp_path, [star(**{"class": "QSO"}), star(fiberid=2, obsid=7, snrr=-1.0)])
+    selection = survey_selection.select(table, Survey())
+    with pytest.raises(UserError, match=r"none of the 2 rows of a\.csv .*1: CLASS .*1: S/N"):
+        survey_selection.require_some(selection, ["a.csv"])
+    survey_selection.require_some(
+        survey_selection.select(read(tmp_path, [star()]), Survey()), ["a.csv"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"planid": "P" * 33}, "bad_identifier"),
+        ({"designation": "J" * 3_000_000}, "bad_text"),
+        ({"subclass": "G5 and a long remark 22"}, "bad_text"),
+        ({"obsdate": "2011-10-24T10:11:12"}, ""),
+        ({"planid": "F\x005902"}, ""),
+    ],
+)
+def test_odd_texts_have_a_reason_or_are_cleaned(tmp_path, change, reason):
+    assert reasons(read(tmp_path, [star(**change)])) == [reason]
+
+
+def test_a_date_with_a_time_is_the_date(tmp_path):
+    dates = ["2011-10-24T10:11:12", "2011-10-24 10:11", "2011-10-24", "20111024"]
+    rows = [star(fiberid=n, obsid=n, obsdate=date) for n, date in enumerate(dates, start=1)]
+    expected = ["2011-10-24"] * 3 + ["20111024"]
+    assert read(tmp_path, rows)["obsdate"].to_pylist() == expected
+
+
+def test_widths_of_texts_are_those_of_the_catalogue():
+    from lamostvac.catalog.registry import load_registry
+
+    registry = load_registry()
+    for name, width in survey_catalogue.WIDTHS.items():
+        assert registry[name].dtype == f"string[{width}]"
