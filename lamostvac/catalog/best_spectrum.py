@@ -1,4 +1,6 @@
-"""How often each star was observed, and which of its spectra is the best (Wang et al. 2022, Table 3: uqflag)."""
+"""How often each star was observed, and which of its spectra is the best (Wang et al. 2022,
+Table 3: uqflag).
+"""
 
 from collections.abc import Callable
 

@@ -1,7 +1,8 @@
-"""docs/data_model.md, written from the column registry, the shipped training sets and the rejection reasons.
+"""docs/data_model.md, written from the column registry, the shipped training sets and the rejection
+reasons.
 
-`make generated` writes it; a test fails when the page and its sources drift apart.
-The data model of one run, with the labels of its own networks, is `catalog/datamodel.md` among its results.
+`make generated` writes it; a test fails when the page and its sources drift apart. The data model
+of one run, with the labels of its own networks, is `catalog/datamodel.md` among its results.
 """
 
 import argparse

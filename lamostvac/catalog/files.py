@@ -1,4 +1,6 @@
-"""The catalogue's files: tables of one type or of all, read and written block by block, and what their headers say."""
+"""The catalogue's files: tables of one type or of all, read and written block by block, and what
+their headers say.
+"""
 
 import json
 import platform
@@ -18,7 +20,8 @@ from lamostvac.catalog.registry import Registry
 from lamostvac.core.atomic import atomic
 from lamostvac.core.exceptions import UserError
 
-# Rows of a Parquet row group, and of a block while merging (30 MB, with two dozen labels of networks 80 MB).
+# Rows of a Parquet row group, and of a block while merging (30 MB, with two dozen labels of
+# networks 80 MB).
 ROW_GROUP = 131072
 _FITS_BLOCK = 2880
 
@@ -63,7 +66,8 @@ def read_cards(path: str | Path) -> dict[str, str]:
 
 
 def git_commit(project: Path) -> str:
-    """The commit of a project's folder, with -dirty after uncommitted changes; `unknown` without git.
+    """The commit of a project's folder, with -dirty after uncommitted changes; `unknown` without
+    git.
 
     An installed package was told by its build which commit it is (`tools/build_hook.py`).
     """
@@ -122,7 +126,9 @@ def count_rows(path: str | Path) -> int:
 
 
 def _place_of_rows(path: str | Path, registry: Registry) -> tuple[int, int]:
-    """Number of rows, and the byte where they begin, of a table that `write_fits` wrote with this registry."""
+    """Number of rows, and the byte where they begin, of a table that `write_fits` wrote with this
+    registry.
+    """
     with fits.open(path, memmap=True, lazy_load_hdus=True) as hdus:
         header = hdus[1].header
         names = [header[f"TTYPE{number}"] for number in range(1, header["TFIELDS"] + 1)]
@@ -158,7 +164,9 @@ def read_rows(path: str | Path, registry: Registry) -> NDArray[np.void]:
 def read_fields(
     path: str | Path, registry: Registry, names: Sequence[str]
 ) -> dict[str, NDArray[Any]]:
-    """Some columns (n,) of a table that `write_rows` wrote, in native byte order; the rows never stand in memory."""
+    """Some columns (n,) of a table that `write_rows` wrote, in native byte order; the rows never
+    stand in memory.
+    """
     record, n = registry.record, count_rows(path)
     fields: dict[str, NDArray[Any]] = {
         name: np.empty(n, record[name].newbyteorder("=")) for name in names
@@ -174,7 +182,9 @@ def read_fields(
 def read_some(
     path: str | Path, registry: Registry, at: NDArray[np.integer], column: str
 ) -> NDArray[Any]:
-    """One column of the rows `at` (m,) of a table that `write_fits` wrote, without reading the others."""
+    """One column of the rows `at` (m,) of a table that `write_fits` wrote, without reading the
+    others.
+    """
     if not len(at):
         return np.empty(0, registry.record[column])
     n, offset = _place_of_rows(path, registry)

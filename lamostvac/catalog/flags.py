@@ -44,7 +44,9 @@ def chi2_flag(
 def expected_chi2(
     labels: NDArray[np.floating], chi2: NDArray[np.floating], reliable: NDArray[np.bool_]
 ) -> NDArray[np.float64] | None:
-    """The regression (n,) that `chi2_flag` compares chi2 with, or None where there are too few stars for one."""
+    """The regression (n,) that `chi2_flag` compares chi2 with, or None where there are too few
+    stars for one.
+    """
     labels = labels[:, np.isfinite(labels).any(axis=0)].astype(np.float64)
     complete = np.isfinite(labels).all(axis=1) & np.isfinite(chi2)
     used = reliable & complete

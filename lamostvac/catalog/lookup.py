@@ -1,8 +1,8 @@
 """One star out of a catalogue of ten million rows, without reading the catalogue.
 
-A Parquet file has the smallest and the largest value of each column in each row group (131,072 rows). What is
-looked for is compared with these first, then one column of the groups that are left is read, and all columns of
-one row only. So memory does not grow with the number of rows.
+A Parquet file has the smallest and the largest value of each column in each row group
+(131,072 rows). What is looked for is compared with these first, then one column of the groups that
+are left is read, and all columns of one row only. So memory does not grow with the number of rows.
 """
 
 import csv
@@ -26,7 +26,9 @@ _REACH = 20 * RADIUS
 
 
 def is_obsid(star: str) -> bool:
-    """Whether a star's name is an obsid; anything else is a spectrum_id (pilot spectra have no obsid)."""
+    """Whether a star's name is an obsid; anything else is a spectrum_id (pilot spectra have no
+    obsid).
+    """
     return star.isascii() and star.isdigit()
 
 
@@ -165,7 +167,9 @@ def spectrum_path(
 
 
 def _chunks(manifest: str | Path, spectral_type: str, lmjd: int) -> Iterator[str]:
-    """Chunks of a type whose nights include `lmjd`; chunks are runs of plates in the order of nights."""
+    """Chunks of a type whose nights include `lmjd`; chunks are runs of plates in the order of
+    nights.
+    """
     table = read_manifest(manifest)
     for entry in table[table["type"] == spectral_type].itertuples():
         first, last = (
@@ -176,7 +180,9 @@ def _chunks(manifest: str | Path, spectral_type: str, lmjd: int) -> Iterator[str
 
 
 def _rows(file: pq.ParquetFile, group: int, rows: NDArray[np.integer]) -> pd.DataFrame:
-    """All columns of some rows of a row group, some columns at a time: the group as a whole is 100 MB."""
+    """All columns of some rows of a row group, some columns at a time: the group as a whole is 100
+    MB.
+    """
     names = file.schema_arrow.names
     parts = [
         file.read_row_group(group, columns=names[at : at + 16]).take(rows).to_pandas()

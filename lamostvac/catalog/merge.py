@@ -35,8 +35,8 @@ def merge_tables(
     """Merge the tables of the types into one FITS file and one Parquet file.
 
     The order is OB A F G K M, within a type as in its table. A Parquet row group holds at most
-    `block` rows of one type. The rows are copied, but for `best_spectrum` and `n_spectra`, which count
-    the star's spectra of all types (`lamostvac.catalog.best_spectrum`).
+    `block` rows of one type. The rows are copied, but for `best_spectrum` and `n_spectra`, which
+    count the star's spectra of all types (`lamostvac.catalog.best_spectrum`).
 
     Parameters
     ----------
@@ -109,7 +109,9 @@ def repeated_texts(registry: Registry) -> list[str]:
 def _survey_stars(
     tables: Mapping[str, str | Path], accepted: Mapping[str, int], registry: Registry, block: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int16]]:
-    """`best_spectrum` and `n_spectra` (n,) over all types; raises `UserError` where a spectrum is in two."""
+    """`best_spectrum` and `n_spectra` (n,) over all types; raises `UserError` where a spectrum is
+    in two.
+    """
     n = sum(accepted.values())
     fingerprints = np.empty(n, np.uint64)
     ra, dec, snr = np.empty(n), np.empty(n), np.empty(n, np.float32)

@@ -1,8 +1,9 @@
-"""The column registry: what `config/columns.yaml` says about each column, in every form it is needed.
+"""The column registry: what `config/columns.yaml` says about each column, in every form it is
+needed.
 
-The labels that networks give differ from run to run; their columns are made from the templates of the
-same file. The writers (FITS, Parquet), the data model and the tests read the registry; nothing else spells out
-a column's type, unit or description.
+The labels that networks give differ from run to run; their columns are made from the templates of
+the same file. The writers (FITS, Parquet), the data model and the tests read the registry; nothing
+else spells out a column's type, unit or description.
 """
 
 import re
@@ -90,7 +91,9 @@ class Column:
 
     @property
     def null(self) -> int | None:
-        """FITS TNULL: the missing value of signed whole numbers; other columns need none or have none."""
+        """FITS TNULL: the missing value of signed whole numbers; other columns need none or have
+        none.
+        """
         return -1 if not self.is_string and np.dtype(self.dtype).kind == "i" else None
 
 
@@ -118,7 +121,9 @@ class NetworkLabel:
 
 
 def network_labels(entries: Iterable[Mapping[str, str]]) -> list[NetworkLabel]:
-    """Labels from dictionaries with the fields of `NetworkLabel`, which is how rules hand them on."""
+    """Labels from dictionaries with the fields of `NetworkLabel`, which is how rules hand them
+    on.
+    """
     return [NetworkLabel(**entry) for entry in entries]
 
 
@@ -341,8 +346,8 @@ def load_registry(labels: Sequence[NetworkLabel] = (), path: str | Path = COLUMN
     ------
     UserError
         The file breaks a rule of the registry: unknown or missing keys, a name that is not
-        snake_case or stands twice, a type, unit or UCD that does not exist, a flag that does not say
-        which bit it has. Or a training set does; then the sentence names set and label.
+        snake_case or stands twice, a type, unit or UCD that does not exist, a flag that does not
+        say which bit it has. Or a training set does; then the sentence names set and label.
     """
     with open(path, encoding="utf-8") as handle:
         content = yaml.safe_load(handle)
@@ -356,7 +361,8 @@ def load_registry(labels: Sequence[NetworkLabel] = (), path: str | Path = COLUMN
         else:
             shipped.append(_column(entry, path))
             columns.append(shipped[-1])
-    # A set's mistakes are judged against the columns that no set can change, and the sets before it.
+    # A set's mistakes are judged against the columns that no set can change, and the sets before
+    # it.
     for problem in problems(Registry(tuple(shipped))):
         raise UserError(f"{path}: {problem}")
     registry = Registry(tuple(columns))

@@ -1,7 +1,7 @@
 """One spectral type's rows of the catalogue: its chunks joined, its errors put in.
 
-A type's table is a record array in the byte order of FITS, filled chunk by chunk and sorted by plate
-and fibre, so that the result does not depend on how the survey was cut into chunks.
+A type's table is a record array in the byte order of FITS, filled chunk by chunk and sorted by
+plate and fibre, so that the result does not depend on how the survey was cut into chunks.
 """
 
 from collections import Counter
@@ -45,8 +45,9 @@ def read_chunk(
 
     Returns
     -------
-    accepted : one row per spectrum with a fit, columns of manifest, meta, fit and networks together, and with
-        `second_fit` its log g as `logg_imig` with `_err` and `_random`, NaN where it rejected the spectrum
+    accepted : one row per spectrum with a fit, columns of manifest, meta, fit and networks
+        together, and with `second_fit` its log g as `logg_imig` with `_err` and `_random`, NaN
+        where it rejected the spectrum
     rejected : `spectrum_id obsid stage reason detail` plus the manifest's sort key
 
     Raises
@@ -179,7 +180,9 @@ def assemble(
 def apply_errors(
     rows: NDArray[np.void], models: Mapping[str, LabelErrors], snr_band: str, block: int = ROW_GROUP
 ) -> None:
-    """Put the errors of `models` into the columns `{label}_err` and `{label}_random` of rows (n,), in place."""
+    """Put the errors of `models` into the columns `{label}_err` and `{label}_random` of rows (n,),
+    in place.
+    """
     for start in range(0, len(rows), block):
         part = rows[start : start + block]
         snr = part[snr_band].astype(np.float64)
@@ -196,7 +199,9 @@ def apply_errors(
 def apply_curves(
     rows: NDArray[np.void], curves: Mapping[str, RandomErrorModel], snr_band: str
 ) -> None:
-    """Put the errors of `curves`, functions of S/N alone, into rows (n,) in place where there is a label."""
+    """Put the errors of `curves`, functions of S/N alone, into rows (n,) in place where there is a
+    label.
+    """
     snr = rows[snr_band].astype(np.float64)
     for label, model in curves.items():
         known = np.isfinite(rows[label])

@@ -1,4 +1,6 @@
-"""Subcommands that only read files: plan, progress, trace, efficiency, damage, and restore-times, which sets times."""
+"""Subcommands that only read files: plan, progress, trace, efficiency, damage, and restore-times,
+which sets times.
+"""
 
 import sys
 import time

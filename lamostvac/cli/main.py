@@ -1,7 +1,8 @@
 """The command `lamostvac` and its subcommands.
 
-Shells complete it: `eval "$(_LAMOSTVAC_COMPLETE=bash_source lamostvac)"` (or `zsh_source`, `fish_source`).
-Modules that take long to load are imported by the subcommands that need them, so that a help text comes at once.
+Shells complete it: `eval "$(_LAMOSTVAC_COMPLETE=bash_source lamostvac)"` (or `zsh_source`,
+`fish_source`). Modules that take long to load are imported by the subcommands that need them, so
+that a help text comes at once.
 """
 
 from typing import Any

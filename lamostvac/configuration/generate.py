@@ -73,7 +73,8 @@ def default_yaml() -> str:
 
 
 def describe(key: str) -> str:
-    """The keys of a section, or one key, with default, what is allowed and meaning: a few lines of text.
+    """The keys of a section, or one key, with default, what is allowed and meaning: a few lines of
+    text.
 
     Raises `UserError` for a name that is neither.
     """

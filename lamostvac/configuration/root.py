@@ -137,7 +137,9 @@ class Configuration(Section):
         return self.library.model_copy(update=changed)
 
     def chunk_rules(self, networks: bool) -> list[str]:
-        """The rules that have a job for each chunk, in the order of the data; `networks`: whether there are any."""
+        """The rules that have a job for each chunk, in the order of the data; `networks`: whether
+        there are any.
+        """
         rules = ["prepare"]
         if self.fit.method != "refine":
             rules += ["project", "candidates"]
@@ -202,10 +204,10 @@ def read_configuration(path: str | Path) -> Configuration:
 def configuration_hash(configuration: Mapping[str, Any]) -> str:
     """SHA-256 of the settings that a row of the catalogue depends on.
 
-    `configuration` is the whole one as nested dictionaries, with a section `training_sets` for the content of
-    the file that the section `networks` names, `recommended_labels` for that of `recommended.definitions` and
-    `photometry_tables` for that of the section `photometry`. Left out is what only says where files are, which part of
-    the survey runs, or how work is cut into jobs.
+    `configuration` is the whole one as nested dictionaries, with a section `training_sets` for the
+    content of the file that the section `networks` names, `recommended_labels` for that of
+    `recommended.definitions` and `photometry_tables` for that of the section `photometry`. Left out
+    is what only says where files are, which part of the survey runs, or how work is cut into jobs.
     """
     kept = {
         section: {key: value for key, value in content.items() if key not in _not_in_rows(section)}

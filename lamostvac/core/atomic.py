@@ -19,8 +19,8 @@ _NAME = re.compile(r"\.lamostvac-(\d+)-[0-9a-f]{8}-(\w+)-.")
 def temporary_path(target: Path) -> Path:
     """A name beside `target` that no other writer has, on this node or another.
 
-    Process numbers alone repeat between the nodes that share a file system, and, after a restart, on one node. The
-    suffixes stay, because writers choose their format by them.
+    Process numbers alone repeat between the nodes that share a file system, and, after a restart,
+    on one node. The suffixes stay, because writers choose their format by them.
     """
     return target.with_name(f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}-{_host()}-{target.name}")
 
@@ -33,8 +33,8 @@ def _host() -> str:
 def no_space(error: BaseException | None) -> bool:
     """Whether an error, or what caused it, says that a disk or a quota is full.
 
-    Python has a number for it; HDF5 has it in the text, and when a file is closed as a `RuntimeError`; astropy has
-    words of its own.
+    Python has a number for it; HDF5 has it in the text, and when a file is closed as a
+    `RuntimeError`; astropy has words of its own.
     """
     while error is not None:
         text = str(error)
@@ -66,7 +66,8 @@ def _full_disk_is_told(target: Path) -> Iterator[None]:
 def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary name beside `path`; on success rename it to `path`, on failure remove it.
 
-    Of two writers of one path the last one's file stays, and is whole. Raises `UserError` when the disk is full.
+    Of two writers of one path the last one's file stays, and is whole. Raises `UserError` when the
+    disk is full.
     """
     target = Path(path)
     with _full_disk_is_told(target):
@@ -81,7 +82,9 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Like `atomic` for a folder: yield a new empty one, which takes the place of `path` when complete."""
+    """Like `atomic` for a folder: yield a new empty one, which takes the place of `path` when
+    complete.
+    """
     target = Path(path)
     with _full_disk_is_told(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -112,11 +115,13 @@ def _replace_folder(new: Path, target: Path) -> None:
 
 
 def remove_temporaries(folder: str | os.PathLike[str]) -> list[Path]:
-    """Remove what killed jobs left of unfinished files and folders below `folder`; return their paths.
+    """Remove what killed jobs left of unfinished files and folders below `folder`; return their
+    paths.
 
-    Only names that `temporary_path` makes count: the folder may be shared, and others' files are not ours.
-    To be called when no other run writes there. Those of a process that lives on this node stay; a job that a killed
-    run left behind on another node fails when its file is gone, and cannot spoil a file of the new run.
+    Only names that `temporary_path` makes count: the folder may be shared, and others' files are
+    not ours. To be called when no other run writes there. Those of a process that lives on this
+    node stay; a job that a killed run left behind on another node fails when its file is gone, and
+    cannot spoil a file of the new run.
     """
     host = _host()
     removed = []

@@ -1,7 +1,8 @@
-"""Whether a result file is whole: for jobs that fail on one, and for a look after a crash of the file system.
+"""Whether a result file is whole: for jobs that fail on one, and for a look after a crash of the
+file system.
 
-Files are renamed when complete, so the program never leaves half a file; disks, copies and users do.
-`lamostvac damage results` lists the damaged files below a folder.
+Files are renamed when complete, so the program never leaves half a file; disks, copies and users
+do. `lamostvac damage results` lists the damaged files below a folder.
 """
 
 import gzip
@@ -21,9 +22,9 @@ _PIECE = 64_000_000  # bytes read at once
 def damage(path: str | os.PathLike[str]) -> str:
     """What is wrong with a file, in a few words, or "" when it can be read to its end.
 
-    Reads the whole file in pieces. Known are HDF5, Parquet, FITS, JSON and gzip by their suffixes; of other files
-    (CSV, text) only that they are there and not empty, and that they have no zero bytes, which file systems put in
-    the place of what was lost.
+    Reads the whole file in pieces. Known are HDF5, Parquet, FITS, JSON and gzip by their suffixes;
+    of other files (CSV, text) only that they are there and not empty, and that they have no zero
+    bytes, which file systems put in the place of what was lost.
     """
     path = Path(path)
     try:
@@ -108,7 +109,8 @@ def damaged(paths: Iterable[str | os.PathLike[str]]) -> tuple[Path, str] | None:
 
 
 def look_through(folders: Iterable[Path]) -> tuple[list[tuple[Path, str]], int]:
-    """The damaged files below folders of results with what is wrong with each, and how many files there are.
+    """The damaged files below folders of results with what is wrong with each, and how many files
+    there are.
 
     Logs and simulated spectra are left out: they may be empty or broken on purpose.
     """

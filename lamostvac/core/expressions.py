@@ -1,12 +1,12 @@
 """Conditions and formulas over columns, as configuration files write them.
 
-`not bit(aspcapflag, 7)`, `1.0857 / phot_g_mean_flux_over_error`, `3800 < teff_pastel < 6500`: names of
-columns, numbers, `+ - * / **`, comparisons (chained too), `and`, `or`, `not`, and the functions of
-`FUNCTIONS`. A column of text can be compared with a text by `==` and `!=`. Nothing else is Python here, so a
-configuration file cannot run code.
+`not bit(aspcapflag, 7)`, `1.0857 / phot_g_mean_flux_over_error`, `3800 < teff_pastel < 6500`: names
+of columns, numbers, `+ - * / **`, comparisons (chained too), `and`, `or`, `not`, and the functions
+of `FUNCTIONS`. A column of text can be compared with a text by `==` and `!=`. Nothing else is
+Python here, so a configuration file cannot run code.
 
-A comparison with a missing value (NaN) is false, `!=` included; `not` turns that into true, so write
-`error < 0.1` rather than `not error >= 0.1`.
+A comparison with a missing value (NaN) is false,
+`!=` included; `not` turns that into true, so write `error < 0.1` rather than `not error >= 0.1`.
 """
 
 import ast
@@ -52,7 +52,9 @@ _NUMBER, _TRUTH, _TEXT = "a number", "a condition", "a text"
 
 @dataclass(frozen=True)
 class Expression:
-    """A parsed expression: its text, its syntax tree, and the columns it names in order of appearance."""
+    """A parsed expression: its text, its syntax tree, and the columns it names in order of
+    appearance.
+    """
 
     text: str
     tree: ast.expr
@@ -73,8 +75,8 @@ class Expression:
         Raises
         ------
         UserError
-            A column is unknown (the nearest known one is named), or a text or condition stands where a
-            number is wanted.
+            A column is unknown (the nearest known one is named), or a text or condition stands
+            where a number is wanted.
         """
         check_names(self, [str(name) for name in columns])
         arrays = {name: _array(columns[name]) for name in self.names}
@@ -94,7 +96,9 @@ class Expression:
         return np.array(np.broadcast_to(result, shape))
 
     def holds(self, columns: Columns) -> NDArray[np.bool_]:
-        """The condition for every row (n,) bool; `UserError` when the expression is no condition."""
+        """The condition for every row (n,) bool; `UserError` when the expression is no
+        condition.
+        """
         result = self.values(columns)
         if result.dtype != np.bool_:
             raise UserError(
@@ -299,7 +303,8 @@ def _missing(values: Any) -> Any:
 def _bit(values: Any, n: int) -> Any:
     """Whether bit n (0 is the lowest) of an integer is set; false for NaN.
 
-    A flag column that has missing rows comes as float64, which holds the 32 bits of the usual flags exactly.
+    A flag column that has missing rows comes as float64, which holds the 32 bits of the usual flags
+    exactly.
     """
     if np.asarray(values).dtype.kind == "f":
         usable = np.isfinite(values) & (np.abs(values) < 2.0**62)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def read_yaml(path: str | os.PathLike[str], what: str, form: str = "") -> Any:
     """The content of a YAML file that a user may have written.
 
-    Raises `UserError` when it cannot be read or is no YAML; the sentence begins with `what`, the key that names it,
-    and has `form`, what the file should hold.
+    Raises `UserError` when it cannot be read or is no YAML; the sentence begins with `what`, the
+    key that names it, and has `form`, what the file should hold.
     """
     try:
         return yaml.safe_load(Path(path).read_text(encoding="utf-8"))

@@ -1,7 +1,8 @@
 """HTML files that open without a network: text, tables and figures in one, nothing fetched.
 
-The markup stands in Jinja2 templates, `lamostvac/PACKAGE/templates/NAME.html.j2`; Python hands them values. Every value
-is escaped, so a name with `<` or `&` shows as it is and nothing from a catalogue can become markup.
+The markup stands in Jinja2 templates, `lamostvac/PACKAGE/templates/NAME.html.j2`; Python hands them
+values. Every value is escaped, so a name with `<` or `&` shows as it is and nothing from a
+catalogue can become markup.
 """
 
 import functools
@@ -19,8 +20,8 @@ from lamostvac.core.code_version import LIBRARY
 def environment() -> jinja2.Environment:
     """Jinja2 as all pages use it; templates have names such as `star/templates/page.html.j2`.
 
-    A value that a template wants and nobody gave is an error (`jinja2.UndefinedError`), and a missing number (None or
-    NaN) becomes a dash.
+    A value that a template wants and nobody gave is an error (`jinja2.UndefinedError`), and a
+    missing number (None or NaN) becomes a dash.
     """
     result = jinja2.Environment(
         loader=jinja2.FileSystemLoader(LIBRARY),

@@ -5,14 +5,16 @@ from typing import Any, Protocol
 
 
 class Job(Protocol):
-    """A job of the workflow, as Snakemake puts it into a script's globals under the name `snakemake`.
+    """A job of the workflow, as Snakemake puts it into a script's globals under the name
+    `snakemake`.
 
     `lamostvac.run.mock` makes one without running the workflow.
 
     Attributes
     ----------
     rule : the rule's name
-    input, output : file names, by name or by number; a name may stand for one file or for a list of them
+    input, output : file names, by name or by number; a name may stand for one file or for a list of
+        them
     params : the rule's settings by name, values that JSON could hold
     wildcards : texts by name
     log : the log's file name, in a list that is empty for a rule without log

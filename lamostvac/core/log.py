@@ -29,17 +29,17 @@ def rule_log(snakemake: Job) -> logging.Logger:
     """The logger of a rule's script; call it first in `main(snakemake)`.
 
     Messages go to `snakemake.log[0]` (replaced, not appended) and to standard error. An exception
-    that nobody catches ends in the same places: a `UserError` as one line, and so what the user can mend
-    in the machine (`plain_sentence`); any other with its full traceback in the log file and its last line
-    on standard error; the exit code is 1 either way. SIGTERM (scancel, a time limit) ends the script like
-    an exception, so that unfinished files are removed.
+    that nobody catches ends in the same places: a `UserError` as one line, and so what the user can
+    mend in the machine (`plain_sentence`); any other with its full traceback in the log file and
+    its last line on standard error; the exit code is 1 either way. SIGTERM (scancel, a time limit)
+    ends the script like an exception, so that unfinished files are removed.
 
     Linear algebra is held to `snakemake.threads`: Snakemake sets OPENBLAS_NUM_THREADS and its kin
     for the jobs it starts, which a script run by hand or under a debugger would miss, and two jobs
     that each take all cores are slower than one after the other.
 
-    The log's first line says what the job asked for and how much it has to do, its last one what it took, whatever
-    started it (`lamostvac.run.job_records` reads both).
+    The log's first line says what the job asked for and how much it has to do, its last one what it
+    took, whatever started it (`lamostvac.run.job_records` reads both).
     """
     logger = logging.getLogger(f"lamostvac.{getattr(snakemake, 'rule', None) or 'script'}")
     logger.setLevel(logging.INFO)
@@ -91,8 +91,8 @@ def _asked(snakemake: Job) -> dict[str, Any]:
 def _used() -> dict[str, str]:
     """What this process took from its start to now, time also of its children.
 
-    Exact where Snakemake's benchmark samples, every half minute after the first seconds. MB are 10^6 bytes; what is
-    read may have come from the page cache.
+    Exact where Snakemake's benchmark samples, every half minute after the first seconds. MB are
+    10^6 bytes; what is read may have come from the page cache.
     """
     own, children = (
         resource.getrusage(resource.RUSAGE_SELF),
@@ -108,7 +108,8 @@ def _used() -> dict[str, str]:
 def _peak_memory_kb() -> float:
     """Peak resident memory, KiB.
 
-    `ru_maxrss` begins with the size of the process that this one was forked from, which is Snakemake with its DAG.
+    `ru_maxrss` begins with the size of the process that this one was forked from, which is
+    Snakemake with its DAG.
     """
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
@@ -129,7 +130,9 @@ def _process_start() -> float:
 
 
 def _bytes_moved() -> dict[str, int]:
-    """Bytes that this process has read and written; nothing where the system does not count them."""
+    """Bytes that this process has read and written; nothing where the system does not count
+    them.
+    """
     try:
         lines = Path("/proc/self/io").read_text().splitlines()
     except OSError:
@@ -160,9 +163,9 @@ def _terminate(number: int, frame: Any) -> None:
 def plain_sentence(error: BaseException, snakemake: Job) -> str:
     """What a user can do about an error that is no mistake of the program, or "" for any other.
 
-    Known are memory that ran out, a full disk, and a damaged or vanished input file of the job. How a reader
-    complains about a damaged file differs by format and by what is damaged, so the inputs are looked at (`damage`)
-    after any failure.
+    Known are memory that ran out, a full disk, and a damaged or vanished input file of the job. How
+    a reader complains about a damaged file differs by format and by what is damaged, so the inputs
+    are looked at (`damage`) after any failure.
     """
     rule = getattr(snakemake, "rule", None) or "script"
     if isinstance(error, MemoryError) or "bad_alloc" in str(error):
@@ -211,7 +214,9 @@ _MENDABLE = (
 
 
 def _is_result(path: Path, snakemake: Job) -> bool:
-    """Whether a rule makes the file; the log stands below the run's folder of results, in `logs/`."""
+    """Whether a rule makes the file; the log stands below the run's folder of results, in
+    `logs/`.
+    """
     log = Path(str(snakemake.log[0])) if getattr(snakemake, "log", None) else Path()
     results = next((parent.parent for parent in log.parents if parent.name == "logs"), None)
     return results is not None and path.absolute().is_relative_to(results.absolute())

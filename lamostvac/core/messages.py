@@ -1,6 +1,8 @@
-"""What is wrong with a file that a user wrote, in words: the first complaint of pydantic as `key: what is wrong`.
+"""What is wrong with a file that a user wrote, in words: the first complaint of pydantic as
+`key: what is wrong`.
 
-The run's own configuration says more (what is allowed, what is nearest): `lamostvac/configuration/root.py`.
+The run's own configuration says more (what is allowed, what is nearest):
+`lamostvac/configuration/root.py`.
 """
 
 import difflib
@@ -13,7 +15,9 @@ from pydantic import BaseModel, ValidationError
 
 
 def first_mistake(problems: ValidationError) -> Mapping[str, Any]:
-    """The first mistake; an unknown key before all others, since one that is misspelt is missing too."""
+    """The first mistake; an unknown key before all others, since one that is misspelt is missing
+    too.
+    """
     return dict(min(problems.errors(), key=lambda error: error["type"] != "extra_forbidden"))
 
 
@@ -28,7 +32,8 @@ def mistake(problems: ValidationError, model: type[BaseModel], depth: int = 0) -
     Parameters
     ----------
     model : what the content should be
-    depth : so many parts of the place are left out, because the caller names the entry in other words
+    depth : so many parts of the place are left out, because the caller names the entry in other
+        words
     """
     error = first_mistake(problems)
     place = [str(part) for part in error["loc"]]
@@ -76,14 +81,18 @@ def _is_named(model: type[BaseModel], tag: str) -> bool:
 
 
 def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The most similar of `known`, upper or lower case; None when nothing is as similar as `cutoff` (0 to 1)."""
+    """The most similar of `known`, upper or lower case; None when nothing is as similar as `cutoff`
+    (0 to 1).
+    """
     by_lower = {candidate.lower(): candidate for candidate in reversed(list(known))}
     close = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=cutoff)
     return by_lower[close[0]] if close else None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean ...?` for the most similar of `known`, or what there is when nothing is similar."""
+    """`; did you mean ...?` for the most similar of `known`, or what there is when nothing is
+    similar.
+    """
     known = list(known)
     if close := closest(name, known, cutoff=0.5):
         return f"; did you mean {close}?"

@@ -1,4 +1,6 @@
-"""What pydantic models say about their keys: which there are, where they lie, what they allow, in words."""
+"""What pydantic models say about their keys: which there are, where they lie, what they allow, in
+words.
+"""
 
 import types
 import typing
@@ -12,7 +14,9 @@ from lamostvac.core.messages import closest
 
 
 def unwrapped(annotation: Any) -> Any:
-    """An annotation without what stands around it: limits (Annotated) and null as an alternative."""
+    """An annotation without what stands around it: limits (Annotated) and null as an
+    alternative.
+    """
     arguments = typing.get_args(annotation)
     if typing.get_origin(annotation) is Annotated:
         return unwrapped(arguments[0])
@@ -88,7 +92,8 @@ def plain(value: Any) -> Any:
 def list_item(
     location: Sequence[int | str], whole: type[BaseModel]
 ) -> tuple[type[BaseModel], str, Sequence[int | str]]:
-    """Where a location lies in a list of sections: the items' model, `list[0].` and what follows that.
+    """Where a location lies in a list of sections: the items' model, `list[0].` and what follows
+    that.
 
     `whole`, "" and the whole location when it lies in no such list.
     """

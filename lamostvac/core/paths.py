@@ -1,4 +1,6 @@
-"""Where the files are that come with the project: its workflow, its tables and its ready configurations."""
+"""Where the files are that come with the project: its workflow, its tables and its ready
+configurations.
+"""
 
 import os
 from pathlib import Path
@@ -7,7 +9,9 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def project_folder(package: Path = PACKAGE) -> Path:
-    """The folder with Snakefile, rules and config: the checkout's root, or `workflow` in an installed package."""
+    """The folder with Snakefile, rules and config: the checkout's root, or `workflow` in an
+    installed package.
+    """
     checkout = package.parent
     return checkout if (checkout / "Snakefile").is_file() else package / "workflow"
 
@@ -22,6 +26,8 @@ OVERVIEW_PATH = PROJECT / "config" / "overview.yaml"
 
 
 def shipped(path: str | os.PathLike[str]) -> Path:
-    """The file at `path`, or the one of that name in the project where a run in another folder has none."""
+    """The file at `path`, or the one of that name in the project where a run in another folder has
+    none.
+    """
     own, given = PROJECT / path, Path(path)
     return own if not given.exists() and own.exists() else given

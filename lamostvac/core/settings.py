@@ -27,8 +27,8 @@ Region = Annotated[tuple[float, float], AfterValidator(_increasing)]
 class Section(BaseModel):
     """A part of the configuration; unknown keys are refused.
 
-    `not_in_rows` has the keys that no row of the catalogue depends on: where files are, which part of the survey
-    runs, how work is cut into jobs. They are no part of `configuration_hash`.
+    `not_in_rows` has the keys that no row of the catalogue depends on: where files are, which part
+    of the survey runs, how work is cut into jobs. They are no part of `configuration_hash`.
     """
 
     model_config = ConfigDict(
@@ -38,7 +38,9 @@ class Section(BaseModel):
     not_in_rows: ClassVar[frozenset[str]] = frozenset()
 
     def part(self, model: "type[Section]") -> dict[str, Any]:
-        """The keys that the section has from `model`, in the form of JSON: what a rule tells its script."""
+        """The keys that the section has from `model`, in the form of JSON: what a rule tells its
+        script.
+        """
         return self.model_dump(mode="json", include=set(model.model_fields))
 
     def changed(self, **values: Any) -> Self:

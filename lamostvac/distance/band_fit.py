@@ -1,4 +1,6 @@
-"""Generalised least squares over the bands of each of many stars, missing and wrong bands left out."""
+"""Generalised least squares over the bands of each of many stars, missing and wrong bands left
+out.
+"""
 
 from dataclasses import dataclass
 
@@ -34,17 +36,17 @@ def fit_bands(
 ) -> BandFit:
     """Minimise (y - A x)^T C^-1 (y - A x) for each star over the bands that it has.
 
-    A band whose deviation from what the others say exceeds `clip` standard deviations is left out, the worst one
-    first, `max_clipped` at most and never below `min_bands`.
+    A band whose deviation from what the others say exceeds `clip` standard deviations is left out,
+    the worst one first, `max_clipped` at most and never below `min_bands`.
 
     Parameters
     ----------
     y : (n, bands), NaN where missing
     design : (n, bands, p)
-    covariance : (n, bands, bands), positive definite on the bands present; what stands at the others is not read, but
-        NaN on the diagonal makes a band missing too
-    error_covariance : (n, bands, bands) what the errors of the parameters follow from, when the weights are to
-        follow from another covariance
+    covariance : (n, bands, bands), positive definite on the bands present; what stands at the
+        others is not read, but NaN on the diagonal makes a band missing too
+    error_covariance : (n, bands, bands) what the errors of the parameters follow from, when the
+        weights are to follow from another covariance
     """
     n, n_bands, p = design.shape
     used = np.isfinite(y) & np.isfinite(np.diagonal(covariance, axis1=1, axis2=2))

@@ -35,20 +35,23 @@ def choose_controls(
 ) -> tuple[Controls, NDArray[np.int64]]:
     """The stars of little extinction that others are compared with.
 
-    With a map, candidates are stars with a map's E(B-V) below `max_ebv`, and that E(B-V) is taken off their colours:
-    the zero point is the map's. Without one, all candidates begin as controls without dust; then those are dropped that
-    come out redder than the others of like labels by more than `max_ebv` and twice the error, until none is left. What
-    remains are the least reddened stars of each kind, and their mean E(B-V) is `zero_point` by definition. Either way
-    stars beyond `clip` standard deviations go, which are binaries and stars with wrong labels.
+    With a map, candidates are stars with a map's E(B-V) below `max_ebv`, and that E(B-V) is taken
+    off their colours: the zero point is the map's. Without one, all candidates begin as controls
+    without dust; then those are dropped that come out redder than the others of like labels by more
+    than `max_ebv` and twice the error, until none is left. What remains are the least reddened
+    stars of each kind, and their mean E(B-V) is `zero_point` by definition. Either way stars beyond
+    `clip` standard deviations go, which are binaries and stars with wrong labels.
 
-    The E(B-V) of the controls scatters, by errors of the map or by dust of their own (`control_scatter`,
-    which must be guessed). This is not scatter of intrinsic colours at given labels and adds nothing to
-    the errors of other stars' E(B-V), so its variance is subtracted.
+    The E(B-V) of the controls scatters, by errors of the map or by dust of their own
+    (`control_scatter`, which must be guessed). This is not scatter of intrinsic colours at given
+    labels and adds nothing to the errors of other stars' E(B-V), so its variance is subtracted.
 
     Parameters
     ----------
-    magnitudes, errors, labels, label_errors, star, coefficients : as in `star_pair_reddening`, (n, ...)
-    quality : (n,) of a star's several spectra the one with the highest is taken, and of too many candidates the best
+    magnitudes, errors, labels, label_errors, star, coefficients : as in `star_pair_reddening`,
+        (n, ...)
+    quality : (n,) of a star's several spectra the one with the highest is taken, and of too many
+        candidates the best
     candidate : (n,) stars that may be controls: high Galactic latitude, good spectrum
     reference : column of the band that colours are relative to; controls have it
     map_ebv, map_error : (n,) NaN where unknown; None without a map
@@ -132,7 +135,9 @@ def _plain(
 
 
 def cells_of(labels: Array, size: int = 250) -> NDArray[np.int64]:
-    """Groups of near points (m, 3): halved at the median of the widest direction until none has more than `size`."""
+    """Groups of near points (m, 3): halved at the median of the widest direction until none has
+    more than `size`.
+    """
     cell = np.zeros(len(labels), np.int64)
     waiting, made = [np.arange(len(labels))], 0
     while waiting:
@@ -150,9 +155,11 @@ def cells_of(labels: Array, size: int = 250) -> NDArray[np.int64]:
 def _measured(
     everyone: Controls, kept: NDArray[np.bool_], dusty: Array, settings: StarPairs
 ) -> Controls:
-    """Some of the controls, with the scatter of their colours about the fit over the others, by cell.
+    """Some of the controls, with the scatter of their colours about the fit over the others, by
+    cell.
 
-    `dusty` (m, bands) is what a standard deviation of the controls' own E(B-V) does to their colours.
+    `dusty` (m, bands) is what a standard deviation of the controls' own E(B-V) does to their
+    colours.
     """
     dusty = dusty[kept]
     labels, errors = everyone.labels[kept], everyone.label_errors[kept]

@@ -1,7 +1,9 @@
-"""Distances from absolute magnitudes, and where in the Galaxy that is (Wang et al. 2022, sections 6 and 7).
+"""Distances from absolute magnitudes, and where in the Galaxy that is (Wang et al. 2022, sections 6
+and 7).
 
-With m the apparent and M the absolute magnitude, A = R E(B-V): mu = m - M - A = 5 log10(d / 10 pc). As published from
-Ks alone; or from all bands, where the errors of M are alike in all bands because they come from one spectrum.
+With m the apparent and M the absolute magnitude, A = R E(B-V): mu = m - M - A = 5 log10(d / 10 pc).
+As published from Ks alone; or from all bands, where the errors of M are alike in all bands because
+they come from one spectrum.
 """
 
 from dataclasses import dataclass
@@ -13,8 +15,8 @@ from lamostvac.distance.band_fit import fit_bands, nearest_semidefinite
 from lamostvac.distance.settings import Distance
 from lamostvac.external.sky import unit_vectors
 
-# The Galaxy's centre (Reid & Brunthaler 2004), in degrees, and what brings the pole to b = 90: astropy's
-# `Galactocentric` v4.0.
+# The Galaxy's centre (Reid & Brunthaler 2004), in degrees, and what brings the pole to b = 90:
+# astropy's `Galactocentric` v4.0.
 _CENTRE_RA, _CENTRE_DEC, _ROLL = 266.4051, -28.936175, 58.5986320306
 Array = NDArray[np.float64]
 _BLOCK = 20_000  # stars at a time; no result depends on it
@@ -23,7 +25,9 @@ _PER_MAGNITUDE = np.log(10) / 5  # d(ln d) / d(mu)
 
 @dataclass(frozen=True)
 class Modulus:
-    """Distance moduli of n stars, mag; NaN where there is none. `n_bands` (n,) is how many bands say so."""
+    """Distance moduli of n stars, mag; NaN where there is none. `n_bands` (n,) is how many bands
+    say so.
+    """
 
     value: Array
     error: Array
@@ -64,22 +68,25 @@ def modulus_of_bands(
 ) -> Modulus:
     """mu from all bands that a star has, by generalised least squares.
 
-    C = D K D + diag(sigma_m^2) + sigma_E^2 R R^T, with D the errors of the absolute magnitudes and K their correlation
-    between bands: errors of apparent magnitudes are independent, that of E(B-V) is common. E(B-V) is not
-    solved for: the colours have already given it, with their slopes in the labels, and what the networks say of
-    a star's colours has errors that nobody has measured as well.
+    C = D K D + diag(sigma_m^2) + sigma_E^2 R R^T, with D the errors of the absolute magnitudes and
+    K their correlation between bands: errors of apparent magnitudes are independent, that of E(B-V)
+    is common. E(B-V) is not solved for: the colours have already given it, with their slopes in the
+    labels, and what the networks say of a star's colours has errors that nobody has measured as
+    well.
 
-    With errors so much alike, small differences between the bands' D would give some bands great weights and others
-    negative ones, and D is not known that well. So the weights follow from K_ij min(D_i, D_j)^2 in place of D K D:
-    what a band is worse than another counts as its own. The error is that of these weights under C itself.
+    With errors so much alike, small differences between the bands' D would give some bands great
+    weights and others negative ones, and D is not known that well. So the weights follow from K_ij
+    min(D_i, D_j)^2 in place of D K D: what a band is worse than another counts as its own. The
+    error is that of these weights under C itself.
 
     Parameters
     ----------
-    apparent, apparent_err, absolute, absolute_err, coefficients : (n, bands) mag; a band without one of them, or whose
-        error is not positive, counts as missing
+    apparent, apparent_err, absolute, absolute_err, coefficients : (n, bands) mag; a band without
+        one of them, or whose error is not positive, counts as missing
     ebv, ebv_err : (n,) mag; NaN gives no modulus
     correlation : (bands, bands) positive definite (`estimate_correlation`)
-    clip : standard deviations from what the other bands say, beyond which a band is left out, two at most
+    clip : standard deviations from what the other bands say, beyond which a band is left out, two
+        at most
     guarded : False takes the weights from C
     """
     n = len(apparent)
@@ -123,17 +130,19 @@ def estimate_correlation(
 ) -> Array:
     """Correlation (bands, bands) of the errors of absolute magnitudes.
 
-    From residuals of stars left out of training (predicted less true), or differences of repeated spectra, which lack
-    what all spectra of a star have in common. Means of products of the residuals, each over its band's robust standard
-    deviation, over the stars that have both bands; those beyond `limit` standard deviations are left out. The result
-    is made positive definite by taking `shrinkage` of the identity into it. Bands with fewer than 20 stars in common
-    get the mean correlation of the others, or 1 less the shrinkage where none has as many.
+    From residuals of stars left out of training (predicted less true), or differences of repeated
+    spectra, which lack what all spectra of a star have in common. Means of products of the
+    residuals, each over its band's robust standard deviation, over the stars that have both bands;
+    those beyond `limit` standard deviations are left out. The result is made positive definite by
+    taking `shrinkage` of the identity into it. Bands with fewer than 20 stars in common get the
+    mean correlation of the others, or 1 less the shrinkage where none has as many.
 
     Parameters
     ----------
     residuals : (m, bands), NaN where missing
-    own : (bands,) variance of the residuals that the published values do not have and that is independent between
-        bands: of single networks, when published is the mean of several. At most 80 % of a band's variance.
+    own : (bands,) variance of the residuals that the published values do not have and that is
+        independent between bands: of single networks, when published is the mean of several. At
+        most 80 % of a band's variance.
     """
     known = np.isfinite(residuals)
     n_bands = residuals.shape[1]
@@ -189,8 +198,9 @@ def galactocentric(
 ) -> tuple[Array, Array]:
     """Right-handed Cartesian positions about the Galaxy's centre, and their errors.
 
-    X grows from the Sun, which is at -sqrt(r0^2 - z_sun^2), through the centre: "toward the direction opposite to the
-    Sun" (Wang et al. 2022, section 7). Y grows in the direction of rotation, Z to the north Galactic pole.
+    X grows from the Sun, which is at -sqrt(r0^2 - z_sun^2), through the centre: "toward the
+    direction opposite to the Sun" (Wang et al. 2022, section 7). Y grows in the direction of
+    rotation, Z to the north Galactic pole.
 
     Parameters
     ----------
@@ -200,7 +210,8 @@ def galactocentric(
 
     Returns
     -------
-    position, error : (n, 3) kpc; the errors are the distance's along the line of sight, and fully correlated
+    position, error : (n, 3) kpc; the errors are the distance's along the line of sight, and fully
+        correlated
     """
     rotation, offset = _frame(sun)
     direction = unit_vectors(ra, dec) @ rotation.T
@@ -209,7 +220,9 @@ def galactocentric(
 
 
 def _frame(sun: Distance) -> tuple[Array, Array]:
-    """Rotation (3, 3) from ICRS, and where the Sun is (3,) in kpc (astropy's definition of Galactocentric)."""
+    """Rotation (3, 3) from ICRS, and where the Sun is (3,) in kpc
+    (astropy's definition of Galactocentric).
+    """
 
     def turn(axis: int, degrees: float) -> Array:
         angle = np.radians(degrees)

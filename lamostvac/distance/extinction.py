@@ -1,8 +1,8 @@
 """A(band) / E(B-V) for the 14 bands, and which E(B-V) each number belongs to.
 
-Two scales of E(B-V) are in use: that of the map of Schlegel, Finkbeiner & Davis (1998, `sfd`), and the true one,
-`corrected`, which is 0.86 of it (Schlafly & Finkbeiner 2011). An extinction is the same on both, so a coefficient for
-the one scale is that of the other times 0.86, or over it.
+Two scales of E(B-V) are in use: that of the map of Schlegel, Finkbeiner & Davis (1998, `sfd`), and
+the true one, `corrected`, which is 0.86 of it (Schlafly & Finkbeiner 2011). An extinction is the
+same on both, so a coefficient for the one scale is that of the other times 0.86, or over it.
 """
 
 from collections.abc import Mapping
@@ -22,9 +22,9 @@ SFD_TO_TRUE = 0.86
 Scale = Literal["published", "sfd", "corrected"]
 Kind = Literal["constant", "zhang_yuan_2022"]
 
-# Zhang & Yuan (2023, ApJS 264, 14), numbers as in their package extinction-coefficient 1.8:
-# R = a T^3 + b T^2 + c T + d E^2 + e E + f with T = Teff in K within the limits and E = E(B-V) of Schlegel et al. from
-# 0 to 0.5. Bands of SDSS, 2MASS, WISE and Gaia DR3; none of APASS.
+# Zhang & Yuan (2023, ApJS 264, 14), numbers as in their package extinction-coefficient 1.8: R = a
+# T^3 + b T^2 + c T + d E^2 + e E + f with T = Teff in K within the limits and E = E(B-V) of
+# Schlegel et al. from 0 to 0.5. Bands of SDSS, 2MASS, WISE and Gaia DR3; none of APASS.
 _ZHANG_YUAN = {
     "g_gaia": ((4000, 10000), (-1.05e-11, 2.24e-07, -0.00145, -0.681, -0.381, 5.376)),
     "bp": ((4000, 10000), (-1.27e-11, 2.76e-07, -0.00188, -0.673, -0.531, 7.185)),
@@ -47,8 +47,10 @@ def constants(
 
     Parameters
     ----------
-    sfd, corrected : band to its coefficient for E(B-V) of Schlegel et al. and for the true one; together all bands
-    scale : `published` takes the numbers as they are, whichever scale they belong to, as Wang et al. (2022) do
+    sfd, corrected : band to its coefficient for E(B-V) of Schlegel et al. and for the true one;
+        together all bands
+    scale : `published` takes the numbers as they are, whichever scale they belong to, as Wang et
+        al. (2022) do
     """
     factor = {
         "published": (1.0, 1.0),
@@ -61,7 +63,8 @@ def constants(
 
 
 def zhang_yuan(teff: ArrayLike, ebv: ArrayLike) -> NDArray[np.float64]:
-    """Coefficients (n, 14) of Zhang & Yuan (2022) for E(B-V) of Schlegel et al.; NaN for the bands of APASS.
+    """Coefficients (n, 14) of Zhang & Yuan (2022) for E(B-V) of Schlegel et al.; NaN for the bands
+    of APASS.
 
     Parameters
     ----------
@@ -84,8 +87,8 @@ def coefficients(
 
     Parameters
     ----------
-    constant : (14,) from `constants`; taken everywhere by the kind `constant`, else for the bands of APASS and for
-        stars without Teff
+    constant : (14,) from `constants`; taken everywhere by the kind `constant`, else for the bands
+        of APASS and for stars without Teff
     ebv : (n,) on the scale `scale` (NaN counts as 0)
     """
     teff, ebv = np.asarray(teff, np.float64), np.nan_to_num(np.asarray(ebv, np.float64))

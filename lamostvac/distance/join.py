@@ -1,8 +1,9 @@
 """Magnitudes and distances of other surveys for every spectrum.
 
-Spectra become stars first: those that match one row of the catalogue with astrometry, or, without such a row,
-lie within `repeat_radius` of each other. Each further table gives a row of its to one star at most; repeated
-spectra of a star share it. Tables are read one after the other, only the columns that the file names.
+Spectra become stars first: those that match one row of the catalogue with astrometry, or, without
+such a row, lie within `repeat_radius` of each other. Each further table gives a row of its to one
+star at most; repeated spectra of a star share it. Tables are read one after the other, only the
+columns that the file names.
 """
 
 from collections.abc import Mapping
@@ -38,7 +39,8 @@ def join_photometry(
     spectra : `ra dec` (deg, J2000) and `gaia_source_id` (-1 where unknown), each (n,)
     settings : entries whose files all exist (`PhotometryFile.present`)
     root : folder that the files are relative to
-    repeat_radius : spectra without a row of the catalogue within this of each other (arcsec) are one star
+    repeat_radius : spectra without a row of the catalogue within this of each other (arcsec) are
+        one star
 
     Returns
     -------
@@ -77,7 +79,9 @@ def _stars(
     root: str | Path,
     repeat_radius: float,
 ) -> tuple[pd.DataFrame, NDArray[np.int64], dict[str, int]]:
-    """The stars of the spectra (m rows), the star of each spectrum (n,), and how many are in the catalogue."""
+    """The stars of the spectra (m rows), the star of each spectrum (n,), and how many are in the
+    catalogue.
+    """
     row = np.full(len(ra), -1, np.int64)
     found: dict[str, int] = {}
     catalogue = pd.DataFrame()

@@ -1,4 +1,6 @@
-"""What config/photometry.yaml can say: which tables have magnitudes and distances, and how they find their stars."""
+"""What config/photometry.yaml can say: which tables have magnitudes and distances, and how they
+find their stars.
+"""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

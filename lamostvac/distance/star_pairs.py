@@ -1,11 +1,14 @@
-"""E(B-V) of single stars from stars of like labels without dust (Yuan, Liu & Xiang 2013, "star pairs").
+"""E(B-V) of single stars from stars of like labels without dust (Yuan, Liu & Xiang 2013, "star
+pairs").
 
-The colours that a star would have without dust are those of controls, stars of little extinction, at its labels: a
-local linear fit over the nearest controls. What the star is redder in all its colours together is E(B-V).
+The colours that a star would have without dust are those of controls, stars of little extinction,
+at its labels: a local linear fit over the nearest controls. What the star is redder in all its
+colours together is E(B-V).
 
-In place of single colours the magnitudes of all bands are fitted, less those of the controls, by E(B-V) times each
-band's coefficient and a free constant, the star's brightness. That is generalised least squares of every
-colour that the bands can form, with the colours' covariances, and a missing band costs only itself.
+In place of single colours the magnitudes of all bands are fitted, less those of the controls, by
+E(B-V) times each band's coefficient and a free constant, the star's brightness. That is generalised
+least squares of every colour that the bands can form, with the colours' covariances, and a missing
+band costs only itself.
 """
 
 from dataclasses import dataclass
@@ -19,7 +22,8 @@ from lamostvac.distance.settings import StarPairs
 
 Array = NDArray[np.float64]
 _BLOCK = 4000  # stars at a time; no result depends on it
-_RIDGE = 1e-3  # of a slope, in units of the summed weights: holds slopes where all controls have one label
+# Of a slope, in units of the summed weights: keeps slopes finite where all controls have one label.
+_RIDGE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,9 @@ class Controls:
     star : (m,) number of the star, each once
     reference : the reference band's column
     cell : (m,) which group of like controls each belongs to; what follows is one per cell
-    gradient : (cells, 3, bands, bands) mean product of the colours' slopes with each label: what that label's
-        variance contributes to the colours' covariance, less where the scatter shows the label errors too large
+    gradient : (cells, 3, bands, bands) mean product of the colours' slopes with each label: what
+        that label's variance contributes to the colours' covariance, less where the scatter shows
+        the label errors too large
     intrinsic : (cells, bands, bands) covariance of the colours at given labels, beyond errors
     total : (cells, bands, bands) covariance of the controls' residuals, errors included
     """
@@ -166,14 +171,15 @@ def solve_reddening(
 ) -> Reddening:
     """E(B-V) by generalised least squares over all colours of each star.
 
-    Minimises (y - c - R E)^T C^-1 (y - c - R E) over E and the constant c, with y the magnitudes less the colours
-    without dust. A band whose deviation from what the others say exceeds `clip` standard deviations is left out, the
-    worst one first, two at most.
+    Minimises (y - c - R E)^T C^-1 (y - c - R E) over E and the constant c, with y the magnitudes
+    less the colours without dust. A band whose deviation from what the others say exceeds `clip`
+    standard deviations is left out, the worst one first, two at most.
 
     Parameters
     ----------
     magnitudes, colours, coefficients : (n, bands); NaN where missing
-    covariance : (n, bands, bands) of magnitudes less colours, positive definite on the bands present
+    covariance : (n, bands, bands) of magnitudes less colours, positive definite on the bands
+        present
     """
     design = np.stack([np.ones(coefficients.shape), coefficients], axis=2)
     found = fit_bands(
@@ -189,10 +195,11 @@ def _covariance(
     cell: NDArray[np.int64],
     controls: Controls,
 ) -> Array:
-    """Covariance (n, bands, bands) of magnitudes less colours without dust; NaN on the diagonal of missing bands.
+    """Covariance (n, bands, bands) of magnitudes less colours without dust; NaN on the diagonal of
+    missing bands.
 
-    Slopes are those of the cell: a star's own are noisy, and least squares would trust the colours that they
-    happen to leave alone.
+    Slopes are those of the cell: a star's own are noisy, and least squares would trust the colours
+    that they happen to leave alone.
     """
     total = np.einsum("nl,nlbc->nbc", label_errors**2, controls.gradient[cell])
     total += (
@@ -215,8 +222,8 @@ def star_pair_reddening(
 ) -> Reddening:
     """E(B-V) of n stars from the controls; see the module.
 
-    The error comprises photometric errors, label errors times the colours' slopes, the controls' intrinsic scatter, and
-    the error of the local fit.
+    The error comprises photometric errors, label errors times the colours' slopes, the controls'
+    intrinsic scatter, and the error of the local fit.
 
     Parameters
     ----------
@@ -244,17 +251,20 @@ def star_pair_reddening(
 
 
 def usable_magnitudes(magnitudes: Array, errors: Array) -> tuple[Array, Array]:
-    """Magnitudes and their variances, both NaN where either is missing or the error is not positive."""
+    """Magnitudes and their variances, both NaN where either is missing or the error is not
+    positive.
+    """
     with np.errstate(invalid="ignore"):
         good = np.isfinite(magnitudes) & (errors > 0) & np.isfinite(errors)
     return np.where(good, magnitudes, np.nan), np.where(good, errors, np.nan) ** 2
 
 
 def scatter_matrices(residuals: Array, expected: Array, limit: float = 5.0) -> tuple[Array, Array]:
-    """Second moments (bands, bands) of residuals, and what of them their expected covariances leave over.
+    """Second moments (bands, bands) of residuals, and what of them their expected covariances leave
+    over.
 
-    Values beyond `limit` robust standard deviations of a band are left out, and missing ones pair by pair; the
-    moments are made positive semidefinite.
+    Values beyond `limit` robust standard deviations of a band are left out, and missing ones pair
+    by pair; the moments are made positive semidefinite.
 
     Parameters
     ----------
@@ -280,10 +290,11 @@ def scatter_matrices(residuals: Array, expected: Array, limit: float = 5.0) -> t
 
 
 def explained(scatter: Array, label_part: Array) -> float:
-    """How much of the label errors' contribution (bands, bands) is there in the scatter, from 0 to 1.
+    """How much of the label errors' contribution (bands, bands) is there in the scatter, from 0 to
+    1.
 
-    Along the direction in which label errors move the colours most. Errors of labels that are too large would
-    otherwise make those of E(B-V) too large.
+    Along the direction in which label errors move the colours most. Errors of labels that are too
+    large would otherwise make those of E(B-V) too large.
     """
     values, vectors = np.linalg.eigh(label_part)
     if not len(values) or values[-1] <= 0:

@@ -1,4 +1,6 @@
-"""E(B-V), distances and positions of a spectral type's stars, from columns of the catalogue and of photometry."""
+"""E(B-V), distances and positions of a spectral type's stars, from columns of the catalogue and of
+photometry.
+"""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -15,7 +17,8 @@ from lamostvac.distance.settings import Distance, StarPairs
 from lamostvac.external.match import group_stars
 
 Array = NDArray[np.float64]
-# Of the errors of absolute magnitudes between bands, for networks that came without stars left out of training.
+# Of the errors of absolute magnitudes between bands, for networks that came without stars left out
+# of training.
 PRETRAINED_CORRELATION = 0.95
 
 
@@ -31,7 +34,9 @@ def by_band(columns: Mapping[str, Any], pattern: str) -> Array:
 
 
 def magnitude_columns(names: Sequence[str], parts: Sequence[str]) -> list[str]:
-    """Columns of the absolute magnitudes that there are among `names`: some parts, and the flags."""
+    """Columns of the absolute magnitudes that there are among `names`: some parts, and the
+    flags.
+    """
     present = [f"abs_mag_{band}" for band in BANDS if f"abs_mag_{band}" in names]
     return [
         column
@@ -41,7 +46,8 @@ def magnitude_columns(names: Sequence[str], parts: Sequence[str]) -> list[str]:
 
 
 def usable_magnitudes(columns: Mapping[str, NDArray[Any]]) -> tuple[Array, Array]:
-    """The networks' absolute magnitudes and errors (n, 14); NaN where a flag says that they are not to be used.
+    """The networks' absolute magnitudes and errors (n, 14); NaN where a flag says that they are not
+    to be used.
 
     `columns` (n,) are `magnitude_columns` with parts "" and "_err", and at least one other.
     """
@@ -105,7 +111,8 @@ def reddening(
 def members_variance(
     columns: Mapping[str, NDArray[Any]], members: int, snr: Array, least: float
 ) -> Array:
-    """Variance (14,) of single members about the mean of all, for stars of a S/N above `least`; NaN without any.
+    """Variance (14,) of single members about the mean of all, for stars of a S/N above `least`; NaN
+    without any.
 
     `columns` (n,) are `magnitude_columns` with the part "_spread", and at least one other.
     """
@@ -119,7 +126,9 @@ def members_variance(
 
 
 def equal_correlation(value: float | None) -> Array:
-    """Correlation (14, 14) that is the same between any two bands; None takes that of pretrained networks."""
+    """Correlation (14, 14) that is the same between any two bands; None takes that of pretrained
+    networks.
+    """
     value = PRETRAINED_CORRELATION if value is None else value
     return value + (1 - value) * np.eye(len(BANDS))
 
@@ -131,7 +140,8 @@ def left_out_correlation(
     snr: Array,
     log: logging.Logger,
 ) -> Array:
-    """Correlation (14, 14) of the absolute magnitudes' errors between bands, from stars left out of training.
+    """Correlation (14, 14) of the absolute magnitudes' errors between bands, from stars left out of
+    training.
 
     Parameters
     ----------
@@ -144,7 +154,8 @@ def left_out_correlation(
         difference = table["left_out"] - table["reference"]
         residuals[band] = difference.set_axis(table["spectrum_id"])
     joined = pd.DataFrame(residuals).reindex(columns=list(BANDS)).sort_index()
-    # A star left out is seen by the members that kept it, one mostly; the catalogue has the mean of all.
+    # A star left out is seen by the members that kept it, one mostly; the catalogue has the mean of
+    # all.
     own = members_variance(columns, members, snr, least)
     correlation = distance.estimate_correlation(joined.to_numpy(np.float64), own)
     above = correlation[np.triu_indices(len(BANDS), 1)]

@@ -1,12 +1,12 @@
 """The exact emulator distilled into a small one that is as good for all the fit can see.
 
-The exact Gaussian process sums over every library star (18,654 in MaStar) for every component (237).
-Two facts make it small. Its kernel is smooth, so a sum over all stars is one over some hundred of them to
-many digits: the weights move onto inducing points chosen by pivoted Cholesky (the projection in the
-kernel's own space). And most components of a noisy library are noise that no label moves: the emulated
-spectra, and the errors of the emulator, live in far fewer directions. Those are the new basis; what is
-left of the error goes into the variance of the pixels. How far the small emulator is from the exact one
-is measured over the space of labels and kept with it.
+The exact Gaussian process sums over every library star (18,654 in MaStar) for every component
+(237). Two facts make it small. Its kernel is smooth, so a sum over all stars is one over some
+hundred of them to many digits: the weights move onto inducing points chosen by pivoted Cholesky
+(the projection in the kernel's own space). And most components of a noisy library are noise that no
+label moves: the emulated spectra, and the errors of the emulator, live in far fewer directions.
+Those are the new basis; what is left of the error goes into the variance of the pixels. How far the
+small emulator is from the exact one is measured over the space of labels and kept with it.
 """
 
 from collections.abc import Mapping
@@ -36,9 +36,10 @@ def distil(
     Returns
     -------
     small : an emulator with the same labels, pixels and library
-    distance : `signal_rms`, `signal_max`: largest rms over the pixels and largest difference in one pixel
-        between the spectra of both, at the library's stars; `between_rms`, `between_max`: the same half-way
-        between neighbours in the order of the library and up to half a length scale beside the stars
+    distance : `signal_rms`, `signal_max`: largest rms over the pixels and largest difference in one
+        pixel between the spectra of both, at the library's stars; `between_rms`, `between_max`: the
+        same half-way between neighbours in the order of the library and up to half a length scale
+        beside the stars
     """
     process = emulator.process
     exact = _predict(emulator, emulator.library_scaled)
@@ -90,7 +91,8 @@ def _error_directions(
     """(e, k) orthonormal directions beside the signal's in which the error of any type is large."""
     k = signal.shape[1]
     beside = np.eye(k) - signal.T @ signal
-    # A direction counts as much as the type whose error is largest there; the sum over types bounds it.
+    # A direction counts as much as the type whose error is largest there; the sum over types bounds
+    # it.
     total = beside @ np.sum(list(discrepancy.values()), axis=0) @ beside
     values, vectors = np.linalg.eigh(total)
     count = min(np.count_nonzero(values > tolerance**2), k - len(signal))
@@ -102,7 +104,9 @@ def _error_directions(
 def _truncation(
     emulator: Emulator, rotation: NDArray[np.float64], basis: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
-    """Variance of the pixels outside the basis: that of the exact emulator and what the rotation drops."""
+    """Variance of the pixels outside the basis: that of the exact emulator and what the rotation
+    drops.
+    """
     result = {}
     for name, covariance in emulator.discrepancy.items():
         whole = np.vecdot(emulator.basis.T @ covariance, emulator.basis.T)
@@ -114,7 +118,9 @@ def _truncation(
 def _induced(
     process: GaussianProcess, signal: NDArray[np.float64], max_inducing: int
 ) -> GaussianProcess:
-    """The process on inducing points instead of all stars, its outputs in the signal's directions."""
+    """The process on inducing points instead of all stars, its outputs in the signal's
+    directions.
+    """
     pivots, factor = pivoted_cholesky(
         process.inputs, process.amplitude, process.length_scale, max_inducing, _KERNEL_TOLERANCE
     )

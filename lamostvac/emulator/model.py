@@ -1,11 +1,12 @@
 """The spectral emulator: labels to spectrum (Liang+ 2024 section 2.2 steps 1 and 2).
 
 Principal components of the library's normalised spectra, and one Gaussian process from scaled
-labels to their coefficients. Two things go past the paper. Teff enters as 5040 / Teff, in which line
-strengths change evenly, and every label is divided by its scatter in the library: that is the scaling
-in which the paper's length scale of 1.5 is meaningful. And the emulator knows how wrong it is: the
-covariance of its leave-one-out residuals, less what the library's noise and the errors of its labels
-put there, is the covariance of its error (`discrepancy`), which weighs the components in the fit.
+labels to their coefficients. Two things go past the paper. Teff enters as 5040 / Teff, in which
+line strengths change evenly, and every label is divided by its scatter in the library: that is the
+scaling in which the paper's length scale of 1.5 is meaningful. And the emulator knows how wrong it
+is: the covariance of its leave-one-out residuals, less what the library's noise and the errors of
+its labels put there, is the covariance of its error (`discrepancy`), which weighs the components in
+the fit.
 """
 
 import logging
@@ -46,16 +47,18 @@ class Emulator:
     Attributes
     ----------
     label_names : d labels, `teff` first
-    offset, scale : (d,) of the scaled labels: (label' - offset) / scale, label' = -5040 / Teff for teff
+    offset, scale : (d,) of the scaled labels: (label' - offset) / scale, label' = -5040 / Teff for
+        teff
     pixels : (4901,) bool, the p pixels of the common grid that the emulator covers
     mean : (p,) mean spectrum
-    basis : (k, p) orthonormal; the first r rows are those of the emulated spectra, all k those of its error.
-        r = k for the exact emulator, whose basis are principal components; see `distil` for the other
+    basis : (k, p) orthonormal; the first r rows are those of the emulated spectra, all k those of
+        its error. r = k for the exact emulator, whose basis are principal components; see `distil`
+        for the other
     process : Gaussian process from scaled labels (d) to components (r)
     library_scaled : (N, d) scaled labels of the library's stars
     discrepancy : spectral type -> (k, k) covariance of the components about the emulator
-    lines : spectral type -> (k, k) the part of it that errors of velocity and line width cause, other ones in every
-        spectrum of a star
+    lines : spectral type -> (k, k) the part of it that errors of velocity and line width cause,
+        other ones in every spectrum of a star
     truncation : spectral type -> (p,) variance of the pixels outside the basis
     variance_kept : share of the library's variance in the basis
     """
@@ -206,7 +209,9 @@ def _train(
 def _label_errors(
     library: SpectralLibrary, rows: NDArray[np.integer], linear: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Errors (n, d) of the labels that the library gives, Teff's as that of -5040 / Teff; 0 where it gives none."""
+    """Errors (n, d) of the labels that the library gives, Teff's as that of -5040 / Teff; 0 where
+    it gives none.
+    """
     columns = [
         library.labels[f"{name}_err"].to_numpy(np.float64)[rows] for name in library.label_names
     ]
@@ -216,12 +221,16 @@ def _label_errors(
 
 
 def covered_pixels(library: SpectralLibrary, masked_regions: Regions) -> NDArray[np.bool_]:
-    """(4901,) the pixels that the emulator models: unmasked, and good in nearly all library spectra."""
+    """(4901,) the pixels that the emulator models: unmasked, and good in nearly all library
+    spectra.
+    """
     return ((library.ivar > 0).mean(axis=0) > 0.9) & ~in_regions(GRID, masked_regions)
 
 
 def nearest_library_star(emulator: Emulator, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) distance of scaled labels (n, d) to the nearest library star, in units of the length scale."""
+    """(n,) distance of scaled labels (n, d) to the nearest library star, in units of the length
+    scale.
+    """
     inputs = emulator.library_scaled
     squared = (scaled**2).sum(axis=1)[:, None] + (inputs**2).sum(axis=1) - 2.0 * scaled @ inputs.T
     return np.sqrt(np.clip(squared.min(axis=1), 0.0, None)) / emulator.process.length_scale

@@ -13,7 +13,7 @@ from lamostvac.core.vocabulary import Label
 
 
 class SecondEmulator(Section):
-    """A second emulator of the same library with other labels: log g of one team beside the recommended one."""
+    """A second emulator of the library with other labels: one log g beside the recommended one."""
 
     label_columns: dict[Label, str] = Field(
         default_factory=dict,

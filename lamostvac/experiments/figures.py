@@ -42,7 +42,8 @@ _GROUPINGS = {"prior": REJECTED, "random": ACCEPTED, "any type": GREY}
 def prior_counts(
     teff: NDArray[np.floating], counts: NDArray[np.integer], table: pd.DataFrame
 ) -> Figure:
-    """Library stars within the prior intervals about each library star against its Teff (L24 Figure 2).
+    """Library stars within the prior intervals about each library star against its Teff
+    (L24 Figure 2).
 
     Parameters
     ----------
@@ -74,7 +75,8 @@ def prior_counts(
 
 
 def bounds(table: pd.DataFrame) -> Figure:
-    """Bounds of d_1 against the number of candidates (L24 Figure 3); `table` is of `experiments.bounds_table`.
+    """Bounds of d_1 against the number of candidates (L24 Figure 3); `table` is of
+    `experiments.bounds_table`.
 
     Thin lines are single group sizes, thick ones the median over them.
     """
@@ -176,7 +178,8 @@ def examples(wave: NDArray[np.floating], stars: Sequence[Mapping[str, Any]]) -> 
     Parameters
     ----------
     wave : (p,) A
-    stars : mappings with `title`, `flux` (NaN where masked), `in_sample`, `held_out` and `sigma` (p,)
+    stars : mappings with `title`, `flux` (NaN where masked), `in_sample`, `held_out` and `sigma`
+        (p,)
     """
     if not stars:
         return message("The library has no star.")
@@ -319,7 +322,8 @@ def grouping(
                 top = max(float(np.percentile(values, 99)) for values in mine.values())
                 edges = np.linspace(0.0, top or 1.0, 50)
                 for grouping_name, values in mine.items():
-                    # What lies beyond the axis is counted in its last bin, so that areas stay comparable.
+                    # What lies beyond the axis is counted in its last bin, so that areas stay
+                    # comparable.
                     axes.hist(
                         np.minimum(values, edges[-1]),
                         edges,
@@ -349,7 +353,9 @@ def grouping(
 
 
 def matches(table: pd.DataFrame) -> Figure:
-    """Median absolute reproduction error of Teff against t (L24 Figure 9); `table` is of `matches_table`."""
+    """Median absolute reproduction error of Teff against t (L24 Figure 9); `table` is of
+    `matches_table`.
+    """
     pools = [pool for pool in ("OB", "A", "FGK", "M") if (table["pool"] == pool).any()]
     if not pools:
         return message("There are no stars or no usable number of candidates.")

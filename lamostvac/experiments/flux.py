@@ -17,10 +17,12 @@ _DIFFERENCES = np.linspace(-1.0, 1.0, 4001)
 
 
 def emulator_uncertainty(emulator: Emulator, spectral_type: str) -> NDArray[np.float64]:
-    """Standard deviation (p,) of a library spectrum of a type about the emulator, as the emulator knows it.
+    """Standard deviation (p,) of a library spectrum of a type about the emulator, as the emulator
+    knows it.
 
-    The diagonal of B cov B' (L24 equation 1) with the covariance of the emulator's error, which contains what
-    the process is unsure of, plus the variance that the components leave out. The library's noise is in neither.
+    The diagonal of B cov B' (L24 equation 1) with the covariance of the emulator's error, which
+    contains what the process is unsure of, plus the variance that the components leave out. The
+    library's noise is in neither.
     """
     covariance = emulator.discrepancy[spectral_type]
     variance = ((covariance @ emulator.basis) * emulator.basis).sum(axis=0)
@@ -32,7 +34,8 @@ class FluxComparison:
 
     Attributes
     ----------
-    counts : (4, 200, 200) pixels by bin of Teff, library flux and emulated flux, both in `FLUX_BINS`
+    counts : (4, 200, 200) pixels by bin of Teff, library flux and emulated flux, both in
+        `FLUX_BINS`
     """
 
     def __init__(self) -> None:
@@ -43,7 +46,9 @@ class FluxComparison:
         self._spectra = np.zeros(bins, dtype=np.int64)
 
     def add(self, emulator: Emulator, library: SpectralLibrary, rows: NDArray[np.integer]) -> None:
-        """Compare some of the library's spectra (rows) with what `emulator` makes of their labels."""
+        """Compare some of the library's spectra (rows) with what `emulator` makes of their
+        labels.
+        """
         labels = library.label_array()[rows]
         bins, types = teff_bin(labels[:, 0]), spectral_type_of(labels[:, 0])
         sigma = {str(name): emulator_uncertainty(emulator, name) for name in np.unique(types)}
@@ -82,10 +87,10 @@ class FluxComparison:
     def table(self, sample: str) -> pd.DataFrame:
         """Emulated minus library flux per bin of Teff.
 
-        Returns rows `sample teff_bin n_spectra n_pixels mean sigma middle within pull`: `middle` is half the
-        width of the middle 68.3 % of the differences, `within` the share of pixels whose difference is below
-        0.03, `pull` the root mean square of the difference in units of `emulator_uncertainty` and the
-        spectrum's noise.
+        Returns rows `sample teff_bin n_spectra n_pixels mean sigma middle within pull`: `middle` is
+        half the width of the middle 68.3 % of the differences, `within` the share of pixels whose
+        difference is below 0.03, `pull` the root mean square of the difference in units of
+        `emulator_uncertainty` and the spectrum's noise.
         """
         rows = []
         for number, name in enumerate(TEFF_BINS):

@@ -24,7 +24,9 @@ N_DR10 = 11_473_644  # stellar spectra whose labels L24 determined
 
 
 def trial_positions(n: int, count: int) -> NDArray[np.int64]:
-    """Positions of at most `count` of n sorted stars, evenly spaced from the coolest to the hottest."""
+    """Positions of at most `count` of n sorted stars, evenly spaced from the coolest to the
+    hottest.
+    """
     return np.unique(np.linspace(0, n - 1, min(count, n)).round().astype(np.int64))
 
 
@@ -49,8 +51,9 @@ def trial_fits(
 
     Returns
     -------
-    one row per size and star of the trial: `n_group row size seconds` and the labels; `row` is the star's in
-    the sample's arrays, `size` the stars of its group, `seconds` the processor time for one star of it.
+    one row per size and star of the trial: `n_group row size seconds` and the labels; `row` is the
+    star's in the sample's arrays, `size` the stars of its group, `seconds` the processor time for
+    one star of it.
     """
     candidates = sample.candidates(emulator, library_labels, settings.matches)
     parts = []
@@ -93,14 +96,16 @@ def library_trial(
 
     Parameters
     ----------
-    emulators : emulator, the rows of the library that it and the candidates are from, and the rows that are
-        fitted: folds when these are different (`fold_rows`), in sample when they are the same
+    emulators : emulator, the rows of the library that it and the candidates are from, and the rows
+        that are fitted: folds when these are different (`fold_rows`), in sample when they are the
+        same
     n_trial : stars of a type that count, over all folds together
 
     Returns
     -------
-    `trial_fits` of all types with `spectral_type` and `teff_true`, for the sizes that every fold has. Groups
-    are of one type, as the survey's; it is that of the first match, as it must be known before the labels.
+    `trial_fits` of all types with `spectral_type` and `teff_true`, for the sizes that every fold
+    has. Groups are of one type, as the survey's; it is that of the first match, as it must be known
+    before the labels.
     """
     labels = library.label_array()
     folds = list(emulators)
@@ -137,7 +142,9 @@ def library_trial(
 def fold_rows(
     ids: NDArray[np.str_], folds: int, seed: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Rows to train on and rows left out, for each fold that has any; visits of a star stay together."""
+    """Rows to train on and rows left out, for each fold that has any; visits of a star stay
+    together.
+    """
     fold = folds_by_star(ids, folds, seed)
     for number in range(folds):
         if (fold == number).any():
@@ -151,15 +158,16 @@ def group_size_table(fits: pd.DataFrame, sample: str, reference: str | None) -> 
     ----------
     fits : rows of `trial_fits` with `spectral_type`
     sample : what the rows are called in the table
-    reference : column with the Teff to compare with; None compares with the fit of each star alone (the
-        rows with `n_group` 1)
+    reference : column with the Teff to compare with; None compares with the fit of each star alone
+        (the rows with `n_group` 1)
 
     Returns
     -------
-    one row per type and size: `sample spectral_type n_group size n offset sigma robust_sigma sigma_first
-    robust_first seconds_per_1000`. Differences are in K; `_first` are those of the first match; `size` is the
-    mean number of stars in the groups, less than `n_group` where a type has fewer; the time is the mean over
-    the stars of the trial, which are evenly spaced among all.
+    one row per type and size: `sample spectral_type n_group size n offset sigma robust_sigma
+    sigma_first robust_first
+    seconds_per_1000`. Differences are in K; `_first` are those of the first match; `size` is the
+    mean number of stars in the groups, less than `n_group` where a type has fewer; the time is the
+    mean over the stars of the trial, which are evenly spaced among all.
     """
     rows = []
     for spectral_type, mine in fits.groupby("spectral_type", sort=False):

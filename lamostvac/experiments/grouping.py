@@ -35,9 +35,10 @@ def bounds_table(
 
     Returns
     -------
-    one row per form, type, size and t: `form spectral_type n_group n_groups matches low high`, the medians
-    over the groups of the smallest and largest d_1 of the candidates, divided by sqrt(N_group). Q has
-    orthonormal rows, so d_1 grows as sqrt(N_group) and only this quotient can be compared between sizes.
+    one row per form, type, size and t: `form spectral_type n_group n_groups matches low high`, the
+    medians over the groups of the smallest and largest d_1 of the candidates, divided by
+    sqrt(N_group). Q has orthonormal rows, so d_1 grows as sqrt(N_group) and only this quotient can
+    be compared between sizes.
     """
     forms: tuple[Form, ...] = ("published", "centred")
     rows = []
@@ -76,19 +77,21 @@ def grouping_errors(
     form: Form,
     seed: int,
 ) -> dict[tuple[str, str], NDArray[np.float64]]:
-    """Standard deviation of the reproduction error, stars grouped by their priors and at random (Figure 8).
+    """Standard deviation of the reproduction error, stars grouped by their priors and at random
+    (Figure 8).
 
     Parameters
     ----------
     candidates : spectral type -> (n, t, L) labels of the candidates, stars sorted
-    size, n_groups : stars in a group, half of a type's stars where there are fewer than twice as many; at
-        most so many groups of each kind and type
+    size, n_groups : stars in a group, half of a type's stars where there are fewer than twice as
+        many; at most so many groups of each kind and type
 
     Returns
     -------
-    (pool of `POOLS`, grouping) -> (columns, L), one row per star, group and part. Groupings: `prior` is the
-    published one; `random` are stars of the same type in any order, the same number of groups; `any type`
-    are as many groups of stars of all types, whose columns are counted to the star's own pool.
+    (pool of `POOLS`, grouping) -> (columns, L), one row per star, group and part. Groupings:
+    `prior` is the published one; `random` are stars of the same type in any order, the same number
+    of groups; `any type` are as many groups of stars of all types, whose columns are counted to the
+    star's own pool.
     """
     found: dict[tuple[str, str], list[NDArray[np.float64]]] = {}
     total = 0
@@ -153,11 +156,12 @@ def matches_table(
     form: Form,
     seed: int,
 ) -> pd.DataFrame:
-    """Median absolute reproduction error of Teff in each column, against the number of candidates (Figure 9).
+    """Median absolute reproduction error of Teff in each column, against the number of candidates
+    (Figure 9).
 
-    Returns one row per pool of `POOLS` and t: `pool matches n q05 q25 q50 q75 q95 inside`. The quantiles (K)
-    are over the n columns (star, group and part); `inside` is the share of candidates in the prior intervals
-    about the first match.
+    Returns one row per pool of `POOLS` and t: `pool matches n q05 q25 q50 q75 q95 inside`. The
+    quantiles (K) are over the n columns (star, group and part); `inside` is the share of candidates
+    in the prior intervals about the first match.
     """
     rows = []
     for t in _possible(matches, len(library_labels)):

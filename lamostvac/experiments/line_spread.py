@@ -1,8 +1,8 @@
 """The survey's line-spread function, measured on its own spectra.
 
 The library is smoothed to a range of line widths, the stars are fitted with each, and in every
-stretch of wavelength the width that leaves the smallest residual is the survey's. No label of anyone
-else enters.
+stretch of wavelength the width that leaves the smallest residual is the survey's. No label of
+anyone else enters.
 """
 
 from collections.abc import Callable, Sequence
@@ -82,7 +82,8 @@ def residual_by_window(
 
 
 def best_width(widths: NDArray[np.float64], residuals: NDArray[np.float64]) -> float:
-    """The width of the smallest residual, by a parabola through the squares of the three lowest points.
+    """The width of the smallest residual, by a parabola through the squares of the three lowest
+    points.
 
     NaN where the smallest is at the end of the range, because then it is only a limit.
     """

@@ -22,13 +22,16 @@ def teff_bin(teff: NDArray[np.floating]) -> NDArray[np.int64]:
 
 
 def sizes_below(n: int, sizes: Iterable[int]) -> list[int]:
-    """Those of the group sizes that `n` stars can tell apart: the first that takes all of them is the last."""
+    """Those of the group sizes that `n` stars can tell apart: the first that takes all of them is
+    the last.
+    """
     ordered = sorted(set(sizes))
     return [size for i, size in enumerate(ordered) if i == 0 or ordered[i - 1] < n]
 
 
 def draw_groups(n: int, size: int, count: int, seed: Sequence[int]) -> list[slice]:
-    """At most `count` of the full groups that n sorted stars are cut into, at random, in their order.
+    """At most `count` of the full groups that n sorted stars are cut into, at random, in their
+    order.
 
     Without a full group it is all stars, when there are any.
     """

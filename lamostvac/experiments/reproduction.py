@@ -1,7 +1,8 @@
 """The experiments by which Liang+ 2024 (L24, sections 4.1 and 4.2) choose and judge their method.
 
-Each function takes arrays and returns the table that a figure of theirs is drawn from; docs/experiments.md
-says what came out. The survey's stars come as `Sample`, sorted as the grouped search sorts them.
+Each function takes arrays and returns the table that a figure of theirs is drawn from;
+docs/experiments.md says what came out. The survey's stars come as `Sample`, sorted as the grouped
+search sorts them.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,8 @@ Form = Literal["published", "centred"]
 
 
 def prior_counts(emulator: Emulator, labels: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Number (N,) of library stars within the prior intervals about each library star, itself included.
+    """Number (N,) of library stars within the prior intervals about each library star, itself
+    included.
 
     The intervals (limits included) are those of the first guess, `priors.prior_intervals`.
 
@@ -50,9 +52,11 @@ def prior_counts(emulator: Emulator, labels: NDArray[np.float64]) -> NDArray[np.
 
 
 def prior_counts_table(teff: NDArray[np.floating], counts: NDArray[np.int64]) -> pd.DataFrame:
-    """Share of the intervals with more than `ENOUGH` library stars, for all and for each bin of Teff.
+    """Share of the intervals with more than `ENOUGH` library stars, for all and for each bin of
+    Teff.
 
-    Returns one row per subset: `subset n median above` (`above` is a share, NaN where there is no star).
+    Returns one row per subset: `subset n median above` (`above` is a share, NaN where there is no
+    star).
     """
     bins = teff_bin(teff)
     subsets = {"all": np.ones(len(teff), dtype=bool)}
@@ -91,13 +95,13 @@ def reproduction_errors(
     Parameters
     ----------
     candidates : (t, N, L) labels, t >= 5
-    variance, form : of the components, `grouped.reduce_labels`; `centred` takes the mean of the four
-        parts off both, `published` takes nothing off
+    variance, form : of the components, `grouped.reduce_labels`; `centred` takes the mean of the
+        four parts off both, `published` takes nothing off
 
     Returns
     -------
-    (t // 5, 5, N, L) errors, second axis the part that was left out. Up to four candidates, drawn at
-    random, are left out altogether where t is not a multiple of 5.
+    (t // 5, 5, N, L) errors, second axis the part that was left out. Up to four candidates, drawn
+    at random, are left out altogether where t is not a multiple of 5.
 
     Raises
     ------

@@ -1,4 +1,6 @@
-"""Stars for the experiments: prepared spectra of one type, drawn at random, and how they resemble the library."""
+"""Stars for the experiments: prepared spectra of one type, drawn at random, and how they resemble
+the library.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +43,9 @@ class Sample:
     def candidates(
         self, emulator: Emulator, library_labels: NDArray[np.floating], matches: int
     ) -> NDArray[np.float64]:
-        """(n, t, L) labels of each star's candidates, t = `matches` at most (`grouped.candidate_rows`)."""
+        """(n, t, L) labels of each star's candidates, t = `matches` at most
+        (`grouped.candidate_rows`).
+        """
         rows = candidates.candidate_rows(emulator, self.similarity, library_labels, matches)
         return np.asarray(library_labels[rows], dtype=np.float64)
 
@@ -84,8 +88,8 @@ def draw_spectra(
 ) -> tuple[NDArray[np.str_], NDArray[np.float32], NDArray[np.float32]]:
     """Random spectra of prepared chunks.
 
-    The draw is among the sorted names of all spectra in these chunks: it does not know their order, nor how
-    the same spectra are divided among them.
+    The draw is among the sorted names of all spectra in these chunks: it does not know their order,
+    nor how the same spectra are divided among them.
 
     Parameters
     ----------

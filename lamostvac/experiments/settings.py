@@ -11,7 +11,7 @@ from lamostvac.core.settings import Section
 
 
 class Experiments(Section):
-    """Experiments on the method, asked for by name (docs/experiments.md); no part of the catalogue."""
+    """Experiments on the method, run by name (docs/experiments.md); no part of the catalogue."""
 
     n_stars: PositiveInt = Field(
         1000,

@@ -1,4 +1,6 @@
-"""Some columns of any table: the one reader of the release's catalogue, training sets, comparisons and photometry."""
+"""Some columns of any table: the one reader of the release's catalogue, training sets, comparisons
+and photometry.
+"""
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -19,13 +21,17 @@ def read_columns(
     kinds: Mapping[str, pa.DataType],
     knows: Callable[[Sequence[str]], int],
 ) -> tuple[dict[str, pa.ChunkedArray], Notes]:
-    """Some columns of a text table or of the first table of a FITS file; content decides which it is.
+    """Some columns of a text table or of the first table of a FITS file; content decides which it
+    is.
 
     Parameters
     ----------
-    choose : names of the file's columns -> our name: number of the column; raises `UserError` where one is absent
-    kinds : our name to its Arrow type; a column without one is int64, float64, bool or large_string, as its cells are
-    knows : how many of some names are known; tells whether a comment line holds a text table's names
+    choose : names of the file's columns -> our name: number of the column; raises `UserError` where
+        one is absent
+    kinds : our name to its Arrow type; a column without one is int64, float64, bool or
+        large_string, as its cells are
+    knows : how many of some names are known; tells whether a comment line holds a text table's
+        names
 
     Returns
     -------

@@ -1,4 +1,6 @@
-"""What the configuration can say of a table from elsewhere: its columns, cuts, and how its rows are matched."""
+"""What the configuration can say of a table from elsewhere: its columns, cuts, and how its rows are
+matched.
+"""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -43,7 +45,9 @@ class Entry(BaseModel):
 
 
 class Cut(Entry):
-    """A condition that rows must fulfil, with a text for people; written as a text alone or as both."""
+    """A condition that rows must fulfil, with a text for people; written as a text alone or as
+    both.
+    """
 
     cut: Formula
     text: str = ""
@@ -125,7 +129,9 @@ def check_known(expressions: Iterable[str], columns: Sequence[str], where: str) 
 
 
 def check_match(match: Match, table: TableFile, where: str) -> None:
-    """Raise ValueError when `table` lacks a column that the match needs; `where` names the entry."""
+    """Raise ValueError when `table` lacks a column that the match needs; `where` names the
+    entry.
+    """
     needed = {"sky": ("ra", "dec"), "gaia_id": ("gaia_source_id",), "obsid": ("obsid",)}[match.by]
     for name in needed:
         if name not in table.columns:

@@ -1,4 +1,6 @@
-"""Columns of the first table of a FITS file, read block by block, so that a large table never stands in memory."""
+"""Columns of the first table of a FITS file, read block by block, so that a large table never
+stands in memory.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -39,7 +41,8 @@ def read_fits(
     Parameters
     ----------
     choose : names of the file's columns -> our name: number of the column
-    kinds : our name to what a column should be; others are int64, float64, bool or large_string, as they are stored
+    kinds : our name to what a column should be; others are int64, float64, bool or large_string, as
+        they are stored
 
     Raises
     ------
@@ -167,7 +170,9 @@ def _column(
 
 
 def _scaled(native: NDArray[Any], column: fits.Column) -> NDArray[Any]:
-    """Values with TSCAL and TZERO applied; unsigned whole numbers, which are stored as signed, stay exact."""
+    """Values with TSCAL and TZERO applied; unsigned whole numbers, which are stored as signed, stay
+    exact.
+    """
     scale = 1 if column.bscale in (None, "") else column.bscale
     zero = 0 if column.bzero in (None, "") else column.bzero
     if (scale, zero) == (1, 0):

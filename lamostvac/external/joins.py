@@ -1,6 +1,8 @@
-"""Catalogue files read as their entry says, and joined star by star: by position with motion, or by identifier.
+"""Catalogue files read as their entry says, and joined star by star: by position with motion, or by
+identifier.
 
-Nothing depends on the order in which a file's rows come: a table is sorted by its content when it is read.
+Nothing depends on the order in which a file's rows come: a table is sorted by its content when it
+is read.
 """
 
 from collections.abc import Mapping
@@ -28,9 +30,11 @@ class Steps(Protocol):
 def read_source(
     source: TableFile, root: str | Path, accounting: Steps | None = None
 ) -> pd.DataFrame:
-    """A catalogue's or joined table's columns, sorted by content, after its own cuts, with derived columns.
+    """A catalogue's or joined table's columns, sorted by content, after its own cuts, with derived
+    columns.
 
-    Cuts here name the table's columns, before derived ones are made. Rows without a position are left out.
+    Cuts here name the table's columns, before derived ones are made. Rows without a position are
+    left out.
     """
     table = read_table(
         source.path(root),
@@ -59,7 +63,9 @@ def add_derived(table: pd.DataFrame, derived: Mapping[str, str], where: str) -> 
 def positions(
     table: pd.DataFrame, source: TableFile, epoch: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Positions of a table's rows at an epoch; its column ref_epoch, if any, goes before its `epoch`."""
+    """Positions of a table's rows at an epoch; its column ref_epoch, if any, goes before its
+    `epoch`.
+    """
     own: Any = source.epoch
     if "ref_epoch" in table:
         own = np.asarray(table["ref_epoch"], np.float64)
@@ -72,13 +78,14 @@ def join_table(
 ) -> pd.DataFrame:
     """The stars with a joined table's columns; where it has none, NaN, "" or -1.
 
-    Every row of the table is given to one star at most. By sky, the stars move to the table's epoch, or, where
-    the table has proper motions and the catalogue none, the table to the catalogue's.
+    Every row of the table is given to one star at most. By sky, the stars move to the table's
+    epoch, or, where the table has proper motions and the catalogue none, the table to the
+    catalogue's.
 
     Returns
     -------
-    The rows of `stars`, all of them, with `join.kept`, and `{join.name}_separation` (arcsec; 0 by identifier,
-    NaN where nothing matches)
+    The rows of `stars`, all of them, with `join.kept`, and `{join.name}_separation` (arcsec; 0 by
+    identifier, NaN where nothing matches)
     """
     if join.match.by == "sky":
         if "pmra" in other and "pmra" not in stars:
@@ -88,7 +95,8 @@ def join_table(
             ra, dec = positions(stars, catalogue, join.epoch)
             other_ra, other_dec = positions(other, join, join.epoch)
         magnitude = other[join.magnitude] if join.magnitude else None
-        # Stars of a catalogue are different stars however close; 1e-6 arcsec only unites doubled rows.
+        # Stars of a catalogue are different stars however close; 1e-6 arcsec only unites doubled
+        # rows.
         row, separation = match_sky(
             ra, dec, other_ra, other_dec, join.match.radius, magnitude=magnitude, repeat_radius=1e-6
         )

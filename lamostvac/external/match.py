@@ -1,7 +1,8 @@
 """Which entry of a catalogue is which LAMOST spectrum, and which spectra show the same star.
 
-Positions are matched as unit vectors in a k-d tree, so neither the poles nor right ascension 0 are special.
-No result depends on the order of the rows: whatever remains equal is decided by the rows' content.
+Positions are matched as unit vectors in a k-d tree, so neither the poles nor right ascension 0 are
+special. No result depends on the order of the rows: whatever remains equal is decided by the rows'
+content.
 """
 
 from collections.abc import Sequence
@@ -60,14 +61,16 @@ def group_stars(
 ) -> NDArray[np.int64]:
     """Star number of each position: positions within `radius` of each other are one star.
 
-    Stars are connected components: a chain of close positions is one star. Numbers count the stars in
-    the order of their smallest (ra, dec), so they belong to the positions, whatever the rows' order.
+    Stars are connected components: a chain of close positions is one star. Numbers count the stars
+    in the order of their smallest (ra, dec), so they belong to the positions, whatever the rows'
+    order.
 
     Parameters
     ----------
     ra, dec : (n,) degrees, finite
     radius : arcsec
-    same : (n,) whole numbers; rows with the same one, unless negative, are one star wherever they lie
+    same : (n,) whole numbers; rows with the same one, unless negative, are one star wherever they
+        lie
 
     Returns
     -------
@@ -76,7 +79,8 @@ def group_stars(
     positions = np.column_stack([np.asarray(ra, np.float64) % 360, np.asarray(dec, np.float64)])
     if not len(positions):
         return np.empty(0, np.int64)
-    # Repeated observations mostly carry the very same position; the tree sees each once. -0.0 is 0.0.
+    # Repeated observations mostly carry the very same position; the tree sees each once. -0.0 is
+    # 0.0.
     places, node = np.unique(positions + 0.0, axis=0, return_inverse=True)
     node = node.reshape(-1)
     first, second, _ = sky_pairs(places[:, 0], places[:, 1], places[:, 0], places[:, 1], radius)
@@ -110,14 +114,15 @@ def match_sky(
     """The catalogue's star (`other`) for each position, one to one.
 
     A position gets the nearest star within `radius`; of equally near ones the brighter; of equally
-    bright ones the earlier row of the catalogue (`canonical_order` gives it an order that belongs to the
-    content). A star is given to one position and that position's repeats (positions within
-    `repeat_radius` of each other, `group_stars`): of two different positions near one star the nearer has
-    it, and the other gets its next nearest that is free, or none.
+    bright ones the earlier row of the catalogue (`canonical_order` gives it an order that belongs
+    to the content). A star is given to one position and that position's repeats (positions within
+    `repeat_radius` of each other, `group_stars`): of two different positions near one star the
+    nearer has it, and the other gets its next nearest that is free, or none.
 
-    11.4 million positions of 7 million stars against a catalogue of 1 million, 1.5 million matches: 40 s on one
-    core of the development machine, 1.5 GB at the peak (0.7 GB of it the positions). `group_stars` of all
-    11.4 million takes 77 s and 4 GB; only positions with competition are grouped here.
+    11.4 million positions of 7 million stars against a catalogue of 1 million, 1.5 million matches:
+    40 s on one core of the development machine, 1.5 GB at the peak (0.7 GB of it the positions).
+    `group_stars` of all 11.4 million takes 77 s and 4 GB; only positions with competition are
+    grouped here.
 
     Parameters
     ----------
@@ -165,7 +170,8 @@ def match_sky(
 
 
 def match_identifiers(ids: ArrayLike, other: ArrayLike) -> NDArray[np.int64]:
-    """Row of the catalogue (`other`, (m,)) with the same whole number for each of `ids` (n,); -1 where none.
+    """Row of the catalogue (`other`, (m,)) with the same whole number for each of `ids` (n,); -1
+    where none.
 
     Negative numbers identify nothing. Of several rows with one number the first counts.
     """

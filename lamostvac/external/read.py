@@ -1,7 +1,7 @@
 """Tables of other catalogues: CSV, VizieR's tab-separated files and FITS, gzipped or not.
 
-Only the wanted columns are parsed, under our names. Identifiers of 64 bits never pass through floating
-point, where Gaia's source_id would lose its last digits.
+Only the wanted columns are parsed, under our names. Identifiers of 64 bits never pass through
+floating point, where Gaia's source_id would lose its last digits.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,13 +36,15 @@ def read_table(
 
     Parameters
     ----------
-    path : CSV with `,` `|` `;` or tab between columns, a tab-separated file of VizieR, or FITS (its first
-        table); any may be gzipped, whatever its name
-    columns : our name: name in the file. Names in the file count exactly, else without regard to case
+    path : CSV with `,` `|` `;` or tab between columns, a tab-separated file of VizieR, or FITS
+        (its first table); any may be gzipped, whatever its name
+    columns : our name: name in the file. Names in the file count exactly, else without regard to
+        case
     identifiers : which of ours are integers that identify something; -1 where missing
     missing : numbers that stand for a missing value in the other columns, such as -9999
-    conversions : our name: unit in the file. `ra` and `dec` are converted to degrees (`hourangle`, also
-        texts such as `12 34 56.7`); any other takes `unit in the file -> ours`, for example `nmag -> mag`
+    conversions : our name: unit in the file.
+        `ra` and `dec` are converted to degrees (`hourangle`, also texts such as `12 34
+        56.7`); any other takes `unit in the file -> ours`, for example `nmag -> mag`
 
     Returns
     -------
@@ -140,7 +142,9 @@ def _identifier(array: pa.ChunkedArray, where: str, notes: Notes) -> NDArray[np.
 
 
 def _plain(array: pa.ChunkedArray, missing: Sequence[float]) -> NDArray[Any]:
-    """Texts (n,) with "" where missing, truth values, numbers with NaN where missing, or whole numbers."""
+    """Texts (n,) with "" where missing, truth values, numbers with NaN where missing, or whole
+    numbers.
+    """
     if pa.types.is_large_string(array.type):
         return array.fill_null("").to_numpy()
     if pa.types.is_boolean(array.type):

@@ -1,9 +1,10 @@
 """Text tables: CSV, database exports and VizieR's files, found out from their content.
 
-Separators are tab, `|`, `;` and `,`; the one that the line of names has most of. Lines that begin with `#` are
-comments, but for a last one that holds the names. VizieR's lines of units and dashes are passed over, and its `#END#`.
-Cells may be padded with blanks or stand in quotation marks. The text is UTF-8, with or without a mark, or Latin-1. What
-is compressed with gzip is told by its first bytes, not by its name.
+Separators are tab, `|`, `;` and `,`; the one that the line of names has most of. Lines that begin
+with `#` are comments, but for a last one that holds the names. VizieR's lines of units and dashes
+are passed over, and its `#END#`. Cells may be padded with blanks or stand in quotation marks. The
+text is UTF-8, with or without a mark, or Latin-1. What is compressed with gzip is told by its first
+bytes, not by its name.
 """
 
 import codecs
@@ -35,7 +36,9 @@ _PACKED = {
 
 @dataclass(frozen=True)
 class Layout:
-    """How a text table is laid out: names of the columns, separator, quoting, lines before the first row."""
+    """How a text table is laid out: names of the columns, separator, quoting, lines before the
+    first row.
+    """
 
     names: list[str]
     separator: str
@@ -73,7 +76,8 @@ def layout_of(path: Path, compressed: bool, knows: Callable[[Sequence[str]], int
 
     Parameters
     ----------
-    knows : how many of some names are those of wanted columns; decides whether a comment holds the names
+    knows : how many of some names are those of wanted columns; decides whether a comment holds the
+        names
     """
     with open_bytes(path, compressed) as stream:
         comment, skipped = "", 0
@@ -106,7 +110,9 @@ def _separator(line: str) -> str:
 
 
 def _quoted(line: str) -> bool:
-    """Cells of |-separated LAMOST catalogues are never quoted but may contain a quotation mark; exports quote all."""
+    """Cells of |-separated LAMOST catalogues are never quoted but may contain a quotation mark;
+    exports quote all.
+    """
     return _separator(line) in ",;" or line.lstrip("# ").startswith('"')
 
 

@@ -1,8 +1,9 @@
 """What cells of a table mean: one set of rules for text tables and FITS tables, whoever reads them.
 
-Missing is what `MISSING_TEXTS` and `MISSING_NUMBERS` say, what is not finite, and a FITS column's TNULL. Texts have no
-blanks at their ends and no control characters. Whole numbers are exact or missing: none passes through floating point
-where that would round it, as pandas does to Gaia's identifiers after a left join.
+Missing is what `MISSING_TEXTS` and `MISSING_NUMBERS` say, what is not finite, and a FITS column's
+TNULL. Texts have no blanks at their ends and no control characters. Whole numbers are exact or
+missing: none passes through floating point where that would round it, as pandas does to Gaia's
+identifiers after a left join.
 """
 
 import re
@@ -99,8 +100,8 @@ def _decode(item: bytes) -> str:
 def integers_of_texts(values: pa.Array, column: str, notes: Notes) -> pa.Array:
     """Whole numbers (n,) as int64 of cleaned texts, null where missing or not exact.
 
-    `3949843210360996224`, `3949843210360996224.0` and `12e3` are exact; `3.949843210360996e18` is not, because
-    the digits that are not written are unknown.
+    `3949843210360996224`, `3949843210360996224.0` and `12e3` are exact; `3.949843210360996e18` is
+    not, because the digits that are not written are unknown.
     """
     plain = pc.match_substring_regex(values, _DIGITS)
     digits = pc.replace_substring_regex(
@@ -152,7 +153,9 @@ def _is_number(text: str) -> bool:
 
 
 def numbers_of_texts(values: pa.Array, column: str, notes: Notes) -> tuple[pa.Array, pa.Array]:
-    """Numbers (n,) as float64 of cleaned texts, null where missing; and where a text is no number (n,)."""
+    """Numbers (n,) as float64 of cleaned texts, null where missing; and where a text is no number
+    (n,).
+    """
     try:
         result = values.cast(pa.float64())
         wrong = pa.array(np.zeros(len(values), bool))
@@ -192,7 +195,9 @@ def _without_sentinels(values: pa.Array) -> pa.Array:
 def integers(
     values: NDArray[Any], missing: NDArray[np.bool_], column: str, notes: Notes
 ) -> pa.Array:
-    """Numbers (n,) of a FITS column as int64, null where `missing`, not whole, or not exact as a float."""
+    """Numbers (n,) of a FITS column as int64, null where `missing`, not whole, or not exact as a
+    float.
+    """
     if values.dtype.kind == "f":
         # Above this a float of that size has neighbours that are more than 1 away.
         limit = 2.0 ** (np.finfo(values.dtype).nmant + 1)
@@ -231,7 +236,8 @@ def narrowed(values: pa.Array, kind: pa.DataType) -> pa.Array:
 def of_texts(cells: pa.Array, kind: pa.DataType | None, column: str, notes: Notes) -> pa.Array:
     """Cleaned texts (n,) as `kind`, null where they cannot be; without one as what all of them are.
 
-    Without a kind: int64 where all are exact whole numbers, float64 where all are numbers, else texts.
+    Without a kind: int64 where all are exact whole numbers, float64 where all are numbers, else
+    texts.
     """
     if kind is None:
         whole = Notes()
@@ -248,13 +254,17 @@ def of_texts(cells: pa.Array, kind: pa.DataType | None, column: str, notes: Note
 
 
 def as_kind(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Whole numbers, numbers or texts (n,) as a narrower kind or as a dictionary; null where they do not fit."""
+    """Whole numbers, numbers or texts (n,) as a narrower kind or as a dictionary; null where they
+    do not fit.
+    """
     if pa.types.is_dictionary(kind):
         return values.cast(pa.string()).dictionary_encode()
     return narrowed(values, kind)
 
 
 def cleaned(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    """What a text table's parser made a number of already (n,): null where it stands for a missing one."""
+    """What a text table's parser made a number of already (n,): null where it stands for a missing
+    one.
+    """
     values = _finite(values) if pa.types.is_floating(values.type) else values
     return as_kind(_without_sentinels(values), kind)

@@ -1,8 +1,9 @@
 """A client that asks archives politely: retries, limits, sentences for what went wrong.
 
-What counts the tries, spaces them and reads `Retry-After` is urllib3's `Retry`. It is not handed to the adapter of
-requests, which stops retrying when the answer's header has come: a body that breaks has to be asked for again, from
-where it broke (`lamostvac.fetch.transfer`), and while a try waits its place at the host is free for others.
+What counts the tries, spaces them and reads `Retry-After` is urllib3's `Retry`. It is not handed to
+the adapter of requests, which stops retrying when the answer's header has come: a body that breaks
+has to be asked for again, from where it broke (`lamostvac.fetch.transfer`), and while a try waits
+its place at the host is free for others.
 """
 
 import contextlib
@@ -56,7 +57,8 @@ class DownloadError(UserError):
 class TemporaryError(Exception):
     """A request that failed and may succeed later.
 
-    `retry_after` is how long the server asks to wait, in s; `progressed` says that it brought something first.
+    `retry_after` is how long the server asks to wait, in s; `progressed` says that it brought
+    something first.
     """
 
     def __init__(
@@ -96,7 +98,9 @@ class ClientSettings(Requests):
 
 
 class _Retries(urllib3.Retry):
-    """urllib3 makes the second try at once; an archive that has just failed is given `first_wait`."""
+    """urllib3 makes the second try at once; an archive that has just failed is given
+    `first_wait`.
+    """
 
     def get_backoff_time(self) -> float:
         return float(min(self.backoff_max, self.backoff_factor * 2.0 ** (len(self.history) - 1)))
@@ -132,7 +136,8 @@ class Client:
         if not hasattr(self._threads, "session"):
             self._threads.session = requests.Session()
             self._threads.session.headers["User-Agent"] = self.settings.user_agent
-            # As the file is: what is compressed on the way has no size to compare with and cannot be resumed.
+            # As the file is: what is compressed on the way has no size to compare with and cannot
+            # be resumed.
             self._threads.session.headers["Accept-Encoding"] = "identity"
         session: requests.Session = self._threads.session
         return session
@@ -157,7 +162,8 @@ class Client:
         Raises
         ------
         TemporaryError
-            No answer, an answer of `TEMPORARY_STATUS`, or a connection that breaks or stalls while the body is read.
+            No answer, an answer of `TEMPORARY_STATUS`, or a connection that breaks or stalls while
+            the body is read.
         DownloadError
             Any other answer but 200, 206 and 416.
         """
@@ -186,7 +192,8 @@ class Client:
     def retry(self, what: str, attempt: Callable[[], T]) -> T:
         """The result of `attempt`, called again after a `TemporaryError`.
 
-        Raises `DownloadError` after `tries` failures in a row, or when the server asks for too long a wait.
+        Raises `DownloadError` after `tries` failures in a row, or when the server asks for too long
+        a wait.
         """
         retries = self.settings.retries()
         while True:
@@ -273,7 +280,9 @@ def is_html(start: bytes) -> bool:
 
 
 def _retry_after(response: requests.Response) -> float | None:
-    """Seconds that a server asks to wait; None where it does not, or says it in no form of RFC 9110."""
+    """Seconds that a server asks to wait; None where it does not, or says it in no form of RFC
+    9110.
+    """
     try:
         return ClientSettings().retries().get_retry_after(response.raw)
     except InvalidHeader:

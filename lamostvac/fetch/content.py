@@ -15,8 +15,8 @@ def check_content(path: Path, content: str, whole: bool = False) -> None:
 
     Parameters
     ----------
-    content : `fits`; `fits.gz`; `vizier`, tab-separated text as VizieR sends it, with its end mark; or `any`, which
-        only excludes web pages and empty files
+    content : `fits`; `fits.gz`; `vizier`, tab-separated text as VizieR sends it, with its end mark;
+        or `any`, which only excludes web pages and empty files
     whole : read a compressed file to its end, for the checksum inside; else its beginning
 
     Raises

@@ -21,7 +21,9 @@ from lamostvac.fetch.sources import MatchSource
 
 @dataclass(frozen=True)
 class Piece:
-    """Some stars (n, 2) and the file that the answer is written to; its name changes with what is asked."""
+    """Some stars (n, 2) and the file that the answer is written to; its name changes with what is
+    asked.
+    """
 
     stars: npt.NDArray[np.float64]
     path: Path
@@ -56,7 +58,8 @@ def read_piece(path: Path) -> list[list[str]]:
 def fetch_pieces(client: Client, source: MatchSource, pieces: Sequence[Piece]) -> int:
     """Ask for the pieces whose answers are not there yet; returns how many those are.
 
-    As many at a time as the client allows for one host. When one fails no further is begun; those that came stay.
+    As many at a time as the client allows for one host. When one fails no further is begun; those
+    that came stay.
     """
     missing = [piece for piece in pieces if not piece.path.exists()]
     if len(missing) < len(pieces):
@@ -85,7 +88,8 @@ def fetch_pieces(client: Client, source: MatchSource, pieces: Sequence[Piece]) -
 def join_pieces(source: MatchSource, pieces: Sequence[Piece], target: Path) -> int:
     """Put the answers together under one header; returns the number of rows.
 
-    Equal rows stand once. Only rows near the border of two pieces stand in memory besides the pieces themselves.
+    Equal rows stand once. Only rows near the border of two pieces stand in memory besides the
+    pieces themselves.
 
     Raises
     ------

@@ -1,8 +1,9 @@
-"""The public files that a configuration reads: which are there, which are missing, and bringing those.
+"""The public files that a configuration reads: which are there, which are missing, and bringing
+those.
 
-A file that lies where the configuration looks is never written over or removed, whoever brought it. It is looked at
-(beginning, size, checksum) and compared with the checksum that is published, or with the one that was noted when it was
-first seen, in `checksums.sha256` beside it.
+A file that lies where the configuration looks is never written over or removed, whoever brought it.
+It is looked at (beginning, size, checksum) and compared with the checksum that is published, or
+with the one that was noted when it was first seen, in `checksums.sha256` beside it.
 """
 
 import csv
@@ -56,7 +57,9 @@ class Need:
 
 @dataclass(frozen=True)
 class State:
-    """What became of a need: a key of `STATES`, bytes and SHA-256 of the file (0 and "" without), a sentence."""
+    """What became of a need: a key of `STATES`, bytes and SHA-256 of the file (0 and "" without), a
+    sentence.
+    """
 
     need: Need
     state: str
@@ -66,7 +69,9 @@ class State:
 
 
 def inspect(need: Need) -> State:
-    """What lies where a file is looked for; notes the checksum of one that is seen for the first time."""
+    """What lies where a file is looked for; notes the checksum of one that is seen for the first
+    time.
+    """
     path = Path(need.path)
     if not path.is_file():
         if need.source is None:
@@ -102,7 +107,9 @@ _NOTING = threading.Lock()
 
 
 def read_checksums(folder: Path) -> dict[str, str]:
-    """`{file name: SHA-256}` of a folder's `checksums.sha256`, which has the format of the program sha256sum."""
+    """`{file name: SHA-256}` of a folder's `checksums.sha256`, which has the format of the program
+    sha256sum.
+    """
     path = folder / CHECKSUMS
     if not path.exists():
         return {}
@@ -115,7 +122,9 @@ def read_checksums(folder: Path) -> dict[str, str]:
 
 
 def note_checksum(path: Path, digest: str) -> None:
-    """Write a file's checksum into the `checksums.sha256` beside it; lines are in the order of names."""
+    """Write a file's checksum into the `checksums.sha256` beside it; lines are in the order of
+    names.
+    """
     with _NOTING:
         known = read_checksums(path.parent) | {path.name: digest}
         with atomic(path.parent / CHECKSUMS) as temporary:
@@ -131,7 +140,8 @@ def fetch_all(
 
     Parameters
     ----------
-    stars : (n, 2) positions from `lamostvac.fetch.services.star_list`; None where nothing needs them
+    stars : (n, 2) positions from `lamostvac.fetch.services.star_list`; None where nothing needs
+        them
 
     Returns
     -------
@@ -140,7 +150,8 @@ def fetch_all(
     Raises
     ------
     KeyboardInterrupt, SystemExit
-        At once. Threads that wait for an answer may go on; they end with the process or when the answer comes.
+        At once. Threads that wait for an answer may go on; they end with the process or when the
+        answer comes.
     """
     result = list(states)
     by_host: dict[str, list[int]] = {}
@@ -261,7 +272,9 @@ def write_report(states: Sequence[State], path: Path) -> None:
 
 
 def what_to_bring(states: Sequence[State], stars_file: str) -> str:
-    """For people without a network: each file that is not there, from where, how, and where to put it."""
+    """For people without a network: each file that is not there, from where, how, and where to put
+    it.
+    """
     lines = []
     there = [state for state in states if state.state in ("there", "fetched")]
     lines.append(f"{len(there)} of {len(states)} files are there.")

@@ -1,8 +1,9 @@
 """Counterparts of the release's stars from services that take a list of positions.
 
-The stars are sorted by declination and asked for in pieces. The answer to each piece stands in a file until all are
-there, so that a run that ends goes on; then the rows are put together in an order, and without repetitions, that depend
-neither on the size of the pieces nor on the order of an answer's rows.
+The stars are sorted by declination and asked for in pieces. The answer to each piece stands in a
+file until all are there, so that a run that ends goes on; then the rows are put together in an
+order, and without repetitions, that depend neither on the size of the pieces nor on the order of an
+answer's rows.
 """
 
 import csv
@@ -52,7 +53,9 @@ def _position(value: float) -> str:
 
 
 def stars_as_csv(stars: npt.NDArray[np.float64]) -> str:
-    """The stars as X-Match takes them; its answer repeats these columns, so they have names of their own."""
+    """The stars as X-Match takes them; its answer repeats these columns, so they have names of
+    their own.
+    """
     rows = "".join(f"{_position(ra)},{_position(dec)}\n" for ra, dec in stars.tolist())
     return "star_ra,star_dec\n" + rows
 

@@ -58,7 +58,7 @@ class Requests(Section):
 
 
 class Fetch(Requests, FetchedFiles):
-    """Bringing public files, and checking the release's tree (docs/howto_dr10.md); no part of a run."""
+    """Public files, and a check of the release's tree (docs/howto_dr10.md); no part of a run."""
 
     sizes: bool = Field(
         True,

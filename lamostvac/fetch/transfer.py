@@ -1,9 +1,10 @@
-"""Requests to archives over HTTP: few at a time, repeated where that can help, files resumed and whole or absent.
+"""Requests to archives over HTTP: few at a time, repeated where that can help, files resumed and
+whole or absent.
 
-A file is written to `NAME.part`, with `NAME.part.json` beside it (address, validator and size that the server
-gave), and is renamed when its size, content and checksum are right. A later run goes on where the last one ended
-(RFC 9110, sections 13.1.5 and 14: `Range` with `If-Range`), and from the beginning where the server cannot do that
-or has another file by now.
+A file is written to `NAME.part`, with `NAME.part.json` beside it (address, validator and size that
+the server gave), and is renamed when its size, content and checksum are right. A later run goes on
+where the last one ended (RFC 9110, sections 13.1.5 and 14: `Range` with `If-Range`), and from the
+beginning where the server cannot do that or has another file by now.
 """
 
 import hashlib
@@ -37,7 +38,9 @@ FREE_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Checksum:
-    """What is known of a file's bytes: the name of the hash (sha1, sha256) and its hexadecimal value."""
+    """What is known of a file's bytes: the name of the hash (sha1, sha256) and its hexadecimal
+    value.
+    """
 
     algorithm: str
     value: str
@@ -66,8 +69,8 @@ def download(
     target : nothing is done to a file that is there already when the transfer ends
     content : what the file must be, see `check_content`
     checksum, size : where the archive publishes them; size in bytes
-    counter : called with the size in bytes (None where the server does not say) when bytes begin to come; what it
-        returns counts them, those of an earlier run too
+    counter : called with the size in bytes (None where the server does not say) when bytes begin to
+        come; what it returns counts them, those of an earlier run too
 
     Raises
     ------
@@ -130,7 +133,8 @@ class _Transfer:
                     have = self._read(response, have, total)
             except TemporaryError as error:
                 have = self.part.stat().st_size if self.part.exists() else 0
-                # A server that breaks off at the same place each time, and cannot go on there, must fail some time.
+                # A server that breaks off at the same place each time, and cannot go on there, must
+                # fail some time.
                 error.progressed = have >= self.reached + PROGRESS_BYTES
                 raise
             except DownloadError:
@@ -191,7 +195,9 @@ class _Transfer:
 
 
 def _goes_on(response: requests.Response, have: int, total: int | None) -> bool:
-    """Whether an answer to a request for bytes from `have` on brings those, of a file of `total` bytes."""
+    """Whether an answer to a request for bytes from `have` on brings those, of a file of `total`
+    bytes.
+    """
     if response.status_code != 206:
         return False
     found = re.fullmatch(

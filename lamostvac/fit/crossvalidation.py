@@ -1,4 +1,6 @@
-"""How well the fit recovers the labels of library stars that the emulator has not seen (Liang+ 2024 Fig. 7)."""
+"""How well the fit recovers the labels of library stars that the emulator has not seen
+(Liang+ 2024 Fig. 7).
+"""
 
 from collections.abc import Callable
 
@@ -17,7 +19,9 @@ from lamostvac.spectra.masks import Regions
 
 
 def folds_by_star(ids: NDArray[np.str_], folds: int, seed: int) -> NDArray[np.int64]:
-    """Fold (n,) of each spectrum; spectra of one star (same id before the first `_`) share a fold."""
+    """Fold (n,) of each spectrum; spectra of one star (same id before the first `_`) share a
+    fold.
+    """
     stars, inverse = np.unique([name.split("_")[0] for name in ids], return_inverse=True)
     shuffled = np.random.default_rng(seed).permutation(len(stars))
     return np.asarray((np.argsort(shuffled) % folds)[inverse])
@@ -36,8 +40,9 @@ def cross_validate(
 ) -> pd.DataFrame:
     """Each library star fitted by an emulator without its fold.
 
-    Principal components, scaling, process, prior and first guess all come from the other folds. The spectral
-    type, which a survey star has from its classification before the fit, is that of the true Teff.
+    Principal components, scaling, process, prior and first guess all come from the other folds. The
+    spectral type, which a survey star has from its classification before the fit, is that of the
+    true Teff.
 
     Parameters
     ----------
@@ -46,10 +51,10 @@ def cross_validate(
 
     Returns
     -------
-    one row per spectrum: `id fold spectral_type`, and for each label `{label}_true`, its error in the library
-    `{label}_true_err`, `{label}`, `{label}_err` and its parts `{label}_random` and
-    `{label}_noise` (a library's spectra have no errors of velocity and line width), the first guess `{label}_first`,
-    and `fit_status`
+    one row per spectrum: `id fold spectral_type`, and for each label `{label}_true`, its error in
+    the library `{label}_true_err`, `{label}`, `{label}_err` and its parts `{label}_random` and
+    `{label}_noise` (a library's spectra have no errors of velocity and line width), the first guess
+    `{label}_first`, and `fit_status`
     """
     fold = folds_by_star(library.ids, folds, seed)
     labels = library.label_array()

@@ -34,7 +34,8 @@ class StarFits:
     ----------
     labels, errors, first : (n, d); `first` are those that the fit began with
     noise : (n, d) the part of `errors` that the spectrum's noise and calibration cause
-    random : (n, d) the part that is independent from spectrum to spectrum: noise, and errors of velocity and line width
+    random : (n, d) the part that is independent from spectrum to spectrum: noise, and errors of
+        velocity and line width
     status : (n,) int8, codes of `refine`
     chi2, chi2_first : (n,) sum of squared differences of normalised flux and model over the pixels
         used (Liang+ 2024 equation 2 for one star), at the solution and at `first`
@@ -62,8 +63,9 @@ class Residuals:
     Attributes
     ----------
     model : normalised flux; NaN outside the emulator's pixels
-    sigma : standard deviation that flux less model should have: the spectrum's noise, the floor, and what the
-        emulator misses; NaN where the pixel is not looked at. Slow errors of the flux calibration come on top.
+    sigma : standard deviation that flux less model should have: the spectrum's noise, the floor,
+        and what the emulator misses; NaN where the pixel is not looked at. Slow errors of the flux
+        calibration come on top.
     left_out : pixels that the fit leaves out because they are unlike any star
     """
 
@@ -107,9 +109,9 @@ class StarFitter:
         ----------
         flux, ivar : (n, 4901)
         spectral_types : of all stars or (n,); the type tells how wrong the emulator is
-        starts : (n, s, d) labels of s first guesses for each star; by default the best dwarf and the best
-            giant of some hundred anchors, library stars spread over its labels, by the same objective that is
-            minimised. The prior intervals are about each start.
+        starts : (n, s, d) labels of s first guesses for each star; by default the best dwarf and
+            the best giant of some hundred anchors, library stars spread over its labels, by the
+            same objective that is minimised. The prior intervals are about each start.
         """
         n = len(flux)
         types = np.broadcast_to(np.asarray(spectral_types), (n,))
@@ -261,11 +263,11 @@ class StarFitter:
     ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
         """Find outliers, fit again without them, until they stay the same.
 
-        Every round looks at all pixels: good ones that the first model, drawn away by the outliers, is far from
-        come back when a better model is there.
+        Every round looks at all pixels: good ones that the first model, drawn away by the outliers,
+        is far from come back when a better model is there.
 
-        Returns the pixels left out (n, p), and the differences (n, p) between spectra and models. `condensed`
-        and `solution` are changed in place for the stars that have outliers.
+        Returns the pixels left out (n, p), and the differences (n, p) between spectra and models.
+        `condensed` and `solution` are changed in place for the stars that have outliers.
         """
         emulator, settings = self.emulator, self.settings
         difference = self._difference(sums.residual, solution.components)

@@ -4,22 +4,22 @@ The spectrum of a star on its usable pixels is taken as
 
     flux = mean + basis' (f(labels) + e) + bumps' c + noise
 
-with f the emulator, e its error (covariance `discrepancy` of the star's type), c a smooth error of the
-survey's flux calibration (independent amplitudes of overlapping bumps) and noise of each pixel. Errors
-of the emulator and of the calibration are correlated over many pixels; a chi2 that takes pixels for
-independent believes them (docs/method.md has what each term does on real spectra). Integrating e and c
-out leaves
+with f the emulator, e its error (covariance `discrepancy` of the star's type), c a smooth error of
+the survey's flux calibration (independent amplitudes of overlapping bumps) and noise of each pixel.
+Errors of the emulator and of the calibration are correlated over many pixels; a chi2 that takes
+pixels for independent believes them (docs/method.md has what each term does on real spectra).
+Integrating e and c out leaves
 
     chi2(labels) = (y - basis' f)' C^-1 (y - basis' f) = constant - 2 f'g + f'Q f
 
-with C the sum of the three covariances, and one matrix Q and vector g for each star, exact for its own
-mask and noise. After that no pixel is looked at again.
+with C the sum of the three covariances, and one matrix Q and vector g for each star, exact for its
+own mask and noise. After that no pixel is looked at again.
 
-Cost. Nearly all of it is W = sum over pixels of weight times (basis row)(basis row)' for each star. The
-products of basis rows are the same for all stars, so they stand in a table and W of many stars is one
-matrix product of their weights with that table: every operation is a useful one, half of a symmetric
-product for each star, and it runs at the machine's full rate in single precision. The bumps are local,
-and so are their tables. Integrating out is done in double precision.
+Cost. Nearly all of it is W = sum over pixels of weight times (basis row)(basis row)' for each star.
+The products of basis rows are the same for all stars, so they stand in a table and W of many stars
+is one matrix product of their weights with that table: every operation is a useful one, half of a
+symmetric product for each star, and it runs at the machine's full rate in single precision. The
+bumps are local, and so are their tables. Integrating out is done in double precision.
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,8 @@ class Condensed:
     ----------
     q : (n, r, r)
     g : (n, r)
-    noise, lines : (n, r, r) covariance that noise and calibration alone give g, and errors of velocity and line width
+    noise, lines : (n, r, r) covariance that noise and calibration alone give g, and errors of
+        velocity and line width
     constant : (n,)
     n_pixels : (n,) pixels used
     """
@@ -103,8 +104,8 @@ class Sums:
 def calibration_bumps(wave: NDArray[np.float64], spacing: float) -> NDArray[np.float64]:
     """Gaussian bumps (b, p) every `spacing` A with a standard deviation of 0.8 spacings.
 
-    Neighbours overlap so far that their sum can follow any curve smooth on the scale of the spacing.
-    A bump ends where it is 1e-6 of its height.
+    Neighbours overlap so far that their sum can follow any curve smooth on the scale of the
+    spacing. A bump ends where it is 1e-6 of its height.
     """
     centres = np.arange(wave[0] - spacing, wave[-1] + 2 * spacing, spacing)
     bumps = np.exp(-0.5 * ((wave - centres[:, None]) / (0.8 * spacing)) ** 2)
@@ -152,7 +153,9 @@ class Design:
         self._local = [self._bump_table(bump) for bump in range(len(self.bumps))]
 
     def _bump_table(self, bump: int) -> tuple[slice, slice, NDArray[np.float32]]:
-        """Pixels of a bump, the bumps from itself on that reach into them, and its products with the rows."""
+        """Pixels of a bump, the bumps from itself on that reach into them, and its products with
+        the rows.
+        """
         d = len(self.emulator.basis)
         inside = np.flatnonzero(self.bumps[bump])
         pixels = slice(int(inside[0]), int(inside[-1]) + 1)
@@ -180,9 +183,9 @@ class Design:
         """
         pixels = self.emulator.pixels
         n, p = len(flux), np.count_nonzero(pixels)
-        # Empty rows make the number of stars a multiple of what BLAS takes at once. Then, with most of its kernels, a
-        # star's sums are the same to the last bit, whichever other stars are in the batch
-        # (docs/reproducibility.md).
+        # Empty rows make the number of stars a multiple of what BLAS takes at once. Then, with most
+        # of its kernels, a star's sums are the same to the last bit, whichever other stars are in
+        # the batch (docs/reproducibility.md).
         padded = -(-n // _ROWS) * _ROWS
         weight = np.zeros((padded, p), dtype=np.float32)
         np.minimum(ivar[:, pixels], np.float32(_MAX_IVAR), out=weight[:n], casting="same_kind")
@@ -267,9 +270,9 @@ class Design:
                 a -= inner[:d, :d]
                 flux -= inner[:d, d]
                 square -= inner[d, d]
-            # With v = f + e the whole spectrum: chi2 = v'Av - 2 v'b + (v - f)'P(v - f), and v integrated out
-            # leaves Q = P - P K P and g = P K b with K = (A + P)^-1. b has the covariance A = K^-1 - P, so g has
-            # P K P - P K P K P; and an error e moves g by Q e.
+            # With v = f + e the whole spectrum: chi2 = v'Av - 2 v'b + (v - f)'P(v - f), and v
+            # integrated out leaves Q = P - P K P and g = P K b with K = (A + P)^-1. b has the
+            # covariance A = K^-1 - P, so g has P K P - P K P K P; and an error e moves g by Q e.
             right[:, r] = flux
             factor, half = _whitened(a + precision, right)
             inner = half.T @ half

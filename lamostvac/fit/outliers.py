@@ -1,9 +1,9 @@
 """Pixels that are unlike any star: cosmic rays, unrecorded bad pixels, emission lines.
 
-Liang+ 2024 (sections 4.3, 4.6.2) name them as the cause of their worst errors. They are found against
-the model that has been fitted: a pixel that differs by many times what noise, emulator and calibration
-can do is an outlier, and with it go its neighbours as far as they lean the same way, so that a line goes
-with its wings.
+Liang+ 2024 (sections 4.3, 4.6.2) name them as the cause of their worst errors. They are found
+against the model that has been fitted: a pixel that differs by many times what noise, emulator and
+calibration can do is an outlier, and with it go its neighbours as far as they lean the same way, so
+that a line goes with its wings.
 """
 
 import numpy as np
@@ -30,8 +30,8 @@ def find_outliers(
     weight : (n, p) 1 / variance of the noise, 0 for pixels that are not looked at
     spread : (p,) variance of what else may differ
     sigma : standard deviations from which a pixel is an outlier
-    hats : (m, p) overlapping functions that add up to 1; a curve on their scale, an error of the flux
-        calibration, is taken off the difference before
+    hats : (m, p) overlapping functions that add up to 1; a curve on their scale, an error of the
+        flux calibration, is taken off the difference before
     """
     looked_at = weight > 0
     variance = 1.0 / np.where(looked_at, weight, np.float32(1.0)) + spread
@@ -53,7 +53,9 @@ def find_outliers(
 def _grown(
     core: NDArray[np.bool_], wing: NDArray[np.bool_], side: NDArray[np.floating]
 ) -> NDArray[np.bool_]:
-    """Runs (p,) of pixels that are in `core` or `wing`, lie to one side, and hold a pixel of `core`."""
+    """Runs (p,) of pixels that are in `core` or `wing`, lie to one side, and hold a pixel of
+    `core`.
+    """
     value = np.where(core | wing, side, 0.0)
     run = np.cumsum(np.diff(value, prepend=0.0) != 0)
     has_core = np.zeros(run[-1] + 1, dtype=bool)
@@ -62,7 +64,9 @@ def _grown(
 
 
 def hat_functions(wave: NDArray[np.float64], spacing: float) -> NDArray[np.float32]:
-    """Triangles (m, p), `spacing` apart and twice as wide, that add up to 1 everywhere on `wave` (p,)."""
+    """Triangles (m, p), `spacing` apart and twice as wide, that add up to 1 everywhere on `wave`
+    (p,).
+    """
     position = (wave - wave[0]) / spacing
     knots = np.arange(int(np.ceil(position[-1])) + 1)
     return np.maximum(1.0 - np.abs(position - knots[:, None]), 0.0).astype(np.float32)

@@ -1,7 +1,7 @@
 """What is known of a star's labels before its spectrum is looked at.
 
-`DensityPrior` is the density of the library's stars in scaled labels; `prior_intervals` are those of
-Liang+ 2024 (section 2.2 step 4), a box about a first guess.
+`DensityPrior` is the density of the library's stars in scaled labels; `prior_intervals` are those
+of Liang+ 2024 (section 2.2 step 4), a box about a first guess.
 """
 
 import numpy as np
@@ -18,9 +18,10 @@ _CELL_LENGTH = 2.0  # length scale that spreads the cells' centres over the libr
 class DensityPrior:
     """A sum of Gaussians, one for each star of a small library, one for each cell of a large one.
 
-    A density of 18,654 Gaussians would cost more than the rest of the fit. Stars that lie together are
-    taken together: each star belongs to the nearest of some hundred centres spread over the library, and
-    the stars of a cell are one Gaussian with their number, mean and covariance plus the bandwidth's.
+    A density of 18,654 Gaussians would cost more than the rest of the fit. Stars that lie together
+    are taken together: each star belongs to the nearest of some hundred centres spread over the
+    library, and the stars of a cell are one Gaussian with their number, mean and covariance plus
+    the bandwidth's.
 
     Parameters
     ----------
@@ -55,12 +56,14 @@ class DensityPrior:
             np.linalg.slogdet(own)[1] - np.linalg.slogdet(covariance)[1]
         )
         pulled = np.matvec(precision, self.centres)
-        # ln of each Gaussian is quadratic in the point: its coefficients for (1, point, point times point).
+        # ln of each Gaussian is quadratic in the point: its coefficients for (1, point, point times
+        # point).
         constant = height - 0.5 * np.vecdot(self.centres, pulled)
         self._logarithm = np.column_stack(
             [constant, pulled, -0.5 * precision.reshape(-1, d * d)]
         ).T.copy()
-        # Of what sums over the Gaussians are needed: P m, P, P m m' P, P m P and P P, with m the centre.
+        # Of what sums over the Gaussians are needed: P m, P, P m m' P, P m P and P P, with m the
+        # centre.
         self._moments = np.column_stack(
             [
                 pulled,

@@ -1,8 +1,9 @@
 """Each star's labels from its own condensed spectrum: batched Levenberg-Marquardt.
 
-The objective of a star is its chi2 (`condense`) plus -2 ln prior. The emulator's Jacobian is analytic,
-second derivatives are learned on the way, all stars step at once, and finished stars leave the batch. A
-star may begin at several points, because chi2 often has a minimum for a dwarf and one for a giant.
+The objective of a star is its chi2 (`condense`) plus -2 ln prior. The emulator's Jacobian is
+analytic, second derivatives are learned on the way, all stars step at once, and finished stars
+leave the batch. A star may begin at several points, because chi2 often has a minimum for a dwarf
+and one for a giant.
 """
 
 from dataclasses import dataclass
@@ -79,8 +80,8 @@ def refine(
     max_iterations : 0 evaluates objective and precision at the start
 
     A label on the rim of the box whose gradient points outwards is held there while the others go
-    on. Finished starts leave the batch, and those that will not become the best of their star: their
-    status is NO_PROGRESS, their objective larger than that of another start.
+    on. Finished starts leave the batch, and those that will not become the best of their star:
+    their status is NO_PROGRESS, their objective larger than that of another start.
     """
     n, d = start.shape
     low, high = np.broadcast_to(low, (n, d)), np.broadcast_to(high, (n, d))
@@ -128,7 +129,9 @@ def refine(
 
 
 def _positive(hessian: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Hessians (n, d, d) with their negative directions set to 0: there a prior knows nothing of a label's error."""
+    """Hessians (n, d, d) with their negative directions set to 0: there a prior knows nothing of a
+    label's error.
+    """
     values, vectors = np.linalg.eigh(hessian)
     return np.asarray((vectors * np.maximum(values, 0.0)[:, None, :]) @ vectors.swapaxes(1, 2))
 
@@ -140,7 +143,9 @@ def _evaluate(
     scaled: NDArray[np.float64],
     prior: DensityPrior | None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Components, half the Hessian (Gauss-Newton), half the negative gradient and the objective itself."""
+    """Components, half the Hessian (Gauss-Newton), half the negative gradient and the objective
+    itself.
+    """
     components, jacobian = emulator.process.predict_with_jacobian(scaled)
     q, g = condensed.q[stars], condensed.g[stars]
     inner = np.matvec(q, components)
@@ -162,8 +167,8 @@ def _hopeless(
 ) -> NDArray[np.bool_]:
     """Starts (a,) that need not go on: beside a better one of the same star, or out of its reach.
 
-    Out of reach is a start that would stay behind even if the next steps brought several times what the
-    model promises of the next.
+    Out of reach is a start that would stay behind even if the next steps brought several times what
+    the model promises of the next.
     """
     best = np.empty(stars.max() + 1, dtype=np.int64)
     chosen = best_starts(objective, stars)
@@ -183,8 +188,8 @@ def _step(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Damped Newton steps (n, d), and the decrease (n,) of the objective that the model promises.
 
-    Labels that are held (n, d) do not step. In units of the Gauss-Newton standard deviations a direction of
-    negative curvature is walked down as if its curvature were positive.
+    Labels that are held (n, d) do not step. In units of the Gauss-Newton standard deviations a
+    direction of negative curvature is walked down as if its curvature were positive.
     """
     free = ~held
     size = np.sqrt(np.maximum(np.abs(np.einsum("nii->ni", hessian)), 1e-12))
@@ -205,10 +210,11 @@ def _learn(
     step: NDArray[np.float64],
     change: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """What the Gauss-Newton Hessian lacks (n, d, d), after a step and the change of the gradient along it.
+    """What the Gauss-Newton Hessian lacks (n, d, d), after a step and the change of the gradient
+    along it.
 
-    The second derivatives of the emulator times the residual, and what the prior's Hessian was cut off by,
-    are not computed but learned, by the symmetric rank-one update.
+    The second derivatives of the emulator times the residual, and what the prior's Hessian was cut
+    off by, are not computed but learned, by the symmetric rank-one update.
     """
     missing = change - np.matvec(hessian + secant, step)
     along = np.vecdot(missing, step)
@@ -237,9 +243,9 @@ def label_errors(
     """Standard deviations of the labels, and the parts of them that single causes have.
 
     The first is from the inverse of the fit's precision H and contains the noise of the pixels, the
-    emulator's and the calibration's covariance and, when one was used, the prior. A cause that gives the condensed
-    spectrum the covariance N (`Condensed.noise`, `Condensed.lines`) gives the solution H^-1 J N J' H^-1, with J the
-    emulator's Jacobian.
+    emulator's and the calibration's covariance and, when one was used, the prior. A cause that
+    gives the condensed spectrum the covariance N (`Condensed.noise`, `Condensed.lines`) gives the
+    solution H^-1 J N J' H^-1, with J the emulator's Jacobian.
 
     Parameters
     ----------

@@ -1,4 +1,6 @@
-"""What the fit of a chunk leaves: columns of labels, rejected spectra, a few examples with their models."""
+"""What the fit of a chunk leaves: columns of labels, rejected spectra, a few examples with their
+models.
+"""
 
 from dataclasses import dataclass
 from os import PathLike
@@ -20,7 +22,9 @@ _LOOKED_AT = 1024  # spectra of a chunk that the examples are chosen from
 
 
 def fit_columns(names: tuple[str, ...], fits: StarFits) -> dict[str, NDArray[Any]]:
-    """Columns of the fit; labels that the library, whose labels are `names`, does not have are NaN."""
+    """Columns of the fit; labels that the library, whose labels are `names`, does not have are
+    NaN.
+    """
     missing = np.full(len(fits.status), np.nan)
     columns: dict[str, NDArray[Any]] = {
         f"{label}{suffix}": missing
@@ -44,8 +48,9 @@ def fit_columns(names: tuple[str, ...], fits: StarFits) -> dict[str, NDArray[Any
 def rejections(identity: pd.DataFrame, fits: StarFits, max_outlier_fraction: float) -> pd.DataFrame:
     """The spectra whose labels are not to be used, with the reason.
 
-    An error that cannot be computed means that the spectrum does not constrain the labels; without a pixel in the
-    emulator's range it is the prior alone that does. A spectrum most of which is unlike any star is not one.
+    An error that cannot be computed means that the spectrum does not constrain the labels; without
+    a pixel in the emulator's range it is the prior alone that does. A spectrum most of which is
+    unlike any star is not one.
 
     Parameters
     ----------
@@ -78,7 +83,9 @@ def rejections(identity: pd.DataFrame, fits: StarFits, max_outlier_fraction: flo
 
 @dataclass(frozen=True)
 class Examples:
-    """A few spectra of a chunk, by their rows (k,), with `flux` and `ivar` (k, 4901) as they were prepared."""
+    """A few spectra of a chunk, by their rows (k,), with `flux` and `ivar` (k, 4901) as they were
+    prepared.
+    """
 
     rows: NDArray[np.int64]
     flux: NDArray[np.float32]
@@ -86,7 +93,8 @@ class Examples:
 
 
 def choose_examples(ivar: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Rows, increasing, of the least noisy spectra: they show best what the model can and cannot do.
+    """Rows, increasing, of the least noisy spectra: they show best what the model can and cannot
+    do.
 
     `ivar` (n, 4901); only the first thousand are looked at.
     """

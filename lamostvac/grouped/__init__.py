@@ -1,3 +1,5 @@
-"""The grouped search of Liang et al. (2024): nearest library spectra, groups, Bayesian optimisation."""
+"""The grouped search of Liang et al. (2024): nearest library spectra, groups, Bayesian
+optimisation.
+"""
 
 VERSION = 1

@@ -26,7 +26,8 @@ class Batch:
     ----------
     spectrum_id : (n,) as bytes
     stars : in the order of the groups
-    groups : int32 columns (g,) `fit_group n_spectra n_dimensions n_evaluations n_iterations settled`
+    groups : int32 columns (g,) `fit_group n_spectra n_dimensions n_evaluations n_iterations
+        settled`
     coordinates : the solutions, one group after the other, `n_dimensions` numbers of each
     history : best mean chi2, one group after the other, `n_iterations` + 1 numbers of each
     """
@@ -53,8 +54,9 @@ def search_batch(
 
     Parameters
     ----------
-    sorted_stars : `spectrum_id` (N,), `components` (N, r), `residual` (N,), `candidates` (N, t) rows of the library,
-        of the type's stars in the order of their groups; arrays or the open file of them
+    sorted_stars : `spectrum_id` (N,), `components` (N, r), `residual` (N,), `candidates` (N, t)
+        rows of the library, of the type's stars in the order of their groups; arrays or the open
+        file of them
     groups : number and rows of each group (`groups.batch_groups`)
     library_labels : (m, L)
     seed : of the run; each group has its own stream

@@ -22,7 +22,8 @@ def chunk_candidates(
     matches: int,
     progress: Callable[[int], None] = lambda count: None,
 ) -> NDArray[np.int32]:
-    """Rows of the library (n, t) for prepared spectra (n, 4901), the best match first (`filled_candidates`).
+    """Rows of the library (n, t) for prepared spectra (n, 4901), the best match first
+    (`filled_candidates`).
 
     Parameters
     ----------
@@ -58,16 +59,18 @@ def candidate_rows(
 def filled_candidates(
     emulator: Emulator, similar: NDArray[np.integer], library_labels: NDArray[np.floating]
 ) -> NDArray[np.int64]:
-    """Candidates (n, t) of each star: rows of the library, the best match first (L24 section 2.2 step 4).
+    """Candidates (n, t) of each star: rows of the library, the best match first (L24 section 2.2
+    step 4).
 
-    Of the t library stars most like a star, those stay whose labels lie in the prior intervals about the
-    labels of the first. If k < t stay, the t - k library stars closest in Teff to the first one, of those
-    that are not among the t most similar, follow. A library with too few of these gives the removed ones
-    back, again by Teff.
+    Of the t library stars most like a star, those stay whose labels lie in the prior intervals
+    about the labels of the first. If k < t stay, the t - k library stars closest in Teff to the
+    first one, of those that are not among the t most similar, follow. A library with too few of
+    these gives the removed ones back, again by Teff.
 
     Parameters
     ----------
-    similar : (n, t) rows of the most similar library stars, the best match first, `matches.best_matches`
+    similar : (n, t) rows of the most similar library stars, the best match first,
+        `matches.best_matches`
     library_labels : (N, L), t <= N
     """
     n, t = similar.shape
@@ -82,7 +85,8 @@ def filled_candidates(
         if len(chosen) == t:
             continue
         distance = np.abs(teff - teff[similar[star, 0]])
-        # Behind all others, in the order of their distance, come the removed ones; never the chosen.
+        # Behind all others, in the order of their distance, come the removed ones; never the
+        # chosen.
         distance[similar[star]] += np.ptp(teff) + 1.0
         distance[chosen] = np.inf
         result[star, len(chosen) :] = _smallest(distance, t - len(chosen))

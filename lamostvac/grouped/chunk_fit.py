@@ -1,4 +1,6 @@
-"""The fit of a chunk's stars by one of three methods: alone, from the grouped labels, or at the grouped labels."""
+"""The fit of a chunk's stars by one of three methods: alone, from the grouped labels, or at the
+grouped labels.
+"""
 
 from collections.abc import Callable
 from typing import Literal
@@ -14,7 +16,9 @@ _BATCH = 1024  # spectra read at once; no result depends on it
 
 
 def method_settings(settings: FitSettings, method: Method) -> FitSettings:
-    """The settings of the fit for a method: at the grouped labels nothing moves and no pixel is left out."""
+    """The settings of the fit for a method: at the grouped labels nothing moves and no pixel is
+    left out.
+    """
     return settings.at_given_labels() if method == "grouped" else settings
 
 
@@ -32,7 +36,8 @@ def fit_chunk(
     Parameters
     ----------
     fitter : with settings by `method_settings`
-    method : `refine`: each star alone; `grouped_refine`: each from its labels in `stars`; `grouped`: errors at those
+    method : `refine`: each star alone; `grouped_refine`: each from its labels in `stars`;
+        `grouped`: errors at those
     stars : what the grouped search found for the n stars; not used by `refine`
     progress : called with the number of spectra done since it was called last
     """

@@ -1,9 +1,9 @@
 """The library spectra most like each observed one: the t greatest correlations, in their order.
 
-The correlation is that of `cfi.correlation`, but of 20,000 library spectra only the first hundred matter.
-Three products in float32 find those that can be among them; these few are then compared again in float64,
-one pair at a time, so that the order knows nothing of which other spectra stood in the batch, of the
-number of cores, or of the rounding of a product.
+The correlation is that of `cfi.correlation`, but of 20,000 library spectra only the first hundred
+matter. Three products in float32 find those that can be among them; these few are then compared
+again in float64, one pair at a time, so that the order knows nothing of which other spectra stood
+in the batch, of the number of cores, or of the rounding of a product.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# How far the products may be wrong: 2e-6 with 19,365 spectra of 3807 pixels and S/N 3 to 300, and five times that.
+# How far the products may be wrong: 2e-6 with 19,365 spectra of 3807 pixels and S/N 3 to 300, and
+# five times that.
 _MARGIN = 1e-5
 _FLAT = 1e-5  # a share of the square that float32 cannot tell from no variance
 _ROUNDING = 1e-10  # the same for float64
@@ -35,7 +36,8 @@ class References:
 def references(flux: NDArray[np.floating]) -> References:
     """Library spectra (N, p) made ready for any number of comparisons."""
     mean = flux.mean(axis=1, dtype=np.float64, keepdims=True)
-    # A spectrum's pixels side by side, whatever selection they come from: rows are picked one by one later.
+    # A spectrum's pixels side by side, whatever selection they come from: rows are picked one by
+    # one later.
     centred = np.empty(flux.shape, dtype=np.float32)
     np.subtract(flux, mean, out=centred, casting="same_kind")
     return References(centred, centred**2)
@@ -81,7 +83,9 @@ def best_matches(
 
 
 def _unit_vectors(flux: NDArray[np.floating], good: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Spectra (n, p) less their mean and divided by their norm; 0 where masked or without variance."""
+    """Spectra (n, p) less their mean and divided by their norm; 0 where masked or without
+    variance.
+    """
     # About 1 the numbers are small, and their squares keep their digits.
     values = np.where(good, flux, 1.0).astype(np.float64) - 1.0
     square = (values**2).sum(axis=1, keepdims=True)
@@ -116,7 +120,8 @@ def _exact(
 ) -> NDArray[np.float64]:
     """Correlations (s,) of one unit vector (p,) with spectra (s, p).
 
-    Sums are made spectrum by spectrum, not by a matrix product, whose rounding depends on its shape.
+    Sums are made spectrum by spectrum, not by a matrix product, whose rounding depends on its
+    shape.
     """
     mask = good.astype(np.float64)
     values = spectra * mask

@@ -1,8 +1,8 @@
 """Which star is in which group and which job searches it; from chunks to groups and back.
 
-A chunk is a run of plates, a group a run of similar stars: each group has stars of all chunks. The rule
-`sort_groups` sorts a type's stars once and copies what the search needs in that order; a job then reads one
-piece of one file, and the labels go back into the order of the chunks the same way.
+A chunk is a run of plates, a group a run of similar stars: each group has stars of all chunks. The
+rule `sort_groups` sorts a type's stars once and copies what the search needs in that order; a job
+then reads one piece of one file, and the labels go back into the order of the chunks the same way.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,8 @@ from lamostvac.fit.fitter import StarFits, StarFitter
 from lamostvac.grouped.search import GroupFit, group_order, group_slices, label_limits
 
 STAR_FIELDS = ("labels", "first", "chi2", "chi2_first", "fit_group", "fit_status", "n_iterations")
-# Stars gathered at once (1.4 GB with 237 components and 100 candidates). Every chunk is read for each.
+# Stars gathered at once (1.4 GB with 237 components and 100 candidates). Every chunk is read for
+# each.
 _BLOCK = 1_000_000
 
 
@@ -36,8 +37,8 @@ def batch_groups(
 ) -> list[tuple[int, slice]]:
     """Number and stars of each group of a job.
 
-    The number of jobs is known before preparing has rejected spectra: the last ones may have fewer groups
-    than the others, or none.
+    The number of jobs is known before preparing has rejected spectra: the last ones may have fewer
+    groups than the others, or none.
     """
     groups = list(enumerate(group_slices(n_stars, group_size)))
     return groups[batch * groups_per_job : (batch + 1) * groups_per_job]
@@ -105,7 +106,8 @@ def read_order(path: str | PathLike[str]) -> Order:
 def gather(
     paths: Sequence[str], dataset: str, chunk: NDArray[np.integer], row: NDArray[np.integer]
 ) -> NDArray[np.generic]:
-    """Rows (m, ...) of a dataset that each of the chunks' files has, in the order of `chunk` and `row` (m,).
+    """Rows (m, ...) of a dataset that each of the chunks' files has, in the order of `chunk` and
+    `row` (m,).
 
     A file is read whole when it has one of the rows, which is faster than row by row.
     """
@@ -128,12 +130,13 @@ def write_sorted(
     files: Mapping[str, Sequence[str]],
     progress: Callable[[int], None] = lambda count: None,
 ) -> None:
-    """Write what the search needs of a type's n stars, in their order: `spectrum_id` and the given datasets.
+    """Write what the search needs of a type's n stars, in their order: `spectrum_id` and the given
+    datasets.
 
     Parameters
     ----------
-    files : a dataset of the chunks' files, by its path in there, to the files, one of each of `order.chunks`;
-        written under the path's last part
+    files : a dataset of the chunks' files, by its path in there, to the files, one of each of
+        `order.chunks`; written under the path's last part
     progress : called with the number of stars done since it was called last
     """
     n = len(order.row)
@@ -153,7 +156,9 @@ def write_sorted(
 
 
 def group_status(emulator: Emulator, fit: GroupFit, max_extrapolation: float) -> NDArray[np.int8]:
-    """Codes of `fit_status` (N,): the search ended by itself, a label is at its limit, or it did not end."""
+    """Codes of `fit_status` (N,): the search ended by itself, a label is at its limit, or it did
+    not end.
+    """
     low, high = label_limits(emulator, max_extrapolation)
     edge = ((fit.labels <= low) | (fit.labels >= high)).any(axis=1)
     ended = np.where(edge, EDGE, CONVERGED)
@@ -228,11 +233,12 @@ def fit_at(
     stars: GroupedStars,
     spectral_type: str,
 ) -> StarFits:
-    """The grouped labels of prepared spectra (n, 4901) with the errors that the fit per star has there.
+    """The grouped labels of prepared spectra (n, 4901) with the errors that the fit per star has
+    there.
 
-    No label moves and no pixel is left out (`fitter` has no iterations and no outliers). chi2 and chi2_first
-    are sums over the pixels that a spectrum has, as for every other method, where the search has counted
-    masked pixels as if they agreed with the star's components.
+    No label moves and no pixel is left out (`fitter` has no iterations and no outliers). chi2 and
+    chi2_first are sums over the pixels that a spectrum has, as for every other method, where the
+    search has counted masked pixels as if they agreed with the star's components.
     """
     fits = fitter.fit(flux, ivar, spectral_type, stars.labels[:, None])
     first = fitter.fit(flux, ivar, spectral_type, stars.first[:, None])

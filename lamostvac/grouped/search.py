@@ -1,22 +1,24 @@
-"""The grouped search of Liang+ 2024 (L24, section 2.2 steps 3-7): labels of many stars by few numbers.
+"""The grouped search of Liang+ 2024 (L24, section 2.2 steps 3-7): labels of many stars by few
+numbers.
 
 Stars of one spectral type are sorted by their first guess and cut into groups. Row j of a matrix
 Theta (t, n_labels * N) holds, for each of the N stars of a group, the labels of its j-th candidate,
-a library star that resembles it. Principal components bring Theta to t rows of m numbers, and a search
-over one such row d, within the range that the t rows span, moves the labels of all N stars together.
-Whatever m is, only as many directions exist as there are candidates: to choose d is to choose one
-weighted mean of candidates, with the same weights by rank for every star of the group.
+a library star that resembles it. Principal components bring Theta to t rows of m numbers, and a
+search over one such row d, within the range that the t rows span, moves the labels of all N stars
+together. Whatever m is, only as many directions exist as there are candidates: to choose d is to
+choose one weighted mean of candidates, with the same weights by rank for every star of the group.
 
-The misfit of a star (their equation 2) is the plain sum of squared differences between its normalised
-flux and the emulated spectrum. The basis of the emulator is orthonormal, so the part of the flux that
-no component can follow adds a constant, and what is left is a distance between components:
+The misfit of a star (their equation 2) is the plain sum of squared differences between its
+normalised flux and the emulated spectrum. The basis of the emulator is orthonormal, so the part of
+the flux that no component can follow adds a constant, and what is left is a distance between
+components:
 
     chi2 = residual + |c - f(labels)|^2
 
-with `components` c and `residual` as `project.project` makes them, by least squares on the pixels that
-a spectrum has. For a spectrum without masked pixels this is exactly the sum over its pixels; where
-pixels are masked it counts them as if they agreed with c. In return a group of 1000 stars needs its
-components only, not its pixels.
+with `components` c and `residual` as `project.project` makes them, by least squares on the pixels
+that a spectrum has. For a spectrum without masked pixels this is exactly the sum over its pixels;
+where pixels are masked it counts them as if they agreed with c. In return a group of 1000 stars
+needs its components only, not its pixels.
 
 docs/grouped.md says what each form of the reduction and each search is worth.
 """
@@ -93,17 +95,20 @@ class GroupFit:
 def group_order(
     first_guess: NDArray[np.floating], identifiers: NDArray[np.generic]
 ) -> NDArray[np.int64]:
-    """Order (n,) of the stars of one spectral type: ascending first guess (n, L), Teff before all else.
+    """Order (n,) of the stars of one spectral type: ascending first guess (n, L), Teff before all
+    else.
 
-    Many stars have the same first match; the identifiers (n,), which must differ, order these, so that
-    groups do not depend on how a release was cut into chunks (L24 section 2.2 step 3).
+    Many stars have the same first match; the identifiers (n,), which must differ, order these, so
+    that groups do not depend on how a release was cut into chunks (L24 section 2.2 step 3).
     """
     keys = [identifiers, *reversed(first_guess.T)]
     return np.lexsort(keys)
 
 
 def group_slices(n_stars: int, group_size: int) -> list[slice]:
-    """Groups of `group_size` stars in the order of `group_order`; the last one takes what is left."""
+    """Groups of `group_size` stars in the order of `group_order`; the last one takes what is
+    left.
+    """
     return [
         slice(first, min(first + group_size, n_stars)) for first in range(0, n_stars, group_size)
     ]
@@ -116,10 +121,11 @@ def reduce_labels(candidates: NDArray[np.floating], variance: float, form: Form)
     ----------
     candidates : (t, N, L), the first matches first
     variance : share of the variance, or of the sum of squares when not centred, to keep
-    form : `published` takes labels = dQ as L24 write it: nothing subtracted, kelvin beside dex. `centred`
-        subtracts the mean over the candidates before, `scaled` divides each label by its standard
-        deviation about these means as well. In these two labels = first match + (d - d_first) Q, not
-        mean + dQ, so that the first match is a point of the search, and not only its reconstruction.
+    form : `published` takes labels = dQ as L24 write it: nothing subtracted, kelvin beside dex.
+        `centred` subtracts the mean over the candidates before, `scaled` divides each label by its
+        standard deviation about these means as well. In these two labels = first match +
+        (d - d_first) Q, not mean + dQ, so that the first match is a point of the search, and not
+        only its reconstruction.
     """
     t, n, n_labels = candidates.shape
     candidates = np.asarray(candidates, dtype=np.float64)
@@ -133,14 +139,16 @@ def reduce_labels(candidates: NDArray[np.floating], variance: float, form: Form)
     # t is small and N * L large: the eigenvectors of the small Gram matrix are enough.
     values, vectors = np.linalg.eigh(matrix @ matrix.T)
     values, vectors = np.clip(values[::-1], 0.0, None), vectors[:, ::-1]
-    # Where candidates agree nothing is left to search: the rounding of their mean is not a direction.
+    # Where candidates agree nothing is left to search: the rounding of their mean is not a
+    # direction.
     floor = max(_RANK * float(values[0]), _ROUNDING**2 * float(((candidates / scale) ** 2).sum()))
     share = np.cumsum(values) / max(values.sum(), np.finfo(float).tiny)
     m = min(
         int(np.searchsorted(share, variance - 1e-12)) + 1, int(np.count_nonzero(values > floor))
     )
     basis = (vectors[:, :m] / np.sqrt(np.where(values[:m] > 0, values[:m], 1.0))).T @ matrix
-    # The sign of an eigenvector is arbitrary; fixed, the same candidates give the same search anywhere.
+    # The sign of an eigenvector is arbitrary; fixed, the same candidates give the same search
+    # anywhere.
     basis *= np.sign(basis[np.arange(m), np.abs(basis).argmax(axis=1)])[:, None]
     scores = matrix @ basis.T
     basis = basis.reshape(m, n, n_labels) * scale
@@ -153,7 +161,9 @@ def reduce_labels(candidates: NDArray[np.floating], variance: float, form: Form)
 def label_limits(
     emulator: Emulator, max_extrapolation: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Smallest and largest labels (L,) that are emulated: the box of `refine.box` in the labels' units."""
+    """Smallest and largest labels (L,) that are emulated: the box of `refine.box` in the labels'
+    units.
+    """
     low, high = emulator.from_scaled(np.stack(refine.box(emulator, max_extrapolation)))
     return low, high
 
@@ -215,13 +225,17 @@ def normal_equations(
 
 
 def group_seed(seed: int, spectral_type: str, group: int) -> int:
-    """Seed of one group's search; it knows the run, the type and the group's number, not the order of work."""
+    """Seed of one group's search; it knows the run, the type and the group's number, not the order
+    of work.
+    """
     return int(np.random.SeedSequence([seed, group, *spectral_type.encode()]).generate_state(1)[0])
 
 
 @dataclass(frozen=True)
 class _Found:
-    """What a search found: coordinates d (m,), history, evaluations, and whether it ended by itself."""
+    """What a search found: coordinates d (m,), history, evaluations, and whether it ended by
+    itself.
+    """
 
     d: NDArray[np.float64]
     history: list[float]
@@ -237,12 +251,14 @@ def search_bayesian(
     settings: GroupedSettings,
     seed: int,
 ) -> _Found:
-    """Minimum of `objective` between `low` and `high` (m,) as L24 search it (section 2.2 steps 6 and 7).
+    """Minimum of `objective` between `low` and `high` (m,) as L24 search it (section 2.2 steps 6
+    and 7).
 
-    Random points and the first match make the first surrogate; then the upper confidence bound chooses
-    each point, until `patience` of them in a row did not lower the minimum. The package searches in d
-    less its lower bound, divided by the widest range: lengths keep their proportions, and the surrogate's
-    length scale begins within reach of the right one, whatever N and the labels' units are.
+    Random points and the first match make the first surrogate; then the upper confidence bound
+    chooses each point, until `patience` of them in a row did not lower the minimum. The package
+    searches in d less its lower bound, divided by the widest range: lengths keep their proportions,
+    and the surrogate's length scale begins within reach of the right one, whatever N and the
+    labels' units are.
     """
     width = float((high - low).max())
     top = (high - low) / width
@@ -258,7 +274,8 @@ def search_bayesian(
             best_value, best = value, d
         return -value
 
-    # Here, as every fit imports this module, most do not search so, and scikit-learn takes a second to load.
+    # Here, as every fit imports this module, most do not search so, and scikit-learn takes a second
+    # to load.
     from bayes_opt import BayesianOptimization
     from bayes_opt.acquisition import UpperConfidenceBound
 
@@ -295,8 +312,8 @@ def search_gradient(
 ) -> _Found:
     """Minimum between `low` and `high` (m,) by Levenberg-Marquardt from the first match.
 
-    `equations` gives objective, half its Gauss-Newton Hessian and half its negative gradient. No more
-    points are evaluated than the Bayesian search may, no random number is drawn.
+    `equations` gives objective, half its Gauss-Newton Hessian and half its negative gradient. No
+    more points are evaluated than the Bayesian search may, no random number is drawn.
     """
     d = np.clip(first, low, high)
     value, hessian, gradient = equations(d)
@@ -346,8 +363,8 @@ def fit_group(
     candidates : (N, t, L) labels of `candidate_rows`
     seed : of `group_seed`
 
-    Labels outside `label_limits` are set to the limit: the rim of a box in d combines candidates as no
-    star does, and far from the library the emulator knows nothing.
+    Labels outside `label_limits` are set to the limit: the rim of a box in d combines candidates as
+    no star does, and far from the library the emulator knows nothing.
     """
     components = np.asarray(components, dtype=np.float64)
     residual = np.asarray(residual, dtype=np.float64)

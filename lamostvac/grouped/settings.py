@@ -65,7 +65,7 @@ class GroupedSettings(SearchSettings):
 
 
 class Grouped(SearchSettings, GroupSize):
-    """The grouped search of Liang et al. (2024, section 2.2), for fit.method grouped and grouped_refine."""
+    """Grouped search of Liang et al. (2024, section 2.2): fit.method grouped and grouped_refine."""
 
     not_in_rows: ClassVar = frozenset({"groups_per_job"})
 

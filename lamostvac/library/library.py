@@ -169,7 +169,8 @@ def _coverage(wave: NDArray[np.float64], settings: Preparation) -> tuple[float, 
     """The part of the grid where library and survey are normalised alike.
 
     A running median whose window is cut off by the end of the library differs from the survey's,
-    whose window is whole there, so half a window is given up where the library ends inside the grid.
+    whose window is whole there, so half a window is given up where the library ends inside the
+    grid.
     """
     half = (settings.median_window // 2) * (GRID[1] - GRID[0])
     low = GRID[0] if wave[0] <= GRID[0] else wave[0] + half
@@ -201,11 +202,14 @@ def _median_snr(flux: NDArray[np.floating], ivar: NDArray[np.floating]) -> NDArr
 
 @contextmanager
 def open_library_file(path: str | PathLike[str], key: str) -> Iterator[fits.HDUList]:
-    """The HDUs of a FITS file; raises `UserError` naming the configuration's `key` when it is none."""
+    """The HDUs of a FITS file; raises `UserError` naming the configuration's `key` when it is
+    none.
+    """
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", "File may have been truncated", AstropyUserWarning)
-            # The handle is ours, because astropy leaves its own open when a warning ends `fits.open`.
+            # The handle is ours, because astropy leaves its own open when a warning ends
+            # `fits.open`.
             with open(path, "rb") as handle, fits.open(handle, memmap=False) as hdus:
                 yield hdus
     except (OSError, EOFError, zlib.error, AstropyUserWarning) as error:
@@ -282,7 +286,9 @@ def read_library_labels(path: str | PathLike[str]) -> NDArray[np.float64]:
 
 
 def read_catalogue_labels(path: str | PathLike[str]) -> NDArray[np.float64]:
-    """The catalogue's four labels (N, 4) of the library's stars; NaN for a label that the library does not have."""
+    """The catalogue's four labels (N, 4) of the library's stars; NaN for a label that the library
+    does not have.
+    """
     with h5py.File(path) as handle:
         table = read_columns(handle["labels"])
     return table.reindex(columns=list(LABELS)).to_numpy(np.float64)

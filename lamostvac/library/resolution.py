@@ -25,13 +25,17 @@ def resolving_power_fwhm(resolving_power: float) -> Fwhm:
 
 
 def tabulated_fwhm(table: Sequence[tuple[float, float]]) -> Fwhm:
-    """A line width (A) interpolated linearly in (wavelength, FWHM) pairs, constant beyond the ends."""
+    """A line width (A) interpolated linearly in (wavelength, FWHM) pairs, constant beyond the
+    ends.
+    """
     nodes = np.array(sorted(table), dtype=float)
     return lambda wave: np.interp(wave, nodes[:, 0], nodes[:, 1])
 
 
 def smoothing_fwhm(wave: NDArray[np.float64], library: Fwhm, survey: Fwhm) -> NDArray[np.float64]:
-    """Width (A, FWHM) of the Gaussian that takes the library's lines to the survey's; 0 where none is needed."""
+    """Width (A, FWHM) of the Gaussian that takes the library's lines to the survey's; 0 where none
+    is needed.
+    """
     return np.sqrt(np.clip(survey(wave) ** 2 - library(wave) ** 2, 0.0, None))
 
 
@@ -48,8 +52,9 @@ def broaden(wave: ArrayLike, flux: ArrayLike, fwhm: ArrayLike) -> NDArray[np.flo
     -------
     (..., p); the kernel sums to 1 at every pixel, also at the ends. The profile is integrated over
     the pixels rather than sampled at their centres, because it may be narrower than a pixel; lines
-    come out wider than asked for by up to 0.68 pixels in quadrature (2 % from 2.5 A to 2.9 A with the
-    0.9 A pixels of MILES), in the measurement of the survey's width (line_spread.py) as in its use.
+    come out wider than asked for by up to 0.68 pixels in quadrature (2 % from 2.5 A to 2.9 A with
+    the 0.9 A pixels of MILES), in the measurement of the survey's width (line_spread.py) as in its
+    use.
     """
     wave = np.asarray(wave, dtype=float)
     flux = np.asarray(flux, dtype=float)

@@ -11,7 +11,9 @@ SUFFIXES = (".fits", ".fit", ".fits.gz", ".fit.gz")
 
 
 def spectrum_files(folder: str | PathLike[str]) -> list[Path]:
-    """The FITS files of a folder, by name. Raises `UserError` when there is no such folder or no file in it."""
+    """The FITS files of a folder, by name. Raises `UserError` when there is no such folder or no
+    file in it.
+    """
     path = Path(folder)
     if not path.is_dir():
         raise UserError(
@@ -25,7 +27,8 @@ def spectrum_files(folder: str | PathLike[str]) -> list[Path]:
 
 
 def folder_state(path: str) -> tuple[str, float]:
-    """What tells that a folder's files have changed, from their names, sizes and times, and their size in MB.
+    """What tells that a folder's files have changed, from their names, sizes and times, and their
+    size in MB.
 
     "" and 0 for a file or for what does not exist: Snakemake looks at these itself.
     """

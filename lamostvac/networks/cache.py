@@ -1,7 +1,8 @@
 """What networks gave before, kept as long as all that it follows from is the same.
 
-A new label, or new stars in one training set, then cost only what they change: each trained network is kept beside the
-digest of what it was trained on, and what each network says of a chunk beside the digest of network and spectra.
+A new label, or new stars in one training set, then cost only what they change: each trained network
+is kept beside the digest of what it was trained on, and what each network says of a chunk beside
+the digest of network and spectra.
 """
 
 import hashlib
@@ -27,7 +28,8 @@ _USED = ("spectrum_id", "star", "snr", "split", "spectral_type")
 def training_state(
     table: pd.DataFrame, label: str, spectra: str | os.PathLike[str], settings: tuple[object, ...]
 ) -> str:
-    """Digest of all that a label's network follows from: its column of the set, the spectra, the settings.
+    """Digest of all that a label's network follows from: its column of the set, the spectra, the
+    settings.
 
     Parameters
     ----------
@@ -50,7 +52,9 @@ class KeptFiles:
         self.folder = Path(folder)
 
     def restore(self, state: str, paths: Sequence[str | os.PathLike[str]]) -> bool:
-        """Put the kept files where they are wanted, if they are of this state; otherwise remove them."""
+        """Put the kept files where they are wanted, if they are of this state; otherwise remove
+        them.
+        """
         record = self.folder / "state"
         if record.exists() and record.read_text() == state:
             for path in map(Path, paths):
@@ -60,7 +64,9 @@ class KeptFiles:
         return False
 
     def keep(self, state: str, paths: Sequence[str | os.PathLike[str]]) -> None:
-        """Keep files under their own names; the state comes last, so that what was interrupted is not kept."""
+        """Keep files under their own names; the state comes last, so that what was interrupted is
+        not kept.
+        """
         for path in map(Path, paths):
             _link(path, self.folder / path.name)
         with atomic(self.folder / "state") as temporary:
@@ -68,7 +74,9 @@ class KeptFiles:
 
 
 def _link(source: Path, target: Path) -> None:
-    """The same file under another name; a copy where the file system has no such names. New in time."""
+    """The same file under another name; a copy where the file system has no such names. New in
+    time.
+    """
     with atomic(target) as temporary:
         try:
             os.link(source, temporary)
@@ -83,7 +91,8 @@ def prediction_states(
     snr: Mapping[str, NDArray[np.floating]],
     code: str,
 ) -> dict[str, str]:
-    """Label to digest of all that a network's answers follow from: itself, the spectra and their S/N.
+    """Label to digest of all that a network's answers follow from: itself, the spectra and their
+    S/N.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """Stars that are unlike their label, found by a first network (Wang+ 2022 section 3.3, Fig. 4).
 
-An unresolved pair of stars is up to 0.75 mag brighter than its spectrum says. A network trained on all
-stars shows which ones; they leave the training set before the final networks are trained. As in the
-paper each star is judged by networks that have seen it: in a small set, rare kinds (giants) are wrong
-by magnitudes for networks that have not, and would all leave.
+An unresolved pair of stars is up to 0.75 mag brighter than its spectrum says. A network trained on
+all stars shows which ones; they leave the training set before the final networks are trained. As in
+the paper each star is judged by networks that have seen it: in a small set, rare kinds (giants) are
+wrong by magnitudes for networks that have not, and would all leave.
 """
 
 import logging
@@ -41,8 +41,8 @@ def clip_training(
     magnitude : (n,) absolute magnitudes that the first network learns; NaN takes no part
     excepted : (n,) stars that are spared from sigma clipping (not from being called binary)
     settings : of the training
-    binary_magnitude : a star brighter than the network says by more than this, and not by more than a
-        pair of equal stars can be (and three times the scatter), is called a binary
+    binary_magnitude : a star brighter than the network says by more than this, and not by more than
+        a pair of equal stars can be (and three times the scatter), is called a binary
     sigma : then stars farther than so many standard deviations from the median are clipped, once
 
     Returns
@@ -91,7 +91,8 @@ def without_clipped(
     sigma: float,
     log: logging.Logger,
 ) -> pd.DataFrame:
-    """A training set with `split` set to `binary` or `clipped` for training stars unlike their label.
+    """A training set with `split` set to `binary` or `clipped` for training stars unlike their
+    label.
 
     Parameters
     ----------

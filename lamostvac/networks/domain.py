@@ -1,12 +1,12 @@
 """Where in the space of spectra a training set lies, and whether another spectrum lies there too.
 
 A network answers for any spectrum: a quasar, a double star or an O star gets a label from a set of
-dwarfs. Whether the label lies inside the training range says little then; whether the spectrum looks
-like one of the training set's does. Two numbers tell: how far a spectrum is from the nearest of the
-training spectra's cluster centres within their leading principal components, and how much of it those
-components cannot describe. Both are measured in units of what the training spectra around that centre
-do themselves, because F dwarfs crowd where M giants are few and far between, and freed of what noise
-contributes, so that a faint star is not called strange for being faint.
+dwarfs. Whether the label lies inside the training range says little then; whether the spectrum
+looks like one of the training set's does. Two numbers tell: how far a spectrum is from the nearest
+of the training spectra's cluster centres within their leading principal components, and how much of
+it those components cannot describe. Both are measured in units of what the training spectra around
+that centre do themselves, because F dwarfs crowd where M giants are few and far between, and freed
+of what noise contributes, so that a faint star is not called strange for being faint.
 """
 
 import warnings
@@ -36,10 +36,12 @@ class TrainingCloud:
     Attributes
     ----------
     components : (c, p) orthonormal rows, in standardised flux
-    weights : (c,) of the components in distances: one over the root of their standard deviation, between
-        none, where cool stars with their many lines decide alone, and whitening, where noise does
+    weights : (c,) of the components in distances: one over the root of their standard deviation,
+        between none, where cool stars with their many lines decide alone, and whitening, where
+        noise does
     centres : (k, c) cluster centres
-    radii, levels : (k,) distance and mean squared residual of the training spectra around each centre
+    radii, levels : (k,) distance and mean squared residual of the training spectra around each
+        centre
     variance : (p,) of what the components leave of the training spectra, besides noise
     max_distance, max_residual : limits that a given share of left-out training spectra keep to
     """
@@ -58,14 +60,15 @@ class TrainingCloud:
 
         Parameters
         ----------
-        flux, noise : (n, p) standardised flux and its standard deviation, 0 for a pixel without data
+        flux, noise : (n, p) standardised flux and its standard deviation, 0 for a pixel without
+            data
 
         Returns
         -------
-        distance : (n,) from the nearest centre over the centre's radius: the least that it is despite the
-            noise, 0 where noise explains it all
-        residual : (n,) mean over the measured pixels of residual^2 / (noise^2 + variance), over the centre's
-            level where that is above 1
+        distance : (n,) from the nearest centre over the centre's radius: the least that it is
+            despite the noise, 0 where noise explains it all
+        residual : (n,) mean over the measured pixels of residual^2 / (noise^2 + variance), over the
+            centre's level where that is above 1
         """
         return _distances(
             flux,
@@ -126,7 +129,9 @@ def _residuals(
 
 
 def _fit(flux: Array, noise: Array, seed: int) -> tuple[Array, Array, Array, Array, Array, Array]:
-    """Components, weights, centres, radii, levels and residual variance of standardised spectra (n, p)."""
+    """Components, weights, centres, radii, levels and residual variance of standardised spectra
+    (n, p).
+    """
     count = max(1, min(N_COMPONENTS, len(flux) // 5))
     components, spread = leading_directions(flux, count, _MIN_SHARE)
     weights: Array = (np.maximum(spread, 1e-12) ** -0.25).astype(np.float32)
@@ -159,9 +164,10 @@ def fit_cloud(
 
     Parameters
     ----------
-    flux, noise : (n, p) standardised flux and its standard deviation, as for `TrainingCloud.distances`
-    parts : (n,) numbers of the parts that are left out in turn to find what is normal for a spectrum
-        that the cloud does not know
+    flux, noise : (n, p) standardised flux and its standard deviation, as for
+        `TrainingCloud.distances`
+    parts : (n,) numbers of the parts that are left out in turn to find what is normal for a
+        spectrum that the cloud does not know
     quantile : share of left-out training spectra that the limits let in
     """
     distance, residual = np.zeros(len(flux), np.float32), np.zeros(len(flux), np.float32)

@@ -1,10 +1,10 @@
 """Trained networks: one label, several members, and everything needed to apply them elsewhere.
 
-A network maps the normalised spectrum of `lamostvac.spectra.network_grid` to one label (Wang+ 2022
-equation 1): layers of ReLU neurons, the last one linear. Its file is HDF5 without pickled objects and
-holds the wavelength grid, the scales of flux and label, the label's range, the training cloud, the
-learning curves and the weights of every member. Nothing here needs TensorFlow; `keras_model` gives a
-member as a Keras model to whoever wants one.
+A network maps the normalised spectrum of `lamostvac.spectra.network_grid` to one label
+(Wang+ 2022 equation 1): layers of ReLU neurons, the last one linear. Its file is HDF5 without
+pickled objects and holds the wavelength grid, the scales of flux and label, the label's range, the
+training cloud, the learning curves and the weights of every member. Nothing here needs TensorFlow;
+`keras_model` gives a member as a Keras model to whoever wants one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,8 +30,8 @@ LabelScale = Literal["linear", "reciprocal"]
 def to_learned(label: NDArray[np.floating], scale: LabelScale) -> NDArray[np.float64]:
     """The quantity that a network learns for a label: itself, or -5040 / label (for Teff in K).
 
-    Lines change with 1/T (Boltzmann, Saha): 100 K at 4000 K change a spectrum as much as 600 K do at
-    10000 K. On a linear scale hot stars would take most of the network's attention.
+    Lines change with 1/T (Boltzmann, Saha): 100 K at 4000 K change a spectrum as much as 600 K do
+    at 10000 K. On a linear scale hot stars would take most of the network's attention.
     """
     values = np.asarray(label, np.float64)
     return values if scale == "linear" else -5040.0 / values
@@ -60,9 +60,9 @@ class Network:
     label_range : (low, high) outside which the label is an extrapolation
     weights, biases : per layer, (members, n_in, n_out) and (members, n_out)
     cloud : where the training spectra lie
-    error_snr, error : S/N, and at it the robust standard deviation of the standardised output about that
-        of stars left out of training, with noise added to have the S/N; it contains the errors of the
-        training set's labels. `label_error` gives it in the label's unit
+    error_snr, error : S/N, and at it the robust standard deviation of the standardised output about
+        that of stars left out of training, with noise added to have the S/N; it contains the errors
+        of the training set's labels. `label_error` gives it in the label's unit
     history : learning curves, `loss` and `validation` (members, epochs), NaN after the end
     attributes : training set, unit, seed, number of stars, version of the code and the like
     """
@@ -95,7 +95,9 @@ class Network:
         return tuple(weight.shape[2] for weight in self.weights[:-1])
 
     def standardise(self, flux: Array, ivar: Array) -> tuple[Array, Array]:
-        """Standardised flux and noise (n, p) of spectra (n, n_pixels); the noise is 0 where ivar is 0."""
+        """Standardised flux and noise (n, p) of spectra (n, n_pixels); the noise is 0 where ivar is
+        0.
+        """
         good = ivar[:, self.pixels] > 0
         scaled = ((flux[:, self.pixels] - self.flux_mean) / self.flux_scale).astype(np.float32)
         noise = np.zeros_like(scaled)
@@ -127,7 +129,9 @@ class Network:
         return self.to_label(self.outputs(scaled))
 
     def label_error(self, label: Array, snr: Array) -> Array:
-        """Error (n,) of labels (n,) at the spectra's S/N (n,); beyond the ends of `error_snr` as at them."""
+        """Error (n,) of labels (n,) at the spectra's S/N (n,); beyond the ends of `error_snr` as at
+        them.
+        """
         level = np.interp(np.log(np.maximum(snr, 1e-3)), np.log(self.error_snr), self.error)
         # d label / d learned is 1, or label^2 / 5040.
         slope = np.ones_like(label) if self.label_kind == "linear" else label**2 / np.float32(5040)
@@ -140,8 +144,9 @@ class Network:
     def error_parts(self, label: Array, snr: Array, spread: Array) -> tuple[Array, Array]:
         """What of the error (n,) is random, from spectrum to spectrum of a star, and what is not.
 
-        Not random is the error of the best spectra, and the spread (n,) of the members; random is what the error at
-        the spectrum's S/N exceeds the first by, and a share of it at least: repeats correct it (`error_models`).
+        Not random is the error of the best spectra, and the spread (n,) of the members; random is
+        what the error at the spectrum's S/N exceeds the first by, and a share of it at least:
+        repeats correct it (`error_models`).
         """
         error = self.label_error(label, snr)
         best = self.label_error(label, np.full_like(snr, np.inf))

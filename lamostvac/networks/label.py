@@ -20,7 +20,9 @@ MIN_OF_TYPE = 3
 
 
 def known_types(types: pd.Series) -> str:
-    """The spectral types of the training spectra (n,), in alphabetical order with blanks between."""
+    """The spectral types of the training spectra (n,), in alphabetical order with blanks
+    between.
+    """
     counts = types.value_counts()
     return " ".join(sorted(counts.index[counts >= MIN_OF_TYPE]))
 
@@ -41,9 +43,10 @@ def train_label(
     ----------
     rows : the n training spectra of the set
     flux, ivar : (n, n_pixels)
-    entry : what is configured of the label (`label`: `name unit range learn`) and of its `set` (`optional snr_band`,
-        `network`: `windows`)
-    seed : of the run; each label has a stream of its own, so that no network feels which others there are
+    entry : what is configured of the label (`label`: `name unit range learn`) and of its `set`
+        (`optional snr_band`, `network`: `windows`)
+    seed : of the run; each label has a stream of its own, so that no network feels which others
+        there are
 
     Returns
     -------
@@ -92,12 +95,14 @@ def answers_of(
     flux: NDArray[np.float32],
     ivar: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Answers (n + c,) and spread of the members (n + c,) for n training spectra and c clipped ones after them.
+    """Answers (n + c,) and spread of the members (n + c,) for n training spectra and c clipped ones
+    after them.
 
     Parameters
     ----------
     left_out : (n,) what those members say of each training spectrum that did not learn from it
-    flux, ivar : (n + c, n_pixels); of clipped spectra the answer is the mean of all members, none of which saw them
+    flux, ivar : (n + c, n_pixels); of clipped spectra the answer is the mean of all members, none
+        of which saw them
     """
     members = network.members(network.standardise(flux, ivar)[0])
     answer = np.concatenate([left_out, members[:, len(left_out) :].mean(axis=0)])
@@ -112,10 +117,11 @@ def left_out_rows(
     spread: NDArray[np.float32],
     network: Network,
 ) -> pd.DataFrame:
-    """Stars that the network did not learn from, its `answer`s (n,) and the `spread` (n,) of its members.
+    """Stars that the network did not learn from, its `answer`s (n,) and the `spread` (n,) of its
+    members.
 
-    To those that single members kept for validation the clipped ones belong as well: they were taken out because
-    they are far from the network, and without them its errors would be too small.
+    To those that single members kept for validation the clipped ones belong as well: they were
+    taken out because they are far from the network, and without them its errors would be too small.
     """
     random, systematic = network.error_parts(answer, rows["snr"].to_numpy(np.float32), spread)
     return pd.DataFrame(

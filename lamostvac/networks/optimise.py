@@ -1,4 +1,6 @@
-"""The optimiser of the ensembles: all members side by side in one TensorFlow model, by Adam, with early stopping."""
+"""The optimiser of the ensembles: all members side by side in one TensorFlow model, by Adam, with
+early stopping.
+"""
 
 import logging
 import os
@@ -12,10 +14,12 @@ from lamostvac.core.progress import Progress
 from lamostvac.networks.problem import Array, Problem, noise_factors
 from lamostvac.networks.settings import NetworkTraining
 
-# These must stand before the first import of TensorFlow, which otherwise greets every job with a page of text.
+# These must stand before the first import of TensorFlow, which otherwise greets every job with a
+# page of text.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# One thread: with more, sums are cut up differently and the last digits change. Labels are trained side by
-# side in jobs of their own, which uses the cores better than threads in one small network do.
+# One thread: with more, sums are cut up differently and the last digits change. Labels are trained
+# side by side in jobs of their own, which uses the cores better than threads in one small network
+# do.
 os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
 
 _HUBER = 1.0  # errors beyond this, in units of the scaled label, count linearly
@@ -24,8 +28,8 @@ _HUBER = 1.0  # errors beyond this, in units of the scaled label, count linearly
 def _tensorflow() -> Any:
     """TensorFlow, imported in about half the time.
 
-    Keras imports scikit-learn and Matplotlib for wrappers and pictures that nothing here uses, which takes
-    as long as all the rest; it goes without them where they are not installed.
+    Keras imports scikit-learn and Matplotlib for wrappers and pictures that nothing here uses,
+    which takes as long as all the rest; it goes without them where they are not installed.
     """
     absent = [name for name in ("sklearn", "matplotlib") if name not in sys.modules]
     sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]
@@ -38,7 +42,9 @@ def _tensorflow() -> Any:
 
 
 def _members_model(inputs: int, layers: Sequence[int], members: int, seed: int) -> Any:
-    """A Keras model (n, inputs) -> (members, n): networks side by side that share nothing but the input."""
+    """A Keras model (n, inputs) -> (members, n): networks side by side that share nothing but the
+    input.
+    """
     tf = _tensorflow()
     import keras
 
@@ -188,8 +194,8 @@ def optimise(
 class _Adam:
     """Adam (Kingma & Ba 2015) with decoupled weight decay, by TensorFlow's fused kernel.
 
-    Keras' own optimiser makes a dozen passes over the weights where this makes one; with small batches
-    that is most of the time.
+    Keras' own optimiser makes a dozen passes over the weights where this makes one; with small
+    batches that is most of the time.
     """
 
     def __init__(self, variables: list[Any], weight_decay: float) -> None:

@@ -1,10 +1,10 @@
 """All networks and all members over a block of spectra in one pass.
 
-A network's first layer is nearly all of its work: 2,000 pixels times 512 neurons. The standardisation
-of the input is folded into it, so that every network reads the same block of spectra, and the members
-of a network stand side by side, so that their first layers are one matrix product with the block.
-Blocks have a fixed number of rows, filled up with zeros: a row's result does not depend on how many
-spectra a chunk holds.
+A network's first layer is nearly all of its work: 2,000 pixels times 512 neurons. The
+standardisation of the input is folded into it, so that every network reads the same block of
+spectra, and the members of a network stand side by side, so that their first layers are one matrix
+product with the block. Blocks have a fixed number of rows, filled up with zeros: a row's result
+does not depend on how many spectra a chunk holds.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +28,9 @@ _ROWS = 8 * BLOCK  # spectra read at once; no result depends on it
 
 @dataclass(frozen=True)
 class _Folded:
-    """One network ready for the pass: weights by layer, the first one with the standardisation inside."""
+    """One network ready for the pass: weights by layer, the first one with the standardisation
+    inside.
+    """
 
     first_weight: Array  # (n_pixels, members * h)
     first_bias: Array  # (members * h,)
@@ -64,7 +66,8 @@ class NetworkStack:
         for start in range(0, n, BLOCK):
             rows = slice(start, min(start + BLOCK, n))
             count = rows.stop - rows.start
-            # Relative to 1, where most of the spectrum is, lest float32 loses digits in the folding.
+            # Relative to 1, where most of the spectrum is, lest float32 loses digits in the
+            # folding.
             np.subtract(flux[rows], np.float32(1), out=block[:count])
             block[count:] = 0
             for answer, network, folded, span in zip(
@@ -133,10 +136,10 @@ def predict(
 
     Yields
     ------
-    (column, values (n,)) for each label: the label itself (mean of the members), `_err` (error at the
-    spectrum's S/N and the members' spread in quadrature), `_random` (its part that another spectrum of the star
-    would not repeat), `_spread` (standard deviation of the members;
-    0 with one) and `cloud_{label}` (1 where the spectrum lies outside the training cloud)
+    (column, values (n,)) for each label: the label itself (mean of the members), `_err` (error at
+    the spectrum's S/N and the members' spread in quadrature), `_random` (its part that another
+    spectrum of the star would not repeat), `_spread` (standard deviation of the members; 0 with
+    one) and `cloud_{label}` (1 where the spectrum lies outside the training cloud)
     """
     for network, members in zip(stack.networks, stack.members(flux), strict=True):
         spread = (
@@ -195,11 +198,13 @@ def predict_chunk(
     snr: Mapping[str, Array],
     progress: Callable[[int], None] = lambda count: None,
 ) -> dict[str, Columns]:
-    """Columns of `predict` by label for spectra (n, n_pixels); NaN for spectra that the networks cannot see.
+    """Columns of `predict` by label for spectra (n, n_pixels); NaN for spectra that the networks
+    cannot see.
 
     Parameters
     ----------
-    flux, ivar : from one file or array, some rows at a time; ivar 0 throughout where a spectrum cannot be made
+    flux, ivar : from one file or array, some rows at a time; ivar 0 throughout where a spectrum
+        cannot be made
     snr : label to S/N (n,)
     progress : called with the number of spectra done since it was called last
     """
@@ -225,7 +230,9 @@ def predict_chunk(
 
 
 def joined(networks: Sequence[Network], parts: Mapping[str, Columns]) -> Columns:
-    """All labels' columns in one table, in the order of the networks, whichever of `parts` are older."""
+    """All labels' columns in one table, in the order of the networks, whichever of `parts` are
+    older.
+    """
     return {
         name: parts[network.label][name]
         for network in networks
@@ -235,7 +242,9 @@ def joined(networks: Sequence[Network], parts: Mapping[str, Columns]) -> Columns
 
 
 def restrict(columns: Columns, label: str, condition: str) -> int:
-    """Empty a label where a condition on the columns does not hold; return for how many spectra it does."""
+    """Empty a label where a condition on the columns does not hold; return for how many spectra it
+    does.
+    """
     holds = parse(condition, f"network.apply of {label}").holds(columns)
     for suffix in ("", "_err", "_random", "_spread"):
         columns[label + suffix][~holds] = np.nan
@@ -248,10 +257,11 @@ def set_flags(
     spectral_type: str,
     grids: Mapping[str, Mapping[str, tuple[float, float]]],
 ) -> None:
-    """Add the published flags (`range_flags`), and mark labels whose networks do not know the spectral type.
+    """Add the published flags (`range_flags`), and mark labels whose networks do not know the
+    spectral type.
 
-    The type is the survey's own classification: an early B star and a late A star look alike in the windows that the
-    networks see.
+    The type is the survey's own classification: an early B star and a late A star look alike in the
+    windows that the networks see.
     """
     for network in networks:
         if spectral_type not in str(network.attributes["spectral_types"]).split():

@@ -1,4 +1,6 @@
-"""What an ensemble is trained on: standardised spectra and labels, with stars kept apart for early stopping."""
+"""What an ensemble is trained on: standardised spectra and labels, with stars kept apart for early
+stopping.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +13,8 @@ from lamostvac.networks.settings import NetworkTraining
 from lamostvac.numerics.pca import leading_directions
 
 Array = NDArray[np.float32]
-# A pixel that varies less than this in the training set says nothing; standardised, it would only add noise.
+# A pixel that varies less than this in the training set says nothing; standardised, it would only
+# add noise.
 _MIN_SCALE = 1e-3
 # Noise in units of the continuum beyond which a pixel is worthless anyway.
 _MAX_NOISE = 0.5
@@ -96,17 +99,20 @@ class Problem:
         )
 
     def left_out(self, predicted: Array) -> Array:
-        """Mean (n,) of predictions (members, n) over the members that kept a spectrum, NaN without any."""
+        """Mean (n,) of predictions (members, n) over the members that kept a spectrum, NaN without
+        any.
+        """
         count = self.kept.sum(axis=0)
         total = np.where(self.kept, predicted, 0).sum(axis=0)
         return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
 
 
 def _projection(flux: Array, components: int) -> Array | None:
-    """Leading principal directions (p, c), all scaled alike so that the first has unit variance; None for 0.
+    """Leading principal directions (p, c), all scaled alike so that the first has unit variance;
+    None for 0.
 
-    Directions are not whitened: what hardly varies in the training set moves the first layer little and is
-    learned last, and so early stopping keeps noise out.
+    Directions are not whitened: what hardly varies in the training set moves the first layer little
+    and is learned last, and so early stopping keeps noise out.
     """
     if components == 0:
         return None

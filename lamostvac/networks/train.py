@@ -1,11 +1,11 @@
 """Training of networks (Wang+ 2022 sections 2 and 3): Keras on TensorFlow, an ensemble per label.
 
-The members of an ensemble are trained side by side in one model, each with its own first weights and its
-own part of the stars kept for early stopping, so that every star is kept by some member. What goes beyond
-the paper can be switched off: the ensemble, noise added to the training spectra so that the network learns
-what a faint star looks like, and first layers that see the training set's leading principal components
-instead of single pixels (folded back into weights of pixels afterwards, so that the trained network is the
-published one in form).
+The members of an ensemble are trained side by side in one model, each with its own first weights
+and its own part of the stars kept for early stopping, so that every star is kept by some member.
+What goes beyond the paper can be switched off: the ensemble, noise added to the training spectra so
+that the network learns what a faint star looks like, and first layers that see the training set's
+leading principal components instead of single pixels (folded back into weights of pixels
+afterwards, so that the trained network is the published one in form).
 """
 
 import logging
@@ -58,8 +58,8 @@ def train_network(
     Returns
     -------
     network
-    left_out : (n,) the label of each spectrum by the members that kept its star for validation, NaN for
-        spectra that no member kept
+    left_out : (n,) the label of each spectrum by the members that kept its star for validation, NaN
+        for spectra that no member kept
 
     Raises
     ------

@@ -1,14 +1,15 @@
 """A Gaussian process in which each output has the noise that suits it.
 
-With one noise for all outputs (`gaussian_process.train`, the published way) the last principal components,
-which are noise, are smoothed too little: there the process follows the noise of single stars, and takes it for
-an answer to labels. Here each output has the given noise at least, and more where that lowers the error of
-its leave-one-out predictions. Less is not tried: the first components would follow the errors of the labels,
-which makes spectra of left-out stars a little better and labels worse (docs/method.md has numbers).
+With one noise for all outputs (`gaussian_process.train`, the published way) the last principal
+components, which are noise, are smoothed too little: there the process follows the noise of single
+stars, and takes it for an answer to labels. Here each output has the given noise at least, and more
+where that lowers the error of its leave-one-out predictions. Less is not tried: the first
+components would follow the errors of the labels, which makes spectra of left-out stars a little
+better and labels worse (docs/method.md has numbers).
 
-That costs no factorisation per output: on the points of a
-pivoted Cholesky decomposition, which stand for all stars to many digits, one eigendecomposition serves
-every ratio (ridge regression in the kernel's features).
+That costs no factorisation per output: on the points of a pivoted Cholesky decomposition, which
+stand for all stars to many digits, one eigendecomposition serves every ratio (ridge regression in
+the kernel's features).
 """
 
 import numpy as np

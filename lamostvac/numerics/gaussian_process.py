@@ -5,8 +5,9 @@ serves every principal component, one matrix product gives all means. The output
 polynomial mean in the inputs, fitted together with the process (Rasmussen & Williams 2006, section
 2.7), which is what carries a prediction to the rim of the inputs.
 
-The process is exact: all n training points, one factorisation. The factor (1.4 GB for the 18,654 spectra of MaStar)
-lives during training only; kept are the weights, and for the variance what `process_variance` makes of it.
+The process is exact: all n training points, one factorisation. The factor (1.4 GB for the 18,654
+spectra of MaStar) lives during training only; kept are the weights, and for the variance what
+`process_variance` makes of it.
 """
 
 from dataclasses import dataclass
@@ -37,7 +38,8 @@ class GaussianProcess:
     weights : (n, k) kernel weights
     coefficients : (h, k) of the mean's h terms
     amplitude, length_scale : of the kernel amplitude^2 exp(-r^2 / 2 length_scale^2)
-    noise : standard deviation of the outputs about the process that it was trained with; NaN when each has its own
+    noise : standard deviation of the outputs about the process that it was trained with; NaN when
+        each has its own
     mean : which terms the mean has
     spread : what the variance needs; None when each output has its own noise
     """
@@ -81,16 +83,19 @@ class GaussianProcess:
         return value, jacobian
 
     def variance(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Posterior variance (m,) at `points` (m, d), the same for each output (Liang+ 2024, equation 1).
+        """Posterior variance (m,) at `points` (m, d), the same for each output
+        (Liang+ 2024, equation 1).
 
-        It is the variance of the process and of its mean's coefficients, without the noise, in the square of
-        the outputs' unit. It rests on the kernel alone: with `amplitude` for all outputs it is in the units of
-        that amplitude, and says how far the training points reach rather than how well the outputs fit.
+        It is the variance of the process and of its mean's coefficients, without the noise, in the
+        square of the outputs' unit. It rests on the kernel alone: with `amplitude` for all outputs
+        it is in the units of that amplitude, and says how far the training points reach rather than
+        how well the outputs fit.
 
         Raises
         ------
         ValueError
-            when the process was not trained with one noise for all outputs, and has no such variance.
+            when the process was not trained with one noise for all outputs, and has no such
+            variance.
         """
         if self.spread is None:
             raise ValueError("a process with a noise for each output has no variance common to all")
@@ -166,7 +171,8 @@ def train(
     UserError
         when the noise is so small that the kernel matrix is singular to rounding.
 
-    For 18,654 stars and 237 outputs 2.3 GB and 2.2e12 multiplications; the same bytes on any number of cores.
+    For 18,654 stars and 237 outputs 2.3 GB and 2.2e12 multiplications; the same bytes on any number
+    of cores.
     """
     factor = factorise(inputs, amplitude, length_scale, noise)
     weights, coefficients, inverse_diagonal, weighted, normal = _solve(
@@ -187,7 +193,8 @@ def leave_one_out(
     noise: float,
     mean: Mean,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Residuals (n, k) as `train` returns them, and their variances (n,) as the process predicts them.
+    """Residuals (n, k) as `train` returns them, and their variances (n,) as the process predicts
+    them.
 
     Rasmussen & Williams (2006), equation 5.12; the variances contain the noise. Raises as `train`.
     """
@@ -201,8 +208,8 @@ def _solve(
 ) -> tuple[NDArray[np.float64], ...]:
     """Kernel weights (n, k), the mean's coefficients (h, k), and what else training needs.
 
-    That is the diagonal (n,) of the matrix that turns outputs into weights, the inverse kernel matrix times the
-    terms (n, h), and the covariance of the coefficients (h, h).
+    That is the diagonal (n,) of the matrix that turns outputs into weights, the inverse kernel
+    matrix times the terms (n, h), and the covariance of the coefficients (h, h).
     """
     terms = mean_terms(inputs, mean)[0]
     solved = factor.solve(np.hstack([outputs, terms]))
@@ -220,7 +227,9 @@ def _solve(
 def factorise(
     inputs: NDArray[np.float64], amplitude: float, length_scale: float, noise: float
 ) -> PanelCholesky:
-    """Factor of the kernel matrix of `inputs` (n, d) plus noise^2 on the diagonal; raises as `train`."""
+    """Factor of the kernel matrix of `inputs` (n, d) plus noise^2 on the diagonal; raises as
+    `train`.
+    """
 
     def block(rows: slice, columns: slice) -> NDArray[np.float64]:
         kernel = rbf(inputs[rows], inputs[columns], amplitude, length_scale)

@@ -1,10 +1,10 @@
 """Cholesky factor of a large kernel matrix, in panels.
 
-LAPACK's Cholesky wants the whole square and, for the diagonal of the inverse, two more of its size; NumPy's
-OpenBLAS 0.3.31 with several threads also crashes in it from n = 16,000 on (AVX-512). Here only the lower triangle
-is held, in panels of rows, and all that BLAS sees is products of blocks, each with one thread; the blocks are
-shared among workers. Every element is summed in the same order whatever the number of workers, so
-the result has the same bytes on one core as on many.
+LAPACK's Cholesky wants the whole square and, for the diagonal of the inverse, two more of its size;
+NumPy's OpenBLAS 0.3.31 with several threads also crashes in it from n = 16,000 on (AVX-512). Here
+only the lower triangle is held, in panels of rows, and all that BLAS sees is products of blocks,
+each with one thread; the blocks are shared among workers. Every element is summed in the same order
+whatever the number of workers, so the result has the same bytes on one core as on many.
 """
 
 from collections.abc import Callable, Iterable
@@ -104,7 +104,9 @@ class PanelCholesky:
         return result
 
     def inverse_diagonal(self) -> Rows:
-        """Diagonal (n,) of K^-1: the sums of squares of L^-1, of which each worker holds one panel at a time."""
+        """Diagonal (n,) of K^-1: the sums of squares of L^-1, of which each worker holds one panel
+        at a time.
+        """
         result = np.empty(self.n)
 
         def one(j: int) -> None:

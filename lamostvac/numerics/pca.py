@@ -61,7 +61,9 @@ def leading_directions(
 def in_basis(
     spectra: NDArray[np.floating], mean: NDArray[np.float64], basis: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Components (n, k) of spectra (n, p), and the mean square (p,) of what the basis leaves out."""
+    """Components (n, k) of spectra (n, p), and the mean square (p,) of what the basis leaves
+    out.
+    """
     components = np.empty((len(spectra), len(basis)))
     left_out = np.zeros(len(mean))
     for rows in _batches(len(spectra)):
@@ -78,7 +80,9 @@ def _batches(count: int) -> list[slice]:
 def _directions(
     spectra: NDArray[np.floating], mean: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Eigenvalues of the scatter matrix about `mean`, falling, and their directions as rows of any length."""
+    """Eigenvalues of the scatter matrix about `mean`, falling, and their directions as rows of any
+    length.
+    """
     n, p = spectra.shape
     # The smaller of the two Gram matrices has the same non-zero eigenvalues.
     if p <= n:
@@ -102,8 +106,9 @@ def _orthonormal(basis: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(basis * signs[:, None])
 
 
-# More components than this describe noise, and with it each masked pixel as it was filled before. On
-# pixels hidden for the purpose 0.95 leaves an error of 0.020 where 0.99 leaves 0.026 (MILES), 0.049 (MaStar).
+# More components than this describe noise, and with it each masked pixel as it was filled before.
+# On pixels hidden for the purpose 0.95 leaves an error of 0.020 where 0.99 leaves 0.026 (MILES),
+# 0.049 (MaStar).
 _FILL_VARIANCE = 0.95
 
 
@@ -111,7 +116,8 @@ def fill_masked(spectra: NDArray[_Float], good: NDArray[np.bool_]) -> NDArray[_F
     """Replace masked pixels by what the other spectra suggest.
 
     Three rounds of principal components, each star's share of them from its good pixels, and
-    reconstruction, beginning with the mean of each pixel; enough for a few per cent of masked pixels.
+    reconstruction, beginning with the mean of each pixel; enough for a few per cent of masked
+    pixels.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Pivoted Cholesky decomposition of a kernel matrix: the few points that stand for all.
 
-The greedy choice takes, again and again, the point that the chosen ones predict worst (Harbrecht, Peters
-& Schneider 2012, Applied Numerical Mathematics 62, 428). A smooth kernel of thousands of stars is that of
-some hundred of them to many digits, and the whole matrix is never formed.
+The greedy choice takes, again and again, the point that the chosen ones predict worst (Harbrecht,
+Peters & Schneider 2012, Applied Numerical Mathematics 62, 428). A smooth kernel of thousands of
+stars is that of some hundred of them to many digits, and the whole matrix is never formed.
 """
 
 import numpy as np
@@ -32,18 +32,20 @@ def pivoted_cholesky(
     ----------
     amplitude, length_scale : of the kernel `rbf`
     max_points : at most so many pivots, one at least
-    tolerance : no further pivots when no element of diag(K - L L^T) exceeds tolerance * amplitude^2; less
-        than 1e-9 counts as 1e-9, as rounding would decide
+    tolerance : no further pivots when no element of diag(K - L L^T) exceeds
+        tolerance * amplitude^2; less than 1e-9 counts as 1e-9, as rounding would decide
 
     Returns
     -------
     pivots : (M,) rows of `inputs`, in the order of choice
-    factor : L (n, M) with K ~ L L^T, exact in the rows and columns of the pivots; L[pivots] is lower triangular
+    factor : L (n, M) with K ~ L L^T, exact in the rows and columns of the pivots; L[pivots] is
+        lower triangular
 
-    The same pivots and bytes whatever the number of cores. The choice is the plain greedy one, but several
-    pivots are taken at a time, so that the work is in matrix products: what is left of a point's variance
-    only falls, hence a candidate is the next pivot as long as it has more left than any point that is no
-    candidate had before. n = 18,654 and M = 1500 take seconds where one column at a time takes a minute.
+    The same pivots and bytes whatever the number of cores. The choice is the plain greedy one, but
+    several pivots are taken at a time, so that the work is in matrix products: what is left of a
+    point's variance only falls, hence a candidate is the next pivot as long as it has more left
+    than any point that is no candidate had before. n = 18,654 and M = 1500 take seconds where one
+    column at a time takes a minute.
     """
     n = len(inputs)
     max_points = max(1, min(max_points, n))
@@ -68,7 +70,8 @@ def pivoted_cholesky(
             root = np.linalg.cholesky(columns[chosen])
             columns = solve_triangular(root, columns.T, lower=True, check_finite=False).T
             columns[chosen] = np.tril(root)
-            # Pivots of before are met exactly; what rounding leaves there is not part of the triangle.
+            # Pivots of before are met exactly; what rounding leaves there is not part of the
+            # triangle.
             columns[pivots[:done]] = 0.0
             factor[:, done : done + count] = columns
             pivots[done : done + count] = chosen
@@ -80,7 +83,9 @@ def pivoted_cholesky(
 
 
 def _greedy(block: NDArray[np.float64], enough: float, most: int) -> NDArray[np.intp]:
-    """Pivots of a small matrix (m, m): the first in any case, then those with more than `enough` left."""
+    """Pivots of a small matrix (m, m): the first in any case, then those with more than `enough`
+    left.
+    """
     left = np.diag(block).copy()
     columns = np.zeros((len(block), min(most, len(block))))
     chosen: list[int] = []

@@ -1,16 +1,17 @@
 """Posterior variance of the Gaussian process without its n x n factor (equation 1 of Liang+ 2024).
 
-The variance of the process at a point x is k(x,x) - k_x^T (K + noise^2)^-1 k_x, with k_x the kernel between the point
-and all n training points, plus what is unsure of the mean's coefficients (Rasmussen & Williams 2006, equation
-2.42). All outputs share the kernel and so the variance.
+The variance of the process at a point x is k(x,x) - k_x^T (K + noise^2)^-1 k_x, with k_x the kernel
+between the point and all n training points, plus what is unsure of the mean's coefficients
+(Rasmussen & Williams 2006, equation 2.42). All outputs share the kernel and so the variance.
 
-M of the training points, by pivoted Cholesky (K ~ L L^T), carry k_x: k_x ~ L phi with phi = L_M^-1 k_M(x) and k_M the
-kernel between the point and the M. What is kept is the M x M root D of
+M of the training points, by pivoted Cholesky (K ~ L L^T), carry k_x: k_x ~ L phi with phi = L_M^-1
+k_M(x) and k_M the kernel between the point and the M. What is kept is the M x M root D of
 
     k_x^T (K + noise^2)^-1 k_x ~ |D k_M(x)|^2,    D = R^T L_M^-1,    R R^T = L^T (K + noise^2)^-1 L,
 
-in which K is the whole matrix; only the point is interpolated. It never falls below what the M points and all data
-leave, and far outside, where k_M vanishes, it becomes that of the prior like the exact one.
+in which K is the whole matrix; only the point is interpolated. It never falls below what the M
+points and all data leave, and far outside, where k_M vanishes, it becomes that of the prior like
+the exact one.
 """
 
 from dataclasses import dataclass
@@ -39,7 +40,8 @@ class ProcessVariance:
     points : (M, d) of the training points
     root : (M, M), D above
     mean_root : (h, M), times k_M(x) what the process explains of the mean's h terms at x
-    normal_root : (h, h) root of the covariance of the mean's coefficients, for an output of variance 1
+    normal_root : (h, h) root of the covariance of the mean's coefficients, for an output of
+        variance 1
     """
 
     points: NDArray[np.float64]

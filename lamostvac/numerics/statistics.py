@@ -1,7 +1,7 @@
 """Errors of offset and scatter by resampling stars.
 
-Spectra of one star share what is wrong with it, so stars are drawn, not spectra: a star with five spectra counts as
-one draw of all five.
+Spectra of one star share what is wrong with it, so stars are drawn, not spectra: a star with five
+spectra counts as one draw of all five.
 """
 
 import numpy as np
@@ -9,13 +9,16 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 RESAMPLES = 200
-# Of more stars than this, evenly spaced ones are resampled and the errors scaled by the root of the numbers' ratio,
-# which holds for medians and standard deviations alike and keeps a comparison of millions in seconds.
+# Of more stars than this, evenly spaced ones are resampled and the errors scaled by the root of the
+# numbers' ratio, which holds for medians and standard deviations alike and keeps a comparison of
+# millions in seconds.
 MOST_STARS = 5000
 
 
 def star_index(star: ArrayLike) -> tuple[NDArray[np.int64], int]:
-    """Number of each row's star from 0 (n,), and how many stars there are; a negative star is one of its own."""
+    """Number of each row's star from 0 (n,), and how many stars there are; a negative star is one
+    of its own.
+    """
     stars = np.asarray(star, np.int64)
     alone = stars < 0
     stars = np.where(alone, 0, stars)

@@ -1,8 +1,10 @@
-"""The CDS ReadMe: a description of the text table, byte by byte, that programs read as well as people.
+"""The CDS ReadMe: a description of the text table, byte by byte, that programs read as well as
+people.
 
-Format: Ochsenbein, Standards for Astronomical Catalogues, 2.0 (https://cdsarc.cds.unistra.fr/doc/catstd.htx). The
-package cdspyreadme writes such files too, but from a whole table in memory, which it formats value by value with
-widths of its own; here the table is written in blocks (`lamostvac.publish.fixed_width`), and its layout described.
+Format: Ochsenbein, Standards for Astronomical Catalogues, 2.0
+(https://cdsarc.cds.unistra.fr/doc/catstd.htx). The package cdspyreadme writes such files too, but
+from a whole table in memory, which it formats value by value with widths of its own; here the table
+is written in blocks (`lamostvac.publish.fixed_width`), and its layout described.
 """
 
 import re
@@ -45,7 +47,9 @@ def _paragraph(text: str, indent: str = "  ") -> list[str]:
 
 
 def _explanation(field: Field, note: str, indent: int) -> list[str]:
-    """Lines of a column's explanation; none begins with a digit, which a reader would take for bytes."""
+    """Lines of a column's explanation; none begins with a digit, which a reader would take for
+    bytes.
+    """
     column = field.column
     text = re.sub(r" (?=\d)", "\0", column.description + note)
     limits = "[0/1]" if column.name.startswith("flag_") or column.name == "best_spectrum" else ""

@@ -1,4 +1,6 @@
-"""Errors of the recommended stars by luminosity class and spectral type (Liang et al. 2024, Table 2)."""
+"""Errors of the recommended stars by luminosity class and spectral type (Liang et al. 2024,
+Table 2).
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,8 +25,9 @@ def internal_errors(
 ) -> pd.DataFrame:
     """A table like Table 2 of Liang et al. (2024) from the catalogue's rows.
 
-    Recommended are rows with flag_snr = 0 and flag_chi2 = 0; for alpha_fe_err only those with flag_alpha_fe = 0 too.
-    Values that are not finite are left out. Memory holds six numbers for each recommended row.
+    Recommended are rows with flag_snr = 0 and flag_chi2 = 0; for alpha_fe_err only those with
+    flag_alpha_fe = 0 too. Values that are not finite are left out. Memory holds six numbers for
+    each recommended row.
 
     Parameters
     ----------
@@ -34,8 +37,9 @@ def internal_errors(
 
     Returns
     -------
-    Columns `COLUMNS`; quantities `teff_err logg_err feh_err alpha_fe_err chi2 snr` for giants and then dwarfs of each
-    type. The published numbers stand beside, as far as the paper has them: n and the least S/N with `snr`.
+    Columns `COLUMNS`; quantities `teff_err logg_err feh_err alpha_fe_err chi2 snr` for giants and
+    then dwarfs of each type. The published numbers stand beside, as far as the paper has them: n
+    and the least S/N with `snr`.
     """
     quantities = [*(f"{label}_err" for label in LABELS), "chi2", "snr"]
     kept: dict[tuple[str, str], list[NDArray[np.float32]]] = {
@@ -79,7 +83,9 @@ def _statistics(values: NDArray[np.float32]) -> tuple[int, float, float, float, 
 
 
 def _published(theirs: dict[str, Any], quantity: str) -> tuple[int | None, float, float, float]:
-    """Number, least, mean and standard deviation as the paper has them; NaN for what it does not have."""
+    """Number, least, mean and standard deviation as the paper has them; NaN for what it does not
+    have.
+    """
     if quantity == "snr":
         return theirs["n"], theirs["min_snr"], np.nan, np.nan
     mean, deviation = theirs[quantity.removesuffix("_err")]

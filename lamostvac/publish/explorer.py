@@ -1,9 +1,11 @@
-"""The catalogue explorer: one HTML file with chosen rows and columns of the catalogue, and the program that shows them.
+"""The catalogue explorer: one HTML file with chosen rows and columns of the catalogue, and the
+program that shows them.
 
-The page must open from a disk without network, so everything is inside: columns as typed arrays, compressed with gzip
-(which browsers unpack themselves) and written as base64; markup of `templates/explorer.html.j2`, style and program of
-`explorer_page/`; and D3 for axes, zoom and drag. The catalogue is read row group by row group; in memory stand the
-chosen rows of the chosen columns, 4 or 8 bytes a value.
+The page must open from a disk without network, so everything is inside: columns as typed arrays,
+compressed with gzip (which browsers unpack themselves) and written as base64; markup of
+`templates/explorer.html.j2`, style and program of `explorer_page/`; and D3 for axes, zoom and drag.
+The catalogue is read row group by row group; in memory stand the chosen rows of the chosen columns,
+4 or 8 bytes a value.
 """
 
 import base64
@@ -44,7 +46,8 @@ DEFAULT_COLUMNS = [
     *("z", "chi2", "flags", "best_spectrum", "n_spectra"),
     *("flag_teff_disagree", "flag_logg_disagree", "flag_feh_disagree", "flag_alpha_fe_disagree"),
 ]
-# Title, and for each axis the columns in the order in which they are wanted: the first with values is shown.
+# Title, and for each axis the columns in the order in which they are wanted: the first with values
+# is shown.
 PLOTS = (
     ("Kiel diagram", ("teff_rec", "teff"), ("logg_rec", "logg")),
     ("Abundances", ("feh_rec", "feh"), ("alpha_fe_rec", "alpha_fe", "alpha_m_apogee")),
@@ -66,8 +69,8 @@ PLOTS = (
 NEEDED = ("obsid", "spectral_type", "flags")
 # Axes that astronomers draw from right to left and from top to bottom.
 _REVERSED = ("phys.temperature", "phys.gravity", "phys.magAbs", "phot.mag", "pos.eq.ra")
-# Bits kept of a number after its leading one: wrong by 1 part in 8192 at most, an error by 1 in 128. Further ones
-# would be random digits, which do not compress.
+# Bits kept of a number after its leading one: wrong by 1 part in 8192 at most, an error by 1 in
+# 128. Further ones would be random digits, which do not compress.
 _BITS, _ERROR_BITS = 12, 6
 _MAX_TEXTS = 65536
 _WHOLE = ("uint8", "uint16", "int16", "uint32", "int32", "int64")
@@ -84,7 +87,9 @@ def page_hash() -> dict[str, str]:
 
 
 def explorer_columns(columns: Sequence[Column], registry: Registry, snr_band: str) -> list[Column]:
-    """`columns` and after them those that plots and filters need, as far as the registry has them."""
+    """`columns` and after them those that plots and filters need, as far as the registry has
+    them.
+    """
     wanted = [
         *NEEDED,
         snr_band,
@@ -114,7 +119,9 @@ class Sample:
 
 
 def evenly_spaced(start: int, stop: int, n: int, limit: int) -> NDArray[np.bool_]:
-    """Which of the rows start..stop of n belong to `limit` evenly spaced ones; all where n is not above it."""
+    """Which of the rows start..stop of n belong to `limit` evenly spaced ones; all where n is not
+    above it.
+    """
     rows = np.arange(start, stop, dtype=np.int64)
     if n <= limit:
         return np.ones(len(rows), bool)
@@ -193,9 +200,11 @@ def _codes(values: pa.ChunkedArray, known: dict[str, int], name: str) -> NDArray
 
 
 def rounded(values: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
-    """float32 numbers (n,) rounded to `bits` bits after the leading one; NaN and infinite ones stay.
+    """float32 numbers (n,) rounded to `bits` bits after the leading one; NaN and infinite ones
+    stay.
 
-    Half of the last bit is added before the rest is cut off, which also carries into the exponent as it should.
+    Half of the last bit is added before the rest is cut off, which also carries into the exponent
+    as it should.
     """
     drop = 23 - bits
     whole = np.ascontiguousarray(values, np.float32).view(np.uint32)
@@ -207,7 +216,8 @@ def rounded(values: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
 
 
 def packed(values: NDArray[Any]) -> str:
-    """Numbers (n,) as the page reads them: first bytes of all, second bytes of all..., gzip, base64.
+    """Numbers (n,) as the page reads them: first bytes of all, second bytes of all..., gzip,
+    base64.
 
     Bytes of one significance are alike, so they compress better beside each other.
     """
@@ -229,8 +239,8 @@ def narrowed(values: NDArray[np.int64]) -> NDArray[Any]:
 def _described(column: Column, dtype: str, texts: dict[str, list[str]]) -> dict[str, Any]:
     """What the page knows of a column.
 
-    Its name in words is a symbol in square brackets where the description has one, else the description up to
-    the first comma, semicolon or bracket.
+    Its name in words is a symbol in square brackets where the description has one, else the
+    description up to the first comma, semicolon or bracket.
     """
     words = re.split(r"[,;]| \(", column.description.removeprefix("From networks: "))[0]
     if symbol := re.search(r"\[[A-Za-z/]+\]", words):
@@ -274,7 +284,8 @@ def write_explorer(
     ----------
     columns : those of the sample, in the order of the table
     snr_band : column of the S/N that the filter is for
-    stars : the folder of the stars' pages as Snakemake knows it; the page links to `stars/` beside itself
+    stars : the folder of the stars' pages as Snakemake knows it; the page links to `stars/` beside
+        itself
     rows : the condition that the sample was made with, to be shown
     """
     n = len(next(iter(sample.values.values())))

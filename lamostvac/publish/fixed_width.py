@@ -1,8 +1,10 @@
-"""Rows of the catalogue as a text table of fixed width, which a CDS ReadMe can describe byte by byte.
+"""Rows of the catalogue as a text table of fixed width, which a CDS ReadMe can describe byte by
+byte.
 
-Two passes over blocks of rows: the first finds how wide each column is and how many decimals it needs, the second
-writes. Both depend on the rows only, not on the blocks. Numbers become digits column by column, a block at once:
-Python's formatting, one number at a time, would need hours for ten million rows.
+Two passes over blocks of rows: the first finds how wide each column is and how many decimals it
+needs, the second writes. Both depend on the rows only, not on the blocks. Numbers become digits
+column by column, a block at once: Python's formatting, one number at a time, would need hours for
+ten million rows.
 """
 
 import zlib
@@ -36,7 +38,8 @@ class _Extent:
     high: float = -np.inf
     width: int = 1
     missing: bool = False
-    # Number of values by binary exponent: counts of whole numbers do not depend on the order of the sum.
+    # Number of values by binary exponent: counts of whole numbers do not depend on the order of the
+    # sum.
     exponents: NDArray[np.int64] = field(
         default_factory=lambda: np.zeros(_BINARY_EXPONENTS, np.int64)
     )
@@ -204,7 +207,9 @@ def text_rows(rows: NDArray[np.void], fields: list[Field]) -> bytes:
 
 
 def write_text(path: str | Path, blocks: Iterable[NDArray[np.void]], fields: list[Field]) -> None:
-    """Write a gzipped text table; no time and no name in it, so that the same rows give the same bytes."""
+    """Write a gzipped text table; no time and no name in it, so that the same rows give the same
+    bytes.
+    """
 
     def parts() -> Iterator[NDArray[np.void]]:
         for rows in blocks:

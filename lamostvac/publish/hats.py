@@ -1,8 +1,10 @@
-"""The catalogue as HATS: Parquet files by position on the sky, for programs that work on very large catalogues.
+"""The catalogue as HATS: Parquet files by position on the sky, for programs that work on very large
+catalogues.
 
-Layout: Hierarchical Adaptive Tiling Scheme, IVOA Note 2025 (Npix files below Norder and Dir, hats.properties,
-partition_info.csv). hats-import, which makes such catalogues too, needs Dask and dates its files; what it does for one
-table is short enough to be here. `lamostvac.publish.healpix` numbers the pixels.
+Layout: Hierarchical Adaptive Tiling Scheme, IVOA Note 2025 (Npix files below Norder and Dir,
+hats.properties, partition_info.csv). hats-import, which makes such catalogues too, needs Dask and
+dates its files; what it does for one table is short enough to be here. `lamostvac.publish.healpix`
+numbers the pixels.
 """
 
 from collections.abc import Mapping
@@ -35,8 +37,8 @@ def write_hats(
 ) -> list[tuple[int, int, int]]:
     """Write a HATS catalogue into the folder `path`.
 
-    The rows are scattered to a file per pixel block by block, and then sorted pixel by pixel, so memory holds a pixel's
-    rows. Rows in the same place stay in the catalogue's order.
+    The rows are scattered to a file per pixel block by block, and then sorted pixel by pixel, so
+    memory holds a pixel's rows. Rows in the same place stay in the catalogue's order.
 
     Parameters
     ----------
@@ -126,7 +128,9 @@ def _scatter(
     parts: list[Path],
     block: int,
 ) -> None:
-    """Append each row's bytes to its part; parts are opened one at a time, since there may be thousands."""
+    """Append each row's bytes to its part; parts are opened one at a time, since there may be
+    thousands.
+    """
     done = 0
     for rows in read_blocks(catalogue, registry, block):
         target = file_of[done : done + len(rows)]

@@ -1,4 +1,6 @@
-"""Numbers of HEALPix pixels in the nested scheme (Gorski et al. 2005, ApJ 622, 759), and files of like size by them."""
+"""Numbers of HEALPix pixels in the nested scheme (Gorski et al. 2005, ApJ 622, 759), and files of
+like size by them.
+"""
 
 import astropy.units as u
 import numpy as np
@@ -11,7 +13,8 @@ MAX_ORDER = 29
 def pixels(ra: ArrayLike, dec: ArrayLike, order: int) -> NDArray[np.int64]:
     """Nested pixel (n,) of positions in degrees, finite; `order` is 0 to 29, pixels 12 * 4^order.
 
-    At order 29, whose pixels are 0.4 mas wide, rounding decides which side of an edge a position is on.
+    At order 29, whose pixels are 0.4 mas wide, rounding decides which side of an edge a position is
+    on.
     """
     degrees = (np.asarray(angle, np.float64) * u.deg for angle in (ra, dec))
     numbers = lonlat_to_healpix(*degrees, nside=1 << order, order="nested")

@@ -1,7 +1,7 @@
 """A part of the catalogue as a VOTable: chosen columns and rows, with units, UCDs and provenance.
 
-A row of VOTable's BINARY2 (VOTable 1.4, section 5.4) is a bit for each missing value and then the values
-big-endian, as in FITS; so rows are copied, and encoded as base64, block by block.
+A row of VOTable's BINARY2 (VOTable 1.4, section 5.4) is a bit for each missing value and then the
+values big-endian, as in FITS; so rows are copied, and encoded as base64, block by block.
 """
 
 import base64
@@ -65,7 +65,8 @@ def chosen_columns(
     key: str = "publication.votable_columns",
     default: Sequence[str] = DEFAULT_COLUMNS,
 ) -> list[Column]:
-    """Columns of the registry by name, in the order given; where `names` is None those of `default` that it has.
+    """Columns of the registry by name, in the order given; where `names` is None those of `default`
+    that it has.
 
     `key` is the configuration's, for the sentence.
 
@@ -85,7 +86,9 @@ def chosen_columns(
 def chosen_rows(
     condition: str | None, registry: Registry, key: str = "publication.votable_rows"
 ) -> Expression | None:
-    """The condition on rows; raises `UserError` when it is none, or names a column that the registry lacks."""
+    """The condition on rows; raises `UserError` when it is none, or names a column that the
+    registry lacks.
+    """
     if condition is None:
         return None
     parsed = parse(condition, key)

@@ -1,9 +1,10 @@
 """One recommended value of each label from both systems, the emulator and the networks.
 
-The sources of a label are brought to one scale by relations that are fitted, for each spectral type on its own,
-to stars where both are valid; the sources of a system become one value by order of preference, and the two
-systems' values a weighted mean whose weights know that both read the same noisy spectrum. Which
-source counts where is in `config/recommended.yaml`; the equations are in docs/recommended.md.
+The sources of a label are brought to one scale by relations that are fitted, for each spectral type
+on its own, to stars where both are valid; the sources of a system become one value by order of
+preference, and the two systems' values a weighted mean whose weights know that both read the same
+noisy spectrum. Which source counts where is in `config/recommended.yaml`; the equations are in
+docs/recommended.md.
 """
 
 from collections.abc import Sequence
@@ -31,7 +32,9 @@ _BLOCK = 65536  # rows at a time: the columns of a block stay in the processor's
 
 @dataclass(frozen=True)
 class _System:
-    """One system's value, error and validity (n,), and of each source its share and its own error, on the scale."""
+    """One system's value, error and validity (n,), and of each source its share and its own error,
+    on the scale.
+    """
 
     value: NDArray[np.float64]
     error: NDArray[np.float64]
@@ -49,7 +52,8 @@ def _system(
 ) -> _System:
     """The value of a system: the first source takes its validity, the next what that one leaves.
 
-    Errors of sources of one system, which differ in what they were taught and not in what they see, are added linearly.
+    Errors of sources of one system, which differ in what they were taught and not in what they see,
+    are added linearly.
     """
     left, value, error = np.ones(n), np.zeros(n), np.zeros(n)
     shares, errors = {}, {}
@@ -88,9 +92,9 @@ def combine(
     -------
     value, error : float32; NaN where no source is valid
     source : sum of 2^bit of the sources that have a weight; 0 where there is none
-    disagree : 1 where both systems are valid and differ by more than `disagreement` sigma of their difference.
-        The value stays the weighted mean, and its error grows by the Birge ratio |difference| / sigma as far as
-        both are valid
+    disagree : 1 where both systems are valid and differ by more than `disagreement` sigma of their
+        difference. The value stays the weighted mean, and its error grows by the Birge ratio
+        |difference| / sigma as far as both are valid
     """
     covariates = [number(columns, name) for name in definition.covariates]
     n = len(columns[definition.sources[0].column])
@@ -110,8 +114,8 @@ def combine(
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         best = np.clip(np.where(both > 0, (v1 - shared) / variance, 0.0), 0.0, 1.0)
         either = one.valid + two.valid - both
-        # The weight of the networks: `best` where both are fully valid, 1 or 0 where one has faded out, and
-        # smooth between even where `best` is 0 or 1.
+        # The weight of the networks: `best` where both are fully valid, 1 or 0 where one has faded
+        # out, and smooth between even where `best` is 0 or 1.
         weight = np.where(either > 0, two.valid * (1.0 - one.valid * (1.0 - best)) / either, 0.0)
         weight = np.where(
             one.valid <= 0, 1.0, np.where(two.valid <= 0, 0.0, np.clip(weight, 0.0, 1.0))
@@ -146,7 +150,8 @@ def apply(
 ) -> None:
     """Fill the recommended columns of `rows` (n,) of one spectral type in place.
 
-    `fitted` are that type's relations of each of `definitions`. Labels, errors and flags of both systems must be final.
+    `fitted` are that type's relations of each of `definitions`. Labels, errors and flags of both
+    systems must be final.
     """
     found = {item.label: item for item in fitted}
     for start in range(0, len(rows), _BLOCK):

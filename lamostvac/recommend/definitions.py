@@ -23,7 +23,9 @@ class _Entry(BaseModel):
 
 
 class Source(_Entry):
-    """A column that a recommended label can come from; the keys are documented in config/recommended.yaml."""
+    """A column that a recommended label can come from; the keys are documented in
+    config/recommended.yaml.
+    """
 
     column: str
     system: Literal["emulator", "networks"]
@@ -89,8 +91,8 @@ def load_definitions(path: str | Path, columns: Sequence[str]) -> list[Definitio
     Raises
     ------
     UserError
-        The file cannot be read, an entry is wrong, or a source that the run has names a column that it does not have;
-        the sentence names entry and key.
+        The file cannot be read, an entry is wrong, or a source that the run has names a column that
+        it does not have; the sentence names entry and key.
     """
     content = read_yaml(path, "recommended.definitions:", " with a list `recommended:`")
     if not isinstance(content, dict) or "recommended" not in content:
@@ -132,7 +134,8 @@ def result_columns(label: str) -> tuple[str, str, str, str]:
 
 
 def ramp(x: NDArray[np.float64], limit: Limit) -> NDArray[np.float64]:
-    """Weight (n,) of a range [low, high] with tapers: 0 outside and at the limits, 1 inside, smooth between.
+    """Weight (n,) of a range [low, high] with tapers: 0 outside and at the limits, 1 inside, smooth
+    between.
 
     3 t^2 - 2 t^3 of the distance t from a limit in units of the taper; a missing x has weight 0.
     """
@@ -150,7 +153,9 @@ def ramp(x: NDArray[np.float64], limit: Limit) -> NDArray[np.float64]:
 
 
 def validity(source: Source, columns: Columns) -> NDArray[np.float64]:
-    """Weight (n,) in [0, 1] of a source: 0 where it has no value or error, a flag excludes it, or out of its range."""
+    """Weight (n,) in [0, 1] of a source: 0 where it has no value or error, a flag excludes it, or
+    out of its range.
+    """
     value, error = number(columns, source.column), number(columns, f"{source.column}_err")
     usable = np.isfinite(value) & np.isfinite(error) & (error > 0)
     for name in source.unless:

@@ -10,7 +10,9 @@ from lamostvac.recommend.relations import Correlation, LabelRelations, Relation
 
 
 def save(path: str | Path, fitted: Sequence[LabelRelations]) -> None:
-    """Write relations to HDF5: a group per label with `relations/{source}` and `correlations/{a} {b}`."""
+    """Write relations to HDF5: a group per label with `relations/{source}` and
+    `correlations/{a} {b}`.
+    """
     with atomic_hdf5(path) as handle:
         for item in sorted(fitted, key=lambda item: item.label):
             group = handle.create_group(item.label)

@@ -19,8 +19,9 @@ _SECTION = Recommended()  # for defaults of parameters
 
 _HUBER = 1.345  # residuals beyond this many sigma count linearly
 _CORE = 0.5  # a source counts as valid for fits where its taper is at least this
-# A slope hangs on the errors as their ratio to the range of the stars: where less than this part of a source's
-# variance is the stars', 10 % of error in the errors would be 5 % of slope, and only an offset is fitted.
+# A slope hangs on the errors as their ratio to the range of the stars: where less than this part of
+# a source's variance is the stars', 10 % of error in the errors would be 5 % of slope, and only an
+# offset is fitted.
 _RELIABLE = 0.75
 _MAX_CORRELATION = 0.95  # nearer to 1 the weights would live on the last digits of the errors
 _SLOPES = (0.2, 5.0)  # of a relation: an order of stars survives it
@@ -28,10 +29,11 @@ _SLOPES = (0.2, 5.0)  # of a relation: an order of stars survives it
 
 @dataclass(frozen=True)
 class Relation:
-    """From a source's label x to the scale: g(x) = x + c . phi(u), u = (clipped variables - centre) / width.
+    """From a source's label x to the scale: g(x) = x + c . phi(u), u = (clipped variables - centre)
+    / width.
 
-    phi is 1, u_0, ..., u_0^order and then u_1, u_2, ... of the covariates. Outside the limits the correction stays what
-    it is at the limit.
+    phi is 1, u_0, ..., u_0^order and then u_1, u_2, ... of the covariates. Outside the limits the
+    correction stays what it is at the limit.
 
     Attributes
     ----------
@@ -57,7 +59,9 @@ class Relation:
     def apply(
         self, x: NDArray[np.float64], covariates: Sequence[NDArray[np.float64]]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """g(x) (n,), its slope dg/dx (n,) and the variance (n,) of the relation itself, with its scatter."""
+        """g(x) (n,), its slope dg/dx (n,) and the variance (n,) of the relation itself, with its
+        scatter.
+        """
         if self.is_identity:
             return x, np.ones_like(x), np.zeros_like(x)
         phi, slope = _basis(x, covariates, self.order, self.limits)
@@ -114,11 +118,11 @@ def fit_relation(
 ) -> Relation:
     """The relation between the true values behind x and y.
 
-    Both have errors, so neither y on x nor a difference against either of them (or their mean) has the right slope.
-    What is minimised is the distance from the curve in units of both errors and their correlation (York et al. 2004,
-    Am. J. Phys. 72, 367, for a curve): in each iteration each star has a point on the curve, and
-    the curve is fitted to the residuals linearised there. Residuals beyond 1.345 sigma count linearly (Huber).
-    Covariates are taken as exact.
+    Both have errors, so neither y on x nor a difference against either of them (or their mean) has
+    the right slope. What is minimised is the distance from the curve in units of both errors and
+    their correlation (York et al. 2004, Am. J. Phys. 72, 367, for a curve): in each iteration each
+    star has a point on the curve, and the curve is fitted to the residuals linearised there.
+    Residuals beyond 1.345 sigma count linearly (Huber). Covariates are taken as exact.
 
     Parameters
     ----------
@@ -131,7 +135,8 @@ def fit_relation(
     -------
     Relation, the same for any order of the stars
     """
-    # Sums depend on the order of their terms in the last digit: the stars get an order of their own.
+    # Sums depend on the order of their terms in the last digit: the stars get an order of their
+    # own.
     order_of = np.lexsort((*covariates, y_err, x_err, y, x))
     if len(order_of) > max_stars:
         order_of = order_of[np.linspace(0, len(order_of) - 1, max_stars).round().astype(np.int64)]
@@ -156,8 +161,9 @@ def fit_relation(
         covariance = np.linalg.inv((design * weight) @ design.T + ridge)
         new = covariance @ (design @ (weight * (residual + c @ design)))
         step, c = np.abs(new - c).max(), new
-        # The scatter is nobody's in particular: the point on the curve is where the errors alone put it. A star far off
-        # moves no farther than one at three sigma, so that it cannot leave the curve's range.
+        # The scatter is nobody's in particular: the point on the curve is where the errors alone
+        # put it. A star far off moves no farther than one at three sigma, so that it cannot leave
+        # the curve's range.
         bounded = residual * np.minimum(1.0, 3.0 / np.maximum(pull, 3.0))
         hidden = x + (slope * x_err**2 - shared) / variance * bounded
         if step < 1e-7 * prior:
@@ -173,7 +179,9 @@ def _limits(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _excess(residual: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
-    """The s for which residual / sqrt(variance + s^2) has a robust width of 1; 0 where it is narrower."""
+    """The s for which residual / sqrt(variance + s^2) has a robust width of 1; 0 where it is
+    narrower.
+    """
 
     def narrow(s: float) -> bool:
         return float(1.4826 * np.median(np.abs(residual) / np.sqrt(variance + s * s))) <= 1.0
@@ -190,8 +198,9 @@ def _excess(residual: NDArray[np.float64], variance: NDArray[np.float64]) -> flo
 def reliability(value: NDArray[np.float64], error: NDArray[np.float64], shrunk: bool) -> float:
     """The part of the variance that is the stars' rather than the errors'.
 
-    Of all but the outermost values (n,); the errors' is the square of their median. For `shrunk` values the stars'
-    variance is that of the values and of the errors together, for others the difference.
+    Of all but the outermost values (n,); the errors' is the square of their median. For `shrunk`
+    values the stars' variance is that of the values and of the errors together, for others the
+    difference.
     """
     low, high = _limits(value)
     # Sorted, so that the sum does not depend on the order of the stars.
@@ -207,9 +216,10 @@ def unshrunk(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Values and errors (n,) about the truth, from such about which the truth scatters.
 
-    A network, and a fit with a prior, give the mean of what the truth can be, given the spectrum: the truth
-    scatters about the value by the error whatever the value is, and the values are drawn to the stars' mean. With
-    the reliability a, mean + (value - mean) / a scatters about the truth by error / sqrt(a).
+    A network, and a fit with a prior, give the mean of what the truth can be, given the spectrum:
+    the truth scatters about the value by the error whatever the value is, and the values are drawn
+    to the stars' mean. With the reliability a, mean + (value - mean) / a scatters about the truth
+    by error / sqrt(a).
     """
     a = max(reliability(value, error, shrunk=True), 0.1)
     low, high = _limits(value)
@@ -249,13 +259,14 @@ def fit_correlation(
 
     Parameters
     ----------
-    a, b : (n,) differences of a star's two spectra over sqrt(e1^2 + e2^2) of the quoted errors, by either source
+    a, b : (n,) differences of a star's two spectra over sqrt(e1^2 + e2^2) of the quoted errors, by
+        either source
 
     Returns
     -------
-    Correlation : from robust widths of a, b and of the sum and difference of a and b each in units of its width
-        (Gnanadesikan & Kettenring 1972), drawn towards the correlation `known` and shares of 1 as if these had been
-        seen in `weight` pairs
+    Correlation : from robust widths of a, b and of the sum and difference of a and b each in units
+        of its width (Gnanadesikan & Kettenring 1972), drawn towards the correlation `known` and
+        shares of 1 as if these had been seen in `weight` pairs
     """
     n = len(a)
     widths = [1.4826 * float(np.median(np.abs(values))) if n else 0.0 for values in (a, b)]
@@ -297,7 +308,8 @@ def fit_label(
     Parameters
     ----------
     rows : columns (n,) of the catalogue with errors and flags, of one spectral type
-    pairs : rows of the first and of the second spectrum (p,) of each pair of repeats, in any order; None: no repeats
+    pairs : rows of the first and of the second spectrum (p,) of each pair of repeats, in any order;
+        None: no repeats
     """
     sources = definition.sources
     values = {s.column: number(rows, s.column) for s in sources}

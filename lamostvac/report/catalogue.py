@@ -37,9 +37,11 @@ def kiel(
     feh: NDArray[np.floating],
     alpha_fe: NDArray[np.floating],
 ) -> Figure:
-    """Teff against log g coloured by [Fe/H], and [Fe/H] against [alpha/Fe] (Liang et al. 2024, Figure 12).
+    """Teff against log g coloured by [Fe/H], and [Fe/H] against [alpha/Fe] (Liang et al. 2024,
+    Figure 12).
 
-    All (n,); stars without Teff or log g are left out. The second panel is there when [alpha/Fe] is.
+    All (n,); stars without Teff or log g are left out. The second panel is there when [alpha/Fe]
+    is.
     """
     known = np.isfinite(teff) & np.isfinite(logg) & np.isfinite(feh) & (teff > 0)
     if not known.any():
@@ -248,10 +250,11 @@ LIBRARY_COLOURS = ("#3d7ea6", "#d9674f", "#63b598", "#9c6ade", "#e0b020", "#4950
 
 
 def libraries(table: pd.DataFrame) -> Figure:
-    """Dispersion of the cross-validation's errors by subclass, a colour per library (Liang et al. 2024, Figure 7).
+    """Dispersion of the cross-validation's errors by subclass, a colour per library (Liang et
+    al. 2024, Figure 7).
 
-    `table` is what `lamostvac.validation.libraries.compare_libraries` returns. Subclasses without a point in any
-    panel are left out.
+    `table` is what `lamostvac.validation.libraries.compare_libraries` returns. Subclasses without a
+    point in any panel are left out.
     """
     names = list(dict.fromkeys(table["library"]))
     labels = list(dict.fromkeys(table["label"]))

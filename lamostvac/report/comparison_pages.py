@@ -32,7 +32,8 @@ _CLUSTERS_PER_PAGE = 6
 def trends(title: str, table: pd.DataFrame) -> Figure:
     """Median of the residuals with its error, and their width as a band: a row of panels per label.
 
-    `table` is trends.csv of one dataset. A constant offset is no trend: dashed is the median of the bins.
+    `table` is trends.csv of one dataset. A constant offset is no trend: dashed is the median of the
+    bins.
     """
     labels = list(dict.fromkeys(table["label"]))
     quantities = [name for name in QUANTITIES if (table["quantity"] == name).any()]
@@ -84,7 +85,8 @@ def trends(title: str, table: pd.DataFrame) -> Figure:
 
 
 def clusters(title: str, pairs: pd.DataFrame, table: pd.DataFrame, labels: Sequence[str]) -> Figure:
-    """Labels of cluster members against Teff (Wang et al. 2022, Figures 10 to 17), and [C/N] against log g (19).
+    """Labels of cluster members against Teff (Wang et al. 2022, Figures 10 to 17), and [C/N]
+    against log g (19).
 
     Parameters
     ----------

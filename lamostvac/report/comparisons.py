@@ -1,4 +1,5 @@
-"""The figures of the report. Functions take arrays and tables and return a figure; `save` writes it.
+"""The figures of the report. Functions take arrays and tables and return a figure; `save` writes
+it.
 
 Equal input gives equal bytes: no time stamps, no random thinning.
 """
@@ -39,12 +40,13 @@ _DENSE = 4_000  # the same for a panel of a comparison
 
 
 def comparison(title: str, pairs: pd.DataFrame, labels: Iterable[str] = LABELS) -> Figure:
-    """One-to-one and residuals of each label against a reference (Wang et al. 2022, Figures 6 to 9).
+    """One-to-one and residuals of each label against a reference (Wang et al. 2022, Figures 6 to
+    9).
 
-    `pairs` is what `lamostvac.validation.comparisons.pairs` returns, for one dataset. Axes cover the central
-    99 % of the values; stars whose fit carries a warning are open grey circles. Points are coloured by S/N;
-    of more than `_DENSE` the density is drawn. The cross is the typical (median) error of both sides. Residuals of
-    distances are relative.
+    `pairs` is what `lamostvac.validation.comparisons.pairs` returns, for one dataset. Axes cover
+    the central 99 % of the values; stars whose fit carries a warning are open grey circles. Points
+    are coloured by S/N; of more than `_DENSE` the density is drawn. The cross is the typical
+    (median) error of both sides. Residuals of distances are relative.
     """
     labels = [name for name in labels if np.isfinite(labelled(pairs, name)["difference"]).any()]
     if not labels:
@@ -110,7 +112,9 @@ def comparison(title: str, pairs: pd.DataFrame, labels: Iterable[str] = LABELS) 
 
 
 def _one_to_one(axes: Axes, label: str, table: pd.DataFrame) -> tuple[float, float, bool]:
-    """The line of equality and the limits of both axes, logarithmic for temperatures and distances of long range."""
+    """The line of equality and the limits of both axes, logarithmic for temperatures and distances
+    of long range.
+    """
     low, high = (
         float(value) for value in np.percentile(table[["value", "reference"]], [0.5, 99.5])
     )
@@ -253,7 +257,9 @@ def pulls(pairs: pd.DataFrame, table: pd.DataFrame) -> Figure:
 
 
 def pulls_by_snr(axes: Axes, table: pd.DataFrame, prefix: str = "") -> None:
-    """Mean and width of a label's pulls by S/N, of the subsets of pulls.csv whose names have the prefix."""
+    """Mean and width of a label's pulls by S/N, of the subsets of pulls.csv whose names have the
+    prefix.
+    """
     names = list(snr_bins())
     rows = table.set_index("subset").reindex([prefix + name for name in names])
     positions = np.arange(len(names))

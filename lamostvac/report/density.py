@@ -1,4 +1,6 @@
-"""How the papers' figures show many stars: density of points, limits of axes, quartiles along an axis."""
+"""How the papers' figures show many stars: density of points, limits of axes, quartiles along an
+axis.
+"""
 
 from typing import Any
 

@@ -88,7 +88,8 @@ def learning_curves(histories: Mapping[str, Mapping[str, NDArray[np.floating]]])
 
 
 def predictions(title: str, pairs: pd.DataFrame, labels: Sequence[str]) -> Figure:
-    """Predicted against reference label of a training set, and the difference (Wang et al. 2022, Figures A1-A4).
+    """Predicted against reference label of a training set, and the difference (Wang et al. 2022,
+    Figures A1-A4).
 
     `pairs` are those of one dataset, with the subsets `train`, `left out` and `test`.
     """
@@ -174,8 +175,9 @@ class Plane:
 def planes(labels: Sequence[NetworkLabel]) -> list[Plane]:
     """The planes that show what a training set covers.
 
-    Teff and log g; abundances against the first of them; Hertzsprung-Russell diagrams in the bands of Wang et
-    al.; whatever has no partner against Teff. Teff is the set's own or, as `teff`, the catalogue's.
+    Teff and log g; abundances against the first of them; Hertzsprung-Russell diagrams in the bands
+    of Wang et al.; whatever has no partner against Teff. Teff is the set's own or, as `teff`, the
+    catalogue's.
     """
     names = [label.label for label in labels]
     hot = [label.label for label in labels if label.ucd == _TEFF]
@@ -251,7 +253,8 @@ def training_planes(title: str, table: pd.DataFrame, labels: Sequence[NetworkLab
 
 
 def residuals_by_snr(pairs: pd.DataFrame, labels: Iterable[str]) -> Figure:
-    """Difference from the truth against S/N for each network's label, stars without a flag of that label.
+    """Difference from the truth against S/N for each network's label, stars without a flag of that
+    label.
 
     The lines are median and robust scatter in bins of S/N.
     """
@@ -310,7 +313,9 @@ def residuals_by_snr(pairs: pd.DataFrame, labels: Iterable[str]) -> Figure:
 
 
 def network_pulls(table: pd.DataFrame, labels: Iterable[str]) -> Figure:
-    """Mean and width of (value - truth) / error by S/N for each network's label; `table` is pulls.csv."""
+    """Mean and width of (value - truth) / error by S/N for each network's label; `table` is
+    pulls.csv.
+    """
     unflagged = table[table["subset"].str.startswith("unflagged") & (table["n"] > 0)]
     present = [label for label in labels if (unflagged["label"] == label).any()]
     if not present:

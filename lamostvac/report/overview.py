@@ -1,7 +1,7 @@
-"""The report's first page: the run's key numbers, how they compare with the papers', and which rules are slow.
+"""The report's first page: the run's key numbers beside the papers', and which rules are slow.
 
-Functions take the tables that the run has written and return tables; `write_overview` makes the page. The times of
-rules differ from run to run, and so does the page.
+Functions take the tables that the run has written and return tables; `write_overview` makes the
+page. The times of rules differ from run to run, and so does the page.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ CHECKS = (
 )
 CHECK_COLUMNS = ["check", "what", "n", "run", "published", "measure", "light"]
 LIGHTS = ("green", "yellow", "red", "none")
-# S/N of the repeats in validation/comparisons.csv that stand for S/N 50: from 40 to 80, geometric mean 57.
+# S/N of the repeats in validation/comparisons.csv that stand for 50: 40 to 80, geometric mean 57.
 _BIN, _BIN_SNR = "unflagged S/N 40-80", float(np.sqrt(40.0 * 80.0))
 _REPEATS_SNR = 50
 # What checks that are no ratios measure.
@@ -144,8 +144,8 @@ def internal_check(summary: pd.DataFrame) -> pd.DataFrame:
 def repeats_check(curves: Mapping[str, pd.DataFrame], comparisons: pd.DataFrame) -> pd.DataFrame:
     """Random errors at S/N 50 of each network's label beside Table 2.
 
-    A type whose curve was fitted to repeats (`source` in errors/TYPE_curves.csv) gives a row. A label without any
-    is compared by the repeats from S/N 40 to 80 of all types, with the published curve at S/N 57.
+    A row for each type whose curve was fitted to repeats (`source` in errors/TYPE_curves.csv). A
+    label without any: the repeats of all types at S/N 40 to 80, with the published curve at 57.
 
     Parameters
     ----------
@@ -254,8 +254,9 @@ def stage_costs(folder: str | Path, n_spectra: int) -> pd.DataFrame:
 
     Returns
     -------
-    `stage jobs seconds longest cpu_seconds memory_mb per_spectrum_ms`: seconds of all jobs one after the other, those
-    of the longest, largest resident memory of a job, and, where the work grows with the spectra, milliseconds each
+    `stage jobs seconds longest cpu_seconds memory_mb per_spectrum_ms`: seconds of all jobs and of
+    the longest, largest resident memory of a job, and milliseconds per spectrum where the work
+    grows with the spectra
     """
     rows = []
     for path in sorted(Path(folder).rglob("*.tsv")):
@@ -361,7 +362,7 @@ def _share(part: float, whole: float) -> str:
 
 
 def _check(name: str, limit: Limits, own: pd.DataFrame) -> dict[str, Any]:
-    """What the page says of a check: `title counts summary limits note head rows`; `own` are its numbers."""
+    """Content of a check: `title counts summary limits note head rows`; `own` are its numbers."""
     counts = own["light"].value_counts()
     shares, measure = name in ("flagged", "lost"), _MEASURES.get(name, "run / paper")
     known = own.loc[own["light"] != "none", "measure"]

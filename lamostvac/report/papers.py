@@ -1,4 +1,6 @@
-"""The papers' own figures of the catalogue: repeats, HR diagrams, positions, distances, colours, and flags."""
+"""The papers' own figures of the catalogue: repeats, HR diagrams, positions, distances, colours,
+and flags.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,10 +47,11 @@ BP_RP_EXTINCTION = 3.24 - 1.91
 
 
 def hr_diagrams(table: pd.DataFrame) -> Figure:
-    """Absolute magnitude against intrinsic colour from networks, in the bands of each survey, coloured by Teff.
+    """Absolute magnitude against intrinsic colour from networks, in the bands of each survey,
+    coloured by Teff.
 
-    `table` has `abs_mag_{band}` and `flag_abs_mag_{band}` for some bands, and `teff_rec`; flagged magnitudes, beyond
-    what the networks learned, are left out.
+    `table` has `abs_mag_{band}` and `flag_abs_mag_{band}` for some bands, and `teff_rec`; flagged
+    magnitudes, beyond what the networks learned, are left out.
     """
     panels = []
     for survey, blue, red, band in DIAGRAMS:
@@ -149,11 +152,13 @@ def positions(x: NDArray[Any], y: NDArray[Any], z: NDArray[Any], sun: float) -> 
 
 
 def distances(table: pd.DataFrame) -> Figure:
-    """Gaia's geometric distance over the spectro-photometric one, against the latter (Wang et al. 2022, Figure 23).
+    """Gaia's geometric distance over the spectro-photometric one, against the latter (Wang et
+    al. 2022, Figure 23).
 
-    `table` has `dist`, `dist_ks` (kpc), `r_geo` (pc), `parallax`, `parallax_err`. Against our distance, as in the
-    paper; stars whose distances err high move right and down at once, so at any scatter the line falls with D. The
-    stars with good parallaxes show how much of the slope is that.
+    `table` has `dist`, `dist_ks` (kpc), `r_geo` (pc), `parallax`, `parallax_err`. Against our
+    distance, as in the paper; stars whose distances err high move right and down at once, so at any
+    scatter the line falls with D. The stars with good parallaxes show how much of the slope is
+    that.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         gaia = (table["r_geo"] / 1000).to_numpy(np.float64)
@@ -220,7 +225,8 @@ def read_isochrone(path: str | Path) -> pd.DataFrame:
 def colour_teff(table: pd.DataFrame, isochrone: pd.DataFrame | None = None) -> Figure:
     """Teff against dereddened BP - RP (Liang et al. 2024, Figure 23), on either side of 7500 K.
 
-    `table` has `teff_rec`, `logg_rec`, `mag_bp`, `mag_rp`, `ebv`; `isochrone` is what `read_isochrone` returns.
+    `table` has `teff_rec`, `logg_rec`, `mag_bp`, `mag_rp`, `ebv`; `isochrone` is what
+    `read_isochrone` returns.
     """
     colour = (table["mag_bp"] - table["mag_rp"] - BP_RP_EXTINCTION * table["ebv"]).to_numpy(
         np.float64
@@ -274,7 +280,8 @@ def repeats(
     stated: Mapping[str, NDArray[Any]],
     curves: pd.DataFrame,
 ) -> Figure:
-    """Differences of repeats over sqrt 2 against S/N, with the fitted curve (Wang et al. 2022, Figures 4 and 5).
+    """Differences of repeats over sqrt 2 against S/N, with the fitted curve (Wang et al. 2022,
+    Figures 4 and 5).
 
     Parameters
     ----------
@@ -346,8 +353,8 @@ def repeats(
 def flags(table: pd.DataFrame, names: Sequence[str]) -> Figure:
     """Share of spectra with each flag by type, and where in the Kiel diagram flags are set.
 
-    `table` has `spectral_type`, `teff`, `logg` and the columns `names`. flag_alpha_fe, which all hot stars have, is not
-    in the diagram.
+    `table` has `spectral_type`, `teff`, `logg` and the columns `names`. flag_alpha_fe, which all
+    hot stars have, is not in the diagram.
     """
     types = [name for name in TYPE_COLOURS if (table["spectral_type"] == name).any()]
     if not types:

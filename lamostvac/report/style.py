@@ -53,14 +53,18 @@ STYLE: Any = {
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure as PNG without the version and time that Matplotlib would add, and close it."""
+    """Write a figure as PNG without the version and time that Matplotlib would add, and close
+    it.
+    """
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None}, facecolor="white")
     plt.close(figure)
 
 
 def svg_source(figure: Figure) -> str:
-    """A figure as the `src` of an image in a page, SVG; equal figures give equal bytes. Closes it."""
+    """A figure as the `src` of an image in a page, SVG; equal figures give equal bytes. Closes
+    it.
+    """
     buffer = io.BytesIO()
     with plt.rc_context({"svg.hashsalt": "lamost-vac", "svg.fonttype": "path"}):
         figure.savefig(

@@ -12,8 +12,8 @@ from lamostvac.run.layout import Layout
 class Chunks:
     """Chunks, digests and sizes of a run; there are none before its survey has run.
 
-    The manifest is read once, and again when the survey has written a new one: a release has hundreds of chunks, and
-    each has several jobs.
+    The manifest is read once, and again when the survey has written a new one: a release has
+    hundreds of chunks, and each has several jobs.
     """
 
     def __init__(self, layout: Layout, chunk_size: int, types: list[str]) -> None:
@@ -28,7 +28,9 @@ class Chunks:
         return {} if modified is None else _digests(self._path, modified).get(spectral_type, {})
 
     def spectra(self, spectral_type: str | None = None, chunk: str | None = None) -> int:
-        """Spectra of a chunk, of a type or of the run. Before the survey a full chunk stands for them."""
+        """Spectra of a chunk, of a type or of the run. Before the survey a full chunk stands for
+        them.
+        """
         modified = self._modified()
         if modified is None:
             return self._chunk_size

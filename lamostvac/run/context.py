@@ -1,7 +1,8 @@
-"""What a configuration means for the rules: files that are there, labels, libraries, training sets, comparisons.
+"""What a configuration means for the rules: files that are there, labels, libraries, training sets,
+comparisons.
 
-The rules read `CTX`, made once by `resolve`, instead of working these out between them. Every job of a cluster and
-every dry run makes it first, so nothing here imports a module that computes.
+The rules read `CTX`, made once by `resolve`, instead of working these out between them. Every job
+of a cluster and every dry run makes it first, so nothing here imports a module that computes.
 """
 
 from dataclasses import dataclass
@@ -41,17 +42,22 @@ class Context:
     ----------
     configuration, site : as read
     layout : where the run's files are
-    survey_root, catalogues : folder that spectra are relative to, and the release's catalogues in reading order
+    survey_root, catalogues : folder that spectra are relative to, and the release's catalogues in
+        reading order
     catalogues_root : folder of the training sets' and comparisons' catalogues
     libraries : the run's library, that of the second emulator and those compared with them, by name
-    library_folders : state and size in MB of those libraries that are folders, of which Snakemake knows neither
-    training_sets : the sets of the networks by name, parents first; without optional ones whose files are absent
-    missing_data : sentence on files of training sets that are not there and must be; None where all are
-    photometry, photometry_root : tables of magnitudes that are there, and the folder that they are relative to
+    library_folders : state and size in MB of those libraries that are folders, of which Snakemake
+        knows neither
+    training_sets : the sets of the networks by name, parents first; without optional ones whose
+        files are absent
+    missing_data : sentence on files of training sets that are not there and must be; None where all
+        are
+    photometry, photometry_root : tables of magnitudes that are there, and the folder that they are
+        relative to
     registry : the catalogue's columns, with those of the run's labels
     definitions : the recommended labels
-    comparisons, comparison_files, comparisons_skipped : comparisons that can be made, the file of each by name ("" for
-        the catalogue itself), and a sentence for each of the others
+    comparisons, comparison_files, comparisons_skipped : comparisons that can be made, the file of
+        each by name ("" for the catalogue itself), and a sentence for each of the others
     notes : sentences on optional files that are not there, to be told when the run starts
     """
 
@@ -83,7 +89,9 @@ class Context:
 
     @cached_property
     def network_labels(self) -> list[dict[str, str]]:
-        """What the registry needs to know of the networks' labels, in the order of the catalogue."""
+        """What the registry needs to know of the networks' labels, in the order of the
+        catalogue.
+        """
         return _network_labels(self.training_sets)
 
     @cached_property
@@ -97,7 +105,9 @@ class Context:
 
     @cached_property
     def trained_here(self) -> dict[str, str]:
-        """Those of `set_of_label` whose networks the run trains: all, or none when they come from elsewhere."""
+        """Those of `set_of_label` whose networks the run trains: all, or none when they come from
+        elsewhere.
+        """
         return {} if self.configuration.networks.pretrained else self.set_of_label
 
     @cached_property
@@ -116,7 +126,9 @@ class Context:
 
     @cached_property
     def left_out(self) -> list[str]:
-        """What the members of the networks trained here say of spectra that they did not learn from, of each label."""
+        """What the members of the networks trained here say of spectra that they did not learn
+        from, of each label.
+        """
         return [self.layout.network_left_out.format(label=label) for label in self.trained_here]
 
     @property
@@ -198,13 +210,17 @@ class Context:
         return pattern.format(library=library)
 
     def library_spectra(self, name: str) -> str | None:
-        """The file with the spectra of a library, or the folder; the run's own may be a simulated one."""
+        """The file with the spectra of a library, or the folder; the run's own may be a simulated
+        one.
+        """
         if self._is_simulated(name):
             return self.layout.simulated_files()["spectra"]
         return self.libraries[name].spectra
 
     def library_labels(self, name: str) -> list[str]:
-        """The file with the labels of a library, in a list that is empty when they stand with the spectra."""
+        """The file with the labels of a library, in a list that is empty when they stand with the
+        spectra.
+        """
         if self._is_simulated(name):
             return [self.layout.simulated_files()["labels"]]
         file = self.libraries[name].labels_file
@@ -247,7 +263,8 @@ class Context:
 
     @cached_property
     def provenance(self) -> dict[str, str]:
-        """Header of the catalogue: the same for every run with the same settings, wherever its files lie.
+        """Header of the catalogue: the same for every run with the same settings, wherever its
+        files lie.
 
         Tables between the stages have none of it: any setting of any stage would make them anew.
         """
@@ -286,8 +303,9 @@ def resolve(configuration: Configuration, site: Site) -> Context:
     Raises
     ------
     UserError
-        One sentence on the first file or setting that is wrong. Files of training sets that are not there raise
-        nothing: the rule that brings them must start without them (`Context.missing_data`).
+        One sentence on the first file or setting that is wrong. Files of training sets that are not
+        there raise nothing: the rule that brings them must start without them
+        (`Context.missing_data`).
     """
     results = configuration.run.results
     layout = Layout(results, None if configuration.prepare.keep else scratch_folder(site, results))
@@ -363,7 +381,9 @@ def _network_labels(training_sets: dict[str, TrainingSet]) -> list[dict[str, str
 def _training_sets(
     configuration: Configuration, root: str, simulated: list[str]
 ) -> tuple[dict[str, TrainingSet], list[str], str | None]:
-    """The sets by name, a sentence for each optional one that is skipped, and one on files that must be there."""
+    """The sets by name, a sentence for each optional one that is skipped, and one on files that
+    must be there.
+    """
     file = configuration.networks.training_sets
     sets = load_training_sets(shipped(file)) if file else []
     skipped: list[str] = []

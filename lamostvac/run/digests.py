@@ -1,7 +1,8 @@
 """What files from outside contain, as digests that Snakemake compares in place of times.
 
-A release, a library or a catalogue that was touched, copied or moved has a new time and the same content. Reading
-gigabytes at every start would take minutes, so a digest is kept with the size and the time that the file had.
+A release, a library or a catalogue that was touched, copied or moved has a new time and the same
+content. Reading gigabytes at every start would take minutes, so a digest is kept with the size and
+the time that the file had.
 """
 
 import json
@@ -20,8 +21,8 @@ _AHEAD = 2.0  # seconds; file systems round times
 def require_past(paths: Iterable[str | os.PathLike[str]]) -> None:
     """Raise `UserError` for a file with a time ahead of this machine's clock.
 
-    Snakemake refuses every output that is older than an input, whatever the input's time is worth, and only after
-    the job has run; started again it would say that nothing is to be done.
+    Snakemake refuses every output that is older than an input, whatever the input's time is worth,
+    and only after the job has run; started again it would say that nothing is to be done.
     """
     for path in paths:
         try:
@@ -38,7 +39,8 @@ def require_past(paths: Iterable[str | os.PathLike[str]]) -> None:
 class Digests:
     """Digests of files, remembered in the JSON file `store`.
 
-    A file is read again when its size or its time is another one; a change that keeps both goes unseen.
+    A file is read again when its size or its time is another one; a change that keeps both goes
+    unseen.
     """
 
     def __init__(self, store: str | os.PathLike[str]) -> None:
@@ -46,7 +48,9 @@ class Digests:
         self._known: dict[str, list[int | str]] | None = None
 
     def of(self, path: str | os.PathLike[str]) -> str:
-        """SHA-256 of a file, or of the names and sums of all files directly in a folder; "" if it does not exist."""
+        """SHA-256 of a file, or of the names and sums of all files directly in a folder; "" if it
+        does not exist.
+        """
         path = str(path)
         if os.path.isdir(path):
             names = sorted(entry.name for entry in os.scandir(path) if entry.is_file())

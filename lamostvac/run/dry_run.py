@@ -1,7 +1,7 @@
 """The jobs of a Snakemake dry run as data.
 
-Snakemake hands its messages to a logger plugin (`snakemake_plugin/snakemake_logger_plugin_jobs`), which writes each job
-as JSON. Only the reason of a job is a text there too.
+Snakemake hands its messages to a logger plugin (`snakemake_plugin/snakemake_logger_plugin_jobs`),
+which writes each job as JSON. Only the reason of a job is a text there too.
 """
 
 import json
@@ -19,7 +19,8 @@ from lamostvac.core.exceptions import UserError
 
 # The folder that Snakemake finds the plugin in.
 PLUGIN = Path(__file__).resolve().parent / "snakemake_plugin"
-# What Snakemake writes, in the order in which one of several reasons is the cause, and what we call it.
+# What Snakemake writes, in the order in which one of several reasons is the cause, and what we call
+# it.
 REASONS = {
     "Forced execution": "forced",
     "Params have changed since last execution": "params changed",

@@ -29,9 +29,11 @@ class Job:
 
     Attributes
     ----------
-    rule, name : the rule, and the path of the log below the rule's folder without `.log`: `M/0003`, `mastar`, or ""
+    rule, name : the rule, and the path of the log below the rule's folder without `.log`: `M/0003`,
+        `mastar`, or ""
     log : the log file, which may not exist
-    began, ended : when the log last grew, and when the benchmark file was written, s since 1970; None without one
+    began, ended : when the log last grew, and when the benchmark file was written, s since 1970;
+        None without one
     """
 
     rule: str
@@ -48,13 +50,16 @@ class Job:
     @property
     def done(self) -> bool:
         """Whether it has ended well and has not been started again since."""
-        # The benchmark is written after the log's last line; where times are whole seconds they may be equal.
+        # The benchmark is written after the log's last line; where times are whole seconds they may
+        # be equal.
         return self.ended is not None and (self.began is None or self.began <= self.ended + 1.0)
 
 
 @dataclass(frozen=True)
 class Account:
-    """What a job's log says of it: numbers of its first and last line; `used` is empty while it runs."""
+    """What a job's log says of it: numbers of its first and last line; `used` is empty while it
+    runs.
+    """
 
     rule: str = ""
     host: str = ""
@@ -100,7 +105,9 @@ def _times(folder: Path, suffix: str) -> dict[str, float]:
 
 
 def read_account(log: Path) -> Account:
-    """The first and last line of a log; an empty account for one that has none yet or is older than these lines."""
+    """The first and last line of a log; an empty account for one that has none yet or is older than
+    these lines.
+    """
     try:
         with open(log, encoding="utf-8", errors="replace") as handle:
             first = handle.readline()
@@ -148,14 +155,18 @@ def last_message(log: Path) -> str:
 
 
 def read_benchmark(path: Path) -> dict[str, float]:
-    """The numbers of Snakemake's benchmark file (the last record); those that it could not take are left out."""
+    """The numbers of Snakemake's benchmark file (the last record); those that it could not take are
+    left out.
+    """
     table = pd.read_csv(path, sep="\t", na_values=["NA", "-"])
     row = table.select_dtypes("number").iloc[-1].dropna()
     return {str(name): float(value) for name, value in row.items()}
 
 
 def chunks_of_run(results: str | Path) -> pd.DataFrame:
-    """The survey's chunks: `type chunk n_spectra` and more; `UserError` before the survey has run."""
+    """The survey's chunks: `type chunk n_spectra` and more; `UserError` before the survey has
+    run.
+    """
     path = Path(results) / Layout.manifest
     try:
         return read_manifest(path)
@@ -170,7 +181,8 @@ class Run:
     Attributes
     ----------
     started : s since 1970
-    planned : rule and name of the jobs that were known; of a run that begins with the survey, those before it
+    planned : rule and name of the jobs that were known; of a run that begins with the survey, those
+        before it
     targets : what was asked for on the command line; empty for everything
     chunk_rules : rules with a job for each chunk, in the order of the data's flow
     types : spectral types of the configuration

@@ -1,7 +1,8 @@
 """Every file of a run: the only place that names paths below the results folder.
 
-`Layout("results").fit` is `results/fit/{type}/{chunk}.h5`, the pattern that a rule has; `Layout.fit` is the same below
-the results folder. `.format(type="M", chunk="0000")` gives one file. What each holds is in docs/internals.md.
+`Layout("results").fit` is `results/fit/{type}/{chunk}.h5`, the pattern that a rule has;
+`Layout.fit` is the same below the results folder. `.format(type="M", chunk="0000")` gives one file.
+What each holds is in docs/internals.md.
 """
 
 from collections.abc import Mapping
@@ -31,7 +32,9 @@ _SIMULATED = {
 
 
 class _Below:
-    """A path below the results folder: that path as an attribute of the class, the whole one as one of a layout."""
+    """A path below the results folder: that path as an attribute of the class, the whole one as one
+    of a layout.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -144,7 +147,9 @@ class Layout:
         return f"{self.scratch or self.results}/prepared/{{type}}/{{chunk}}.h5"
 
     def simulated_files(self) -> dict[str, str]:
-        """The simulated survey's files, but for the reference catalogues, by the names that its rule gives them."""
+        """The simulated survey's files, but for the reference catalogues, by the names that its
+        rule gives them.
+        """
         return {name: f"{self.simulated}/{path}" for name, path in _SIMULATED.items()}
 
     def simulated_references(self) -> list[str]:

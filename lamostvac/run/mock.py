@@ -3,9 +3,10 @@
     python -m lamostvac.run.mock fit type=M chunk=0000 --configfile config/demo.yaml
     python -m pdb -m lamostvac.run.mock fit type=M chunk=0000
 
-runs the script of one job as Snakemake would, in this process, so that breakpoints hold and an exception can be looked
-at. The files that the job reads have to be there; what it writes replaces what stands there, and Snakemake's records
-do not change. In a notebook, `mock_snakemake("fit", type="M", chunk="0000")` is the object alone.
+runs the script of one job as Snakemake would, in this process, so that breakpoints hold and an
+exception can be looked at. The files that the job reads have to be there; what it writes replaces
+what stands there, and Snakemake's records do not change. In a notebook, `mock_snakemake("fit",
+type="M", chunk="0000")` is the object alone.
 """
 
 import argparse
@@ -29,7 +30,8 @@ def mock_snakemake(
     folder: str | os.PathLike[str] = ".",
     **wildcards: str,
 ) -> Job:
-    """What the script of a rule is given in the job with these wildcards; the folders of its outputs are made.
+    """What the script of a rule is given in the job with these wildcards; the folders of its
+    outputs are made.
 
     Parameters
     ----------
@@ -41,7 +43,8 @@ def mock_snakemake(
     Raises
     ------
     UserError
-        There is no such rule, or it has other wildcards, or the survey has not run and the rule's inputs hang on it.
+        There is no such rule, or it has other wildcards, or the survey has not run and the rule's
+        inputs hang on it.
     """
     return _load(rule, configfile, Path(folder), wildcards)[0]
 
@@ -62,7 +65,9 @@ def run_script(
 def _load(
     name: str, configfile: str | os.PathLike[str] | None, folder: Path, wildcards: dict[str, str]
 ) -> tuple[Job, Path]:
-    """The job, and the file of its script. Snakemake takes long to import and is only needed here."""
+    """The job, and the file of its script. Snakemake takes long to import and is only needed
+    here.
+    """
     from snakemake import api, dag, jobs
     from snakemake.iocontainers import Snakemake
     from snakemake.settings import types
@@ -78,7 +83,8 @@ def _load(
         loaded.dag(types.DAGSettings())
         workflow = loaded._workflow
         rule = _rule(workflow, name, set(wildcards))
-        # What a survey that has run lets the rules know; Snakemake finds it out while it resolves all jobs of a run.
+        # What a survey that has run lets the rules know; Snakemake finds it out while it resolves
+        # all jobs of a run.
         for checkpoint in (other for other in workflow.rules if other.is_checkpoint):
             made = checkpoint.expand_output({})[0]
             if all(os.path.exists(path) for path in made):

@@ -12,12 +12,14 @@ from lamostvac.training.load import load_training_sets
 
 
 def needs_of(configuration: Configuration) -> list[Need]:
-    """The files besides the release that a configuration reads, in the order of its sources; those without one last.
+    """The files besides the release that a configuration reads, in the order of its sources; those
+    without one last.
 
     Raises
     ------
     UserError
-        The run is simulated, or `fetch.sources` names a source that there is not or that this run does not read.
+        The run is simulated, or `fetch.sources` names a source that there is not or that this run
+        does not read.
     """
     if configuration.simulation.enabled:
         raise UserError(
@@ -27,7 +29,8 @@ def needs_of(configuration: Configuration) -> list[Need]:
     sources = load_sources(shipped(configuration.fetch.file))
     by_key: dict[tuple[str, str], FileSource | MatchSource] = {}
     for source in sources:
-        # The library's files have whatever name the configuration gives them, so only the place tells.
+        # The library's files have whatever name the configuration gives them, so only the place
+        # tells.
         key = (source.place, source.file if source.place == "networks.root" else "")
         by_key[key] = source
     needs = []

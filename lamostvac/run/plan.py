@@ -1,10 +1,11 @@
 """What a run would do, why, and how long it would take: `lamostvac plan --config mine.yaml`.
 
-Snakemake's own dry run says which jobs there are and why; the measured model (`lamostvac.run.resources`) says what each
-takes, by the amounts of work that the dry run prints among its resources. Nothing is run and nothing is locked.
+Snakemake's own dry run says which jobs there are and why; the measured model
+(`lamostvac.run.resources`) says what each takes, by the amounts of work that the dry run prints
+among its resources. Nothing is run and nothing is locked.
 
-Before the survey has read the catalogue only it knows the chunks. `--spectra` then stands for the number of the
-catalogue's spectra, and the shares of the types in DR10 for those of the run.
+Before the survey has read the catalogue only it knows the chunks. `--spectra` then stands for the
+number of the catalogue's spectra, and the shares of the types in DR10 for those of the run.
 """
 
 import heapq
@@ -82,7 +83,9 @@ def add_chunks(
 
 
 def _emulators(configuration: Configuration, jobs: Sequence[Job], run: Path) -> list[Job]:
-    """The jobs that make the emulators which only the fits of chunks need, where the files are not there."""
+    """The jobs that make the emulators which only the fits of chunks need, where the files are not
+    there.
+    """
     layout, found = Layout(configuration.run.results), []
     made = {path for job in jobs for path in job.outputs}
     libraries = [configuration.library.name]
@@ -139,7 +142,9 @@ def n_networks(configuration: Configuration) -> int:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a job takes: CPU seconds (NaN where its amounts are not known), MB asked for, MB written."""
+    """What a job takes: CPU seconds (NaN where its amounts are not known), MB asked for, MB
+    written.
+    """
 
     seconds: float
     memory_mb: float
@@ -167,9 +172,11 @@ def predict(job: Job, model: Model, typical: Mapping[str, Mapping[str, float]]) 
 
 
 def wall_seconds(jobs: Sequence[Job], seconds: Sequence[float], slots: int) -> float:
-    """Time until all jobs have ended when at most `slots` run at once, each as soon as its inputs are there.
+    """Time until all jobs have ended when at most `slots` run at once, each as soon as its inputs
+    are there.
 
-    Of the jobs that are ready the one that became ready first begins first. Time in queues is not in it.
+    Of the jobs that are ready the one that became ready first begins first. Time in queues is not
+    in it.
     """
     makers: dict[str, list[int]] = defaultdict(list)
     for number, job in enumerate(jobs):
@@ -202,8 +209,9 @@ def wall_seconds(jobs: Sequence[Job], seconds: Sequence[float], slots: int) -> f
 def summary(jobs: Sequence[Job], predictions: Sequence[Prediction]) -> pd.DataFrame:
     """One row per rule in the order of the plan, and `total`.
 
-    Columns: `jobs`, one per spectral type and `other` with its jobs, `spectra` (of jobs with a type), `core_hours`,
-    `longest_minutes`, `memory_mb` (the most that one asks for), `written_gb`, `unknown` (jobs of unknown size).
+    Columns: `jobs`, one per spectral type and `other` with its jobs, `spectra` (of jobs with a
+    type), `core_hours`, `longest_minutes`, `memory_mb` (the most that one asks for), `written_gb`,
+    `unknown` (jobs of unknown size).
     """
     rows: dict[str, dict[str, float]] = {}
     for rule in dict.fromkeys(job.rule for job in jobs):

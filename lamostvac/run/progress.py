@@ -1,12 +1,13 @@
 """How far a run is: `lamostvac progress results/dr10`, from any shell, as often as wanted.
 
-Reads names and times of logs and benchmark files (`lamostvac.run.job_records`) and the survey's manifest, so it works
-whatever runs the jobs, and neither takes Snakemake's lock nor asks the cluster. A job is done when its benchmark file
-is younger than its log and, where the run set out to do it (again), younger than the run's start. Only types count that
-the run works on.
+Reads names and times of logs and benchmark files (`lamostvac.run.job_records`) and the survey's
+manifest, so it works whatever runs the jobs, and neither takes Snakemake's lock nor asks the
+cluster. A job is done when its benchmark file is younger than its log and, where the run set out to
+do it (again), younger than the run's start. Only types count that the run works on.
 
-The remaining time is that of the model (`lamostvac.run.resources`) for the jobs that are left, times how much
-longer than predicted jobs took so far, divided by how much work was done each second lately.
+The remaining time is that of the model (`lamostvac.run.resources`) for the jobs that are left,
+times how much longer than predicted jobs took so far, divided by how much work was done each second
+lately.
 """
 
 import time
@@ -40,8 +41,9 @@ QUIET = 1800.0  # s without a line in its log after which a job that has not end
 class Line:
     """Progress of a rule for one spectral type, or for all (`type` "").
 
-    Rates are spectra a second, since the first job of the rule ended and over the last `RECENT` ones; None before two
-    jobs have ended. `rejected` counts spectra of finished prepare and fit jobs.
+    Rates are spectra a second, since the first job of the rule ended and over the last `RECENT`
+    ones; None before two jobs have ended. `rejected` counts spectra of finished prepare and fit
+    jobs.
     """
 
     rule: str
@@ -63,7 +65,8 @@ class Progress:
     ----------
     lines : of chunk rules; after those of its types the rule's own
     others : `(done, known)` jobs that are not of chunks
-    running, failed, stopped : jobs of each kind; a stopped one has neither ended nor said anything for half an hour
+    running, failed, stopped : jobs of each kind; a stopped one has neither ended nor said anything
+        for half an hour
     rejected : spectra rejected by the survey and by finished jobs
     speed : seconds of work done each second, lately
     factor : time that finished jobs took over that of the model; None before any has ended
@@ -94,8 +97,8 @@ def wanted_types(
 ) -> list[str]:
     """The spectral types that the run works on, in the manifest's order.
 
-    Of a run that was asked for something else than everything those whose jobs it set out to do or has begun; else,
-    or when there are none, all.
+    Of a run that was asked for something else than everything those whose jobs it set out to do or
+    has begun; else, or when there are none, all.
     """
     types = list(dict.fromkeys(manifest["type"]))
     if not run.targets or "all" in run.targets:
@@ -110,10 +113,11 @@ def wanted_types(
 def throughput(
     jobs: Sequence[Job], seconds: Mapping[tuple[str, str], float], running: int
 ) -> float:
-    """Seconds of work that are done each second: what ended lately, over the time from its first start to its last end.
+    """Seconds of work that are done each second: what ended lately, over the time from its first
+    start to its last end.
 
-    Less than the number of jobs at once where they wait for something. While fewer have ended than run now, that
-    number.
+    Less than the number of jobs at once where they wait for something. While fewer have ended than
+    run now, that number.
     """
     ended = [(job.ended, seconds[job.rule, job.name]) for job in jobs if job.ended is not None]
     if len(ended) < max(running, 1):
@@ -257,7 +261,9 @@ def _line(
 
 
 def _rate(ended: Sequence[tuple[float, int]]) -> float | None:
-    """Spectra a second between the first and the last of these ends; the first job's spectra were before."""
+    """Spectra a second between the first and the last of these ends; the first job's spectra were
+    before.
+    """
     if len(ended) < 2 or ended[-1][0] <= ended[0][0]:
         return None
     return sum(size for _, size in ended[1:]) / (ended[-1][0] - ended[0][0])

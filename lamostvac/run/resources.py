@@ -1,13 +1,15 @@
 """What each rule costs in memory, time and disk, from one measured table.
 
 `config/resources.yaml` has for each rule the coefficients of sums like ``base + spectra * n``;
-`tools/measure_resources.py` writes it from finished runs. A term's name is an amount, or several amounts with `*`
-between them, and its value is multiplied by them: with ``{base: 300, spectra*networks: 0.01}`` a job of 200 spectra
-and 10 networks takes 300 + 0.01 * 2000. Rules say in `resources:` which amounts their jobs have; the plan and the
-progress of a run use the same numbers.
+`tools/measure_resources.py` writes it from finished runs. A term's name is an amount, or several
+amounts with `*` between them, and its value is multiplied by them: with
+``{base: 300, spectra*networks: 0.01}`` a job of 200 spectra and 10 networks takes 300 + 0.01 *
+2000. Rules say in `resources:` which amounts their jobs have; the plan and the progress of a run
+use the same numbers.
 
-What a job asks for is more than what it is expected to take: times a margin, at least a floor, and again in
-proportion to the attempt, so that a job that failed for want of either comes back with more.
+What a job asks for is more than what it is expected to take: times a margin, at least a floor, and
+again in proportion to the attempt, so that a job that failed for want of either comes back with
+more.
 """
 
 import math
@@ -31,10 +33,11 @@ class Cost:
 
     Attributes
     ----------
-    memory_mb, seconds, read_mb, written_mb : terms and coefficients
-        Peak resident memory, CPU seconds, and bytes that the job reads and writes, in MB (10^6 bytes).
+    memory_mb, seconds, read_mb, written_mb : terms and coefficients Peak resident memory, CPU
+        seconds, and bytes that the job reads and writes, in MB (10^6 bytes).
     jobs : number of jobs that the coefficients are from; 0 where all of them are a guess
-    guess : which of memory and seconds are a guess although there are jobs; a guess is asked for without margin
+    guess : which of memory and seconds are a guess although there are jobs; a guess is asked for
+        without margin
     """
 
     memory_mb: Mapping[str, float]
@@ -104,7 +107,8 @@ class Model:
 
 
 def evaluate(terms: Mapping[str, float], amounts: Mapping[str, float]) -> float:
-    """The sum of coefficients times the products of amounts that their names say; `base` stands alone.
+    """The sum of coefficients times the products of amounts that their names say; `base` stands
+    alone.
 
     Raises `UserError` when a term needs an amount that is not given.
     """

@@ -2,10 +2,11 @@
 
     lamostvac restore-times [FOLDER]      FOLDER: where Snakemake was started, by default this one
 
-`cp -r`, an archive or `touch` gives results times in any order, and Snakemake would take those that look older than
-what they were made from for out of date. Snakemake remembers when it finished each file; here every file gets a
-new time in that order, microseconds before now, so that all are also newer than the scripts. Results that were
-never finished, or whose settings or inputs changed, still run: that does not hang on times.
+`cp -r`, an archive or `touch` gives results times in any order, and Snakemake would take those that
+look older than what they were made from for out of date. Snakemake remembers when it finished each
+file; here every file gets a new time in that order, microseconds before now, so that all are also
+newer than the scripts. Results that were never finished, or whose settings or inputs changed, still
+run: that does not hang on times.
 """
 
 import json
@@ -35,7 +36,9 @@ def finished(folder: Path) -> dict[Path, float]:
 
 
 def restore(folder: Path, now: int) -> int:
-    """Set the times of all results below `folder` to before `now` (ns), in their order; return their number."""
+    """Set the times of all results below `folder` to before `now` (ns), in their order; return
+    their number.
+    """
     ends = finished(folder)
     rank = {end: number for number, end in enumerate(sorted(set(ends.values())))}
     for path, end in ends.items():

@@ -1,7 +1,8 @@
-"""Jobs that a killed Snakemake left in Slurm's queue, and settings of its Slurm plugin that lose files.
+"""Jobs that a killed Snakemake left in Slurm's queue, and settings of its Slurm plugin that lose
+files.
 
-Slurm's jobs outlive the Snakemake that submitted them (kill -9, a lost login node). Started again, it submits the
-same jobs once more, and two writers share each path.
+Slurm's jobs outlive the Snakemake that submitted them (kill -9, a lost login node). Started again,
+it submits the same jobs once more, and two writers share each path.
 """
 
 import getpass
@@ -15,8 +16,9 @@ from typing import Any
 from lamostvac.core.atomic import atomic
 from lamostvac.core.exceptions import UserError
 
-# Seen with version 2.8.0 of the plugin: with more ready jobs than slots nothing is submitted; with sacct a running
-# task counts as finished; with squeue a task that fails deletes the output of the first.
+# Seen with version 2.8.0 of the plugin: with more ready jobs than slots nothing is submitted; with
+# sacct a running task counts as finished; with squeue a task that fails deletes the output of the
+# first.
 _ARRAYS = (
     "slurm-array-jobs is set, and with the plugin's job arrays outputs are lost; leave it out "
     "(a chunk is one job already, see docs/slurm.md)"
@@ -36,7 +38,8 @@ def require_safe_settings(settings: Any) -> None:
 
     Parameters
     ----------
-    settings : the executor's settings as Snakemake holds them; those of other executors, or None, pass
+    settings : the executor's settings as Snakemake holds them; those of other executors, or None,
+        pass
 
     Raises
     ------
@@ -80,22 +83,26 @@ def cancel_leftovers(
     patience: float = 120.0,
     pause: float = 1.0,
 ) -> list[str]:
-    """Cancel what earlier, killed Snakemakes of a run left in the queue, wait until it is gone, and note our own name.
+    """Cancel what earlier, killed Snakemakes of a run left in the queue, wait until it is gone, and
+    note our own name.
 
-    To be called while this Snakemake holds the run's lock and has not submitted anything, so that no job of a living
-    one is meant. Other runs in the same directory are left alone: the names are those of `record`, a file in this
-    run's results.
+    To be called while this Snakemake holds the run's lock and has not submitted anything, so that
+    no job of a living one is meant. Other runs in the same directory are left alone: the names are
+    those of `record`, a file in this run's results.
 
     Parameters
     ----------
-    record : text file with the names under which this run's jobs were submitted, a line each; written anew
-    own : name of the jobs that this Snakemake will submit; None under an executor other than Slurm's
+    record : text file with the names under which this run's jobs were submitted, a line each;
+        written anew
+    own : name of the jobs that this Snakemake will submit; None under an executor other than
+        Slurm's
     folder : working directory of the workflow
     patience : seconds to wait for the jobs' end
 
     Returns
     -------
-    The numbers of the cancelled jobs. They take their outputs with them, so what is known of files is old now.
+    The numbers of the cancelled jobs. They take their outputs with them, so what is known of files
+    is old now.
 
     Raises
     ------

@@ -67,7 +67,8 @@ def types_of(content: Any) -> Sequence[str]:
 
 
 def check_targets(targets: Sequence[str], of_run: Sequence[str] | None = None) -> None:
-    """Raise `UserError` for a word that is neither a file nor something that the workflow makes by name.
+    """Raise `UserError` for a word that is neither a file nor something that the workflow makes by
+    name.
 
     `of_run` are the spectral types of the run, by default all.
     """
@@ -90,7 +91,9 @@ def workflow_files() -> list[Path]:
 
 
 def results_folder(configfile: Path) -> str:
-    """Where a configuration puts the run's results. Only this key is read: others may be set when the run starts."""
+    """Where a configuration puts the run's results. Only this key is read: others may be set when
+    the run starts.
+    """
     from lamostvac.configuration.root import Run
 
     content = read_yaml(configfile, "the configuration file") or {}
@@ -100,7 +103,9 @@ def results_folder(configfile: Path) -> str:
 
 
 def snakemake_environment(folder: Path) -> dict[str, str]:
-    """The variables of Snakemake's process, by which jobs find this Python, this library and the user's site file."""
+    """The variables of Snakemake's process, by which jobs find this Python, this library and the
+    user's site file.
+    """
     environment = dict(os.environ)
     environment["PATH"] = os.pathsep.join(
         (str(Path(sys.executable).parent), environment.get("PATH", os.defpath))

@@ -1,8 +1,9 @@
 """Where one spectrum is in a run: `lamostvac trace results/dr10 OBSID` (or a spectrum_id).
 
-Which chunk and file it is in, whether and why it was rejected, what the logs of all jobs say of it, and its row in the
-catalogue. The survey's chunks are Parquet files with the smallest and largest obsid in their footers, which only
-those are opened behind that can have it; spectrum_ids are compared as text in one column.
+Which chunk and file it is in, whether and why it was rejected, what the logs of all jobs say of it,
+and its row in the catalogue. The survey's chunks are Parquet files with the smallest and largest
+obsid in their footers, which only those are opened behind that can have it; spectrum_ids are
+compared as text in one column.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +34,8 @@ class Trace:
     rows : rows of the survey's chunks with this name, as dictionaries, with `type` and `chunk`
     rejected : `stage, reason` of each file that rejects it
     log_lines : `(path, line)` of every line that names it
-    catalogue_row : its number from 0 in recommended.parquet, None where it is not in it or there is none
+    catalogue_row : its number from 0 in recommended.parquet, None where it is not in it or there is
+        none
     values : a few of its labels in the catalogue
     """
 
@@ -76,7 +78,8 @@ def _may_hold(file: pq.ParquetFile, group: int, column: str, value: int | str) -
 
 
 def rejections(results: str | Path, names: Sequence[str]) -> list[tuple[str, str]]:
-    """`stage, reason` from the run's tables of rejected spectra for any of the names (obsid, spectrum_id).
+    """`stage, reason` from the run's tables of rejected spectra for any of the names
+    (obsid, spectrum_id).
 
     The merged table where there is one, else those of the survey and of collected types.
     """
@@ -99,7 +102,9 @@ def rejections(results: str | Path, names: Sequence[str]) -> list[tuple[str, str
 def _rejections_of_chunks(
     results: Path, rows: Sequence[Mapping[str, Any]]
 ) -> list[tuple[str, str]]:
-    """`stage, reason` from the files of the rows' chunks, which are there before those of the type."""
+    """`stage, reason` from the files of the rows' chunks, which are there before those of the
+    type.
+    """
     found = []
     for row in rows:
         for pattern in (Layout.prepared_meta, Layout.fit):
@@ -124,7 +129,9 @@ def lines_in_logs(results: str | Path, names: Sequence[str]) -> list[tuple[str, 
 
 
 def _lines_with(path: Path, names: Sequence[str]) -> Iterator[str]:
-    """Lines that have one of the names in them; files are searched as bytes, in blocks, before they are split."""
+    """Lines that have one of the names in them; files are searched as bytes, in blocks, before they
+    are split.
+    """
     patterns = [name.encode() for name in names]
     rest = b""
     with open(path, "rb") as handle:

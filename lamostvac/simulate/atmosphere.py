@@ -44,8 +44,9 @@ class Atmosphere:
     """Atmospheres of n stars with L layers; CGS units.
 
     temperature, gas_pressure, electron_pressure, rosseland: (n, L); hydrogen: number density of
-    hydrogen nuclei (n, L); neutral: fraction of the nuclei in atomic H I (n, L); molecular: fraction
-    in H2 (n, L); abundances: number of atoms per hydrogen nucleus (n, n_elements); teff, logg: (n,).
+    hydrogen nuclei (n, L); neutral: fraction of the nuclei in atomic H I (n, L); molecular:
+    fraction in H2 (n, L); abundances: number of atoms per hydrogen nucleus (n, n_elements); teff,
+    logg: (n,).
     """
 
     teff: np.ndarray
@@ -220,7 +221,8 @@ def continuum_opacity(
 def _temperatures(teff: np.ndarray, logg: np.ndarray, feh: np.ndarray) -> np.ndarray:
     """Temperature structure (n, L): grey, with a surface that metal lines cool."""
     hopf = 0.7104 - 0.1331 * np.exp(-3.4488 * TAU)
-    # solar-like stars have T0 about 0.74 Teff rather than the grey 0.81; metal-poor ones are nearer grey
+    # solar-like stars have T0 about 0.74 Teff rather than the grey 0.81; metal-poor ones are nearer
+    # grey
     cooling = 0.16 * np.clip(1.0 + 0.30 * feh, 0.25, 1.2)
     # in M dwarfs chromospheres heat the surface back, so that lines never reach zero flux
     cooling = cooling * (
@@ -256,7 +258,8 @@ def build(
             planck(_ROSSELAND_WAVE, 1.01 * t[:, None]) - planck(_ROSSELAND_WAVE, t[:, None])
         ) * _ROSSELAND_WAVE
         weight /= weight.sum(axis=1, keepdims=True)
-        # what lines and molecules (TiO, H2O) add to the Rosseland mean (Ferguson et al. 2005, rounded)
+        # what lines and molecules (TiO, H2O) add to the Rosseland mean (Ferguson et al. 2005,
+        # rounded)
         molecules = 1.2e-25 * metals / (1 + np.exp(np.clip((t - 3500) / 150, -50, 50)))
         if layer:
             guess = gas[:, layer - 1] + gravity * mass * (TAU[layer] - TAU[layer - 1]) / opacity

@@ -117,7 +117,8 @@ def _ordered(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
 def _pilot_without_coefficients(data: bytes, row: Row) -> bytes:
     _, _, _, arrays = unpack(data)
     image = release.spectrum_bytes(_row_for(row), "image", *_ordered(arrays))
-    # the pilot's third row is the sub-continuum spectrum, so that only the keywords give wavelengths
+    # the pilot's third row is the sub-continuum spectrum, so that only the keywords give
+    # wavelengths
     arrays["WAVELENGTH"] = np.ones_like(arrays["WAVELENGTH"])
     image = _with_arrays(image, arrays)
     image = _replace(

@@ -1,8 +1,10 @@
-"""The simulated stars as other surveys publish them: PASTEL, APOGEE, Gaia, 2MASS, AllWISE, APASS, SDSS, extinction.
+"""The simulated stars as other surveys publish them: PASTEL, APOGEE, Gaia, 2MASS, AllWISE, APASS,
+SDSS, extinction.
 
-Files have the columns and formats of the archives. Measured values scatter by the errors that stand beside them. Every
-catalogue holds rows that a published cut must remove: those of the stars with a `fault` (`samples.FAULTS`), and what
-comes by itself (faint stars, distant stars, binaries). Positions are at each survey's epoch.
+Files have the columns and formats of the archives. Measured values scatter by the errors that stand
+beside them. Every catalogue holds rows that a published cut must remove: those of the stars with a
+`fault` (`samples.FAULTS`), and what comes by itself (faint stars, distant stars, binaries).
+Positions are at each survey's epoch.
 """
 
 import io

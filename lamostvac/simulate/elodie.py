@@ -1,8 +1,10 @@
-"""A simulated ELODIE library: one FITS file per spectrum in the layout of version 3.1, with known labels.
+"""A simulated ELODIE library: one FITS file per spectrum in the layout of version 3.1, with known
+labels.
 
-The low-resolution form, 3900-6800 A in air with 0.2 A per pixel, at rest: primary image with the flux, NaN where
-masked, image NOISE, labels and their quality flags in the header. The lines of the simulated stars are no
-sharper than R = 3180 (40 km/s, simulate/spectrum.py) where ELODIE's have R = 10,000.
+The low-resolution form, 3900-6800 A in air with 0.2 A per pixel, at rest: primary image with the
+flux, NaN where masked, image NOISE, labels and their quality flags in the header. The lines of the
+simulated stars are no sharper than R = 3180 (40 km/s, simulate/spectrum.py) where ELODIE's have
+R = 10,000.
 """
 
 import io
@@ -38,7 +40,9 @@ def write_spectrum(
     noise: ArrayLike | None = None,
     cards: Mapping[str, object] | None = None,
 ) -> Path:
-    """Write one file: `wave` (p,) in A in even steps, `flux` and `noise` (p,), further header `cards`."""
+    """Write one file: `wave` (p,) in A in even steps, `flux` and `noise` (p,), further header
+    `cards`.
+    """
     primary = fits.PrimaryHDU(np.asarray(flux, dtype=np.float32))
     primary.header.update(
         {
@@ -66,8 +70,9 @@ def write_library(
 ) -> dict[str, NDArray[Any]]:
     """Write `n_stars` stars, some of them twice, as 00001.fits and so on.
 
-    Returns the truth per file (arrays of one length): `file`, `star`, `teff`, `logg`, `feh`, `alpha_fe`, and
-    the flags `{label}_quality`, 0 for a doubtful label, which is then off by several times its usual error.
+    Returns the truth per file (arrays of one length): `file`, `star`, `teff`, `logg`, `feh`,
+    `alpha_fe`, and the flags `{label}_quality`, 0 for a doubtful label, which is then off by
+    several times its usual error.
     """
     rng = np.random.default_rng([seed, 11])
     counts = {name: round(n_stars * share) for name, share in _SHARE.items()}

@@ -1,4 +1,6 @@
-"""Gaia EDR3 of the simulated stars and their neighbours, and the distances of Bailer-Jones et al. (2021)."""
+"""Gaia EDR3 of the simulated stars and their neighbours, and the distances of Bailer-Jones et
+al. (2021).
+"""
 
 import numpy as np
 import pandas as pd
@@ -23,7 +25,8 @@ def gaia_table(
     stars: Stars,
     magnitudes: dict[str, np.ndarray],
 ) -> pd.DataFrame:
-    """Gaia EDR3 rows of the stars, then those of their fainter neighbours on the sky, 1 to 5 arcsec away.
+    """Gaia EDR3 rows of the stars, then those of their fainter neighbours on the sky, 1 to 5 arcsec
+    away.
 
     Parallaxes and errors in mas as the archive has them, without the zero point.
     """
@@ -125,8 +128,9 @@ def _neighbours(rng: np.random.Generator, stars: Stars, gaia: pd.DataFrame) -> p
 def distance_table(rng: np.random.Generator, gaia: pd.DataFrame, stars: Stars) -> pd.DataFrame:
     """Distances after Bailer-Jones et al. (2021) in pc: medians and 16 and 84 % quantiles.
 
-    geo: posterior of the parallax with a prior of exponentially decreasing density (1.35 kpc). photogeo: with a
-    photometric distance of 12 % error on top. Both miss the true distance by their errors.
+    geo: posterior of the parallax with a prior of exponentially decreasing density (1.35 kpc).
+    photogeo: with a photometric distance of 12 % error on top. Both miss the true distance by their
+    errors.
     """
     parallax, error = gaia["parallax"].to_numpy(), gaia["parallax_error"].to_numpy()
     median, low, high = _posterior(parallax, error)
@@ -161,7 +165,8 @@ def _posterior(
     lowest = 0.02  # mas: 50 kpc
     bottom = np.maximum(parallax - 6 * error, lowest)
     top = np.maximum(parallax + 6 * error, lowest + 3 * error)
-    # even in the logarithm: fine at great distances, where a poor parallax leaves the prior to decide
+    # even in the logarithm: fine at great distances, where a poor parallax leaves the prior to
+    # decide
     grid = bottom[:, None] * (top / bottom)[:, None] ** np.linspace(0, 1, 801)
     # p(r) dr with r = 1 / w: r^2 exp(-r / L) dr = w^-3 exp(-1 / (w L)) dln(w)
     log_p = (

@@ -35,7 +35,8 @@ _TELLURIC = (
     (9100.0, 9800.0, 0.35),    (6278.0, 6312.0, 0.03),
 )  # fmt: skip
 
-# Night sky: wavelength in vacuum Angstrom, relative strength (Osterbrock et al. 1996; Hanuschik 2003)
+# Night sky: wavelength in vacuum Angstrom, relative strength (Osterbrock et al. 1996; Hanuschik
+# 2003)
 _SKY_LINES = np.array(
     [
         (4047.7, 0.6), (4359.6, 1.5), (5462.3, 1.2), (5578.9, 12.0), (5891.6, 2.0), (5897.6, 1.5), (6302.0, 3.0),
@@ -52,7 +53,9 @@ _SKY_LINES = np.array(
 
 
 def extinction(wave: np.ndarray, r_v: float = 3.1) -> np.ndarray:
-    """A(lambda)/A(V) of the mean Galactic law (Cardelli et al. 1989, O'Donnell 1994), 3100 to 20000 A."""
+    """A(lambda)/A(V) of the mean Galactic law (Cardelli et al. 1989, O'Donnell 1994), 3100 to 20000
+    A.
+    """
     x = 1e4 / np.asarray(wave, dtype=float)
     y = x - 1.82
     a = np.polynomial.polynomial.polyval(
@@ -69,7 +72,8 @@ def extinction(wave: np.ndarray, r_v: float = 3.1) -> np.ndarray:
 
 def interstellar(wave: np.ndarray, ebv: float, velocity: float, sigma: float) -> np.ndarray:
     """Transmission of interstellar Na D, Ca II and the strong diffuse bands; sigma: LSF in km/s."""
-    # air wavelength, equivalent width at E(B-V) = 1 in Angstrom, saturation, intrinsic sigma in Angstrom
+    # air wavelength, equivalent width at E(B-V) = 1 in Angstrom, saturation, intrinsic sigma in
+    # Angstrom
     features = (
         (3933.66, 0.55, 0.25, 0.2), (3968.47, 0.32, 0.25, 0.2), (5889.95, 0.85, 0.20, 0.2), (5895.92, 0.65, 0.25, 0.2),
         (4428.2, 2.0, 9.0, 8.0), (5780.5, 0.50, 9.0, 1.0), (5797.1, 0.15, 9.0, 0.6), (6283.8, 0.95, 9.0, 2.0),
@@ -98,10 +102,11 @@ def _telluric_depth() -> tuple[np.ndarray, np.ndarray]:
 
 
 def telluric(wave: np.ndarray, amount: float, velocity: float) -> np.ndarray:
-    """Transmission of the atmosphere; the heliocentric correction has moved the bands by `velocity`.
+    """Transmission of the atmosphere; the heliocentric correction has moved the bands by
+    `velocity`.
 
-    LAMOST's pipeline divides the bands out with standard stars, so a small `amount` of either sign is
-    what remains in a released spectrum.
+    LAMOST's pipeline divides the bands out with standard stars, so a small `amount` of either sign
+    is what remains in a released spectrum.
     """
     return np.exp(-amount * np.interp(wave / (1 + velocity / SPEED_OF_LIGHT), *_telluric_depth()))
 
@@ -116,7 +121,9 @@ def _add_lines(
 
 
 def response(wave: np.ndarray) -> np.ndarray:
-    """Relative efficiency of the spectrograph, atmosphere and telescope; the dip is the dichroic."""
+    """Relative efficiency of the spectrograph, atmosphere and telescope; the dip is the
+    dichroic.
+    """
     blue = np.exp(-0.5 * ((wave - 5000.0) / 620.0) ** 2) / (1 + np.exp((wave - 5880.0) / 45.0))
     red = (
         np.exp(-0.5 * ((wave - 7300.0) / 1150.0) ** 2) * 1.5 / (1 + np.exp(-(wave - 5840.0) / 45.0))
@@ -192,8 +199,8 @@ def emission_lines(
 class Observation:
     """One observed spectrum: arrays (n_pixels,) float32, and what was done to it.
 
-    expected: noiseless flux in the same units, with all systematic errors; snr: measured S/N per pixel
-    by band name; n_cosmic: cosmic rays that no mask records.
+    expected: noiseless flux in the same units, with all systematic errors; snr: measured S/N per
+    pixel by band name; n_cosmic: cosmic rays that no mask records.
     """
 
     flux: np.ndarray
@@ -221,8 +228,9 @@ def observe(
 ) -> Observation:
     """Observe a spectrum that has its radial velocity, resolution and reddening already.
 
-    wave (n,) Angstrom; flux (n,) > 0, any units; snr_g: S/N per pixel wanted in the g band; sigma: LSF
-    in km/s for the sky; velocity: heliocentric correction in km/s; level: median flux of the result.
+    wave (n,) Angstrom; flux (n,) > 0, any units; snr_g: S/N per pixel wanted in the g band; sigma:
+    LSF in km/s for the sky; velocity: heliocentric correction in km/s; level: median flux of the
+    result.
     """
     band = (wave > SNR_BANDS["g"][0]) & (wave < SNR_BANDS["g"][1])
     star = flux / np.median(flux) * telluric(wave, 0.12 * rng.standard_normal(), velocity)
@@ -231,7 +239,8 @@ def observe(
     sky = sky_spectrum(wave, moon, sigma) * efficiency * rng.uniform(25.0, 60.0)
     read_noise2 = rng.uniform(15.0, 40.0)
 
-    # Exposure that gives the wanted S/N at the median g-band pixel: s r = S/N sqrt(s r + sky + read^2)
+    # Exposure that gives the wanted S/N at the median g-band pixel: s r = S/N sqrt(s r + sky +
+    # read^2)
     typical, background = np.median(rate[band]), np.median(sky[band]) + read_noise2
     snr2 = snr_g**2
     exposure = (snr2 + np.sqrt(snr2**2 + 4 * snr2 * background)) / 2 / typical

@@ -1,4 +1,6 @@
-"""Strengths and profiles of atomic lines: population of the lower level, damping, Voigt function, curve of growth."""
+"""Strengths and profiles of atomic lines: population of the lower level, damping, Voigt function,
+curve of growth.
+"""
 
 from functools import lru_cache
 
@@ -55,7 +57,9 @@ MASSES = np.array([_ATOMIC_MASS[name] for name in ELEMENT_NAMES], dtype=float)
 
 
 def lower_density(lines: LineList, star: atm.Atmosphere, layers: slice | list[int]) -> np.ndarray:
-    """gf x number of atoms in the lower level over U, per hydrogen nucleus, (n, n_layers, n_lines)."""
+    """gf x number of atoms in the lower level over U, per hydrogen nucleus,
+    (n, n_layers, n_lines).
+    """
     temperature, pe = star.temperature[:, layers], star.electron_pressure[:, layers]
     result = np.empty((*temperature.shape, len(lines)))
     for element in np.unique(lines.element):

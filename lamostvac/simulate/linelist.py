@@ -335,7 +335,9 @@ WEAK_LINES = ALL_LINES.select(~_is_strong)
 
 
 def hydrogenic_wavelength(lower: int, upper: int, charge: int = 1) -> float:
-    """Vacuum wavelength in Angstrom of the line lower-upper of H I (charge 1) or He II (charge 2)."""
+    """Vacuum wavelength in Angstrom of the line lower-upper of H I (charge 1) or He II
+    (charge 2).
+    """
     rydberg = 1.0967758341e7 if charge == 1 else 1.0972227e7  # reduced-mass Rydberg constants, 1/m
     return 1e10 / (rydberg * charge**2 * (1 / lower**2 - 1 / upper**2))
 

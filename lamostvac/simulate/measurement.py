@@ -1,4 +1,6 @@
-"""How other surveys measure a simulated star: positions at their epochs, names by position, magnitudes with errors."""
+"""How other surveys measure a simulated star: positions at their epochs, names by position,
+magnitudes with errors.
+"""
 
 import numpy as np
 
@@ -31,7 +33,9 @@ def blurred(
 
 
 def designation_of(ra: float, dec: float, decimals: int, dots: bool) -> str:
-    """hhmmss.ss+ddmmss.s, truncated; decimals of the seconds of right ascension, one less in declination."""
+    """hhmmss.ss+ddmmss.s, truncated; decimals of the seconds of right ascension, one less in
+    declination.
+    """
     hours = int(ra / 15 * 3600 * 10**decimals) % (24 * 3600 * 10**decimals)
     arcsec = int(abs(dec) * 3600 * 10 ** (decimals - 1))
     parts = []
@@ -54,7 +58,9 @@ def magnitude_errors(
     faint: float,
     scatter: float = 0.15,
 ) -> np.ndarray:
-    """Errors of magnitudes (n,): a floor and the noise of the sky, which is 0.1 mag at the magnitude `faint`."""
+    """Errors of magnitudes (n,): a floor and the noise of the sky, which is 0.1 mag at the
+    magnitude `faint`.
+    """
     noise = 0.1 * 10 ** (0.4 * (magnitude - faint))
     return np.hypot(floor * np.exp(scatter * rng.standard_normal(magnitude.size)), noise)
 

@@ -16,7 +16,8 @@ from lamostvac.simulate.linelist import (
 from lamostvac.simulate.synthesis_grid import WAVE
 
 BAND_LAYER = int(np.searchsorted(atm.LOG_TAU, -1.2))
-# log10 of strength per molecule per hydrogen nucleus (absorbs f-values, partition functions, widths)
+# log10 of strength per molecule per hydrogen nucleus (absorbs f-values, partition functions,
+# widths)
 BAND_STRENGTH = {
     "CH": -17.5, "CN": -17.3, "CNred": -18.8, "C2": -17.4, "MgH": -17.7, "TiO": -18.0, "VO": -18.3, "CaH": -17.8,
 }  # fmt: skip

@@ -123,17 +123,19 @@ def plan(
 def _fields(
     rng: np.random.Generator, stars: population.Stars, n_fields: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Right ascension and declination of the fields' centres (n_fields,), and the field of each star (n,).
+    """Right ascension and declination of the fields' centres (n_fields,), and the field of each
+    star (n,).
 
-    Stars of the sample lgmwas lie 30 degrees or more from the Galactic plane, unless that is their fault; then they are
-    just inside, where SDSS still is.
+    Stars of the sample lgmwas lie 30 degrees or more from the Galactic plane, unless that is their
+    fault; then they are just inside, where SDSS still is.
     """
     n = stars.teff.size
     high = (stars.sample == "lgmwas") & (stars.fault != "latitude")
     near_plane = stars.fault == "latitude"
     latitude = np.full(n_fields, np.nan)
     field_ra, field_dec = np.empty(n_fields), np.empty(n_fields)
-    # the fields that the sample needs at high latitude, and one near the plane when there are two or more
+    # the fields that the sample needs at high latitude, and one near the plane when there are two
+    # or more
     n_high = int(np.ceil(n_fields * high.sum() / max(n, 1)))
     wanted = np.array([1] * n_high + [-1] * bool(near_plane.any()) + [0] * n_fields)[:n_fields]
     for k, want in enumerate(wanted):

@@ -115,10 +115,11 @@ def apass_table(
 def sdss_table(
     rng: np.random.Generator, stars: Stars, magnitudes: dict[str, np.ndarray]
 ) -> pd.DataFrame:
-    """SDSS DR12 PhotoPrimary: Galactic latitudes over 21 degrees, g from 14 to 22, and brighter stars saturated.
+    """SDSS DR12 PhotoPrimary: Galactic latitudes over 21 degrees, g from 14 to 22, and brighter
+    stars saturated.
 
-    The pipeline gives saturated stars small errors all the same; without them Wang et al. could not have had giants
-    within 2 kpc. Their magnitudes here are 0.02 mag worse than the errors say.
+    The pipeline gives saturated stars small errors all the same; without them Wang et al. could not
+    have had giants within 2 kpc. Their magnitudes here are 0.02 mag worse than the errors say.
     """
     n = stars.teff.size
     ra, dec = blurred(rng, stars, EPOCH["sdss"], 0.05)

@@ -1,9 +1,10 @@
 """Absolute magnitudes of stars in the 14 bands of Wang et al. (2022), and what dust does to them.
 
-Colours of dwarfs at [Fe/H] = 0 follow the sequence of Pecaut & Mamajek (2013, version of 2024, rounded; Gaia, Johnson,
-2MASS and WISE in Vega magnitudes, Sloan in AB). Giants differ below 4500 K (after Bessell & Brett 1988): their
-H- opacity minimum makes J-H red and H-K a little redder, TiO makes V fainter. Metal-poor stars are bluer at fixed Teff,
-the more the bluer the band, because they lack lines; below [Fe/H] of about -2 there is little left to lose.
+Colours of dwarfs at [Fe/H] = 0 follow the sequence of Pecaut & Mamajek (2013, version of 2024,
+rounded; Gaia, Johnson, 2MASS and WISE in Vega magnitudes, Sloan in AB). Giants differ below 4500 K
+(after Bessell & Brett 1988): their H- opacity minimum makes J-H red and H-K a little redder, TiO
+makes V fainter. Metal-poor stars are bluer at fixed Teff, the more the bluer the band, because they
+lack lines; below [Fe/H] of about -2 there is little left to lose.
 """
 
 import numpy as np
@@ -12,9 +13,10 @@ from scipy.interpolate import PchipInterpolator
 from lamostvac.simulate.constants import SOLAR_TEFF
 from lamostvac.simulate.population import Stars, bolometric_correction_g
 
-# Name of each absolute magnitude: A(band) / E(B-V), and where the number is from. Those of Yuan et al. and of Schlafly
-# & Finkbeiner belong to the E(B-V) of Schlegel et al. (1998), those of Chen et al. to a true E(B-V), about 14 %
-# smaller; Wang et al. multiply all by the one E(B-V) of the star-pair method, and so does the simulation.
+# Name of each absolute magnitude: A(band) / E(B-V), and where the number is from. Those of Yuan et
+# al. and of Schlafly & Finkbeiner belong to the E(B-V) of Schlegel et al. (1998), those of Chen et
+# al. to a true E(B-V), about 14 % smaller; Wang et al. multiply all by the one E(B-V) of the
+# star-pair method, and so does the simulation.
 EXTINCTION = {
     "abs_mag_g_gaia": (2.50, "Chen et al. 2018, true E(B-V)"),
     "abs_mag_bp": (3.24, "Chen et al. 2018, true E(B-V)"),
@@ -87,7 +89,9 @@ _giant_colours = PchipInterpolator(np.log10(_GIANTS[:, 0]), _GIANTS[:, 1:])
 
 
 def colours(teff: np.ndarray, logg: np.ndarray, feh: np.ndarray) -> dict[str, np.ndarray]:
-    """Colours (n,) without extinction: bp_rp g_rp g_v (Gaia G - Johnson V) v_ks j_h h_ks ks_w1 w1_w2 b_v g_r r_i."""
+    """Colours (n,) without extinction: bp_rp g_rp g_v (Gaia G - Johnson V) v_ks j_h h_ks ks_w1
+    w1_w2 b_v g_r r_i.
+    """
     log_teff = np.log10(np.clip(teff, _DWARFS[0, 0], _DWARFS[-1, 0]))
     giant = 1 / (1 + np.exp((np.asarray(logg, dtype=float) - 3.6) / 0.2))
     # lines are few in hot stars; a very metal-poor star has no more lines to lose
@@ -128,7 +132,9 @@ def absolute_magnitudes(
 
 
 def primary_magnitudes(stars: Stars) -> dict[str, np.ndarray]:
-    """Absolute magnitudes (n,) of the stars without their companions: what `truth.fits` calls the truth."""
+    """Absolute magnitudes (n,) of the stars without their companions: what `truth.fits` calls the
+    truth.
+    """
     return absolute_magnitudes(stars.teff, stars.logg, stars.feh, stars.luminosity)
 
 

@@ -46,12 +46,14 @@ R_G = 2.5
 
 @dataclass
 class Stars:
-    """Properties of n stars, every field an array (n,); labels in K and dex, the rest in the unit named.
+    """Properties of n stars, every field an array (n,); labels in K and dex, the rest in the unit
+    named.
 
-    mass, luminosity: Sun's; radius: Sun's; distance: pc; rv: km/s; vsini: km/s; abs_mag_g and g_mag: mag;
-    secondary_*: of the companion, NaN when single; emission: "" or the kind of emission lines.
-    ra, dec: degrees at epoch 2000; pmra (with cos dec), pmdec: mas/yr; sample: "field" or the training set the
-    star was added for; fault: "" or the cut of the training sets that it must fail (`samples.FAULTS`).
+    mass, luminosity: Sun's; radius: Sun's; distance: pc; rv: km/s; vsini: km/s; abs_mag_g and
+    g_mag: mag; secondary_*: of the companion, NaN when single; emission: "" or the kind of emission
+    lines. ra, dec: degrees at epoch 2000; pmra (with cos dec), pmdec: mas/yr; sample: "field" or
+    the training set the star was added for; fault: "" or the cut of the training sets that it must
+    fail (`samples.FAULTS`).
     """
 
     spectral_type: np.ndarray
@@ -106,7 +108,9 @@ def main_sequence(teff: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def bolometric_correction_g(teff: np.ndarray) -> np.ndarray:
-    """Bolometric correction to Gaia G in mag at Teff (n,), rough dwarf scale (Andrae et al. 2018, MIST)."""
+    """Bolometric correction to Gaia G in mag at Teff (n,), rough dwarf scale (Andrae et al. 2018,
+    MIST).
+    """
     grid = [
         2800,
         3200,
@@ -179,7 +183,9 @@ def _chemistry(
 def abundances(
     rng: np.random.Generator, feh: np.ndarray, population: np.ndarray, giant: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """[alpha/Fe], [C/Fe] and [N/Fe] of stars of a population (0 thin disc, 1 thick disc, 2 halo), each (n,)."""
+    """[alpha/Fe], [C/Fe] and [N/Fe] of stars of a population (0 thin disc, 1 thick disc, 2 halo),
+    each (n,).
+    """
     n = feh.size
     thin = np.clip(0.02 - 0.18 * feh, -0.05, 0.15)
     thick = np.clip(0.26 - 0.20 * (feh + 0.55), 0.08, 0.34)
@@ -213,7 +219,8 @@ def labels(
     else:
         teff = rng.uniform(low, high, n)
     logg, mass, _ = main_sequence(teff)
-    # evolution off the main sequence, possible where the main-sequence life is shorter than the disc's age
+    # evolution off the main sequence, possible where the main-sequence life is shorter than the
+    # disc's age
     reach = np.interp(
         teff, [4800, 5300, 5800, 6300, 7000, 9000, 20000], [0.03, 0.12, 0.35, 0.55, 0.6, 0.7, 0.55]
     )
@@ -263,7 +270,8 @@ def draw(
 ) -> Stars:
     """Draw `counts[type]` stars of each type, in the order of `TYPE_ORDER`.
 
-    uniform: spread hot stars evenly in log Teff and half of all stars in [Fe/H], as a library wants.
+    uniform: spread hot stars evenly in log Teff and half of all stars in [Fe/H], as a library
+    wants.
     """
     parts: list[tuple[np.ndarray, ...]] = []
     for spectral_type in TYPE_ORDER:
@@ -304,8 +312,9 @@ def complete(
 ) -> Stars:
     """The rest of the properties of stars with known labels, all arrays (n,).
 
-    kind: spectral type; chemistry: as `_chemistry` returns it; magnitude: mean, standard deviation and limits of
-    Gaia G; distances: limits in pc, which win over the magnitude; latitude: of the dust, degrees, random when None.
+    kind: spectral type; chemistry: as `_chemistry` returns it; magnitude: mean, standard deviation
+    and limits of Gaia G; distances: limits in pc, which win over the magnitude; latitude: of the
+    dust, degrees, random when None.
     """
     feh, alpha_fe, c_fe, n_fe, population = chemistry
     n = teff.size

@@ -1,4 +1,6 @@
-"""APOGEE and PASTEL of the simulated stars: labels from other spectra, with the surveys' flags and offsets."""
+"""APOGEE and PASTEL of the simulated stars: labels from other spectra, with the surveys' flags and
+offsets.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -58,7 +60,8 @@ def apogee_table(rng: np.random.Generator, stars: Stars, twomass: pd.DataFrame) 
         "ALPHA_M": (alpha, 0.008), "FE_H": (feh, 0.010), "C_FE": (carbon, 0.015), "N_FE": (nitrogen, 0.025),
     }  # fmt: skip
     columns: dict[str, np.ndarray] = {}
-    # ASPCAP gives nothing at all outside of its grid, and often no [C/Fe] and [N/Fe] for metal-poor stars
+    # ASPCAP gives nothing at all outside of its grid, and often no [C/Fe] and [N/Fe] for metal-poor
+    # stars
     failed = (fault == "missing") | (feh < -2.5)
     for name, (value, typical) in truth.items():
         growth = np.sqrt(weak) if name in ("TEFF", "LOGG") else weak
@@ -119,7 +122,9 @@ def apogee_table(rng: np.random.Generator, stars: Stars, twomass: pd.DataFrame) 
 
 
 def references(seed: int) -> pd.DataFrame:
-    """The literature: per reference its systematic offsets `Teff logg [Fe/H]` and a factor on its errors."""
+    """The literature: per reference its systematic offsets `Teff logg [Fe/H]` and a factor on its
+    errors.
+    """
     rng = np.random.default_rng([seed, 19])
     rows = []
     for k in range(N_REFERENCES):

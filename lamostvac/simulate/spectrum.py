@@ -88,7 +88,7 @@ _BANDS_BELOW, _HELIUM_II_ABOVE = 8500.0, 15000.0
 
 
 def microturbulence(teff: np.ndarray, logg: np.ndarray) -> np.ndarray:
-    """Microturbulent velocity in km/s: about 1 in the Sun, 2 in giants and A stars, more in OB stars."""
+    """Microturbulent velocity in km/s: 1 in the Sun, 2 in giants and A stars, more in OB stars."""
     giant = 0.25 * (4.4 - logg)
     hot = 1.2 * np.exp(-(((teff - 8000) / 1800) ** 2)) + 3.0 / (1 + np.exp(-(teff - 18000) / 3000))
     return np.clip(1.0 + giant + hot, 0.6, 8.0)
@@ -96,7 +96,7 @@ def microturbulence(teff: np.ndarray, logg: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=256)
 def _profile_matrix(centre: float) -> tuple[int, int, np.ndarray]:
-    """Pixels [i, j) within the profile's reach and the matrix (n_velocity, j-i) that interpolates it.
+    """Pixels [i, j) within the profile's reach and the matrix (n_velocity, j-i) to interpolate it.
 
     Each pixel is the mean over seven points, so that narrow cores keep their equivalent width.
     """
@@ -187,8 +187,9 @@ class _Canvas:
     def blanketed(self, wave: np.ndarray) -> np.ndarray:
         """Continuum flux over pi with the unlisted lines' share of the blanketing, (n, n_wave).
 
-        They are absorption between open gaps and not a true continuum: taken at full strength they make
-        K stars too red, so the flux is the geometric mean with and without them (M stars: with them).
+        They are absorption between open gaps and not a true continuum: taken at full strength they
+        make K stars too red, so the flux is the geometric mean with and without them
+        (M stars: with them).
         """
         i, f = self.at(wave)
         share = (0.5 + 0.5 / (1 + np.exp((self.star.teff - 4000) / 120)))[:, None]
@@ -196,14 +197,14 @@ class _Canvas:
         return np.exp(log[:, i] * (1 - f) + log[:, i + 1] * f)
 
     def draw_profile(self, centre: float, line_opacity: np.ndarray) -> None:
-        """Multiply in one line: opacity per hydrogen nucleus at the profile velocities, (n, L, v)."""
+        """Multiply in one line: opacity per hydrogen nucleus at the velocities, (n, L, v)."""
         one = np.array([centre])
         continuous = self.opacity(one, slice(None))  # (n, L, 1)
         scale = 1.0 / self.star.rosseland[:, :, None]
         source = planck(one, self.star.temperature[:, :, None]).astype(np.float32)
         total = ((continuous + line_opacity) * scale).astype(np.float32)
         flux = atm.emergent_flux(np.broadcast_to(source, total.shape), total)
-        # relative to the flux of the same scheme without the line, so that far wings meet the continuum
+        # relative to the flux computed alike without the line, so that far wings meet the continuum
         base = atm.emergent_flux(source, (continuous * scale).astype(np.float32))
         i, j, matrix = _profile_matrix(centre)
         depth = np.maximum(1 - flux / base, 0)
@@ -212,14 +213,15 @@ class _Canvas:
 
 
 def _hydrogen_lines(canvas: _Canvas) -> None:
-    """Balmer and Paschen lines: Holtsmark-like Stark profile, Doppler core, resonance broadening."""
+    """Balmer and Paschen lines: Holtsmark-like Stark, Doppler core, resonance broadening."""
     star = canvas.star
     temperature = star.temperature
     field = 1.25e-9 * star.electrons ** (2 / 3)
     doppler = np.sqrt(2 * BOLTZMANN * temperature / 1.6735e-24) / 1e5
     doppler = np.sqrt(doppler**2 + canvas.vmic[:, None] ** 2)
-    # Without line blanketing and convection the deep layers of cool stars come out too cool for their
-    # Balmer lines, which also have chromospheric cores: raise the excitation temperature there.
+    # Without line blanketing and convection the deep layers of cool stars come out too cool for
+    # their Balmer lines, which also have chromospheric cores: raise the excitation temperature
+    # there.
     cool = (
         1
         / (1 + np.exp((star.teff - 7300) / 500))
@@ -292,7 +294,7 @@ def _strong_lines(canvas: _Canvas) -> None:
         total = CLASSICAL_CROSS_SECTION * centre**2 * lower[..., k] * stimulated
         gamma = damping[..., k]
         if ELEMENT_NAMES[STRONG_LINES.element[k]] == "He":
-            # the upper levels are nearly hydrogenic: linear-like Stark broadening of the diffuse lines
+            # the upper levels are nearly hydrogenic: linear-like Stark effect in the diffuse lines
             gamma = gamma + 4.0e-4 * star.electrons
         a = gamma * centre**2 / (4 * np.pi * 2.998e18) / width
         v = _PROFILE_VELOCITY / doppler[:, :, None]
@@ -431,9 +433,9 @@ def synthesize(
 ) -> np.ndarray:
     """Noiseless spectra at rest on a wavelength grid.
 
-    wave: vacuum Angstrom (w,), inside 3600 to 10400; labels: numbers or (n,); resolution: R = lambda /
-    FWHM. Returns (n, w) float32, surface flux per Angstrom in arbitrary but common units.
-    Raises ValueError when `wave` leaves the synthesis' range.
+    wave: vacuum Angstrom (w,), inside 3600 to 10400; labels: numbers or (n,); resolution:
+    R = lambda / FWHM. Returns (n, w) float32, surface flux per Angstrom in arbitrary but common
+    units. Raises ValueError when `wave` leaves the synthesis' range.
     """
     wave = np.asarray(wave, dtype=float)
     if wave.min() < 3600 or wave.max() > 10400:

@@ -63,10 +63,10 @@ def simulate_survey(
 ) -> pd.DataFrame:
     """Write a simulated survey below `folder` and return the truth, one row per spectrum.
 
-    Files: `lamost/catalogue.csv`, `lamost/{night}/{plan}/spec-*.fits.gz`, `mastar/*`, `catalogs/*` (see
-    `counterparts` and `references`), `truth.fits`.
-    seed: `settings.seed` when None. progress: called with a number of spectra that have been made,
-    library included. The bytes depend on settings and seed alone.
+    Files: `lamost/catalogue.csv`, `lamost/{night}/{plan}/spec-*.fits.gz`, `mastar/*`, `catalogs/*`
+    (see `counterparts` and `references`), `truth.fits`. seed: `settings.seed` when None. progress:
+    called with a number of spectra that have been made, library included. The bytes depend on
+    settings and seed alone.
 
     Raises UserError when nothing is to be simulated.
     """
@@ -103,7 +103,9 @@ def simulate_survey(
 def _catalogue_row(
     rng: np.random.Generator, stars: population.Stars, visit: pd.Series, index: int, g: float
 ) -> Row:
-    """What the catalogue says about a visit before the spectrum is measured; g: Gaia G with the companion."""
+    """What the catalogue says about a visit before the spectrum is measured; g: Gaia G with the
+    companion.
+    """
     i = int(visit["star"])
     night = Time(int(visit["lmjd"]), format="mjd").to_datetime().strftime("%Y-%m-%d")
     ra, dec = float(stars.ra[i]), float(stars.dec[i])
@@ -154,10 +156,11 @@ def _light(
     lsf: tuple[np.ndarray, np.ndarray],
     phase: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Spectra of the visits of a batch of stars as they reach the telescope (n_visits, n_pixels), and RV.
+    """Spectra of the visits of a batch of stars as they reach the telescope (n_visits, n_pixels),
+    and RV.
 
-    part: the batch; star (n_visits,): index of each visit's star; lsf: sigma in km/s in the blue and
-    the red (n_visits,); phase: of the binaries' orbits, -1 to 1 (n_visits,).
+    part: the batch; star (n_visits,): index of each visit's star; lsf: sigma in km/s in the blue
+    and the red (n_visits,); phase: of the binaries' orbits, -1 to 1 (n_visits,).
     """
     columns = (stars.teff, stars.logg, stars.feh, stars.alpha_fe, stars.c_fe, stars.n_fe)
     paired = np.flatnonzero(np.isfinite(stars.secondary_teff[part]))
@@ -194,7 +197,9 @@ def _observe_stars(
     visits: pd.DataFrame,
     progress: Callable[[int], None] | None,
 ) -> tuple[list[Row], list[Row]]:
-    """Make and write the spectra of all stars; catalogue rows and truth rows, in the order of visits."""
+    """Make and write the spectra of all stars; catalogue rows and truth rows, in the order of
+    visits.
+    """
     rows: list[Row] = []
     truth: list[Row] = []
     wave = instrument.LAMOST_WAVE
@@ -206,7 +211,8 @@ def _observe_stars(
         index = np.flatnonzero((visits_star >= part.start) & (visits_star < part.stop))
         # each visit has its own random numbers, so that batches do not matter
         generators = [np.random.default_rng([seed, 2, int(k)]) for k in index]
-        # line-spread function: R 1600 in the blue, 1850 in the red, from fibre to fibre 5 % different
+        # line-spread function: R 1600 in the blue, 1850 in the red, from fibre to fibre 5 %
+        # different
         quality = np.array([1 + 0.05 * r.standard_normal() for r in generators]).clip(0.85, 1.15)
         lsf = (
             SPEED_OF_LIGHT / (1600 * quality) / 2.3548,
@@ -330,7 +336,9 @@ def _observe_others(
     visits: pd.DataFrame,
     offset: int,
 ) -> tuple[list[Row], list[Row]]:
-    """Galaxies, quasars and unknown objects: on the plates, in the catalogue, not to be selected."""
+    """Galaxies, quasars and unknown objects: on the plates, in the catalogue, not to be
+    selected.
+    """
     rows: list[Row] = []
     truth: list[Row] = []
     n = settings.n_other

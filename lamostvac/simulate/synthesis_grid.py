@@ -1,4 +1,6 @@
-"""The wavelengths of the synthesis, and from them to the resolution and the wavelengths of a spectrograph."""
+"""The wavelengths of the synthesis, and from them to the resolution and the wavelengths of a
+spectrograph.
+"""
 
 import numpy as np
 
@@ -18,9 +20,9 @@ def broaden(
 ) -> np.ndarray:
     """Doppler shift and Gaussian line-spread function on the native grid.
 
-    flux (n, WAVE.size); sigma_blue, sigma_red: standard deviation of the line-spread function in km/s
-    at 4000 and 8500 A (n,), linear in log wavelength between; rv in km/s (n,). Stellar rotation is
-    added by the caller in quadrature. Returns float32 of the same shape.
+    flux (n, WAVE.size); sigma_blue, sigma_red: standard deviation of the line-spread function in
+    km/s at 4000 and 8500 A (n,), linear in log wavelength between; rv in km/s (n,). Stellar
+    rotation is added by the caller in quadrature. Returns float32 of the same shape.
     """
     n_fft = 10240 if WAVE.size < 10000 else int(2 ** np.ceil(np.log2(WAVE.size + 400)))
     pad = n_fft - WAVE.size
@@ -49,7 +51,9 @@ def broaden(
 
 
 def resample(flux: np.ndarray, wave: np.ndarray) -> np.ndarray:
-    """Cubic interpolation (Catmull-Rom) of native-grid spectra (n, WAVE.size) at `wave` (w,): (n, w)."""
+    """Cubic interpolation (Catmull-Rom) of native-grid spectra (n, WAVE.size) at `wave` (w,):
+    (n, w).
+    """
     position = (np.log10(wave) - LOG_WAVE[0]) / LOG_STEP
     i = np.clip(position.astype(int), 1, LOG_WAVE.size - 3)
     f = (position - i).astype(np.float32)

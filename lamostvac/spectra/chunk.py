@@ -1,8 +1,10 @@
-"""A chunk's prepared spectra: made, read by the fit and the networks, and made again when they are gone.
+"""A chunk's prepared spectra: made, read by the fit and the networks, and made again when they are
+gone.
 
-Prepared spectra take 56 kB each and are removed once all have read them. A new network, or a new emulator, wants
-them again; it makes its own copy from the release's files then. So nothing else runs again: were they an output
-that Snakemake removes, making them anew would count as new input of every other reader.
+Prepared spectra take 56 kB each and are removed once all have read them. A new network, or a new
+emulator, wants them again; it makes its own copy from the release's files then. So nothing else
+runs again: were they an output that Snakemake removes, making them anew would count as new input of
+every other reader.
 """
 
 import hashlib
@@ -48,7 +50,9 @@ NEEDED = [
 
 
 class _Datasets:
-    """Growing datasets (n, width) of an HDF5 group, written some rows at a time, and a digest of their content."""
+    """Growing datasets (n, width) of an HDF5 group, written some rows at a time, and a digest of
+    their content.
+    """
 
     def __init__(self, group: h5py.Group, widths: Mapping[str, int]) -> None:
         self._rows: list[tuple[np.ndarray, ...]] = []
@@ -94,8 +98,9 @@ def prepare_chunk(
     Parameters
     ----------
     rows : the chunk's rows, as the survey wrote them
-    handle : an empty file; it gets `flux`, `ivar` (n, 4901), with `networks` also `network_flux`, `network_ivar`,
-        the group `meta`, and the attributes `digest` and `network_digest` of all of them
+    handle : an empty file; it gets `flux`, `ivar` (n, 4901), with `networks` also `network_flux`,
+        `network_ivar`, the group `meta`, and the attributes `digest` and `network_digest` of all of
+        them
 
     Returns
     -------
@@ -175,7 +180,8 @@ def open_prepared(
     networks: Mapping[str, Any] | None,
     log: logging.Logger,
 ) -> Iterator[h5py.File]:
-    """The prepared spectra of a chunk, open for reading; prepared again for this one reader if they are gone.
+    """The prepared spectra of a chunk, open for reading; prepared again for this one reader if they
+    are gone.
 
     Parameters
     ----------

@@ -1,4 +1,5 @@
-"""The common wavelength grid, and the two conventions that spectra come in: air or vacuum, shifted or at rest.
+"""The common wavelength grid, and the two conventions that spectra come in: air or vacuum, shifted
+or at rest.
 
 Everything downstream of the readers is in vacuum, in the rest frame of the star, on `GRID`.
 """

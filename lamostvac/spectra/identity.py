@@ -1,4 +1,6 @@
-"""Whether a file holds the spectrum that the catalogue says: its identity, position, redshift and frame."""
+"""Whether a file holds the spectrum that the catalogue says: its identity, position, redshift and
+frame.
+"""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -46,7 +48,8 @@ def check_header(header: Mapping[str, object], row: Row, tolerances: HeaderToler
 def check_identity(
     header: Mapping[str, object], lmjd: int, planid: str, spid: int, fiberid: int, obsid: int
 ) -> None:
-    """Compare the keywords that name a spectrum; the pilot survey has no OBSID, which -1 stands for.
+    """Compare the keywords that name a spectrum; the pilot survey has no OBSID, which -1 stands
+    for.
 
     Raises `SpectrumRejected("wrong_spectrum")` when one differs.
     """

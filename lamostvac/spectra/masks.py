@@ -48,7 +48,9 @@ def diffuse_band_regions() -> list[tuple[float, float]]:
 
 
 def in_regions(wave: ArrayLike, regions: Regions | NDArray[np.float64]) -> NDArray[np.bool_]:
-    """True where `wave` (p,), A, increasing, lies inside one of the closed intervals `regions` (A)."""
+    """True where `wave` (p,), A, increasing, lies inside one of the closed intervals `regions`
+    (A).
+    """
     inside = np.zeros(np.shape(wave), dtype=bool)
     limits = np.array(regions, dtype=float).reshape(-1, 2)
     first = np.searchsorted(wave, limits[:, 0], side="left")

@@ -1,4 +1,6 @@
-"""Names of spectra, all different, and as numbers so that millions are compared, sorted and found quickly."""
+"""Names of spectra, all different, and as numbers so that millions are compared, sorted and found
+quickly.
+"""
 
 from collections.abc import Iterable
 
@@ -38,8 +40,8 @@ def check_distinct(identities: NDArray[np.bytes_]) -> None:
 class RowsByName:
     """Where spectra stand among rows, for many questions about the same rows.
 
-    Millions of names are hashed once, in tenths of a second; a join of texts would do so for each question.
-    `fingerprints` (n,) are the rows' numbers.
+    Millions of names are hashed once, in tenths of a second; a join of texts would do so for each
+    question. `fingerprints` (n,) are the rows' numbers.
     """
 
     def __init__(self, names: NDArray[np.bytes_]) -> None:
@@ -68,7 +70,8 @@ def values_at(values: NDArray[np.floating], rows: NDArray[np.integer]) -> NDArra
 
 
 def in_order_of(names: NDArray[np.bytes_], table: pd.DataFrame, where: str) -> pd.DataFrame:
-    """The rows of a table with `spectrum_id`, in the order of other rows, whose names (n,) these are.
+    """The rows of a table with `spectrum_id`, in the order of other rows, whose names (n,) these
+    are.
 
     Raises
     ------

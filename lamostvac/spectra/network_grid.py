@@ -29,7 +29,9 @@ class NetworkPreparation(FluxLimits, NetworkWindows):
 
     @classmethod
     def of(cls, section: NetworkWindows) -> Self:
-        """The preparation by a section that says how networks see a spectrum; limits are the usual ones."""
+        """The preparation by a section that says how networks see a spectrum; limits are the usual
+        ones.
+        """
         return cls(**{name: getattr(section, name) for name in NetworkWindows.model_fields})
 
     @cached_property
@@ -70,7 +72,9 @@ def seen_pixels(preparation: NetworkPreparation, windows: Windows | None) -> NDA
 
 
 class _Window:
-    """Grid and polynomials of one window; the grid goes on for half a median filter on either side."""
+    """Grid and polynomials of one window; the grid goes on for half a median filter on either
+    side.
+    """
 
     def __init__(self, low: float, high: float, half: int, degree: int) -> None:
         first, last = np.ceil(np.log10(low) / STEP), np.floor(np.log10(high) / STEP)
@@ -85,7 +89,9 @@ class _Window:
         self.orthonormal = np.linalg.qr(self.basis)[0]
 
     def continuum(self, smooth: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The polynomial (m,) through the smoothed spectrum (m,), NaN if too little of that is known."""
+        """The polynomial (m,) through the smoothed spectrum (m,), NaN if too little of that is
+        known.
+        """
         known = np.isfinite(smooth)
         if known.all():
             return np.asarray(self.orthonormal @ (self.orthonormal.T @ smooth))

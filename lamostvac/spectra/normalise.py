@@ -91,7 +91,8 @@ def running_median(
     """
     half = window // 2
     n = flux.shape[-1]
-    # Bottleneck's windows end at their pixel and are cut off at the beginning; it wants at least one whole.
+    # Bottleneck's windows end at their pixel and are cut off at the beginning; it wants at least
+    # one whole.
     padded = np.full((*flux.shape[:-1], max(n, half + 1) + half), np.nan)
     np.copyto(padded[..., :n], flux, where=good)
     medians = bottleneck.move_median(padded, 2 * half + 1, min_count=1, axis=-1)

@@ -89,7 +89,8 @@ class Spectrum:
 def read_spectrum(path: str | PathLike[str]) -> Spectrum:
     """Read one LAMOST LRS file, gzipped or not.
 
-    Raises `SpectrumRejected` with one of the reasons of stage "prepare" in `lamostvac.core.exceptions`.
+    Raises `SpectrumRejected` with one of the reasons of stage "prepare" in
+    `lamostvac.core.exceptions`.
     """
     return parse_spectrum(_read_bytes(path))
 
@@ -132,7 +133,7 @@ def _gunzip(data: bytes) -> bytes:
             return stream.read(_LARGEST + 1)
     try:
         return igzip.decompress(data)  # type: ignore[no-untyped-call]  # its stub has no types
-    except (EOFError, isal_zlib.IsalError, gzip.BadGzipFile):  # type: ignore[misc]  # its stub names no class
+    except (EOFError, isal_zlib.IsalError, gzip.BadGzipFile):  # type: ignore[misc]  # no stub
         return gzip.decompress(data)
 
 
@@ -258,7 +259,9 @@ def _parse_table(data: bytes, header: Header, start: int) -> Spectrum:
 
 @lru_cache(maxsize=64)
 def _columns(cards: bytes) -> tuple[tuple[str, str, int, float, float], ...]:
-    """Name, type, length, TSCAL and TZERO of each column of a table of one row; most tables have equal headers."""
+    """Name, type, length, TSCAL and TZERO of each column of a table of one row; most tables have
+    equal headers.
+    """
     extension = Header(cards)
     if extension.get("XTENSION") != "BINTABLE":
         raise SpectrumRejected("unknown_layout", f"extension of type {extension.get('XTENSION')!r}")
@@ -336,7 +339,9 @@ def _spectrum(
 
 
 def _mask(values: NDArray[np.generic]) -> NDArray[np.int32]:
-    """Mask bits as integers; they are stored as floats, and a NaN or what is too large says nothing."""
+    """Mask bits as integers; they are stored as floats, and a NaN or what is too large says
+    nothing.
+    """
     numbers = values.astype(values.dtype.newbyteorder("="))
     sensible = (numbers >= 0) & (numbers < 2**31)
     if not sensible.all():

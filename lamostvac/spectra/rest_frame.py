@@ -37,10 +37,10 @@ class RestSpectrum:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Flux and inverse variance (m,) on a grid (m,) whose pixels are `width` A wide.
 
-        A grid pixel that leans on a bad one, or lies outside the spectrum, has inverse variance 0. The
-        inverse variance is the information per grid pixel: native pixels are 0.9 to 2 A wide, and the
-        sum over a stretch of spectrum is the native sum, so that weighted sums over many grid pixels
-        have the right variance although neighbouring grid pixels are correlated.
+        A grid pixel that leans on a bad one, or lies outside the spectrum, has inverse variance 0.
+        The inverse variance is the information per grid pixel: native pixels are 0.9 to 2 A wide,
+        and the sum over a stretch of spectrum is the native sum, so that weighted sums over many
+        grid pixels have the right variance although neighbouring grid pixels are correlated.
         """
         wave = self.wave
         position = np.minimum(np.maximum(grid, wave[0]), wave[-1])
@@ -128,8 +128,9 @@ def _interval(wave: NDArray[np.float64], position: NDArray[np.float64]) -> NDArr
 def _slopes(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
     """Derivatives (n,) at the knots of the cubic spline through (x, y) with not-a-knot ends.
 
-    What `scipy.interpolate.CubicSpline` solves (de Boor 1978, A Practical Guide to Splines, chapter IV),
-    in a quarter of the time: it checks, and sets up the polynomials, of which `onto` needs few.
+    What `scipy.interpolate.CubicSpline` solves (de Boor 1978, A Practical Guide to Splines, chapter
+    IV), in a quarter of the time: it checks, and sets up the polynomials, of which `onto` needs
+    few.
     """
     step = x[1:] - x[:-1]
     chord = (y[1:] - y[:-1]) / step

@@ -1,4 +1,6 @@
-"""Figures of a star's page: its spectrum, main lines, library neighbours, and place among the run's stars."""
+"""Figures of a star's page: its spectrum, main lines, library neighbours, and place among the run's
+stars.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -41,7 +43,9 @@ _SHOWN_SIGMA = 8.0
 
 
 def spectrum(star: StarSpectrum) -> Figure:
-    """As released, normalised beside the model, residual beside its expected error, and masks in rows."""
+    """As released, normalised beside the model, residual beside its expected error, and masks in
+    rows.
+    """
     with plt.rc_context(
         STYLE | {"font.size": 10, "axes.labelsize": 10, "xtick.labelsize": 9, "ytick.labelsize": 9}
     ):
@@ -116,7 +120,9 @@ def _bars(mask: Mask) -> list[tuple[float, float]]:
 
 
 def shade(axes: Axes, masks: Sequence[Mask]) -> None:
-    """Regions that the fit does not use, behind the curves; masks of single pixels have rows of their own."""
+    """Regions that the fit does not use, behind the curves; masks of single pixels have rows of
+    their own.
+    """
     for mask in masks:
         if mask.name in ("telluric", "dichroic", "diffuse bands", "outliers"):
             for start, width in _bars(mask):
@@ -152,7 +158,9 @@ def lines(star: StarSpectrum) -> Figure:
 
 
 def neighbours(star: StarSpectrum | None, near: Neighbours, name: str) -> Figure:
-    """The star above the library's stars of nearest labels, each with the star in grey behind it."""
+    """The star above the library's stars of nearest labels, each with the star in grey behind
+    it.
+    """
     k = len(near.names)
     with plt.rc_context(STYLE | {"font.size": 10}):
         figure, axes = plt.subplots(figsize=(15, 1.6 + 1.15 * (k + 1)))

@@ -22,7 +22,8 @@ class FlagFacts:
     alpha_max_teff : K
     limits : label to (low, high) of the box the fit may search
     n_iterations : of the fit
-    library_distance, library_limit : to the nearest library star, and the largest that is not outside
+    library_distance, library_limit : to the nearest library star, and the largest that is not
+        outside
     outlier_limit : largest share of outliers without a flag
     ranges : label of a network to its own range
     grids : label to the ranges that other labels must keep as well
@@ -47,7 +48,9 @@ class FlagFacts:
 
 @dataclass(frozen=True)
 class Reason:
-    """A flag of a star: its name, whether it is set, why, and the label it concerns (None: the whole star)."""
+    """A flag of a star: its name, whether it is set, why, and the label it concerns
+    (None: the whole star).
+    """
 
     flag: str
     is_set: bool
@@ -61,7 +64,9 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def star_flags(row: Mapping[str, Any], facts: FlagFacts) -> list[Reason]:
-    """The flags of the star as a whole, in the order of their bits; those that the row lacks are left out."""
+    """The flags of the star as a whole, in the order of their bits; those that the row lacks are
+    left out.
+    """
     snr, logg, teff = float(row[facts.snr_band]), float(row["logg"]), float(row["teff"])
     giant = logg < GIANT_LOGG
     threshold = facts.giant_snr if giant else facts.dwarf_snr

@@ -49,7 +49,8 @@ class StarFiles:
     Attributes
     ----------
     catalogue, rejected : recommended.parquet and rejected.csv
-    manifest, chunks : the survey's table of chunks, and the pattern of their files with {type} and {chunk}
+    manifest, chunks : the survey's table of chunks, and the pattern of their files with {type} and
+        {chunk}
     emulator : that of the fit
     library : the prepared library
     networks : label to its network's file
@@ -168,7 +169,8 @@ def flag_facts(
 
     Parameters
     ----------
-    sample : stars of the star's type; where it is all of them, the regression of chi2 is that of the catalogue
+    sample : stars of the star's type; where it is all of them, the regression of chi2 is that of
+        the catalogue
     """
     dwarf, giant = settings.snr_thresholds[str(row["spectral_type"])]
     own = np.array([[float(row[label]) for label in LABELS]])

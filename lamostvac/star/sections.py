@@ -42,7 +42,8 @@ _DISTANCES = (
 def head(
     row: Mapping[str, Any], snr_band: str, reasons: Sequence[Reason], suffix: str
 ) -> dict[str, Any]:
-    """`title name identity raised entries`: who the star is, its flags that are set, and boxes of its labels.
+    """`title name identity raised entries`: who the star is, its flags that are set, and boxes of
+    its labels.
 
     Parameters
     ----------
@@ -81,7 +82,8 @@ def labels(
     sources: Mapping[str, Sequence[tuple[str, str, int]]],
     of_networks: Sequence[Reason],
 ) -> dict[str, Any]:
-    """`rows`, a line for each label of every system, and the fit's numbers under their column's names.
+    """`rows`, a line for each label of every system, and the fit's numbers under their column's
+    names.
 
     Parameters
     ----------
@@ -131,7 +133,9 @@ def labels(
 
 
 def spectrum(star: StarSpectrum) -> dict[str, Any]:
-    """`trouble` (none), `chi2 n_pixels n_outliers` found again, `masks`, and the figures `figure lines`."""
+    """`trouble` (none), `chi2 n_pixels n_outliers` found again, `masks`, and the figures
+    `figure lines`.
+    """
     residual = (star.normalised - star.model)[star.used]
     return {
         "trouble": "",
@@ -148,7 +152,9 @@ def spectrum(star: StarSpectrum) -> dict[str, Any]:
 
 
 def photometry(row: Mapping[str, Any]) -> dict[str, Any]:
-    """`bands` with magnitudes and `facts` of extinction and distance; empty for a run without photometry."""
+    """`bands` with magnitudes and `facts` of extinction and distance; empty for a run without
+    photometry.
+    """
     if "mag_g_gaia" not in row and "dist" not in row:
         return {}
     bands = []

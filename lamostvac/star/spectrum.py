@@ -1,7 +1,7 @@
 """One star's spectrum again, from the survey's file: as released, prepared, and beside its model.
 
-Nothing of it is in the catalogue, and prepared spectra are removed after the fit; the file is read and
-prepared by the same functions as in the run, which takes milliseconds.
+Nothing of it is in the catalogue, and prepared spectra are removed after the fit; the file is read
+and prepared by the same functions as in the run, which takes milliseconds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -56,8 +56,8 @@ class StarSpectrum:
     ----------
     wave, flux, good : (n,) as released, at rest, A (vacuum); where flux and ivar can be used
     normalised, ivar : (4901,) as prepared, on `lamostvac.spectra.grid.GRID`; 1 and 0 where masked
-    model, sigma : (4901,) normalised model, and the standard deviation that flux less model should have; NaN where
-        there is none
+    model, sigma : (4901,) normalised model, and the standard deviation that flux less model should
+        have; NaN where there is none
     left_out : (4901,) pixels that the fit left out as unlike any star
     used : (4901,) pixels that the fit looked at and kept
     masks : what is masked and why, overlapping

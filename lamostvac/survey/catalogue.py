@@ -71,10 +71,11 @@ def read_catalogue(
 ) -> pa.Table:
     """One catalogue as a table with exactly the columns `COLUMNS`.
 
-    Text or FITS, plain or with gzip, by the rules of `lamostvac.external`. Column names are compared
-    in lower case, through `ALIASES` and `aliases` (name in the file: our name); a column under its
-    own name goes before one under an alias. Values that are missing or no numbers are null; so are
-    columns that are not `REQUIRED` and absent. What was changed in reading is added to `notes`.
+    Text or FITS, plain or with gzip, by the rules of `lamostvac.external`. Column names are
+    compared in lower case, through `ALIASES` and `aliases` (name in the file: our name); a column
+    under its own name goes before one under an alias. Values that are missing or no numbers are
+    null; so are columns that are not `REQUIRED` and absent. What was changed in reading is added to
+    `notes`.
 
     Raises
     ------
@@ -151,6 +152,8 @@ def read_catalogues(
     aliases: Mapping[str, str] | None = None,
     notes: list[str] | None = None,
 ) -> pa.Table:
-    """The catalogues one after the other, as one table with single-chunk columns; `notes` as in `read_catalogue`."""
+    """The catalogues one after the other, as one table with single-chunk columns; `notes` as in
+    `read_catalogue`.
+    """
     tables = [read_catalogue(path, aliases, notes) for path in paths]
     return pa.concat_tables(tables).unify_dictionaries().combine_chunks()

@@ -41,12 +41,14 @@ def plate_marks(table: pa.Table, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.
 def pack(
     sizes: npt.ArrayLike, chunk_size: int, marks: npt.NDArray[np.uint64] | None = None
 ) -> npt.NDArray[np.int64]:
-    """Chunk number (n,) of each plate when plates of the given `sizes` (n,) are packed in their order.
+    """Chunk number (n,) of each plate when plates of the given `sizes` (n,) are packed in their
+    order.
 
-    A chunk has at most `chunk_size` spectra, unless a single plate has more, and, but for the last of all, at
-    least half as many. Between these it ends before the plate with the smallest of the `marks` (n,). So wherever
-    packing begins, it soon comes to the same ends: plates that are new to a release change the chunks about
-    them and leave those before and after as they were. Without marks the chunks are as full as can be.
+    A chunk has at most `chunk_size` spectra, unless a single plate has more, and, but for the last
+    of all, at least half as many. Between these it ends before the plate with the smallest of the
+    `marks` (n,). So wherever packing begins, it soon comes to the same ends: plates that are new to
+    a release change the chunks about them and leave those before and after as they were. Without
+    marks the chunks are as full as can be.
     """
     sizes = np.atleast_1d(sizes)
     ends = np.concatenate([[0], np.cumsum(sizes)])
@@ -80,9 +82,9 @@ MAX_CHUNKS = 10_000
 def chunk_names(lmjd: Iterable[int], marks: Iterable[int]) -> list[str]:
     """Names of chunks from the `lmjd` and mark of their first plates.
 
-    The first is `0000`, the others have nine digits: the night's lmjd and four digits of the mark, or the next
-    free number where two have the same. A chunk that keeps its first plate keeps its name, however many chunks
-    there are before it.
+    The first is `0000`, the others have nine digits: the night's lmjd and four digits of the mark,
+    or the next free number where two have the same. A chunk that keeps its first plate keeps its
+    name, however many chunks there are before it.
     """
     names: list[str] = []
     taken: set[str] = set()
@@ -133,7 +135,9 @@ def chunks(table: pa.Table, selection: Selection, chunk_size: int) -> list[Chunk
 def chunk_table(
     table: pa.Table, rows: npt.NDArray[np.int64], root: str, file_pattern: str
 ) -> pa.Table:
-    """The rows of one chunk with the columns `CHUNK_COLUMNS`; missing obsid -1, numbers NaN, texts ""."""
+    """The rows of one chunk with the columns `CHUNK_COLUMNS`; missing obsid -1, numbers NaN, texts
+    "".
+    """
     part = table.take(pa.array(rows))
     columns: list[Any] = [spectrum_ids(part)]
     for name, kind in COLUMNS.items():
@@ -151,7 +155,9 @@ def chunk_table(
 
 
 def groups(found: Iterable[Chunk], group_size: int) -> list[tuple[str, int, int]]:
-    """`(type, n_spectra, n_groups)` for each type that has spectra, groups of at most `group_size`."""
+    """`(type, n_spectra, n_groups)` for each type that has spectra, groups of at most
+    `group_size`.
+    """
     totals: dict[str, int] = {}
     for chunk in found:
         totals[chunk.type] = totals.get(chunk.type, 0) + len(chunk.rows)

@@ -24,7 +24,8 @@ def write_chunks(
     file_pattern: str,
     progress: Callable[[int], None] = lambda count: None,
 ) -> tuple[list[ManifestRow], int]:
-    """Write each chunk as `{type}/{chunk}.parquet`, unless the same bytes stand there: then its time stays as it is.
+    """Write each chunk as `{type}/{chunk}.parquet`, unless the same bytes stand there: then its
+    time stays as it is.
 
     Parameters
     ----------
@@ -42,7 +43,8 @@ def write_chunks(
         rows = chunk_table(table, chunk.rows, root, file_pattern)
         changed += write_if_changed(_parquet(rows), folder / chunk.type / f"{chunk.name}.parquet")
         first, last = (f"{rows['lmjd'][i]}-{rows['planid'][i]}" for i in (0, -1))
-        # What the rows say, wherever the release lies: a release that was moved has the same chunks.
+        # What the rows say, wherever the release lies: a release that was moved has the same
+        # chunks.
         inside = chunk_table(table, chunk.rows, ".", file_pattern)
         digest = hashlib.sha256(_parquet(inside)).hexdigest()[:16]
         manifest.append((chunk.type, chunk.name, len(rows), chunk.n_plates, first, last, digest))

@@ -43,7 +43,9 @@ def spectrum_paths(table: pa.Table, root: str, file_pattern: str) -> pa.Array:
 
 
 def _formatted(column: pa.Array, name: str, spec: str) -> pa.Array:
-    """A column as text by a format specification; dates lose their dashes, as in the release's folders."""
+    """A column as text by a format specification; dates lose their dashes, as in the release's
+    folders.
+    """
     codes = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     values = codes.dictionary.to_pylist()
     if name == "obsdate":

@@ -127,7 +127,9 @@ def select(table: pa.Table, survey: Survey) -> Selection:
 
 
 def require_snr(table: pa.Table, band: str) -> None:
-    """Raise `UserError` where the column `band` of the S/N is absent or empty: all rows would be rejected."""
+    """Raise `UserError` where the column `band` of the S/N is absent or empty: all rows would be
+    rejected.
+    """
     if len(table) and table[band].null_count == len(table):
         raise UserError(
             f"no row of the catalogue has an S/N in the column {band}, which survey.snr_band names; name the band "

@@ -115,7 +115,8 @@ def compare(
 
     Parameters
     ----------
-    ignore : files that are no spectra although their names end like those, such as the catalogue itself
+    ignore : files that are no spectra although their names end like those, such as the catalogue
+        itself
     sizes : look for files without a byte, which asks for each file's size
     threads : folders that are looked at at a time; on a file system far away waiting takes the time
     """
@@ -142,7 +143,9 @@ def compare(
 
 
 def spectrum_folders(root: str) -> Iterator[str]:
-    """Folders below `root` that hold a file named like a spectrum, as `spectrum_paths` writes folders."""
+    """Folders below `root` that hold a file named like a spectrum, as `spectrum_paths` writes
+    folders.
+    """
     prefix = "" if root in ("", ".") else root.rstrip("/") + "/"
     waiting = [""]
     while waiting:
@@ -214,7 +217,9 @@ def _identifier(part: pa.Table, number: int) -> str:
 
 
 class Writer:
-    """Writes folders as they come: `plates.csv` and `findings.csv`, whole or absent; counts them in `totals`."""
+    """Writes folders as they come: `plates.csv` and `findings.csv`, whole or absent; counts them in
+    `totals`.
+    """
 
     def __init__(self, plates: Path, findings: Path) -> None:
         self._plates, self._findings = atomic(plates), atomic(findings)
@@ -267,7 +272,9 @@ class Writer:
 
 
 def report(totals: Mapping[str, int], file_pattern: str, sizes: bool, log: logging.Logger) -> None:
-    """Say in the log what was found; `totals` are the writer's, `sizes` whether files' sizes were looked at."""
+    """Say in the log what was found; `totals` are the writer's, `sizes` whether files' sizes were
+    looked at.
+    """
     log.info("%d of %d spectra of the catalogue are there", totals["found"], totals["catalogue"])
     missing, wanted = totals["missing_wanted"], totals["wanted"]
     log.info("%d of %d that the survey takes are missing or empty", missing, wanted)

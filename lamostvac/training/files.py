@@ -101,7 +101,9 @@ def read_training(path: str | Path) -> pd.DataFrame:
 
 
 def origin_cards(parent: str | None, files: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Header cards that say what a set was made from: its parent, or name and SHA-256 of its catalogue files."""
+    """Header cards that say what a set was made from: its parent, or name and SHA-256 of its
+    catalogue files.
+    """
     cards = [("PARENT", parent, "rows and spectra are this set's")] if parent else []
     for number, path in enumerate(files, start=1):
         cards.append((f"FILE{number}", Path(path).name, "input"))

@@ -21,10 +21,11 @@ def combine_measurements(
 ) -> pd.DataFrame:
     """One row per star from several measurements.
 
-    A label is the mean of the star's measurements, weighted by 1 / (error^2 + floor^2) where errors are
-    named; a measurement without one counts with the median error of the others. Its error `{label}_err` is the
-    larger of what the errors say of the mean and what the measurements' scatter says; `{label}_n` is their
-    number. Other columns come from the star's first row (by content) that has them.
+    A label is the mean of the star's measurements, weighted by 1 / (error^2 + floor^2) where errors
+    are named; a measurement without one counts with the median error of the others. Its error
+    `{label}_err` is the larger of what the errors say of the mean and what the measurements'
+    scatter says; `{label}_n` is their number. Other columns come from the star's first row
+    (by content) that has them.
 
     References are brought onto one scale before, as `combine.recalibration` says.
 
@@ -145,11 +146,11 @@ def reference_offsets(
 ) -> NDArray[np.float64]:
     """Offset of each reference's scale: values = star + offset + noise, robustly.
 
-    Iteratively reweighted least squares with Huber's weights (1.345 robust standard deviations of the
-    residuals). The stars' values are eliminated, so that each step solves a system of the size of the number of
-    references. A reference with fewer than `min_common` stars in common with others keeps offset 0. Offsets are
-    relative: within each set of references that are linked by common stars, their mean, weighted by the number
-    of measurements in common, is zero.
+    Iteratively reweighted least squares with Huber's weights (1.345 robust standard deviations of
+    the residuals). The stars' values are eliminated, so that each step solves a system of the size
+    of the number of references. A reference with fewer than `min_common` stars in common with
+    others keeps offset 0. Offsets are relative: within each set of references that are linked by
+    common stars, their mean, weighted by the number of measurements in common, is zero.
 
     Parameters
     ----------
@@ -165,7 +166,8 @@ def reference_offsets(
     offsets = np.zeros(int(references.max(initial=-1)) + 1)
     used = np.isfinite(values)
     while True:
-        # A measurement counts when another reference has the star; a reference when enough of its stars do.
+        # A measurement counts when another reference has the star; a reference when enough of its
+        # stars do.
         x, s, r = values[used], stars[used], references[used]
         pairs = np.unique(np.column_stack([s, r]), axis=0)
         several = np.bincount(pairs[:, 0], minlength=int(stars.max(initial=-1)) + 1) > 1
@@ -182,7 +184,8 @@ def reference_offsets(
     graph = coo_array((np.ones(len(x)), (s, n_stars + r)), shape=(n_stars + n,) * 2).tocsr()
     part = connected_components(graph, directed=False)[1][n_stars:]
     measurements = np.bincount(r, minlength=n).astype(np.float64)
-    # One row per part: the weighted sum of its offsets, added as an equation that pins the free constant.
+    # One row per part: the weighted sum of its offsets, added as an equation that pins the free
+    # constant.
     pins = np.array([np.where(part == number, measurements, 0.0) for number in np.unique(part)])
     pins /= np.linalg.norm(pins, axis=1, keepdims=True)
     weight = np.ones(len(x))
@@ -212,8 +215,8 @@ def reference_offsets(
 def absolute_magnitudes(table: pd.DataFrame, settings: AbsoluteMagnitudes) -> pd.DataFrame:
     """M = m - 5 log10(d / 10 pc) - R E(B-V) and its error, for each band.
 
-    The error adds those of magnitude, distance and E(B-V) in quadrature; one that is not named counts as 0, one
-    that is missing in a row makes the error NaN.
+    The error adds those of magnitude, distance and E(B-V) in quadrature; one that is not named
+    counts as 0, one that is missing in a row makes the error NaN.
     """
 
     def column(name: str | None) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """The training sets of the networks: what config/training_sets.yaml can say, and reading it.
 
-Everything that names a column is checked when the file is read, as far as the file alone can tell; which
-columns a catalogue has shows when it is read.
+Everything that names a column is checked when the file is read, as far as the file alone can tell;
+which columns a catalogue has shows when it is read.
 """
 
 from typing import Annotated, Literal, Self
@@ -65,7 +65,9 @@ class Combine(Entry):
 
 
 class Band(Entry):
-    """The apparent magnitude of a band and its extinction per E(B-V); `scale` says of which E(B-V)."""
+    """The apparent magnitude of a band and its extinction per E(B-V); `scale` says of which
+    E(B-V).
+    """
 
     magnitude: Name
     error: Name | None = None

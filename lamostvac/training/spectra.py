@@ -30,8 +30,9 @@ def usable_spectra(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
     """The usable spectra of the chosen rows; with `spectra: best` the best usable one of each star.
 
-    A spectrum is not usable when its file is rejected, as in the survey, or when more than `max_bad_fraction` of the
-    pixels that the set's networks see are bad. The log says which are not, and how many for each reason.
+    A spectrum is not usable when its file is rejected, as in the survey, or when more than
+    `max_bad_fraction` of the pixels that the set's networks see are bad. The log says which are
+    not, and how many for each reason.
 
     Returns
     -------

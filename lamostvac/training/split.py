@@ -19,7 +19,8 @@ SPLITS = ("train", "test", "binary", "clipped")
 def label_values(
     table: pd.DataFrame, labels: Sequence[Label], where: str, accounting: Accounting | None = None
 ) -> pd.DataFrame:
-    """`{label}` and `{label}_err` (float64) of every row; NaN where missing or where the label's own cuts fail.
+    """`{label}` and `{label}_err` (float64) of every row; NaN where missing or where the label's
+    own cuts fail.
 
     A label's cuts concern that label alone.
     """
@@ -40,7 +41,9 @@ def label_values(
 
 
 def by_quality(table: pd.DataFrame) -> NDArray[np.int64]:
-    """Place of each spectrum (n,) among its star's: 0 has the highest S/N; equals by spectrum_id."""
+    """Place of each spectrum (n,) among its star's: 0 has the highest S/N; equals by
+    spectrum_id.
+    """
     order = np.lexsort(
         (np.asarray(table["spectrum_id"], str), -np.asarray(table["snr"]), table["star"])
     )
@@ -54,9 +57,10 @@ def by_quality(table: pd.DataFrame) -> NDArray[np.int64]:
 def split_stars(table: pd.DataFrame, split: Split, seed: int, where: str) -> NDArray[np.str_]:
     """`train` or `test` for each spectrum (n,); "" for one that is left out.
 
-    All spectra of a star are on one side. With a condition, a star trains when one of its spectra fulfils it;
-    its spectra that do not are left out. With a fraction, stars that are preferred train, and of the others as
-    many as the fraction of all stars asks for, in the order of a hash of seed and identifier.
+    All spectra of a star are on one side. With a condition, a star trains when one of its spectra
+    fulfils it; its spectra that do not are left out. With a fraction, stars that are preferred
+    train, and of the others as many as the fraction of all stars asks for, in the order of a hash
+    of seed and identifier.
     """
     star = np.asarray(table["star"])
     if split.train is not None:
@@ -69,7 +73,8 @@ def split_stars(table: pd.DataFrame, split: Split, seed: int, where: str) -> NDA
     for text in split.prefer:
         preferred |= parse(text, f"{where}: split").holds(table)
     first = np.bincount(number[preferred], minlength=len(names)) > 0
-    # A star's key is the smallest of its identifiers, so that it does not depend on the other stars.
+    # A star's key is the smallest of its identifiers, so that it does not depend on the other
+    # stars.
     keys = pd.Series(np.asarray(table["identifier"], str)).groupby(number).min()
     order = np.array([star_hash(key, seed) for key in keys], np.uint64)
     ranked = np.lexsort((np.asarray(keys, str), order, ~first))
@@ -126,7 +131,9 @@ def child_table(
 
 
 def count_split(table: pd.DataFrame, accounting: Accounting) -> None:
-    """A row of the accounting for each part of the split that has spectra, train and test in any case."""
+    """A row of the accounting for each part of the split that has spectra, train and test in any
+    case.
+    """
     for name in SPLITS:
         part = table[table["split"] == name]
         if len(part) or name in ("train", "test"):

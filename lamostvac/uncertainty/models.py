@@ -1,15 +1,18 @@
-"""What the errors of a spectral type's labels are: random from repeats, systematic from stars of known labels.
+"""What the errors of a spectral type's labels are: random from repeats, systematic from stars of
+known labels.
 
-Liang+ 2024 section 4.3: error^2 = systematic^2 + random^2 (equation 5), each a Gaussian process (equation 6,
-`lamostvac.uncertainty.scale_process`). In the model `published` the processes give the errors
-themselves, from labels and S/N alone. In the model `calibrated` they correct what is predicted for each star:
+Liang+ 2024 section 4.3: error^2 = systematic^2 + random^2 (equation 5), each a Gaussian process
+(equation 6, `lamostvac.uncertainty.scale_process`). In the model `published` the processes give the
+errors themselves, from labels and S/N alone. In the model `calibrated` they correct what is
+predicted for each star:
 
-- emulator: the random part of the fit's error (noise and calibration, its own mask and ivar) by repeats, the rest
-  (emulator, prior) by the library's cross-validation;
-- networks: what the error at the spectrum's S/N exceeds that of the best spectra by repeats, the rest by
-  training stars left out.
+- emulator: the random part of the fit's error (noise and calibration, its own mask and ivar) by
+  repeats, the rest (emulator, prior) by the library's cross-validation;
+- networks: what the error at the spectrum's S/N exceeds that of the best spectra by repeats, the
+  rest by training stars left out.
 
-Everything about a type is learned from that type's stars, so that a run of one type gives what a run of all gives.
+Everything about a type is learned from that type's stars, so that a run of one type gives what a
+run of all gives.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,7 +38,9 @@ from lamostvac.uncertainty.scale_process import (
 Array = NDArray[np.float64]
 Kind = Literal["published", "calibrated"]
 
-MIN_STARS = 30  # fewer stars of known labels of a type: those of all types, without the dependence on labels
+# With fewer stars of known labels of a type, those of all types are used, without the dependence on
+# labels.
+MIN_STARS = 30
 
 
 @dataclass(frozen=True)
@@ -145,8 +150,9 @@ def learn(
     ----------
     theta : names of the columns of `repeats.theta` and `known.theta`
     repeats : `pair_residuals`
-    known : label minus true label of the library's or of training stars; fewer than `MIN_STARS` with theta
-        are used without the dependence on labels, and of none (networks from elsewhere) theta has no columns either
+    known : label minus true label of the library's or of training stars; fewer than `MIN_STARS`
+        with theta are used without the dependence on labels, and of none (networks from elsewhere)
+        theta has no columns either
     """
     if not len(known.residual):
         known = replace(known, theta=np.empty((0, len(theta))))
@@ -177,7 +183,9 @@ def learn(
 
 
 def _scaling(theta: Array, names: tuple[str, ...], least: int, snr: Array | None = None) -> Scaling:
-    """The scaling of labels (and S/N), or one without any where fewer than `least` stars have them."""
+    """The scaling of labels (and S/N), or one without any where fewer than `least` stars have
+    them.
+    """
     usable = (
         np.isfinite(theta).all(axis=1)
         if snr is None
@@ -197,9 +205,9 @@ def library_residuals(
     ----------
     table : `crossvalidation.cross_validate`'s
 
-    Stars of a type count, or all where there are fewer than `MIN_STARS`; of several spectra of a star the first
-    does, since their residuals are alike. Their labels are the fit's, as those of the survey are. A label
-    that the library does not have gives no rows.
+    Stars of a type count, or all where there are fewer than `MIN_STARS`; of several spectra of a
+    star the first does, since their residuals are alike. Their labels are the fit's, as those of
+    the survey are. A label that the library does not have gives no rows.
     """
     if label not in table:
         none = np.empty(0)
@@ -285,7 +293,9 @@ def read_errors(group: h5py.Group) -> dict[str, LabelErrors]:
 
 
 def summary(errors: Mapping[str, LabelErrors], spectral_type: str) -> list[dict[str, Any]]:
-    """A row for each label: what the processes learned from, and how much they change an ordinary star's errors."""
+    """A row for each label: what the processes learned from, and how much they change an ordinary
+    star's errors.
+    """
     rows = []
     for label, model in errors.items():
         row: dict[str, Any] = {"type": spectral_type, "label": label, "model": model.kind}

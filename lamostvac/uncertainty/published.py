@@ -14,12 +14,14 @@ from lamostvac.uncertainty.snr_curve import TEFF_SCALE, RandomErrorModel
 
 
 def load_published_errors(path: str | Path = PUBLISHED_ERRORS_PATH) -> dict[str, RandomErrorModel]:
-    """Table 2 of Wang et al. (2022) by label, with source `published` and no errors of coefficients.
+    """Table 2 of Wang et al. (2022) by label, with source `published` and no errors of
+    coefficients.
 
     Raises
     ------
     UserError
-        The file cannot be read, or a label lacks one of a, b, c, sigma_m, or one of them is not positive.
+        The file cannot be read, or a label lacks one of a, b, c, sigma_m, or one of them is not
+        positive.
     """
     content = read_yaml(path, "the published errors", " with a mapping `errors:`")
     if not isinstance(content, dict) or "errors" not in content:
@@ -52,7 +54,8 @@ def beside_published(
     published: Mapping[str, RandomErrorModel],
     snr: Sequence[float] = (20.0, 50.0, 100.0),
 ) -> pd.DataFrame:
-    """`models_table` with Table 2 beside it, and both random errors at some S/N, in the labels' units.
+    """`models_table` with Table 2 beside it, and both random errors at some S/N, in the labels'
+    units.
 
     Adds `published_a published_b published_c published_sigma_m` and for each S/N `random_{snr}
     published_random_{snr}`; the paper prints these for 20, 50 and 100 in its Figure 5.

@@ -1,7 +1,7 @@
 """Pairs of spectra of the same star from different nights, in which random errors show.
 
-Nothing here looks at labels, so which spectra are compared cannot depend on what came out. Pairs belong to
-the content of the rows, whatever their order and however a release was cut into chunks.
+Nothing here looks at labels, so which spectra are compared cannot depend on what came out. Pairs
+belong to the content of the rows, whatever their order and however a release was cut into chunks.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ from lamostvac.external.match import group_stars
 
 # Spectra within this are of one star, arcsec; the fibre's diameter is 3.3.
 RADIUS = 3.0
-# Of a star observed often, each spectrum is compared with this many of the following ones, lest few stars count most.
+# Of a star observed often, each spectrum is compared with this many of the following ones, lest few
+# stars count most.
 FOLLOWING = 4
 # No star counts for more than this many independent differences.
 _STAR_WEIGHT = 3.0
@@ -27,7 +28,8 @@ class RepeatPairs:
     ----------
     earlier, later : (m,) int64 row numbers, by night
     snr : (m,) mean S/N of the two
-    weight : (m,) how many independent differences the pair stands for, at most 1; a star's add up to at most 3
+    weight : (m,) how many independent differences the pair stands for, at most 1; a star's add up
+        to at most 3
     """
 
     earlier: NDArray[np.int64]
@@ -39,7 +41,9 @@ class RepeatPairs:
         return len(self.earlier)
 
     def residual(self, value: ArrayLike) -> NDArray[np.float64]:
-        """Later minus earlier over sqrt 2 (m,) of a label (n,): the random error of one spectrum."""
+        """Later minus earlier over sqrt 2 (m,) of a label (n,): the random error of one
+        spectrum.
+        """
         label = np.asarray(value)
         return (label[self.later].astype(np.float64) - label[self.earlier]) / np.sqrt(2)
 
@@ -55,7 +59,8 @@ class RepeatPairs:
         if len(self) <= most:
             return self
         name = np.asarray(identity)
-        # Fingerprints are mixed well, so the smallest are as good as drawn; a tie would need two equal fingerprints.
+        # Fingerprints are mixed well, so the smallest are as good as drawn; a tie would need two
+        # equal fingerprints.
         chosen = np.sort(np.argsort(name[self.earlier] ^ name[self.later], kind="stable")[:most])
         return RepeatPairs(
             self.earlier[chosen], self.later[chosen], self.snr[chosen], self.weight[chosen]
@@ -90,7 +95,9 @@ def repeat_pairs(
 
 
 def alike(low: ArrayLike, high: ArrayLike, tolerance: float) -> NDArray[np.bool_]:
-    """Where the lower S/N (n,) is positive and less than the share `tolerance` of the higher one below it."""
+    """Where the lower S/N (n,) is positive and less than the share `tolerance` of the higher one
+    below it.
+    """
     smaller, larger = np.asarray(low, np.float64), np.asarray(high, np.float64)
     with np.errstate(invalid="ignore"):
         return (smaller > 0) & (smaller >= (1 - tolerance) * larger)
@@ -107,14 +114,16 @@ def similar_pairs(
     star: ArrayLike | None = None,
     following: int = FOLLOWING,
 ) -> RepeatPairs:
-    """Pairs of spectra of one star from different nights with S/N alike (Wang+ 2022 4.1, Liang+ 2024 4.3).
+    """Pairs of spectra of one star from different nights with S/N alike (Wang+ 2022 4.1, Liang+
+    2024 4.3).
 
-    Of a star's spectra in the order of S/N, each is paired with the next `following` ones from other nights
-    whose S/N is alike; so a star that has any such pair gives one. A star with m spectra in pairs counts as
-    min(m - 1, 3) independent differences, shared among its pairs.
+    Of a star's spectra in the order of S/N, each is paired with the next `following` ones from
+    other nights whose S/N is alike; so a star that has any such pair gives one. A star with m
+    spectra in pairs counts as min(m - 1, 3) independent differences, shared among its pairs.
 
-    11.4 million positions of 7 million stars: 141 s for `group_stars`, 30 s (tolerance 0.1) or 43 s (0.2) for the
-    pairs, 2.8 GB at the peak (0.8 GB of it the input), on one core of a machine that was not idle.
+    11.4 million positions of 7 million stars: 141 s for `group_stars`, 30 s (tolerance 0.1) or 43 s
+    (0.2) for the pairs, 2.8 GB at the peak (0.8 GB of it the input), on one core of a machine that
+    was not idle.
 
     Parameters
     ----------
@@ -122,8 +131,10 @@ def similar_pairs(
     night : (n,) whole numbers, lmjd
     snr : (n,) S/N; spectra where it is missing or not positive are in no pair
     tolerance : share of the larger S/N within which the smaller one lies: 0.1 Wang+, 0.2 Liang+
-    identity : (n,) what orders spectra that agree in everything else, as `spectrum_names.fingerprint` of their names
-    star : (n,) star of each spectrum where it is known already, as by `group_stars(ra, dec, RADIUS)`
+    identity : (n,) what orders spectra that agree in everything else, as
+        `spectrum_names.fingerprint` of their names
+    star : (n,) star of each spectrum where it is known already, as by
+        `group_stars(ra, dec, RADIUS)`
 
     Returns
     -------

@@ -1,19 +1,23 @@
-"""How large residuals are as a function of labels and S/N: a Gaussian process for the logarithm of their scale.
+"""How large residuals are as a function of labels and S/N: a Gaussian process for the logarithm of
+their scale.
 
-Liang+ 2024 (section 4.3, equation 6) learn systematic errors from the library's cross-validation and random
-ones from repeat observations by Gaussian processes of the labels, and of labels and S/N. They do not say how
-a process turns residuals, which have either sign, into a standard deviation. Here a residual r is drawn about 0 with
+Liang+ 2024 (section 4.3, equation 6) learn systematic errors from the library's cross-validation
+and random ones from repeat observations by Gaussian processes of the labels, and of labels and S/N.
+They do not say how a process turns residuals, which have either sign, into a standard deviation.
+Here a residual r is drawn about 0 with
 
     variance = exp(2 f(x)) base^2 + known^2
 
-where x are labels (and S/N), f is a Gaussian process, `base` is what is to be scaled and `known` what is
-certain. With base = 1, f is the logarithm of the error itself, as published; with base = the error that the
-fit predicts for each star, f says by how much that is wrong, and where there are no residuals nothing is
-changed. The draw is from Student's t with two degrees of freedom, scaled so that f is right for normal residuals:
-a few per cent of wild ones (emission lines, binaries) hardly matter.
+where x are labels (and S/N), f is a Gaussian process, `base` is what is to be scaled and `known`
+what is certain. With base = 1, f is the logarithm of the error itself, as published; with
+base = the error that the fit predicts for each star, f says by how much that is wrong, and where
+there are no residuals nothing is changed. The draw is from Student's t with two degrees of freedom,
+scaled so that f is right for normal residuals: a few per cent of wild ones
+(emission lines, binaries) hardly matter.
 
-f is written in the features of a few hundred points that stand for all (pivoted Cholesky), so that its
-posterior, found by Newton's method, is a small matrix and millions of stars are a matrix product.
+f is written in the features of a few hundred points that stand for all (pivoted Cholesky), so that
+its posterior, found by Newton's method, is a small matrix and millions of stars are a matrix
+product.
 """
 
 from collections.abc import Sequence
@@ -37,7 +41,8 @@ _POINTS = 150
 _TOLERANCE = 1e-3  # of the variance of f that the points may miss
 # In widths of the sample; some hundred residuals tell nothing of shorter ones in five dimensions.
 _LENGTH_SCALES = (2.0, 4.0)
-# Of f: by how much a predicted error may be wrong beyond a constant factor, and how much errors themselves vary.
+# Of f: by how much a predicted error may be wrong beyond a constant factor, and how much errors
+# themselves vary.
 _CORRECTIONS, _ERRORS = (0.1, 0.2, 0.3), (0.3, 0.6, 1.0)
 # Prior standard deviation of f's mean for the same two.
 _FACTOR, _CONSTANT = 0.5, 3.0
@@ -81,7 +86,9 @@ class Scaling:
     def __call__(
         self, labels: NDArray[np.floating], snr: NDArray[np.floating] | None = None
     ) -> Array:
-        """Inputs (n, d) of labels (n, k) in the order of `names` and S/N (n,); not finite where a label is not."""
+        """Inputs (n, d) of labels (n, k) in the order of `names` and S/N (n,); not finite where a
+        label is not.
+        """
         scaled = (
             _raw(labels, self.names, snr if self.with_snr else None) - self.centre
         ) / self.width
@@ -164,9 +171,10 @@ class ScaleProcess:
     def _forms(self) -> tuple[Array, float, Array, Array]:
         """Mean and variance of f as polynomials of a star's kernel k (m,) with the points.
 
-        f is constant + features . weights with features = factor^-1 k, its mean constant + k . line. Its variance is
-        that of constant and weights, and what the points do not carry, amplitude^2 - features^2 (all of it far from the
-        training stars): offset + k . slope + k' square k, one product instead of three.
+        f is constant + features . weights with features = factor^-1 k, its mean constant + k .
+        line. Its variance is that of constant and weights, and what the points do not carry,
+        amplitude^2 - features^2 (all of it far from the training stars): offset + k . slope + k'
+        square k, one product instead of three.
         """
         inverse = solve_triangular(self.factor, np.eye(len(self.factor)), lower=True)
         root = inverse.T @ self.root[1:]
@@ -177,7 +185,9 @@ class ScaleProcess:
     def factor_of_error(
         self, labels: NDArray[np.floating], snr: NDArray[np.floating] | None = None
     ) -> Array:
-        """sqrt(E[exp(2 f)]) (n,): what multiplies `base`, with the uncertainty of f folded in; NaN like `evaluate`."""
+        """sqrt(E[exp(2 f)]) (n,): what multiplies `base`, with the uncertainty of f folded in; NaN
+        like `evaluate`.
+        """
         mean, deviation = self.evaluate(labels, snr)
         return np.exp(mean + deviation**2)
 
@@ -199,12 +209,14 @@ def train(
     residual : (n,) about 0
     base : (n,) errors that f corrects; 1 by default, when f is the logarithm of the error itself
     known : (n,) standard deviation that the residuals have besides
-    weight : (n,) how much each residual counts, at most 1 (residuals of one star are not independent)
+    weight : (n,) how much each residual counts, at most 1 (residuals of one star are not
+        independent)
 
     Returns
     -------
-    The process with the length scale and amplitude of the largest evidence (Laplace's approximation). Rows with
-    anything not finite or a base that is not positive are left out. No rows at all: f is 0, for base = 1 unknown.
+    The process with the length scale and amplitude of the largest evidence
+    (Laplace's approximation). Rows with anything not finite or a base that is not positive are left
+    out. No rows at all: f is 0, for base = 1 unknown.
     """
     n = len(residual)
     inputs = scaling(labels, snr)
@@ -239,7 +251,9 @@ def train(
 
 
 def _basis(inputs: Array, length_scale: float) -> tuple[Array, Array, Array]:
-    """Points (m, d), Cholesky factor (m, m) of their kernel, and features (n, m) for amplitude 1."""
+    """Points (m, d), Cholesky factor (m, m) of their kernel, and features (n, m) for amplitude
+    1.
+    """
     if not len(inputs):
         return np.zeros((1, inputs.shape[1])), np.ones((1, 1)), np.empty((0, 1))
     rows, factor = pivoted_cholesky(inputs, 1.0, length_scale, _POINTS, _TOLERANCE)
@@ -257,7 +271,8 @@ def _laplace(
 ) -> tuple[Array, Array, float]:
     """Posterior mode, root of its covariance, and the logarithm of the evidence.
 
-    `design` (n, p) times weights is f; `prior` (p,) are the weights' standard deviations about (start, 0, ...).
+    `design` (n, p) times weights is f; `prior` (p,) are the weights' standard deviations about
+    (start, 0, ...).
     """
     p = design.shape[1]
     centre = np.zeros(p)
@@ -299,7 +314,8 @@ def _likelihood(f: Array, residual: Array, base: Array, known: Array) -> tuple[A
     """ln p (n,) of the residuals, its derivative by f, and the expected (Fisher) curvature."""
     share = np.exp(2.0 * np.clip(f, -30.0, 30.0)) * base**2
     variance = share + known**2
-    # Student's t scaled so that its maximum likelihood is at the standard deviation of normal residuals.
+    # Student's t scaled so that its maximum likelihood is at the standard deviation of normal
+    # residuals.
     scale = NORMAL_SCALE**2 * variance
     ratio = residual**2 / (FREEDOM * scale)
     value = -0.5 * np.log(scale) - 0.5 * (FREEDOM + 1) * np.log1p(ratio)

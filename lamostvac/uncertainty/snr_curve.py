@@ -1,8 +1,10 @@
-"""The errors of Wang et al. (2022, section 4.1): random error as a function of S/N, and method error.
+"""The errors of Wang et al. (2022, section 4.1): random error as a function of S/N, and method
+error.
 
-sigma_r = a + c / SNR^b (their equation 2) is fitted to the widths of repeat residuals in bins of S/N; the
-method error sigma_m comes from the training stars; the error is both in quadrature. Coefficients of a label
-are in `scale` times its unit, 100 K for Teff, so that they stand beside the paper's Table 2.
+sigma_r = a + c / SNR^b (their equation 2) is fitted to the widths of repeat residuals in bins of
+S/N; the method error sigma_m comes from the training stars; the error is both in quadrature.
+Coefficients of a label are in `scale` times its unit, 100 K for Teff, so that they stand beside the
+paper's Table 2.
 """
 
 import itertools
@@ -43,13 +45,15 @@ def bin_residuals(
     Parameters
     ----------
     snr : (m,) mean S/N of a pair
-    residual : (m,) difference of the label over sqrt 2; pairs where either is not finite are left out
-    weight : (m,) independent differences that a pair stands for (`RepeatPairs.weight`); None: 1 each
-    bins : number of bins with equal weight, of which there are fewer when they would weigh less than
-        `smallest`; or the edges of bins, of which those are left out that weigh less
+    residual : (m,) difference of the label over sqrt 2; pairs where either is not finite are left
+        out
+    weight : (m,) independent differences that a pair stands for (`RepeatPairs.weight`); None: 1
+        each
+    bins : number of bins with equal weight, of which there are fewer when they would weigh less
+        than `smallest`; or the edges of bins, of which those are left out that weigh less
     width : `weighted_width`
-    curve : (3,) a, b, c by which residuals are brought to the S/N of their bin; None: as they are. Without, the
-        width of a wide bin is that of no S/N in particular
+    curve : (3,) a, b, c by which residuals are brought to the S/N of their bin; None: as they are.
+        Without, the width of a wide bin is that of no S/N in particular
 
     Returns
     -------
@@ -125,11 +129,15 @@ class RandomErrorModel:
         return a, b, c
 
     def evaluate(self, snr: ArrayLike) -> Array:
-        """Random error (n,) in the label's unit; NaN where S/N is not positive or the model is unknown."""
+        """Random error (n,) in the label's unit; NaN where S/N is not positive or the model is
+        unknown.
+        """
         return self.scale * _curve((self.a, self.b, self.c), snr)
 
     def evaluate_error(self, snr: ArrayLike) -> Array:
-        """Standard error (n,) of `evaluate` from the coefficients' covariance; NaN where unknown."""
+        """Standard error (n,) of `evaluate` from the coefficients' covariance; NaN where
+        unknown.
+        """
         power = _power(snr, self.b)
         slope = -self.c * power * np.log(np.where(power > 0, np.asarray(snr, np.float64), 1.0))
         gradient = np.stack([np.ones_like(power), slope, power], axis=-1)
@@ -167,7 +175,8 @@ def fit_repeats(
 ) -> RandomErrorModel:
     """The model of a label from repeats: `bin_residuals` and `fit_curve` in turn.
 
-    From the second round on, residuals are brought to their bin's S/N by the curve of the round before.
+    From the second round on, residuals are brought to their bin's S/N by the curve of the round
+    before.
 
     Parameters
     ----------
@@ -207,13 +216,13 @@ def fit_training(
 ) -> RandomErrorModel:
     """The model of a label from the scatter of training stars with noise added to each S/N.
 
-    For runs with too few repeats. That scatter has the method error in it, and the errors of the reference
-    labels; so sigma_m is 0 and the random part stands for all.
+    For runs with too few repeats. That scatter has the method error in it, and the errors of the
+    reference labels; so sigma_m is 0 and the random part stands for all.
 
     Parameters
     ----------
-    snr, sigma : (k,) S/N, and the robust width of left-out training stars there (`Network.error_snr`, and
-        `Network.error` in the label's unit)
+    snr, sigma : (k,) S/N, and the robust width of left-out training stars there
+        (`Network.error_snr`, and `Network.error` in the label's unit)
     n_stars : training stars that each width is of
     scale : as in `fit_repeats`
     """
@@ -256,8 +265,8 @@ def choose_model(
     ----------
     fitted : from `fit_repeats`
     min_pairs : pairs (`errors.min_pairs`) below which the fit is not used
-    few_repeats : `errors.few_repeats`; `published` falls back on `training` for labels that Table 2 does
-        not have, as feh_vmp: a published error of another network would say nothing about it
+    few_repeats : `errors.few_repeats`; `published` falls back on `training` for labels that Table 2
+        does not have, as feh_vmp: a published error of another network would say nothing about it
     published : `load_published_errors`
     training : from `fit_training`; None where the run has no training stars
 
@@ -289,10 +298,11 @@ def network_curve(
     Parameters
     ----------
     value : (n,) the label of all spectra that `pairs` are of
-    settings : section `errors` of the configuration: `bins width method_error min_pairs few_repeats`
+    settings : section `errors` of the configuration: `bins width method_error min_pairs
+        few_repeats`
     published : `load_published_errors`
-    known : training stars, `reference reference_err left_out snr` and `value`, the label in the catalogue; None
-        without any
+    known : training stars, `reference reference_err left_out snr` and `value`, the label in the
+        catalogue; None without any
     scatter : S/N, and at it the scatter of left-out training stars (k,) in the label's unit
     """
     scale = TEFF_SCALE if unit == "K" else 1.0

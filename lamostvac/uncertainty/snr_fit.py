@@ -34,11 +34,13 @@ class Bins:
 
 
 def fit_curve(bins: Bins) -> tuple[Array, Array, float]:
-    """a, b, c of sigma = a + c / SNR^b by weighted least squares, with a >= 0, c >= 0, 0.05 <= b <= 4.
+    """a, b, c of sigma = a + c / SNR^b by weighted least squares, with a >= 0, c >= 0, 0.05 <= b <=
+    4.
 
-    A bin's weight comes from the curve, not from its own width: a bin that is narrow by chance would count
-    more than one that is wide by chance. Fit and weights alternate until both stand. The first values are
-    the best ones, all exponents tried, for which a and c follow by non-negative least squares.
+    A bin's weight comes from the curve, not from its own width: a bin that is narrow by chance
+    would count more than one that is wide by chance. Fit and weights alternate until both stand.
+    The first values are the best ones, all exponents tried, for which a and c follow by
+    non-negative least squares.
 
     Returns
     -------

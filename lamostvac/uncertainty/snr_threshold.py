@@ -1,14 +1,17 @@
-"""The S/N below which chi2 no longer says how noisy a spectrum is (Liang et al. 2024, section 4.4 and Figure 11).
+"""The S/N below which chi2 no longer says how noisy a spectrum is (Liang et al. 2024, section 4.4
+and Figure 11).
 
-chi2 is their equation 2, a sum of squared differences of normalised flux that is not divided by errors: it
-falls with S/N as the noise does, down to what the emulator itself misses. The paper reads from a figure where,
-going to low S/N, that relation ends. Here the end is fitted. With x = S/N, the median chi2 is
+chi2 is their equation 2, a sum of squared differences of normalised flux that is not divided by
+errors: it falls with S/N as the noise does, down to what the emulator itself misses. The paper
+reads from a figure where, going to low S/N, that relation ends. Here the end is fitted. With
+x = S/N, the median chi2 is
 
     F + B x^-g                      above the threshold t
     (F + B t^-g) (x / t)^k          below it, with k >= 0: chi2 is level, or falls with the noise
 
-so that t is a property of the relation. A test for correlation in a window of S/N would find a lower t
-the more stars there are, and would take the level end at high S/N, where F dominates, for unreliable spectra.
+so that t is a property of the relation. A test for correlation in a window of S/N would find a
+lower t the more stars there are, and would take the level end at high S/N, where F dominates, for
+unreliable spectra.
 """
 
 import itertools
@@ -30,8 +33,8 @@ _MEDIAN_ERROR = 1.2533
 # Thresholds tried lie between bins, this many of which stay on either side.
 _SIDE = 2
 _THRESHOLDS = 80
-# chi2 by which the relation must be better than none, and its end than no end: for three and two more numbers both have
-# a chance of 1e-3 without.
+# chi2 by which the relation must be better than none, and its end than no end: for three and two
+# more numbers both have a chance of 1e-3 without.
 _RELATION = 16.3
 _END = 13.8
 _EXPONENTS = (0.1, 4.0)
@@ -45,8 +48,8 @@ class SnrThreshold:
     ----------
     found : whether it ends within the data
     value : S/N; NaN when not found
-    low, high : S/N between which the end is with 68 % confidence; when chi2 follows S/N through all data, high
-        is the lowest S/N that there was and low is 0
+    low, high : S/N between which the end is with 68 % confidence; when chi2 follows S/N through all
+        data, high is the lowest S/N that there was and low is 0
     n : stars used
     reason : empty when found, else `few stars`, `no relation` or `no end`
     """
@@ -68,7 +71,8 @@ def snr_by_chi2(snr: ArrayLike, chi2: ArrayLike, n_bins: int = 30) -> tuple[Arra
 
     Returns
     -------
-    chi2, snr : (k,) median chi2 and mean S/N of each bin; k is less than `n_bins` for fewer stars than bins
+    chi2, snr : (k,) median chi2 and mean S/N of each bin; k is less than `n_bins` for fewer stars
+        than bins
     """
     noise, level = _usable(snr, chi2)
     order = np.lexsort((noise, level))
@@ -95,8 +99,8 @@ def chi2_by_snr(snr: ArrayLike, chi2: ArrayLike) -> tuple[Array, Array, Array]:
 
     Returns
     -------
-    snr : (k,) geometric mean. Bins are equally wide in ln S/N, sixty from the lowest to the highest, but joined
-        with the next until they have twelve stars
+    snr : (k,) geometric mean. Bins are equally wide in ln S/N, sixty from the lowest to the
+        highest, but joined with the next until they have twelve stars
     level, error : (k,) median ln chi2 and its standard error
     """
     noise, level = _usable(snr, chi2)
@@ -135,9 +139,9 @@ def _split(log_snr: Array, order: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 def find_threshold(snr: ArrayLike, chi2: ArrayLike) -> SnrThreshold:
     """The S/N threshold of one spectral type from its stars' chi2.
 
-    The thresholds tried are spaced evenly in ln S/N; for each the other numbers are fitted. Bins scatter by
-    more than their errors where stars of a type differ, so misfits are in units of the best fit's, if that
-    is above 1.
+    The thresholds tried are spaced evenly in ln S/N; for each the other numbers are fitted. Bins
+    scatter by more than their errors where stars of a type differ, so misfits are in units of the
+    best fit's, if that is above 1.
 
     Parameters
     ----------
@@ -146,8 +150,8 @@ def find_threshold(snr: ArrayLike, chi2: ArrayLike) -> SnrThreshold:
 
     Returns
     -------
-    SnrThreshold; not found with fewer than 240 stars or ten bins, when chi2 does not fall with S/N anywhere, or when it
-    does so down to the lowest S/N of the data
+    SnrThreshold; not found with fewer than 240 stars or ten bins, when chi2 does not fall with S/N
+    anywhere, or when it does so down to the lowest S/N of the data
     """
     x, level, error = chi2_by_snr(snr, chi2)
     n = len(_usable(snr, chi2)[0])
@@ -171,7 +175,8 @@ def find_threshold(snr: ArrayLike, chi2: ArrayLike) -> SnrThreshold:
     unit = max(1.0, misfit[best] / max(len(x) - 5, 1))
     if (constant - min(misfit[best], unbroken)) / unit < _RELATION:
         return SnrThreshold(False, np.nan, np.nan, np.nan, n, "no relation")
-    # At the first threshold tried nothing is known of what lies below; at the last, of what lies above.
+    # At the first threshold tried nothing is known of what lies below; at the last, of what lies
+    # above.
     if best == len(trials) - 1:
         return SnrThreshold(False, np.nan, np.nan, np.nan, n, "no relation")
     if best == 0 or (unbroken - misfit[best]) / unit < _END:
@@ -204,7 +209,9 @@ def _interval(x: Array, rise: Array, best: int) -> tuple[float, float, float]:
 
 
 def _model(p: Array, x: Array, t: float) -> Array:
-    """ln chi2 (k,): p is ln of chi2 at t, ln of the share of it that is noise over what is not, g, k."""
+    """ln chi2 (k,): p is ln of chi2 at t, ln of the share of it that is noise over what is not, g,
+    k.
+    """
     top, odds, g, k = p
     above = np.log(x / t)
     share = 1 / (1 + np.exp(-odds))
@@ -213,7 +220,9 @@ def _model(p: Array, x: Array, t: float) -> Array:
 
 
 def _fit_level(above: Array, level: Array, error: Array) -> float:
-    """Best misfit without a relation: chi2 level above the threshold, and level or rising with S/N below it."""
+    """Best misfit without a relation: chi2 level above the threshold, and level or rising with S/N
+    below it.
+    """
     design = np.column_stack([np.ones_like(above), np.minimum(above, 0)]) / error[:, None]
     numbers, squares = np.linalg.lstsq(design, level / error, rcond=None)[:2]
     if numbers[1] >= 0 and len(squares):

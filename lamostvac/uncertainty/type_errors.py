@@ -38,7 +38,8 @@ class TypeErrors:
 
     Parameters
     ----------
-    columns : `spectrum_id` (bytes), `ra dec lmjd`, the S/N, and each label with `{label}_random`, all (n,)
+    columns : `spectrum_id` (bytes), `ra dec lmjd`, the S/N, and each label with `{label}_random`,
+        all (n,)
     snr_band : the S/N's column
     theta : labels that the scale of errors depends on, of `LABELS`
     converged : (n,) whether the labels of a spectrum may be used for that
@@ -98,7 +99,8 @@ class TypeErrors:
 
         Parameters
         ----------
-        left_out : stars that the network did not learn from, of all types; None for a network from elsewhere
+        left_out : stars that the network did not learn from, of all types; None for a network from
+            elsewhere
         """
         if self.settings["networks"] != "calibrated":
             return None
@@ -116,7 +118,9 @@ class TypeErrors:
         scatter: Scatter | None,
         published: Mapping[str, RandomErrorModel],
     ) -> RandomErrorModel:
-        """The random error of a network's label as a function of S/N; parameters as of `network_curve`."""
+        """The random error of a network's label as a function of S/N; parameters as of
+        `network_curve`.
+        """
         value = self.columns[label].astype(np.float64)
         seen = None
         if left_out is not None:
@@ -126,7 +130,9 @@ class TypeErrors:
 
 
 def theta_labels(crossvalidation: pd.DataFrame) -> list[str]:
-    """The labels that the scale of errors depends on: those of the catalogue that the library has."""
+    """The labels that the scale of errors depends on: those of the catalogue that the library
+    has.
+    """
     return [label for label in LABELS if label in crossvalidation]
 
 

@@ -1,4 +1,6 @@
-"""The catalogue beside other catalogues, cross-validation, injected truth and training sets: rows and pairs."""
+"""The catalogue beside other catalogues, cross-validation, injected truth and training sets: rows
+and pairs.
+"""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -39,7 +41,9 @@ Rows = list[dict[str, Any]]
 
 @dataclass
 class Findings:
-    """Rows of the tables comparisons, pulls, trends and clusters, and the pairs of values that figures show."""
+    """Rows of the tables comparisons, pulls, trends and clusters, and the pairs of values that
+    figures show.
+    """
 
     rows: Rows = field(default_factory=list)
     pulls: Rows = field(default_factory=list)
@@ -63,7 +67,8 @@ class Catalogue:
     registry : of its columns
     snr_band : column of S/N that subsets are made by
     labels : the networks' labels
-    trained : the spectra that each training set's networks learned from; a label is judged on the others
+    trained : the spectra that each training set's networks learned from; a label is judged on the
+        others
     """
 
     path: str
@@ -115,7 +120,9 @@ def against_library(crossvalidation: pd.DataFrame, library: str) -> Findings:
 
 
 def against_truth(catalogue: Catalogue, path: str) -> Findings:
-    """Comparisons, pulls and pairs with the injected truth of a simulated survey, the file `path`."""
+    """Comparisons, pulls and pairs with the injected truth of a simulated survey, the file
+    `path`.
+    """
     labels, snr_band = catalogue.labels, catalogue.snr_band
     names = [*RECOMMENDED, *DERIVED, *(label.label for label in labels)]
     table = match_spectra(catalogue.path, read_truth(path, labels), names, catalogue.registry)

@@ -1,5 +1,5 @@
-"""Members of one cluster have one composition: what they scatter by is error (Wang+ 2022 4.4.3 and 4.5.2, Liang+ 2024
-4.6.4)."""
+"""Members of one cluster have one composition: what they scatter by is error (Wang+ 2022 4.4.3 and
+4.5.2, Liang+ 2024 4.6.4)."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -21,7 +21,8 @@ _FEWEST = 5
 
 
 def intrinsic_scatter(value: ArrayLike, error: ArrayLike) -> float:
-    """Scatter of values (n,) beyond their errors (n,), by maximum likelihood; 0 where the errors explain all.
+    """Scatter of values (n,) beyond their errors (n,), by maximum likelihood; 0 where the errors
+    explain all.
 
     NaN for fewer than three values with positive finite errors.
     """
@@ -47,9 +48,11 @@ def intrinsic_scatter(value: ArrayLike, error: ArrayLike) -> float:
 
 
 def slope(x: ArrayLike, y: ArrayLike, star: ArrayLike, seed: int = 0) -> tuple[float, float]:
-    """Slope of a straight line through points (n,), and its error from resampling stars; NaN for too few stars.
+    """Slope of a straight line through points (n,), and its error from resampling stars; NaN for
+    too few stars.
 
-    Points farther than 4 robust widths from the median of y are left out: non-members and failed fits.
+    Points farther than 4 robust widths from the median of y are left out: non-members and failed
+    fits.
     """
     a, b = np.asarray(x, np.float64), np.asarray(y, np.float64)
     use = np.isfinite(a) & np.isfinite(b)
@@ -88,12 +91,14 @@ def cluster_rows(
 ) -> list[dict[str, Any]]:
     """Rows of clusters.csv.
 
-    sigma, robust_sigma and intrinsic are of one spectrum per star, without warnings on the label; slopes are per
-    1000 K of Teff and per dex of log g; `dwarfs` and `giants` are medians on either side of log g 3.8.
+    sigma, robust_sigma and intrinsic are of one spectrum per star, without warnings on the label;
+    slopes are per 1000 K of Teff and per dex of log g; `dwarfs` and `giants` are medians on either
+    side of log g 3.8.
 
     Parameters
     ----------
-    table : members: `{label}`, `{label}_err`, `star`, `spectrum_id`, `teff`, `logg` and their recommended forms, S/N
+    table : members: `{label}`, `{label}_err`, `star`, `spectrum_id`, `teff`, `logg` and their
+        recommended forms, S/N
     group : the column with the cluster's name
     """
     rows = []

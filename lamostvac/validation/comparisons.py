@@ -24,8 +24,8 @@ COMPARISON_COLUMNS = [
 def comparison_rows(
     dataset: str, subsets: Mapping[str, pd.DataFrame], labels: Iterable[str] = LABELS, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """Rows of comparisons.csv from tables with columns `{label}` and `ref_{label}`, and `star` where stars have
-    several rows.
+    """Rows of comparisons.csv from tables with columns `{label}` and `ref_{label}`, and `star`
+    where stars have several rows.
 
     [alpha/Fe] counts only where flag_alpha_fe recommends it.
     """
@@ -51,7 +51,8 @@ def comparison_subsets(table: pd.DataFrame, comparison: Comparison) -> dict[str,
 
 
 def compare(table: pd.DataFrame, comparison: Comparison, seed: int = 0) -> list[dict[str, Any]]:
-    """Rows of comparisons.csv for one external catalogue, from the matches of `comparison_match.match`.
+    """Rows of comparisons.csv for one external catalogue, from the matches of
+    `comparison_match.match`.
 
     Differences of distances are relative.
     """
@@ -72,7 +73,8 @@ def without_training(
 
     Parameters
     ----------
-    set_of : network label to its training set; labels that combine networks (recommended ones, distances) have all sets
+    set_of : network label to its training set; labels that combine networks
+        (recommended ones, distances) have all sets
     trained : set to the spectra that its networks learned from in this run
     """
     combined = (*RECOMMENDED, *DERIVED)
@@ -86,8 +88,8 @@ def compare_crossvalidation(table: pd.DataFrame, library: str) -> list[dict[str,
 
     Parameters
     ----------
-    table : `{label}_true` and `{label}` for each of the library's labels; Teff_true sets the subsets:
-        FGK is 4000 to 7000 K, OBA hotter, M cooler
+    table : `{label}_true` and `{label}` for each of the library's labels; Teff_true sets the
+        subsets: FGK is 4000 to 7000 K, OBA hotter, M cooler
     """
     labels = [label for label in LABELS if f"{label}_true" in table and label in table]
     table = table.rename(columns={f"{label}_true": f"ref_{label}" for label in labels})
@@ -110,13 +112,14 @@ def pairs(
     subset: str = "",
     group: str | None = None,
 ) -> pd.DataFrame:
-    """What the figures draw: `dataset subset label value error reference snr spectral_type fit_flagged
-    reference_error star teff logg group`.
+    """What the figures draw: `dataset subset label value error reference snr spectral_type
+    fit_flagged reference_error star teff logg group`.
 
-    teff and logg are the catalogue's, group is the cluster where there is one, star -1 for a star of its own.
+    teff and logg are the catalogue's, group is the cluster where there is one, star -1 for a star
+    of its own.
 
-    fit_flagged is where a warning concerns the label (`warned`). At most `limit` rows per label, evenly
-    thinned in the table's order. [alpha/Fe] only where flag_alpha_fe recommends it.
+    fit_flagged is where a warning concerns the label (`warned`). At most `limit` rows per label,
+    evenly thinned in the table's order. [alpha/Fe] only where flag_alpha_fe recommends it.
     """
     if len(table) > limit:
         table = table.iloc[np.linspace(0, len(table) - 1, limit).round().astype(int)]

@@ -1,8 +1,9 @@
-"""How well the emulators of several libraries recover their own libraries' labels (Liang+ 2024, Figure 7).
+"""How well the emulators of several libraries recover their own libraries' labels
+(Liang+ 2024, Figure 7).
 
-The paper draws the dispersion of the errors, predicted minus true, by spectral subclass, one curve per
-library. Libraries differ in which labels they have and in how good these are, so a smaller dispersion is
-not always a better emulator: the errors of the labels themselves are in it.
+The paper draws the dispersion of the errors, predicted minus true, by spectral subclass, one curve
+per library. Libraries differ in which labels they have and in how good these are, so a smaller
+dispersion is not always a better emulator: the errors of the labels themselves are in it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,9 +17,11 @@ from lamostvac.validation.statistics import statistics
 from lamostvac.validation.subsets import FGK
 
 COLUMNS = ["library", "subset", "label", "n", "offset", "sigma", "robust_sigma", "published"]
-# "Confined to approximately" these for FGK stars of ELODIE and of MILES (Liang+ 2024, section 3.4.1).
+# "Confined to approximately" these for FGK stars of ELODIE and of MILES
+# (Liang+ 2024, section 3.4.1).
 PUBLISHED_FGK = {"teff": 150.0, "logg": 0.3, "feh": 0.2}
-# Where a type's late half begins, Teff in K: subclass 5 of dwarfs (Pecaut & Mamajek 2013, rounded), 2 for M.
+# Where a type's late half begins, Teff in K: subclass 5 of dwarfs (Pecaut & Mamajek 2013, rounded),
+# 2 for M.
 _HALF = {"OB": 15700.0, "A": 8100.0, "F": 6600.0, "G": 5660.0, "K": 4500.0, "M": 3500.0}
 _HALF_NAMES = {
     "OB": ("O-B4", "B5-B9"), "A": ("A0-A4", "A5-A9"), "F": ("F0-F4", "F5-F9"), "G": ("G0-G4", "G5-G9"),
@@ -30,7 +33,9 @@ MIN_STARS = 5  # fewer do not show a dispersion; the figure leaves them out
 
 
 def subclass_of(teff: ArrayLike) -> NDArray[np.str_]:
-    """Name from `SUBCLASSES` of effective temperatures (n,) in K; types as everywhere (`TYPE_LIMITS`)."""
+    """Name from `SUBCLASSES` of effective temperatures (n,) in K; types as everywhere
+    (`TYPE_LIMITS`).
+    """
     teff = np.asarray(teff, dtype=float)
     late = teff < np.array([_HALF[name] for name in spectral_type_of(teff)])
     return np.array(
@@ -50,10 +55,10 @@ def compare_libraries(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
     Returns
     -------
-    One row per library, subset and label (`COLUMNS`). Subsets are `all`, `FGK` (4000 to 7000 K), and the
-    spectral types and subclasses that have stars, all by the true Teff. offset is the median of predicted minus
-    true, sigma the standard deviation, robust_sigma 1.4826 times the median absolute deviation; published
-    stands for `FGK` only.
+    One row per library, subset and label (`COLUMNS`). Subsets are `all`, `FGK` (4000 to 7000 K),
+    and the spectral types and subclasses that have stars, all by the true Teff. offset is the
+    median of predicted minus true, sigma the standard deviation, robust_sigma 1.4826 times the
+    median absolute deviation; published stands for `FGK` only.
     """
     rows = []
     for library, table in tables.items():
@@ -84,7 +89,9 @@ def compare_libraries(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def curve(
     table: pd.DataFrame, library: str, label: str, column: str, subsets: Sequence[str] = SUBCLASSES
 ) -> NDArray[np.float64]:
-    """`column` of a library and label at each of `subsets`; NaN where there are fewer than `MIN_STARS`."""
+    """`column` of a library and label at each of `subsets`; NaN where there are fewer than
+    `MIN_STARS`.
+    """
     rows = table[
         (table["library"] == library) & (table["label"] == label) & (table["n"] >= MIN_STARS)
     ]

@@ -19,7 +19,8 @@ from lamostvac.external.sky import propagate
 from lamostvac.validation.schema import POSITION, Comparison
 from lamostvac.validation.subsets import label_columns, network_flags, read_catalogue
 
-# Of more rows than this, in a file or in the catalogue as its own reference, evenly spaced ones are compared.
+# Of more rows than this, in a file or in the catalogue as its own reference, evenly spaced ones are
+# compared.
 MOST_MATCHES = 2_000_000
 # Spectra within this show one star, arcsec, as everywhere.
 STAR_RADIUS = 3.0
@@ -36,8 +37,9 @@ def read_reference(comparison: Comparison, path: str | Path, registry: Registry)
 
     Returns
     -------
-    `key` (text; or `ra dec`, degrees at the catalogue's epoch, and `brightness` for sky), `ref_{label}`,
-    `ref_{label}_err` where the entry names errors, and `ref_{name}` for its columns and formulas
+    `key` (text; or `ra dec`, degrees at the catalogue's epoch, and `brightness` for sky),
+    `ref_{label}`, `ref_{label}_err` where the entry names errors, and `ref_{name}` for its columns
+    and formulas
 
     Raises
     ------
@@ -122,7 +124,9 @@ def _values(
     label: str,
     registry: Registry,
 ) -> NDArray[np.float64]:
-    """A label's values (n,) in our unit, from its column or from a column or formula of the entry."""
+    """A label's values (n,) in our unit, from its column or from a column or formula of the
+    entry.
+    """
     own = source in comparison.columns or source in comparison.derived
     values = pd.to_numeric(frame[source if own else column], errors="coerce").to_numpy(np.float64)
     unit = comparison.units.get(label)
@@ -175,8 +179,8 @@ def match(
 ) -> pd.DataFrame:
     """Catalogue rows that the reference has, after the cuts on both sides.
 
-    The catalogue (Parquet) is read by row groups, so only the matches need memory (by position, the positions of all
-    rows in addition: 16 bytes each). Several spectra of one star all match.
+    The catalogue (Parquet) is read by row groups, so only the matches need memory (by position, the
+    positions of all rows in addition: 16 bytes each). Several spectra of one star all match.
 
     Parameters
     ----------
@@ -184,8 +188,8 @@ def match(
 
     Returns
     -------
-    One row per match: the catalogue's columns, formulas on them, `ref_{label}` and what else `read_reference` gives,
-    and `star`, the same number for spectra of one star
+    One row per match: the catalogue's columns, formulas on them, `ref_{label}` and what else
+    `read_reference` gives, and `star`, the same number for spectra of one star
     """
     needed = needed_columns(comparison, registry)
     if comparison.key == "catalogue":
@@ -219,7 +223,8 @@ def match(
 def _blocks(
     catalogue: str | Path, needed: Sequence[str], comparison: Comparison
 ) -> Iterator[pd.DataFrame]:
-    """The catalogue after the cuts on it, a row group at a time; as its own reference thinned evenly.
+    """The catalogue after the cuts on it, a row group at a time; as its own reference thinned
+    evenly.
 
     Only matches need memory elsewhere, but with its own columns every row matches.
     """
@@ -296,7 +301,9 @@ def _by_sky(
 
 
 def stars_of(table: pd.DataFrame) -> NDArray[np.int64]:
-    """Number of the star (n,) by position and Gaia's identifier; -1 where the position is not finite."""
+    """Number of the star (n,) by position and Gaia's identifier; -1 where the position is not
+    finite.
+    """
     star = np.full(len(table), -1, np.int64)
     placed = (np.isfinite(table["ra"]) & np.isfinite(table["dec"])).to_numpy()
     if placed.any():
@@ -308,7 +315,9 @@ def stars_of(table: pd.DataFrame) -> NDArray[np.int64]:
 
 
 def group_median(value: pd.Series, group: pd.Series, star: pd.Series) -> NDArray[np.float64]:
-    """The median over stars of each row's group (n,); a star with several spectra counts once, by their median."""
+    """The median over stars of each row's group (n,); a star with several spectra counts once, by
+    their median.
+    """
     known = np.isfinite(value)
     per_star = value[known].groupby([group[known], star[known]]).median()
     medians = per_star.groupby(level=0).median()

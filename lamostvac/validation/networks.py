@@ -1,7 +1,8 @@
-"""How right the labels of networks are: against truth, against their own training sets, and night against night.
+"""How right the labels of networks are: against truth, against their own training sets, and night
+against night.
 
-A network has seen its training stars, so what it says of them is no test: truth leaves their spectra out, and
-the numbers to believe are those of stars left out of training and of the test set.
+A network has seen its training stars, so what it says of them is no test: truth leaves their
+spectra out, and the numbers to believe are those of stars left out of training and of the test set.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +37,8 @@ _TRUTH_BINS = ("S/N 10-20", "S/N 20-40", "S/N 40-80", "S/N>=80")
 
 
 def mark_trained(table: pd.DataFrame, trained: Iterable[str]) -> NDArray[np.bool_]:
-    """Where a spectrum (n,) is one of the `trained` (their spectrum_id) or shows the same star as one.
+    """Where a spectrum (n,) is one of the `trained` (their spectrum_id) or shows the same star as
+    one.
 
     Parameters
     ----------
@@ -52,9 +54,9 @@ def truth_subsets(
 ) -> dict[str, pd.DataFrame]:
     """The subsets that accuracy and pulls of a network's label are given for.
 
-    `all` are single stars without emission that the network was not trained on, `unflagged` those of them
-    without a flag of this label; both also by S/N. Training stars, binaries and emission-line stars stand
-    apart.
+    `all` are single stars without emission that the network was not trained on, `unflagged` those
+    of them without a flag of this label; both also by S/N. Training stars, binaries and
+    emission-line stars stand apart.
     """
     single = ~table["binary"] & ~table["emission"]
     good = ~warned(table, label)
@@ -95,11 +97,13 @@ def with_references(training: pd.DataFrame, labels: Iterable[str]) -> pd.DataFra
 
 
 def left_out_table(left_out: pd.DataFrame, label: str, teff: pd.Series) -> pd.DataFrame:
-    """What the members say of the training stars that they did not learn from, as `{label}` and `ref_{label}`.
+    """What the members say of the training stars that they did not learn from, as `{label}` and
+    `ref_{label}`.
 
     Parameters
     ----------
-    left_out : `spectrum_id clipped snr reference left_out`; the clipped ones belong to no training set and are left out
+    left_out : `spectrum_id clipped snr reference left_out`; the clipped ones belong to no training
+        set and are left out
     teff : reference Teff by spectrum_id; NaN or absent where unknown
     """
     left_out = left_out[~left_out["clipped"]]
@@ -153,9 +157,9 @@ def repeat_rows(
 ) -> list[dict[str, Any]]:
     """Rows of comparisons.csv for pairs of spectra of one star.
 
-    offset is the median of later minus earlier; sigma and robust_sigma are those of the difference over
-    sqrt 2, the random error of one spectrum. In a bin of S/N both spectra are in the bin. Of the catalogue
-    only positions, nights and the repeated spectra's labels are in memory.
+    offset is the median of later minus earlier; sigma and robust_sigma are those of the difference
+    over sqrt 2, the random error of one spectrum. In a bin of S/N both spectra are in the bin. Of
+    the catalogue only positions, nights and the repeated spectra's labels are in memory.
     """
     position = pd.concat(
         read_catalogue(catalogue, ["ra", "dec", "lmjd", snr_band]), ignore_index=True
@@ -224,8 +228,8 @@ def networks_table(
 ) -> pd.DataFrame:
     """One row per network: standard deviations of this run and the published ones.
 
-    sigma_truth_all are stars that the network was not trained on, flagged or not; sigma_truth and its parts
-    by S/N are those without a flag.
+    sigma_truth_all are stars that the network was not trained on, flagged or not; sigma_truth and
+    its parts by S/N are those without a flag.
     """
     found = {(row["dataset"], row["subset"], row["label"]): row for row in rows}
 

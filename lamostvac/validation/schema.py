@@ -1,7 +1,7 @@
 """The comparisons with other catalogues: what config/comparisons.yaml can say, and reading it.
 
-What names a column of ours or of the entry is checked when the file is read; which columns a reference's file has
-shows when that is read.
+What names a column of ours or of the entry is checked when the file is read; which columns a
+reference's file has shows when that is read.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,7 +28,9 @@ class _Entry(BaseModel):
 
 
 class Sky(_Entry):
-    """How positions are matched: the file's, moved from `epoch` with its proper motions, to `catalogue_epoch`."""
+    """How positions are matched: the file's, moved from `epoch` with its proper motions, to
+    `catalogue_epoch`.
+    """
 
     radius: float = Field(default=3.0, gt=0, le=60)
     epoch: float = 2000.0
@@ -46,7 +48,9 @@ def _unit(text: str) -> str:
 
 
 class Comparison(_Entry):
-    """One entry of config/comparisons.yaml; the fields are documented there and in docs/comparisons.md."""
+    """One entry of config/comparisons.yaml; the fields are documented there and in
+    docs/comparisons.md.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9_]+$")
     title: str
@@ -77,7 +81,9 @@ class Comparison(_Entry):
 
     @property
     def own_names(self) -> list[str]:
-        """Names of the file's columns and of what is derived from them, as conditions on the file can use them."""
+        """Names of the file's columns and of what is derived from them, as conditions on the file
+        can use them.
+        """
         errors = [f"{label}_err" for label in self.errors]
         return list(dict.fromkeys([*self.columns, *self.derived, *self.all_labels, *errors]))
 
@@ -87,7 +93,9 @@ class Comparison(_Entry):
         return self.model_copy(update={"labels": kept, "network_labels": {}})
 
     def find(self, roots: Iterable[str | Path], produced: Iterable[str | Path] = ()) -> Path | None:
-        """Where the file is: below the first root that has it, or None; `produced` need not exist yet."""
+        """Where the file is: below the first root that has it, or None; `produced` need not exist
+        yet.
+        """
         written = {str(Path(path)) for path in produced}
         paths = [Path(root) / self.file for root in roots] if self.file else []
         return next((path for path in paths if path.is_file() or str(path) in written), None)
@@ -164,7 +172,8 @@ def _known(expressions: Iterable[str], names: Sequence[str], where: str) -> None
 def load_comparisons(path: str | Path, registry: Registry) -> list[Comparison]:
     """The comparisons that a YAML file defines, as far as this run has their labels.
 
-    Labels under `network_labels` that the run has no networks for are left out, and entries that no label remains of.
+    Labels under `network_labels` that the run has no networks for are left out, and entries that no
+    label remains of.
 
     Parameters
     ----------
@@ -281,7 +290,8 @@ def available(
     roots: Sequence[str | Path],
     produced: Iterable[str | Path] = (),
 ) -> tuple[dict[str, str], list[str]]:
-    """The files of the comparisons that can be made by name ("" for those without file), and a sentence for each other.
+    """The files of the comparisons that can be made by name ("" for those without file), and a
+    sentence for each other.
 
     Parameters
     ----------

@@ -52,7 +52,9 @@ def label_columns(labels: Iterable[str], registry: Registry) -> list[str]:
 
 
 def network_flags(label: str) -> tuple[str, str]:
-    """The flags that a label of a network has to itself; the emulator's labels have none of these."""
+    """The flags that a label of a network has to itself; the emulator's labels have none of
+    these.
+    """
     return f"flag_{label}", f"flag_cloud_{label}"
 
 
@@ -62,8 +64,8 @@ def disagreement_flag(label: str) -> str:
 
 
 def warned(table: pd.DataFrame, label: str) -> pd.Series:
-    """Where a warning concerns a label (n,): the fit's for the emulator's labels, its own for a network's and a
-    recommended one."""
+    """Where a warning concerns a label (n,): the fit's for the emulator's labels, its own for a
+    network's and a recommended one."""
     own = network_flags(label)
     names: tuple[str, ...] = own if own[1] in table else FIT_FLAGS
     if label in RECOMMENDED:
@@ -90,7 +92,9 @@ def _by_type(table: pd.DataFrame, snr_band: str) -> dict[str, pd.DataFrame]:
 
 
 def by_feh(table: pd.DataFrame, prefix: str = "") -> dict[str, pd.DataFrame]:
-    """The rows of each bin of true [Fe/H], under the bin's name with a prefix; none where it is unknown."""
+    """The rows of each bin of true [Fe/H], under the bin's name with a prefix; none where it is
+    unknown.
+    """
     if "ref_feh" not in table:
         return {}
     names = [

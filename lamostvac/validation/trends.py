@@ -20,7 +20,8 @@ FEWEST = 12  # spectra in a bin; the width of fewer says nothing
 
 
 def bin_edges(x: ArrayLike, most: int = MOST_BINS, fewest: int = FEWEST) -> NDArray[np.float64]:
-    """Edges (k + 1,) of bins with equally many of x (n,), all finite; empty where there are too few for two bins.
+    """Edges (k + 1,) of bins with equally many of x (n,), all finite; empty where there are too few
+    for two bins.
 
     Values that are the same are in one bin, so bins may hold more than others.
     """
@@ -35,8 +36,8 @@ def bin_edges(x: ArrayLike, most: int = MOST_BINS, fewest: int = FEWEST) -> NDAr
 def quantity(table: pd.DataFrame, name: str, snr_band: str) -> NDArray[np.float64]:
     """What residuals are drawn against (n,).
 
-    Labels are the reference's where it has them (a residual correlates with the very value it is made of), else the
-    recommended ones, else the emulator's; `bp_rp` is the observed colour.
+    Labels are the reference's where it has them (a residual correlates with the very value it is
+    made of), else the recommended ones, else the emulator's; `bp_rp` is the observed colour.
     """
     if name == "snr":
         return table[snr_band].to_numpy(np.float64)
@@ -57,8 +58,8 @@ def trend_rows(
 
     Parameters
     ----------
-    table : `{label}` and `ref_{label}`, `star` where stars have several rows, and the columns of `quantity`; rows
-        with a warning on the label are left out, as in the figures' numbers
+    table : `{label}` and `ref_{label}`, `star` where stars have several rows, and the columns of
+        `quantity`; rows with a warning on the label are left out, as in the figures' numbers
     """
     rows = []
     for label in labels:

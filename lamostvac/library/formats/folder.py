@@ -1,8 +1,8 @@
 """Libraries that are published as a folder with one FITS file per spectrum (ELODIE, STELIB).
 
-A file is a one-dimensional image of the flux with a linear wavelength in its header (CRVAL1, CDELT1,
-CRPIX1), perhaps an image `NOISE`, and the star's labels as header keywords. A file that cannot be used
-is left out, and the log names it and says why.
+A file is a one-dimensional image of the flux with a linear wavelength in its header
+(CRVAL1, CDELT1, CRPIX1), perhaps an image `NOISE`, and the star's labels as header keywords. A file
+that cannot be used is left out, and the log names it and says why.
 """
 
 import logging
@@ -34,7 +34,9 @@ _LEADING_NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?)"
 
 @dataclass(frozen=True)
 class StarSpectrum:
-    """One file: its name without suffix, (p,) wavelength in A, flux, standard deviation or None, header."""
+    """One file: its name without suffix, (p,) wavelength in A, flux, standard deviation or None,
+    header.
+    """
 
     file: str
     wave: NDArray[np.float64]
@@ -50,7 +52,9 @@ class StarSpectrum:
 
 
 def read_spectrum(path: str | PathLike[str]) -> StarSpectrum:
-    """One file. Raises `UserError`, naming the file, when it has no spectrum in the layout above."""
+    """One file. Raises `UserError`, naming the file, when it has no spectrum in the layout
+    above.
+    """
     key = "library.spectra"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", VerifyWarning)  # STELIB has cards that are not quite FITS
@@ -107,17 +111,17 @@ def read_folder(
     keywords : header keywords of each label; the first that a file has is taken
     fwhm : width of the line-spread function
     assumed_snr : per pixel, for files without NOISE
-    labels_file : table of the labels, used instead of the headers; one of `NUMBER_COLUMNS` is the number of the
-        file (1 for 00001.fits) or its name
+    labels_file : table of the labels, used instead of the headers; one of `NUMBER_COLUMNS` is the
+        number of the file (1 for 00001.fits) or its name
     label_columns : label -> keyword or column, where it differs from `keywords`
-    quality_columns : label -> keyword or column of its quality flag; a label whose flag is missing or below
-        `min_quality` counts as missing
+    quality_columns : label -> keyword or column of its quality flag; a label whose flag is missing
+        or below `min_quality` counts as missing
 
     Returns
     -------
-    Spectra in the order of the files' names, called `star_file`, so that spectra of one star share a fold of
-    the cross-validation. A pixel is bad where the flux is not finite, or the noise not positive, or, without
-    noise, the flux not positive (gaps are filled with 0).
+    Spectra in the order of the files' names, called `star_file`, so that spectra of one star share
+    a fold of the cross-validation. A pixel is bad where the flux is not finite, or the noise not
+    positive, or, without noise, the flux not positive (gaps are filled with 0).
 
     Raises
     ------
@@ -162,8 +166,9 @@ def on_one_grid(
 ) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.float32]]:
     """Wavelengths (p,), flux and inverse variance (n, p) of spectra that may have different pixels.
 
-    Where all have the same, they are taken as they are. Otherwise the grid covers all of them in the finest
-    of their steps, and each is interpolated with a cubic spline; a pixel is good between two good ones.
+    Where all have the same, they are taken as they are. Otherwise the grid covers all of them in
+    the finest of their steps, and each is interpolated with a cubic spline; a pixel is good between
+    two good ones.
     """
     wave = spectra[0].wave
     same = all(len(s.wave) == len(wave) and abs(s.wave - wave).max() < 1e-3 for s in spectra)
@@ -198,7 +203,9 @@ def on_one_grid(
 
 
 def _number(value: object) -> float:
-    """A header's or table's value as a number: also texts that begin with one; NaN for anything else."""
+    """A header's or table's value as a number: also texts that begin with one; NaN for anything
+    else.
+    """
     if isinstance(value, int | float | np.number) and not isinstance(value, bool):
         return float(value)
     match = _LEADING_NUMBER.match(value) if isinstance(value, str) else None

@@ -1,10 +1,11 @@
 """MaStar (Yan+ 2019; DR17): good-visit spectra and the table of median stellar parameters.
 
-`mastar-goodspec-*.fits.gz` holds one row per visit (MANGAID, PLATE, IFUDESIGN, MJD, WAVE, FLUX, IVAR,
-MASK, MJDQUAL; vacuum, at rest, 4563 pixels, R about 1800); `mastar-goodvisits-*-params-v2.fits` the
-labels per visit, `mastar-goodstars-*` per star. Missing labels are -999, NGROUPS = 0 marks labels
-that no group of the MaStar team vouches for. The columns of one team end in its letters: LOGG_JI with the
-error LOGG_ERR_JI, worth something where VALID_JI = 1.
+`mastar-goodspec-*.fits.gz` holds one row per visit (MANGAID, PLATE, IFUDESIGN, MJD, WAVE, FLUX,
+IVAR, MASK, MJDQUAL; vacuum, at rest, 4563 pixels, R about 1800);
+`mastar-goodvisits-*-params-v2.fits` the labels per visit, `mastar-goodstars-*` per star. Missing
+labels are -999, NGROUPS = 0 marks labels that no group of the MaStar team vouches for. The columns
+of one team end in its letters: LOGG_JI with the error LOGG_ERR_JI, worth something where
+VALID_JI = 1.
 """
 
 from collections.abc import Mapping
@@ -33,8 +34,8 @@ def read_mastar(
 ) -> RawLibrary:
     """The spectra with MJDQUAL = 0 whose labels have NGROUPS > 0.
 
-    `label_columns` replaces the columns in `COLUMNS`, for example `{"logg": "LOGG_JI"}` for the log g
-    of Imig et al. (2022). Labels of one team are missing where its VALID_ column is not 1.
+    `label_columns` replaces the columns in `COLUMNS`, for example `{"logg": "LOGG_JI"}` for the log
+    g of Imig et al. (2022). Labels of one team are missing where its VALID_ column is not 1.
 
     Raises `UserError` when a file or a column is missing, or no spectrum has labels.
     """
@@ -94,7 +95,9 @@ def read_mastar(
 
 
 def _match(rows: fits.FITS_rec, labels: fits.FITS_rec) -> NDArray[np.int64]:
-    """Row of `labels` for each row of `rows`, by visit where both have visits, else by star; -1: none."""
+    """Row of `labels` for each row of `rows`, by visit where both have visits, else by star; -1:
+    none.
+    """
     keys = [key for key in _VISIT_KEYS if key in rows.names and key in labels.names]
     frames = [
         pd.DataFrame({key: [str(value).strip() for value in table[key]] for key in keys})

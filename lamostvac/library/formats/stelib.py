@@ -1,7 +1,8 @@
 """STELIB 3.2 (Le Borgne+ 2003): 255 stars, 3200-9900 A in air, at rest, one FITS file per star.
 
-Labels stand in the header as text, `-` where unknown (TEFF, LOG_G, FE_H); pixels without data are 0. Each star
-has its own wavelengths, because they were moved to rest by scaling them. There is no noise.
+Labels stand in the header as text, `-` where unknown (TEFF, LOG_G, FE_H); pixels without data are
+0. Each star has its own wavelengths, because they were moved to rest by scaling them. There is no
+noise.
 """
 
 import logging
@@ -12,8 +13,8 @@ from lamostvac.library.formats.folder import read_folder
 from lamostvac.library.library import RawLibrary
 from lamostvac.library.resolution import constant_fwhm
 
-# A; measured against MILES on the 112 stars of 4500-7000 K (docs/libraries.md): 3.1 to 3.45 by window.
-# Maraston & Stromback (2011) give 3.4, the library's paper 3.
+# A; measured against MILES on the 112 stars of 4500-7000 K (docs/libraries.md): 3.1 to 3.45 by
+# window. Maraston & Stromback (2011) give 3.4, the library's paper 3.
 FWHM = 3.3
 ASSUMED_SNR = 50.0  # per pixel; what Le Borgne+ 2003 say of most spectra
 KEYWORDS = {"teff": ("TEFF",), "logg": ("LOG_G",), "feh": ("FE_H",)}
@@ -28,7 +29,9 @@ def read_stelib(
     fwhm: float | None = None,
     log: logging.Logger | None = None,
 ) -> RawLibrary:
-    """The spectra of STELIB's folder; parameters and errors as in `lamostvac.library.formats.folder.read_folder`."""
+    """The spectra of STELIB's folder; parameters and errors as in
+    `lamostvac.library.formats.folder.read_folder`.
+    """
     lsf = constant_fwhm(fwhm if fwhm is not None else FWHM)
     return read_folder(
         folder,

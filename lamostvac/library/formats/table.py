@@ -1,9 +1,9 @@
 """A user's own library: one FITS file whose first table has one row per spectrum.
 
 Columns: `ID`; `WAVE` (A, the same in all rows), `FLUX`, `IVAR` (vectors of one length); the labels
-`TEFF LOGG FEH ALPHA_FE`, as many of them as there are, with `_ERR` for errors. Two header keywords of
-the table: `VACUUM` (T: vacuum wavelengths, F: air) and `FWHM` (line width in A), or `RESOLVE` (resolving
-power). Spectra are at rest.
+`TEFF LOGG FEH ALPHA_FE`, as many of them as there are, with `_ERR` for errors. Two header keywords
+of the table: `VACUUM` (T: vacuum wavelengths, F: air) and `FWHM` (line width in A), or `RESOLVE`
+(resolving power). Spectra are at rest.
 """
 
 from collections.abc import Mapping

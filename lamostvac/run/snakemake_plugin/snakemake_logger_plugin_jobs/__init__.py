@@ -1,6 +1,8 @@
-"""A logger plugin of Snakemake that writes the jobs of a run as JSON, a line each, for `lamostvac plan`.
+"""A logger plugin of Snakemake that writes the jobs of a run as JSON, a line each, for
+`lamostvac plan`.
 
-Snakemake finds plugins by this folder's name on the module path; `lamostvac.run.dry_run` puts it there.
+Snakemake finds plugins by this folder's name on the module path; `lamostvac.run.dry_run` puts it
+there.
 """
 
 import json
@@ -27,7 +29,8 @@ class LogHandlerSettings(LogHandlerSettingsBase):
 class LogHandler(LogHandlerBase):
     """Writes `rule wildcards reason resources input output log threads` of each job.
 
-    Of the resources those that are whole numbers and known: what depends on a file that is still to be made is not.
+    Of the resources those that are whole numbers and known: what depends on a file that is still to
+    be made is not.
     """
 
     writes_to_stream = False
