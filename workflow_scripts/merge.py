@@ -8,7 +8,7 @@ import h5py
 
 import lamostvac
 from lamostvac.catalog.files import input_cards, provenance, write_json
-from lamostvac.catalog.merge import accounting, merge_rejections, merge_tables
+from lamostvac.catalog.merge import accounting, merge_rejections, merge_tables, require_some
 from lamostvac.catalog.registry import load_registry, network_labels
 from lamostvac.core.atomic import atomic
 from lamostvac.core.job import Job
@@ -47,6 +47,7 @@ def main(snakemake: Job) -> None:
         dict.fromkeys(params.types, 0) | manifest.groupby("type")["n_spectra"].sum().to_dict()
     )
     balance = accounting(summary["n_in"], expected, counts["accepted"], rejected)
+    require_some(balance)
     balance |= {"layouts": counts["layouts"], "flags": counts["flags"]}
     write_json(outputs.accounting, balance)
     with atomic(outputs.datamodel) as temporary:

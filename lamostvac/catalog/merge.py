@@ -248,3 +248,15 @@ def accounting(
         },
         "types": types,
     }
+
+
+def require_some(balance: Mapping[str, Any]) -> None:
+    """Raise `UserError` where `accounting` counts no accepted spectrum, with the commonest reasons."""
+    if balance["n_accepted"]:
+        return
+    most = Counter(balance["rejected"]["by_reason"]).most_common(3)
+    told = "; ".join(f"{count} {reason}" for reason, count in most)
+    raise UserError(
+        f"none of the {balance['n_in']} spectra could be labelled ({told}): see the rejected files in collected/, and "
+        "check survey.root and survey.file_pattern where files are missing"
+    )

@@ -43,6 +43,11 @@ def snakemake_command(
         For a target that cannot be one, and a configuration that is no YAML.
     """
     content = read_yaml(configfile, "the configuration file")
+    if isinstance(content, dict) and "__use_yte__" in content:
+        raise UserError(
+            f"the configuration file {configfile} has the key __use_yte__, by which Snakemake runs the code inside it; "
+            "write its values out and leave the key away"
+        )
     first = next((n for n, word in enumerate(words) if word.startswith("-")), len(words))
     targets, options = list(words[:first]), list(words[first:])
     # Options may name other types than the file.

@@ -4,6 +4,7 @@ What names a column of ours or of the entry is checked when the file is read; wh
 reference's file has shows when that is read.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -38,6 +39,19 @@ class Sky(_Entry):
     magnitude: Name | None = None
 
 
+def _pattern(text: str) -> str:
+    """A regular expression with one group and without what RE2 lacks; ValueError else."""
+    try:
+        groups = re.compile(text).groups
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"{text!r} is no regular expression: {error}") from None
+    if re.search(r"\(\?(?:[=!(]|<[=!])|\\[1-9]|\(\?P=", text):
+        raise ValueError(f"{text!r} looks ahead, behind or back; write it without")
+    if groups != 1:
+        raise ValueError(f"{text!r} has {groups} groups; the key is the one group of the pattern")
+    return text
+
+
 def _unit(text: str) -> str:
     for part in text.split("->"):
         try:
@@ -57,7 +71,7 @@ class Comparison(_Entry):
     file: str | None = None
     key: Literal["obsid", "gaia_id", "spectrum_id", "designation", "file_name", "sky", "catalogue"]
     reference_key: str | None = None
-    key_pattern: str | None = None
+    key_pattern: Annotated[str, AfterValidator(_pattern)] | None = None
     key_prefix: str = ""
     sky: Sky = Sky()
     columns: dict[Name, str] = Field(default_factory=dict)

@@ -465,3 +465,12 @@ def test_without_git_the_commit_is_unknown(tmp_path):
     cards = files.provenance(tmp_path, "0.1", "abc", "miles")
     assert cards["LIBRARY"][0] == "miles"
     assert all(len(keyword) <= 8 for keyword in cards)
+
+
+def test_a_run_that_accepts_nothing_does_not_end_well():
+    rejected = {"survey": Counter(), "G": Counter({("prepare", "missing_file"): 3})}
+    with pytest.raises(
+        UserError, match=r"none of the 3 spectra could be labelled \(3 missing_file\)"
+    ):
+        merge.require_some(merge.accounting(3, {"G": 3}, {"G": 0}, rejected))
+    merge.require_some({"n_accepted": 1})

@@ -18,6 +18,8 @@ from claims import some
 from packaging.requirements import Requirement
 from workflow_run import fresh_python, imported_by_rules
 
+from tools import lock
+
 
 @pytest.fixture(scope="module")
 def bootstrap(project):
@@ -90,6 +92,15 @@ def test_the_workflows_own_environment_has_what_the_rules_import(project):
     environment = yaml.safe_load((project / "envs/snakemake.yaml").read_text())
     there = {spec.split("=")[0] for spec in environment["dependencies"]}
     assert {conda.get(name, name) for name in used} <= there
+
+
+def test_a_new_lock_keeps_every_pin_but_those_to_upgrade(project, locked):
+    text = (project / "requirements.lock").read_text()
+    kept = lock.pins(text, [])
+    assert {pin.partition("==")[0] for pin in kept} == set(locked)
+    assert set(kept) - set(lock.pins(text, ["numpy"])) == {
+        pin for pin in kept if pin.startswith("numpy==")
+    }
 
 
 def test_the_lock_names_no_host_and_every_package_has_hashes(project):

@@ -79,6 +79,7 @@ def test_a_wheel_has_every_file_that_a_run_needs_and_no_other(project, wheel):
 
 
 def test_a_wheel_says_which_commit_it_is(project, wheel):
+    """tools/build_hook.py writes it down while the wheel is built."""
     with ZipFile(wheel) as archive:
         recorded = archive.read("lamostvac/workflow/COMMIT").decode()
     assert re.fullmatch(r"(unknown|[0-9a-f]{40}(-dirty)?)\n", recorded)

@@ -474,12 +474,20 @@ def test_the_table_turns_pages_and_sorts_with_missing_values_last(page):
     assert page.evaluate("document.querySelector('#next').disabled")
 
 
+def taken(page):
+    """What was downloaded; the file goes, lest the next one gets another name."""
+    path = page.downloaded("selection.csv")
+    text = path.read_text()
+    path.unlink()
+    return text
+
+
 def test_the_download_is_the_selection_as_csv(page):
     page.accept_downloads()
     page.click_on("#types input[value=M]")
     rows = settled(page)
     page.click_on("#download")
-    table = pd.read_csv(io.StringIO(page.downloaded("selection.csv").read_text()))
+    table = pd.read_csv(io.StringIO(taken(page)))
     _, truth = unpacked(page_path(page))
     truth = truth.iloc[rows].reset_index(drop=True)
     assert list(table) == list(truth)
@@ -491,6 +499,22 @@ def test_the_download_is_the_selection_as_csv(page):
             table[name][~missing], truth[name][~missing], rtol=1e-4 if name != "ra" else 1e-7
         )
     assert (table["subclass"] == truth["subclass"]).all()
+
+
+def test_an_empty_cell_keeps_its_comma_and_no_text_is_a_formula(page):
+    """Pilot stars have no obsid, and a text that begins with = would be run by a spreadsheet."""
+    page.accept_downloads()
+    chosen = settled(page)
+    change = "((change) => { const t = explorer.COLUMNS.get('subclass').texts; t.forEach(change); return 0; })"
+    page.evaluate(change + "((text, at, all) => { all[at] = '=' + text; })")
+    page.click_on("#download")
+    lines = taken(page).splitlines()
+    page.evaluate(change + "((text, at, all) => { all[at] = text.slice(1); })")
+    names = lines[0].split(",")
+    rows = [dict(zip(names, line.split(","), strict=True)) for line in lines[1:]]
+    assert len(rows) == len(chosen)
+    assert [row["obsid"] for row in rows].count("") == (5 in chosen) == 1
+    assert all(row["subclass"].startswith("'=") for row in rows)
 
 
 def test_another_axis_can_be_chosen_and_narrow_windows_keep_the_view(page):

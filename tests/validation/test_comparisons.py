@@ -491,3 +491,42 @@ def test_the_example_of_the_document_works_as_it_is_written(project, tmp_path):
     expected = np.median(frame["teff"][[0, 1, 2, 4]] - [5500, 5600, 5700, 5300])
     assert rows["all", "teff"]["offset"] == pytest.approx(expected, abs=1e-3)
     assert rows["metal-poor", "feh"]["n"] == 2
+
+
+# ---------------------------------------------------------------- patterns of the user
+
+
+def test_the_key_is_the_one_group_of_the_pattern():
+    keys = pd.Series(
+        ["101.fits", "spec-12.fits.gz", "none", None], dtype="string", index=[3, 1, 4, 2]
+    )
+    found = match.part_of(keys, r"(\d+)\.fits")
+    assert found.fillna("").tolist() == ["101", "12", "", ""]
+    assert found.index.tolist() == [3, 1, 4, 2]
+
+
+def test_a_pattern_that_python_would_search_for_ever_ends():
+    keys = pd.Series(["a" * 5000 + "!"], dtype="string")
+    # Twice the group: the outer one has none of its own.
+    assert match.part_of(keys, "(?:a+)+(b)$").isna().all()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "told"),
+    [
+        ("(", "is no regular expression"),
+        (r"\d+", "has 0 groups"),
+        (r"(\d)(\d)", "has 2 groups"),
+        (r"(\d+)(?=\.fits)", "looks ahead"),
+        (r"(\d)\1", "looks ahead, behind or back"),
+    ],
+)
+def test_a_pattern_that_is_none_is_told_when_the_file_is_read(tmp_path, pattern, told):
+    entry = {
+        "name": "mine", "title": "Mine", "file": "a.csv", "key": "obsid", "reference_key": "file",
+        "key_pattern": pattern, "labels": {"teff": "teff"},
+    }  # fmt: skip
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump({"comparisons": [entry]}))
+    with pytest.raises(UserError, match=told):
+        schema.load_comparisons(path, load_registry())

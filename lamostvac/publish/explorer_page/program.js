@@ -527,13 +527,14 @@ function showTable() {
 async function download() {
   const started = performance.now(), columns = META.columns, parts = [columns.map((column) => column.name).join(",") + "\n"];
   const rows = state.rows.slice(0, state.selected);
-  const quoted = (value) => (/[",\n]/.test(value) ? '"' + value.replaceAll('"', '""') + '"' : value);
+  // A text that begins so would be a formula in a spreadsheet.
+  const harmless = (column, value) => (column.texts && /^[=+\-@]/.test(value) ? "'" + value : value);
+  const quoted = (value) => (/[",\r\n]/.test(value) ? '"' + value.replaceAll('"', '""') + '"' : value);
+  const cell = (column, row) => quoted(harmless(column, shown(column, row)));
   for (let from = 0; from < rows.length; from += 20000) {
     let text = "";
     for (let k = from; k < Math.min(from + 20000, rows.length); k++) {
-      let line = "";
-      for (const column of columns) line += (line ? "," : "") + quoted(shown(column, rows[k]));
-      text += line + "\n";
+      text += columns.map((column) => cell(column, rows[k])).join(",") + "\n";
     }
     parts.push(new Blob([text]));
     $("progress").textContent = `${Math.round((100 * from) / rows.length)} %`;

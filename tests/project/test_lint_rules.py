@@ -1,0 +1,26 @@
+"""The lint of the rules: what is meant is left out, all else is told."""
+
+from tools import lint_rules
+
+SAID = """\
+photometry: map: skipped
+Lints for snakefile /somewhere/rules/fit.smk:
+    * Mixed rules and functions in same snakefile.:
+      Small one-liner functions used only once should be defined as lambda
+Lints for rule fit (line 12, /somewhere/rules/fit.smk):
+    * No log directive defined:
+      Without a log directive, all output will be printed to the terminal.
+"""
+
+
+def test_a_lint_that_is_not_meant_is_told_with_its_place():
+    found = lint_rules.lints(SAID)
+    assert found == [
+        "fit.smk: Mixed rules and functions in same snakefile.",
+        "fit: No log directive defined",
+    ]
+    assert lint_rules.unmeant(found) == ["fit: No log directive defined"]
+
+
+def test_the_rules_have_no_lint_that_is_not_meant():
+    assert lint_rules.main() == 0
