@@ -1,10 +1,8 @@
-"""How wrong the emulator is for a star of the survey: a covariance of components for each spectral
-type.
+"""The emulator's error for a star of the survey: a covariance of components by spectral type.
 
-It is the covariance of the emulator's leave-one-out residuals, less what the library's noise and
-the errors of its labels put there, plus what a survey's spectrum does that a library's does not:
-its velocity and its line width are known with errors only. Errors of that kind move many pixels
-together.
+It is the covariance of the emulator's leave-one-out residuals, less the contributions of the
+library's noise and of its label errors, plus that of the errors of velocity and line width, which a
+survey's spectrum has and a library's does not. Errors of that kind move many pixels together.
 """
 
 import numpy as np
@@ -13,7 +11,7 @@ from numpy.typing import NDArray
 from lamostvac.core.vocabulary import TYPE_LIMITS
 from lamostvac.numerics.gaussian_process import GaussianProcess
 
-_MIN_PER_TYPE = 8  # fewer library stars than this tell nothing of a type
+_MIN_PER_TYPE = 8  # a type with fewer library stars has no covariance of its own
 # A type's covariance is its own to the share n / (n + this * k): k (k + 1) / 2 numbers need many
 # stars.
 _STARS_PER_COMPONENT = 3.0
@@ -35,12 +33,12 @@ def residual_covariance(
 ) -> dict[str, NDArray[np.float64]]:
     """Covariance (k, k) of the emulator's error for each spectral type.
 
-    What a star shows that was left out is the emulator's error there, what four labels do not tell
-    of a star, the noise of its own spectrum, and the difference that the errors of its own labels
-    make. A star of the survey brings its own noise, and its labels are what is looked for: the last
-    two are taken off, as far as the library knows them. A type with few stars leans on all types
-    (shrinkage), by the factor between the two that its residuals show in the directions which
-    labels move.
+    The residual of a star that was left out is the sum of the emulator's error, of properties that
+    four labels do not describe, of the noise of its spectrum, and of the effect of its label
+    errors. The last two do not apply to a star of the survey, which has noise of its own and whose
+    labels are sought; they are subtracted as far as the library knows them. The covariance of a
+    type with few stars is shrunk towards that of all types, scaled by the ratio of the two that the
+    type's residuals show in the directions in which labels move a spectrum.
 
     Parameters
     ----------
@@ -48,9 +46,9 @@ def residual_covariance(
     residuals : (n, k) leave-one-out
     ivar : (n, p) of the library's spectra
     label_errors : (n, d) of the scaled labels
-    label_share : how much of what the label errors cause is taken off. It cannot be told apart from
-        what the labels do not describe but looks like a change of labels; 1 trusts the quoted
-        errors wholly
+    label_share : share of the effect of the label errors that is subtracted. That effect cannot be
+        told from properties which the labels do not describe and which look like a change of
+        labels; 1 trusts the quoted errors fully
     """
     k = len(basis)
     size = np.linalg.norm(residuals, axis=1)
@@ -85,9 +83,7 @@ def residual_covariance(
 
 
 def _positive(matrix: NDArray[np.float64], mean_variance: float) -> NDArray[np.float64]:
-    """The symmetric matrix with its eigenvalues raised to a little of `mean_variance`, so that it
-    is a covariance.
-    """
+    """The symmetric matrix, its eigenvalues raised to at least a small share of `mean_variance`."""
     values, vectors = np.linalg.eigh(matrix)
     return np.asarray((vectors * np.maximum(values, _LEAST * mean_variance)) @ vectors.T)
 
@@ -98,12 +94,11 @@ def _factors(
     discrepancy: NDArray[np.float64],
     types: NDArray[np.str_],
 ) -> dict[str, float]:
-    """How much larger or smaller than on average the emulator's squared error is for a type of
-    star.
+    """The emulator's squared error for a type of star, relative to the average.
 
-    What matters is the error of the labels that a residual causes: to first order it is H^-1 J'
-    S^-1 r with J the process's Jacobian, S the discrepancy and H = J' S^-1 J. In units of its
-    standard deviation H^-1/2 its variance is the same for all types that S describes equally well.
+    What counts is the error of the labels that a residual causes: to first order it is H^-1 J' S^-1
+    r with J the process's Jacobian, S the discrepancy and H = J' S^-1 J. In units of its standard
+    deviation H^-1/2 its variance is the same for all types that S describes equally well.
     """
     whitened = jacobian @ np.linalg.inv(discrepancy)
     hessian = whitened @ jacobian.swapaxes(1, 2)
@@ -142,8 +137,7 @@ def truncated_variance(
     basis: NDArray[np.float64],
     types: NDArray[np.str_],
 ) -> dict[str, NDArray[np.float64]]:
-    """Variance (p,) of the pixels for each type that the basis leaves out of the library, less the
-    noise in it.
+    """Variance (p,) of the library's pixels outside the basis, less the noise in it, for each type.
 
     Parameters
     ----------
@@ -172,13 +166,12 @@ def line_covariance(
     line_width_error: float,
     resolving_power: float,
 ) -> dict[str, NDArray[np.float64]]:
-    """Covariance (k, k) of the components that errors of velocity and line width cause, for each
-    type.
+    """Covariance (k, k) of the components caused by errors of velocity and line width, by type.
 
-    A velocity v moves the spectrum by -v/c wave dF/dwave, a line-spread function wider by a small
-    share s changes it by s sigma^2 d2F/dwave2 (broadening is diffusion). Both are linear in the
-    emulated spectrum, so they are matrices in the space of components; the covariance is the mean
-    over a type's stars.
+    A velocity v changes the spectrum by -v/c wave dF/dwave. A line-spread function wider by a small
+    share s changes it by s sigma^2 d2F/dwave2 (broadening is diffusion). Both changes are linear in
+    the emulated spectrum, so they are matrices in the space of components; the covariance is the
+    mean over a type's stars.
 
     Parameters
     ----------
@@ -208,9 +201,7 @@ def line_covariance(
 
 
 def _derivative(rows: NDArray[np.float64], wave: NDArray[np.float64]) -> NDArray[np.float64]:
-    """d/dwave of rows (m, p), within stretches of neighbouring pixels; 0 in a stretch of one
-    pixel.
-    """
+    """d/dwave of rows (m, p) within runs of neighbouring pixels; 0 in a run of one pixel."""
     result = np.zeros_like(rows)
     step = np.diff(wave)
     for stretch in np.split(np.arange(len(wave)), np.flatnonzero(step > 1.5 * step.min()) + 1):

@@ -1,12 +1,13 @@
-"""The exact emulator distilled into a small one that is as good for all the fit can see.
+"""The exact emulator distilled into a small one, with differences too small to matter in the fit.
 
 The exact Gaussian process sums over every library star (18,654 in MaStar) for every component
-(237). Two facts make it small. Its kernel is smooth, so a sum over all stars is one over some
-hundred of them to many digits: the weights move onto inducing points chosen by pivoted Cholesky
-(the projection in the kernel's own space). And most components of a noisy library are noise that no
-label moves: the emulated spectra, and the errors of the emulator, live in far fewer directions.
-Those are the new basis; what is left of the error goes into the variance of the pixels. How far the
-small emulator is from the exact one is measured over the space of labels and kept with it.
+(237). Two facts make it small. First, its kernel is smooth, so a sum over all stars equals, to many
+digits, a sum over some hundred of them: the weights move onto inducing points chosen by pivoted
+Cholesky (the projection in the kernel's own space). Second, most components of a noisy library are
+noise that does not depend on labels: the emulated spectra and the emulator's errors span far fewer
+directions. These become the new basis; the rest of the error goes into the variance of the pixels.
+The difference between both emulators is measured over the space of labels and stored with the small
+one.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from lamostvac.emulator.settings import DistilSettings
 from lamostvac.numerics.gaussian_process import GaussianProcess
 from lamostvac.numerics.pivoted_cholesky import pivoted_cholesky
 
-_KERNEL_TOLERANCE = 1e-8  # of the kernel's variance that inducing points may leave
+_KERNEL_TOLERANCE = 1e-8  # share of the kernel's variance that inducing points may miss
 _BATCH = 256
 
 
@@ -31,15 +32,15 @@ def distil(
 
     Parameters
     ----------
-    max_inducing : at most so many inducing points
+    max_inducing : largest number of inducing points
 
     Returns
     -------
     small : an emulator with the same labels, pixels and library
-    distance : `signal_rms`, `signal_max`: largest rms over the pixels and largest difference in one
-        pixel between the spectra of both, at the library's stars; `between_rms`, `between_max`: the
-        same half-way between neighbours in the order of the library and up to half a length scale
-        beside the stars
+    distance : `signal_rms`, `signal_max`: differences between the spectra of both at the library's
+        stars, the largest rms over the pixels and the largest in one pixel; `between_rms`,
+        `between_max`: the same half-way between neighbours in the order of the library and up to
+        half a length scale beside the stars
     """
     process = emulator.process
     exact = _predict(emulator, emulator.library_scaled)
@@ -47,7 +48,7 @@ def distil(
     error = _error_directions(emulator.discrepancy, signal, settings.error_tolerance)
     rotation = np.concatenate([signal, error])
     basis = rotation @ emulator.basis
-    # The mean of the emulated components has a part outside the signal's directions.
+    # The mean of the emulated components also has a part outside the signal's directions.
     centre = exact.mean(axis=0)
     outside = centre - (centre @ signal.T) @ signal
     small = replace(
@@ -88,11 +89,13 @@ def _signal_directions(components: NDArray[np.float64], tolerance: float) -> NDA
 def _error_directions(
     discrepancy: Mapping[str, NDArray[np.float64]], signal: NDArray[np.float64], tolerance: float
 ) -> NDArray[np.float64]:
-    """(e, k) orthonormal directions beside the signal's in which the error of any type is large."""
+    """(e, k) orthonormal directions, orthogonal to the signal's, in which any type's error is
+    large.
+    """
     k = signal.shape[1]
     beside = np.eye(k) - signal.T @ signal
-    # A direction counts as much as the type whose error is largest there; the sum over types bounds
-    # it.
+    # A direction matters by the largest error of any type there; the sum over types is an upper
+    # bound.
     total = beside @ np.sum(list(discrepancy.values()), axis=0) @ beside
     values, vectors = np.linalg.eigh(total)
     count = min(np.count_nonzero(values > tolerance**2), k - len(signal))
@@ -104,7 +107,7 @@ def _error_directions(
 def _truncation(
     emulator: Emulator, rotation: NDArray[np.float64], basis: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
-    """Variance of the pixels outside the basis: that of the exact emulator and what the rotation
+    """Variance of the pixels outside the basis: the exact emulator's plus what the new basis
     drops.
     """
     result = {}
@@ -118,7 +121,7 @@ def _truncation(
 def _induced(
     process: GaussianProcess, signal: NDArray[np.float64], max_inducing: int
 ) -> GaussianProcess:
-    """The process on inducing points instead of all stars, its outputs in the signal's
+    """The process on inducing points instead of all stars, with outputs along the signal's
     directions.
     """
     pivots, factor = pivoted_cholesky(

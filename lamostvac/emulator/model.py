@@ -1,12 +1,11 @@
 """The spectral emulator: labels to spectrum (Liang+ 2024 section 2.2 steps 1 and 2).
 
 Principal components of the library's normalised spectra, and one Gaussian process from scaled
-labels to their coefficients. Two things go past the paper. Teff enters as 5040 / Teff, in which
-line strengths change evenly, and every label is divided by its scatter in the library: that is the
-scaling in which the paper's length scale of 1.5 is meaningful. And the emulator knows how wrong it
-is: the covariance of its leave-one-out residuals, less what the library's noise and the errors of
-its labels put there, is the covariance of its error (`discrepancy`), which weighs the components in
-the fit.
+labels to their coefficients. Two things are not in the paper. Teff enters as 5040 / Teff, with
+which line strengths change evenly, and every label is divided by its scatter in the library; in
+this scaling the paper's length scale of 1.5 is meaningful. And the emulator has an estimate of its
+own error: the covariance of its leave-one-out residuals, less the contributions of the library's
+noise and label errors (`discrepancy`), which weighs the components in the fit.
 """
 
 import logging
@@ -37,7 +36,7 @@ from lamostvac.spectra.masks import Regions, in_regions
 SURVEY_RESOLVING_POWER = Resolution().survey_resolving_power
 """Of LAMOST, where the configuration does not say otherwise."""
 _SPREAD = ("points", "root", "mean_root", "normal_root")
-_BY_TYPE = ("discrepancy", "lines", "truncation")  # arrays of the file, one of each type in a row
+_BY_TYPE = ("discrepancy", "lines", "truncation")  # arrays of the file with one row for each type
 
 
 @dataclass(frozen=True)
@@ -51,14 +50,14 @@ class Emulator:
         teff
     pixels : (4901,) bool, the p pixels of the common grid that the emulator covers
     mean : (p,) mean spectrum
-    basis : (k, p) orthonormal; the first r rows are those of the emulated spectra, all k those of
-        its error. r = k for the exact emulator, whose basis are principal components; see `distil`
-        for the other
+    basis : (k, p) orthonormal; the first r rows span the emulated spectra, all k rows the
+        emulator's error. In the exact emulator r = k and the rows are principal components; see
+        `distil` for the distilled one
     process : Gaussian process from scaled labels (d) to components (r)
     library_scaled : (N, d) scaled labels of the library's stars
     discrepancy : spectral type -> (k, k) covariance of the components about the emulator
-    lines : spectral type -> (k, k) the part of it that errors of velocity and line width cause,
-        other ones in every spectrum of a star
+    lines : spectral type -> (k, k) the part of it due to errors of velocity and line width, which
+        differ between spectra of a star
     truncation : spectral type -> (p,) variance of the pixels outside the basis
     variance_kept : share of the library's variance in the basis
     """
@@ -127,14 +126,14 @@ def build_emulator(
 
     Parameters
     ----------
-    masked_regions : intervals (A) that no star at rest is fitted in
+    masked_regions : rest wavelengths (A) that are left out of the fit
     resolving_power : wave / FWHM of the survey's lines
-    log : hears what the choice of hyperparameters tried
+    log : gets a line for each trial of hyperparameters
 
     Raises
     ------
     UserError
-        when the library is too small for the labels asked for.
+        The library is too small for the requested labels.
     """
     rows = np.arange(len(library.ids)) if rows is None else rows
     labels = library.label_array()[rows]
@@ -144,7 +143,7 @@ def build_emulator(
             f"{labels.shape[1]} labels; lower library.min_snr or shorten library.labels"
         )
     pixels = covered_pixels(library, masked_regions)
-    # One thread wherever sums are BLAS's own: the same bytes on any number of cores.
+    # BLAS uses one thread, so that its sums have the same bytes on any number of cores.
     with threadpool_limits(1, "blas"):
         chosen = np.ix_(rows, np.flatnonzero(pixels))
         ivar = library.ivar[chosen]
@@ -209,9 +208,7 @@ def _train(
 def _label_errors(
     library: SpectralLibrary, rows: NDArray[np.integer], linear: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Errors (n, d) of the labels that the library gives, Teff's as that of -5040 / Teff; 0 where
-    it gives none.
-    """
+    """The library's label errors (n, d), for Teff that of -5040 / Teff; 0 where it gives none."""
     columns = [
         library.labels[f"{name}_err"].to_numpy(np.float64)[rows] for name in library.label_names
     ]
@@ -221,16 +218,12 @@ def _label_errors(
 
 
 def covered_pixels(library: SpectralLibrary, masked_regions: Regions) -> NDArray[np.bool_]:
-    """(4901,) the pixels that the emulator models: unmasked, and good in nearly all library
-    spectra.
-    """
+    """(4901,) pixels that the emulator models: unmasked and good in nearly all library spectra."""
     return ((library.ivar > 0).mean(axis=0) > 0.9) & ~in_regions(GRID, masked_regions)
 
 
 def nearest_library_star(emulator: Emulator, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) distance of scaled labels (n, d) to the nearest library star, in units of the length
-    scale.
-    """
+    """(n,) distance of scaled labels (n, d) to the nearest library star, in length scales."""
     inputs = emulator.library_scaled
     squared = (scaled**2).sum(axis=1)[:, None] + (inputs**2).sum(axis=1) - 2.0 * scaled @ inputs.T
     return np.sqrt(np.clip(squared.min(axis=1), 0.0, None)) / emulator.process.length_scale

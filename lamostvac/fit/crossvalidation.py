@@ -41,8 +41,8 @@ def cross_validate(
     """Each library star fitted by an emulator without its fold.
 
     Principal components, scaling, process, prior and first guess all come from the other folds. The
-    spectral type, which a survey star has from its classification before the fit, is that of the
-    true Teff.
+    spectral type follows from the true Teff; a survey star has it from its classification before
+    the fit.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """The fit of a set of prepared spectra, to labels with errors.
 
-One function for the survey's stars and for the library's own in cross-validation, so that what is
-tested is what is used.
+The survey's stars and the library's own stars in cross-validation are fitted by the same function,
+so the code that is tested is the code that is used.
 """
 
 from collections.abc import Sequence
@@ -63,9 +63,9 @@ class Residuals:
     Attributes
     ----------
     model : normalised flux; NaN outside the emulator's pixels
-    sigma : standard deviation that flux less model should have: the spectrum's noise, the floor,
-        and what the emulator misses; NaN where the pixel is not looked at. Slow errors of the flux
-        calibration come on top.
+    sigma : standard deviation that flux less model should have, from the spectrum's noise, the
+        floor and the emulator's error; NaN where the pixel is not used. Slow errors of the flux
+        calibration are not included.
     left_out : pixels that the fit leaves out because they are unlike any star
     """
 
@@ -108,10 +108,11 @@ class StarFitter:
         Parameters
         ----------
         flux, ivar : (n, 4901)
-        spectral_types : of all stars or (n,); the type tells how wrong the emulator is
-        starts : (n, s, d) labels of s first guesses for each star; by default the best dwarf and
-            the best giant of some hundred anchors, library stars spread over its labels, by the
-            same objective that is minimised. The prior intervals are about each start.
+        spectral_types : one for all stars, or (n,); the emulator's error depends on the type
+        starts : (n, s, d) labels of s first guesses for each star. By default these are the best
+            dwarf and the best giant among some hundred anchors (library stars spread over its
+            labels), judged by the objective that is minimised. The prior intervals are centred on
+            each start.
         """
         n = len(flux)
         types = np.broadcast_to(np.asarray(spectral_types), (n,))
@@ -142,7 +143,9 @@ class StarFitter:
 
     @cached_property
     def _sides(self) -> list[NDArray[np.int64]]:
-        """Anchors of dwarfs and of giants; all twice where there is no such difference."""
+        """Anchors of dwarfs and of giants, where there are any; all anchors where log g is not a
+        label.
+        """
         everyone = np.arange(len(self.anchors))
         if "logg" not in self.emulator.label_names:
             return [everyone]
@@ -261,10 +264,10 @@ class StarFitter:
         low: NDArray[np.float64],
         high: NDArray[np.float64],
     ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-        """Find outliers, fit again without them, until they stay the same.
+        """Find outliers and fit again without them, until the outliers no longer change.
 
-        Every round looks at all pixels: good ones that the first model, drawn away by the outliers,
-        is far from come back when a better model is there.
+        Every round looks at all pixels. Outliers distort the first model, so that it misses some
+        good pixels too; these are used again once the model has improved.
 
         Returns the pixels left out (n, p), and the differences (n, p) between spectra and models.
         `condensed` and `solution` are changed in place for the stars that have outliers.

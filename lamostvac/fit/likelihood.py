@@ -6,20 +6,20 @@ The spectrum of a star on its usable pixels is taken as
 
 with f the emulator, e its error (covariance `discrepancy` of the star's type), c a smooth error of
 the survey's flux calibration (independent amplitudes of overlapping bumps) and noise of each pixel.
-Errors of the emulator and of the calibration are correlated over many pixels; a chi2 that takes
-pixels for independent believes them (docs/method.md has what each term does on real spectra).
-Integrating e and c out leaves
+Errors of the emulator and of the calibration are correlated over many pixels; a chi2 that treats
+pixels as independent would take them for information on the labels (docs/method.md has what each
+term does on real spectra). Integrating e and c out leaves
 
     chi2(labels) = (y - basis' f)' C^-1 (y - basis' f) = constant - 2 f'g + f'Q f
 
 with C the sum of the three covariances, and one matrix Q and vector g for each star, exact for its
-own mask and noise. After that no pixel is looked at again.
+own mask and noise. After that the fit needs no pixel any more.
 
 Cost. Nearly all of it is W = sum over pixels of weight times (basis row)(basis row)' for each star.
-The products of basis rows are the same for all stars, so they stand in a table and W of many stars
-is one matrix product of their weights with that table: every operation is a useful one, half of a
-symmetric product for each star, and it runs at the machine's full rate in single precision. The
-bumps are local, and so are their tables. Integrating out is done in double precision.
+The products of basis rows are the same for all stars, so they are kept in a table, and W of many
+stars is one matrix product of their weights with that table. Only the lower triangle is computed,
+and the product runs at the machine's full rate in single precision. The bumps are local, so their
+tables are small. Integrating out is done in double precision.
 """
 
 from dataclasses import dataclass
@@ -31,9 +31,9 @@ from scipy.linalg.lapack import dpotrf, dtrtrs
 from lamostvac.emulator.model import Emulator
 from lamostvac.spectra.grid import GRID
 
-_MAX_IVAR = 1e10  # of normalised flux; no spectrum is better, and absurd values would be singular
+_MAX_IVAR = 1e10  # of normalised flux; larger values would make matrices singular
 _ROWS = 64  # a multiple of the rows that a kernel of BLAS takes at once
-_BUMP_END = 1e-6  # of a bump's height; where it ends
+_BUMP_END = 1e-6  # a bump ends where it is below this share of its height
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Sums:
 def calibration_bumps(wave: NDArray[np.float64], spacing: float) -> NDArray[np.float64]:
     """Gaussian bumps (b, p) every `spacing` A with a standard deviation of 0.8 spacings.
 
-    Neighbours overlap so far that their sum can follow any curve smooth on the scale of the
+    Neighbours overlap enough for their sum to follow any curve that is smooth on the scale of the
     spacing. A bump ends where it is 1e-6 of its height.
     """
     centres = np.arange(wave[0] - spacing, wave[-1] + 2 * spacing, spacing)
@@ -153,8 +153,8 @@ class Design:
         self._local = [self._bump_table(bump) for bump in range(len(self.bumps))]
 
     def _bump_table(self, bump: int) -> tuple[slice, slice, NDArray[np.float32]]:
-        """Pixels of a bump, the bumps from itself on that reach into them, and its products with
-        the rows.
+        """Pixels of a bump, the bumps from this one on that overlap it, and its products with the
+        rows.
         """
         d = len(self.emulator.basis)
         inside = np.flatnonzero(self.bumps[bump])
@@ -183,9 +183,9 @@ class Design:
         """
         pixels = self.emulator.pixels
         n, p = len(flux), np.count_nonzero(pixels)
-        # Empty rows make the number of stars a multiple of what BLAS takes at once. Then, with most
-        # of its kernels, a star's sums are the same to the last bit, whichever other stars are in
-        # the batch (docs/reproducibility.md).
+        # Empty rows make the number of stars a multiple of what BLAS takes at once. With most BLAS
+        # kernels a star's sums are then the same to the last bit, whichever other stars are in the
+        # batch (docs/reproducibility.md).
         padded = -(-n // _ROWS) * _ROWS
         weight = np.zeros((padded, p), dtype=np.float32)
         np.minimum(ivar[:, pixels], np.float32(_MAX_IVAR), out=weight[:n], casting="same_kind")
@@ -193,7 +193,7 @@ class Design:
         weight /= 1.0 + weight * self._floor[spectral_type]
         residual = np.zeros((padded, p), dtype=np.float32)
         np.subtract(flux[:, pixels], self.emulator.mean, out=residual[:n], casting="same_kind")
-        residual[weight == 0] = 0.0  # what a masked pixel holds may be anything
+        residual[weight == 0] = 0.0  # masked pixels may hold any value
         weighted = weight * residual
         d = len(self.emulator.basis)
         linear = (weighted @ self._rows.T)[:n].astype(np.float64)
@@ -228,7 +228,7 @@ class Design:
         Parameters
         ----------
         rows : (m,) of the stars wanted; all by default
-        left_out : (m, p) pixels to take out of the sums, which had them in
+        left_out : (m, p) pixels whose contribution is subtracted from the sums
         """
         rows = np.arange(len(sums.square)) if rows is None else rows
         n, d, b, r = len(rows), len(self.emulator.basis), len(self.bumps), self.emulator.n_signal
@@ -270,9 +270,9 @@ class Design:
                 a -= inner[:d, :d]
                 flux -= inner[:d, d]
                 square -= inner[d, d]
-            # With v = f + e the whole spectrum: chi2 = v'Av - 2 v'b + (v - f)'P(v - f), and v
-            # integrated out leaves Q = P - P K P and g = P K b with K = (A + P)^-1. b has the
-            # covariance A = K^-1 - P, so g has P K P - P K P K P; and an error e moves g by Q e.
+            # With v = f + e the whole spectrum, chi2 = v'Av - 2 v'b + (v - f)'P(v - f). Integrating
+            # v out leaves Q = P - P K P and g = P K b with K = (A + P)^-1. b has the covariance
+            # A = K^-1 - P, so g has P K P - P K P K P; and an error e moves g by Q e.
             right[:, r] = flux
             factor, half = _whitened(a + precision, right)
             inner = half.T @ half
@@ -285,7 +285,7 @@ class Design:
             result.g[place] = inner[:r, r]
             result.constant[place] = square - inner[r, r]
             result.n_pixels[place] = n_pixels
-        nothing = result.n_pixels == 0  # rounding says something even then
+        nothing = result.n_pixels == 0  # without pixels the sums hold rounding errors
         for values in (result.q, result.g, result.noise, result.lines, result.constant):
             values[nothing] = 0.0
         return result
@@ -294,9 +294,9 @@ class Design:
 def _whitened(
     matrix: NDArray[np.float64], right: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """U and U'^-1 right for matrix = U'U, positive definite, of which the lower triangle is read.
+    """U and U'^-1 right for matrix = U'U, positive definite; only its lower triangle is read.
 
-    By LAPACK itself: SciPy's wrappers take as long as the work at this size.
+    Calls LAPACK directly: at this size SciPy's wrappers take as long as the computation.
     """
     # The upper triangle of the transpose in Fortran's order is the lower one here.
     factor, failed = dpotrf(matrix.T, lower=0, clean=0, overwrite_a=1)

@@ -1,9 +1,9 @@
 """Pixels that are unlike any star: cosmic rays, unrecorded bad pixels, emission lines.
 
-Liang+ 2024 (sections 4.3, 4.6.2) name them as the cause of their worst errors. They are found
-against the model that has been fitted: a pixel that differs by many times what noise, emulator and
-calibration can do is an outlier, and with it go its neighbours as far as they lean the same way, so
-that a line goes with its wings.
+Liang+ 2024 (sections 4.3, 4.6.2) name them as the cause of their worst errors. They are found by
+comparison with the fitted model: a pixel is an outlier when it differs by many times the error of
+noise, emulator and calibration. Its neighbours are left out too as long as they differ in the same
+direction, so that a line is removed with its wings.
 """
 
 import numpy as np
@@ -28,10 +28,10 @@ def find_outliers(
     ----------
     difference : (n, p) flux less model
     weight : (n, p) 1 / variance of the noise, 0 for pixels that are not looked at
-    spread : (p,) variance of what else may differ
+    spread : (p,) variance of all other expected differences
     sigma : standard deviations from which a pixel is an outlier
-    hats : (m, p) overlapping functions that add up to 1; a curve on their scale, an error of the
-        flux calibration, is taken off the difference before
+    hats : (m, p) overlapping functions that add up to 1; a curve on their scale, which is an error
+        of the flux calibration, is subtracted from the difference first
     """
     looked_at = weight > 0
     variance = 1.0 / np.where(looked_at, weight, np.float32(1.0)) + spread

@@ -1,4 +1,4 @@
-"""What is known of a star's labels before its spectrum is looked at.
+"""What is known of a star's labels before its spectrum is fitted.
 
 `DensityPrior` is the density of the library's stars in scaled labels; `prior_intervals` are those
 of Liang+ 2024 (section 2.2 step 4), a box about a first guess.
@@ -18,10 +18,10 @@ _CELL_LENGTH = 2.0  # length scale that spreads the cells' centres over the libr
 class DensityPrior:
     """A sum of Gaussians, one for each star of a small library, one for each cell of a large one.
 
-    A density of 18,654 Gaussians would cost more than the rest of the fit. Stars that lie together
-    are taken together: each star belongs to the nearest of some hundred centres spread over the
-    library, and the stars of a cell are one Gaussian with their number, mean and covariance plus
-    the bandwidth's.
+    A density of 18,654 Gaussians would cost more than the rest of the fit, so neighbouring stars
+    are combined: each star belongs to the nearest of some hundred centres spread over the library,
+    and the stars of such a cell become one Gaussian with their number, their mean, and their
+    covariance plus the bandwidth's.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class DensityPrior:
         self._logarithm = np.column_stack(
             [constant, pulled, -0.5 * precision.reshape(-1, d * d)]
         ).T.copy()
-        # Of what sums over the Gaussians are needed: P m, P, P m m' P, P m P and P P, with m the
+        # The quantities that are summed over the Gaussians: P m, P, P m m' P, P m P and P P, m the
         # centre.
         self._moments = np.column_stack(
             [
@@ -79,7 +79,7 @@ class DensityPrior:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """-2 ln p (m,), half its negative gradient (m, d) and half its Hessian (m, d, d).
 
-        The Hessian of a logarithm of a sum is not definite.
+        The Hessian of the logarithm of a sum may be indefinite.
         """
         m, d = points.shape
         squares = (points[:, :, None] * points[:, None, :]).reshape(m, d * d)

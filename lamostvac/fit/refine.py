@@ -1,7 +1,7 @@
 """Each star's labels from its own condensed spectrum: batched Levenberg-Marquardt.
 
-The objective of a star is its chi2 (`condense`) plus -2 ln prior. The emulator's Jacobian is
-analytic, second derivatives are learned on the way, all stars step at once, and finished stars
+The objective of a star is its chi2 (`likelihood`) plus -2 ln prior. The emulator's Jacobian is
+analytic, second derivatives are learned from the steps, all stars step together, and finished stars
 leave the batch. A star may begin at several points, because chi2 often has a minimum for a dwarf
 and one for a giant.
 """
@@ -21,7 +21,7 @@ from lamostvac.fit.settings import FitSettings
 _SECTION = FitSettings()  # for defaults of parameters
 
 _TOLERANCE = 1e-5  # of chi2: three-thousandths of a standard deviation, before the last step
-_NEAR = 1.0  # of chi2: how far above its minimum a star may be to learn second derivatives
+_NEAR = 1.0  # of chi2: a star farther above its minimum does not learn second derivatives
 _SAME_MINIMUM = 0.05  # scaled labels; starts closer than this go to one minimum
 _REACH = 4.0
 _LEAST_CURVATURE = 0.01  # in units of the Gauss-Newton curvature
@@ -106,7 +106,8 @@ def refine(
         better = new[3] < objective[active]
         here = np.where(better[:, None, None], new[1], hessian[active])
         learned = _learn(secant[active], here, trial - scaled[active], force - new[2])
-        # Far from the minimum what a step teaches is not true any more after the next one.
+        # Far from the minimum, second derivatives learned from one step no longer hold after the
+        # next.
         secant[active] = np.where((expected < _NEAR)[:, None, None], learned, 0.0)
         moved = active[better]
         scaled[moved] = trial[better]
@@ -129,9 +130,7 @@ def refine(
 
 
 def _positive(hessian: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Hessians (n, d, d) with their negative directions set to 0: there a prior knows nothing of a
-    label's error.
-    """
+    """Hessians (n, d, d) with negative eigenvalues set to 0, where a prior has no constraint."""
     values, vectors = np.linalg.eigh(hessian)
     return np.asarray((vectors * np.maximum(values, 0.0)[:, None, :]) @ vectors.swapaxes(1, 2))
 
@@ -143,9 +142,7 @@ def _evaluate(
     scaled: NDArray[np.float64],
     prior: DensityPrior | None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Components, half the Hessian (Gauss-Newton), half the negative gradient and the objective
-    itself.
-    """
+    """Components, half the Hessian (Gauss-Newton), half the negative gradient, the objective."""
     components, jacobian = emulator.process.predict_with_jacobian(scaled)
     q, g = condensed.q[stars], condensed.g[stars]
     inner = np.matvec(q, components)
@@ -165,10 +162,10 @@ def _hopeless(
     active: NDArray[np.integer],
     expected: NDArray[np.float64],
 ) -> NDArray[np.bool_]:
-    """Starts (a,) that need not go on: beside a better one of the same star, or out of its reach.
+    """Starts (a,) that need not go on: near a better one of the same star, or unable to reach it.
 
-    Out of reach is a start that would stay behind even if the next steps brought several times what
-    the model promises of the next.
+    A start cannot reach it when it would stay worse even if the next steps gained several times
+    what the model predicts for the next one.
     """
     best = np.empty(stars.max() + 1, dtype=np.int64)
     chosen = best_starts(objective, stars)
@@ -188,8 +185,8 @@ def _step(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Damped Newton steps (n, d), and the decrease (n,) of the objective that the model promises.
 
-    Labels that are held (n, d) do not step. In units of the Gauss-Newton standard deviations a
-    direction of negative curvature is walked down as if its curvature were positive.
+    Labels that are held (n, d) do not step. Negative curvatures, in units of the Gauss-Newton
+    standard deviations, are replaced by their absolute values, so that the step leads downhill.
     """
     free = ~held
     size = np.sqrt(np.maximum(np.abs(np.einsum("nii->ni", hessian)), 1e-12))
@@ -210,11 +207,10 @@ def _learn(
     step: NDArray[np.float64],
     change: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """What the Gauss-Newton Hessian lacks (n, d, d), after a step and the change of the gradient
-    along it.
+    """What the Gauss-Newton Hessian lacks (n, d, d), from a step and the gradient's change over it.
 
-    The second derivatives of the emulator times the residual, and what the prior's Hessian was cut
-    off by, are not computed but learned, by the symmetric rank-one update.
+    It lacks the emulator's second derivatives times the residual, and the negative part of the
+    prior's Hessian. Both are not computed but learned, by the symmetric rank-one update.
     """
     missing = change - np.matvec(hessian + secant, step)
     along = np.vecdot(missing, step)
@@ -240,12 +236,12 @@ def best_starts(objective: NDArray[np.float64], stars: NDArray[np.integer]) -> N
 def label_errors(
     emulator: Emulator, fit: Fit, *causes: NDArray[np.float64]
 ) -> tuple[NDArray[Any], ...]:
-    """Standard deviations of the labels, and the parts of them that single causes have.
+    """Standard deviations of the labels, and the parts of them that are due to single causes.
 
     The first is from the inverse of the fit's precision H and contains the noise of the pixels, the
     emulator's and the calibration's covariance and, when one was used, the prior. A cause that
-    gives the condensed spectrum the covariance N (`Condensed.noise`, `Condensed.lines`) gives the
-    solution H^-1 J N J' H^-1, with J the emulator's Jacobian.
+    contributes the covariance N to the condensed spectrum (`Condensed.noise`, `Condensed.lines`)
+    contributes H^-1 J N J' H^-1 to the solution's, with J the emulator's Jacobian.
 
     Parameters
     ----------
@@ -278,7 +274,7 @@ def box(
     inputs = emulator.library_scaled
     low, high = inputs.min(axis=0), inputs.max(axis=0)
     margin = max_extrapolation * (high - low)
-    # The linearised Teff must keep its sign, or Teff runs through infinity.
+    # -5040 / Teff must keep its sign, or Teff would pass through infinity.
     low, high = low - margin, high + margin
     high[0] = min(high[0], (-5040.0 / 100000.0 - emulator.offset[0]) / emulator.scale[0])
     return low, high

@@ -1,4 +1,4 @@
-"""What the fit of a chunk leaves: columns of labels, rejected spectra, a few examples with their
+"""Results of a chunk's fit: columns of labels, rejected spectra, a few examples with their
 models.
 """
 
@@ -22,8 +22,8 @@ _LOOKED_AT = 1024  # spectra of a chunk that the examples are chosen from
 
 
 def fit_columns(names: tuple[str, ...], fits: StarFits) -> dict[str, NDArray[Any]]:
-    """Columns of the fit; labels that the library, whose labels are `names`, does not have are
-    NaN.
+    """Columns of the fit; NaN for labels that the library, whose labels are `names`, does not
+    have.
     """
     missing = np.full(len(fits.status), np.nan)
     columns: dict[str, NDArray[Any]] = {
@@ -49,8 +49,8 @@ def rejections(identity: pd.DataFrame, fits: StarFits, max_outlier_fraction: flo
     """The spectra whose labels are not to be used, with the reason.
 
     An error that cannot be computed means that the spectrum does not constrain the labels; without
-    a pixel in the emulator's range it is the prior alone that does. A spectrum most of which is
-    unlike any star is not one.
+    a pixel in the emulator's range only the prior does. A spectrum most of which is unlike any star
+    is taken not to be a star's.
 
     Parameters
     ----------
@@ -83,9 +83,7 @@ def rejections(identity: pd.DataFrame, fits: StarFits, max_outlier_fraction: flo
 
 @dataclass(frozen=True)
 class Examples:
-    """A few spectra of a chunk, by their rows (k,), with `flux` and `ivar` (k, 4901) as they were
-    prepared.
-    """
+    """A few prepared spectra of a chunk: their rows (k,), `flux` and `ivar` (k, 4901)."""
 
     rows: NDArray[np.int64]
     flux: NDArray[np.float32]
@@ -93,8 +91,7 @@ class Examples:
 
 
 def choose_examples(ivar: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Rows, increasing, of the least noisy spectra: they show best what the model can and cannot
-    do.
+    """Rows, increasing, of the least noisy spectra, which show best where the model fails.
 
     `ivar` (n, 4901); only the first thousand are looked at.
     """
@@ -114,7 +111,7 @@ def write_fit(
 
     Parameters
     ----------
-    columns : of all n spectra; those of `rejected`, by its index, are left out
+    columns : of all n spectra; the rows in the index of `rejected` are left out
     labels : (n, L) that the models of the examples have
     """
     accepted = np.ones(len(labels), bool)

@@ -73,8 +73,8 @@ class FitSettings(Section):
     outlier_rounds: PositiveInt = Field(3, description="Most rounds of leaving pixels out.")
 
     def at_given_labels(self) -> Self:
-        """For errors of labels that are known already: no iteration, which is no choice of a
-        user's, no outlier.
+        """For errors at labels that are already known: no iteration (users cannot ask for that), no
+        outlier.
         """
         return self.model_copy(update={"max_iterations": 0, "outlier_sigma": 0.0})
 

@@ -1,5 +1,3 @@
-"""The grouped search of Liang et al. (2024): nearest library spectra, groups, Bayesian
-optimisation.
-"""
+"""Grouped search of Liang et al. (2024): nearest library spectra, groups, Bayesian optimisation."""
 
 VERSION = 1

@@ -114,7 +114,7 @@ def search_batch(
 
 
 def write_batch(path: str | PathLike[str], batch: Batch) -> None:
-    """Write as HDF5, one dataset per attribute, that of the stars by their own names."""
+    """Write as HDF5, one dataset per attribute; the stars' attributes keep their own names."""
     with atomic_hdf5(path) as handle:
         handle.create_dataset("spectrum_id", data=batch.spectrum_id, track_times=False)
         for name in STAR_FIELDS:

@@ -1,4 +1,4 @@
-"""The library stars of which a grouped search combines the labels of each star of a chunk."""
+"""For each star of a chunk, the library stars whose labels a grouped search combines."""
 
 from collections.abc import Callable
 
@@ -22,8 +22,7 @@ def chunk_candidates(
     matches: int,
     progress: Callable[[int], None] = lambda count: None,
 ) -> NDArray[np.int32]:
-    """Rows of the library (n, t) for prepared spectra (n, 4901), the best match first
-    (`filled_candidates`).
+    """Rows of the library (n, t) for prepared spectra (n, 4901), see `filled_candidates`.
 
     Parameters
     ----------
@@ -59,18 +58,17 @@ def candidate_rows(
 def filled_candidates(
     emulator: Emulator, similar: NDArray[np.integer], library_labels: NDArray[np.floating]
 ) -> NDArray[np.int64]:
-    """Candidates (n, t) of each star: rows of the library, the best match first (L24 section 2.2
-    step 4).
+    """Candidates (n, t) of each star: rows of the library, best first (L24 section 2.2 step 4).
 
-    Of the t library stars most like a star, those stay whose labels lie in the prior intervals
-    about the labels of the first. If k < t stay, the t - k library stars closest in Teff to the
-    first one, of those that are not among the t most similar, follow. A library with too few of
-    these gives the removed ones back, again by Teff.
+    Of the t library stars most similar to a star, those are kept whose labels lie in the prior
+    intervals about the labels of the first. If k < t are kept, they are followed by the t - k
+    library stars closest in Teff to the first one that are not among the t most similar. If the
+    library has too few of these, removed ones follow, again by Teff.
 
     Parameters
     ----------
     similar : (n, t) rows of the most similar library stars, the best match first,
-        `matches.best_matches`
+        `correlation.best_matches`
     library_labels : (N, L), t <= N
     """
     n, t = similar.shape
@@ -85,8 +83,7 @@ def filled_candidates(
         if len(chosen) == t:
             continue
         distance = np.abs(teff - teff[similar[star, 0]])
-        # Behind all others, in the order of their distance, come the removed ones; never the
-        # chosen.
+        # Removed stars come last, in the order of their distance; chosen ones are never repeated.
         distance[similar[star]] += np.ptp(teff) + 1.0
         distance[chosen] = np.inf
         result[star, len(chosen) :] = _smallest(distance, t - len(chosen))
@@ -94,7 +91,7 @@ def filled_candidates(
 
 
 def _smallest(values: NDArray[np.floating], count: int) -> NDArray[np.int64]:
-    """Indices of the `count` smallest values, in their order, equal ones by index."""
+    """Indices of the `count` smallest values in increasing order; equal values by index."""
     if count == 0:
         return np.empty(0, dtype=np.int64)
     limit = np.partition(values, count - 1)[count - 1]

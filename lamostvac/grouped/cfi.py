@@ -1,7 +1,7 @@
 """First guess by correlation with the library (CFI; Du+ 2012, Luo+ 2015, Liang+ 2024 section 2.2).
 
 The correlation function of an observed and a library spectrum is the cosine of the angle between
-them after their means are taken off, over the pixels that the observation has.
+them after subtraction of their means, over the pixels that the observation has.
 """
 
 import numpy as np
@@ -15,10 +15,10 @@ def correlation(
 ) -> NDArray[np.float64]:
     """Correlation coefficients (n, N) of spectra (n, p) with library spectra (N, p).
 
-    Each is over the pixels `good` (n, p) of the observation; sums and norms of the library over
-    those pixels are matrix products as well. -1 where a spectrum has no variance.
+    Each is over the pixels `good` (n, p) of the observation; the library's sums and norms over
+    those pixels are matrix products too. -1 where a spectrum has no variance.
     """
-    # About 1 the numbers are small, and their squares keep their digits.
+    # Flux minus 1 is small, so its squares lose no digits.
     mask = good.astype(np.float64)
     observed = np.where(good, flux - 1.0, 0.0)
     reference = library.astype(np.float64) - 1.0
@@ -30,7 +30,7 @@ def correlation(
     observed_square = (observed**2).sum(axis=1)[:, None] / count
     reference_variance = reference_square - reference_mean**2
     observed_variance = observed_square - observed_mean**2
-    # A variance that is nothing but the rounding of the squares is none.
+    # A variance as small as the rounding of the squares counts as 0.
     defined = reference_variance > _ROUNDING * reference_square
     defined &= observed_variance > _ROUNDING * observed_square
     product = reference_variance * observed_variance

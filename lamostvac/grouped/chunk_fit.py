@@ -1,6 +1,4 @@
-"""The fit of a chunk's stars by one of three methods: alone, from the grouped labels, or at the
-grouped labels.
-"""
+"""The fit of a chunk's stars: each alone, from the grouped labels, or at the grouped labels."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -16,8 +14,8 @@ _BATCH = 1024  # spectra read at once; no result depends on it
 
 
 def method_settings(settings: FitSettings, method: Method) -> FitSettings:
-    """The settings of the fit for a method: at the grouped labels nothing moves and no pixel is
-    left out.
+    """The fit's settings for a method: at the grouped labels no label moves, no pixel is left
+    out.
     """
     return settings.at_given_labels() if method == "grouped" else settings
 

@@ -1,7 +1,7 @@
 """A chunk's spectra in the emulator's component space.
 
-Components are what the grouped search compares; they are small (11 GB for ten million spectra,
-whose pixels take 225 GB).
+The grouped search compares components because they are small: 11 GB for ten million spectra, whose
+pixels take 225 GB.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def project(
     Returns
     -------
     components : (n, k)
-    residual : (n,) sum of squared differences that no components can take away
+    residual : (n,) sum of squared differences that remain
     """
     basis = emulator.basis
     used = ivar[:, emulator.pixels] > 0
@@ -44,8 +44,7 @@ def project_chunk(
     ivar: h5py.Dataset,
     progress: Callable[[int], None] = lambda count: None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """`project` of prepared spectra (n, 4901), some at a time, from one file or array; components
-    in float32.
+    """`project` for prepared spectra (n, 4901), read in batches; components in float32.
 
     `progress` is called with the number of spectra done since it was called last.
     """

@@ -1,9 +1,9 @@
 """The library spectra most like each observed one: the t greatest correlations, in their order.
 
-The correlation is that of `cfi.correlation`, but of 20,000 library spectra only the first hundred
+The correlation is that of `cfi.correlation`, but of 20,000 library spectra only the best hundred
 matter. Three products in float32 find those that can be among them; these few are then compared
-again in float64, one pair at a time, so that the order knows nothing of which other spectra stood
-in the batch, of the number of cores, or of the rounding of a product.
+again in float64, one pair at a time, so that their order does not depend on the other spectra of
+the batch, on the number of cores, or on the rounding of a product.
 """
 
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# How far the products may be wrong: 2e-6 with 19,365 spectra of 3807 pixels and S/N 3 to 300, and
-# five times that.
+# Bound on the products' errors: five times the 2e-6 measured with 19,365 spectra of 3807 pixels at
+# S/N 3 to 300.
 _MARGIN = 1e-5
-_FLAT = 1e-5  # a share of the square that float32 cannot tell from no variance
+_FLAT = 1e-5  # variance, as a share of the square, that float32 cannot tell from none
 _ROUNDING = 1e-10  # the same for float64
-_BLOCK = 512  # rows compared at once; bounds memory where everything is alike
+_BLOCK = 512  # rows compared at once; bounds memory where all spectra are alike
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class References:
 
     Attributes
     ----------
-    flux : (N, p) less each spectrum's mean, which no correlation depends on
+    flux : (N, p) less each spectrum's mean, on which correlations do not depend
     square : (N, p) of `flux`
     """
 
@@ -36,8 +36,7 @@ class References:
 def references(flux: NDArray[np.floating]) -> References:
     """Library spectra (N, p) made ready for any number of comparisons."""
     mean = flux.mean(axis=1, dtype=np.float64, keepdims=True)
-    # A spectrum's pixels side by side, whatever selection they come from: rows are picked one by
-    # one later.
+    # A spectrum's pixels must be contiguous in memory, because rows are picked one by one later.
     centred = np.empty(flux.shape, dtype=np.float32)
     np.subtract(flux, mean, out=centred, casting="same_kind")
     return References(centred, centred**2)
@@ -67,7 +66,7 @@ def best_matches(
         if not observed[star].any():
             rows[star], correlations[star] = np.arange(count), -1.0
             continue
-        # What float32 cannot tell is compared again, but raises no limit for others.
+        # What float32 cannot tell is compared again, but does not count when the limit is set.
         certain = np.where(likely[star] > 1.5, -1.0, likely[star])
         limit = np.partition(certain, -count)[-count] - 2 * _MARGIN
         shortlist = np.flatnonzero(likely[star] >= limit)
@@ -83,9 +82,7 @@ def best_matches(
 
 
 def _unit_vectors(flux: NDArray[np.floating], good: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Spectra (n, p) less their mean and divided by their norm; 0 where masked or without
-    variance.
-    """
+    """Spectra (n, p) less their mean, divided by their norm; 0 where masked or without variance."""
     # About 1 the numbers are small, and their squares keep their digits.
     values = np.where(good, flux, 1.0).astype(np.float64) - 1.0
     square = (values**2).sum(axis=1, keepdims=True)
@@ -120,7 +117,7 @@ def _exact(
 ) -> NDArray[np.float64]:
     """Correlations (s,) of one unit vector (p,) with spectra (s, p).
 
-    Sums are made spectrum by spectrum, not by a matrix product, whose rounding depends on its
+    Sums are computed for each spectrum, since the rounding of a matrix product depends on its
     shape.
     """
     mask = good.astype(np.float64)

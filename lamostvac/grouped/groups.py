@@ -1,4 +1,4 @@
-"""Which star is in which group and which job searches it; from chunks to groups and back.
+"""Which group each star is in and which job searches it; from chunks to groups and back.
 
 A chunk is a run of plates, a group a run of similar stars: each group has stars of all chunks. The
 rule `sort_groups` sorts a type's stars once and copies what the search needs in that order; a job
@@ -22,8 +22,8 @@ from lamostvac.fit.fitter import StarFits, StarFitter
 from lamostvac.grouped.search import GroupFit, group_order, group_slices, label_limits
 
 STAR_FIELDS = ("labels", "first", "chi2", "chi2_first", "fit_group", "fit_status", "n_iterations")
-# Stars gathered at once (1.4 GB with 237 components and 100 candidates). Every chunk is read for
-# each.
+# Stars gathered at once (1.4 GB with 237 components and 100 candidates); each time, all chunks are
+# read.
 _BLOCK = 1_000_000
 
 
@@ -68,7 +68,7 @@ def order_of(
     first_matches: Sequence[NDArray[np.integer]],
     library_labels: NDArray[np.floating],
 ) -> Order:
-    """The order of a type's stars, `grouped.group_order` of the labels of their first matches.
+    """The order of a type's stars: `search.group_order` of the labels of their first matches.
 
     Parameters
     ----------
@@ -106,8 +106,7 @@ def read_order(path: str | PathLike[str]) -> Order:
 def gather(
     paths: Sequence[str], dataset: str, chunk: NDArray[np.integer], row: NDArray[np.integer]
 ) -> NDArray[np.generic]:
-    """Rows (m, ...) of a dataset that each of the chunks' files has, in the order of `chunk` and
-    `row` (m,).
+    """Rows (m, ...) of a dataset of the chunks' files, in the order of `chunk` and `row` (m,).
 
     A file is read whole when it has one of the rows, which is faster than row by row.
     """
@@ -130,13 +129,12 @@ def write_sorted(
     files: Mapping[str, Sequence[str]],
     progress: Callable[[int], None] = lambda count: None,
 ) -> None:
-    """Write what the search needs of a type's n stars, in their order: `spectrum_id` and the given
-    datasets.
+    """Write what the search needs of a type's n stars, in order: `spectrum_id` and given datasets.
 
     Parameters
     ----------
-    files : a dataset of the chunks' files, by its path in there, to the files, one of each of
-        `order.chunks`; written under the path's last part
+    files : path of a dataset in the chunks' files to those files, one for each of `order.chunks`;
+        written under the path's last part
     progress : called with the number of stars done since it was called last
     """
     n = len(order.row)
@@ -156,8 +154,8 @@ def write_sorted(
 
 
 def group_status(emulator: Emulator, fit: GroupFit, max_extrapolation: float) -> NDArray[np.int8]:
-    """Codes of `fit_status` (N,): the search ended by itself, a label is at its limit, or it did
-    not end.
+    """Codes of `fit_status` (N,): the search settled, a label is at its limit, or it did not
+    settle.
     """
     low, high = label_limits(emulator, max_extrapolation)
     edge = ((fit.labels <= low) | (fit.labels >= high)).any(axis=1)
@@ -172,7 +170,7 @@ class GroupedStars:
     Attributes
     ----------
     labels, first : (n, L) the solution, and the labels of the first match
-    chi2, chi2_first : (n,) `grouped.misfits` at both
+    chi2, chi2_first : (n,) `search.misfits` at both
     fit_group : (n,) number of the group within the type
     fit_status : (n,) int8, codes of `refine`
     n_iterations : (n,) of the group's search
@@ -233,12 +231,11 @@ def fit_at(
     stars: GroupedStars,
     spectral_type: str,
 ) -> StarFits:
-    """The grouped labels of prepared spectra (n, 4901) with the errors that the fit per star has
-    there.
+    """Grouped labels of prepared spectra (n, 4901), with the errors of the fit per star at them.
 
     No label moves and no pixel is left out (`fitter` has no iterations and no outliers). chi2 and
-    chi2_first are sums over the pixels that a spectrum has, as for every other method, where the
-    search has counted masked pixels as if they agreed with the star's components.
+    chi2_first are sums over the pixels that a spectrum has, as for every other method; the search
+    itself counts masked pixels as if they agreed with the star's components.
     """
     fits = fitter.fit(flux, ivar, spectral_type, stars.labels[:, None])
     first = fitter.fit(flux, ivar, spectral_type, stars.first[:, None])

@@ -1,12 +1,11 @@
-"""The grouped search of Liang+ 2024 (L24, section 2.2 steps 3-7): labels of many stars by few
-numbers.
+"""Grouped search of Liang+ 2024 (L24, section 2.2 steps 3-7): labels of many stars by few numbers.
 
 Stars of one spectral type are sorted by their first guess and cut into groups. Row j of a matrix
 Theta (t, n_labels * N) holds, for each of the N stars of a group, the labels of its j-th candidate,
-a library star that resembles it. Principal components bring Theta to t rows of m numbers, and a
+a library star that resembles it. Principal components reduce Theta to t rows of m numbers, and a
 search over one such row d, within the range that the t rows span, moves the labels of all N stars
-together. Whatever m is, only as many directions exist as there are candidates: to choose d is to
-choose one weighted mean of candidates, with the same weights by rank for every star of the group.
+together. Whatever m is, there are only as many directions as candidates: choosing d means choosing
+one weighted mean of the candidates, with the same weights by rank for every star of the group.
 
 The misfit of a star (their equation 2) is the plain sum of squared differences between its
 normalised flux and the emulated spectrum. The basis of the emulator is orthonormal, so the part of
@@ -15,12 +14,12 @@ components:
 
     chi2 = residual + |c - f(labels)|^2
 
-with `components` c and `residual` as `project.project` makes them, by least squares on the pixels
-that a spectrum has. For a spectrum without masked pixels this is exactly the sum over its pixels;
-where pixels are masked it counts them as if they agreed with c. In return a group of 1000 stars
-needs its components only, not its pixels.
+with `components` c and `residual` as `components.project` makes them, by least squares on the
+pixels that a spectrum has. For a spectrum without masked pixels this is exactly the sum over its
+pixels; where pixels are masked it counts them as if they agreed with c. In return a group of 1000
+stars needs its components only, not its pixels.
 
-docs/grouped.md says what each form of the reduction and each search is worth.
+docs/grouped.md compares the forms of the reduction and the searches.
 """
 
 from collections.abc import Callable
@@ -38,8 +37,8 @@ Form = Literal["published", "centred", "scaled"]
 Search = Literal["bayesian", "gradient"]
 
 _BATCH = 256  # stars emulated at once; bounds the memory of kernel and Jacobian
-_RANK = 1e-12  # directions with a smaller share of the largest eigenvalue are rounding
-_ROUNDING = 1e-10  # labels that differ by a smaller share of themselves are equal
+_RANK = 1e-12  # directions below this share of the largest eigenvalue are rounding errors
+_ROUNDING = 1e-10  # labels with a smaller relative difference are equal
 _TOLERANCE = 1e-5  # of the gradient search: expected decrease, as a share of chi2
 _MAX_DAMPING = 1e8
 
@@ -95,8 +94,7 @@ class GroupFit:
 def group_order(
     first_guess: NDArray[np.floating], identifiers: NDArray[np.generic]
 ) -> NDArray[np.int64]:
-    """Order (n,) of the stars of one spectral type: ascending first guess (n, L), Teff before all
-    else.
+    """Order (n,) of the stars of one spectral type: ascending first guess (n, L), first by Teff.
 
     Many stars have the same first match; the identifiers (n,), which must differ, order these, so
     that groups do not depend on how a release was cut into chunks (L24 section 2.2 step 3).
@@ -106,9 +104,7 @@ def group_order(
 
 
 def group_slices(n_stars: int, group_size: int) -> list[slice]:
-    """Groups of `group_size` stars in the order of `group_order`; the last one takes what is
-    left.
-    """
+    """Groups of `group_size` stars in the order of `group_order`; the last takes the rest."""
     return [
         slice(first, min(first + group_size, n_stars)) for first in range(0, n_stars, group_size)
     ]
@@ -122,10 +118,10 @@ def reduce_labels(candidates: NDArray[np.floating], variance: float, form: Form)
     candidates : (t, N, L), the first matches first
     variance : share of the variance, or of the sum of squares when not centred, to keep
     form : `published` takes labels = dQ as L24 write it: nothing subtracted, kelvin beside dex.
-        `centred` subtracts the mean over the candidates before, `scaled` divides each label by its
-        standard deviation about these means as well. In these two labels = first match +
-        (d - d_first) Q, not mean + dQ, so that the first match is a point of the search, and not
-        only its reconstruction.
+        `centred` first subtracts the mean over the candidates; `scaled` also divides each label by
+        its standard deviation about these means. In these two, labels = first match + (d - d_first)
+        Q, not mean + dQ, so that the search contains the first match itself and not only its
+        reconstruction.
     """
     t, n, n_labels = candidates.shape
     candidates = np.asarray(candidates, dtype=np.float64)
@@ -139,16 +135,14 @@ def reduce_labels(candidates: NDArray[np.floating], variance: float, form: Form)
     # t is small and N * L large: the eigenvectors of the small Gram matrix are enough.
     values, vectors = np.linalg.eigh(matrix @ matrix.T)
     values, vectors = np.clip(values[::-1], 0.0, None), vectors[:, ::-1]
-    # Where candidates agree nothing is left to search: the rounding of their mean is not a
-    # direction.
+    # Where all candidates agree there is nothing to search: the mean's rounding is no direction.
     floor = max(_RANK * float(values[0]), _ROUNDING**2 * float(((candidates / scale) ** 2).sum()))
     share = np.cumsum(values) / max(values.sum(), np.finfo(float).tiny)
     m = min(
         int(np.searchsorted(share, variance - 1e-12)) + 1, int(np.count_nonzero(values > floor))
     )
     basis = (vectors[:, :m] / np.sqrt(np.where(values[:m] > 0, values[:m], 1.0))).T @ matrix
-    # The sign of an eigenvector is arbitrary; fixed, the same candidates give the same search
-    # anywhere.
+    # An eigenvector's sign is arbitrary; it is fixed so that the search is the same on any machine.
     basis *= np.sign(basis[np.arange(m), np.abs(basis).argmax(axis=1)])[:, None]
     scores = matrix @ basis.T
     basis = basis.reshape(m, n, n_labels) * scale
@@ -161,9 +155,7 @@ def reduce_labels(candidates: NDArray[np.floating], variance: float, form: Form)
 def label_limits(
     emulator: Emulator, max_extrapolation: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Smallest and largest labels (L,) that are emulated: the box of `refine.box` in the labels'
-    units.
-    """
+    """Smallest and largest labels (L,) that are emulated: `refine.box` in the labels' units."""
     low, high = emulator.from_scaled(np.stack(refine.box(emulator, max_extrapolation)))
     return low, high
 
@@ -193,12 +185,12 @@ def normal_equations(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """chi2 (N,), and the normal equations of the group's mean chi2 in the coordinates d.
 
-    The residuals of all stars are stacked, J_d = J_labels @ basis, but neither is ever made: a star
-    enters by its (L, L) matrix J J' and its vector J r.
+    Formally the residuals of all stars are stacked and J_d = J_labels @ basis. Neither is stored: a
+    star enters by its (L, L) matrix J J' and its vector J r.
 
     Parameters
     ----------
-    labels, moving : (N, L); a label that stands at its limit does not move with d
+    labels, moving : (N, L); whether a label moves with d; one at its limit does not
     basis : (m, N, L) of `ReducedLabels`
 
     Returns
@@ -219,23 +211,19 @@ def normal_equations(
         vector[rows] = np.matvec(jacobian, difference)
         matrix[rows] = jacobian @ jacobian.swapaxes(1, 2)
     flat = basis.reshape(len(basis), -1)
-    # One product per star, stars first, is what matmul does fast.
+    # matmul is fast when the stars are the first axis.
     half = (basis.swapaxes(0, 1) @ matrix).swapaxes(0, 1).reshape(len(basis), -1)
     return chi2, half @ flat.T / n, flat @ vector.reshape(-1) / n
 
 
 def group_seed(seed: int, spectral_type: str, group: int) -> int:
-    """Seed of one group's search; it knows the run, the type and the group's number, not the order
-    of work.
-    """
+    """Seed of one group's search, from the run's seed, the type and the group's number only."""
     return int(np.random.SeedSequence([seed, group, *spectral_type.encode()]).generate_state(1)[0])
 
 
 @dataclass(frozen=True)
 class _Found:
-    """What a search found: coordinates d (m,), history, evaluations, and whether it ended by
-    itself.
-    """
+    """Result of a search: coordinates d (m,), history, evaluations, and whether it settled."""
 
     d: NDArray[np.float64]
     history: list[float]
@@ -251,13 +239,12 @@ def search_bayesian(
     settings: GroupedSettings,
     seed: int,
 ) -> _Found:
-    """Minimum of `objective` between `low` and `high` (m,) as L24 search it (section 2.2 steps 6
-    and 7).
+    """Minimum of `objective` between `low` and `high` (m,) as L24 search it (2.2 steps 6 and 7).
 
-    Random points and the first match make the first surrogate; then the upper confidence bound
-    chooses each point, until `patience` of them in a row did not lower the minimum. The package
-    searches in d less its lower bound, divided by the widest range: lengths keep their proportions,
-    and the surrogate's length scale begins within reach of the right one, whatever N and the
+    The first surrogate is made from random points and the first match. Then the upper confidence
+    bound chooses each point, until `patience` points in a row have not lowered the minimum. The
+    package searches in d less its lower bound, divided by the widest range. So lengths keep their
+    proportions, and the surrogate's length scale starts near the right one, whatever N and the
     labels' units are.
     """
     width = float((high - low).max())
@@ -274,8 +261,8 @@ def search_bayesian(
             best_value, best = value, d
         return -value
 
-    # Here, as every fit imports this module, most do not search so, and scikit-learn takes a second
-    # to load.
+    # Imported here because every fit imports this module, most do not use this search, and
+    # scikit-learn takes a second to load.
     from bayes_opt import BayesianOptimization
     from bayes_opt.acquisition import UpperConfidenceBound
 
@@ -294,7 +281,7 @@ def search_bayesian(
         optimiser.probe(point, lazy=False)
     history, idle = [best_value], 0
     while idle < settings.patience and len(history) <= settings.max_iterations:
-        # A point that is suggested again is not evaluated again; the package remembers it.
+        # The package remembers its points: one that is suggested again is not evaluated again.
         optimiser.probe(optimiser.suggest(), lazy=False)
         idle = 0 if best_value < history[-1] else idle + 1
         history.append(best_value)
@@ -312,15 +299,15 @@ def search_gradient(
 ) -> _Found:
     """Minimum between `low` and `high` (m,) by Levenberg-Marquardt from the first match.
 
-    `equations` gives objective, half its Gauss-Newton Hessian and half its negative gradient. No
-    more points are evaluated than the Bayesian search may, no random number is drawn.
+    `equations` gives objective, half its Gauss-Newton Hessian and half its negative gradient. It
+    evaluates at most as many points as the Bayesian search may, and draws no random number.
     """
     d = np.clip(first, low, high)
     value, hessian, gradient = equations(d)
     history, idle, damping, settled = [value], 0, 1e-3, False
     most = settings.random_points + settings.max_iterations
     while len(history) <= most:
-        # A coordinate at its bound that wants to leave waits there while the others go on.
+        # A coordinate whose step would cross its bound is held there while the others go on.
         free = ~(((d <= low) & (gradient < 0)) | ((d >= high) & (gradient > 0)))
         if not free.any():
             settled = True
@@ -359,12 +346,12 @@ def fit_group(
 
     Parameters
     ----------
-    components, residual : (N, k) and (N,) of `project.project`
+    components, residual : (N, k) and (N,) of `components.project`
     candidates : (N, t, L) labels of `candidate_rows`
     seed : of `group_seed`
 
-    Labels outside `label_limits` are set to the limit: the rim of a box in d combines candidates as
-    no star does, and far from the library the emulator knows nothing.
+    Labels outside `label_limits` are set to the limit: near the edges of the box in d, combinations
+    of candidates can be unlike any star, and far from the library the emulator is not valid.
     """
     components = np.asarray(components, dtype=np.float64)
     residual = np.asarray(residual, dtype=np.float64)

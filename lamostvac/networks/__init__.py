@@ -1,5 +1,3 @@
-"""Neural networks for labels (Wang et al. 2022): training, prediction, where they may be
-believed.
-"""
+"""Neural networks for labels (Wang et al. 2022): training, prediction, range of validity."""
 
 VERSION = 1

@@ -1,8 +1,8 @@
-"""What networks gave before, kept as long as all that it follows from is the same.
+"""Earlier results of networks, used again as long as everything that they depend on is the same.
 
-A new label, or new stars in one training set, then cost only what they change: each trained network
-is kept beside the digest of what it was trained on, and what each network says of a chunk beside
-the digest of network and spectra.
+So a new label, or new stars in one training set, cost only the work that depends on them: each
+trained network is kept with the digest of what it was trained on, and each network's results for a
+chunk with the digest of network and spectra.
 """
 
 import hashlib
@@ -21,15 +21,14 @@ from lamostvac.core.files import sha256
 from lamostvac.core.hdf5 import atomic_hdf5, write_columns
 from lamostvac.networks.predict import Columns, column_names
 
-# Columns of every training set that training looks at.
+# The columns that training reads in every training set.
 _USED = ("spectrum_id", "star", "snr", "split", "spectral_type")
 
 
 def training_state(
     table: pd.DataFrame, label: str, spectra: str | os.PathLike[str], settings: tuple[object, ...]
 ) -> str:
-    """Digest of all that a label's network follows from: its column of the set, the spectra, the
-    settings.
+    """Digest of all that a label's network depends on: its column of the set, spectra, settings.
 
     Parameters
     ----------
@@ -46,15 +45,13 @@ def training_state(
 
 
 class KeptFiles:
-    """Result files of a job, kept in a folder of their own with the state that they follow from."""
+    """Result files of a job, kept in a folder of their own with the state that they depend on."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
 
     def restore(self, state: str, paths: Sequence[str | os.PathLike[str]]) -> bool:
-        """Put the kept files where they are wanted, if they are of this state; otherwise remove
-        them.
-        """
+        """Put the kept files in place if they are of this state; otherwise remove them."""
         record = self.folder / "state"
         if record.exists() and record.read_text() == state:
             for path in map(Path, paths):
@@ -64,8 +61,8 @@ class KeptFiles:
         return False
 
     def keep(self, state: str, paths: Sequence[str | os.PathLike[str]]) -> None:
-        """Keep files under their own names; the state comes last, so that what was interrupted is
-        not kept.
+        """Keep files under their own names; the state is written last, so that an interrupted copy
+        does not count.
         """
         for path in map(Path, paths):
             _link(path, self.folder / path.name)
@@ -74,8 +71,8 @@ class KeptFiles:
 
 
 def _link(source: Path, target: Path) -> None:
-    """The same file under another name; a copy where the file system has no such names. New in
-    time.
+    """Link a file under another name, or copy it where the file system has no links; its time is
+    now.
     """
     with atomic(target) as temporary:
         try:
@@ -91,8 +88,7 @@ def prediction_states(
     snr: Mapping[str, NDArray[np.floating]],
     code: str,
 ) -> dict[str, str]:
-    """Label to digest of all that a network's answers follow from: itself, the spectra and their
-    S/N.
+    """Label to digest of all that a network's answers depend on: itself, spectra and their S/N.
 
     Parameters
     ----------
@@ -110,7 +106,7 @@ def prediction_states(
 
 
 def read_parts(path: str | os.PathLike[str], states: Mapping[str, str]) -> dict[str, Columns]:
-    """Columns by label of what `write_parts` wrote, of the labels whose state is still the same."""
+    """Columns by label that `write_parts` wrote, for the labels whose state is still the same."""
     if not Path(path).exists():
         return {}
     with h5py.File(path) as handle:

@@ -1,9 +1,10 @@
 """Stars that are unlike their label, found by a first network (Wang+ 2022 section 3.3, Fig. 4).
 
 An unresolved pair of stars is up to 0.75 mag brighter than its spectrum says. A network trained on
-all stars shows which ones; they leave the training set before the final networks are trained. As in
-the paper each star is judged by networks that have seen it: in a small set, rare kinds (giants) are
-wrong by magnitudes for networks that have not, and would all leave.
+all stars shows which ones; they are removed from the training set before the final networks are
+trained. As in the paper, each star is judged by networks that were trained on it. Networks that
+were not would, in a small set, be wrong by magnitudes for rare kinds (giants), and all of these
+would be removed.
 """
 
 import logging
@@ -34,16 +35,16 @@ def clip_training(
     sigma: float,
     log: logging.Logger | None = None,
 ) -> NDArray[np.str_]:
-    """What becomes of the training stars.
+    """Which training stars are removed, and why.
 
     Parameters
     ----------
-    magnitude : (n,) absolute magnitudes that the first network learns; NaN takes no part
-    excepted : (n,) stars that are spared from sigma clipping (not from being called binary)
+    magnitude : (n,) absolute magnitudes that the first network learns; NaN is ignored
+    excepted : (n,) stars that are exempt from sigma clipping (but may be called binary)
     settings : of the training
-    binary_magnitude : a star brighter than the network says by more than this, and not by more than
-        a pair of equal stars can be (and three times the scatter), is called a binary
-    sigma : then stars farther than so many standard deviations from the median are clipped, once
+    binary_magnitude : a star is called a binary when it is brighter than the network says by more
+        than this, but by no more than a pair of equal stars can be plus three times the scatter
+    sigma : then stars more than this many standard deviations from the median are clipped, once
 
     Returns
     -------
@@ -91,14 +92,13 @@ def without_clipped(
     sigma: float,
     log: logging.Logger,
 ) -> pd.DataFrame:
-    """A training set with `split` set to `binary` or `clipped` for training stars unlike their
-    label.
+    """A training set with `split` = `binary` or `clipped` for training stars unlike their label.
 
     Parameters
     ----------
     table : the set (n rows), with `split star snr` and the label
     label : absolute magnitudes that the first network learns
-    spared : condition on the columns of spectra that are spared from sigma clipping
+    spared : condition on the columns; spectra that fulfil it are exempt from sigma clipping
     flux, ivar : (n, n_pixels)
     wave, pixels, settings, seed, binary_magnitude, sigma : as of `clip_training`
     """

@@ -1,12 +1,13 @@
 """Where in the space of spectra a training set lies, and whether another spectrum lies there too.
 
-A network answers for any spectrum: a quasar, a double star or an O star gets a label from a set of
-dwarfs. Whether the label lies inside the training range says little then; whether the spectrum
-looks like one of the training set's does. Two numbers tell: how far a spectrum is from the nearest
-of the training spectra's cluster centres within their leading principal components, and how much of
-it those components cannot describe. Both are measured in units of what the training spectra around
-that centre do themselves, because F dwarfs crowd where M giants are few and far between, and freed
-of what noise contributes, so that a faint star is not called strange for being faint.
+A network gives a label for any spectrum: for a quasar, a double star or an O star even if it was
+trained on dwarfs. Such a label may lie inside the training range, so the range is a weak test; it
+is better to test whether the spectrum looks like those of the training set. Two numbers are used:
+the distance of a spectrum to the nearest cluster centre of the training spectra within their
+leading principal components, and the part of it that those components cannot describe. Both are in
+units of the same quantity for the training spectra around that centre, because F dwarfs lie densely
+and M giants far apart. The contribution of noise is subtracted from both, so that a star is not
+flagged for being faint.
 """
 
 import warnings
@@ -20,10 +21,10 @@ from lamostvac.numerics.pca import leading_directions
 
 Array = NDArray[np.float32]
 
-# Enough for what stellar spectra of R = 1800 vary by; further components of real sets are noise.
+# Enough for the variety of stellar spectra at R = 1800; further components of real sets are noise.
 N_COMPONENTS = 20
 N_CENTRES = 200
-# Training spectra by which a centre knows what is usual around it.
+# Number of training spectra that define what is usual around a centre.
 N_AROUND = 10
 # A component that explains less than this share of the variance is noise.
 _MIN_SHARE = 1e-3
@@ -31,19 +32,21 @@ _MIN_SHARE = 1e-3
 
 @dataclass(frozen=True)
 class TrainingCloud:
-    """The training spectra's place in spectrum space.
+    """The region of spectrum space that the training spectra cover.
 
     Attributes
     ----------
     components : (c, p) orthonormal rows, in standardised flux
-    weights : (c,) of the components in distances: one over the root of their standard deviation,
-        between none, where cool stars with their many lines decide alone, and whitening, where
-        noise does
+    weights : (c,) of the components in distances: one over the root of their standard deviation.
+        This is between equal weights, with which cool stars and their many lines dominate, and
+        whitening, with which noise does
     centres : (k, c) cluster centres
     radii, levels : (k,) distance and mean squared residual of the training spectra around each
         centre
-    variance : (p,) of what the components leave of the training spectra, besides noise
-    max_distance, max_residual : limits that a given share of left-out training spectra keep to
+    variance : (p,) of the part of the training spectra that the components do not describe, without
+        noise
+    max_distance, max_residual : limits that a given share of left-out training spectra do not
+        exceed
     """
 
     components: Array
@@ -56,7 +59,7 @@ class TrainingCloud:
     max_residual: float
 
     def distances(self, flux: Array, noise: Array) -> tuple[Array, Array]:
-        """Distance to the nearest centre and mean squared residual, noise taken off.
+        """Distance to the nearest centre and mean squared residual, both corrected for noise.
 
         Parameters
         ----------
@@ -65,10 +68,10 @@ class TrainingCloud:
 
         Returns
         -------
-        distance : (n,) from the nearest centre over the centre's radius: the least that it is
-            despite the noise, 0 where noise explains it all
-        residual : (n,) mean over the measured pixels of residual^2 / (noise^2 + variance), over the
-            centre's level where that is above 1
+        distance : (n,) from the nearest centre over the centre's radius: a lower limit given the
+            noise, 0 where noise explains all of it
+        residual : (n,) mean over the measured pixels of residual^2 / (noise^2 + variance), divided
+            by the centre's level where that is above 1
         """
         return _distances(
             flux,
@@ -101,12 +104,12 @@ def _distances(
     squared = _squared_distances(scores * weights, centres)
     nearest = squared.argmin(axis=1)
     closest = squared[np.arange(len(flux)), nearest]
-    # What noise adds to the squared distance on average, and how much that varies.
+    # Mean of what noise adds to the squared distance, and its scatter.
     noisy = (noise**2) @ (components**2).T * weights**2
     varies = np.sqrt(2 * (noisy**2).sum(axis=1) + 4 * closest * noisy.max(axis=1))
     distance = np.sqrt(np.maximum(closest - noisy.sum(axis=1) - varies, 0))
     residual = _residuals(flux, noise, scores @ components, variance)
-    # So much it varies by noise alone.
+    # Its scatter by noise alone.
     residual -= np.sqrt(2 / np.maximum((noise > 0).sum(axis=1), 1))
     return (
         (distance / radii[nearest]).astype(np.float32),
@@ -129,7 +132,7 @@ def _residuals(
 
 
 def _fit(flux: Array, noise: Array, seed: int) -> tuple[Array, Array, Array, Array, Array, Array]:
-    """Components, weights, centres, radii, levels and residual variance of standardised spectra
+    """Components, weights, centres, radii, levels, residual variance of standardised spectra
     (n, p).
     """
     count = max(1, min(N_COMPONENTS, len(flux) // 5))
@@ -138,7 +141,7 @@ def _fit(flux: Array, noise: Array, seed: int) -> tuple[Array, Array, Array, Arr
     unweighted = flux @ components.T
     scores: Array = unweighted * weights
     n_centres = max(1, min(N_CENTRES, len(flux) // N_AROUND))
-    # An empty cluster stays where it began, which is on a spectrum: a centre as good as any.
+    # The centre of an empty cluster stays where it began, on a spectrum.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "One of the clusters is empty")
         centres, _ = kmeans2(scores.astype(np.float64), n_centres, iter=20, minit="++", rng=seed)
@@ -153,7 +156,7 @@ def _fit(flux: Array, noise: Array, seed: int) -> tuple[Array, Array, Array, Arr
     around = np.argsort(squared, axis=0, kind="stable")[:N_AROUND]
     radii = np.sqrt(np.take_along_axis(squared, around, axis=0).mean(axis=0))
     levels = _residuals(flux, noise, described, variance)[around].mean(axis=0)
-    floor = 0.1 * np.median(radii)  # of clusters that are one spectrum many times over
+    floor = 0.1 * np.median(radii)  # for clusters of identical spectra
     return components, weights, centres, np.maximum(radii, max(floor, 1e-6)), levels, variance
 
 
@@ -166,9 +169,9 @@ def fit_cloud(
     ----------
     flux, noise : (n, p) standardised flux and its standard deviation, as for
         `TrainingCloud.distances`
-    parts : (n,) numbers of the parts that are left out in turn to find what is normal for a
-        spectrum that the cloud does not know
-    quantile : share of left-out training spectra that the limits let in
+    parts : (n,) number of the part that each belongs to; parts are left out in turn to find what is
+        normal for a spectrum that is not in the training set
+    quantile : share of left-out training spectra within the limits
     """
     distance, residual = np.zeros(len(flux), np.float32), np.zeros(len(flux), np.float32)
     for part in np.unique(parts):

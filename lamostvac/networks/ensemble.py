@@ -4,7 +4,7 @@ A network maps the normalised spectrum of `lamostvac.spectra.network_grid` to on
 (Wang+ 2022 equation 1): layers of ReLU neurons, the last one linear. Its file is HDF5 without
 pickled objects and holds the wavelength grid, the scales of flux and label, the label's range, the
 training cloud, the learning curves and the weights of every member. Nothing here needs TensorFlow;
-`keras_model` gives a member as a Keras model to whoever wants one.
+`keras_model` gives a member as a Keras model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,14 +31,16 @@ def to_learned(label: NDArray[np.floating], scale: LabelScale) -> NDArray[np.flo
     """The quantity that a network learns for a label: itself, or -5040 / label (for Teff in K).
 
     Lines change with 1/T (Boltzmann, Saha): 100 K at 4000 K change a spectrum as much as 600 K do
-    at 10000 K. On a linear scale hot stars would take most of the network's attention.
+    at 10000 K. On a linear scale hot stars would dominate the loss.
     """
     values = np.asarray(label, np.float64)
     return values if scale == "linear" else -5040.0 / values
 
 
 def from_learned(learned: NDArray[np.floating], scale: LabelScale) -> NDArray[np.floating]:
-    """The label of a learned quantity; the reciprocal of what is not negative is NaN."""
+    """The label of a learned quantity; NaN where a reciprocal would be of a quantity that is not
+    negative.
+    """
     if scale == "linear":
         return learned
     with np.errstate(divide="ignore"):
@@ -53,16 +55,16 @@ class Network:
     ----------
     label : name of the label, a column of the catalogue
     wave : (n_pixels,) A, vacuum, rest frame: the grid of `NetworkPreparation`
-    pixels : (n_pixels,) which of them the network sees; p of them
+    pixels : (n_pixels,) which of them the network sees; p is their number
     flux_mean, flux_scale : (p,) the standardisation of the input
     label_kind : linear, or reciprocal when the network learns -5040 / label (Teff)
     label_mean, label_scale : the standardisation of what is learned
     label_range : (low, high) outside which the label is an extrapolation
     weights, biases : per layer, (members, n_in, n_out) and (members, n_out)
     cloud : where the training spectra lie
-    error_snr, error : S/N, and at it the robust standard deviation of the standardised output about
-        that of stars left out of training, with noise added to have the S/N; it contains the errors
-        of the training set's labels. `label_error` gives it in the label's unit
+    error_snr, error : S/N levels, and at each the robust standard deviation of standardised output
+        minus label for stars left out of training, with noise added to reach that S/N; it includes
+        the errors of the training set's labels. `label_error` gives it in the label's unit
     history : learning curves, `loss` and `validation` (members, epochs), NaN after the end
     attributes : training set, unit, seed, number of stars, version of the code and the like
     """
@@ -95,7 +97,7 @@ class Network:
         return tuple(weight.shape[2] for weight in self.weights[:-1])
 
     def standardise(self, flux: Array, ivar: Array) -> tuple[Array, Array]:
-        """Standardised flux and noise (n, p) of spectra (n, n_pixels); the noise is 0 where ivar is
+        """Standardised flux and noise (n, p) of spectra (n, n_pixels); noise is 0 where ivar is
         0.
         """
         good = ivar[:, self.pixels] > 0
@@ -129,9 +131,7 @@ class Network:
         return self.to_label(self.outputs(scaled))
 
     def label_error(self, label: Array, snr: Array) -> Array:
-        """Error (n,) of labels (n,) at the spectra's S/N (n,); beyond the ends of `error_snr` as at
-        them.
-        """
+        """Error (n,) of labels (n,) at S/N (n,); beyond `error_snr` as at its nearest end."""
         level = np.interp(np.log(np.maximum(snr, 1e-3)), np.log(self.error_snr), self.error)
         # d label / d learned is 1, or label^2 / 5040.
         slope = np.ones_like(label) if self.label_kind == "linear" else label**2 / np.float32(5040)
@@ -142,11 +142,11 @@ class Network:
         return self.error_snr, self.label_error(np.full_like(self.error_snr, label), self.error_snr)
 
     def error_parts(self, label: Array, snr: Array, spread: Array) -> tuple[Array, Array]:
-        """What of the error (n,) is random, from spectrum to spectrum of a star, and what is not.
+        """The random part of the error (n,), which differs between spectra of a star, and the rest.
 
-        Not random is the error of the best spectra, and the spread (n,) of the members; random is
-        what the error at the spectrum's S/N exceeds the first by, and a share of it at least:
-        repeats correct it (`error_models`).
+        The rest is the error of the best spectra and the spread (n,) of the members. The random
+        part is the excess of the error at the spectrum's S/N over that of the best spectra, or at
+        least a share of it; repeats correct it (`uncertainty.models`).
         """
         error = self.label_error(label, snr)
         best = self.label_error(label, np.full_like(snr, np.inf))
@@ -157,9 +157,10 @@ class Network:
 def untrained_network(
     label: str, wave: NDArray[np.float64], pixels: NDArray[np.bool_], attributes: Mapping[str, Any]
 ) -> Network:
-    """A network that knows nothing: every label is NaN, every spectrum outside its training cloud.
+    """A network without training: every label is NaN, every spectrum outside its training cloud.
 
-    It stands for a label whose optional training set has too few stars, so that the run goes on.
+    It replaces the network of a label whose optional training set has too few stars, so that the
+    run goes on.
     """
     p = int(pixels.sum())
     zeros, ones = np.zeros(p, np.float32), np.ones(p, np.float32)
@@ -211,7 +212,7 @@ def save_network(path: str | Path, network: Network) -> None:
 def load_network(path: str | Path) -> Network:
     """Read a network.
 
-    Raises `UserError` when the file is no network of this format.
+    Raises `UserError` when the file is not a network of this format.
     """
     try:
         with h5py.File(path) as handle:

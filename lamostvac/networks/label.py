@@ -1,4 +1,4 @@
-"""One label's network from a training set, and what it says of stars that it did not learn from."""
+"""One label's network from a training set, and its answers for stars that it was not trained on."""
 
 import logging
 import zlib
@@ -15,14 +15,12 @@ from lamostvac.networks.settings import NetworkTraining
 from lamostvac.networks.train import TooFewStars, train_network
 from lamostvac.spectra.network_grid import NetworkPreparation, seen_pixels
 
-# A type with fewer training spectra is not one that the network knows.
+# A type with fewer training spectra counts as unknown to the network.
 MIN_OF_TYPE = 3
 
 
 def known_types(types: pd.Series) -> str:
-    """The spectral types of the training spectra (n,), in alphabetical order with blanks
-    between.
-    """
+    """Spectral types of the training spectra (n,), in alphabetical order, separated by blanks."""
     counts = types.value_counts()
     return " ".join(sorted(counts.index[counts >= MIN_OF_TYPE]))
 
@@ -43,10 +41,10 @@ def train_label(
     ----------
     rows : the n training spectra of the set
     flux, ivar : (n, n_pixels)
-    entry : what is configured of the label (`label`: `name unit range learn`) and of its `set`
+    entry : the configuration of the label (`label`: `name unit range learn`) and of its `set`
         (`optional snr_band`, `network`: `windows`)
-    seed : of the run; each label has a stream of its own, so that no network feels which others
-        there are
+    seed : of the run; each label has a stream of its own, so that no network depends on which
+        others there are
 
     Returns
     -------
@@ -95,12 +93,11 @@ def answers_of(
     flux: NDArray[np.float32],
     ivar: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Answers (n + c,) and spread of the members (n + c,) for n training spectra and c clipped ones
-    after them.
+    """Answers and spread of the members (n + c,) for n training spectra, then c clipped ones.
 
     Parameters
     ----------
-    left_out : (n,) what those members say of each training spectrum that did not learn from it
+    left_out : (n,) the answer for each training spectrum by the members that were not trained on it
     flux, ivar : (n + c, n_pixels); of clipped spectra the answer is the mean of all members, none
         of which saw them
     """
@@ -117,11 +114,11 @@ def left_out_rows(
     spread: NDArray[np.float32],
     network: Network,
 ) -> pd.DataFrame:
-    """Stars that the network did not learn from, its `answer`s (n,) and the `spread` (n,) of its
-    members.
+    """Stars that members were not trained on, the `answer`s (n,) and the members' `spread` (n,).
 
-    To those that single members kept for validation the clipped ones belong as well: they were
-    taken out because they are far from the network, and without them its errors would be too small.
+    These are the stars that single members kept for validation, and the clipped ones: they were
+    removed because they are far from the network's answer, and without them the errors would be too
+    small.
     """
     random, systematic = network.error_parts(answer, rows["snr"].to_numpy(np.float32), spread)
     return pd.DataFrame(
@@ -133,7 +130,7 @@ def left_out_rows(
             "reference": rows[label].to_numpy(),
             "reference_err": rows[f"{label}_err"].to_numpy(),
             "left_out": answer.astype(np.float32),
-            # what its error is taken for, of the two kinds
+            # the network's error, split in its two kinds
             "random": random,
             "systematic": systematic,
         }

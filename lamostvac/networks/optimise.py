@@ -1,6 +1,4 @@
-"""The optimiser of the ensembles: all members side by side in one TensorFlow model, by Adam, with
-early stopping.
-"""
+"""Training of ensembles by Adam with early stopping, all members in one TensorFlow model."""
 
 import logging
 import os
@@ -14,12 +12,11 @@ from lamostvac.core.progress import Progress
 from lamostvac.networks.problem import Array, Problem, noise_factors
 from lamostvac.networks.settings import NetworkTraining
 
-# These must stand before the first import of TensorFlow, which otherwise greets every job with a
-# page of text.
+# These must be set before the first import of TensorFlow, which otherwise prints a page of text in
+# every job.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# One thread: with more, sums are cut up differently and the last digits change. Labels are trained
-# side by side in jobs of their own, which uses the cores better than threads in one small network
-# do.
+# One thread: with more, sums are split differently and the last digits change. Labels are trained
+# in parallel in jobs of their own, which uses the cores better than threads in one small network.
 os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
 
 _HUBER = 1.0  # errors beyond this, in units of the scaled label, count linearly
@@ -28,8 +25,8 @@ _HUBER = 1.0  # errors beyond this, in units of the scaled label, count linearly
 def _tensorflow() -> Any:
     """TensorFlow, imported in about half the time.
 
-    Keras imports scikit-learn and Matplotlib for wrappers and pictures that nothing here uses,
-    which takes as long as all the rest; it goes without them where they are not installed.
+    Keras imports scikit-learn and Matplotlib, if they are installed, for wrappers and plots that
+    nothing here uses; that takes as long as all other imports, so they are hidden from it.
     """
     absent = [name for name in ("sklearn", "matplotlib") if name not in sys.modules]
     sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]
@@ -42,9 +39,7 @@ def _tensorflow() -> Any:
 
 
 def _members_model(inputs: int, layers: Sequence[int], members: int, seed: int) -> Any:
-    """A Keras model (n, inputs) -> (members, n): networks side by side that share nothing but the
-    input.
-    """
+    """A Keras model (n, inputs) -> (members, n) of networks that share only the input."""
     tf = _tensorflow()
     import keras
 
@@ -55,7 +50,7 @@ def _members_model(inputs: int, layers: Sequence[int], members: int, seed: int) 
             super().__init__(name=f"layer{number}")
             self.first, self.last = number == 0, last
             limit = np.sqrt(6 / (n_in + n_out))  # Glorot & Bengio (2010)
-            # Each member has its own stream, so that it does not depend on how many there are.
+            # Each member has its own stream, so that it does not depend on their number.
             values = np.array(
                 [
                     np.random.default_rng([seed, member, number]).uniform(
@@ -119,7 +114,7 @@ def optimise(
         seen = project(seen)
         with tf.GradientTape() as tape:
             losses = _huber(model(seen) - tf.gather(target, rows)) * tf.gather(weight, rows, axis=1)
-            # A sum over members: none feels how many others there are.
+            # A sum over members, so that none depends on how many others there are.
             loss = tf.reduce_sum(losses) / batch
         adam.step(tape.gradient(loss, variables), rate)
         return tf.reduce_sum(losses, axis=1)
@@ -127,7 +122,7 @@ def optimise(
     forward = tf.function(lambda values: model(project(values)), autograph=False)
     generator = np.random.default_rng([seed, 1])
     steps = -(-n // batch)
-    # Judged on the spectra as they are and, when noise is added, on fixed noisy copies as well.
+    # Validation uses the spectra as they are and, when noise is added, fixed noisy copies as well.
     copies = [flux]
     if augment:
         factor = noise_factors(problem.snr, settings.augmentation_snr, generator)
@@ -140,7 +135,7 @@ def optimise(
     for epoch in range(settings.epochs):
         rate = settings.learning_rate * 0.5 * (1 + np.cos(np.pi * epoch / settings.epochs))
         order = generator.permutation(n).astype(np.int32)
-        # The last batch is filled from the beginning, so that all have one size.
+        # The last batch is filled with the first rows, so that all have the same size.
         order = np.concatenate([order, order[: steps * batch - n]])
         factor = (
             noise_factors(problem.snr, settings.augmentation_snr, generator)
@@ -194,8 +189,8 @@ def optimise(
 class _Adam:
     """Adam (Kingma & Ba 2015) with decoupled weight decay, by TensorFlow's fused kernel.
 
-    Keras' own optimiser makes a dozen passes over the weights where this makes one; with small
-    batches that is most of the time.
+    Keras' own optimiser makes a dozen passes over the weights, this one makes a single pass; with
+    small batches these passes take most of the time.
     """
 
     def __init__(self, variables: list[Any], weight_decay: float) -> None:
@@ -233,7 +228,9 @@ class _Adam:
 
 
 def _huber(error: Any) -> Any:
-    """Half the square up to 1, linear beyond: a few wrong labels must not bend the network."""
+    """Half the square up to 1, linear beyond, so that a few wrong labels do not bias the
+    network.
+    """
     tf = _tensorflow()
 
     size = tf.abs(error)

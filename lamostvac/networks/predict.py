@@ -1,10 +1,10 @@
 """All networks and all members over a block of spectra in one pass.
 
-A network's first layer is nearly all of its work: 2,000 pixels times 512 neurons. The
+A network's first layer takes nearly all of the time: 2,000 pixels times 512 neurons. The
 standardisation of the input is folded into it, so that every network reads the same block of
-spectra, and the members of a network stand side by side, so that their first layers are one matrix
-product with the block. Blocks have a fixed number of rows, filled up with zeros: a row's result
-does not depend on how many spectra a chunk holds.
+spectra. The first layers of a network's members are concatenated, so that they are one matrix
+product with the block. Blocks have a fixed number of rows and are filled up with zeros, so that a
+row's result does not depend on how many spectra a chunk holds.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,9 +28,7 @@ _ROWS = 8 * BLOCK  # spectra read at once; no result depends on it
 
 @dataclass(frozen=True)
 class _Folded:
-    """One network ready for the pass: weights by layer, the first one with the standardisation
-    inside.
-    """
+    """One network ready for the pass: weights by layer, the first including the standardisation."""
 
     first_weight: Array  # (n_pixels, members * h)
     first_bias: Array  # (members * h,)
@@ -55,7 +53,8 @@ class NetworkStack:
         self.networks = tuple(networks)
         check_grids(self.networks)
         self._folded = [_fold(network) for network in self.networks]
-        # Consecutive columns of the first layers are slices of the block, which need no copy.
+        # Where the pixels of a first layer are consecutive they are a slice of the block, without a
+        # copy.
         self._spans = [_span(network.pixels) for network in self.networks]
 
     def members(self, flux: Array) -> list[Array]:
@@ -66,7 +65,7 @@ class NetworkStack:
         for start in range(0, n, BLOCK):
             rows = slice(start, min(start + BLOCK, n))
             count = rows.stop - rows.start
-            # Relative to 1, where most of the spectrum is, lest float32 loses digits in the
+            # Flux relative to 1, near which most of it lies, so that float32 loses no digits in the
             # folding.
             np.subtract(flux[rows], np.float32(1), out=block[:count])
             block[count:] = 0
@@ -137,9 +136,9 @@ def predict(
     Yields
     ------
     (column, values (n,)) for each label: the label itself (mean of the members), `_err` (error at
-    the spectrum's S/N and the members' spread in quadrature), `_random` (its part that another
-    spectrum of the star would not repeat), `_spread` (standard deviation of the members; 0 with
-    one) and `cloud_{label}` (1 where the spectrum lies outside the training cloud)
+    the spectrum's S/N and the members' spread in quadrature), `_random` (its part that differs
+    between spectra of a star), `_spread` (standard deviation of the members; 0 with one) and
+    `cloud_{label}` (1 where the spectrum lies outside the training cloud)
     """
     for network, members in zip(stack.networks, stack.members(flux), strict=True):
         spread = (
@@ -169,7 +168,7 @@ def range_flags(
     ----------
     labels : label to values (n,); NaN is beyond
     ranges : label to its own range
-    grids : label to the ranges that other labels must keep as well, among those that `labels` has
+    grids : label to ranges of other labels, which these must keep too; only those in `labels` count
     """
     flags = {}
     for label, values in labels.items():
@@ -198,13 +197,12 @@ def predict_chunk(
     snr: Mapping[str, Array],
     progress: Callable[[int], None] = lambda count: None,
 ) -> dict[str, Columns]:
-    """Columns of `predict` by label for spectra (n, n_pixels); NaN for spectra that the networks
-    cannot see.
+    """Columns of `predict` by label for spectra (n, n_pixels); NaN for spectra without data.
 
     Parameters
     ----------
-    flux, ivar : from one file or array, some rows at a time; ivar 0 throughout where a spectrum
-        cannot be made
+    flux, ivar : a file's datasets or arrays, read in batches; ivar 0 in all pixels of a spectrum
+        that could not be prepared
     snr : label to S/N (n,)
     progress : called with the number of spectra done since it was called last
     """
@@ -230,9 +228,7 @@ def predict_chunk(
 
 
 def joined(networks: Sequence[Network], parts: Mapping[str, Columns]) -> Columns:
-    """All labels' columns in one table, in the order of the networks, whichever of `parts` are
-    older.
-    """
+    """All labels' columns in one table, in the order of the networks, from old and new `parts`."""
     return {
         name: parts[network.label][name]
         for network in networks
@@ -242,8 +238,8 @@ def joined(networks: Sequence[Network], parts: Mapping[str, Columns]) -> Columns
 
 
 def restrict(columns: Columns, label: str, condition: str) -> int:
-    """Empty a label where a condition on the columns does not hold; return for how many spectra it
-    does.
+    """Blank a label where a condition on the columns does not hold; return how many spectra keep
+    it.
     """
     holds = parse(condition, f"network.apply of {label}").holds(columns)
     for suffix in ("", "_err", "_random", "_spread"):
@@ -257,8 +253,8 @@ def set_flags(
     spectral_type: str,
     grids: Mapping[str, Mapping[str, tuple[float, float]]],
 ) -> None:
-    """Add the published flags (`range_flags`), and mark labels whose networks do not know the
-    spectral type.
+    """Add the published flags (`range_flags`); flag labels of spectral types unknown to the
+    network.
 
     The type is the survey's own classification: an early B star and a late A star look alike in the
     windows that the networks see.

@@ -1,6 +1,4 @@
-"""What an ensemble is trained on: standardised spectra and labels, with stars kept apart for early
-stopping.
-"""
+"""Training data of an ensemble: standardised spectra and labels, and stars for early stopping."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +11,10 @@ from lamostvac.networks.settings import NetworkTraining
 from lamostvac.numerics.pca import leading_directions
 
 Array = NDArray[np.float32]
-# A pixel that varies less than this in the training set says nothing; standardised, it would only
-# add noise.
+# A pixel that varies less than this in the training set has no information; standardised, it would
+# only add noise.
 _MIN_SCALE = 1e-3
-# Noise in units of the continuum beyond which a pixel is worthless anyway.
+# Largest noise, in units of the continuum; such a pixel has no information.
 _MAX_NOISE = 0.5
 
 
@@ -27,7 +25,8 @@ class TrainingSpectra:
     Attributes
     ----------
     flux, ivar : (n, n_pixels) as `lamostvac.spectra.network_grid` makes them
-    star : (n,) number of the star; spectra of one star are never on both sides of a division
+    star : (n,) number of the star; spectra of one star are never divided between training and
+        validation
     snr : (n,) S/N of the spectra
     """
 
@@ -42,7 +41,9 @@ class TrainingSpectra:
 
 
 def parts_of(star: NDArray[np.integer], count: int, seed: int) -> NDArray[np.int64]:
-    """Part (n,) of 0 to count - 1 for each star number (n,); as many stars in each as can be."""
+    """Part (n,), 0 to count - 1, for each star number (n,); parts have equal numbers of stars,
+    within one.
+    """
     stars, inverse = np.unique(star, return_inverse=True)
     return (np.random.default_rng(seed).permutation(len(stars)) % count)[inverse]
 
@@ -99,8 +100,8 @@ class Problem:
         )
 
     def left_out(self, predicted: Array) -> Array:
-        """Mean (n,) of predictions (members, n) over the members that kept a spectrum, NaN without
-        any.
+        """Mean (n,) of predictions (members, n) over the members that kept a spectrum; NaN if none
+        did.
         """
         count = self.kept.sum(axis=0)
         total = np.where(self.kept, predicted, 0).sum(axis=0)
@@ -108,11 +109,11 @@ class Problem:
 
 
 def _projection(flux: Array, components: int) -> Array | None:
-    """Leading principal directions (p, c), all scaled alike so that the first has unit variance;
-    None for 0.
+    """Leading principal directions (p, c), with a common scale that gives the first unit variance;
+    None when `components` is 0.
 
-    Directions are not whitened: what hardly varies in the training set moves the first layer little
-    and is learned last, and so early stopping keeps noise out.
+    Directions are not whitened. Those with little variance in the training set affect the first
+    layer little and are learned last, so that early stopping keeps their noise out.
     """
     if components == 0:
         return None
@@ -121,7 +122,7 @@ def _projection(flux: Array, components: int) -> Array | None:
 
 
 def noise_factors(snr: Array, lowest: float, generator: np.random.Generator) -> Array:
-    """By how much to multiply each spectrum's own noise (n,) and add it, to see it at a lower S/N.
+    """Factors (n,): noise to add, in units of each spectrum's own noise, to reach a lower S/N.
 
     The S/N is drawn evenly in its logarithm between `lowest` and the spectrum's own.
     """

@@ -1,11 +1,11 @@
 """Training of networks (Wang+ 2022 sections 2 and 3): Keras on TensorFlow, an ensemble per label.
 
-The members of an ensemble are trained side by side in one model, each with its own first weights
-and its own part of the stars kept for early stopping, so that every star is kept by some member.
-What goes beyond the paper can be switched off: the ensemble, noise added to the training spectra so
-that the network learns what a faint star looks like, and first layers that see the training set's
+The members of an ensemble are trained together in one model, each with its own initial weights and
+its own part of the stars kept for early stopping, so that every star is kept by some member. What
+goes beyond the paper can be switched off: the ensemble, noise added to the training spectra so that
+the network learns what a faint star looks like, and first layers that see the training set's
 leading principal components instead of single pixels (folded back into weights of pixels
-afterwards, so that the trained network is the published one in form).
+afterwards, so that the trained network has the published form).
 """
 
 import logging
@@ -30,7 +30,7 @@ ERROR_SNR = (5.0, 10.0, 15.0, 20.0, 30.0, 50.0, 80.0, 130.0, 200.0)
 
 
 class TooFewStars(UserError):
-    """A label that too few stars have to train on."""
+    """Too few stars have the label to train a network."""
 
 
 def train_network(
@@ -50,10 +50,11 @@ def train_network(
 
     Parameters
     ----------
-    values : (n,) the label, NaN for spectra that do not take part
+    values : (n,) the label, NaN for spectra that are not used
     wave, pixels : (n_pixels,) grid, and which of its pixels the network may see
     seed : of everything random; equal seeds give equal bytes, whatever the number of cores
-    label_range : outside which the label is an extrapolation; None takes the training stars'
+    label_range : (low, high) outside which the label is an extrapolation; None takes the training
+        stars' range
 
     Returns
     -------
@@ -160,7 +161,7 @@ def _errors(problem: Problem, network: Network, seed: int) -> tuple[Array, Array
         levels.append(level)
         errors.append(max(float(sigma), errors[-1] if errors else 0.0))
     if not levels:
-        # All training spectra are noisier than the lowest level: what they give is all there is.
+        # All training spectra are noisier than the lowest level: their own error is the only one.
         difference = problem.left_out(network.outputs(problem.flux)) - problem.target
         levels, errors = [float(np.median(problem.snr))], [float(np.nanstd(difference))]
     return np.array(levels[::-1], np.float32), np.array(errors[::-1], np.float32)

@@ -1,8 +1,8 @@
 """From catalogue files and survey rows to training sets: joined, combined, cut, split, written.
 
-Functions of data frames, one for each step; the scripts of the rules crossmatch and training string
-them together. Nothing depends on the order in which rows come: tables are sorted by their content
-first, and chance is a hash of the star and the seed.
+Functions of data frames, one for each step; the scripts of the rules crossmatch and training call
+them in turn. Nothing depends on the order of rows: tables are first sorted by their content, and
+random choices are a hash of the star and the seed.
 """
 
 import logging
@@ -27,8 +27,7 @@ from lamostvac.training.schema import TrainingSet
 def match_survey(
     survey: Mapping[str, NDArray[Any]], catalogue: pd.DataFrame, entry: TrainingSet
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The catalogue's row for each spectrum of the survey, -1 where none, and the distance in
-    arcsec.
+    """The catalogue's row for each spectrum of the survey, -1 for none, and the distance in arcsec.
 
     Parameters
     ----------
@@ -128,8 +127,8 @@ def join_tables(
     accounting: Accounting,
     log: logging.Logger,
 ) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
-    """The stars (m) of a set's catalogue with the columns of its further tables, and which have all
-    required ones.
+    """The stars (m) of a set's catalogue with columns of further tables, and which stars are in all
+    required tables.
 
     Parameters
     ----------

@@ -101,9 +101,7 @@ def read_training(path: str | Path) -> pd.DataFrame:
 
 
 def origin_cards(parent: str | None, files: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Header cards that say what a set was made from: its parent, or name and SHA-256 of its
-    catalogue files.
-    """
+    """Header cards on a set's origin: its parent, or name and SHA-256 of its catalogue files."""
     cards = [("PARENT", parent, "rows and spectra are this set's")] if parent else []
     for number, path in enumerate(files, start=1):
         cards.append((f"FILE{number}", Path(path).name, "input"))
@@ -121,6 +119,6 @@ def write_spectra(path: str | Path, flux: NDArray[np.float32], ivar: NDArray[np.
 def read_spectra(
     path: str | Path, rows: NDArray[np.integer]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Flux and ivar (k, n_pixels) of some rows, increasing, of what `write_spectra` wrote."""
+    """Flux and ivar (k, n_pixels) of some rows, in increasing order, that `write_spectra` wrote."""
     with h5py.File(path) as handle:
         return handle["flux"][rows], handle["ivar"][rows]

@@ -19,8 +19,8 @@ def load_training_sets(path: str | Path) -> list[TrainingSet]:
     Raises
     ------
     UserError
-        One sentence with the entry and the key that is wrong, a label or name that stands twice, or
-        an unknown parent.
+        An entry is wrong, a label or name occurs twice, or a parent is unknown; the message is one
+        sentence that names entry and key.
     """
     content = read_yaml(path, "networks.training_sets:")
     entries = content.get("training_sets") if isinstance(content, dict) else None

@@ -23,16 +23,16 @@ def combine_measurements(
 
     A label is the mean of the star's measurements, weighted by 1 / (error^2 + floor^2) where errors
     are named; a measurement without one counts with the median error of the others. Its error
-    `{label}_err` is the larger of what the errors say of the mean and what the measurements'
-    scatter says; `{label}_n` is their number. Other columns come from the star's first row
-    (by content) that has them.
+    `{label}_err` is the larger of the mean's errors from the measurements' errors and from their
+    scatter; `{label}_n` is their number. Other columns come from the star's first row (by content)
+    that has them.
 
-    References are brought onto one scale before, as `combine.recalibration` says.
+    Before that, references are brought onto one scale as `combine.recalibration` says.
 
     Parameters
     ----------
     table : rows in the order of their content (`canonical_order`)
-    root : folder that a file of offsets is relative to
+    root : folder to which a file of offsets is relative
     """
     stars, names = pd.factorize(table[combine.by], sort=True)
     known = stars >= 0
@@ -68,7 +68,7 @@ def _first_present(values: NDArray[Any], stars: NDArray[np.int64], n: int) -> ND
         missing = np.isnan(values)
     if missing is None:
         missing = np.zeros(len(values), bool)
-    # Rows without a value last, else in their order.
+    # Rows without a value come last; the others keep their order.
     order = np.lexsort((np.arange(len(values)), np.asarray(missing, bool), stars))
     first = np.searchsorted(stars[order], np.arange(n))
     return values[order[first]]
@@ -184,7 +184,7 @@ def reference_offsets(
     graph = coo_array((np.ones(len(x)), (s, n_stars + r)), shape=(n_stars + n,) * 2).tocsr()
     part = connected_components(graph, directed=False)[1][n_stars:]
     measurements = np.bincount(r, minlength=n).astype(np.float64)
-    # One row per part: the weighted sum of its offsets, added as an equation that pins the free
+    # One row per linked set: the weighted sum of its offsets, an equation that fixes the free
     # constant.
     pins = np.array([np.where(part == number, measurements, 0.0) for number in np.unique(part)])
     pins /= np.linalg.norm(pins, axis=1, keepdims=True)
@@ -199,7 +199,7 @@ def reference_offsets(
         previous, solution = solution, np.linalg.solve(normal + pins.T @ pins, right)
         star = np.bincount(s, weight * (x - solution[r]), n_stars) / total
         residual = x - star[s] - solution[r]
-        # The residuals of a star with two measurements are both half their difference.
+        # For a star with two measurements both residuals are half of their difference.
         freedom = np.sqrt(1 - 1 / np.bincount(s)[s])
         scale = 1.4826 * np.median(np.abs(residual / freedom))
         if scale <= 0:
@@ -215,8 +215,8 @@ def reference_offsets(
 def absolute_magnitudes(table: pd.DataFrame, settings: AbsoluteMagnitudes) -> pd.DataFrame:
     """M = m - 5 log10(d / 10 pc) - R E(B-V) and its error, for each band.
 
-    The error adds those of magnitude, distance and E(B-V) in quadrature; one that is not named
-    counts as 0, one that is missing in a row makes the error NaN.
+    The error is the sum in quadrature of those of magnitude, distance and E(B-V). An error without
+    a configured column counts as 0; one that is missing in a row makes the result NaN.
     """
 
     def column(name: str | None) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
-"""The training sets of the networks: what config/training_sets.yaml can say, and reading it.
+"""The training sets of the networks: the form of config/training_sets.yaml.
 
-Everything that names a column is checked when the file is read, as far as the file alone can tell;
-which columns a catalogue has shows when it is read.
+Names of columns are checked when the file is read, as far as the file alone allows; the columns of
+a catalogue are known only when it is read.
 """
 
 from typing import Annotated, Literal, Self

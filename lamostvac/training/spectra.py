@@ -31,8 +31,8 @@ def usable_spectra(
     """The usable spectra of the chosen rows; with `spectra: best` the best usable one of each star.
 
     A spectrum is not usable when its file is rejected, as in the survey, or when more than
-    `max_bad_fraction` of the pixels that the set's networks see are bad. The log says which are
-    not, and how many for each reason.
+    `max_bad_fraction` of the pixels that the set's networks see are bad. The log gives the unusable
+    ones and their number for each reason.
 
     Returns
     -------
@@ -111,7 +111,7 @@ def own_set(
     table : (n rows) the set as it can be published
     flux, ivar : (n, n_pixels)
     """
-    assert entry.split is not None  # the schema asks for it where there is a catalogue
+    assert entry.split is not None  # the schema requires it where there is a catalogue
     chosen, labels = choose(candidates, entry, accounting)
     rows, flux, ivar = usable_spectra(chosen, entry, preparation, log)
     chosen = chosen.iloc[rows].reset_index(drop=True)

@@ -19,10 +19,9 @@ SPLITS = ("train", "test", "binary", "clipped")
 def label_values(
     table: pd.DataFrame, labels: Sequence[Label], where: str, accounting: Accounting | None = None
 ) -> pd.DataFrame:
-    """`{label}` and `{label}_err` (float64) of every row; NaN where missing or where the label's
-    own cuts fail.
+    """`{label}` and `{label}_err` (float64) of every row; NaN where missing or cut.
 
-    A label's cuts concern that label alone.
+    A label's own cuts apply to that label only.
     """
     columns = {}
     for label in labels:
@@ -41,9 +40,7 @@ def label_values(
 
 
 def by_quality(table: pd.DataFrame) -> NDArray[np.int64]:
-    """Place of each spectrum (n,) among its star's: 0 has the highest S/N; equals by
-    spectrum_id.
-    """
+    """Rank of each spectrum (n,) among its star's: 0 has the highest S/N; equals by spectrum_id."""
     order = np.lexsort(
         (np.asarray(table["spectrum_id"], str), -np.asarray(table["snr"]), table["star"])
     )
@@ -57,10 +54,10 @@ def by_quality(table: pd.DataFrame) -> NDArray[np.int64]:
 def split_stars(table: pd.DataFrame, split: Split, seed: int, where: str) -> NDArray[np.str_]:
     """`train` or `test` for each spectrum (n,); "" for one that is left out.
 
-    All spectra of a star are on one side. With a condition, a star trains when one of its spectra
-    fulfils it; its spectra that do not are left out. With a fraction, stars that are preferred
-    train, and of the others as many as the fraction of all stars asks for, in the order of a hash
-    of seed and identifier.
+    All spectra of a star are on one side. With a condition, a star is used for training when one of
+    its spectra fulfils it; its spectra that do not are left out. With a fraction, preferred stars
+    are used for training first, then others in the order of a hash of seed and identifier, until
+    that fraction of all stars is reached.
     """
     star = np.asarray(table["star"])
     if split.train is not None:
@@ -84,7 +81,7 @@ def split_stars(table: pd.DataFrame, split: Split, seed: int, where: str) -> NDA
 
 
 def star_hash(key: str, seed: int) -> int:
-    """A number of 64 bits that looks random but belongs to a star and a seed."""
+    """A pseudo-random number of 64 bits that depends only on the star and the seed."""
     return int.from_bytes(hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).digest(), "big")
 
 
@@ -131,8 +128,8 @@ def child_table(
 
 
 def count_split(table: pd.DataFrame, accounting: Accounting) -> None:
-    """A row of the accounting for each part of the split that has spectra, train and test in any
-    case.
+    """Add a row to the accounting for `train`, for `test`, and for each other part that has
+    spectra.
     """
     for name in SPLITS:
         part = table[table["split"] == name]

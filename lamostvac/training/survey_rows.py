@@ -1,5 +1,5 @@
-"""The survey's rows, read chunk by chunk: first what a star is recognised by, then all of those
-that match.
+"""The survey's rows, read chunk by chunk: first what identifies a star, then the rows that
+match.
 """
 
 from collections.abc import Sequence
@@ -17,9 +17,7 @@ KEYS = ("ra", "dec", "obsid", "gaia_source_id")
 
 
 def read_keys(chunks: Sequence[str]) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
-    """What the spectra of all chunks are recognised by (n,), and where each chunk begins
-    (chunks + 1,).
-    """
+    """What identifies the spectra of all chunks (n,), and where each chunk begins (chunks + 1,)."""
     parts: dict[str, list[NDArray[Any]]] = {name: [] for name in KEYS}
     sizes = []
     for path in chunks:
@@ -35,9 +33,7 @@ def read_keys(chunks: Sequence[str]) -> tuple[dict[str, NDArray[Any]], NDArray[n
 def read_rows(
     chunks: Sequence[str], starts: NDArray[np.int64], rows: NDArray[np.int64]
 ) -> pd.DataFrame:
-    """The survey's rows with the numbers `rows` (increasing), with the columns that candidates
-    keep.
-    """
+    """The survey's rows with the numbers `rows` (increasing); the columns that candidates keep."""
     columns = [name for name in SURVEY_COLUMNS if name != "spectral_type"]
     frames = []
     for number, path in enumerate(chunks):
