@@ -1,4 +1,4 @@
-"""The figures of the experiments (`experiments.py`), each after one of Liang+ 2024 (L24)."""
+"""The figures of the experiments of this package, each after one of Liang+ 2024 (L24)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -53,8 +53,8 @@ def broaden(wave: ArrayLike, flux: ArrayLike, fwhm: ArrayLike) -> NDArray[np.flo
     (..., p); the kernel sums to 1 at every pixel, also at the ends. The profile is integrated over
     the pixels rather than sampled at their centres, because it may be narrower than a pixel; lines
     come out wider than asked for by up to 0.68 pixels in quadrature (2 % from 2.5 A to 2.9 A with
-    the 0.9 A pixels of MILES), in the measurement of the survey's width (line_spread.py) as in its
-    use.
+    the 0.9 A pixels of MILES), in the measurement of the survey's width
+    (`lamostvac/experiments/line_spread.py`) as in its use.
     """
     wave = np.asarray(wave, dtype=float)
     flux = np.asarray(flux, dtype=float)

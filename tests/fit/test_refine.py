@@ -196,7 +196,7 @@ def test_without_a_pixel_the_prior_alone_decides(emulator):
     assert fit.objective[0] == pytest.approx(alone[0])
     np.testing.assert_allclose(half, 0, atol=0.1)  # where the density is highest
     errors = errors_of(emulator, free_fit(emulator, condensed, start))
-    assert np.isnan(errors[0]).all()  # nothing is known: fit.py rejects the star
+    assert np.isnan(errors[0]).all()  # nothing is known: the star is rejected
     assert np.isfinite(errors[1]).all()
 
 
