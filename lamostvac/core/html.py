@@ -1,6 +1,6 @@
 """HTML files that open without a network: text, tables and figures in one, nothing fetched.
 
-The markup stands in Jinja2 templates, `lamostvac/PACKAGE/templates/NAME.html.j2`; Python hands them
+The markup stands in Jinja2 templates, `lamostvac/*/templates/*.html.j2`; Python hands them
 values. Every value is escaped, so a name with `<` or `&` shows as it is and nothing from a
 catalogue can become markup.
 """

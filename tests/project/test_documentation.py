@@ -12,6 +12,8 @@ import pytest
 import yaml
 from astropy.io import fits
 from astropy.table import Table
+from claims import some
+from mentions import missing, prose
 
 from lamostvac.catalog import data_model
 from lamostvac.catalog.registry import NetworkLabel, load_registry
@@ -21,18 +23,31 @@ from lamostvac.core.rejection import REASONS
 from lamostvac.distance.schema import load_photometry
 from lamostvac.library.formats.table import read_table_library
 from lamostvac.recommend.definitions import load_definitions
+from lamostvac.run.layout import patterns
 from lamostvac.run.start import check_targets
 from lamostvac.training.load import load_training_sets
 from lamostvac.validation.schema import load_comparisons
 from tests.conftest import PROJECT
+from tools import architecture
 
 DOCUMENTS = (
     "README.md",
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     *(f"docs/{path.name}" for path in sorted(PROJECT.glob("docs/*.md"))),
 )
-# Names that stand for a file of the reader's own, or for one of an older commit that the page says to check out.
-ELSEWHERE = ("config/mine.yaml", "tools/grouped_trial.py")
+# Names that stand for a file of the reader's own, for one of an older commit that the page says to check out, for one
+# that a command of the page writes, or for one of another project.
+ELSEWHERE = (
+    "config/mine.yaml",
+    "config/mine_sets.yaml",
+    "config/mine_comparisons.yaml",
+    "tools/grouped_trial.py",
+    "envs/lamostvac.linux-64.pin.txt",
+    "astroNN/apogee/downloader.py",
+)
+# What every package has, so that its name alone says enough.
+OF_EVERY_PACKAGE = ("settings.py", "__init__.py")
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -49,6 +64,89 @@ def test_links_lead_to_files(project):
     ]
     assert len(links) > 50
     assert [(path.name, to) for path, to in links if not (path.parent / to).exists()] == []
+
+
+def packages_of_the_page(project):
+    """Paragraphs of docs/internals.md about packages, by their names, as lists of a layer each."""
+    text = (project / "docs/internals.md").read_text()
+    text = text.split("\n## Packages\n")[1].split("\n## ")[0]
+    layers = text.split("\n### Layer ")[1:]
+    return [
+        {
+            re.match(r"\*\*`(\w+)`\*\*", paragraph)[1]: paragraph
+            for paragraph in layer.strip().split("\n\n")[1:]
+        }
+        for layer in layers
+    ]
+
+
+def test_the_page_of_packages_has_every_layer_package_and_module(project):
+    layers = packages_of_the_page(project)
+    assert [set(layer) for layer in layers] == [set(layer) for layer in architecture.LAYERS]
+    for layer in layers:
+        for package, paragraph in layer.items():
+            named = set(re.findall(r"`([\w/]+\.py)`", paragraph))
+            folder = project / "lamostvac" / package
+            there = {path.name for path in some(folder.glob("*.py"))}
+            assert {path for path in named if not (folder / path).exists()} == set(), package
+            if package != "simulate":  # its own docstring has them
+                assert there - named <= {*OF_EVERY_PACKAGE, "__main__.py", "main.py", "options.py"}
+
+
+def test_the_page_of_files_has_every_file_of_the_layout(project):
+    text = (project / "docs/internals.md").read_text()
+    text = text.split("\n## Files between stages\n")[1].split("\n## ")[0]
+    pairs = set(re.findall(r"`(\w+)` \(`([^`]+)`\)", " ".join(text.split())))
+    expected = {*patterns().items(), ("prepared", "prepared/{type}/{chunk}.h5")}
+    assert expected - pairs == set()
+    assert {(name, path) for name, path in pairs - expected if "/" in path or "." in path} == set()
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *DOCUMENTS,
+        "report/*.rst",
+        "config/*.yaml",
+        "rules/*.smk",
+        "Snakefile",
+        "Makefile",
+        "lamostvac/**/*.py",
+        "workflow_scripts/*.py",
+        "tools/*.py",
+        "benchmarks/*.py",
+    ],
+)
+def test_files_and_modules_that_texts_name_exist(project, pattern):
+    """Documents name them from the project's folder, code also from that of the library or its own."""
+    wrong = {}
+    for path in some(project.glob(pattern)):
+        text = prose(path)
+        if pattern == "docs/internals.md":  # the paragraphs of packages have their own test
+            before, rest = text.split("\n## Packages\n")
+            text = before + rest.split("\n## ", 1)[1]
+        folders = [project]
+        if path.suffix not in (".md", ".rst"):
+            folders += [project / "lamostvac", path.parent]
+        names = set(missing(project, text, folders)) - {*ELSEWHERE, *OF_EVERY_PACKAGE}
+        if names:
+            wrong[path.relative_to(project)] = names
+    assert wrong == {}
+
+
+def test_a_name_of_nothing_is_found(project):
+    text = "`lamostvac/starfit.py`, `masks.py`, `lamostvac.fit.refine.refine`, `lamostvac.fit.refine.polish`"
+    assert list(missing(project, text, [project])) == [
+        "lamostvac/starfit.py",
+        "masks.py",
+        "lamostvac/starfit.py",
+        "lamostvac.fit.refine.polish",
+    ]
+
+
+def test_no_line_of_a_table_about_the_code_is_too_long_to_read(project):
+    lines = (project / "docs/internals.md").read_text().splitlines()
+    assert [line for line in lines if len(line) > (150 if line[:1] == "|" else 120)] == []
 
 
 def check_typed(project, words):
