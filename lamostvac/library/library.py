@@ -1,6 +1,7 @@
 """Spectral libraries in one form: labels with errors, normalised spectra on the common grid.
 
-Each format has a reader that returns a `RawLibrary` (`formats/`); `prepare_library` does the rest, the same way for all of them.
+Each format has a reader that returns a `RawLibrary` (`formats/`); `prepare_library` does the rest,
+the same way for all of them.
 """
 
 import logging

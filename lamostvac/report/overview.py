@@ -1,7 +1,7 @@
 """The report's first page: the run's key numbers beside the papers', and which rules are slow.
 
-Functions take the tables that the run has written and return tables; `write_overview` makes the
-page. The times of rules differ from run to run, and so does the page.
+Functions take the run's tables and return tables; `write_overview` makes the page, which differs
+from run to run by the times of rules.
 """
 
 from collections.abc import Mapping
@@ -255,8 +255,7 @@ def stage_costs(folder: str | Path, n_spectra: int) -> pd.DataFrame:
     Returns
     -------
     `stage jobs seconds longest cpu_seconds memory_mb per_spectrum_ms`: seconds of all jobs and of
-    the longest, largest resident memory of a job, and milliseconds per spectrum where the work
-    grows with the spectra
+    the longest, largest memory of a job, ms per spectrum where the work grows with the spectra
     """
     rows = []
     for path in sorted(Path(folder).rglob("*.tsv")):
