@@ -1,6 +1,4 @@
-"""How often each star was observed, and which of its spectra is the best (Wang et al. 2022,
-Table 3: uqflag).
-"""
+"""Number of spectra of each star, and the best of them (Wang et al. 2022, Table 3: uqflag)."""
 
 from collections.abc import Callable
 
@@ -29,7 +27,7 @@ def best_spectra(
     ----------
     ra, dec : (n,) degrees
     snr : (n,)
-    identities : row numbers (m,) to the rows' identities (m,); asked only for those that tie
+    identities : row numbers (m,) to the rows' identities (m,); called only for rows with equal S/N
     radius : arcsec
 
     Returns
@@ -50,7 +48,7 @@ def best_spectra(
         return np.empty(0, np.uint8), np.empty(0, np.int16)
 
     count = np.bincount(star)
-    # The rows of each star side by side; a star's highest S/N, and how many rows have it.
+    # Rows sorted by star; each star's highest S/N, and how many rows have it.
     order = np.argsort(star, kind="stable")
     first = np.concatenate([[0], np.cumsum(count)[:-1]])
     highest = np.maximum.reduceat(brightness[order], first)

@@ -1,5 +1,4 @@
-"""docs/data_model.md, written from the column registry, the shipped training sets and the rejection
-reasons.
+"""docs/data_model.md, made from column registry, shipped training sets and rejection reasons.
 
 `make generated` writes it; a test fails when the page and its sources drift apart. The data model
 of one run, with the labels of its own networks, is `catalog/datamodel.md` among its results.

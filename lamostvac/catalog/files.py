@@ -1,6 +1,4 @@
-"""The catalogue's files: tables of one type or of all, read and written block by block, and what
-their headers say.
-"""
+"""The catalogue's files: tables of one type or of all, in blocks, and their headers."""
 
 import json
 import platform
@@ -29,7 +27,7 @@ _FITS_BLOCK = 2880
 def provenance(
     project: Path, version: str, config_hash: str, library: str
 ) -> dict[str, tuple[str, str]]:
-    """Header cards that say what made the catalogue; no times, no host names.
+    """Header cards on the catalogue's origin, without times and host names.
 
     `config_hash` is the SHA-256 of the configuration's parts that results depend on.
     """
@@ -46,7 +44,7 @@ def provenance(
 def input_cards(inputs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, str]]:
     """Header cards with name and SHA-256 of each input (name, hash): INPUT1, INHASH1, INPUT2, ...
 
-    Of a path only the file's name, so that the header does not depend on where files lie.
+    Only the file's name of a path is used, so that the header does not depend on folders.
     """
     cards = {}
     for number, (name, digest) in enumerate(inputs, start=1):
@@ -66,10 +64,9 @@ def read_cards(path: str | Path) -> dict[str, str]:
 
 
 def git_commit(project: Path) -> str:
-    """The commit of a project's folder, with -dirty after uncommitted changes; `unknown` without
-    git.
+    """The commit of a project's folder, with -dirty if changed since; `unknown` without git.
 
-    An installed package was told by its build which commit it is (`tools/build_hook.py`).
+    For an installed package, the build has stored the commit (`tools/build_hook.py`).
     """
     recorded = project / "COMMIT"
     if recorded.is_file():
@@ -126,9 +123,7 @@ def count_rows(path: str | Path) -> int:
 
 
 def _place_of_rows(path: str | Path, registry: Registry) -> tuple[int, int]:
-    """Number of rows, and the byte where they begin, of a table that `write_fits` wrote with this
-    registry.
-    """
+    """Number of rows and byte where they begin, in a table by `write_fits` with this registry."""
     with fits.open(path, memmap=True, lazy_load_hdus=True) as hdus:
         header = hdus[1].header
         names = [header[f"TTYPE{number}"] for number in range(1, header["TFIELDS"] + 1)]
@@ -164,9 +159,7 @@ def read_rows(path: str | Path, registry: Registry) -> NDArray[np.void]:
 def read_fields(
     path: str | Path, registry: Registry, names: Sequence[str]
 ) -> dict[str, NDArray[Any]]:
-    """Some columns (n,) of a table that `write_rows` wrote, in native byte order; the rows never
-    stand in memory.
-    """
+    """Some columns (n,) of a table by `write_rows`, in native byte order, read block by block."""
     record, n = registry.record, count_rows(path)
     fields: dict[str, NDArray[Any]] = {
         name: np.empty(n, record[name].newbyteorder("=")) for name in names
@@ -182,9 +175,7 @@ def read_fields(
 def read_some(
     path: str | Path, registry: Registry, at: NDArray[np.integer], column: str
 ) -> NDArray[Any]:
-    """One column of the rows `at` (m,) of a table that `write_fits` wrote, without reading the
-    others.
-    """
+    """One column of the rows `at` (m,) of a table by `write_fits`; other rows are not read."""
     if not len(at):
         return np.empty(0, registry.record[column])
     n, offset = _place_of_rows(path, registry)

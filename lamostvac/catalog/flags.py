@@ -11,7 +11,7 @@ from lamostvac.core.vocabulary import EDGE, GIANT_LOGG, LABELS, NO_PROGRESS
 def snr_flag(
     snr: NDArray[np.floating], logg: NDArray[np.floating], dwarf: float, giant: float
 ) -> NDArray[np.bool_]:
-    """Where S/N is not above the threshold (n,); a missing S/N is not.
+    """Where S/N is not above the threshold (n,), or is missing.
 
     `dwarf` and `giant` are the thresholds for log g >= 3.8 and below (Liang et al. 2024, Table 2).
     """
@@ -44,9 +44,7 @@ def chi2_flag(
 def expected_chi2(
     labels: NDArray[np.floating], chi2: NDArray[np.floating], reliable: NDArray[np.bool_]
 ) -> NDArray[np.float64] | None:
-    """The regression (n,) that `chi2_flag` compares chi2 with, or None where there are too few
-    stars for one.
-    """
+    """The regression (n,) that `chi2_flag` compares chi2 with, or None with too few stars."""
     labels = labels[:, np.isfinite(labels).any(axis=0)].astype(np.float64)
     complete = np.isfinite(labels).all(axis=1) & np.isfinite(chi2)
     used = reliable & complete
@@ -66,9 +64,9 @@ def outside_library(
 ) -> NDArray[np.bool_]:
     """Where the nearest library star is too far for the emulator to interpolate.
 
-    Distances are in labels scaled by the library's standard deviation, with log Teff. Too far is
-    farther than 99 % of the library's stars are from their own nearest neighbour: the library
-    itself sets the scale, there is nothing to tune.
+    Distances are in labels scaled by the library's standard deviation, with log Teff. The limit is
+    the distance below which 99 % of the library's stars have their own nearest neighbour, so that
+    no parameter needs tuning.
 
     Parameters
     ----------
@@ -82,7 +80,7 @@ def outside_library(
 def library_distances(
     labels: NDArray[np.floating], library: NDArray[np.floating]
 ) -> tuple[NDArray[np.float64], float]:
-    """What `outside_library` compares.
+    """The distances and the limit that `outside_library` compares.
 
     Returns
     -------
@@ -122,7 +120,7 @@ def set_flags(
     alpha_max_teff: float,
     outlier_fraction: float,
 ) -> None:
-    """Compute every flag of `rows` (n,) in place, and their sum of bits `flags`."""
+    """Compute every flag of `rows` (n,) in place, and `flags`, the sum of their bits."""
     labels = np.column_stack([rows[label].astype(np.float32) for label in LABELS])
     low_snr = snr_flag(rows[snr_band], rows["logg"], dwarf_snr, giant_snr)
     flags = {

@@ -1,8 +1,8 @@
 """One star out of a catalogue of ten million rows, without reading the catalogue.
 
 A Parquet file has the smallest and the largest value of each column in each row group
-(131,072 rows). What is looked for is compared with these first, then one column of the groups that
-are left is read, and all columns of one row only. So memory does not grow with the number of rows.
+(131,072 rows). The value sought is first compared with these, then one column of the remaining
+groups is read, and all columns only for one row. So memory does not grow with the number of rows.
 """
 
 import csv
@@ -26,9 +26,7 @@ _REACH = 20 * RADIUS
 
 
 def is_obsid(star: str) -> bool:
-    """Whether a star's name is an obsid; anything else is a spectrum_id (pilot spectra have no
-    obsid).
-    """
+    """Whether a star's name is an obsid and not a spectrum_id (pilot spectra have no obsid)."""
     return star.isascii() and star.isdigit()
 
 
@@ -38,7 +36,7 @@ def find_star(catalogue: str | Path, star: str) -> tuple[int, pd.Series] | None:
     Parameters
     ----------
     catalogue : recommended.parquet
-    star : obsid or spectrum_id; of an obsid that stands twice the first row
+    star : obsid or spectrum_id; for an obsid that occurs twice, the first row
     """
     value: int | str = int(star) if is_obsid(star) else star
     column = "obsid" if is_obsid(star) else "spectrum_id"
@@ -58,7 +56,7 @@ def find_star(catalogue: str | Path, star: str) -> tuple[int, pd.Series] | None:
 
 
 def repeats_of(catalogue: str | Path, row: int, ra: float, dec: float) -> pd.DataFrame:
-    """The other spectra of a star: within 3 arcsec of it or of another one of them, as everywhere.
+    """The other spectra of a star: chains of neighbours within 3 arcsec, as in the whole workflow.
 
     Parameters
     ----------
@@ -98,7 +96,7 @@ def repeats_of(catalogue: str | Path, row: int, ra: float, dec: float) -> pd.Dat
 
 
 def sample_of(catalogue: str | Path, columns: Sequence[str], most: int) -> pd.DataFrame:
-    """Evenly spaced rows of the catalogue, at most `most`; all of them where there are not more."""
+    """Evenly spaced rows of the catalogue, at most `most`; all rows if there are not more."""
     with pq.ParquetFile(catalogue) as file:
         present = [name for name in columns if name in file.schema_arrow.names]
         step = -(-file.metadata.num_rows // most) or 1
@@ -148,7 +146,7 @@ def require_star(catalogue: str | Path, rejected: str | Path, star: str) -> tupl
 def spectrum_path(
     manifest: str | Path, chunks: str, spectral_type: str, lmjd: int, spectrum_id: str
 ) -> Path | None:
-    """The spectrum's file as the survey's manifest has it, or None where no chunk has the spectrum.
+    """The spectrum's file from the survey's manifest, or None where no chunk has the spectrum.
 
     Parameters
     ----------
@@ -167,9 +165,7 @@ def spectrum_path(
 
 
 def _chunks(manifest: str | Path, spectral_type: str, lmjd: int) -> Iterator[str]:
-    """Chunks of a type whose nights include `lmjd`; chunks are runs of plates in the order of
-    nights.
-    """
+    """Chunks of a type whose nights include `lmjd`; chunks are runs of plates sorted by night."""
     table = read_manifest(manifest)
     for entry in table[table["type"] == spectral_type].itertuples():
         first, last = (
@@ -180,9 +176,7 @@ def _chunks(manifest: str | Path, spectral_type: str, lmjd: int) -> Iterator[str
 
 
 def _rows(file: pq.ParquetFile, group: int, rows: NDArray[np.integer]) -> pd.DataFrame:
-    """All columns of some rows of a row group, some columns at a time: the group as a whole is 100
-    MB.
-    """
+    """All columns of some rows of a row group, read a few columns at a time: a group is 100 MB."""
     names = file.schema_arrow.names
     parts = [
         file.read_row_group(group, columns=names[at : at + 16]).take(rows).to_pandas()

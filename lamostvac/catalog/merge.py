@@ -98,7 +98,7 @@ def merge_tables(
 
 
 def repeated_texts(registry: Registry) -> list[str]:
-    """Columns that Parquet stores as a dictionary; one of numbers would only add to them."""
+    """Text columns, which Parquet stores with a dictionary; for numbers that would cost space."""
     return [
         column.name
         for column in registry
@@ -109,8 +109,8 @@ def repeated_texts(registry: Registry) -> list[str]:
 def _survey_stars(
     tables: Mapping[str, str | Path], accepted: Mapping[str, int], registry: Registry, block: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int16]]:
-    """`best_spectrum` and `n_spectra` (n,) over all types; raises `UserError` where a spectrum is
-    in two.
+    """`best_spectrum` and `n_spectra` (n,) over all types; `UserError` if a spectrum is in two
+    types.
     """
     n = sum(accepted.values())
     fingerprints = np.empty(n, np.uint64)
@@ -199,7 +199,7 @@ def accounting(
     Parameters
     ----------
     n_in : rows of the release's catalogue
-    expected : spectra per type that the survey handed on
+    expected : spectra per type that the survey stage selected
     accepted : rows per type
     rejected : per source (`survey` or type) the rejections by (stage, reason)
 
@@ -251,7 +251,9 @@ def accounting(
 
 
 def require_some(balance: Mapping[str, Any]) -> None:
-    """Raise `UserError` where `accounting` counts no accepted spectrum, with the commonest reasons."""
+    """Raise `UserError` where `accounting` counts no accepted spectrum, with the commonest
+    reasons.
+    """
     if balance["n_accepted"]:
         return
     most = Counter(balance["rejected"]["by_reason"]).most_common(3)

@@ -1,9 +1,8 @@
-"""The column registry: what `config/columns.yaml` says about each column, in every form it is
-needed.
+"""The column registry: the content of `config/columns.yaml` in every form that is needed.
 
 The labels that networks give differ from run to run; their columns are made from the templates of
-the same file. The writers (FITS, Parquet), the data model and the tests read the registry; nothing
-else spells out a column's type, unit or description.
+the same file. The writers (FITS, Parquet), the data model and the tests read the registry; a
+column's type, unit and description are written nowhere else.
 """
 
 import re
@@ -68,7 +67,7 @@ class Column:
 
     @property
     def numpy(self) -> str:
-        """NumPy's name of the type as it stands in a FITS record: big-endian."""
+        """NumPy's name of the type in a FITS record: big-endian."""
         return f"S{self.width}" if self.is_string else np.dtype(self.dtype).newbyteorder(">").str
 
     @property
@@ -83,7 +82,7 @@ class Column:
 
     @property
     def missing(self) -> Any:
-        """What stands where there is no value: NaN, -1, 0 for unsigned numbers, the empty text."""
+        """The missing value: NaN, -1, 0 for unsigned numbers, the empty text."""
         if self.is_string:
             return b""
         kind = np.dtype(self.dtype).kind
@@ -91,9 +90,7 @@ class Column:
 
     @property
     def null(self) -> int | None:
-        """FITS TNULL: the missing value of signed whole numbers; other columns need none or have
-        none.
-        """
+        """FITS TNULL: the missing value of signed whole numbers; None for other columns."""
         return -1 if not self.is_string and np.dtype(self.dtype).kind == "i" else None
 
 
@@ -104,7 +101,7 @@ class NetworkLabel:
     Attributes
     ----------
     label : name of the column
-    unit, ucd, description : of the training set's entry; no UCD is the most general one
+    unit, ucd, description : of the training set's entry; without a UCD the most general one
     set : name of the training set
     """
 
@@ -163,12 +160,12 @@ class Registry:
 
     @property
     def flags(self) -> list[str]:
-        """All flags: those with a bit in `flags`, and those that stand for themselves."""
+        """All flags: those with a bit in `flags`, and those without."""
         return [column.name for column in self.columns if column.name.startswith("flag_")]
 
     @property
     def record(self) -> np.dtype:
-        """A row as it stands in the FITS file: packed, big-endian."""
+        """A row's type in the FITS file: packed, big-endian."""
         return np.dtype([(column.name, column.numpy) for column in self.columns])
 
     def empty(self, n: int = 0) -> NDArray[np.void]:
@@ -260,7 +257,7 @@ class Registry:
             header.set(f"TCOMM{number}", column.description, after=anchor)
             header.set(f"TUCD{number}", column.ucd, after=anchor)
         if any(len(f"'{column.description}'") > 70 for column in self.columns):
-            # Descriptions go on in CONTINUE cards, of which this is to warn.
+            # Long descriptions use CONTINUE cards; astropy's warning about them is not needed.
             header.set("LONGSTRN", "OGIP 1.0", "texts may go on in CONTINUE cards", after="TFIELDS")
         primary = fits.PrimaryHDU().header
         for target in (primary, header):
@@ -346,8 +343,8 @@ def load_registry(labels: Sequence[NetworkLabel] = (), path: str | Path = COLUMN
     ------
     UserError
         The file breaks a rule of the registry: unknown or missing keys, a name that is not
-        snake_case or stands twice, a type, unit or UCD that does not exist, a flag that does not
-        say which bit it has. Or a training set does; then the sentence names set and label.
+        snake_case or occurs twice, a type, unit or UCD that does not exist, a flag without a bit.
+        Or a training set breaks one; then the message names set and label.
     """
     with open(path, encoding="utf-8") as handle:
         content = yaml.safe_load(handle)
@@ -361,8 +358,7 @@ def load_registry(labels: Sequence[NetworkLabel] = (), path: str | Path = COLUMN
         else:
             shipped.append(_column(entry, path))
             columns.append(shipped[-1])
-    # A set's mistakes are judged against the columns that no set can change, and the sets before
-    # it.
+    # A set is checked against the fixed columns and the sets before it.
     for problem in problems(Registry(tuple(shipped))):
         raise UserError(f"{path}: {problem}")
     registry = Registry(tuple(columns))
@@ -389,7 +385,7 @@ def _column(entry: Mapping[str, Any], path: str | Path) -> Column:
 def _filled(template: Mapping[str, Any], label: NetworkLabel, path: str | Path) -> Column:
     """A column of a label from a template with {label}, {unit}, {ucd}, {description} and {set}."""
     words = {**vars(label), "ucd": label.ucd or _NO_UCD}
-    # The name is judged as written in the template: a label may be called flag_something.
+    # The name in the template decides, because a label may be called flag_something.
     column = _column(template, path)
     try:
         fields: dict[str, Any] = {
@@ -404,7 +400,7 @@ def _filled(template: Mapping[str, Any], label: NetworkLabel, path: str | Path) 
 
 
 def problems(registry: Registry, columns: Sequence[Column] | None = None) -> Iterator[str]:
-    """What is wrong with a registry, or with some of its columns, one sentence at a time."""
+    """What is wrong with a registry, or with some of its columns, one sentence each."""
     names = registry.names
     for column in registry.columns if columns is None else columns:
         if not _NAME.fullmatch(column.name):

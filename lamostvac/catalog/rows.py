@@ -54,7 +54,7 @@ def read_chunk(
     ------
     UserError
         A spectrum of the manifest is in neither table, or in both, or a table has one that the
-        manifest does not have; the sentence names it. Or `predicted` lacks a label.
+        manifest does not have; the message names it. Or `predicted` lacks a label.
     """
     rows = pd.read_parquet(manifest)
     with h5py.File(prepared) as handle:
@@ -180,9 +180,7 @@ def assemble(
 def apply_errors(
     rows: NDArray[np.void], models: Mapping[str, LabelErrors], snr_band: str, block: int = ROW_GROUP
 ) -> None:
-    """Put the errors of `models` into the columns `{label}_err` and `{label}_random` of rows (n,),
-    in place.
-    """
+    """Put the errors of `models` into `{label}_err` and `{label}_random` of rows (n,), in place."""
     for start in range(0, len(rows), block):
         part = rows[start : start + block]
         snr = part[snr_band].astype(np.float64)
@@ -199,9 +197,7 @@ def apply_errors(
 def apply_curves(
     rows: NDArray[np.void], curves: Mapping[str, RandomErrorModel], snr_band: str
 ) -> None:
-    """Put the errors of `curves`, functions of S/N alone, into rows (n,) in place where there is a
-    label.
-    """
+    """Put errors of `curves`, functions of S/N alone, into rows (n,) in place, where a label is."""
     snr = rows[snr_band].astype(np.float64)
     for label, model in curves.items():
         known = np.isfinite(rows[label])

@@ -1,6 +1,4 @@
-"""Generalised least squares over the bands of each of many stars, missing and wrong bands left
-out.
-"""
+"""Generalised least squares over the bands of each star, without missing and wrong bands."""
 
 from dataclasses import dataclass
 
@@ -16,7 +14,7 @@ class BandFit:
 
     Attributes
     ----------
-    values, errors : (n, p), NaN where the bands cannot tell
+    values, errors : (n, p), NaN where the bands do not determine them
     n_bands : (n,) bands used; 0 where there is no result
     """
 
@@ -36,17 +34,18 @@ def fit_bands(
 ) -> BandFit:
     """Minimise (y - A x)^T C^-1 (y - A x) for each star over the bands that it has.
 
-    A band whose deviation from what the others say exceeds `clip` standard deviations is left out,
-    the worst one first, `max_clipped` at most and never below `min_bands`.
+    A band that deviates from the prediction of the others by more than `clip` standard deviations
+    is left out, the worst one first, at most `max_clipped` bands, and at least `min_bands` are
+    kept.
 
     Parameters
     ----------
     y : (n, bands), NaN where missing
     design : (n, bands, p)
-    covariance : (n, bands, bands), positive definite on the bands present; what stands at the
-        others is not read, but NaN on the diagonal makes a band missing too
-    error_covariance : (n, bands, bands) what the errors of the parameters follow from, when the
-        weights are to follow from another covariance
+    covariance : (n, bands, bands), positive definite on the bands present; values for the others
+        are not read, but NaN on the diagonal makes a band missing too
+    error_covariance : (n, bands, bands) covariance for the errors of the parameters, when it
+        differs from the one for the weights
     """
     n, n_bands, p = design.shape
     used = np.isfinite(y) & np.isfinite(np.diagonal(covariance, axis1=1, axis2=2))
@@ -60,13 +59,13 @@ def fit_bands(
             break
         mask = used[rows]
         both = mask[:, :, None] & mask[:, None, :]
-        # Missing bands become independent of the others, and their weights are taken away.
+        # Missing bands are made independent of the others and get weight 0.
         inverse = np.where(both, np.linalg.inv(np.where(both, covariance[rows], identity)), 0.0)
         matrix = np.where(mask[:, :, None], design[rows], 0.0)
         measured = np.where(mask, y[rows], 0.0)
         weighted = inverse @ matrix
         normal = matrix.transpose(0, 2, 1) @ weighted
-        # Bands that are alike in all columns but one cannot tell the parameters apart.
+        # Bands whose design is the same up to a factor cannot tell the parameters apart.
         diagonal = np.diagonal(normal, axis1=1, axis2=2)
         scale = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
         scaled = normal / scale[:, :, None] / scale[:, None, :]
@@ -84,7 +83,8 @@ def fit_bands(
         number[rows] = np.where(solvable, mask.sum(axis=1), 0)
         if attempt == max_clipped:
             break
-        # A band's deviation from what the others say is (Q r)_b / Q_bb, with variance 1 / Q_bb.
+        # A band's deviation from the prediction of the others is (Q r)_b / Q_bb, with variance
+        # 1 / Q_bb.
         residual = measured - (matrix @ x[..., None])[..., 0]
         spent = np.einsum("nbi,nij,nbj->nb", weighted, variance, weighted)
         left = np.diagonal(inverse, axis1=1, axis2=2) - spent

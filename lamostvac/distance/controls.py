@@ -1,4 +1,4 @@
-"""Stars of little extinction that others are compared with."""
+"""Choice of control stars: stars of little extinction that others are compared with."""
 
 from dataclasses import replace
 
@@ -35,12 +35,12 @@ def choose_controls(
 ) -> tuple[Controls, NDArray[np.int64]]:
     """The stars of little extinction that others are compared with.
 
-    With a map, candidates are stars with a map's E(B-V) below `max_ebv`, and that E(B-V) is taken
-    off their colours: the zero point is the map's. Without one, all candidates begin as controls
-    without dust; then those are dropped that come out redder than the others of like labels by more
-    than `max_ebv` and twice the error, until none is left. What remains are the least reddened
-    stars of each kind, and their mean E(B-V) is `zero_point` by definition. Either way stars beyond
-    `clip` standard deviations go, which are binaries and stars with wrong labels.
+    With a map, candidates are stars with a map's E(B-V) below `max_ebv`, and that E(B-V) is
+    subtracted from their colours: the zero point is the map's. Without a map, all candidates begin
+    as controls without dust. Those that are redder than others of similar labels by more than
+    `max_ebv` and twice the error are then dropped, until there are no more of them. The least
+    reddened stars of each kind remain, and their mean E(B-V) is `zero_point` by definition. In both
+    cases stars beyond `clip` standard deviations are dropped: binaries and stars with wrong labels.
 
     The E(B-V) of the controls scatters, by errors of the map or by dust of their own
     (`control_scatter`, which must be guessed). This is not scatter of intrinsic colours at given
@@ -50,8 +50,8 @@ def choose_controls(
     ----------
     magnitudes, errors, labels, label_errors, star, coefficients : as in `star_pair_reddening`,
         (n, ...)
-    quality : (n,) of a star's several spectra the one with the highest is taken, and of too many
-        candidates the best
+    quality : (n,) the spectrum with the highest value represents a star, and the best candidates
+        are kept when there are too many
     candidate : (n,) stars that may be controls: high Galactic latitude, good spectrum
     reference : column of the band that colours are relative to; controls have it
     map_ebv, map_error : (n,) NaN where unknown; None without a map
@@ -82,7 +82,7 @@ def choose_controls(
     everyone = _plain(
         labels[rows], label_errors[rows], colours, variance[rows], star[rows], reference
     )
-    # What dust of one standard deviation does to the colours.
+    # Change of the colours by one standard deviation of dust.
     dusty = dust_error[rows, None] * (coefficients[rows] - coefficients[rows][:, [reference]])
     kept = np.ones(len(rows), bool)
     controls = _measured(everyone, kept, dusty, settings)
@@ -99,7 +99,7 @@ def choose_controls(
                 else np.minimum(limit, np.maximum(settings.max_ebv, 2 * found.error))
             )
             now = (found.ebv < upper) & (found.ebv > -limit)
-        # Where no fit was possible nothing speaks against a candidate.
+        # Candidates for which no fit was possible are kept.
         now |= ~np.isfinite(found.ebv)
         if (now == kept).all():
             break
@@ -116,7 +116,7 @@ def _plain(
     star: NDArray[np.int64],
     reference: int,
 ) -> Controls:
-    """Controls whose scatter is not known yet."""
+    """Controls whose scatter has not been measured yet."""
     n_bands = colours.shape[1]
     none = np.zeros((1, n_bands, n_bands))
     cell = np.zeros(len(labels), np.int64)
@@ -135,9 +135,7 @@ def _plain(
 
 
 def cells_of(labels: Array, size: int = 250) -> NDArray[np.int64]:
-    """Groups of near points (m, 3): halved at the median of the widest direction until none has
-    more than `size`.
-    """
+    """Groups of near points (m, 3), halved at the median of the widest axis down to `size` each."""
     cell = np.zeros(len(labels), np.int64)
     waiting, made = [np.arange(len(labels))], 0
     while waiting:
@@ -155,18 +153,17 @@ def cells_of(labels: Array, size: int = 250) -> NDArray[np.int64]:
 def _measured(
     everyone: Controls, kept: NDArray[np.bool_], dusty: Array, settings: StarPairs
 ) -> Controls:
-    """Some of the controls, with the scatter of their colours about the fit over the others, by
-    cell.
+    """Some of the controls, with the scatter of their colours about the fit to the others, by cell.
 
-    `dusty` (m, bands) is what a standard deviation of the controls' own E(B-V) does to their
-    colours.
+    `dusty` (m, bands) is the change of colours by one standard deviation of the controls' own
+    E(B-V).
     """
     dusty = dusty[kept]
     labels, errors = everyone.labels[kept], everyone.label_errors[kept]
     colours, variance = everyone.colours[kept], everyone.variance[kept]
     plain = _plain(labels, errors, colours, variance, everyone.star[kept], everyone.reference)
     fitted, slopes, leverage, _ = intrinsic_colours(labels, plain.star, plain, settings)
-    # The fit's own error is part of a residual.
+    # A residual includes the error of the fit.
     residual = (colours - fitted) / np.sqrt(1 + np.nan_to_num(leverage))[:, None]
     slopes = np.nan_to_num(slopes)
     cell = cells_of(labels)

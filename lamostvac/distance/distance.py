@@ -1,9 +1,8 @@
-"""Distances from absolute magnitudes, and where in the Galaxy that is (Wang et al. 2022, sections 6
-and 7).
+"""Distances from absolute magnitudes, and positions in the Galaxy (Wang et al. 2022, 6 and 7).
 
 With m the apparent and M the absolute magnitude, A = R E(B-V): mu = m - M - A = 5 log10(d / 10 pc).
-As published from Ks alone; or from all bands, where the errors of M are alike in all bands because
-they come from one spectrum.
+As published, mu comes from Ks alone; it can also come from all bands, where the errors of M are
+correlated between bands because they come from one spectrum.
 """
 
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ from lamostvac.distance.band_fit import fit_bands, nearest_semidefinite
 from lamostvac.distance.settings import Distance
 from lamostvac.external.sky import unit_vectors
 
-# The Galaxy's centre (Reid & Brunthaler 2004), in degrees, and what brings the pole to b = 90:
-# astropy's `Galactocentric` v4.0.
+# The Galaxy's centre (Reid & Brunthaler 2004), in degrees, and the roll angle with which the pole
+# is at b = 90: astropy's `Galactocentric` v4.0.
 _CENTRE_RA, _CENTRE_DEC, _ROLL = 266.4051, -28.936175, 58.5986320306
 Array = NDArray[np.float64]
 _BLOCK = 20_000  # stars at a time; no result depends on it
@@ -25,9 +24,7 @@ _PER_MAGNITUDE = np.log(10) / 5  # d(ln d) / d(mu)
 
 @dataclass(frozen=True)
 class Modulus:
-    """Distance moduli of n stars, mag; NaN where there is none. `n_bands` (n,) is how many bands
-    say so.
-    """
+    """Distance moduli of n stars, mag; NaN where there is none. `n_bands` (n,): bands used."""
 
     value: Array
     error: Array
@@ -70,14 +67,14 @@ def modulus_of_bands(
 
     C = D K D + diag(sigma_m^2) + sigma_E^2 R R^T, with D the errors of the absolute magnitudes and
     K their correlation between bands: errors of apparent magnitudes are independent, that of E(B-V)
-    is common. E(B-V) is not solved for: the colours have already given it, with their slopes in the
-    labels, and what the networks say of a star's colours has errors that nobody has measured as
-    well.
+    is common. E(B-V) is not solved for: the colours have already given it, with their dependence on
+    the labels, and the errors of the colours that follow from the networks' magnitudes are less
+    well known.
 
-    With errors so much alike, small differences between the bands' D would give some bands great
-    weights and others negative ones, and D is not known that well. So the weights follow from K_ij
-    min(D_i, D_j)^2 in place of D K D: what a band is worse than another counts as its own. The
-    error is that of these weights under C itself.
+    With errors so strongly correlated, small differences between the bands' D would give some bands
+    large weights and others negative ones, and D is not known that well. So the weights follow from
+    K_ij min(D_i, D_j)^2 in place of D K D: the excess of a band's error over another's is treated
+    as independent. The error of the result is that of these weights under C itself.
 
     Parameters
     ----------
@@ -85,8 +82,8 @@ def modulus_of_bands(
         one of them, or whose error is not positive, counts as missing
     ebv, ebv_err : (n,) mag; NaN gives no modulus
     correlation : (bands, bands) positive definite (`estimate_correlation`)
-    clip : standard deviations from what the other bands say, beyond which a band is left out, two
-        at most
+    clip : a band that deviates from the others' prediction by more standard deviations is left out;
+        two at most
     guarded : False takes the weights from C
     """
     n = len(apparent)
@@ -130,19 +127,20 @@ def estimate_correlation(
 ) -> Array:
     """Correlation (bands, bands) of the errors of absolute magnitudes.
 
-    From residuals of stars left out of training (predicted less true), or differences of repeated
-    spectra, which lack what all spectra of a star have in common. Means of products of the
-    residuals, each over its band's robust standard deviation, over the stars that have both bands;
-    those beyond `limit` standard deviations are left out. The result is made positive definite by
-    taking `shrinkage` of the identity into it. Bands with fewer than 20 stars in common get the
-    mean correlation of the others, or 1 less the shrinkage where none has as many.
+    It is estimated from residuals of stars left out of training (predicted less true), or from
+    differences of repeated spectra, which lack the errors that all spectra of a star have in
+    common. An element is the mean product of two bands' residuals, each divided by its band's
+    robust standard deviation, over the stars that have both bands; those beyond `limit` standard
+    deviations are left out. The result is made positive definite by mixing in the share `shrinkage`
+    of the identity. Bands with fewer than 20 stars in common get the mean correlation of the
+    others, or 1 less the shrinkage where none has as many.
 
     Parameters
     ----------
     residuals : (m, bands), NaN where missing
-    own : (bands,) variance of the residuals that the published values do not have and that is
-        independent between bands: of single networks, when published is the mean of several. At
-        most 80 % of a band's variance.
+    own : (bands,) part of the residuals' variance that is independent between bands and absent from
+        the published values, such as that of single networks when the mean of several is published.
+        At most 80 % of a band's variance.
     """
     known = np.isfinite(residuals)
     n_bands = residuals.shape[1]
@@ -162,7 +160,7 @@ def estimate_correlation(
     pairs = mask.T @ mask
     products = values.T @ values
     squares = (values**2).T @ mask
-    # Over the same stars above and below.
+    # Numerator and denominator over the same stars.
     below = np.sqrt(squares * squares.T)
     measured = (pairs >= 20) & (below > 0)
     kept = np.sqrt(np.multiply.outer(1 - share, 1 - share))
@@ -181,9 +179,9 @@ def estimate_correlation(
 def distance_kpc(modulus: ArrayLike, error: ArrayLike) -> tuple[Array, Array]:
     """Distance and its error (n,) in kpc.
 
-    d = 10^(mu / 5 - 2) is the median when mu has a Gaussian error; the 16 and 84 % quantiles are
-    d 10^(-error / 5) and d 10^(error / 5). The error given is their mean half width to first order,
-    d ln(10) / 5 error: at 20 % the upper half is 22 %, the lower 18 %.
+    d = 10^(mu / 5 - 2) is the median when mu has a Gaussian error; the 16 and 84 % quantiles are d
+    10^(-error / 5) and d 10^(error / 5). The error given is half the width between them to first
+    order, d ln(10) / 5 error. Where it is 20 %, the upper half is 22 % and the lower 18 %.
     """
     distance = 10 ** (np.asarray(modulus, np.float64) / 5 - 2)
     return distance, distance * _PER_MAGNITUDE * np.asarray(error, np.float64)
@@ -206,12 +204,12 @@ def galactocentric(
     ----------
     ra, dec : (n,) ICRS degrees
     distance, error : (n,) kpc
-    sun : how far the Sun is from the centre, and above the plane
+    sun : the Sun's distance from the centre and height above the plane
 
     Returns
     -------
-    position, error : (n, 3) kpc; the errors are the distance's along the line of sight, and fully
-        correlated
+    position, error : (n, 3) kpc; the errors are those of the distance along the line of sight, and
+        are fully correlated
     """
     rotation, offset = _frame(sun)
     direction = unit_vectors(ra, dec) @ rotation.T
@@ -220,9 +218,7 @@ def galactocentric(
 
 
 def _frame(sun: Distance) -> tuple[Array, Array]:
-    """Rotation (3, 3) from ICRS, and where the Sun is (3,) in kpc
-    (astropy's definition of Galactocentric).
-    """
+    """Rotation (3, 3) from ICRS, and the Sun's position (3,) in kpc (astropy's Galactocentric)."""
 
     def turn(axis: int, degrees: float) -> Array:
         angle = np.radians(degrees)

@@ -2,7 +2,7 @@
 
 Two scales of E(B-V) are in use: that of the map of Schlegel, Finkbeiner & Davis (1998, `sfd`), and
 the true one, `corrected`, which is 0.86 of it (Schlafly & Finkbeiner 2011). An extinction is the
-same on both, so a coefficient for the one scale is that of the other times 0.86, or over it.
+same on both, so a coefficient for the one scale is that for the other times 0.86, or divided by it.
 """
 
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ def constants(
     ----------
     sfd, corrected : band to its coefficient for E(B-V) of Schlegel et al. and for the true one;
         together all bands
-    scale : `published` takes the numbers as they are, whichever scale they belong to, as Wang et
+    scale : `published` takes the numbers unchanged, whichever scale they belong to, as Wang et
         al. (2022) do
     """
     factor = {
@@ -63,8 +63,7 @@ def constants(
 
 
 def zhang_yuan(teff: ArrayLike, ebv: ArrayLike) -> NDArray[np.float64]:
-    """Coefficients (n, 14) of Zhang & Yuan (2022) for E(B-V) of Schlegel et al.; NaN for the bands
-    of APASS.
+    """Coefficients (n, 14) of Zhang & Yuan (2022) for E(B-V) of Schlegel et al.; NaN for APASS.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """Magnitudes and distances of other surveys for every spectrum.
 
-Spectra become stars first: those that match one row of the catalogue with astrometry, or, without
-such a row, lie within `repeat_radius` of each other. Each further table gives a row of its to one
-star at most; repeated spectra of a star share it. Tables are read one after the other, only the
-columns that the file names.
+Spectra are first grouped into stars: those that match the same row of the catalogue with
+astrometry, or, without such a row, lie within `repeat_radius` of each other. A row of any further
+table is matched to one star at most; repeated spectra of a star share it. Tables are read one after
+the other, and only the columns that the file names.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ def join_photometry(
     ----------
     spectra : `ra dec` (deg, J2000) and `gaia_source_id` (-1 where unknown), each (n,)
     settings : entries whose files all exist (`PhotometryFile.present`)
-    root : folder that the files are relative to
+    root : folder to which the files are relative
     repeat_radius : spectra without a row of the catalogue within this of each other (arcsec) are
         one star
 
@@ -79,7 +79,7 @@ def _stars(
     root: str | Path,
     repeat_radius: float,
 ) -> tuple[pd.DataFrame, NDArray[np.int64], dict[str, int]]:
-    """The stars of the spectra (m rows), the star of each spectrum (n,), and how many are in the
+    """Stars of the spectra (m rows), star of each spectrum (n,), number of stars in the
     catalogue.
     """
     row = np.full(len(ra), -1, np.int64)
@@ -112,7 +112,7 @@ def _stars(
         stars["ref_epoch"] = settings.catalogue.epoch if settings.catalogue else 2000.0
     if "gaia_source_id" not in stars:
         stars["gaia_source_id"] = np.full(len(stars), -1, np.int64)
-    # The others are where the survey saw them, at 2000; their motions are unknown.
+    # The others keep the survey's position, for 2000; their motions are unknown.
     alone = np.flatnonzero(~matched)
     group = group_stars(ra[alone], dec[alone], repeat_radius, known[alone])
     star[alone] = len(stars) + group

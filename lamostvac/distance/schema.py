@@ -1,6 +1,4 @@
-"""What config/photometry.yaml can say: which tables have magnitudes and distances, and how they
-find their stars.
-"""
+"""The form of config/photometry.yaml: tables with magnitudes and distances, and their match."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

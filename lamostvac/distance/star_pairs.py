@@ -1,14 +1,13 @@
-"""E(B-V) of single stars from stars of like labels without dust (Yuan, Liu & Xiang 2013, "star
-pairs").
+"""E(B-V) of stars from others of like labels without dust ("star pairs", Yuan, Liu & Xiang 2013).
 
-The colours that a star would have without dust are those of controls, stars of little extinction,
-at its labels: a local linear fit over the nearest controls. What the star is redder in all its
-colours together is E(B-V).
+The colours that a star would have without dust are those of controls (stars of little extinction)
+at its labels, by a local linear fit to the nearest controls. E(B-V) follows from how much redder
+the star is in all its colours.
 
-In place of single colours the magnitudes of all bands are fitted, less those of the controls, by
-E(B-V) times each band's coefficient and a free constant, the star's brightness. That is generalised
-least squares of every colour that the bands can form, with the colours' covariances, and a missing
-band costs only itself.
+Instead of single colours, the magnitudes of all bands minus those of the controls are fitted by
+E(B-V) times each band's coefficient plus a free constant, the star's brightness. This is equivalent
+to generalised least squares of every colour that the bands can form, with the colours' covariances,
+and a missing band does not affect the others.
 """
 
 from dataclasses import dataclass
@@ -44,7 +43,7 @@ class Reddening:
 def scale_labels(
     teff: Array, logg: Array, feh: Array, errors: Array, settings: StarPairs
 ) -> tuple[Array, Array]:
-    """Labels (n, 3) in which controls are near or far, and their errors; NaN where one is missing.
+    """Labels (n, 3), scaled for distances to controls, and their errors; NaN where one is missing.
 
     `errors` (n, 3) in K, dex, dex. Teff enters by its logarithm.
     """
@@ -73,10 +72,11 @@ class Controls:
     variance : (m, bands) of the magnitudes; NaN where missing
     star : (m,) number of the star, each once
     reference : the reference band's column
-    cell : (m,) which group of like controls each belongs to; what follows is one per cell
-    gradient : (cells, 3, bands, bands) mean product of the colours' slopes with each label: what
-        that label's variance contributes to the colours' covariance, less where the scatter shows
-        the label errors too large
+    cell : (m,) the group of similar controls that each belongs to; the arrays below have one entry
+        per cell
+    gradient : (cells, 3, bands, bands) mean product of the colours' slopes with each label: the
+        contribution of that label's variance to the colours' covariance, reduced where the scatter
+        shows that the label errors are too large
     intrinsic : (cells, bands, bands) covariance of the colours at given labels, beyond errors
     total : (cells, bands, bands) covariance of the controls' residuals, errors included
     """
@@ -96,9 +96,9 @@ class Controls:
 def intrinsic_colours(
     labels: Array, star: NDArray[np.int64], controls: Controls, settings: StarPairs
 ) -> tuple[Array, Array, Array, NDArray[np.int64]]:
-    """Colours of stars with scaled labels (n, 3) by a linear fit over the controls nearest to each.
+    """Colours of stars with scaled labels (n, 3) by a linear fit to the controls nearest to each.
 
-    Weights fall to zero at the farthest control (tricube). A star is no control of itself.
+    Weights fall to zero at the farthest control (tricube). A star is not used as its own control.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def intrinsic_colours(
     ridge = np.diag([0.0, 1.0, 1.0, 1.0]) * _RIDGE
     for start in range(0, len(rows), _BLOCK):
         part = rows[start : start + _BLOCK]
-        # A list of k gives two dimensions even for one.
+        # With k as a list the result has two dimensions even for one neighbour.
         asked = tree.query(
             labels[part], k=list(range(1, k + 1)), distance_upper_bound=settings.max_distance
         )
@@ -131,7 +131,7 @@ def intrinsic_colours(
         near = np.where(found, near, 0)
         nearest[part] = near[:, 0]
         usable = found & (controls.star[near] != star[part, None])
-        # Where fewer than k are near the radius itself is the farthest.
+        # Where fewer than k are near, the radius is the largest distance.
         reach = np.where(found[:, -1], distance[:, -1], settings.max_distance)
         reach = np.maximum(reach, 1e-9) * (1 + 1e-6)
         share = np.where(usable, distance / reach[:, None], 1.0)
@@ -172,8 +172,8 @@ def solve_reddening(
     """E(B-V) by generalised least squares over all colours of each star.
 
     Minimises (y - c - R E)^T C^-1 (y - c - R E) over E and the constant c, with y the magnitudes
-    less the colours without dust. A band whose deviation from what the others say exceeds `clip`
-    standard deviations is left out, the worst one first, two at most.
+    less the colours without dust. A band that deviates from the prediction of the others by more
+    than `clip` standard deviations is left out, the worst one first, two at most.
 
     Parameters
     ----------
@@ -195,11 +195,10 @@ def _covariance(
     cell: NDArray[np.int64],
     controls: Controls,
 ) -> Array:
-    """Covariance (n, bands, bands) of magnitudes less colours without dust; NaN on the diagonal of
-    missing bands.
+    """Covariance (n, bands, bands) of magnitudes less dust-free colours; diagonal NaN if missing.
 
-    Slopes are those of the cell: a star's own are noisy, and least squares would trust the colours
-    that they happen to leave alone.
+    Slopes are those of the cell: a star's own slopes are noisy, and least squares would put too
+    much weight on colours whose slopes are small by chance.
     """
     total = np.einsum("nl,nlbc->nbc", label_errors**2, controls.gradient[cell])
     total += (
@@ -229,7 +228,7 @@ def star_pair_reddening(
     ----------
     magnitudes, errors : (n, bands); a band without a positive error counts as missing
     labels, label_errors : (n, 3) scaled (`scale_labels`)
-    star : (n,) numbers of the stars, in which the controls are counted too
+    star : (n,) numbers of the stars, in the same numbering as the controls' stars
     coefficients : (n, bands) A(band) / E(B-V)
     """
     n = len(magnitudes)
@@ -251,20 +250,17 @@ def star_pair_reddening(
 
 
 def usable_magnitudes(magnitudes: Array, errors: Array) -> tuple[Array, Array]:
-    """Magnitudes and their variances, both NaN where either is missing or the error is not
-    positive.
-    """
+    """Magnitudes and variances, both NaN where either is missing or the error is not positive."""
     with np.errstate(invalid="ignore"):
         good = np.isfinite(magnitudes) & (errors > 0) & np.isfinite(errors)
     return np.where(good, magnitudes, np.nan), np.where(good, errors, np.nan) ** 2
 
 
 def scatter_matrices(residuals: Array, expected: Array, limit: float = 5.0) -> tuple[Array, Array]:
-    """Second moments (bands, bands) of residuals, and what of them their expected covariances leave
-    over.
+    """Second moments (bands, bands) of residuals, and their excess over the expected covariances.
 
-    Values beyond `limit` robust standard deviations of a band are left out, and missing ones pair
-    by pair; the moments are made positive semidefinite.
+    Values beyond `limit` robust standard deviations of a band are left out; each pair of bands uses
+    the stars that have both. The moments are made positive semidefinite.
 
     Parameters
     ----------
@@ -290,11 +286,10 @@ def scatter_matrices(residuals: Array, expected: Array, limit: float = 5.0) -> t
 
 
 def explained(scatter: Array, label_part: Array) -> float:
-    """How much of the label errors' contribution (bands, bands) is there in the scatter, from 0 to
-    1.
+    """Share, from 0 to 1, of the label errors' contribution (bands, bands) present in the scatter.
 
-    Along the direction in which label errors move the colours most. Errors of labels that are too
-    large would otherwise make those of E(B-V) too large.
+    It is measured along the direction in which label errors move the colours most. Without it,
+    label errors that are too large would make those of E(B-V) too large.
     """
     values, vectors = np.linalg.eigh(label_part)
     if not len(values) or values[-1] <= 0:

@@ -1,6 +1,4 @@
-"""E(B-V), distances and positions of a spectral type's stars, from columns of the catalogue and of
-photometry.
-"""
+"""E(B-V), distances and positions of a type's stars from the catalogue and from photometry."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,8 +15,8 @@ from lamostvac.distance.settings import Distance, StarPairs
 from lamostvac.external.match import group_stars
 
 Array = NDArray[np.float64]
-# Of the errors of absolute magnitudes between bands, for networks that came without stars left out
-# of training.
+# Correlation between bands of the errors of absolute magnitudes, for networks without stars left
+# out of training.
 PRETRAINED_CORRELATION = 0.95
 
 
@@ -34,9 +32,7 @@ def by_band(columns: Mapping[str, Any], pattern: str) -> Array:
 
 
 def magnitude_columns(names: Sequence[str], parts: Sequence[str]) -> list[str]:
-    """Columns of the absolute magnitudes that there are among `names`: some parts, and the
-    flags.
-    """
+    """Columns of absolute magnitudes among `names`: the given parts, and the flags."""
     present = [f"abs_mag_{band}" for band in BANDS if f"abs_mag_{band}" in names]
     return [
         column
@@ -46,8 +42,7 @@ def magnitude_columns(names: Sequence[str], parts: Sequence[str]) -> list[str]:
 
 
 def usable_magnitudes(columns: Mapping[str, NDArray[Any]]) -> tuple[Array, Array]:
-    """The networks' absolute magnitudes and errors (n, 14); NaN where a flag says that they are not
-    to be used.
+    """The networks' absolute magnitudes and errors (n, 14); NaN where a flag forbids their use.
 
     `columns` (n,) are `magnitude_columns` with parts "" and "_err", and at least one other.
     """
@@ -80,7 +75,7 @@ def reddening(
     table : the photometry's columns, `ra` and `dec`
     labels, label_errors : Teff, log g, [Fe/H], each (n,); (n, 3)
     quality : (n,) S/N
-    usable : (n,) whether the star may be a control, its latitude and S/N apart
+    usable : (n,) whether the star may be a control, not regarding its latitude and S/N
     dust : section `extinction` of the configuration
     repeat_radius : arcsec within which spectra are of one star
     """
@@ -102,7 +97,7 @@ def reddening(
         red = star_pairs.star_pair_reddening(
             magnitudes, errors, scaled, scaled_errors, star, coefficients, controls, settings
         )
-        # Coefficients that depend on E(B-V) are taken at the first answer.
+        # Coefficients that depend on E(B-V) are evaluated at the first result.
         coefficients = extinction.coefficients(kind, constant, scale, labels[0], red.ebv)
     log.info("E(B-V) of %d of %d stars", np.isfinite(red.ebv).sum(), len(star))
     return red, coefficients
@@ -111,8 +106,8 @@ def reddening(
 def members_variance(
     columns: Mapping[str, NDArray[Any]], members: int, snr: Array, least: float
 ) -> Array:
-    """Variance (14,) of single members about the mean of all, for stars of a S/N above `least`; NaN
-    without any.
+    """Variance (14,) of single members about the mean of all, at S/N above `least`; NaN without
+    stars.
 
     `columns` (n,) are `magnitude_columns` with the part "_spread", and at least one other.
     """
@@ -126,7 +121,7 @@ def members_variance(
 
 
 def equal_correlation(value: float | None) -> Array:
-    """Correlation (14, 14) that is the same between any two bands; None takes that of pretrained
+    """Correlation (14, 14) with one value for all pairs of bands; None: that of pretrained
     networks.
     """
     value = PRETRAINED_CORRELATION if value is None else value
@@ -140,8 +135,7 @@ def left_out_correlation(
     snr: Array,
     log: logging.Logger,
 ) -> Array:
-    """Correlation (14, 14) of the absolute magnitudes' errors between bands, from stars left out of
-    training.
+    """Correlation (14, 14) of absolute magnitudes' errors between bands, from stars left out.
 
     Parameters
     ----------
@@ -154,8 +148,8 @@ def left_out_correlation(
         difference = table["left_out"] - table["reference"]
         residuals[band] = difference.set_axis(table["spectrum_id"])
     joined = pd.DataFrame(residuals).reindex(columns=list(BANDS)).sort_index()
-    # A star left out is seen by the members that kept it, one mostly; the catalogue has the mean of
-    # all.
+    # A star left out has the answer of the members that kept it, mostly one; the catalogue has the
+    # mean of all members.
     own = members_variance(columns, members, snr, least)
     correlation = distance.estimate_correlation(joined.to_numpy(np.float64), own)
     above = correlation[np.triu_indices(len(BANDS), 1)]
@@ -182,7 +176,8 @@ def distances(
     red, coefficients : `reddening`
     correlation : (14, 14) of the errors of `absolute`
     """
-    # Where there are no pairs the map may know; without an error it is of no use for a distance.
+    # Where star pairs give no E(B-V) the map may; a value without an error cannot be used for a
+    # distance.
     known = np.isfinite(red.ebv) | ~np.isfinite(table["ebv_map_err"])
     ebv = np.where(known, red.ebv, table["ebv_map"])
     ebv_err = np.where(known, red.error, table["ebv_map_err"])

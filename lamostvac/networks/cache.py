@@ -71,9 +71,7 @@ class KeptFiles:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Link a file under another name, or copy it where the file system has no links; its time is
-    now.
-    """
+    """Link a file under another name, or copy it where links are impossible; its time is now."""
     with atomic(target) as temporary:
         try:
             os.link(source, temporary)

@@ -1,10 +1,10 @@
 """One recommended value of each label from both systems, the emulator and the networks.
 
-The sources of a label are brought to one scale by relations that are fitted, for each spectral type
-on its own, to stars where both are valid; the sources of a system become one value by order of
-preference, and the two systems' values a weighted mean whose weights know that both read the same
-noisy spectrum. Which source counts where is in `config/recommended.yaml`; the equations are in
-docs/recommended.md.
+The sources of a label are brought to one scale by relations that are fitted, separately for each
+spectral type, to stars where both are valid. The sources of a system become one value by order of
+preference. The recommended value is a weighted mean of both systems; its weights allow for the
+correlation of their errors, since both read the same noisy spectrum. `config/recommended.yaml` says
+which source is used where; the equations are in docs/recommended.md.
 """
 
 from collections.abc import Sequence
@@ -32,9 +32,7 @@ _BLOCK = 65536  # rows at a time: the columns of a block stay in the processor's
 
 @dataclass(frozen=True)
 class _System:
-    """One system's value, error and validity (n,), and of each source its share and its own error,
-    on the scale.
-    """
+    """One system's value, error, validity (n,), and each source's share and error, on the scale."""
 
     value: NDArray[np.float64]
     error: NDArray[np.float64]
@@ -50,10 +48,10 @@ def _system(
     covariates: Sequence[NDArray[np.float64]],
     n: int,
 ) -> _System:
-    """The value of a system: the first source takes its validity, the next what that one leaves.
+    """The value of a system: the first source has its validity as weight, the next the remainder.
 
-    Errors of sources of one system, which differ in what they were taught and not in what they see,
-    are added linearly.
+    Errors of sources of one system are added linearly, because the sources differ in their training
+    and not in the spectrum that they use.
     """
     left, value, error = np.ones(n), np.zeros(n), np.zeros(n)
     shares, errors = {}, {}
@@ -93,8 +91,8 @@ def combine(
     value, error : float32; NaN where no source is valid
     source : sum of 2^bit of the sources that have a weight; 0 where there is none
     disagree : 1 where both systems are valid and differ by more than `disagreement` sigma of their
-        difference. The value stays the weighted mean, and its error grows by the Birge ratio
-        |difference| / sigma as far as both are valid
+        difference. The value remains the weighted mean, and its error is multiplied by the Birge
+        ratio |difference| / sigma, to the degree that both are valid
     """
     covariates = [number(columns, name) for name in definition.covariates]
     n = len(columns[definition.sources[0].column])
@@ -114,8 +112,8 @@ def combine(
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         best = np.clip(np.where(both > 0, (v1 - shared) / variance, 0.0), 0.0, 1.0)
         either = one.valid + two.valid - both
-        # The weight of the networks: `best` where both are fully valid, 1 or 0 where one has faded
-        # out, and smooth between even where `best` is 0 or 1.
+        # The weight of the networks: `best` where both are fully valid, 1 or 0 where only one is
+        # valid, and smooth in between even where `best` is 0 or 1.
         weight = np.where(either > 0, two.valid * (1.0 - one.valid * (1.0 - best)) / either, 0.0)
         weight = np.where(
             one.valid <= 0, 1.0, np.where(two.valid <= 0, 0.0, np.clip(weight, 0.0, 1.0))

@@ -1,4 +1,4 @@
-"""How one value is made from several systems: what config/recommended.yaml can say."""
+"""How one value is made from several systems: the form of config/recommended.yaml."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,8 +23,8 @@ class _Entry(BaseModel):
 
 
 class Source(_Entry):
-    """A column that a recommended label can come from; the keys are documented in
-    config/recommended.yaml.
+    """A column that a recommended label can come from; config/recommended.yaml documents the
+    keys.
     """
 
     column: str
@@ -91,8 +91,8 @@ def load_definitions(path: str | Path, columns: Sequence[str]) -> list[Definitio
     Raises
     ------
     UserError
-        The file cannot be read, an entry is wrong, or a source that the run has names a column that
-        it does not have; the sentence names entry and key.
+        The file cannot be read, an entry is wrong, or a source of the run names a column that the
+        run does not have; the message names entry and key.
     """
     content = read_yaml(path, "recommended.definitions:", " with a list `recommended:`")
     if not isinstance(content, dict) or "recommended" not in content:
@@ -134,10 +134,10 @@ def result_columns(label: str) -> tuple[str, str, str, str]:
 
 
 def ramp(x: NDArray[np.float64], limit: Limit) -> NDArray[np.float64]:
-    """Weight (n,) of a range [low, high] with tapers: 0 outside and at the limits, 1 inside, smooth
-    between.
+    """Weight (n,) of a range [low, high] with tapers: 0 outside and at the limits, 1 inside.
 
-    3 t^2 - 2 t^3 of the distance t from a limit in units of the taper; a missing x has weight 0.
+    Within a taper it is 3 t^2 - 2 t^3, with t the distance from the limit in units of the taper; a
+    missing x has weight 0.
     """
     low, high, taper = limit
     weight = np.where(np.isfinite(x), 1.0, 0.0)
@@ -153,8 +153,8 @@ def ramp(x: NDArray[np.float64], limit: Limit) -> NDArray[np.float64]:
 
 
 def validity(source: Source, columns: Columns) -> NDArray[np.float64]:
-    """Weight (n,) in [0, 1] of a source: 0 where it has no value or error, a flag excludes it, or
-    out of its range.
+    """Weight (n,) in [0, 1] of a source: 0 without value or error, if flagged, or out of its
+    range.
     """
     value, error = number(columns, source.column), number(columns, f"{source.column}_err")
     usable = np.isfinite(value) & np.isfinite(error) & (error > 0)

@@ -1,4 +1,4 @@
-"""Relations between systems, learned on stars that both have, and correlations of their errors."""
+"""Relations between systems, fitted to stars that both have, and correlations of their errors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,14 +17,14 @@ from lamostvac.recommend.settings import Recommended, Settings
 
 _SECTION = Recommended()  # for defaults of parameters
 
-_HUBER = 1.345  # residuals beyond this many sigma count linearly
+_HUBER = 1.345  # residuals beyond this many sigma have linear loss
 _CORE = 0.5  # a source counts as valid for fits where its taper is at least this
-# A slope hangs on the errors as their ratio to the range of the stars: where less than this part of
-# a source's variance is the stars', 10 % of error in the errors would be 5 % of slope, and only an
-# offset is fitted.
+# A fitted slope depends on the ratio of the errors to the stars' true scatter. Where less than this
+# share of a source's variance is true scatter, a mistake of 10 % in the errors would change the
+# slope by 5 %, so only an offset is fitted.
 _RELIABLE = 0.75
-_MAX_CORRELATION = 0.95  # nearer to 1 the weights would live on the last digits of the errors
-_SLOPES = (0.2, 5.0)  # of a relation: an order of stars survives it
+_MAX_CORRELATION = 0.95  # nearer to 1, weights would depend on the last digits of the errors
+_SLOPES = (0.2, 5.0)  # allowed for a relation, so that it keeps the order of stars
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Relation:
     / width.
 
     phi is 1, u_0, ..., u_0^order and then u_1, u_2, ... of the covariates. Outside the limits the
-    correction stays what it is at the limit.
+    correction is that at the limit.
 
     Attributes
     ----------
@@ -53,14 +53,14 @@ class Relation:
 
     @property
     def is_identity(self) -> bool:
-        """Whether the source is taken as it stands."""
+        """Whether the source is taken unchanged."""
         return self.n == 0
 
     def apply(
         self, x: NDArray[np.float64], covariates: Sequence[NDArray[np.float64]]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """g(x) (n,), its slope dg/dx (n,) and the variance (n,) of the relation itself, with its
-        scatter.
+        """g(x), its slope dg/dx and the relation's own variance, including its scatter, each
+        (n,).
         """
         if self.is_identity:
             return x, np.ones_like(x), np.zeros_like(x)
@@ -81,7 +81,7 @@ class Relation:
 
 
 def identity(n_variables: int = 1) -> Relation:
-    """The relation of a source that is taken as it stands."""
+    """The relation of a source that is taken unchanged."""
     return Relation(0, np.zeros(1), np.zeros((1, 1)), np.tile([-1.0, 1.0], (n_variables, 1)))
 
 
@@ -95,7 +95,7 @@ def _basis(
     scaled = []
     for values, (low, high) in zip((x, *covariates), limits, strict=True):
         centre, width = 0.5 * (low + high), 0.5 * (high - low)
-        # A star without a covariate is treated as one in the middle.
+        # A missing covariate is replaced by the middle value.
         scaled.append(
             (np.where(np.isfinite(values), np.clip(values, low, high), centre) - centre) / width
         )
@@ -122,7 +122,7 @@ def fit_relation(
     the right slope. What is minimised is the distance from the curve in units of both errors and
     their correlation (York et al. 2004, Am. J. Phys. 72, 367, for a curve): in each iteration each
     star has a point on the curve, and the curve is fitted to the residuals linearised there.
-    Residuals beyond 1.345 sigma count linearly (Huber). Covariates are taken as exact.
+    Residuals beyond 1.345 sigma have linear loss (Huber). Covariates are taken as exact.
 
     Parameters
     ----------
@@ -135,8 +135,7 @@ def fit_relation(
     -------
     Relation, the same for any order of the stars
     """
-    # Sums depend on the order of their terms in the last digit: the stars get an order of their
-    # own.
+    # The last digit of sums depends on the order of their terms, so the stars are sorted.
     order_of = np.lexsort((*covariates, y_err, x_err, y, x))
     if len(order_of) > max_stars:
         order_of = order_of[np.linspace(0, len(order_of) - 1, max_stars).round().astype(np.int64)]
@@ -161,9 +160,9 @@ def fit_relation(
         covariance = np.linalg.inv((design * weight) @ design.T + ridge)
         new = covariance @ (design @ (weight * (residual + c @ design)))
         step, c = np.abs(new - c).max(), new
-        # The scatter is nobody's in particular: the point on the curve is where the errors alone
-        # put it. A star far off moves no farther than one at three sigma, so that it cannot leave
-        # the curve's range.
+        # The scatter belongs to neither source, so the point on the curve follows from the errors
+        # alone. An outlier moves no farther than a star at three sigma, so that it cannot leave the
+        # curve's range.
         bounded = residual * np.minimum(1.0, 3.0 / np.maximum(pull, 3.0))
         hidden = x + (slope * x_err**2 - shared) / variance * bounded
         if step < 1e-7 * prior:
@@ -179,9 +178,7 @@ def _limits(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _excess(residual: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
-    """The s for which residual / sqrt(variance + s^2) has a robust width of 1; 0 where it is
-    narrower.
-    """
+    """The s for which residual / sqrt(variance + s^2) has robust width 1; 0 if it is narrower."""
 
     def narrow(s: float) -> bool:
         return float(1.4826 * np.median(np.abs(residual) / np.sqrt(variance + s * s))) <= 1.0
@@ -196,10 +193,10 @@ def _excess(residual: NDArray[np.float64], variance: NDArray[np.float64]) -> flo
 
 
 def reliability(value: NDArray[np.float64], error: NDArray[np.float64], shrunk: bool) -> float:
-    """The part of the variance that is the stars' rather than the errors'.
+    """The share of the variance that is true scatter of the stars and not due to errors.
 
-    Of all but the outermost values (n,); the errors' is the square of their median. For `shrunk`
-    values the stars' variance is that of the values and of the errors together, for others the
+    The variance is that of all but the outermost values (n,), the errors' variance the square of
+    their median. For `shrunk` values the stars' variance is the sum of both, for others the
     difference.
     """
     low, high = _limits(value)
@@ -214,12 +211,12 @@ def reliability(value: NDArray[np.float64], error: NDArray[np.float64], shrunk: 
 def unshrunk(
     value: NDArray[np.float64], error: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Values and errors (n,) about the truth, from such about which the truth scatters.
+    """Values and errors (n,) that scatter about the truth, from values shrunk towards the mean.
 
-    A network, and a fit with a prior, give the mean of what the truth can be, given the spectrum:
-    the truth scatters about the value by the error whatever the value is, and the values are drawn
-    to the stars' mean. With the reliability a, mean + (value - mean) / a scatters about the truth
-    by error / sqrt(a).
+    A network, or a fit with a prior, gives the posterior mean given the spectrum: the truth
+    scatters about the value by the error, whatever the value is, and the values are shrunk towards
+    the stars' mean. With the reliability a, mean + (value - mean) / a scatters about the truth by
+    error / sqrt(a).
     """
     a = max(reliability(value, error, shrunk=True), 0.1)
     low, high = _limits(value)
@@ -229,13 +226,13 @@ def unshrunk(
 
 @dataclass(frozen=True)
 class Correlation:
-    """How the errors of two sources go together.
+    """How the errors of two sources are correlated.
 
     Attributes
     ----------
     rho : correlation of their random errors
-    shares : of each source's quoted error, the part that is random: what repeats of a star show
-    n : pairs of repeats that they are from
+    shares : random part of each source's quoted error, as repeats of a star show it
+    n : number of pairs of repeats used
     systematic : correlation of the parts that are the same in every spectrum of a star
     """
 
@@ -265,8 +262,8 @@ def fit_correlation(
     Returns
     -------
     Correlation : from robust widths of a, b and of the sum and difference of a and b each in units
-        of its width (Gnanadesikan & Kettenring 1972), drawn towards the correlation `known` and
-        shares of 1 as if these had been seen in `weight` pairs
+        of its width (Gnanadesikan & Kettenring 1972), combined with the correlation `known` and
+        shares of 1 as if these had been measured in `weight` pairs
     """
     n = len(a)
     widths = [1.4826 * float(np.median(np.abs(values))) if n else 0.0 for values in (a, b)]

@@ -1,6 +1,4 @@
-"""The error of the method: what is left when the reference's and the random error are taken
-away.
-"""
+"""The error of the method: what remains after subtraction of reference and random errors."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,16 +22,15 @@ def published_method_error(residual: ArrayLike) -> tuple[float, float]:
 def method_error(
     residual: ArrayLike, reference_error: ArrayLike, random: ArrayLike
 ) -> tuple[float, float]:
-    """What is left of the residuals of left-out stars after the reference's error and the random
-    error.
+    """What remains of the residuals of left-out stars without reference and random errors.
 
     The sigma_m for which residual / sqrt(sigma_m^2 + reference_error^2 + random^2) has robust width
-    1; 0 where it is not above 1 already without.
+    1; 0 where the width is at most 1 with sigma_m = 0.
 
     Parameters
     ----------
-    residual : (n,) network minus reference of stars that no member learned from; their median is
-        taken off
+    residual : (n,) network minus reference of stars that no member was trained on; their median is
+        subtracted
     reference_error : (n,) the reference's quoted error, or one for all; NaN counts as 0
     random : (n,) random error at the spectrum's S/N (`RandomErrorModel.evaluate`); NaN counts as 0
 
@@ -58,8 +55,8 @@ def method_error(
         return weighted_width(pull)
 
     def solve(target: float) -> float:
-        """The sigma at which the width, which falls with sigma, is `target`; 0 if it is below
-        already.
+        """The sigma at which the width, which falls with sigma, is `target`; 0 if none is
+        needed.
         """
         low, high = 0.0, float(np.abs(values).max()) * 1.5 / target
         if not width(0.0) > target:
@@ -69,7 +66,7 @@ def method_error(
             low, high = (centre, high) if width(centre) > target else (low, centre)
         return 0.5 * (low + high)
 
-    # The width at the solution is known to this share; what sigma_m would be a share higher or
-    # lower.
+    # Relative error of the width at the solution; sigma_m is computed for widths higher and lower
+    # by it.
     share = _RELATIVE_ERROR["robust"] / np.sqrt(len(values))
     return solve(1.0), 0.5 * (solve(1 / (1 + share)) - solve(1 + share))

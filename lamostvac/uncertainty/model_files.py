@@ -15,7 +15,7 @@ _NUMBERS = ("a", "b", "c", "sigma_m", "sigma_m_err", "scale", "n_pairs", "n_bins
 
 
 def models_table(models: Iterable[RandomErrorModel]) -> pd.DataFrame:
-    """One row per model, all that there is to know of it.
+    """One row per model with all its numbers.
 
     `label a a_err b b_err c c_err sigma_m sigma_m_err scale n_pairs n_bins chi2 source cov_ab
     cov_ac cov_bc`

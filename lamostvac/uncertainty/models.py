@@ -1,18 +1,17 @@
-"""What the errors of a spectral type's labels are: random from repeats, systematic from stars of
-known labels.
+"""Errors of a type's labels: random from repeats, systematic from stars of known labels.
 
 Liang+ 2024 section 4.3: error^2 = systematic^2 + random^2 (equation 5), each a Gaussian process
 (equation 6, `lamostvac.uncertainty.scale_process`). In the model `published` the processes give the
-errors themselves, from labels and S/N alone. In the model `calibrated` they correct what is
+errors themselves, from labels and S/N alone. In the model `calibrated` they correct the errors
 predicted for each star:
 
-- emulator: the random part of the fit's error (noise and calibration, its own mask and ivar) by
-  repeats, the rest (emulator, prior) by the library's cross-validation;
-- networks: what the error at the spectrum's S/N exceeds that of the best spectra by repeats, the
-  rest by training stars left out.
+- emulator: repeats correct the random part of the fit's error (noise and calibration, with the
+  star's own mask and ivar), the library's cross-validation corrects the rest (emulator, prior);
+- networks: repeats correct the excess of the error at the spectrum's S/N over that of the best
+  spectra, training stars left out correct the rest.
 
-Everything about a type is learned from that type's stars, so that a run of one type gives what a
-run of all gives.
+Everything about a type is learned from that type's stars, so that a run of one type and a run of
+all types give the same.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,7 +52,7 @@ class Residuals:
     residual : (n,)
     random, systematic : (n,) predicted parts of the error
     snr : (n,), NaN where unknown
-    known : (n,) error of what the label is compared with
+    known : (n,) error of the value that the label is compared with
     weight : (n,) how much each counts, at most 1
     """
 
@@ -77,7 +76,7 @@ class LabelErrors:
     ----------
     kind : whether the processes give errors or correct predicted ones
     theta : names of the labels that they depend on
-    random, systematic : with S/N, and without
+    random, systematic : the processes of both parts, the first with S/N, the second without
     """
 
     label: str
@@ -99,7 +98,7 @@ class LabelErrors:
         ----------
         theta : (n, k) labels in the order of `theta`
         snr : (n,)
-        random, systematic : (n,) predicted parts; the published model does not look at them
+        random, systematic : (n,) predicted parts; the published model does not use them
 
         A star whose labels or S/N are missing keeps the predicted parts.
         """
@@ -127,7 +126,7 @@ def pair_residuals(
     ----------
     label, random : (n,) of all spectra; theta : (n, k)
 
-    What the labels of the two spectra have in the middle is what the scale is learned at.
+    The scale is learned at the mean labels of the two spectra.
     """
     earlier, later = pairs.earlier, pairs.later
     return Residuals(
@@ -150,9 +149,9 @@ def learn(
     ----------
     theta : names of the columns of `repeats.theta` and `known.theta`
     repeats : `pair_residuals`
-    known : label minus true label of the library's or of training stars; fewer than `MIN_STARS`
-        with theta are used without the dependence on labels, and of none (networks from elsewhere)
-        theta has no columns either
+    known : label minus true label of the library's or of training stars; with fewer than
+        `MIN_STARS` of them with theta there is no dependence on labels; without any
+        (networks from elsewhere) theta has no columns
     """
     if not len(known.residual):
         known = replace(known, theta=np.empty((0, len(theta))))
@@ -170,7 +169,7 @@ def learn(
     scaling = _scaling(known.theta, names, MIN_STARS)
     part = known.theta[:, : len(scaling.names)]
     if calibrated:
-        # The random part is what repeats made of it, as far as S/N is known.
+        # The random part as corrected by repeats, where S/N is known.
         factor = random.factor_of_error(known.theta[:, : len(random.scaling.names)], known.snr)
         noise = known.random * np.where(np.isfinite(factor), factor, 1.0)
         other = np.hypot(noise, known.known)
@@ -183,7 +182,7 @@ def learn(
 
 
 def _scaling(theta: Array, names: tuple[str, ...], least: int, snr: Array | None = None) -> Scaling:
-    """The scaling of labels (and S/N), or one without any where fewer than `least` stars have
+    """The scaling of labels (and S/N); one without labels where fewer than `least` stars have
     them.
     """
     usable = (
@@ -203,11 +202,11 @@ def library_residuals(
 
     Parameters
     ----------
-    table : `crossvalidation.cross_validate`'s
+    table : from `fit.crossvalidation.cross_validate`
 
-    Stars of a type count, or all where there are fewer than `MIN_STARS`; of several spectra of a
-    star the first does, since their residuals are alike. Their labels are the fit's, as those of
-    the survey are. A label that the library does not have gives no rows.
+    Only stars of the type are used, or all where there are fewer than `MIN_STARS`; of several
+    spectra of a star only the first, since their residuals are alike. Their labels are those of the
+    fit, as for the survey. A label that the library does not have gives no rows.
     """
     if label not in table:
         none = np.empty(0)
@@ -235,15 +234,15 @@ def library_residuals(
 def left_out_residuals(
     table: pd.DataFrame, rows: NDArray[np.integer], labels: NDArray[np.floating]
 ) -> Residuals:
-    """Residuals of a network's training stars by the members that did not learn from them.
+    """Residuals of a network's training stars by the members that were not trained on them.
 
     Parameters
     ----------
     table : (n,) `star reference reference_err left_out snr random systematic` of all types
     rows : (n,) row of each among the spectra of the type, -1 for those of other types
-    labels : (m, k) of the spectra of the type, what scales depend on
+    labels : (m, k) of the spectra of the type, on which scales depend
 
-    Stars of the type count, or all where there are fewer than `MIN_STARS`.
+    Only stars of the type are used, or all where there are fewer than `MIN_STARS`.
     """
     usable = np.isfinite(table["left_out"]) & np.isfinite(table["reference"])
     table, rows = table[usable], rows[usable]
@@ -263,7 +262,7 @@ def left_out_residuals(
 
 
 def systematic_part(error: NDArray[np.floating], random: NDArray[np.floating]) -> Array:
-    """What of an error (n,) is not random (n,)."""
+    """The part of an error (n,) that is not random (n,)."""
     error, random = np.asarray(error, np.float64), np.asarray(random, np.float64)
     return np.asarray(np.sqrt(np.maximum(error**2 - random**2, 0.0)))
 
@@ -293,8 +292,8 @@ def read_errors(group: h5py.Group) -> dict[str, LabelErrors]:
 
 
 def summary(errors: Mapping[str, LabelErrors], spectral_type: str) -> list[dict[str, Any]]:
-    """A row for each label: what the processes learned from, and how much they change an ordinary
-    star's errors.
+    """A row for each label: the data of its processes, and their factors for a typical star's
+    errors.
     """
     rows = []
     for label, model in errors.items():

@@ -14,8 +14,7 @@ from lamostvac.uncertainty.snr_curve import TEFF_SCALE, RandomErrorModel
 
 
 def load_published_errors(path: str | Path = PUBLISHED_ERRORS_PATH) -> dict[str, RandomErrorModel]:
-    """Table 2 of Wang et al. (2022) by label, with source `published` and no errors of
-    coefficients.
+    """Table 2 of Wang et al. (2022) by label, source `published`, without errors of coefficients.
 
     Raises
     ------
@@ -54,8 +53,7 @@ def beside_published(
     published: Mapping[str, RandomErrorModel],
     snr: Sequence[float] = (20.0, 50.0, 100.0),
 ) -> pd.DataFrame:
-    """`models_table` with Table 2 beside it, and both random errors at some S/N, in the labels'
-    units.
+    """`models_table` beside Table 2, and both random errors at some S/N, in the labels' units.
 
     Adds `published_a published_b published_c published_sigma_m` and for each S/N `random_{snr}
     published_random_{snr}`; the paper prints these for 20, 50 and 100 in its Figure 5.

@@ -1,7 +1,7 @@
-"""Pairs of spectra of the same star from different nights, in which random errors show.
+"""Pairs of spectra of the same star from different nights, which show random errors.
 
-Nothing here looks at labels, so which spectra are compared cannot depend on what came out. Pairs
-belong to the content of the rows, whatever their order and however a release was cut into chunks.
+The choice of pairs does not depend on labels, so it cannot depend on their errors. Pairs follow
+from the content of the rows, whatever their order and however a release was cut into chunks.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from lamostvac.external.match import group_stars
 
 # Spectra within this are of one star, arcsec; the fibre's diameter is 3.3.
 RADIUS = 3.0
-# Of a star observed often, each spectrum is compared with this many of the following ones, lest few
-# stars count most.
+# Each spectrum of a star observed often is compared with this many of the following ones only, so
+# that a few stars do not dominate.
 FOLLOWING = 4
 # No star counts for more than this many independent differences.
 _STAR_WEIGHT = 3.0
@@ -22,7 +22,7 @@ _STAR_WEIGHT = 3.0
 
 @dataclass(frozen=True)
 class RepeatPairs:
-    """Pairs of spectra of one star with S/N alike.
+    """Pairs of spectra of one star with similar S/N.
 
     Attributes
     ----------
@@ -41,26 +41,26 @@ class RepeatPairs:
         return len(self.earlier)
 
     def residual(self, value: ArrayLike) -> NDArray[np.float64]:
-        """Later minus earlier over sqrt 2 (m,) of a label (n,): the random error of one
-        spectrum.
+        """Later minus earlier label over sqrt 2 (m,), of a label (n,): one spectrum's random
+        error.
         """
         label = np.asarray(value)
         return (label[self.later].astype(np.float64) - label[self.earlier]) / np.sqrt(2)
 
     def sample(self, most: int, identity: ArrayLike) -> "RepeatPairs":
-        """At most so many of the pairs, in their order.
+        """At most `most` of the pairs, in their order.
 
-        Which ones follows from the names of their spectra, not from the order of rows.
+        The choice follows from the names of their spectra, not from the order of rows.
 
         Parameters
         ----------
-        identity : (n,) `spectrum_names.fingerprint` of the spectra's names
+        identity : (n,) `spectra.names.fingerprint` of the spectra's names
         """
         if len(self) <= most:
             return self
         name = np.asarray(identity)
-        # Fingerprints are mixed well, so the smallest are as good as drawn; a tie would need two
-        # equal fingerprints.
+        # Fingerprints are well mixed, so taking the smallest is as good as a random choice; a tie
+        # would need two equal fingerprints.
         chosen = np.sort(np.argsort(name[self.earlier] ^ name[self.later], kind="stable")[:most])
         return RepeatPairs(
             self.earlier[chosen], self.later[chosen], self.snr[chosen], self.weight[chosen]
@@ -95,8 +95,8 @@ def repeat_pairs(
 
 
 def alike(low: ArrayLike, high: ArrayLike, tolerance: float) -> NDArray[np.bool_]:
-    """Where the lower S/N (n,) is positive and less than the share `tolerance` of the higher one
-    below it.
+    """Where the lower S/N (n,) is positive and below the higher by less than the share
+    `tolerance`.
     """
     smaller, larger = np.asarray(low, np.float64), np.asarray(high, np.float64)
     with np.errstate(invalid="ignore"):
@@ -114,16 +114,16 @@ def similar_pairs(
     star: ArrayLike | None = None,
     following: int = FOLLOWING,
 ) -> RepeatPairs:
-    """Pairs of spectra of one star from different nights with S/N alike (Wang+ 2022 4.1, Liang+
-    2024 4.3).
+    """Pairs of a star's spectra from different nights with similar S/N (Wang+ 2022 4.1, Liang+ 2024
+    4.3).
 
-    Of a star's spectra in the order of S/N, each is paired with the next `following` ones from
-    other nights whose S/N is alike; so a star that has any such pair gives one. A star with m
-    spectra in pairs counts as min(m - 1, 3) independent differences, shared among its pairs.
+    Each of a star's spectra, in the order of S/N, is paired with the next `following` ones from
+    other nights whose S/N is similar; so a star that has any such pair gives at least one. A star
+    with m spectra in pairs counts as min(m - 1, 3) independent differences, shared among its pairs.
 
-    11.4 million positions of 7 million stars: 141 s for `group_stars`, 30 s (tolerance 0.1) or 43 s
-    (0.2) for the pairs, 2.8 GB at the peak (0.8 GB of it the input), on one core of a machine that
-    was not idle.
+    Cost for 11.4 million positions of 7 million stars: 141 s for `group_stars`, 30 s
+    (tolerance 0.1) or 43 s (0.2) for the pairs, 2.8 GB at the peak (0.8 GB of it the input), on one
+    core of a machine that was not idle.
 
     Parameters
     ----------
@@ -131,8 +131,8 @@ def similar_pairs(
     night : (n,) whole numbers, lmjd
     snr : (n,) S/N; spectra where it is missing or not positive are in no pair
     tolerance : share of the larger S/N within which the smaller one lies: 0.1 Wang+, 0.2 Liang+
-    identity : (n,) what orders spectra that agree in everything else, as
-        `spectrum_names.fingerprint` of their names
+    identity : (n,) orders spectra that agree in everything else, for example
+        `spectra.names.fingerprint` of their names
     star : (n,) star of each spectrum where it is known already, as by
         `group_stars(ra, dec, RADIUS)`
 
@@ -158,7 +158,7 @@ def similar_pairs(
     while len(active):
         step += 1
         active = active[active + step < len(rows)]
-        # In the order of S/N nothing follows that is alike after the first that is not.
+        # In the order of S/N, after the first that is not similar no other is.
         other = active + step
         near = (stars[active] == stars[other]) & alike(noise[active], noise[other], tolerance)
         active, other = active[near], other[near]
@@ -194,6 +194,6 @@ def _weights(
     _, group, n_pairs = np.unique(star, return_inverse=True, return_counts=True)
     _, at = np.unique(np.concatenate([first, second]), return_index=True)
     n_spectra = np.bincount(np.concatenate([group, group])[at], minlength=len(n_pairs))
-    # A star whose spectra fall into groups of S/N has fewer pairs than spectra less one.
+    # A star whose spectra fall into separate groups of S/N has fewer pairs than spectra less one.
     independent = np.minimum(np.minimum(n_spectra - 1, n_pairs), _STAR_WEIGHT)
     return (independent / n_pairs)[group]

@@ -1,5 +1,4 @@
-"""How large residuals are as a function of labels and S/N: a Gaussian process for the logarithm of
-their scale.
+"""The scale of residuals as a function of labels and S/N: a Gaussian process for its logarithm.
 
 Liang+ 2024 (section 4.3, equation 6) learn systematic errors from the library's cross-validation
 and random ones from repeat observations by Gaussian processes of the labels, and of labels and S/N.
@@ -8,16 +7,16 @@ Here a residual r is drawn about 0 with
 
     variance = exp(2 f(x)) base^2 + known^2
 
-where x are labels (and S/N), f is a Gaussian process, `base` is what is to be scaled and `known`
-what is certain. With base = 1, f is the logarithm of the error itself, as published; with
+where x are labels (and S/N), f is a Gaussian process, `base` is the error to be scaled and `known`
+an error that is certain. With base = 1, f is the logarithm of the error itself, as published; with
 base = the error that the fit predicts for each star, f says by how much that is wrong, and where
-there are no residuals nothing is changed. The draw is from Student's t with two degrees of freedom,
-scaled so that f is right for normal residuals: a few per cent of wild ones
+there are no residuals nothing changes. The distribution is Student's t with two degrees of freedom,
+scaled so that f is right for normal residuals; with it a few per cent of outliers
 (emission lines, binaries) hardly matter.
 
-f is written in the features of a few hundred points that stand for all (pivoted Cholesky), so that
-its posterior, found by Newton's method, is a small matrix and millions of stars are a matrix
-product.
+f is a linear function of features made from a few hundred points that represent all
+(pivoted Cholesky). So its posterior, found by Newton's method, is a small matrix, and evaluating it
+for millions of stars is a matrix product.
 """
 
 from collections.abc import Sequence
@@ -38,16 +37,15 @@ Array = NDArray[np.float64]
 
 FREEDOM = 2.0  # degrees of freedom of Student's t
 _POINTS = 150
-_TOLERANCE = 1e-3  # of the variance of f that the points may miss
-# In widths of the sample; some hundred residuals tell nothing of shorter ones in five dimensions.
+_TOLERANCE = 1e-3  # share of the variance of f that the points may miss
+# In widths of the sample; some hundred residuals cannot determine shorter ones in five dimensions.
 _LENGTH_SCALES = (2.0, 4.0)
-# Of f: by how much a predicted error may be wrong beyond a constant factor, and how much errors
-# themselves vary.
+# Of f: for the correction of predicted errors beyond a constant factor, and for errors themselves.
 _CORRECTIONS, _ERRORS = (0.1, 0.2, 0.3), (0.3, 0.6, 1.0)
 # Prior standard deviation of f's mean for the same two.
 _FACTOR, _CONSTANT = 0.5, 3.0
 _MAX_STEPS = 60
-_HUGE = 1e50  # a residual beyond counts as this, whose square is a number
+_HUGE = 1e50  # larger residuals are set to this, whose square is finite
 _BLOCK = 1024  # stars whose kernel stays in a core's cache
 
 
@@ -73,7 +71,7 @@ class Scaling:
     ----------
     names : of the labels, `teff` first where it is one
     centre, width : (d,) of -5040/Teff, the other labels and ln S/N when `with_snr`
-    low, high : (d,) range of the training inputs; beyond it a star is taken for one at its border
+    low, high : (d,) range of the training inputs; a star beyond it is treated as one at its border
     """
 
     names: tuple[str, ...]
@@ -86,8 +84,8 @@ class Scaling:
     def __call__(
         self, labels: NDArray[np.floating], snr: NDArray[np.floating] | None = None
     ) -> Array:
-        """Inputs (n, d) of labels (n, k) in the order of `names` and S/N (n,); not finite where a
-        label is not.
+        """Inputs (n, d) for labels (n, k), ordered as `names`, and S/N (n,); not finite where these
+        are not.
         """
         scaled = (
             _raw(labels, self.names, snr if self.with_snr else None) - self.centre
@@ -114,7 +112,7 @@ def scaling_of(
 ) -> Scaling:
     """The scaling by median and robust width of training labels (n, k) and S/N (n,).
 
-    Raises ValueError without a star whose inputs are finite.
+    Raises ValueError when no star has finite inputs.
     """
     raw = _raw(labels, names, snr)
     raw = raw[np.isfinite(raw).all(axis=1)]
@@ -172,9 +170,9 @@ class ScaleProcess:
         """Mean and variance of f as polynomials of a star's kernel k (m,) with the points.
 
         f is constant + features . weights with features = factor^-1 k, its mean constant + k .
-        line. Its variance is that of constant and weights, and what the points do not carry,
-        amplitude^2 - features^2 (all of it far from the training stars): offset + k . slope + k'
-        square k, one product instead of three.
+        line. Its variance is that of constant and weights, plus amplitude^2 - features^2, the part
+        that the points do not describe (all of it far from the training stars). Together that is
+        offset + k . slope + k' square k, one product instead of three.
         """
         inverse = solve_triangular(self.factor, np.eye(len(self.factor)), lower=True)
         root = inverse.T @ self.root[1:]
@@ -185,8 +183,8 @@ class ScaleProcess:
     def factor_of_error(
         self, labels: NDArray[np.floating], snr: NDArray[np.floating] | None = None
     ) -> Array:
-        """sqrt(E[exp(2 f)]) (n,): what multiplies `base`, with the uncertainty of f folded in; NaN
-        like `evaluate`.
+        """sqrt(E[exp(2 f)]) (n,): the factor for `base` with f's uncertainty; NaN like
+        `evaluate`.
         """
         mean, deviation = self.evaluate(labels, snr)
         return np.exp(mean + deviation**2)
@@ -208,15 +206,15 @@ def train(
     labels : (n, k) in the order of `scaling.names`; snr : (n,) if the scaling has it
     residual : (n,) about 0
     base : (n,) errors that f corrects; 1 by default, when f is the logarithm of the error itself
-    known : (n,) standard deviation that the residuals have besides
+    known : (n,) standard deviation that the residuals have in addition
     weight : (n,) how much each residual counts, at most 1 (residuals of one star are not
         independent)
 
     Returns
     -------
     The process with the length scale and amplitude of the largest evidence
-    (Laplace's approximation). Rows with anything not finite or a base that is not positive are left
-    out. No rows at all: f is 0, for base = 1 unknown.
+    (Laplace's approximation). Rows with a value that is not finite or a base that is not positive
+    are left out. Without any rows f is 0, or unknown for base = 1.
     """
     n = len(residual)
     inputs = scaling(labels, snr)
@@ -251,9 +249,7 @@ def train(
 
 
 def _basis(inputs: Array, length_scale: float) -> tuple[Array, Array, Array]:
-    """Points (m, d), Cholesky factor (m, m) of their kernel, and features (n, m) for amplitude
-    1.
-    """
+    """Points (m, d), Cholesky factor (m, m) of their kernel, features (n, m) for amplitude 1."""
     if not len(inputs):
         return np.zeros((1, inputs.shape[1])), np.ones((1, 1)), np.empty((0, 1))
     rows, factor = pivoted_cholesky(inputs, 1.0, length_scale, _POINTS, _TOLERANCE)
@@ -314,8 +310,8 @@ def _likelihood(f: Array, residual: Array, base: Array, known: Array) -> tuple[A
     """ln p (n,) of the residuals, its derivative by f, and the expected (Fisher) curvature."""
     share = np.exp(2.0 * np.clip(f, -30.0, 30.0)) * base**2
     variance = share + known**2
-    # Student's t scaled so that its maximum likelihood is at the standard deviation of normal
-    # residuals.
+    # Student's t, scaled so that for normal residuals its maximum likelihood gives their standard
+    # deviation.
     scale = NORMAL_SCALE**2 * variance
     ratio = residual**2 / (FREEDOM * scale)
     value = -0.5 * np.log(scale) - 0.5 * (FREEDOM + 1) * np.log1p(ratio)

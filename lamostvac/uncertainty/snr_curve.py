@@ -1,10 +1,8 @@
-"""The errors of Wang et al. (2022, section 4.1): random error as a function of S/N, and method
-error.
+"""Errors as in Wang et al. (2022, section 4.1): random error against S/N, and method error.
 
 sigma_r = a + c / SNR^b (their equation 2) is fitted to the widths of repeat residuals in bins of
-S/N; the method error sigma_m comes from the training stars; the error is both in quadrature.
-Coefficients of a label are in `scale` times its unit, 100 K for Teff, so that they stand beside the
-paper's Table 2.
+S/N; the method error sigma_m comes from the training stars; the error is their sum in quadrature.
+Coefficients of a label are in `scale` times its unit, 100 K for Teff, as in the paper's Table 2.
 """
 
 import itertools
@@ -49,21 +47,21 @@ def bin_residuals(
         out
     weight : (m,) independent differences that a pair stands for (`RepeatPairs.weight`); None: 1
         each
-    bins : number of bins with equal weight, of which there are fewer when they would weigh less
-        than `smallest`; or the edges of bins, of which those are left out that weigh less
+    bins : number of bins with equal weight, reduced when they would weigh less than `smallest`; or
+        the edges of bins, of which those that weigh less are left out
     width : `weighted_width`
-    curve : (3,) a, b, c by which residuals are brought to the S/N of their bin; None: as they are.
-        Without, the width of a wide bin is that of no S/N in particular
+    curve : (3,) a, b, c by which residuals are scaled to the S/N of their bin; None leaves them as
+        they are, and then the width of a wide bin does not belong to a definite S/N
 
     Returns
     -------
-    Bins, by S/N; perhaps none
+    Bins, by S/N; there may be none
     """
     noise, values = np.asarray(snr, np.float64), np.asarray(residual, np.float64)
     parts = np.ones(len(values)) if weight is None else np.asarray(weight, np.float64)
     with np.errstate(invalid="ignore"):
         use = np.isfinite(noise) & (noise > 0) & np.isfinite(values) & (parts > 0)
-    # By S/N, then by value: what is equal in both is interchangeable.
+    # By S/N, then by value; residuals that are equal in both are interchangeable.
     order = np.flatnonzero(use)
     order = order[np.lexsort((parts[order], values[order], noise[order]))]
     noise, values, parts = noise[order], values[order], parts[order]
@@ -104,7 +102,7 @@ class RandomErrorModel:
     covariance : (3, 3) of a, b, c; NaN where unknown
     sigma_m, sigma_m_err : method error and its error, in the label's unit
     scale : 100 for Teff, 1 for the others
-    n_pairs : pairs of spectra (for `training`: stars) that the curve comes from
+    n_pairs : number of pairs of spectra (for `training`: stars) that the curve is fitted to
     n_bins, chi2 : bins of the fit, and its chi2 per degree of freedom
     source : `repeats` of this run, `published` Table 2, scatter of the `training` stars, or `none`
     """
@@ -129,15 +127,13 @@ class RandomErrorModel:
         return a, b, c
 
     def evaluate(self, snr: ArrayLike) -> Array:
-        """Random error (n,) in the label's unit; NaN where S/N is not positive or the model is
-        unknown.
+        """Random error (n,) in the label's unit; NaN where S/N is not positive or a, b, c are
+        NaN.
         """
         return self.scale * _curve((self.a, self.b, self.c), snr)
 
     def evaluate_error(self, snr: ArrayLike) -> Array:
-        """Standard error (n,) of `evaluate` from the coefficients' covariance; NaN where
-        unknown.
-        """
+        """Standard error (n,) of `evaluate` from the coefficients' covariance; NaN if unknown."""
         power = _power(snr, self.b)
         slope = -self.c * power * np.log(np.where(power > 0, np.asarray(snr, np.float64), 1.0))
         gradient = np.stack([np.ones_like(power), slope, power], axis=-1)
@@ -175,8 +171,7 @@ def fit_repeats(
 ) -> RandomErrorModel:
     """The model of a label from repeats: `bin_residuals` and `fit_curve` in turn.
 
-    From the second round on, residuals are brought to their bin's S/N by the curve of the round
-    before.
+    From the second round on, residuals are scaled to their bin's S/N by the previous round's curve.
 
     Parameters
     ----------
@@ -190,7 +185,7 @@ def fit_repeats(
     """
     noise, values = np.asarray(snr, np.float64), np.asarray(residual, np.float64) / scale
     parts = np.ones(len(values)) if weight is None else np.asarray(weight, np.float64)
-    # Sorted once, the sorting of each round has little to do.
+    # Sorted once here, so that sorting in each round is fast.
     order = np.lexsort((parts, values, noise))
     noise, values, parts = noise[order], values[order], parts[order]
     curve = None
@@ -216,14 +211,14 @@ def fit_training(
 ) -> RandomErrorModel:
     """The model of a label from the scatter of training stars with noise added to each S/N.
 
-    For runs with too few repeats. That scatter has the method error in it, and the errors of the
-    reference labels; so sigma_m is 0 and the random part stands for all.
+    For runs with too few repeats. That scatter includes the method error and the errors of the
+    reference labels, so sigma_m is 0 and the random part is the whole error.
 
     Parameters
     ----------
     snr, sigma : (k,) S/N, and the robust width of left-out training stars there
         (`Network.error_snr`, and `Network.error` in the label's unit)
-    n_stars : training stars that each width is of
+    n_stars : number of training stars for each width
     scale : as in `fit_repeats`
     """
     width = np.asarray(sigma, np.float64) / scale
@@ -259,14 +254,15 @@ def choose_model(
     published: Mapping[str, RandomErrorModel],
     training: RandomErrorModel | None = None,
 ) -> RandomErrorModel:
-    """The fit to repeats, or what stands in for it when there are too few.
+    """The fit to repeats, or what replaces it when there are too few.
 
     Parameters
     ----------
     fitted : from `fit_repeats`
     min_pairs : pairs (`errors.min_pairs`) below which the fit is not used
     few_repeats : `errors.few_repeats`; `published` falls back on `training` for labels that Table 2
-        does not have, as feh_vmp: a published error of another network would say nothing about it
+        does not have, such as feh_vmp, for which the published error of another network would be
+        meaningless
     published : `load_published_errors`
     training : from `fit_training`; None where the run has no training stars
 
@@ -293,17 +289,17 @@ def network_curve(
     known: pd.DataFrame | None = None,
     scatter: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> RandomErrorModel:
-    """Equation 2 for a label of a network with the method error, or what stands in for it.
+    """Equation 2 for a label of a network, with the method error, or what replaces it.
 
     Parameters
     ----------
-    value : (n,) the label of all spectra that `pairs` are of
+    value : (n,) the label of all spectra, to which the rows in `pairs` refer
     settings : section `errors` of the configuration: `bins width method_error min_pairs
         few_repeats`
     published : `load_published_errors`
     known : training stars, `reference reference_err left_out snr` and `value`, the label in the
         catalogue; None without any
-    scatter : S/N, and at it the scatter of left-out training stars (k,) in the label's unit
+    scatter : S/N (k,), and the scatter (k,) of left-out training stars at it, in the label's unit
     """
     scale = TEFF_SCALE if unit == "K" else 1.0
     model = fit_repeats(

@@ -8,7 +8,7 @@ from scipy.optimize import least_squares, nnls
 from lamostvac.uncertainty.widths import Array
 
 MIN_BINS = 4  # one more than there are coefficients
-# An exponent nearer 0 is a constant, which is a's part.
+# With an exponent nearer 0 the term is nearly constant and cannot be told from a.
 _EXPONENTS = (0.05, 4.0)
 _REWEIGHTINGS = 20
 
@@ -19,7 +19,7 @@ class Bins:
 
     Attributes
     ----------
-    snr : (k,) geometric mean S/N of a bin's pairs: where a power law has its typical value
+    snr : (k,) geometric mean S/N of a bin's pairs, at which a power law has its typical value
     sigma, error : (k,) width of the residuals and its error, in the residuals' unit
     n : (k,) independent residuals of the bin (sum of weights)
     """
@@ -34,13 +34,12 @@ class Bins:
 
 
 def fit_curve(bins: Bins) -> tuple[Array, Array, float]:
-    """a, b, c of sigma = a + c / SNR^b by weighted least squares, with a >= 0, c >= 0, 0.05 <= b <=
-    4.
+    """a, b, c of sigma = a + c / SNR^b by weighted least squares; a, c >= 0 and 0.05 <= b <= 4.
 
-    A bin's weight comes from the curve, not from its own width: a bin that is narrow by chance
-    would count more than one that is wide by chance. Fit and weights alternate until both stand.
-    The first values are the best ones, all exponents tried, for which a and c follow by
-    non-negative least squares.
+    A bin's weight comes from the curve, not from its own width, since a bin that is narrow by
+    chance would otherwise count more than one that is wide by chance. Fit and weights alternate
+    until both converge. The first values are the best of a grid of exponents, for each of which a
+    and c follow by non-negative least squares.
 
     Returns
     -------
@@ -51,12 +50,13 @@ def fit_curve(bins: Bins) -> tuple[Array, Array, float]:
 
     Notes
     -----
-    Errors are not scaled by chi2: where it is far above 1, a + c / SNR^b is not how the widths go.
+    Errors are not scaled by chi2: where it is far above 1, a + c / SNR^b does not describe the
+    widths.
     """
     unknown = np.full(3, np.nan), np.full((3, 3), np.nan), float("nan")
     if len(bins) < MIN_BINS or not (bins.sigma > 0).all() or len(np.unique(bins.snr)) < MIN_BINS:
         return unknown
-    # S/N in units of its middle, where the curve is best known; c alone is its value at S/N = 1.
+    # S/N in units of its middle, where the curve is best known; c itself refers to S/N = 1.
     middle = float(np.exp(np.mean(np.log(bins.snr))))
     x = bins.snr / middle
     relative = bins.error / bins.sigma

@@ -1,17 +1,16 @@
-"""The S/N below which chi2 no longer says how noisy a spectrum is (Liang et al. 2024, section 4.4
-and Figure 11).
+"""The S/N below which chi2 does not measure noise (Liang et al. 2024, section 4.4 and Figure 11).
 
 chi2 is their equation 2, a sum of squared differences of normalised flux that is not divided by
-errors: it falls with S/N as the noise does, down to what the emulator itself misses. The paper
-reads from a figure where, going to low S/N, that relation ends. Here the end is fitted. With
+errors: it falls with S/N as the noise does, down to the emulator's own error. The paper reads from
+a figure the S/N below which that relation no longer holds. Here this threshold is fitted. With
 x = S/N, the median chi2 is
 
     F + B x^-g                      above the threshold t
     (F + B t^-g) (x / t)^k          below it, with k >= 0: chi2 is level, or falls with the noise
 
-so that t is a property of the relation. A test for correlation in a window of S/N would find a
-lower t the more stars there are, and would take the level end at high S/N, where F dominates, for
-unreliable spectra.
+so that t is a property of the relation. With a test for correlation in a window of S/N instead, t
+would fall with the number of stars, and the level part at high S/N, where F dominates, would be
+taken for unreliable spectra.
 """
 
 import itertools
@@ -30,11 +29,11 @@ _FEWEST_STARS = 240
 _FEWEST_BINS = 10  # for five numbers
 # Median of n Gaussian values: 1.2533 sigma / sqrt n.
 _MEDIAN_ERROR = 1.2533
-# Thresholds tried lie between bins, this many of which stay on either side.
+# Thresholds are tried between bins, with at least this many bins on either side.
 _SIDE = 2
 _THRESHOLDS = 80
-# chi2 by which the relation must be better than none, and its end than no end: for three and two
-# more numbers both have a chance of 1e-3 without.
+# Least improvement of chi2 by a relation over none, and by a threshold over none: with three and
+# two more parameters, each has a probability of 1e-3 by chance.
 _RELATION = 16.3
 _END = 13.8
 _EXPONENTS = (0.1, 4.0)
@@ -42,14 +41,14 @@ _EXPONENTS = (0.1, 4.0)
 
 @dataclass(frozen=True)
 class SnrThreshold:
-    """Where the relation of chi2 and S/N ends.
+    """The S/N at which the relation of chi2 and S/N ends.
 
     Attributes
     ----------
     found : whether it ends within the data
     value : S/N; NaN when not found
-    low, high : S/N between which the end is with 68 % confidence; when chi2 follows S/N through all
-        data, high is the lowest S/N that there was and low is 0
+    low, high : S/N between which the threshold lies with 68 % confidence; when chi2 follows S/N
+        through all data, high is the lowest S/N of the data and low is 0
     n : stars used
     reason : empty when found, else `few stars`, `no relation` or `no end`
     """
@@ -100,7 +99,7 @@ def chi2_by_snr(snr: ArrayLike, chi2: ArrayLike) -> tuple[Array, Array, Array]:
     Returns
     -------
     snr : (k,) geometric mean. Bins are equally wide in ln S/N, sixty from the lowest to the
-        highest, but joined with the next until they have twelve stars
+        highest; a bin with fewer than twelve stars is joined with the next
     level, error : (k,) median ln chi2 and its standard error
     """
     noise, level = _usable(snr, chi2)
@@ -113,7 +112,7 @@ def chi2_by_snr(snr: ArrayLike, chi2: ArrayLike) -> tuple[Array, Array, Array]:
         medians.append(median)
         widths.append(1.4826 * np.median(np.abs(values - median)))
         numbers.append(len(part))
-    # The width of a dozen values is too uncertain for a weight; neighbours have nearly the same.
+    # The width of a dozen values is too uncertain for a weight; it is averaged over neighbours.
     smooth = (
         median_filter(np.array(widths, np.float64), 7, mode="nearest") if widths else np.empty(0)
     )
@@ -131,7 +130,7 @@ def _split(log_snr: Array, order: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     for end in ends:
         if end - cuts[-1] >= _PER_BIN:
             cuts.append(end)
-    # What is left at the highest S/N goes with the last bin.
+    # The remaining stars at the highest S/N join the last bin.
     cuts[-1] = len(order)
     return [order[start:stop] for start, stop in itertools.pairwise(cuts)]
 
@@ -166,7 +165,7 @@ def find_threshold(snr: ArrayLike, chi2: ArrayLike) -> SnrThreshold:
     misfit = np.empty(len(trials))
     for number, trial in enumerate(trials):
         misfit[number], start = _fit(x, level, error, trial, start)
-    # Backwards as well: each fit begins where its neighbour ended, and may end better.
+    # In both directions: each fit begins with its neighbour's result, which may give a better one.
     for number in range(len(trials) - 1, -1, -1):
         again, start = _fit(x, level, error, trials[number], start)
         misfit[number] = min(misfit[number], again)
@@ -175,8 +174,7 @@ def find_threshold(snr: ArrayLike, chi2: ArrayLike) -> SnrThreshold:
     unit = max(1.0, misfit[best] / max(len(x) - 5, 1))
     if (constant - min(misfit[best], unbroken)) / unit < _RELATION:
         return SnrThreshold(False, np.nan, np.nan, np.nan, n, "no relation")
-    # At the first threshold tried nothing is known of what lies below; at the last, of what lies
-    # above.
+    # The first threshold tried has no data below it, the last one none above.
     if best == len(trials) - 1:
         return SnrThreshold(False, np.nan, np.nan, np.nan, n, "no relation")
     if best == 0 or (unbroken - misfit[best]) / unit < _END:
@@ -209,9 +207,7 @@ def _interval(x: Array, rise: Array, best: int) -> tuple[float, float, float]:
 
 
 def _model(p: Array, x: Array, t: float) -> Array:
-    """ln chi2 (k,): p is ln of chi2 at t, ln of the share of it that is noise over what is not, g,
-    k.
-    """
+    """ln chi2 (k,); p is ln chi2 at t, ln of the ratio of its noise part to the rest, g, k."""
     top, odds, g, k = p
     above = np.log(x / t)
     share = 1 / (1 + np.exp(-odds))
@@ -220,8 +216,8 @@ def _model(p: Array, x: Array, t: float) -> Array:
 
 
 def _fit_level(above: Array, level: Array, error: Array) -> float:
-    """Best misfit without a relation: chi2 level above the threshold, and level or rising with S/N
-    below it.
+    """Best misfit without a relation: chi2 constant above the threshold, constant or rising
+    below.
     """
     design = np.column_stack([np.ones_like(above), np.minimum(above, 0)]) / error[:, None]
     numbers, squares = np.linalg.lstsq(design, level / error, rcond=None)[:2]
@@ -254,7 +250,7 @@ def _fit(
 
 
 def threshold_in_use(configured: tuple[float, float], found: float) -> tuple[float, float]:
-    """S/N thresholds of dwarfs and giants: the one found for the type, or those configured.
+    """S/N thresholds of dwarfs and giants: the one found for the type, or the configured ones.
 
     Parameters
     ----------

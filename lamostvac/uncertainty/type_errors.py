@@ -1,4 +1,4 @@
-"""What the stars of one spectral type say of the errors of its labels."""
+"""Errors of the labels of one spectral type, estimated from its stars."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
@@ -42,7 +42,7 @@ class TypeErrors:
         all (n,)
     snr_band : the S/N's column
     theta : labels that the scale of errors depends on, of `LABELS`
-    converged : (n,) whether the labels of a spectrum may be used for that
+    converged : (n,) whether the labels of a spectrum may be used for this
     settings : section `errors` of the configuration
     """
 
@@ -82,7 +82,7 @@ class TypeErrors:
     def emulator_label(
         self, label: str, crossvalidation: pd.DataFrame, spectral_type: str, name: str
     ) -> LabelErrors | None:
-        """Errors of an emulator's label, or None where there is nothing to learn them from.
+        """Errors of an emulator's label, or None where there are no data to learn them from.
 
         Parameters
         ----------
@@ -99,7 +99,7 @@ class TypeErrors:
 
         Parameters
         ----------
-        left_out : stars that the network did not learn from, of all types; None for a network from
+        left_out : stars of all types that members were not trained on; None for a network from
             elsewhere
         """
         if self.settings["networks"] != "calibrated":
@@ -118,8 +118,8 @@ class TypeErrors:
         scatter: Scatter | None,
         published: Mapping[str, RandomErrorModel],
     ) -> RandomErrorModel:
-        """The random error of a network's label as a function of S/N; parameters as of
-        `network_curve`.
+        """Random error of a network's label against S/N; parameters of
+        `snr_curve.network_curve`.
         """
         value = self.columns[label].astype(np.float64)
         seen = None
@@ -130,9 +130,7 @@ class TypeErrors:
 
 
 def theta_labels(crossvalidation: pd.DataFrame) -> list[str]:
-    """The labels that the scale of errors depends on: those of the catalogue that the library
-    has.
-    """
+    """The labels that the scale of errors depends on: the catalogue's labels in the library."""
     return [label for label in LABELS if label in crossvalidation]
 
 

@@ -19,8 +19,7 @@ Array = NDArray[np.float64]
 def weighted_width(
     residual: ArrayLike, weight: ArrayLike | None = None, width: Width = _SECTION.width
 ) -> float:
-    """Width of residuals (n,) about zero: what one spectrum differs by from another has no
-    preferred sign.
+    """Width of residuals (n,) about zero, since differences between spectra have no preferred sign.
 
     `robust` is 1.4826 times the weighted median absolute value, `deviation` the root of the
     weighted mean square. NaN without values.
@@ -33,7 +32,6 @@ def weighted_width(
         return float(np.sqrt(np.average(size**2, weights=parts)))
     order = np.argsort(size, kind="stable")
     size, parts = size[order], parts[order]
-    # Each value stands at the middle of its own weight; with equal weights this is the usual
-    # median.
+    # Each value is at the middle of its own weight; with equal weights this is the usual median.
     below = np.cumsum(parts) - 0.5 * parts
     return 1.4826 * float(np.interp(0.5 * parts.sum(), below, size))
