@@ -13,6 +13,10 @@ BELOW_A_FOLDER = re.compile(
     r"/[\w*./-]*[\w*/]"
 )
 DOTTED = re.compile(r"(?<![\w./-])lamostvac(?:\.\w+)+")
+NAME_IN_FILE = re.compile(
+    r"`(\w+)(?:\(\))?`\s+(?:of|in)\s+`((?:lamostvac|tests|tools)/[\w/]+\.py)`"
+)
+TEST_IN_FILE = re.compile(r"(tests/[\w/]+\.py)::(\w+)(\.\.\.)?")
 # Files beside the library that begin with its name.
 NO_MODULES = ("lamostvac.def", "lamostvac.sif", "lamostvac.yaml", "lamostvac.linux")
 
@@ -70,6 +74,13 @@ def missing(project: Path, text: str, folders: list[Path]) -> Iterator[str]:
     for name in BELOW_A_FOLDER.findall(text):
         if not any(project.glob(name)):
             yield name
+    for name, path in NAME_IN_FILE.findall(text):
+        if (project / path).exists() and name not in defined(project / path):
+            yield f"{path}::{name}"
+    for path, name, more in TEST_IN_FILE.findall(text):
+        there = defined(project / path) if (project / path).exists() else set()
+        if not any(test == name or (more and test.startswith(name)) for test in there):
+            yield f"{path}::{name}"
     for name in DOTTED.findall(text):
         if not name.startswith(NO_MODULES) and not is_there(project, name):
             yield name

@@ -135,11 +135,17 @@ def test_files_and_modules_that_texts_name_exist(project, pattern):
 
 
 def test_a_name_of_nothing_is_found(project):
-    text = "`lamostvac/starfit.py`, `masks.py`, `lamostvac.fit.refine.refine`, `lamostvac.fit.refine.polish`"
+    text = (
+        "`lamostvac/starfit.py`, `masks.py`, `lamostvac.fit.refine.refine`, `lamostvac.fit.refine.polish`, "
+        "`refine` of `lamostvac/fit/refine.py`, `polish` in `lamostvac/fit/refine.py`, "
+        "`tests/project/test_kernels.py::test_nothing`"
+    )
     assert list(missing(project, text, [project])) == [
         "lamostvac/starfit.py",
         "masks.py",
         "lamostvac/starfit.py",
+        "lamostvac/fit/refine.py::polish",
+        "tests/project/test_kernels.py::test_nothing",
         "lamostvac.fit.refine.polish",
     ]
 
