@@ -98,7 +98,7 @@ def merge_tables(
 
 
 def repeated_texts(registry: Registry) -> list[str]:
-    """Text columns, which Parquet stores with a dictionary; for numbers that would cost space."""
+    """Text columns to store with a Parquet dictionary; numbers would take more space with one."""
     return [
         column.name
         for column in registry

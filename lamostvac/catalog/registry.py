@@ -257,7 +257,7 @@ class Registry:
             header.set(f"TCOMM{number}", column.description, after=anchor)
             header.set(f"TUCD{number}", column.ucd, after=anchor)
         if any(len(f"'{column.description}'") > 70 for column in self.columns):
-            # Long descriptions use CONTINUE cards; astropy's warning about them is not needed.
+            # Long descriptions continue in CONTINUE cards, which LONGSTRN announces.
             header.set("LONGSTRN", "OGIP 1.0", "texts may go on in CONTINUE cards", after="TFIELDS")
         primary = fits.PrimaryHDU().header
         for target in (primary, header):

@@ -1,3 +1,3 @@
-"""The command `lamostvac`: what is typed, and nothing that computes."""
+"""The command `lamostvac`: its options and subcommands, without computations."""
 
 VERSION = 1

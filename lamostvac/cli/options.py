@@ -15,7 +15,7 @@ Command = Callable[..., Any]
 
 
 def example(line: str) -> str:
-    """The end of a help text: one command as it is typed."""
+    """The end of a help text: one example command."""
     return f"\b\nExample:\n  {line}"
 
 
@@ -45,12 +45,12 @@ def run_options(command: Command) -> Command:
 
 
 def configuration_file(config: Path | None, demo: bool) -> Path:
-    """The absolute path of the configuration that was asked for.
+    """The absolute path of the requested configuration.
 
     Raises
     ------
     UserError
-        None or two were asked for, or there is no such file.
+        None or two were requested, or there is no such file.
     """
     if demo == (config is not None):
         raise UserError("name the run's configuration with --config FILE, or give --demo instead")

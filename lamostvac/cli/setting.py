@@ -1,4 +1,4 @@
-"""The subcommand configuration: which keys there are, and whether a file is right."""
+"""The subcommand configuration: lists keys, and checks a file."""
 
 from pathlib import Path
 

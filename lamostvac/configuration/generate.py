@@ -23,7 +23,7 @@ from lamostvac.core.paths import PROJECT
 
 
 def _flow(value: Any) -> str:
-    """A value as it stands behind `key:` in YAML, on one line."""
+    """A value as YAML after `key:`, on one line."""
     return (
         yaml.safe_dump(
             plain(value), default_flow_style=True, width=10_000, allow_unicode=True, sort_keys=False
@@ -73,8 +73,7 @@ def default_yaml() -> str:
 
 
 def describe(key: str) -> str:
-    """The keys of a section, or one key, with default, what is allowed and meaning: a few lines of
-    text.
+    """The keys of a section, or one key, with default, allowed values and meaning, as text.
 
     Raises `UserError` for a name that is neither.
     """
@@ -98,7 +97,7 @@ def describe(key: str) -> str:
 
 
 def schema_json() -> str:
-    """The text of config/schema.json, by which editors complete and check configuration files."""
+    """The text of config/schema.json, with which editors complete and check configuration files."""
     return json.dumps(Configuration.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
 
 

@@ -5,7 +5,7 @@ comments), `config/schema.json` (for editors) and `docs/configuration.md` are wr
 `make generated`; a test fails when they drift apart.
 
 A configuration file needs only what differs from the defaults. Snakemake passes its `config`
-dictionary (file and `--config` merged) to `load_configuration`, which answers a mistake with one
+dictionary (file and `--config` merged) to `load_configuration`, which reports a mistake in one
 sentence.
 """
 
@@ -82,7 +82,7 @@ class Configuration(Section):
 
     @model_validator(mode="after")
     def _inputs_are_named(self) -> Self:
-        """A run on real files names them; a simulated run must not be mistaken for one."""
+        """A run on real files must name them, so that a simulated run cannot be taken for one."""
         if self.simulation.enabled:
             if self.survey.catalogues:
                 raise ValueError(
@@ -137,8 +137,8 @@ class Configuration(Section):
         return self.library.model_copy(update=changed)
 
     def chunk_rules(self, networks: bool) -> list[str]:
-        """The rules that have a job for each chunk, in the order of the data; `networks`: whether
-        there are any.
+        """The rules with a job for each chunk, in the order of the data; `networks`: if there are
+        any.
         """
         rules = ["prepare"]
         if self.fit.method != "refine":
@@ -153,7 +153,7 @@ class Configuration(Section):
     def libraries(self) -> dict[str, Library]:
         """The run's library, that of the second emulator and those compared with them, by name.
 
-        One line width of the survey for all.
+        All have the same line width of the survey.
         """
         width = self.library.resolution.survey_fwhm
         found: dict[str, Library] = {self.library.name: self.library}
@@ -171,14 +171,14 @@ def load_configuration(mapping: Mapping[str, Any]) -> Configuration:
     """Defaults overlaid with `mapping` (nested dictionaries, as Snakemake's `config`).
 
     A section that is present but empty (`survey:` in YAML) counts as left out. Texts are converted
-    to numbers where a number is wanted, and the text `null` to none, because Snakemake passes what
-    stands inside `--config 'section={key: value}'` as text.
+    to numbers where a number is required, and the text `null` to none, because Snakemake passes
+    values inside `--config 'section={key: value}'` as texts.
 
     Raises
     ------
     UserError
-        One sentence on the first mistake: an unknown key and the nearest valid one, or a wrong
-        value, what is allowed and the nearest valid value.
+        One sentence on the first mistake: an unknown key and the most similar valid one, or a wrong
+        value, the allowed values and the most similar one.
     """
     try:
         return Configuration.model_validate(_cleaned(mapping))
@@ -206,8 +206,9 @@ def configuration_hash(configuration: Mapping[str, Any]) -> str:
 
     `configuration` is the whole one as nested dictionaries, with a section `training_sets` for the
     content of the file that the section `networks` names, `recommended_labels` for that of
-    `recommended.definitions` and `photometry_tables` for that of the section `photometry`. Left out
-    is what only says where files are, which part of the survey runs, or how work is cut into jobs.
+    `recommended.definitions` and `photometry_tables` for that of the section `photometry`. Keys
+    that only determine where files are, which part of the survey runs, or how work is cut into jobs
+    are left out.
     """
     kept = {
         section: {key: value for key, value in content.items() if key not in _not_in_rows(section)}

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Atomic writing: files and folders appear under their name only when complete."""
 
 import errno
 import os
@@ -17,24 +17,24 @@ _NAME = re.compile(r"\.lamostvac-(\d+)-[0-9a-f]{8}-(\w+)-.")
 
 
 def temporary_path(target: Path) -> Path:
-    """A name beside `target` that no other writer has, on this node or another.
+    """A name in the folder of `target` that no other writer uses, on this node or another.
 
-    Process numbers alone repeat between the nodes that share a file system, and, after a restart,
-    on one node. The suffixes stay, because writers choose their format by them.
+    Process numbers alone are not unique among nodes that share a file system, nor on one node after
+    a restart. The suffixes are kept, because writers choose their format by them.
     """
     return target.with_name(f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}-{_host()}-{target.name}")
 
 
 def _host() -> str:
-    """This node's name as it stands in temporary names, without the dashes between their parts."""
+    """This node's name for temporary names, without dashes, which separate their parts."""
     return re.sub(r"\W", "_", socket.gethostname())
 
 
 def no_space(error: BaseException | None) -> bool:
-    """Whether an error, or what caused it, says that a disk or a quota is full.
+    """Whether an error, or its cause, means that a disk or a quota is full.
 
-    Python has a number for it; HDF5 has it in the text, and when a file is closed as a
-    `RuntimeError`; astropy has words of its own.
+    Python has an error number for it; HDF5 says it in the message, in a `RuntimeError` when a file
+    is closed; astropy has its own message.
     """
     while error is not None:
         text = str(error)
@@ -66,8 +66,8 @@ def _full_disk_is_told(target: Path) -> Iterator[None]:
 def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary name beside `path`; on success rename it to `path`, on failure remove it.
 
-    Of two writers of one path the last one's file stays, and is whole. Raises `UserError` when the
-    disk is full.
+    Of two writers of one path the last one's file remains, and is complete. Raises `UserError` when
+    the disk is full.
     """
     target = Path(path)
     with _full_disk_is_told(target):
@@ -82,9 +82,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Like `atomic` for a folder: yield a new empty one, which takes the place of `path` when
-    complete.
-    """
+    """Like `atomic` for a folder: yield a new empty one, which replaces `path` when complete."""
     target = Path(path)
     with _full_disk_is_told(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +99,7 @@ def _replace_folder(new: Path, target: Path) -> None:
     """Rename `new` to `target`, also while another process does the same."""
     while True:
         try:
-            os.replace(new, target)  # works where there is nothing, or an empty folder
+            os.replace(new, target)  # works if the target is absent or an empty folder
             return
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
@@ -109,19 +107,18 @@ def _replace_folder(new: Path, target: Path) -> None:
         old = temporary_path(target)
         try:
             os.replace(target, old)
-        except FileNotFoundError:  # the other one was quicker
+        except FileNotFoundError:  # the other process was faster
             continue
         shutil.rmtree(old)
 
 
 def remove_temporaries(folder: str | os.PathLike[str]) -> list[Path]:
-    """Remove what killed jobs left of unfinished files and folders below `folder`; return their
-    paths.
+    """Remove unfinished files and folders of killed jobs below `folder`; return their paths.
 
-    Only names that `temporary_path` makes count: the folder may be shared, and others' files are
-    not ours. To be called when no other run writes there. Those of a process that lives on this
-    node stay; a job that a killed run left behind on another node fails when its file is gone, and
-    cannot spoil a file of the new run.
+    Only names as by `temporary_path` are removed, because the folder may be shared. To be called
+    when no other run writes there. Files of a process that is alive on this node are kept. A job
+    that a killed run left running on another node fails when its file is gone, and cannot damage a
+    file of the new run.
     """
     host = _host()
     removed = []

@@ -1,6 +1,6 @@
 """Versions of the code that a rule's results depend on, found by reading imports.
 
-Each package of the library has a number, `VERSION` in its `__init__.py`, that goes up when its
+Each package of the library has a number, `VERSION` in its `__init__.py`, that is increased when its
 results change. A rule depends on the packages that its script reaches by imports, at the top of a
 module or inside a function.
 """
@@ -19,13 +19,13 @@ _VERSION = re.compile(r"^VERSION = (\d+)$", re.MULTILINE)
 def script_version(script: Path) -> dict[str, int]:
     """Versions of the packages that a script reaches, by package; for a rule's params.
 
-    Nothing is imported: every job of a cluster and every dry run reads the rules, and importing all
-    stages for some numbers would take most of that time.
+    Imports are read, not executed: every job of a cluster and every dry run reads the rules, and
+    importing all stages for their version numbers would take most of that time.
 
     Raises
     ------
     ValueError
-        When an imported module is not there or a package has no version.
+        An imported module does not exist, or a package has no version.
     """
     packages = sorted({package_of(path) for path in reached(script)} - {""})
     return {name: package_version(name) for name in packages}
@@ -44,18 +44,14 @@ def reached(script: Path) -> frozenset[Path]:
 
 
 def package_of(path: Path) -> str:
-    """The package that a file of the library belongs to; empty for the library's own
-    `__init__.py`.
-    """
+    """The package of one of the library's files; empty for the library's own `__init__.py`."""
     parts = path.relative_to(LIBRARY).parts
     return parts[0] if len(parts) > 1 else ""
 
 
 @functools.cache
 def package_version(name: str) -> int:
-    """`VERSION` of a package of the library, read from its text; ValueError where there is not
-    exactly one.
-    """
+    """`VERSION` of a package of the library, read from its text; ValueError unless there is one."""
     path = LIBRARY / name / "__init__.py"
     found = _VERSION.findall(path.read_text(encoding="utf-8"))
     if len(found) != 1:

@@ -1,8 +1,7 @@
-"""Whether a result file is whole: for jobs that fail on one, and for a look after a crash of the
-file system.
+"""Whether a result file is complete: for jobs that fail on one, and after file-system crashes.
 
-Files are renamed when complete, so the program never leaves half a file; disks, copies and users
-do. `lamostvac damage results` lists the damaged files below a folder.
+Files are renamed when complete, so the program itself leaves no partial files, but disks, copies
+and users do. `lamostvac damage results` lists the damaged files below a folder.
 """
 
 import gzip
@@ -23,8 +22,8 @@ def damage(path: str | os.PathLike[str]) -> str:
     """What is wrong with a file, in a few words, or "" when it can be read to its end.
 
     Reads the whole file in pieces. Known are HDF5, Parquet, FITS, JSON and gzip by their suffixes;
-    of other files (CSV, text) only that they are there and not empty, and that they have no zero
-    bytes, which file systems put in the place of what was lost.
+    other files (CSV, text) are only checked to exist, not to be empty, and to have no zero bytes,
+    which file systems put in place of lost data.
     """
     path = Path(path)
     try:
@@ -37,7 +36,7 @@ def damage(path: str | os.PathLike[str]) -> str:
         _CHECKS.get(path.suffix, _check_text)(path)
     except MemoryError:
         raise
-    except Exception as error:  # each format fails in ways of its own
+    except Exception as error:  # each format fails with different errors
         return " ".join(str(error).split()) or type(error).__name__
     return ""
 
@@ -65,7 +64,7 @@ def _check_parquet(path: Path) -> None:
 
 def _check_fits(path: Path) -> None:
     with open(path, "rb") as handle, warnings.catch_warnings():
-        # astropy warns of a file that is too short, and goes on
+        # astropy only warns of a file that is too short
         warnings.simplefilter("ignore")
         with fits.open(handle, lazy_load_hdus=False) as hdus:
             end = max(hdu.fileinfo()["datLoc"] + hdu.fileinfo()["datSpan"] for hdu in hdus)
@@ -109,8 +108,8 @@ def damaged(paths: Iterable[str | os.PathLike[str]]) -> tuple[Path, str] | None:
 
 
 def look_through(folders: Iterable[Path]) -> tuple[list[tuple[Path, str]], int]:
-    """The damaged files below folders of results with what is wrong with each, and how many files
-    there are.
+    """The damaged files below folders of results, each with its damage, and the number of all
+    files.
 
     Logs and simulated spectra are left out: they may be empty or broken on purpose.
     """

@@ -1,10 +1,10 @@
-"""What can go wrong with a user's input, in words.
+"""Errors in a user's input, with messages for users.
 
-Two kinds of failure are expected and never shown as a traceback: a mistake in the
-configuration or in the files it names (`UserError`, which ends the rule), and a spectrum that
-cannot be used (`SpectrumRejected`, which ends nothing: the spectrum goes to `rejected.csv`).
+Two kinds of failure are expected and never shown as a traceback: a mistake in the configuration or
+in the files it names (`UserError`, which ends the rule), and a spectrum that cannot be used
+(`SpectrumRejected`, with which the rule goes on: the spectrum is listed in `rejected.csv`).
 """
 
 
 class UserError(Exception):
-    """A mistake that the user can mend; the message is one sentence naming it and the remedy."""
+    """A mistake that the user can correct; the message is one sentence with mistake and remedy."""

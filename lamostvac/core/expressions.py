@@ -2,8 +2,8 @@
 
 `not bit(aspcapflag, 7)`, `1.0857 / phot_g_mean_flux_over_error`, `3800 < teff_pastel < 6500`: names
 of columns, numbers, `+ - * / **`, comparisons (chained too), `and`, `or`, `not`, and the functions
-of `FUNCTIONS`. A column of text can be compared with a text by `==` and `!=`. Nothing else is
-Python here, so a configuration file cannot run code.
+of `FUNCTIONS`. A column of text can be compared with a text by `==` and `!=`. No other Python is
+accepted, so a configuration file cannot run code.
 
 A comparison with a missing value (NaN) is false,
 `!=` included; `not` turns that into true, so write `error < 0.1` rather than `not error >= 0.1`.
@@ -45,16 +45,14 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.NotEq: np.not_equal,
 }
 Columns: TypeAlias = Mapping[str, Any] | pd.DataFrame
-_MAX_LENGTH = 2000  # characters; deeper trees than that would exhaust Python's stack
-_MAX_DEPTH = 100  # levels; far from Python's own limit, which a caller's depth lowers
+_MAX_LENGTH = 2000  # characters; much longer ones could exhaust Python's stack
+_MAX_DEPTH = 100  # levels; far below Python's limit, of which callers use a part
 _NUMBER, _TRUTH, _TEXT = "a number", "a condition", "a text"
 
 
 @dataclass(frozen=True)
 class Expression:
-    """A parsed expression: its text, its syntax tree, and the columns it names in order of
-    appearance.
-    """
+    """A parsed expression: text, syntax tree, and its columns in the order of appearance."""
 
     text: str
     tree: ast.expr
@@ -66,7 +64,7 @@ class Expression:
 
         Parameters
         ----------
-        columns : arrays (n,) of numbers, truth values or texts by name (a data frame serves)
+        columns : arrays (n,) of numbers, booleans or texts by name (or a data frame)
 
         Returns
         -------
@@ -75,8 +73,8 @@ class Expression:
         Raises
         ------
         UserError
-            A column is unknown (the nearest known one is named), or a text or condition stands
-            where a number is wanted.
+            A column is unknown (the message names the most similar one), or a text or condition is
+            in the place of a number.
         """
         check_names(self, [str(name) for name in columns])
         arrays = {name: _array(columns[name]) for name in self.names}
@@ -96,7 +94,7 @@ class Expression:
         return np.array(np.broadcast_to(result, shape))
 
     def holds(self, columns: Columns) -> NDArray[np.bool_]:
-        """The condition for every row (n,) bool; `UserError` when the expression is no
+        """The condition for every row (n,) bool; `UserError` if the expression is not a
         condition.
         """
         result = self.values(columns)
@@ -208,7 +206,7 @@ def _check(node: ast.expr, names: dict[str, None], at: str) -> None:
 
 
 def _array(column: Any) -> NDArray[Any]:
-    """A column as an array of numbers, truth values or texts; nullable kinds become plain ones."""
+    """A column as an array of numbers, booleans or texts; nullable types become plain ones."""
     array = np.asarray(column)
     if array.dtype.kind in "OUST":
         present = [value for value in array.tolist() if value is not None and value == value]
@@ -276,7 +274,7 @@ def _evaluate(node: ast.expr, columns: Mapping[str, NDArray[Any]], whole: Expres
             return _bit(wanted(column, _NUMBER), int(str(n)))
         case ast.Call(func=ast.Name(id=name), args=[argument]):
             return FUNCTIONS[name](number(argument))
-    raise AssertionError(ast.dump(node))  # `parse` lets nothing else through
+    raise AssertionError(ast.dump(node))  # `parse` accepts nothing else
 
 
 def _compare(op: ast.cmpop, low: Any, high: Any, whole: Expression) -> Any:
@@ -303,8 +301,7 @@ def _missing(values: Any) -> Any:
 def _bit(values: Any, n: int) -> Any:
     """Whether bit n (0 is the lowest) of an integer is set; false for NaN.
 
-    A flag column that has missing rows comes as float64, which holds the 32 bits of the usual flags
-    exactly.
+    A flag column with missing rows is float64, which holds the 32 bits of the usual flags exactly.
     """
     if np.asarray(values).dtype.kind == "f":
         usable = np.isfinite(values) & (np.abs(values) < 2.0**62)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def read_yaml(path: str | os.PathLike[str], what: str, form: str = "") -> Any:
     """The content of a YAML file that a user may have written.
 
-    Raises `UserError` when it cannot be read or is no YAML; the sentence begins with `what`, the
-    key that names it, and has `form`, what the file should hold.
+    Raises `UserError` when it cannot be read or is not YAML; the message begins with `what`, the
+    key that names the file, and contains `form`, the file's required form.
     """
     try:
         return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -35,6 +35,6 @@ def sha256(path: str | os.PathLike[str]) -> str:
 
 
 def write_csv(path: str | os.PathLike[str], table: "pd.DataFrame", digits: int) -> None:
-    """A table for people as CSV, its numbers with so many significant digits; whole or absent."""
+    """A table for readers as CSV, with `digits` significant digits; written atomically."""
     with atomic(path) as temporary:
         table.to_csv(temporary, index=False, float_format=f"%.{digits}g", lineterminator="\n")

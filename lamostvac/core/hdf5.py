@@ -15,9 +15,8 @@ from lamostvac.core.atomic import atomic
 def atomic_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     """An HDF5 file open for writing that appears under `path` only when complete.
 
-    Equal content gives equal bytes at any time: datasets are to be created with
-    `track_times=False`, and groups in the library's oldest format have no time (in its newest they
-    have).
+    Equal content gives equal bytes at any time: datasets must be created with `track_times=False`,
+    and groups are in the library's oldest format, which has no times (its newest has).
     """
     with atomic(path) as temporary, h5py.File(temporary, "w", libver="earliest") as handle:
         yield handle

@@ -1,8 +1,8 @@
-"""HTML files that open without a network: text, tables and figures in one, nothing fetched.
+"""HTML files that open without a network: text, tables and figures in one file.
 
-The markup stands in Jinja2 templates, `lamostvac/*/templates/*.html.j2`; Python hands them
-values. Every value is escaped, so a name with `<` or `&` shows as it is and nothing from a
-catalogue can become markup.
+The markup is in Jinja2 templates, `lamostvac/*/templates/*.html.j2`; Python passes values to them.
+Every value is escaped, so a name with `<` or `&` is shown unchanged and nothing from a catalogue
+can become markup.
 """
 
 import functools
@@ -20,7 +20,7 @@ from lamostvac.core.code_version import LIBRARY
 def environment() -> jinja2.Environment:
     """Jinja2 as all pages use it; templates have names such as `star/templates/page.html.j2`.
 
-    A value that a template wants and nobody gave is an error (`jinja2.UndefinedError`), and a
+    A value that a template needs and does not get is an error (`jinja2.UndefinedError`), and a
     missing number (None or NaN) becomes a dash.
     """
     result = jinja2.Environment(
@@ -47,7 +47,7 @@ def write_page(path: str | Path, template: str, **values: Any) -> None:
     Parameters
     ----------
     template : its path below the library, such as `star/templates/page.html.j2`
-    values : what the template names; a generator among them is written while it is read
+    values : the template's variables; the items of a generator are written as they are produced
     """
     pieces = environment().get_template(template).generate(**values)
     with atomic(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as handle:

@@ -1,12 +1,11 @@
-"""What a rule's script is given: the one place where Snakemake's object has a type."""
+"""The type of Snakemake's object in a rule's script."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 
 class Job(Protocol):
-    """A job of the workflow, as Snakemake puts it into a script's globals under the name
-    `snakemake`.
+    """A job of the workflow, which Snakemake puts into a script's globals as `snakemake`.
 
     `lamostvac.run.mock` makes one without running the workflow.
 
@@ -19,7 +18,7 @@ class Job(Protocol):
     wildcards : texts by name
     log : the log's file name, in a list that is empty for a rule without log
     threads : cores
-    resources : whole numbers by name, memory and time and the job's amounts of work among them
+    resources : whole numbers by name, including memory, time and the job's amounts of work
     config : the configuration as the user wrote it
     """
 

@@ -1,4 +1,4 @@
-"""A job's log, the end of a job that fails, and progress with a rate."""
+"""A job's log, and the message of a job that fails."""
 
 import atexit
 import errno
@@ -28,18 +28,18 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS
 def rule_log(snakemake: Job) -> logging.Logger:
     """The logger of a rule's script; call it first in `main(snakemake)`.
 
-    Messages go to `snakemake.log[0]` (replaced, not appended) and to standard error. An exception
-    that nobody catches ends in the same places: a `UserError` as one line, and so what the user can
-    mend in the machine (`plain_sentence`); any other with its full traceback in the log file and
-    its last line on standard error; the exit code is 1 either way. SIGTERM (scancel, a time limit)
-    ends the script like an exception, so that unfinished files are removed.
+    Messages go to `snakemake.log[0]` (replaced, not appended) and to standard error. An uncaught
+    exception is reported in the same places: a `UserError`, or a problem of the machine that the
+    user can solve (`plain_sentence`), as one line; any other with its full traceback in the log
+    file and its last line on standard error. The exit code is 1 in both cases. SIGTERM
+    (scancel, a time limit) ends the script like an exception, so that unfinished files are removed.
 
-    Linear algebra is held to `snakemake.threads`: Snakemake sets OPENBLAS_NUM_THREADS and its kin
-    for the jobs it starts, which a script run by hand or under a debugger would miss, and two jobs
-    that each take all cores are slower than one after the other.
+    Linear algebra is limited to `snakemake.threads`. Snakemake sets OPENBLAS_NUM_THREADS and
+    similar variables for its jobs, but a script run by hand or under a debugger lacks them, and two
+    jobs that each use all cores are slower than one after the other.
 
-    The log's first line says what the job asked for and how much it has to do, its last one what it
-    took, whatever started it (`lamostvac.run.job_records` reads both).
+    The log's first line has the job's requested resources and its amount of work, the last one what
+    it used, however the job was started (`lamostvac.run.job_records` reads both).
     """
     logger = logging.getLogger(f"lamostvac.{getattr(snakemake, 'rule', None) or 'script'}")
     logger.setLevel(logging.INFO)
@@ -63,7 +63,7 @@ def rule_log(snakemake: Job) -> logging.Logger:
         signal.signal(signal.SIGTERM, _terminate)
     limit_threads(int(getattr(snakemake, "threads", 1) or 1))
     if path and getattr(snakemake, "resources", None) is not None:
-        # For `lamostvac.run.job_records`, not for whoever looks at the screen.
+        # For `lamostvac.run.job_records`, not for the screen.
         _write(file, logger, "asked", _asked(snakemake))
         atexit.register(lambda: _write(file, logger, "used", _used()))
     return logger
@@ -89,10 +89,10 @@ def _asked(snakemake: Job) -> dict[str, Any]:
 
 
 def _used() -> dict[str, str]:
-    """What this process took from its start to now, time also of its children.
+    """Resources used by this process since its start; times include its children.
 
-    Exact where Snakemake's benchmark samples, every half minute after the first seconds. MB are
-    10^6 bytes; what is read may have come from the page cache.
+    The numbers are exact, while Snakemake's benchmark takes samples, every half minute after the
+    first seconds. MB are 10^6 bytes; data read may have come from the page cache.
     """
     own, children = (
         resource.getrusage(resource.RUSAGE_SELF),
@@ -108,8 +108,8 @@ def _used() -> dict[str, str]:
 def _peak_memory_kb() -> float:
     """Peak resident memory, KiB.
 
-    `ru_maxrss` begins with the size of the process that this one was forked from, which is
-    Snakemake with its DAG.
+    `ru_maxrss` would include the size of the process that this one was forked from: Snakemake with
+    its DAG.
     """
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
@@ -119,9 +119,9 @@ def _peak_memory_kb() -> float:
 
 
 def _process_start() -> float:
-    """When this process began, seconds since 1970; now where the system does not say."""
+    """When this process began, seconds since 1970; the current time where that is unknown."""
     try:
-        # Field 22, counted from behind the command's name, which may have blanks.
+        # Field 22, counted after the command's name, which may have blanks.
         ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
         uptime = float(Path("/proc/uptime").read_text().split()[0])
     except (OSError, ValueError, IndexError):
@@ -130,9 +130,7 @@ def _process_start() -> float:
 
 
 def _bytes_moved() -> dict[str, int]:
-    """Bytes that this process has read and written; nothing where the system does not count
-    them.
-    """
+    """Bytes that this process has read and written; empty where the system does not count them."""
     try:
         lines = Path("/proc/self/io").read_text().splitlines()
     except OSError:
@@ -142,14 +140,16 @@ def _bytes_moved() -> dict[str, int]:
 
 
 def limit_threads(threads: int) -> None:
-    """Hold BLAS and OpenMP to `threads`, in libraries loaded now, later, and in child processes."""
+    """Limit BLAS and OpenMP to `threads`, in libraries loaded now or later, and in child
+    processes.
+    """
     for name in _THREAD_VARIABLES:
         os.environ[name] = str(threads)
     threadpool_limits(limits=threads)
 
 
 class _LogFile(logging.FileHandler):
-    """A log on a full disk is silent: its job says why it failed on standard error, once."""
+    """A log file that ignores a full disk: its job reports that once, on standard error."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         if not no_space(sys.exc_info()[1]):
@@ -161,11 +161,11 @@ def _terminate(number: int, frame: Any) -> None:
 
 
 def plain_sentence(error: BaseException, snakemake: Job) -> str:
-    """What a user can do about an error that is no mistake of the program, or "" for any other.
+    """Advice on an error that is not a mistake of the program, or "" for any other error.
 
-    Known are memory that ran out, a full disk, and a damaged or vanished input file of the job. How
-    a reader complains about a damaged file differs by format and by what is damaged, so the inputs
-    are looked at (`damage`) after any failure.
+    Known are lack of memory, a full disk, and a damaged or vanished input file of the job. A
+    reader's error for a damaged file depends on the format and on the damage, so the inputs are
+    checked (`damage`) after any failure.
     """
     rule = getattr(snakemake, "rule", None) or "script"
     if isinstance(error, MemoryError) or "bad_alloc" in str(error):
@@ -182,7 +182,7 @@ def plain_sentence(error: BaseException, snakemake: Job) -> str:
             f"no space left for what rule {rule} writes; make room and give the same command again"
         )
     from lamostvac.core.damage import (
-        damaged,  # its readers take half a second to import, and jobs rarely fail
+        damaged,  # imported here: its readers take half a second, and jobs rarely fail
     )
 
     try:
@@ -214,9 +214,7 @@ _MENDABLE = (
 
 
 def _is_result(path: Path, snakemake: Job) -> bool:
-    """Whether a rule makes the file; the log stands below the run's folder of results, in
-    `logs/`.
-    """
+    """Whether a rule makes the file; the log is in `logs/` below the run's folder of results."""
     log = Path(str(snakemake.log[0])) if getattr(snakemake, "log", None) else Path()
     results = next((parent.parent for parent in log.parents if parent.name == "logs"), None)
     return results is not None and path.absolute().is_relative_to(results.absolute())
@@ -255,8 +253,8 @@ def _hook(logger: logging.Logger, path: str | None, snakemake: Job) -> Any:
 def user_errors() -> Iterator[None]:
     """For the Snakefile: a `UserError` inside ends Snakemake with its sentence and exit code 1.
 
-    Exiting is what leaves the sentence alone on the screen: a `WorkflowError` raised while the
-    Snakefile is read comes with four lines about where it was raised (seen with Snakemake 9.27).
+    With an exit only the sentence is on the screen: a `WorkflowError` raised while the Snakefile is
+    read adds four lines about where it was raised (seen with Snakemake 9.27).
     """
     try:
         yield

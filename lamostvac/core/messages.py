@@ -1,7 +1,6 @@
-"""What is wrong with a file that a user wrote, in words: the first complaint of pydantic as
-`key: what is wrong`.
+"""Messages on a user's file: the first error that pydantic found as `key: what is wrong`.
 
-The run's own configuration says more (what is allowed, what is nearest):
+Messages on the run's own configuration say more (allowed values, the most similar one):
 `lamostvac/configuration/root.py`.
 """
 
@@ -15,14 +14,12 @@ from pydantic import BaseModel, ValidationError
 
 
 def first_mistake(problems: ValidationError) -> Mapping[str, Any]:
-    """The first mistake; an unknown key before all others, since one that is misspelt is missing
-    too.
-    """
+    """The first mistake; unknown keys come first, since a misspelt key is also a missing one."""
     return dict(min(problems.errors(), key=lambda error: error["type"] != "extra_forbidden"))
 
 
 def entry_name(entry: Any, number: int, key: str = "name") -> str:
-    """How sentences call an entry of a list: by what it has under `key`, else by its number."""
+    """The name of an entry of a list in messages: its value for `key`, else its number."""
     return entry.get(key, f"number {number}") if isinstance(entry, dict) else f"number {number}"
 
 
@@ -32,8 +29,8 @@ def mistake(problems: ValidationError, model: type[BaseModel], depth: int = 0) -
     Parameters
     ----------
     model : what the content should be
-    depth : so many parts of the place are left out, because the caller names the entry in other
-        words
+    depth : number of leading parts of the place to leave out, because the caller names the entry
+        itself
     """
     error = first_mistake(problems)
     place = [str(part) for part in error["loc"]]
@@ -48,12 +45,13 @@ def mistake(problems: ValidationError, model: type[BaseModel], depth: int = 0) -
 
 
 def keys_at(model: type[BaseModel], place: Sequence[str]) -> list[str]:
-    """The keys that a file has at a place; none where it is no mapping of known keys."""
+    """The keys that a file has at a place; none where it is not a mapping of known keys."""
     found: type[BaseModel] | None = model
     kinds: list[type[BaseModel]] = []
     for part in place:
         if found is None:
-            # Of several kinds the entry's own is named by the value that tells them apart.
+            # Of several models, the entry's is identified by the value of the key that
+            # distinguishes them.
             found = next((kind for kind in kinds if _is_named(kind, part)), None)
             continue
         fields = found.model_fields.items()
@@ -61,7 +59,7 @@ def keys_at(model: type[BaseModel], place: Sequence[str]) -> list[str]:
         if field is not None:
             kinds = _models_in(field.annotation)
             found = kinds[0] if len(kinds) == 1 else None
-        # Else a number in a list, or a name in a mapping.
+        # Otherwise a number in a list, or a name in a mapping.
     return [field.alias or name for name, field in found.model_fields.items()] if found else []
 
 
@@ -81,8 +79,8 @@ def _is_named(model: type[BaseModel], tag: str) -> bool:
 
 
 def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The most similar of `known`, upper or lower case; None when nothing is as similar as `cutoff`
-    (0 to 1).
+    """The most similar of `known`, without regard to case; None if none is as similar as `cutoff`,
+    from 0 to 1.
     """
     by_lower = {candidate.lower(): candidate for candidate in reversed(list(known))}
     close = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=cutoff)
@@ -90,7 +88,7 @@ def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean ...?` for the most similar of `known`, or what there is when nothing is
+    """`; did you mean ...?` with the most similar of `known`, or a list of them if none is
     similar.
     """
     known = list(known)

@@ -1,6 +1,4 @@
-"""What pydantic models say about their keys: which there are, where they lie, what they allow, in
-words.
-"""
+"""The keys of pydantic models: their names, their places, and their allowed values in words."""
 
 import types
 import typing
@@ -14,9 +12,7 @@ from lamostvac.core.messages import closest
 
 
 def unwrapped(annotation: Any) -> Any:
-    """An annotation without what stands around it: limits (Annotated) and null as an
-    alternative.
-    """
+    """An annotation without limits (Annotated) and without null as an alternative."""
     arguments = typing.get_args(annotation)
     if typing.get_origin(annotation) is Annotated:
         return unwrapped(arguments[0])
@@ -79,7 +75,7 @@ def field_at(location: Sequence[int | str], root: type[BaseModel]) -> tuple[Fiel
 
 
 def plain(value: Any) -> Any:
-    """Models and tuples as what YAML and JSON have."""
+    """Models and tuples as dictionaries and lists, as in YAML and JSON."""
     if isinstance(value, BaseModel):
         return {name: plain(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, Mapping):
@@ -92,10 +88,9 @@ def plain(value: Any) -> Any:
 def list_item(
     location: Sequence[int | str], whole: type[BaseModel]
 ) -> tuple[type[BaseModel], str, Sequence[int | str]]:
-    """Where a location lies in a list of sections: the items' model, `list[0].` and what follows
-    that.
+    """A location in a list of sections: the items' model, `list[0].` and the rest after that.
 
-    `whole`, "" and the whole location when it lies in no such list.
+    `whole`, "" and the whole location when it is not in such a list.
     """
     root: type[BaseModel] = whole
     place, rest = "", location
@@ -171,7 +166,7 @@ def allowed(field: FieldInfo) -> str:
 
 
 def nearest_value(error: Any, annotation: Any) -> Any:
-    """The valid value closest to the wrong one, or None when closeness means nothing."""
+    """The valid value most similar to the wrong one, or None where similarity is meaningless."""
     context = error.get("ctx", {})
     if error["type"] == "literal_error":
         choices = typing.get_args(unwrapped(annotation))

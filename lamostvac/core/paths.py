@@ -1,6 +1,4 @@
-"""Where the files are that come with the project: its workflow, its tables and its ready
-configurations.
-"""
+"""Paths of the project's own files: its workflow, its tables and its ready configurations."""
 
 import os
 from pathlib import Path
@@ -9,8 +7,8 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def project_folder(package: Path = PACKAGE) -> Path:
-    """The folder with Snakefile, rules and config: the checkout's root, or `workflow` in an
-    installed package.
+    """The folder with Snakefile, rules and config: the checkout's root, or `workflow` if
+    installed.
     """
     checkout = package.parent
     return checkout if (checkout / "Snakefile").is_file() else package / "workflow"
@@ -26,8 +24,6 @@ OVERVIEW_PATH = PROJECT / "config" / "overview.yaml"
 
 
 def shipped(path: str | os.PathLike[str]) -> Path:
-    """The file at `path`, or the one of that name in the project where a run in another folder has
-    none.
-    """
+    """The file at `path` or, where that does not exist, the project's file of that name."""
     own, given = PROJECT / path, Path(path)
     return own if not given.exists() and own.exists() else given

@@ -38,11 +38,11 @@ class Section(BaseModel):
     not_in_rows: ClassVar[frozenset[str]] = frozenset()
 
     def part(self, model: "type[Section]") -> dict[str, Any]:
-        """The keys that the section has from `model`, in the form of JSON: what a rule tells its
+        """The keys that the section has from `model`, as in JSON: a rule's params for its
         script.
         """
         return self.model_dump(mode="json", include=set(model.model_fields))
 
     def changed(self, **values: Any) -> Self:
-        """A copy with other values of some keys, checked like those of a file."""
+        """A copy with other values for some keys, validated like those of a file."""
         return type(self).model_validate(dict(self) | values)

@@ -28,9 +28,7 @@ GIANT_LOGG = 3.8
 
 
 def spectral_type_of(teff: ArrayLike) -> NDArray[np.str_]:
-    """Spectral type by an effective temperature (K) and `TYPE_LIMITS`, for stars without the
-    survey's class.
-    """
+    """Spectral type by effective temperature (K), for stars without the survey's class."""
     names = np.array(list(TYPE_LIMITS))
     limits = np.array(list(TYPE_LIMITS.values()))
     return names[np.searchsorted(limits, np.asarray(teff), side="right")]

@@ -65,7 +65,8 @@ def fit_bands(
         measured = np.where(mask, y[rows], 0.0)
         weighted = inverse @ matrix
         normal = matrix.transpose(0, 2, 1) @ weighted
-        # Bands whose design is the same up to a factor cannot tell the parameters apart.
+        # Where columns of the design are nearly dependent, the bands cannot tell the parameters
+        # apart.
         diagonal = np.diagonal(normal, axis1=1, axis2=2)
         scale = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
         scaled = normal / scale[:, :, None] / scale[:, None, :]

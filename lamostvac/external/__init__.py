@@ -1,3 +1,3 @@
-"""Tables of others: reading them, joining them, matching positions and identifiers."""
+"""Tables from elsewhere: reading, joining, matching by position and identifier."""
 
 VERSION = 2

@@ -1,6 +1,4 @@
-"""Some columns of any table: the one reader of the release's catalogue, training sets, comparisons
-and photometry.
-"""
+"""Reader of table columns for release catalogue, training sets, comparisons and photometry."""
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -21,27 +19,26 @@ def read_columns(
     kinds: Mapping[str, pa.DataType],
     knows: Callable[[Sequence[str]], int],
 ) -> tuple[dict[str, pa.ChunkedArray], Notes]:
-    """Some columns of a text table or of the first table of a FITS file; content decides which it
-    is.
+    """Some columns of a text table or of a FITS file's first table; the content decides which.
 
     Parameters
     ----------
     choose : names of the file's columns -> our name: number of the column; raises `UserError` where
         one is absent
-    kinds : our name to its Arrow type; a column without one is int64, float64, bool or
-        large_string, as its cells are
-    knows : how many of some names are known; tells whether a comment line holds a text table's
+    kinds : our name to its Arrow type; a column without one becomes int64, float64, bool or
+        large_string, depending on its cells
+    knows : number of known names among some; decides whether a comment line holds a text table's
         names
 
     Returns
     -------
     columns : our name to values, null where missing (`values`)
-    notes : what was changed or could not be kept
+    notes : values that were changed or could not be kept
 
     Raises
     ------
     UserError
-        The file cannot be read; the sentence names it, and where it can column and row.
+        The file cannot be read; the message names it, and column and row if known.
     """
     path, notes = Path(path), Notes()
     try:
@@ -71,7 +68,7 @@ def read_columns(
 
 
 def _clean_dictionary(array: pa.DictionaryArray, column: str, notes: Notes) -> pa.Array:
-    """Texts that repeat, cleaned once each."""
+    """Repeated texts, each distinct one cleaned once."""
     clean = values.texts(array.dictionary, column, notes).cast(pa.string()).dictionary_encode()
     return pa.DictionaryArray.from_arrays(clean.indices.take(array.indices), clean.dictionary)
 

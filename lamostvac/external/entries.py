@@ -1,6 +1,4 @@
-"""What the configuration can say of a table from elsewhere: its columns, cuts, and how its rows are
-matched.
-"""
+"""Configuration entries of tables from elsewhere: their columns, cuts, and how rows are matched."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -45,9 +43,7 @@ class Entry(BaseModel):
 
 
 class Cut(Entry):
-    """A condition that rows must fulfil, with a text for people; written as a text alone or as
-    both.
-    """
+    """A condition on rows with a description; in the file a text (the condition) or both."""
 
     cut: Formula
     text: str = ""
@@ -68,7 +64,7 @@ class Match(Entry):
 
 
 class TableFile(Entry):
-    """A table and what is read of it."""
+    """A table and which of its columns are read."""
 
     file: str
     columns: dict[Name, str]

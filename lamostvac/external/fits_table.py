@@ -1,6 +1,4 @@
-"""Columns of the first table of a FITS file, read block by block, so that a large table never
-stands in memory.
-"""
+"""Columns of the first table of a FITS file, read block by block to limit memory."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -41,8 +39,8 @@ def read_fits(
     Parameters
     ----------
     choose : names of the file's columns -> our name: number of the column
-    kinds : our name to what a column should be; others are int64, float64, bool or large_string, as
-        they are stored
+    kinds : our name to a column's Arrow type; others are int64, float64, bool or large_string, as
+        stored
 
     Raises
     ------
@@ -104,7 +102,7 @@ def _blocks(
 
 
 def _table_header(stream: BinaryIO, path: Path) -> fits.Header:
-    """The header of the first table, with the stream standing before its data."""
+    """The header of the first table; the stream is then at the beginning of its data."""
     while True:
         try:
             header = fits.Header.fromfile(stream, endcard=True)
@@ -126,7 +124,7 @@ def _table_header(stream: BinaryIO, path: Path) -> fits.Header:
 
 
 def _skip(stream: BinaryIO, size: int) -> None:
-    """Pass over bytes without having them all in memory."""
+    """Skip bytes without holding them all in memory."""
     while size > 0:
         passed = len(stream.read(min(size, BLOCK)))
         if not passed:
@@ -170,8 +168,8 @@ def _column(
 
 
 def _scaled(native: NDArray[Any], column: fits.Column) -> NDArray[Any]:
-    """Values with TSCAL and TZERO applied; unsigned whole numbers, which are stored as signed, stay
-    exact.
+    """Values with TSCAL and TZERO applied; exact for unsigned integers, which are stored as
+    signed.
     """
     scale = 1 if column.bscale in (None, "") else column.bscale
     zero = 0 if column.bzero in (None, "") else column.bzero

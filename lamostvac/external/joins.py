@@ -1,8 +1,6 @@
-"""Catalogue files read as their entry says, and joined star by star: by position with motion, or by
-identifier.
+"""Catalogue files read by their entries, and joined by position with motion or by identifier.
 
-Nothing depends on the order in which a file's rows come: a table is sorted by its content when it
-is read.
+Nothing depends on the order of a file's rows: a table is sorted by its content when it is read.
 """
 
 from collections.abc import Mapping
@@ -21,7 +19,7 @@ from lamostvac.external.sky import propagate
 
 
 class Steps(Protocol):
-    """Whoever counts what each step leaves, as `training.Accounting` does."""
+    """Counts what remains after each step, as `training.accounting.Accounting` does."""
 
     def add(self, step: str, cut: str, n_spectra: int | None, n_stars: int | None) -> None:
         """Another step."""
@@ -30,10 +28,10 @@ class Steps(Protocol):
 def read_source(
     source: TableFile, root: str | Path, accounting: Steps | None = None
 ) -> pd.DataFrame:
-    """A catalogue's or joined table's columns, sorted by content, after its own cuts, with derived
-    columns.
+    """Columns of a catalogue or joined table after its own cuts, with derived ones, sorted by
+    content.
 
-    Cuts here name the table's columns, before derived ones are made. Rows without a position are
+    These cuts name the table's columns, before derived ones are made. Rows without a position are
     left out.
     """
     table = read_table(
@@ -63,9 +61,7 @@ def add_derived(table: pd.DataFrame, derived: Mapping[str, str], where: str) -> 
 def positions(
     table: pd.DataFrame, source: TableFile, epoch: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Positions of a table's rows at an epoch; its column ref_epoch, if any, goes before its
-    `epoch`.
-    """
+    """Positions of a table's rows at an epoch; a column ref_epoch has precedence over `epoch`."""
     own: Any = source.epoch
     if "ref_epoch" in table:
         own = np.asarray(table["ref_epoch"], np.float64)
@@ -78,9 +74,9 @@ def join_table(
 ) -> pd.DataFrame:
     """The stars with a joined table's columns; where it has none, NaN, "" or -1.
 
-    Every row of the table is given to one star at most. By sky, the stars move to the table's
-    epoch, or, where the table has proper motions and the catalogue none, the table to the
-    catalogue's.
+    Every row of the table is matched to one star at most. For a match by sky, the stars are moved
+    to the table's epoch or, where only the table has proper motions, its rows are moved to the
+    catalogue's epoch.
 
     Returns
     -------
@@ -95,7 +91,7 @@ def join_table(
             ra, dec = positions(stars, catalogue, join.epoch)
             other_ra, other_dec = positions(other, join, join.epoch)
         magnitude = other[join.magnitude] if join.magnitude else None
-        # Stars of a catalogue are different stars however close; 1e-6 arcsec only unites doubled
+        # Stars of a catalogue are different stars however close; 1e-6 arcsec only unites duplicate
         # rows.
         row, separation = match_sky(
             ra, dec, other_ra, other_dec, join.match.radius, magnitude=magnitude, repeat_radius=1e-6

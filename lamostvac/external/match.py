@@ -1,8 +1,7 @@
-"""Which entry of a catalogue is which LAMOST spectrum, and which spectra show the same star.
+"""Matches spectra with the entries of a catalogue, and groups spectra of the same star.
 
 Positions are matched as unit vectors in a k-d tree, so neither the poles nor right ascension 0 are
-special. No result depends on the order of the rows: whatever remains equal is decided by the rows'
-content.
+special. No result depends on the order of the rows: ties are decided by the rows' content.
 """
 
 from collections.abc import Sequence
@@ -41,7 +40,7 @@ def sky_pairs(
     first, second = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     if len(usable) and len(rows):
         tree = cKDTree(others[usable], balanced_tree=False, compact_nodes=False)
-        # A hair wider: whether a pair on the border belongs is decided below, by one formula.
+        # Slightly wider: pairs at the limit are decided below, by a single formula.
         reach = _chord(radius) * (1 + 1e-9)
         for start in range(0, len(rows), _BLOCK):
             part = rows[start : start + _BLOCK]
@@ -61,9 +60,8 @@ def group_stars(
 ) -> NDArray[np.int64]:
     """Star number of each position: positions within `radius` of each other are one star.
 
-    Stars are connected components: a chain of close positions is one star. Numbers count the stars
-    in the order of their smallest (ra, dec), so they belong to the positions, whatever the rows'
-    order.
+    Stars are connected components: a chain of close positions is one star. Stars are numbered in
+    the order of their smallest (ra, dec), so that numbers do not depend on the rows' order.
 
     Parameters
     ----------
@@ -79,7 +77,7 @@ def group_stars(
     positions = np.column_stack([np.asarray(ra, np.float64) % 360, np.asarray(dec, np.float64)])
     if not len(positions):
         return np.empty(0, np.int64)
-    # Repeated observations mostly carry the very same position; the tree sees each once. -0.0 is
+    # Repeated observations mostly have exactly the same position; the tree holds each once. -0.0 is
     # 0.0.
     places, node = np.unique(positions + 0.0, axis=0, return_inverse=True)
     node = node.reshape(-1)
@@ -114,15 +112,15 @@ def match_sky(
     """The catalogue's star (`other`) for each position, one to one.
 
     A position gets the nearest star within `radius`; of equally near ones the brighter; of equally
-    bright ones the earlier row of the catalogue (`canonical_order` gives it an order that belongs
-    to the content). A star is given to one position and that position's repeats (positions within
+    bright ones the earlier row of the catalogue (`canonical_order` gives it an order that depends
+    on its content). A star is matched to one position and that position's repeats (positions within
     `repeat_radius` of each other, `group_stars`): of two different positions near one star the
-    nearer has it, and the other gets its next nearest that is free, or none.
+    nearer gets it, and the other gets the next nearest star that is free, or none.
 
-    11.4 million positions of 7 million stars against a catalogue of 1 million, 1.5 million matches:
-    40 s on one core of the development machine, 1.5 GB at the peak (0.7 GB of it the positions).
-    `group_stars` of all 11.4 million takes 77 s and 4 GB; only positions with competition are
-    grouped here.
+    Cost for 11.4 million positions of 7 million stars against a catalogue of 1 million, with 1.5
+    million matches: 40 s on one core of the development machine, 1.5 GB at the peak (0.7 GB of it
+    the positions). `group_stars` of all 11.4 million takes 77 s and 4 GB, so only positions that
+    compete for a star are grouped here.
 
     Parameters
     ----------
@@ -150,7 +148,7 @@ def match_sky(
     order = np.lexsort((dec[first], ra[first], second, brightness, separation))
     first, second, separation = first[order], second[order], separation[order]
 
-    # Pairs without competition on either side need no thought.
+    # Pairs without competition on either side are matches.
     alone = (np.bincount(first, minlength=len(ra))[first] == 1) & (np.bincount(second)[second] == 1)
     star[first[alone]], apart[first[alone]] = second[alone], separation[alone]
     first, second, separation = first[~alone], second[~alone], separation[~alone]
@@ -170,10 +168,9 @@ def match_sky(
 
 
 def match_identifiers(ids: ArrayLike, other: ArrayLike) -> NDArray[np.int64]:
-    """Row of the catalogue (`other`, (m,)) with the same whole number for each of `ids` (n,); -1
-    where none.
+    """Row of the catalogue (`other`, (m,)) with the same integer for each of `ids` (n,), or -1.
 
-    Negative numbers identify nothing. Of several rows with one number the first counts.
+    Negative numbers are no identifiers. Of several rows with one number the first is taken.
     """
     wanted, known = np.asarray(ids, np.int64), np.asarray(other, np.int64)
     rows = np.flatnonzero(known >= 0)
@@ -187,8 +184,8 @@ def match_identifiers(ids: ArrayLike, other: ArrayLike) -> NDArray[np.int64]:
 def canonical_order(table: pd.DataFrame, first: Sequence[str] = ()) -> NDArray[np.int64]:
     """Row numbers in an order that depends on the rows' content only.
 
-    By the columns `first`, then by a hash of the whole row; rows with the same content are
-    interchangeable.
+    Rows are sorted by the columns `first`, then by a hash of the whole row; rows with the same
+    content are interchangeable.
     """
     if not len(table):
         return np.empty(0, np.int64)

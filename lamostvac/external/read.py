@@ -38,9 +38,9 @@ def read_table(
     ----------
     path : CSV with `,` `|` `;` or tab between columns, a tab-separated file of VizieR, or FITS
         (its first table); any may be gzipped, whatever its name
-    columns : our name: name in the file. Names in the file count exactly, else without regard to
-        case
-    identifiers : which of ours are integers that identify something; -1 where missing
+    columns : our name: name in the file. A name that matches exactly is preferred; otherwise case
+        is ignored
+    identifiers : which of our names are integer identifiers; -1 where missing
     missing : numbers that stand for a missing value in the other columns, such as -9999
     conversions : our name: unit in the file.
         `ra` and `dec` are converted to degrees (`hourangle`, also texts such as `12 34
@@ -54,7 +54,7 @@ def read_table(
     Raises
     ------
     UserError
-        The file is absent or unreadable, or lacks a column; the nearest one is named.
+        The file is absent or unreadable, or lacks a column; the message names the most similar one.
     """
     path = Path(path)
     if not path.is_file():
@@ -101,12 +101,12 @@ def _positions(names: Sequence[str], columns: Mapping[str, str], path: Path) -> 
 
 
 def numbers_of(table: pd.DataFrame, name: str) -> NDArray[np.float64]:
-    """A column (n,) of a table that `read_table` gave as numbers, NaN where missing.
+    """A column (n,) of a table from `read_table` as numbers, NaN where missing.
 
     Raises
     ------
     UserError
-        The column is a text; the first cell that is no number is named.
+        The column is a text; the message has the first cell that is not a number.
     """
     column = table[name]
     if column.dtype.kind not in "OUST":
@@ -124,7 +124,7 @@ def numbers_of(table: pd.DataFrame, name: str) -> NDArray[np.float64]:
 
 
 def _identifier(array: pa.ChunkedArray, where: str, notes: Notes) -> NDArray[np.int64]:
-    """Whole numbers (n,) that identify, -1 where missing."""
+    """Integer identifiers (n,), -1 where missing."""
     for name, count in notes.inexact.items():
         if where.endswith(f": column {name}"):
             raise UserError(
@@ -142,9 +142,7 @@ def _identifier(array: pa.ChunkedArray, where: str, notes: Notes) -> NDArray[np.
 
 
 def _plain(array: pa.ChunkedArray, missing: Sequence[float]) -> NDArray[Any]:
-    """Texts (n,) with "" where missing, truth values, numbers with NaN where missing, or whole
-    numbers.
-    """
+    """Texts (n,) with "" where missing, booleans, numbers with NaN where missing, or integers."""
     if pa.types.is_large_string(array.type):
         return array.fill_null("").to_numpy()
     if pa.types.is_boolean(array.type):
@@ -178,5 +176,5 @@ def _convert(values: NDArray[Any], name: str, text: str, where: str) -> NDArray[
                 result[known] = Angle(values[known].astype(str), unit=unit).to_value(ours)
             return result
         return np.asarray(units.Quantity(values, unit).to_value(ours), np.float64)
-    except ValueError as error:  # UnitsError among them
+    except ValueError as error:  # includes UnitsError
         raise UserError(f"{where}: units: {name}: {' '.join(str(error).split())}") from None

@@ -1,10 +1,9 @@
-"""Positions on the sky, by formulas on arrays where astropy's `SkyCoord` was measured to serve less
-well.
+"""Positions on the sky, by formulas on arrays where astropy's `SkyCoord` is less suitable.
 
 For 11.4 million positions, in blocks of a million, proper motion took 2.8 s of one core here and
 13.1 s with `SkyCoord.apply_space_motion`, which makes positions without a proper motion NaN;
-results differ by 6e-7 mas at most. Galactic coordinates took 5.3 s and 2.7 s; see
-`galactic_coordinates` for why they are not astropy's.
+results differ by 6e-7 mas at most. Galactic coordinates took 5.3 s and 2.7 s;
+`galactic_coordinates` says why astropy's are not used.
 """
 
 import numpy as np
@@ -69,7 +68,7 @@ def propagate(
     )
     new_ra = np.degrees(np.arctan2(vector[:, 1], vector[:, 0])) % 360
     new_dec = np.degrees(np.arctan2(vector[:, 2], np.hypot(vector[:, 0], vector[:, 1])))
-    # What does not move keeps its digits.
+    # Positions without motion keep all their digits.
     still = ~moving | (shift[:, 0] == 0)
     return np.where(still, ra, new_ra), np.where(still, dec, new_dec)
 
@@ -77,12 +76,11 @@ def propagate(
 def galactic_coordinates(
     ra: ArrayLike, dec: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Galactic longitude and latitude (n,) in degrees of ICRS positions, by the rotation of
-    Hipparcos.
+    """Galactic longitude and latitude (n,) in degrees of ICRS positions, by Hipparcos' rotation.
 
-    (ESA 1997, SP-1200, volume 1, equation 1.5.11; Gaia's l and b are by the same.) Astropy's frame
-    goes through FK5 and is 21 mas away in the median and 25 mas at most, so `SkyCoord` would change
-    positions in the catalogue.
+    (ESA 1997, SP-1200, volume 1, equation 1.5.11; Gaia's l and b use the same.) Astropy's frame
+    goes through FK5 and differs by 21 mas in the median and 25 mas at most, so `SkyCoord` would
+    change positions in the catalogue.
     """
     rotation = np.array(
         [

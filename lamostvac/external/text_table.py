@@ -1,10 +1,10 @@
-"""Text tables: CSV, database exports and VizieR's files, found out from their content.
+"""Text tables: CSV, database exports and VizieR's files, recognised by their content.
 
-Separators are tab, `|`, `;` and `,`; the one that the line of names has most of. Lines that begin
-with `#` are comments, but for a last one that holds the names. VizieR's lines of units and dashes
-are passed over, and its `#END#`. Cells may be padded with blanks or stand in quotation marks. The
-text is UTF-8, with or without a mark, or Latin-1. What is compressed with gzip is told by its first
-bytes, not by its name.
+The separator is the one of tab, `|`, `;` and `,` that is most frequent in the line of names. Lines
+that begin with `#` are comments, except for a last one that holds the names. VizieR's lines of
+units and dashes and its `#END#` are skipped. Cells may be padded with blanks or quoted. The text is
+UTF-8, with or without a byte-order mark, or Latin-1. Compression with gzip is recognised by the
+first bytes, not by the name.
 """
 
 import codecs
@@ -36,9 +36,7 @@ _PACKED = {
 
 @dataclass(frozen=True)
 class Layout:
-    """How a text table is laid out: names of the columns, separator, quoting, lines before the
-    first row.
-    """
+    """Layout of a text table: column names, separator, quoting, lines before the first row."""
 
     names: list[str]
     separator: str
@@ -52,7 +50,7 @@ def kind_of_file(path: Path) -> str:
     Raises
     ------
     UserError
-        The file is compressed in another way, is no table at all, or cannot be read.
+        The file is compressed in another way, is not a table, or cannot be read.
     """
     with path.open("rb") as raw:
         start = raw.read(9)
@@ -76,8 +74,7 @@ def layout_of(path: Path, compressed: bool, knows: Callable[[Sequence[str]], int
 
     Parameters
     ----------
-    knows : how many of some names are those of wanted columns; decides whether a comment holds the
-        names
+    knows : number of wanted columns among some names; decides whether a comment holds the names
     """
     with open_bytes(path, compressed) as stream:
         comment, skipped = "", 0
@@ -95,7 +92,7 @@ def layout_of(path: Path, compressed: bool, knows: Callable[[Sequence[str]], int
     if named and knows(_names(named)) > knows(_names(text)):
         return Layout(_names(named), _separator(named), _quoted(named), skipped)
     names, separator, skip = _names(text), _separator(text), skipped + 1
-    # VizieR: names, units, dashes; without the units the dashes come at once.
+    # VizieR: names, units, dashes; without units the dashes follow the names.
     for number, after in enumerate(below, start=1):
         units = number == 1 or not _has_number(below[0], separator)
         if separator in "\t|;" and units and _is_rule(after, separator):
@@ -110,8 +107,8 @@ def _separator(line: str) -> str:
 
 
 def _quoted(line: str) -> bool:
-    """Cells of |-separated LAMOST catalogues are never quoted but may contain a quotation mark;
-    exports quote all.
+    """Whether cells are quoted: all in exports, none in LAMOST's |-separated files, whose cells may
+    contain quotation marks.
     """
     return _separator(line) in ",;" or line.lstrip("# ").startswith('"')
 
@@ -143,17 +140,17 @@ def read_cells(
     positions: Mapping[str, int],
     kinds: Mapping[str, pa.DataType],
 ) -> dict[str, pa.ChunkedArray]:
-    """The wanted columns of a text table, each of its kind where all cells are, else as texts.
+    """The wanted columns of a text table, each of its kind if all cells fit, else as texts.
 
     Parameters
     ----------
     positions : our name to the number of the column
-    kinds : our name to what a column's cells should be
+    kinds : our name to a column's Arrow type
 
     Raises
     ------
     UserError
-        A row has more or fewer cells than there are columns; it is told by its number.
+        A row has more or fewer cells than there are columns; the message has its number.
     """
     labels = [str(index) for index in range(len(layout.names))]
     wanted = list(dict.fromkeys(labels[index] for index in positions.values()))
@@ -163,7 +160,7 @@ def read_cells(
     }
     encoding = "utf8" if _is_utf8(path, compressed) else "latin1"
     failure = ""
-    # With a handler of odd rows Arrow keeps to one thread, so the fast way is tried first.
+    # With a handler of invalid rows Arrow uses one thread only, so it is first tried without one.
     for types, patient in ((typed, False), (texts, False), (texts, True)):
         try:
             table = _parse(path, compressed, layout, wanted, types, encoding, patient)
@@ -181,7 +178,7 @@ def read_cells(
 
 
 def _is_utf8(path: Path, compressed: bool) -> bool:
-    """Whether the file's text is UTF-8, looked at whole."""
+    """Whether the whole text of the file is UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     with open_bytes(path, compressed) as stream:
         while block := stream.read(1 << 22):
@@ -209,7 +206,7 @@ def _parse(
         # VizieR's files end with #END#.
         return "skip" if row.text is None or row.text.startswith("#") else "error"
 
-    # A stream, because Arrow would tell compression by the name.
+    # A stream, because Arrow would infer compression from the name.
     with pa.input_stream(str(path), compression="gzip" if compressed else None) as stream:
         return pacsv.read_csv(
             stream,
@@ -231,7 +228,7 @@ def _parse(
                 column_types=types,
                 null_values=list(MISSING_TEXTS),
                 strings_can_be_null=True,
-                # Texts stay texts: dates and times too.
+                # Dates and times stay texts too.
                 timestamp_parsers=["-"],
                 true_values=[],
                 false_values=[],

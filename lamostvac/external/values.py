@@ -1,9 +1,9 @@
-"""What cells of a table mean: one set of rules for text tables and FITS tables, whoever reads them.
+"""The meaning of table cells: one set of rules for text tables and FITS tables.
 
-Missing is what `MISSING_TEXTS` and `MISSING_NUMBERS` say, what is not finite, and a FITS column's
-TNULL. Texts have no blanks at their ends and no control characters. Whole numbers are exact or
-missing: none passes through floating point where that would round it, as pandas does to Gaia's
-identifiers after a left join.
+Missing are the values in `MISSING_TEXTS` and `MISSING_NUMBERS`, values that are not finite, and a
+FITS column's TNULL. Texts have no blanks at their ends and no control characters. Integers are
+exact or missing: none is converted to floating point where that would round it, as pandas does with
+Gaia's identifiers after a left join.
 """
 
 import re
@@ -33,9 +33,9 @@ _LARGEST = 2**63 - 1
 
 @dataclass
 class Notes:
-    """What a reader changed in a file, to be told once: counts by column."""
+    """Changes that a reader made, counted by column, for one message each."""
 
-    inexact: dict[str, int] = field(default_factory=dict)  # whole numbers that a float had rounded
+    inexact: dict[str, int] = field(default_factory=dict)  # integers that were rounded as floats
     control: dict[str, int] = field(default_factory=dict)  # texts with control characters
     no_number: dict[str, int] = field(default_factory=dict)  # cells that should be numbers
 
@@ -46,7 +46,7 @@ class Notes:
             counts[column] = counts.get(column, 0) + count
 
     def sentences(self, path: object) -> list[str]:
-        """What to tell the user, a sentence for each column and kind."""
+        """Messages for the user, a sentence for each column and kind."""
         meaning = {
             "inexact": "are not exact whole numbers (they went through floating point) and count as missing",
             "control": "held control characters, which became blanks",
@@ -101,7 +101,7 @@ def integers_of_texts(values: pa.Array, column: str, notes: Notes) -> pa.Array:
     """Whole numbers (n,) as int64 of cleaned texts, null where missing or not exact.
 
     `3949843210360996224`, `3949843210360996224.0` and `12e3` are exact; `3.949843210360996e18` is
-    not, because the digits that are not written are unknown.
+    not, because its last digits are unknown.
     """
     plain = pc.match_substring_regex(values, _DIGITS)
     digits = pc.replace_substring_regex(
@@ -130,7 +130,7 @@ def integers_of_texts(values: pa.Array, column: str, notes: Notes) -> pa.Array:
 
 
 def _exact(text: str | None) -> int | None:
-    """A text as a whole number when all of its digits are written and 64 bits hold it."""
+    """A text as an integer if all of its digits are written and it fits into 64 bits, else None."""
     if text is None:
         return None
     try:
@@ -141,7 +141,7 @@ def _exact(text: str | None) -> int | None:
         return None
     exponent = number.as_tuple().exponent
     assert isinstance(exponent, int)
-    # 3.949843210360996e18 says 16 of 19 digits; 12e3 is meant as it stands.
+    # 3.949843210360996e18 has 16 of 19 digits; 12e3 is exact.
     if exponent > 0 and abs(number) >= 2**53:
         return None
     whole = int(number)
@@ -153,7 +153,7 @@ def _is_number(text: str) -> bool:
 
 
 def numbers_of_texts(values: pa.Array, column: str, notes: Notes) -> tuple[pa.Array, pa.Array]:
-    """Numbers (n,) as float64 of cleaned texts, null where missing; and where a text is no number
+    """Numbers (n,) as float64 of cleaned texts, null where missing; where a text is no number
     (n,).
     """
     try:
@@ -178,7 +178,7 @@ def _finite(values: pa.Array) -> pa.Array:
 
 
 def _without_sentinels(values: pa.Array) -> pa.Array:
-    """Numbers with null where they stand for a missing one."""
+    """Numbers with null where they are a code for a missing one."""
     bad = None
     for number in MISSING_NUMBERS:
         if pa.types.is_integer(values.type):
@@ -195,11 +195,9 @@ def _without_sentinels(values: pa.Array) -> pa.Array:
 def integers(
     values: NDArray[Any], missing: NDArray[np.bool_], column: str, notes: Notes
 ) -> pa.Array:
-    """Numbers (n,) of a FITS column as int64, null where `missing`, not whole, or not exact as a
-    float.
-    """
+    """Numbers (n,) of a FITS column as int64; null where `missing`, not whole, or not exact."""
     if values.dtype.kind == "f":
-        # Above this a float of that size has neighbours that are more than 1 away.
+        # Above this, floats of that size are more than 1 apart.
         limit = 2.0 ** (np.finfo(values.dtype).nmant + 1)
         finite = np.isfinite(values) & ~missing
         exact = finite & (values == np.rint(values)) & (np.abs(values) < limit)
@@ -221,7 +219,7 @@ def numbers(values: NDArray[Any], missing: NDArray[np.bool_]) -> pa.Array:
 
 
 def narrowed(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    """int64 as a smaller whole number, null where it does not fit; float64 as float32."""
+    """int64 as a smaller integer, null where it does not fit; float64 as float32."""
     if values.type == kind:
         return values
     if pa.types.is_integer(kind):
@@ -234,10 +232,9 @@ def narrowed(values: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def of_texts(cells: pa.Array, kind: pa.DataType | None, column: str, notes: Notes) -> pa.Array:
-    """Cleaned texts (n,) as `kind`, null where they cannot be; without one as what all of them are.
+    """Cleaned texts (n,) as `kind`, null where impossible; without a kind by their content.
 
-    Without a kind: int64 where all are exact whole numbers, float64 where all are numbers, else
-    texts.
+    Without a kind: int64 if all are exact integers, float64 if all are numbers, else texts.
     """
     if kind is None:
         whole = Notes()
@@ -254,8 +251,8 @@ def of_texts(cells: pa.Array, kind: pa.DataType | None, column: str, notes: Note
 
 
 def as_kind(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Whole numbers, numbers or texts (n,) as a narrower kind or as a dictionary; null where they
-    do not fit.
+    """Integers, numbers or texts (n,) as a narrower kind or a dictionary; null where they do not
+    fit.
     """
     if pa.types.is_dictionary(kind):
         return values.cast(pa.string()).dictionary_encode()
@@ -263,8 +260,6 @@ def as_kind(values: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def cleaned(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    """What a text table's parser made a number of already (n,): null where it stands for a missing
-    one.
-    """
+    """Numbers (n,) from a text table's parser, with null for codes of missing values."""
     values = _finite(values) if pa.types.is_floating(values.type) else values
     return as_kind(_without_sentinels(values), kind)

@@ -1,3 +1,3 @@
-"""Public data from archives, by network."""
+"""Download of public data from archives."""
 
 VERSION = 1

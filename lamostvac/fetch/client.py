@@ -1,9 +1,9 @@
-"""A client that asks archives politely: retries, limits, sentences for what went wrong.
+"""A client for archives with retries, limits and one-sentence errors.
 
-What counts the tries, spaces them and reads `Retry-After` is urllib3's `Retry`. It is not handed to
-the adapter of requests, which stops retrying when the answer's header has come: a body that breaks
-has to be asked for again, from where it broke (`lamostvac.fetch.transfer`), and while a try waits
-its place at the host is free for others.
+urllib3's `Retry` counts the tries, spaces them and reads `Retry-After`. It is not given to the
+adapter of requests, which stops retrying when the answer's header has arrived: a body that breaks
+off must be requested again from that byte (`lamostvac.fetch.transfer`), and while a try waits, its
+connection is free for others.
 """
 
 import contextlib
@@ -45,20 +45,20 @@ T = TypeVar("T")
 
 
 class Counter(Protocol):
-    """What counts bytes, such as `lamostvac.core.progress.Progress`."""
+    """A counter of bytes, such as `lamostvac.core.progress.Progress`."""
 
     def add(self, n: int = 1) -> None: ...
 
 
 class DownloadError(UserError):
-    """A request that will not succeed by being repeated."""
+    """A request that would fail again if repeated."""
 
 
 class TemporaryError(Exception):
     """A request that failed and may succeed later.
 
-    `retry_after` is how long the server asks to wait, in s; `progressed` says that it brought
-    something first.
+    `retry_after` is the wait that the server asks for, in s; `progressed` says that some bytes had
+    arrived.
     """
 
     def __init__(
@@ -70,25 +70,25 @@ class TemporaryError(Exception):
 
 
 class ClientSettings(Requests):
-    """How an archive is treated, and what follows from it.
+    """Settings of requests to an archive, and values that follow from them.
 
-    longest_wait : most time between two tries, in s
+    longest_wait : longest time between two tries, in s
     """
 
     longest_wait: float = 300.0
 
     @classmethod
     def of(cls, section: Requests) -> Self:
-        """What a section that says how archives are treated asks for."""
+        """The settings from a section on requests to archives."""
         return cls(**{name: getattr(section, name) for name in Requests.model_fields})
 
     @property
     def user_agent(self) -> str:
-        """What the archive reads about who asks."""
+        """The client's name in requests to the archive."""
         return "lamost-vac" + (f" ({self.contact})" if self.contact else "")
 
     def retries(self) -> urllib3.Retry:
-        """The tries of one request, still to be made."""
+        """The remaining tries of one request."""
         return _Retries(
             total=self.tries - 1,
             backoff_factor=self.first_wait,
@@ -98,9 +98,7 @@ class ClientSettings(Requests):
 
 
 class _Retries(urllib3.Retry):
-    """urllib3 makes the second try at once; an archive that has just failed is given
-    `first_wait`.
-    """
+    """Waits `first_wait` before the second try, which urllib3 would make at once."""
 
     def get_backoff_time(self) -> float:
         return float(min(self.backoff_max, self.backoff_factor * 2.0 ** (len(self.history) - 1)))
@@ -125,7 +123,7 @@ class Client:
         self._stopped = threading.Event()
 
     def stop(self) -> None:
-        """End all waits; what is asked for from now on, by any thread, raises `DownloadError`."""
+        """End all waits; from now on every request, by any thread, raises `DownloadError`."""
         self._stopped.set()
 
     def _wait(self, seconds: float) -> None:
@@ -136,15 +134,15 @@ class Client:
         if not hasattr(self._threads, "session"):
             self._threads.session = requests.Session()
             self._threads.session.headers["User-Agent"] = self.settings.user_agent
-            # As the file is: what is compressed on the way has no size to compare with and cannot
-            # be resumed.
+            # Without transfer compression, with which sizes cannot be compared and transfers not
+            # resumed.
             self._threads.session.headers["Accept-Encoding"] = "identity"
         session: requests.Session = self._threads.session
         return session
 
     @contextlib.contextmanager
     def _turn(self, url: str) -> Iterator[None]:
-        """Wait until the host of `url` may be asked; one of its connections is taken meanwhile."""
+        """Wait for one of the connections to the host of `url`, and hold it meanwhile."""
         name = urlsplit(url).netloc.lower()
         with self._lock:
             host = self._hosts.setdefault(name, _Host(self.settings.connections))
@@ -157,7 +155,7 @@ class Client:
 
     @contextlib.contextmanager
     def request(self, method: str, url: str, **arguments: Any) -> Iterator[requests.Response]:
-        """One request; the body is still to be read, from `response.raw`.
+        """One request; the caller reads the body from `response.raw`.
 
         Raises
         ------
@@ -230,7 +228,7 @@ class Client:
 
 
 def _innermost(error: BaseException) -> BaseException | str:
-    """The reason of a failed connection that the layers above have wrapped."""
+    """The original reason of a failed connection, inside the errors of upper layers."""
     reason: Any = error
     while getattr(reason, "reason", None) or (
         reason.args and isinstance(reason.args[0], BaseException)
@@ -264,7 +262,7 @@ def _check_status(response: requests.Response, url: str) -> None:
 
 
 def said_in(body: str) -> str:
-    """What an error page or an error of a service says, as `: text`; "" for nothing."""
+    """The text of an error page or a service's error as `: text`; "" for none."""
     error = re.search(r"<INFO[^>]*QUERY_STATUS[^>]*>(.*?)</INFO>", body, re.S | re.I)
     title = re.search(r"<title[^>]*>(.*?)</title>", body, re.S | re.I)
     text = error[1] if error else title[1] if title else "" if is_html(body.encode()) else body
@@ -274,15 +272,13 @@ def said_in(body: str) -> str:
 
 
 def is_html(start: bytes) -> bool:
-    """Whether a file that begins so is a web page."""
+    """Whether a file with this beginning is a web page."""
     text = start[:2000].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     return text.startswith((b"<!doctype html", b"<html")) or b"<html" in text
 
 
 def _retry_after(response: requests.Response) -> float | None:
-    """Seconds that a server asks to wait; None where it does not, or says it in no form of RFC
-    9110.
-    """
+    """Seconds that a server asks to wait; None without a valid value (RFC 9110)."""
     try:
         return ClientSettings().retries().get_retry_after(response.raw)
     except InvalidHeader:

@@ -1,4 +1,4 @@
-"""What a downloaded file has to be."""
+"""Check of a downloaded file's content."""
 
 import gzip
 import re
@@ -11,7 +11,7 @@ CONTENTS = ("any", "fits", "fits.gz", "vizier")
 
 
 def check_content(path: Path, content: str, whole: bool = False) -> None:
-    """See whether a file is what it should be.
+    """Check that a file has the expected content.
 
     Parameters
     ----------
@@ -22,9 +22,9 @@ def check_content(path: Path, content: str, whole: bool = False) -> None:
     Raises
     ------
     DownloadError
-        It is something else.
+        The file has other content.
     TemporaryError
-        Its end is missing.
+        The end of the file is missing.
     """
     size = path.stat().st_size
     with path.open("rb") as handle:

@@ -21,9 +21,7 @@ from lamostvac.fetch.sources import MatchSource
 
 @dataclass(frozen=True)
 class Piece:
-    """Some stars (n, 2) and the file that the answer is written to; its name changes with what is
-    asked.
-    """
+    """Some stars (n, 2) and the file of the answer; its name depends on the request."""
 
     stars: npt.NDArray[np.float64]
     path: Path
@@ -56,10 +54,10 @@ def read_piece(path: Path) -> list[list[str]]:
 
 
 def fetch_pieces(client: Client, source: MatchSource, pieces: Sequence[Piece]) -> int:
-    """Ask for the pieces whose answers are not there yet; returns how many those are.
+    """Request the pieces whose answers do not exist yet; returns their number.
 
-    As many at a time as the client allows for one host. When one fails no further is begun; those
-    that came stay.
+    As many run in parallel as the client allows for one host. When one fails no further one is
+    begun; answers that have arrived are kept.
     """
     missing = [piece for piece in pieces if not piece.path.exists()]
     if len(missing) < len(pieces):
@@ -86,15 +84,15 @@ def fetch_pieces(client: Client, source: MatchSource, pieces: Sequence[Piece]) -
 
 
 def join_pieces(source: MatchSource, pieces: Sequence[Piece], target: Path) -> int:
-    """Put the answers together under one header; returns the number of rows.
+    """Join the answers under one header; returns the number of rows.
 
-    Equal rows stand once. Only rows near the border of two pieces stand in memory besides the
-    pieces themselves.
+    Equal rows are written once. Memory holds only the pieces and the rows near the border of two of
+    them.
 
     Raises
     ------
     DownloadError
-        No star has a counterpart, which no catalogue here can mean.
+        No star has a counterpart, which is impossible for the catalogues here.
     """
     number = 0
     with atomic(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
@@ -111,7 +109,7 @@ def join_pieces(source: MatchSource, pieces: Sequence[Piece], target: Path) -> i
     for piece in pieces:
         piece.path.unlink(missing_ok=True)
     folder = pieces[0].path.parent
-    # Answers to earlier questions go with the folder.
+    # Answers to earlier requests are removed with the folder.
     for path in folder.iterdir():
         path.unlink()
     os.rmdir(folder)
@@ -125,7 +123,7 @@ def merged(source: MatchSource, pieces: Sequence[Piece]) -> Iterator[list[str]]:
     for index, piece in enumerate(pieces):
         waiting = sort_rows(itertools.chain(waiting, read_piece(piece.path)), source)
         if index + 1 < len(pieces):
-            # Later pieces can have no row below this.
+            # Later pieces have no row below this.
             limit = pieces[index + 1].stars[0, 1] - MARGIN
             ready = sum(_number(row[place]) < limit for row in waiting)
             yield from waiting[:ready]

@@ -1,9 +1,8 @@
-"""The public files that a configuration reads: which are there, which are missing, and bringing
-those.
+"""The public files that a configuration reads: which exist, and fetching of missing ones.
 
-A file that lies where the configuration looks is never written over or removed, whoever brought it.
-It is looked at (beginning, size, checksum) and compared with the checksum that is published, or
-with the one that was noted when it was first seen, in `checksums.sha256` beside it.
+An existing file is never overwritten or removed, wherever it came from. It is checked
+(beginning, size, checksum) and compared with the published checksum, or with the one recorded when
+it was first seen, in `checksums.sha256` in its folder.
 """
 
 import csv
@@ -43,10 +42,9 @@ STATES = {
 class Need:
     """A file that the run reads.
 
-    path : where it looks
-    source : what `model_dump` gives of the source that has it; None where there is none
-    read_by : which parts of the configuration name it
-    optional : the run goes on without it
+    path : where the run reads it source : `model_dump` of the source that has it; None where there
+    is none read_by : the parts of the configuration that name it optional : the run goes on without
+    it
     """
 
     path: str
@@ -57,7 +55,7 @@ class Need:
 
 @dataclass(frozen=True)
 class State:
-    """What became of a need: a key of `STATES`, bytes and SHA-256 of the file (0 and "" without), a
+    """The state of a need: a key of `STATES`, bytes and SHA-256 of the file (0 and "" without), a
     sentence.
     """
 
@@ -69,9 +67,7 @@ class State:
 
 
 def inspect(need: Need) -> State:
-    """What lies where a file is looked for; notes the checksum of one that is seen for the first
-    time.
-    """
+    """The state of a needed file; records the checksum of one that is seen for the first time."""
     path = Path(need.path)
     if not path.is_file():
         if need.source is None:
@@ -107,9 +103,7 @@ _NOTING = threading.Lock()
 
 
 def read_checksums(folder: Path) -> dict[str, str]:
-    """`{file name: SHA-256}` of a folder's `checksums.sha256`, which has the format of the program
-    sha256sum.
-    """
+    """`{file name: SHA-256}` of a folder's `checksums.sha256` (format of sha256sum)."""
     path = folder / CHECKSUMS
     if not path.exists():
         return {}
@@ -122,9 +116,7 @@ def read_checksums(folder: Path) -> dict[str, str]:
 
 
 def note_checksum(path: Path, digest: str) -> None:
-    """Write a file's checksum into the `checksums.sha256` beside it; lines are in the order of
-    names.
-    """
+    """Write a file's checksum into the `checksums.sha256` of its folder, sorted by name."""
     with _NOTING:
         known = read_checksums(path.parent) | {path.name: digest}
         with atomic(path.parent / CHECKSUMS) as temporary:
@@ -136,12 +128,11 @@ def note_checksum(path: Path, digest: str) -> None:
 def fetch_all(
     states: Sequence[State], client: Client, stars: npt.NDArray[Any] | None, piece_rows: int
 ) -> list[State]:
-    """Bring what is missing; one that fails does not keep the others.
+    """Fetch the missing files; the failure of one does not stop the others.
 
     Parameters
     ----------
-    stars : (n, 2) positions from `lamostvac.fetch.services.star_list`; None where nothing needs
-        them
+    stars : (n, 2) positions from `lamostvac.fetch.services.star_list`; None if no source needs them
 
     Returns
     -------
@@ -150,8 +141,8 @@ def fetch_all(
     Raises
     ------
     KeyboardInterrupt, SystemExit
-        At once. Threads that wait for an answer may go on; they end with the process or when the
-        answer comes.
+        Immediately. Threads that wait for an answer may go on; they end with the process or when
+        the answer arrives.
     """
     result = list(states)
     by_host: dict[str, list[int]] = {}
@@ -163,13 +154,13 @@ def fetch_all(
         for index in indices:
             result[index] = fetch_one(states[index], client, stars, piece_rows)
 
-    # A thread for each host: what is asked of one at a time is the client's business.
+    # A thread for each host; the client limits the requests to each.
     pool = ThreadPoolExecutor(max(1, len(by_host)))
     try:
         for future in [pool.submit(one_host, indices) for indices in by_host.values()]:
             future.result()
     except BaseException:  # Ctrl-C, or SIGTERM as SystemExit
-        # Nobody waits for threads that wait for an archive.
+        # Do not wait for threads that wait for an archive.
         client.stop()
         pool.shutdown(wait=False, cancel_futures=True)
         raise
@@ -184,7 +175,7 @@ def _host(settings: Mapping[str, Any]) -> str:
 def fetch_one(
     state: State, client: Client, stars: npt.NDArray[Any] | None, piece_rows: int
 ) -> State:
-    """Bring one missing file; the state says how that went."""
+    """Fetch one missing file; the state has the result."""
     assert state.need.source is not None
     source, path = source_from(state.need.source), Path(state.need.path)
     try:
@@ -208,7 +199,7 @@ def fetch_one(
 
 def _fetch_file(source: FileSource, path: Path, client: Client) -> None:
     noted = read_checksums(path.parent).get(path.name)
-    # A file that was here before comes back as it was.
+    # A file that was here before must have the same content.
     checksum = source.published or (Checksum("sha256", noted) if noted else None)
 
     def counter(total: int | None) -> "_Megabytes":
@@ -224,11 +215,11 @@ def _fetch_file(source: FileSource, path: Path, client: Client) -> None:
 
 
 class _Megabytes:
-    """Counts bytes and tells of megabytes."""
+    """Counts bytes and reports megabytes."""
 
     def __init__(self, log: logging.Logger, name: str, total: int | None) -> None:
         self.total, self.bytes, self.told = total, 0, 0
-        # Without a size there is no share and no remaining time.
+        # Without a size, share and remaining time are unknown.
         self.progress = (
             Progress(log, total=total // 1_000_000 + 1, unit=f"MB of {name}") if total else None
         )
@@ -272,9 +263,7 @@ def write_report(states: Sequence[State], path: Path) -> None:
 
 
 def what_to_bring(states: Sequence[State], stars_file: str) -> str:
-    """For people without a network: each file that is not there, from where, how, and where to put
-    it.
-    """
+    """For machines without network: each missing file with origin, method and destination."""
     lines = []
     there = [state for state in states if state.state in ("there", "fetched")]
     lines.append(f"{len(there)} of {len(states)} files are there.")
@@ -315,7 +304,7 @@ def _how(source: FileSource | MatchSource, stars_file: str) -> Iterable[str]:
 
 
 def problems(states: Sequence[State]) -> list[State]:
-    """What keeps a run from starting, or is not what it should be."""
+    """The states that prevent a run, or that are not as they should be."""
     return [
         state
         for state in states
@@ -338,5 +327,5 @@ def needs_as_params(needs: Sequence[Need]) -> str:
 
 
 def needs_from_params(text: str) -> list[Need]:
-    """What `needs_as_params` was given."""
+    """The needs from the text of `needs_as_params`."""
     return [Need(**entry) for entry in json.loads(text)]

@@ -1,9 +1,9 @@
 """Counterparts of the release's stars from services that take a list of positions.
 
-The stars are sorted by declination and asked for in pieces. The answer to each piece stands in a
-file until all are there, so that a run that ends goes on; then the rows are put together in an
-order, and without repetitions, that depend neither on the size of the pieces nor on the order of an
-answer's rows.
+The stars are sorted by declination and requested in pieces. The answer to each piece is kept in a
+file until all have arrived, so that an interrupted run can go on. Then the rows are joined, sorted
+and without repetitions, so that the result depends neither on the size of the pieces nor on the
+order of an answer's rows.
 """
 
 import csv
@@ -31,7 +31,7 @@ def star_list(table: pa.Table, classes: Sequence[str]) -> npt.NDArray[np.float64
 
     `table` has the columns `class ra dec` of `lamostvac.survey.catalogue.read_catalogues`. Rows of
     other classes than `classes` and rows without a position on the sky are left out. Positions are
-    rounded to 1e-5 deg and stand once each, by declination and then right ascension.
+    rounded to 1e-5 deg; each is listed once, sorted by declination and then right ascension.
     """
     wanted = {name.upper() for name in classes}
     chosen = selection.by_text(table["class"], lambda text: text.upper() in wanted, False).astype(
@@ -43,7 +43,7 @@ def star_list(table: pa.Table, classes: Sequence[str]) -> npt.NDArray[np.float64
     turn, pole = 360 * PER_DEGREE, 90 * PER_DEGREE
     steps = np.rint(ra[chosen] * PER_DEGREE).astype(np.int64) % turn
     keys = np.sort((np.rint(dec[chosen] * PER_DEGREE).astype(np.int64) + pole) * turn + steps)
-    # np.unique goes through a hash table, which takes forty times as long for a release.
+    # np.unique uses a hash table, which takes forty times as long for a release.
     keys = keys[np.flatnonzero(np.diff(keys, prepend=-1))]
     return np.column_stack([keys % turn / PER_DEGREE, (keys // turn - pole) / PER_DEGREE])
 
@@ -53,15 +53,13 @@ def _position(value: float) -> str:
 
 
 def stars_as_csv(stars: npt.NDArray[np.float64]) -> str:
-    """The stars as X-Match takes them; its answer repeats these columns, so they have names of
-    their own.
-    """
+    """The stars for X-Match; its answer repeats these columns, so they have special names."""
     rows = "".join(f"{_position(ra)},{_position(dec)}\n" for ra, dec in stars.tolist())
     return "star_ra,star_dec\n" + rows
 
 
 def stars_as_votable(stars: npt.NDArray[np.float64]) -> str:
-    """The stars as TAP takes them (TAP 1.1, section 2.5: an upload is a VOTable)."""
+    """The stars for TAP (TAP 1.1, section 2.5: an upload is a VOTable)."""
     rows = "".join(
         f"<TR><TD>{_position(ra)}</TD><TD>{_position(dec)}</TD></TR>\n"
         for ra, dec in stars.tolist()
@@ -76,11 +74,11 @@ def stars_as_votable(stars: npt.NDArray[np.float64]) -> str:
 
 
 class CutOff(Exception):
-    """An answer has as many rows as the service gives at most, so some may be missing."""
+    """An answer has the service's largest number of rows, so some may be missing."""
 
 
 def request_of(source: MatchSource, stars: npt.NDArray[np.float64]) -> dict[str, Any]:
-    """The arguments of `Client.answer` that ask for the counterparts of some stars."""
+    """The arguments of `Client.post` for a request of the counterparts of some stars."""
     if isinstance(source, XMatchSource):
         return {
             "data": {
@@ -118,7 +116,7 @@ def rows_of(body: bytes, source: MatchSource) -> list[list[str]]:
     TemporaryError
         The answer breaks off inside a row.
     CutOff
-        It has the most rows that a service gives.
+        It has the service's largest number of rows.
     """
     if body.lstrip()[:1] == b"<":
         what = "a web page" if is_html(body) else "an error"
@@ -162,7 +160,7 @@ def rows_of(body: bytes, source: MatchSource) -> list[list[str]]:
 
 
 def sort_rows(rows: Iterable[list[str]], source: MatchSource) -> list[list[str]]:
-    """Rows once each, by declination, then by all their texts; without one first."""
+    """Rows once each, by declination, then by all their texts; rows without declination first."""
     place = declination(source)
     return sorted(
         {tuple(row): list(row) for row in rows}.values(), key=lambda row: (_number(row[place]), row)
@@ -170,7 +168,7 @@ def sort_rows(rows: Iterable[list[str]], source: MatchSource) -> list[list[str]]
 
 
 def declination(source: MatchSource) -> int:
-    """Which of the file's columns is the declination."""
+    """Index of the declination among the file's columns."""
     names = list(source.columns)
     return names.index("dec" if "dec" in names else "DEJ2000")
 
@@ -184,7 +182,7 @@ def _number(text: str) -> float:
 
 
 def ask(client: Client, source: MatchSource, stars: npt.NDArray[np.float64]) -> list[list[str]]:
-    """The counterparts of some stars, asked for in halves where the service cuts the answer off."""
+    """The counterparts of some stars, requested in halves if the service limits the answer."""
     what = f"{source.name}, {len(stars)} stars at declination {stars[0, 1]:.3f}"
 
     def attempt() -> list[list[str]]:

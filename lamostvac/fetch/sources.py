@@ -1,4 +1,4 @@
-"""What `config/sources.yaml` can say: where the public files that the workflow reads are from."""
+"""The form of `config/sources.yaml`: origins of the public files that the workflow reads."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +32,7 @@ class _Source(BaseModel):
 
 
 class FileSource(_Source):
-    """A file that an archive has as it is wanted."""
+    """A file that an archive provides in the required form."""
 
     service: Literal["file"]
     urls: Annotated[list[str], Field(min_length=1)]
@@ -63,13 +63,13 @@ class _Match(_Source):
     max_rows: int = Field(default=1_000_000, ge=1)
 
     def names(self) -> Iterator[tuple[str, list[str]]]:
-        """Each column of the file and what the answer may call it."""
+        """Each column of the file and its possible names in the answer."""
         for ours, theirs in self.columns.items():
             yield ours, [theirs] if isinstance(theirs, str) else theirs
 
     @property
     def separator(self) -> str:
-        """What stands between the columns of the file."""
+        """The separator between the columns of the file."""
         return "\t" if self.file.endswith(".tsv") else ","
 
     @field_validator("columns")
@@ -128,7 +128,7 @@ def load_sources(path: str | Path) -> list[FileSource | XMatchSource | TapSource
 
 
 def source_from(settings: dict[str, Any]) -> FileSource | XMatchSource | TapSource:
-    """One source from what its `model_dump` gave."""
+    """One source from its `model_dump`."""
     return TypeAdapter[FileSource | XMatchSource | TapSource](Source).validate_python(settings)
 
 
@@ -138,5 +138,5 @@ def _sentence(problems: ValidationError, content: Any) -> str:
         return mistake(problems, _Sources)
     entry = content["sources"][place[1]]
     name = entry.get("name") if isinstance(entry, dict) else None
-    # The third part is the service, by which the entry's kind was chosen.
+    # The third part is the service, which determined the entry's model.
     return f"source {name or place[1] + 1}: {mistake(problems, _Sources, depth=3)}"

@@ -1,10 +1,9 @@
-"""Requests to archives over HTTP: few at a time, repeated where that can help, files resumed and
-whole or absent.
+"""Downloads of files by HTTP: resumed after an interruption, checked, complete or absent.
 
 A file is written to `NAME.part`, with `NAME.part.json` beside it (address, validator and size that
-the server gave), and is renamed when its size, content and checksum are right. A later run goes on
-where the last one ended (RFC 9110, sections 13.1.5 and 14: `Range` with `If-Range`), and from the
-beginning where the server cannot do that or has another file by now.
+the server gave), and is renamed when its size, content and checksum are right. A later run
+continues where the last one ended (RFC 9110, sections 13.1.5 and 14: `Range` with `If-Range`), or
+begins again if the server does not support that or the file has changed.
 """
 
 import hashlib
@@ -38,9 +37,7 @@ FREE_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Checksum:
-    """What is known of a file's bytes: the name of the hash (sha1, sha256) and its hexadecimal
-    value.
-    """
+    """A file's checksum: the name of the hash (sha1, sha256) and its hexadecimal value."""
 
     algorithm: str
     value: str
@@ -62,20 +59,21 @@ def download(
     size: int | None = None,
     counter: Callable[[int | None], Counter] | None = None,
 ) -> None:
-    """Bring the file at `url` to `target`, which appears when it is complete and right.
+    """Download the file at `url` to `target`, which appears when it is complete and correct.
 
     Parameters
     ----------
-    target : nothing is done to a file that is there already when the transfer ends
-    content : what the file must be, see `check_content`
+    target : a file that exists when the transfer ends is not changed
+    content : the expected content, see `check_content`
     checksum, size : where the archive publishes them; size in bytes
-    counter : called with the size in bytes (None where the server does not say) when bytes begin to
-        come; what it returns counts them, those of an earlier run too
+    counter : called with the size in bytes (None if unknown) when the transfer begins; the object
+        that it returns counts the bytes, including those of an earlier run
 
     Raises
     ------
     DownloadError
-        With the address in the sentence. What had come stays for the next run, unless it was wrong.
+        The message has the address. Bytes that have arrived are kept for the next run, unless they
+        are wrong.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part, notes = (
@@ -103,7 +101,7 @@ def _discard(*paths: Path) -> None:
 
 
 class _Transfer:
-    """The tries to bring one file; `reached` is how far the best of them came, in bytes."""
+    """The tries to download one file; `reached` is the largest number of bytes of any try."""
 
     def __init__(
         self,
@@ -133,8 +131,8 @@ class _Transfer:
                     have = self._read(response, have, total)
             except TemporaryError as error:
                 have = self.part.stat().st_size if self.part.exists() else 0
-                # A server that breaks off at the same place each time, and cannot go on there, must
-                # fail some time.
+                # A server that breaks off at the same byte each time, and cannot continue there,
+                # must not be tried for ever.
                 error.progressed = have >= self.reached + PROGRESS_BYTES
                 raise
             except DownloadError:
@@ -157,7 +155,7 @@ class _Transfer:
     def _begin(
         self, response: requests.Response, have: int, total: int | None
     ) -> tuple[int, int | None]:
-        """From which byte the answer goes on, and how many the file has."""
+        """The byte at which the answer begins, and the size of the file."""
         if have and _goes_on(response, have, total):
             return have, total
         if response.status_code == 416 and not have:
@@ -177,7 +175,7 @@ class _Transfer:
         return 0, total
 
     def _read(self, response: requests.Response, have: int, total: int | None) -> int:
-        """Write the body behind the first `have` bytes; returns how many there are then."""
+        """Write the body after the first `have` bytes; returns the new number of bytes."""
         _check_space(self.part.parent, self.url, (total or 0) - have)
         progress = self.counter(total) if self.counter else None
         if progress:
@@ -195,9 +193,7 @@ class _Transfer:
 
 
 def _goes_on(response: requests.Response, have: int, total: int | None) -> bool:
-    """Whether an answer to a request for bytes from `have` on brings those, of a file of `total`
-    bytes.
-    """
+    """Whether an answer has the requested bytes from `have` on, of a file of `total` bytes."""
     if response.status_code != 206:
         return False
     found = re.fullmatch(
@@ -207,7 +203,7 @@ def _goes_on(response: requests.Response, have: int, total: int | None) -> bool:
 
 
 def _read_notes(notes: Path, url: str) -> dict[str, Any]:
-    """What is noted of a part of the same address that can be resumed; empty otherwise."""
+    """The notes on a partial file of the same address that can be resumed; empty otherwise."""
     try:
         known = json.loads(notes.read_text())
     except (OSError, ValueError):
@@ -217,7 +213,7 @@ def _read_notes(notes: Path, url: str) -> dict[str, Any]:
 
 def _write_notes(notes: Path, url: str, headers: Mapping[str, str], total: int | None) -> None:
     tag = headers.get("ETag", "")
-    # A weak tag does not promise equal bytes and must not stand in If-Range.
+    # A weak tag does not guarantee equal bytes and must not be used in If-Range.
     validator = tag if tag and not tag.startswith("W/") else headers.get("Last-Modified")
     notes.write_text(json.dumps({"url": url, "validator": validator, "size": total}) + "\n")
 

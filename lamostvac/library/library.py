@@ -1,7 +1,7 @@
 """Spectral libraries in one form: labels with errors, normalised spectra on the common grid.
 
-Each format has a reader that returns a `RawLibrary` (`formats/`); `prepare_library` does the rest,
-the same way for all of them.
+Each format has a reader that returns a `RawLibrary` (`formats/`); `prepare_library` does the rest
+in the same way for all of them.
 """
 
 import logging
@@ -29,7 +29,7 @@ from lamostvac.spectra.grid import GRID, air_to_vacuum
 from lamostvac.spectra.normalise import prepare_spectrum
 from lamostvac.spectra.settings import Preparation
 
-# The fit wants labels that are physically possible; what lies outside is a missing-value code.
+# Physically possible labels; values outside are codes for missing ones.
 _LABEL_LIMITS = {
     "teff": (2000.0, 80000.0),
     "logg": (-2.0, 9.0),
@@ -102,13 +102,14 @@ def prepare_library(
 
     Parameters
     ----------
-    survey_fwhm : the survey's line width, which the library is smoothed to; None leaves it alone
+    survey_fwhm : the survey's line width, to which the library is smoothed; None leaves the library
+        unchanged
     min_snr : spectra whose median S/N per pixel is not above this are left out (0: all are taken)
 
     Raises
     ------
     UserError
-        when no spectrum remains, or the wavelengths are none.
+        No spectrum remains, or the wavelengths are invalid.
     """
     log = log or logging.getLogger(__name__)
     if not (np.diff(raw.wave) > 0).all():
@@ -168,9 +169,8 @@ def prepare_library(
 def _coverage(wave: NDArray[np.float64], settings: Preparation) -> tuple[float, float]:
     """The part of the grid where library and survey are normalised alike.
 
-    A running median whose window is cut off by the end of the library differs from the survey's,
-    whose window is whole there, so half a window is given up where the library ends inside the
-    grid.
+    Near an end of the library its running median has a window that is cut off, while the survey's
+    is complete. So half a window is excluded where the library ends inside the grid.
     """
     half = (settings.median_window // 2) * (GRID[1] - GRID[0])
     low = GRID[0] if wave[0] <= GRID[0] else wave[0] + half
@@ -202,13 +202,11 @@ def _median_snr(flux: NDArray[np.floating], ivar: NDArray[np.floating]) -> NDArr
 
 @contextmanager
 def open_library_file(path: str | PathLike[str], key: str) -> Iterator[fits.HDUList]:
-    """The HDUs of a FITS file; raises `UserError` naming the configuration's `key` when it is
-    none.
-    """
+    """The HDUs of a FITS file; `UserError` naming the configuration's `key` for any other file."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", "File may have been truncated", AstropyUserWarning)
-            # The handle is ours, because astropy leaves its own open when a warning ends
+            # Opened here, because astropy leaves its own handle open when a warning ends
             # `fits.open`.
             with open(path, "rb") as handle, fits.open(handle, memmap=False) as hdus:
                 yield hdus
@@ -243,7 +241,7 @@ def first_table(
 
 
 def label_table(columns: Mapping[str, NDArray[np.floating]], n: int) -> pd.DataFrame:
-    """A label table with every column of `LABELS` and its error; what is not given is NaN."""
+    """A label table with every column of `LABELS` and its error; NaN for columns not given."""
     names = [column for label in LABELS for column in (label, f"{label}_err")]
     return pd.DataFrame(
         {name: np.asarray(columns.get(name, np.full(n, np.nan)), dtype=float) for name in names}
@@ -286,9 +284,7 @@ def read_library_labels(path: str | PathLike[str]) -> NDArray[np.float64]:
 
 
 def read_catalogue_labels(path: str | PathLike[str]) -> NDArray[np.float64]:
-    """The catalogue's four labels (N, 4) of the library's stars; NaN for a label that the library
-    does not have.
-    """
+    """The catalogue's four labels (N, 4) of the library's stars; NaN for labels that it lacks."""
     with h5py.File(path) as handle:
         table = read_columns(handle["labels"])
     return table.reindex(columns=list(LABELS)).to_numpy(np.float64)

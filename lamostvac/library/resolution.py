@@ -1,8 +1,8 @@
 """The line-spread function: smoothing a sharper library to the survey's resolution.
 
-A line that the library resolves better than the survey is deeper in the library, and the fit then
-makes up for it with a wrong metallicity. So every library is smoothed by the missing width before
-it is resampled and normalised. Where the library is the broader one nothing is done.
+A line that the library resolves better than the survey is deeper in the library, and the fit would
+compensate for that with a wrong metallicity. So every library is smoothed by the missing width
+before it is resampled and normalised. Where the library's lines are broader it is left unchanged.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ Fwhm = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 def constant_fwhm(fwhm: float) -> Fwhm:
-    """A line width that is the same in A everywhere, as in MILES."""
+    """A line width that is constant in A, as in MILES."""
     return lambda wave: np.full_like(wave, fwhm)
 
 
@@ -25,17 +25,13 @@ def resolving_power_fwhm(resolving_power: float) -> Fwhm:
 
 
 def tabulated_fwhm(table: Sequence[tuple[float, float]]) -> Fwhm:
-    """A line width (A) interpolated linearly in (wavelength, FWHM) pairs, constant beyond the
-    ends.
-    """
+    """A line width (A), linear between (wavelength, FWHM) pairs and constant beyond the ends."""
     nodes = np.array(sorted(table), dtype=float)
     return lambda wave: np.interp(wave, nodes[:, 0], nodes[:, 1])
 
 
 def smoothing_fwhm(wave: NDArray[np.float64], library: Fwhm, survey: Fwhm) -> NDArray[np.float64]:
-    """Width (A, FWHM) of the Gaussian that takes the library's lines to the survey's; 0 where none
-    is needed.
-    """
+    """Width (A, FWHM) of the Gaussian that broadens the library's lines to the survey's, or 0."""
     return np.sqrt(np.clip(survey(wave) ** 2 - library(wave) ** 2, 0.0, None))
 
 
@@ -51,10 +47,10 @@ def broaden(wave: ArrayLike, flux: ArrayLike, fwhm: ArrayLike) -> NDArray[np.flo
     Returns
     -------
     (..., p); the kernel sums to 1 at every pixel, also at the ends. The profile is integrated over
-    the pixels rather than sampled at their centres, because it may be narrower than a pixel; lines
-    come out wider than asked for by up to 0.68 pixels in quadrature (2 % from 2.5 A to 2.9 A with
-    the 0.9 A pixels of MILES), in the measurement of the survey's width
-    (`lamostvac/experiments/line_spread.py`) as in its use.
+    the pixels rather than sampled at their centres, because it may be narrower than a pixel; so
+    lines are wider than requested by up to 0.68 pixels in quadrature (2 % from 2.5 A to 2.9 A with
+    the 0.9 A pixels of MILES). This holds both when the survey's width is measured
+    (`lamostvac/experiments/line_spread.py`) and when it is used.
     """
     wave = np.asarray(wave, dtype=float)
     flux = np.asarray(flux, dtype=float)

@@ -87,7 +87,7 @@ class Library(Section):
 
     @model_validator(mode="after")
     def _flags_are_read(self) -> Self:
-        """A quality flag that no reader looks at would be a cut that is not made."""
+        """A quality flag that no reader uses would be a cut without effect."""
         if self.quality_columns and self.format not in ("elodie", "stelib"):
             raise ValueError(
                 f"library.quality_columns is set but the format {self.format} has no quality flags; leave it out"

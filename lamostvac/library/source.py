@@ -1,4 +1,4 @@
-"""The file, or the folder of files, that a library comes as, and what tells that it has changed."""
+"""A library's file or folder of files, and how a change of it is recognised."""
 
 import hashlib
 from os import PathLike
@@ -11,9 +11,7 @@ SUFFIXES = (".fits", ".fit", ".fits.gz", ".fit.gz")
 
 
 def spectrum_files(folder: str | PathLike[str]) -> list[Path]:
-    """The FITS files of a folder, by name. Raises `UserError` when there is no such folder or no
-    file in it.
-    """
+    """The FITS files of a folder, by name; `UserError` without such a folder or a file in it."""
     path = Path(folder)
     if not path.is_dir():
         raise UserError(
@@ -27,10 +25,9 @@ def spectrum_files(folder: str | PathLike[str]) -> list[Path]:
 
 
 def folder_state(path: str) -> tuple[str, float]:
-    """What tells that a folder's files have changed, from their names, sizes and times, and their
-    size in MB.
+    """A digest of the names, sizes and times of a folder's files, and their size in MB.
 
-    "" and 0 for a file or for what does not exist: Snakemake looks at these itself.
+    "" and 0 for a file or a path that does not exist, which Snakemake checks itself.
     """
     if not Path(path).is_dir():
         return "", 0.0

@@ -1,15 +1,15 @@
-"""A Gaussian process in which each output has the noise that suits it.
+"""A Gaussian process in which each output has its own noise.
 
 With one noise for all outputs (`gaussian_process.train`, the published way) the last principal
 components, which are noise, are smoothed too little: there the process follows the noise of single
-stars, and takes it for an answer to labels. Here each output has the given noise at least, and more
-where that lowers the error of its leave-one-out predictions. Less is not tried: the first
-components would follow the errors of the labels, which makes spectra of left-out stars a little
-better and labels worse (docs/method.md has numbers).
+stars as if it depended on the labels. Here each output has at least the given noise, and more where
+that reduces the error of its leave-one-out predictions. Less is not tried, because the first
+components would then follow the errors of the labels, which makes spectra of left-out stars
+slightly better and labels worse (docs/method.md has numbers).
 
-That costs no factorisation per output: on the points of a pivoted Cholesky decomposition, which
-stand for all stars to many digits, one eigendecomposition serves every ratio (ridge regression in
-the kernel's features).
+This needs no factorisation per output: on the points of a pivoted Cholesky decomposition, which
+represent all stars to many digits, one eigendecomposition gives the results for every ratio of
+noise (ridge regression in the kernel's features).
 """
 
 import numpy as np
@@ -20,9 +20,9 @@ from threadpoolctl import threadpool_limits
 from lamostvac.numerics.gaussian_process import GaussianProcess, Mean, mean_terms
 from lamostvac.numerics.pivoted_cholesky import pivoted_cholesky
 
-_TOLERANCE = 1e-8  # of the kernel's variance that the pivots may leave
-_FACTORS = 10.0 ** np.arange(0.0, 3.6, 0.5)  # on the square of the noise, which are tried
-_RANK = 1e-10  # directions with a smaller share of the largest eigenvalue are rounding
+_TOLERANCE = 1e-8  # share of the kernel's variance that the pivots may miss
+_FACTORS = 10.0 ** np.arange(0.0, 3.6, 0.5)  # factors on the square of the noise that are tried
+_RANK = 1e-10  # directions below this share of the largest eigenvalue are rounding errors
 
 
 def train_by_component(
@@ -41,18 +41,19 @@ def train_by_component(
     inputs : (n, d), scaled so that one length scale suits all of them
     outputs : (n, k)
     noise : least standard deviation of the outputs' noise
-    max_points : at most so many points carry the kernel
+    max_points : largest number of points that represent the kernel
 
     Returns
     -------
     process : on m <= max_points of the inputs
-    residuals : (n, k) each output minus what the process without that point predicts (points of the
-        kernel and ratios stay)
+    residuals : (n, k) each output minus the prediction of the process without that point (with the
+        same points of the kernel and ratios)
     """
     pivots, factor = pivoted_cholesky(inputs, amplitude, length_scale, max_points, _TOLERANCE)
     terms = mean_terms(inputs, mean)[0]
-    with threadpool_limits(1, "blas"):  # sums in one order
-        # The mean's terms are taken out of features and outputs alike, which is to fit them beside.
+    with threadpool_limits(1, "blas"):  # fixed order of sums
+        # The mean's terms are projected out of features and outputs, which is equivalent to fitting
+        # them too.
         q, r = (
             qr(terms, mode="economic")
             if terms.shape[1]

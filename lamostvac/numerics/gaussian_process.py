@@ -1,13 +1,13 @@
 """Gaussian-process regression with one kernel for many outputs (Liang+ 2024 section 2.2 step 2).
 
 The kernel is a constant times a radial basis function, and all outputs share it: one factorisation
-serves every principal component, one matrix product gives all means. The outputs may have a
-polynomial mean in the inputs, fitted together with the process (Rasmussen & Williams 2006, section
-2.7), which is what carries a prediction to the rim of the inputs.
+is enough for all principal components, and one matrix product gives all means. The outputs may have
+a polynomial mean in the inputs, fitted together with the process (Rasmussen & Williams 2006,
+section 2.7), which determines predictions near the edge of the inputs.
 
 The process is exact: all n training points, one factorisation. The factor (1.4 GB for the 18,654
-spectra of MaStar) lives during training only; kept are the weights, and for the variance what
-`process_variance` makes of it.
+spectra of MaStar) exists during training only; kept are the weights, and for the variance the small
+arrays of `process_variance`.
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class GaussianProcess:
     noise : standard deviation of the outputs about the process that it was trained with; NaN when
         each has its own
     mean : which terms the mean has
-    spread : what the variance needs; None when each output has its own noise
+    spread : arrays for the variance; None when each output has its own noise
     """
 
     inputs: NDArray[np.float64]
@@ -87,15 +87,14 @@ class GaussianProcess:
         (Liang+ 2024, equation 1).
 
         It is the variance of the process and of its mean's coefficients, without the noise, in the
-        square of the outputs' unit. It rests on the kernel alone: with `amplitude` for all outputs
-        it is in the units of that amplitude, and says how far the training points reach rather than
-        how well the outputs fit.
+        square of the outputs' unit. It depends on the kernel only: with one `amplitude` for all
+        outputs it is in the units of that amplitude, and measures the distance to the training
+        points, not the quality of the outputs' fit.
 
         Raises
         ------
         ValueError
-            when the process was not trained with one noise for all outputs, and has no such
-            variance.
+            The process was not trained with one noise for all outputs and so has no such variance.
         """
         if self.spread is None:
             raise ValueError("a process with a noise for each output has no variance common to all")
@@ -163,16 +162,16 @@ def train(
     Returns
     -------
     process : the trained process
-    residuals : (n, k) each output minus what the process without that point predicts (Rasmussen &
-        Williams 2006, equation 5.12, with the mean's terms refitted as well)
+    residuals : (n, k) each output minus the prediction of the process without that point (Rasmussen
+        & Williams 2006, equation 5.12, with the mean's terms refitted)
 
     Raises
     ------
     UserError
-        when the noise is so small that the kernel matrix is singular to rounding.
+        The noise is so small that the kernel matrix is singular within rounding.
 
-    For 18,654 stars and 237 outputs 2.3 GB and 2.2e12 multiplications; the same bytes on any number
-    of cores.
+    18,654 stars and 237 outputs need 2.3 GB and 2.2e12 multiplications. The result has the same
+    bytes on any number of cores.
     """
     factor = factorise(inputs, amplitude, length_scale, noise)
     weights, coefficients, inverse_diagonal, weighted, normal = _solve(
@@ -193,8 +192,7 @@ def leave_one_out(
     noise: float,
     mean: Mean,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Residuals (n, k) as `train` returns them, and their variances (n,) as the process predicts
-    them.
+    """Residuals (n, k) as in `train`, and their variances (n,) predicted by the process.
 
     Rasmussen & Williams (2006), equation 5.12; the variances contain the noise. Raises as `train`.
     """
@@ -206,9 +204,9 @@ def leave_one_out(
 def _solve(
     factor: PanelCholesky, inputs: NDArray[np.float64], outputs: NDArray[np.float64], mean: Mean
 ) -> tuple[NDArray[np.float64], ...]:
-    """Kernel weights (n, k), the mean's coefficients (h, k), and what else training needs.
+    """Kernel weights (n, k), the mean's coefficients (h, k), and further arrays for training.
 
-    That is the diagonal (n,) of the matrix that turns outputs into weights, the inverse kernel
+    These are the diagonal (n,) of the matrix that converts outputs to weights, the inverse kernel
     matrix times the terms (n, h), and the covariance of the coefficients (h, h).
     """
     terms = mean_terms(inputs, mean)[0]
@@ -227,7 +225,7 @@ def _solve(
 def factorise(
     inputs: NDArray[np.float64], amplitude: float, length_scale: float, noise: float
 ) -> PanelCholesky:
-    """Factor of the kernel matrix of `inputs` (n, d) plus noise^2 on the diagonal; raises as
+    """Factor of the kernel matrix of `inputs` (n, d) plus noise^2 on the diagonal; errors:
     `train`.
     """
 

@@ -1,8 +1,8 @@
 """Length scale, amplitude and noise of the Gaussian process by leave-one-out cross-validation.
 
 Rasmussen & Williams (2006), section 5.4.2: leaving one star out has a closed form, so that each
-setting costs one factorisation. The probability of the left-out components, all together, decides;
-the rms is told with it.
+setting costs one factorisation. The criterion is the joint probability of all left-out components;
+the rms is given as well.
 """
 
 import logging
@@ -35,11 +35,10 @@ def best_hyperparameters(
     mean: Mean,
     log: logging.Logger | None = None,
 ) -> tuple[float, float, float]:
-    """Length scale, amplitude and noise of the best row of `cross_validation_table`; parameters as
-    there.
+    """Length scale, amplitude and noise in the best row of `cross_validation_table`.
 
-    `log` gets the table, and a warning when the best length scale or noise is at the end of what
-    was tried.
+    `log` gets the table, and a warning when the best length scale or noise is the first or last one
+    tried. The other parameters are those of `cross_validation_table`.
     """
     table = cross_validation_table(inputs, outputs, mean)
     best = table.iloc[int(table["log_probability"].to_numpy().argmax())]
@@ -73,8 +72,8 @@ def cross_validation_table(
     table : one row for each length scale and ratio of noise to amplitude: `length_scale amplitude
         noise noise_ratio log_probability rms`, the logarithm of the predictive density
         (equation 5.10) per star and output, and the rms of the residuals, in the outputs' unit. The
-        amplitude is the best for the two others, in closed form: it changes no residual, and their
-        variances by its square.
+        amplitude is the best one for the two others, in closed form: it does not change the
+        residuals, and their variances are proportional to its square.
     """
     if len(inputs) > MAX_STARS:
         rows = np.sort(np.random.default_rng(0).permutation(len(inputs))[:MAX_STARS])

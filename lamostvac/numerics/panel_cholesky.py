@@ -1,10 +1,10 @@
 """Cholesky factor of a large kernel matrix, in panels.
 
-LAPACK's Cholesky wants the whole square and, for the diagonal of the inverse, two more of its size;
-NumPy's OpenBLAS 0.3.31 with several threads also crashes in it from n = 16,000 on (AVX-512). Here
-only the lower triangle is held, in panels of rows, and all that BLAS sees is products of blocks,
+LAPACK's Cholesky needs the whole square matrix and, for the diagonal of the inverse, two more of
+its size; in NumPy's OpenBLAS 0.3.31 with several threads it also crashes from n = 16,000 on
+(AVX-512). Here only the lower triangle is stored, in panels of rows. BLAS only multiplies blocks,
 each with one thread; the blocks are shared among workers. Every element is summed in the same order
-whatever the number of workers, so the result has the same bytes on one core as on many.
+for any number of workers, so the result has the same bytes on one core as on many.
 """
 
 from collections.abc import Callable, Iterable
@@ -38,13 +38,13 @@ class PanelCholesky:
 
         Parameters
         ----------
-        matrix : gives the block of K in some rows and columns; only the lower triangle is asked for
+        matrix : gives the block of K in some rows and columns; only the lower triangle is requested
         n : size of K
 
         Raises
         ------
         numpy.linalg.LinAlgError
-            when K is not positive definite.
+            K is not positive definite.
 
         n^3 / 3 operations and 4 n^2 bytes: 1.4 GB for n = 18,654.
         """
@@ -104,8 +104,8 @@ class PanelCholesky:
         return result
 
     def inverse_diagonal(self) -> Rows:
-        """Diagonal (n,) of K^-1: the sums of squares of L^-1, of which each worker holds one panel
-        at a time.
+        """Diagonal (n,) of K^-1: sums of squares of L^-1, of which a worker holds one panel at a
+        time.
         """
         result = np.empty(self.n)
 

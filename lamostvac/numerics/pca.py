@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 _Float = TypeVar("_Float", bound=np.floating)
 
-_BATCH = 1024  # spectra that are held in double precision at a time
-_RIDGE = 1e-6  # keeps components defined that a star's mask hides completely
+_BATCH = 1024  # spectra in double precision at a time
+_RIDGE = 1e-6  # keeps components defined when a star's mask hides them completely
 
 
 def principal_components(
@@ -24,7 +24,7 @@ def principal_components(
     Returns
     -------
     mean : (p,)
-    basis : (k, p) orthonormal rows, by falling variance; the sign of each is fixed by making its
+    basis : (k, p) orthonormal rows, by decreasing variance; the sign of each is fixed by making its
         largest element positive, so that the same spectra give the same basis on any machine
     kept : the share of variance that the k components hold, >= variance
     """
@@ -45,12 +45,12 @@ def leading_directions(
     Parameters
     ----------
     centred : (n, p)
-    count : at most so many directions, one at least
+    count : largest number of directions, at least 1
     min_share : directions with a smaller share of the variance are left out
 
     Returns
     -------
-    basis : (k, p) orthonormal rows, by falling variance, signs fixed as for `principal_components`
+    basis : (k, p) orthonormal rows, by decreasing variance, signs as in `principal_components`
     variance : (k,) along each
     """
     values, basis = _directions(centred, np.zeros(centred.shape[1]))
@@ -61,8 +61,8 @@ def leading_directions(
 def in_basis(
     spectra: NDArray[np.floating], mean: NDArray[np.float64], basis: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Components (n, k) of spectra (n, p), and the mean square (p,) of what the basis leaves
-    out.
+    """Components (n, k) of spectra (n, p), and the mean square (p,) of the rest outside the
+    basis.
     """
     components = np.empty((len(spectra), len(basis)))
     left_out = np.zeros(len(mean))
@@ -80,8 +80,8 @@ def _batches(count: int) -> list[slice]:
 def _directions(
     spectra: NDArray[np.floating], mean: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Eigenvalues of the scatter matrix about `mean`, falling, and their directions as rows of any
-    length.
+    """Eigenvalues of the scatter matrix about `mean`, decreasing, and their directions as rows that
+    are not normalised.
     """
     n, p = spectra.shape
     # The smaller of the two Gram matrices has the same non-zero eigenvalues.
@@ -106,22 +106,22 @@ def _orthonormal(basis: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(basis * signs[:, None])
 
 
-# More components than this describe noise, and with it each masked pixel as it was filled before.
+# More components than this describe noise, and reproduce masked pixels as they were filled before.
 # On pixels hidden for the purpose 0.95 leaves an error of 0.020 where 0.99 leaves 0.026 (MILES),
 # 0.049 (MaStar).
 _FILL_VARIANCE = 0.95
 
 
 def fill_masked(spectra: NDArray[_Float], good: NDArray[np.bool_]) -> NDArray[_Float]:
-    """Replace masked pixels by what the other spectra suggest.
+    """Replace masked pixels by values predicted from the other spectra.
 
-    Three rounds of principal components, each star's share of them from its good pixels, and
-    reconstruction, beginning with the mean of each pixel; enough for a few per cent of masked
-    pixels.
+    The pixels are first filled with the mean of each pixel. Three rounds follow: principal
+    components of all spectra, each star's coefficients from its good pixels, and reconstruction of
+    its masked ones. This is enough for a few per cent of masked pixels.
 
     Parameters
     ----------
-    spectra, good : (n, p); a masked value is not looked at
+    spectra, good : (n, p); masked values are not used
 
     Returns
     -------
@@ -157,14 +157,14 @@ def masked_components(
     components = centred @ basis.T
     pixels = np.ascontiguousarray(basis.T)
     k = len(basis)
-    # The basis is orthonormal over all pixels: only the masked ones have to be taken off.
+    # The basis is orthonormal over all pixels, so only the masked ones must be subtracted.
     for star in np.flatnonzero(~good.all(axis=1)):
         hidden = pixels[~good[star]]
         if len(hidden) > k:
             gram = (1.0 + _RIDGE) * np.eye(k) - hidden.T @ hidden
             components[star] = np.linalg.solve(gram, components[star])
         else:
-            # The same by Woodbury's identity, in a matrix of the few masked pixels.
+            # The same by Woodbury's identity, with a matrix of the size of the few masked pixels.
             gram = (1.0 + _RIDGE) * np.eye(len(hidden)) - hidden @ hidden.T
             missing = np.linalg.solve(gram, hidden @ components[star])
             components[star] = (components[star] + missing @ hidden) / (1.0 + _RIDGE)

@@ -1,8 +1,8 @@
-"""Pivoted Cholesky decomposition of a kernel matrix: the few points that stand for all.
+"""Pivoted Cholesky decomposition of a kernel matrix: a few points that represent all.
 
-The greedy choice takes, again and again, the point that the chosen ones predict worst (Harbrecht,
-Peters & Schneider 2012, Applied Numerical Mathematics 62, 428). A smooth kernel of thousands of
-stars is that of some hundred of them to many digits, and the whole matrix is never formed.
+The greedy choice repeatedly takes the point that the chosen ones predict worst (Harbrecht, Peters &
+Schneider 2012, Applied Numerical Mathematics 62, 428). A smooth kernel of thousands of stars is
+given to many digits by some hundred of them, and the whole matrix is never formed.
 """
 
 import numpy as np
@@ -13,10 +13,9 @@ from threadpoolctl import threadpool_limits
 from lamostvac.numerics.kernel import rbf
 
 _CANDIDATES = 512
-_DIGITS = (
-    10  # of the variance left, in units of the kernel's: equal points tie, the first of them wins
-)
-_LEAST_TOLERANCE = 1e-9  # below, the digits above do not tell the points apart
+# Digits of the remaining variance, in units of the kernel's; of equal points the first is taken.
+_DIGITS = 10
+_LEAST_TOLERANCE = 1e-9  # below this, those digits do not distinguish points
 
 
 def pivoted_cholesky(
@@ -31,9 +30,9 @@ def pivoted_cholesky(
     Parameters
     ----------
     amplitude, length_scale : of the kernel `rbf`
-    max_points : at most so many pivots, one at least
+    max_points : largest number of pivots, at least 1
     tolerance : no further pivots when no element of diag(K - L L^T) exceeds
-        tolerance * amplitude^2; less than 1e-9 counts as 1e-9, as rounding would decide
+        tolerance * amplitude^2; values below 1e-9 are replaced by it, because rounding would decide
 
     Returns
     -------
@@ -41,11 +40,11 @@ def pivoted_cholesky(
     factor : L (n, M) with K ~ L L^T, exact in the rows and columns of the pivots; L[pivots] is
         lower triangular
 
-    The same pivots and bytes whatever the number of cores. The choice is the plain greedy one, but
-    several pivots are taken at a time, so that the work is in matrix products: what is left of a
-    point's variance only falls, hence a candidate is the next pivot as long as it has more left
-    than any point that is no candidate had before. n = 18,654 and M = 1500 take seconds where one
-    column at a time takes a minute.
+    Pivots and bytes are the same for any number of cores. The choice is the plain greedy one, but
+    several pivots are taken at a time, so that the work is in matrix products. The remaining
+    variance of a point can only decrease; hence a candidate is the next pivot as long as it has
+    more left than any other point that is not a candidate had before. n = 18,654 and M = 1500 take
+    seconds where one column at a time takes a minute.
     """
     n = len(inputs)
     max_points = max(1, min(max_points, n))
@@ -70,7 +69,7 @@ def pivoted_cholesky(
             root = np.linalg.cholesky(columns[chosen])
             columns = solve_triangular(root, columns.T, lower=True, check_finite=False).T
             columns[chosen] = np.tril(root)
-            # Pivots of before are met exactly; what rounding leaves there is not part of the
+            # Earlier pivots are reproduced exactly; rounding errors there are not part of the
             # triangle.
             columns[pivots[:done]] = 0.0
             factor[:, done : done + count] = columns
@@ -83,7 +82,7 @@ def pivoted_cholesky(
 
 
 def _greedy(block: NDArray[np.float64], enough: float, most: int) -> NDArray[np.intp]:
-    """Pivots of a small matrix (m, m): the first in any case, then those with more than `enough`
+    """Pivots of a small matrix (m, m): always the first, then those with more than `enough`
     left.
     """
     left = np.diag(block).copy()

@@ -1,17 +1,18 @@
 """Posterior variance of the Gaussian process without its n x n factor (equation 1 of Liang+ 2024).
 
 The variance of the process at a point x is k(x,x) - k_x^T (K + noise^2)^-1 k_x, with k_x the kernel
-between the point and all n training points, plus what is unsure of the mean's coefficients
+between the point and all n training points, plus the uncertainty of the mean's coefficients
 (Rasmussen & Williams 2006, equation 2.42). All outputs share the kernel and so the variance.
 
-M of the training points, by pivoted Cholesky (K ~ L L^T), carry k_x: k_x ~ L phi with phi = L_M^-1
-k_M(x) and k_M the kernel between the point and the M. What is kept is the M x M root D of
+M of the training points, by pivoted Cholesky (K ~ L L^T), represent k_x: k_x ~ L phi with
+phi = L_M^-1 k_M(x) and k_M the kernel between the point and the M. Only the M x M root D is kept,
+with
 
     k_x^T (K + noise^2)^-1 k_x ~ |D k_M(x)|^2,    D = R^T L_M^-1,    R R^T = L^T (K + noise^2)^-1 L,
 
-in which K is the whole matrix; only the point is interpolated. It never falls below what the M
-points and all data leave, and far outside, where k_M vanishes, it becomes that of the prior like
-the exact one.
+in which K is the whole matrix; only k_x is interpolated. The variance is never below the one that
+the M points and all data leave, and far outside, where k_M vanishes, it becomes that of the prior,
+as the exact one does.
 """
 
 from dataclasses import dataclass
@@ -27,19 +28,20 @@ from lamostvac.numerics.pivoted_cholesky import pivoted_cholesky
 
 MAX_POINTS = 3000
 TOLERANCE = (
-    1e-8  # of the variance of a training point that the chosen ones leave, in units of amplitude^2
+    1e-8  # variance of a training point that the chosen ones may miss, in units of amplitude^2
 )
 
 
 @dataclass(frozen=True)
 class ProcessVariance:
-    """What the variance at a point needs, some MB.
+    """The arrays for the variance at a point, some MB.
 
     Attributes
     ----------
     points : (M, d) of the training points
-    root : (M, M), D above
-    mean_root : (h, M), times k_M(x) what the process explains of the mean's h terms at x
+    root : (M, M), D in the module's docstring
+    mean_root : (h, M), which times k_M(x) is the part of the mean's h terms at x that the process
+        explains
     normal_root : (h, h) root of the covariance of the mean's coefficients, for an output of
         variance 1
     """
@@ -85,7 +87,7 @@ def process_variance(
     """
     pivots, low_rank = pivoted_cholesky(inputs, amplitude, length_scale, max_points, tolerance)
     half = factor.half_solve(low_rank)
-    with threadpool_limits(1, "blas"):  # the same bytes on any number of cores
+    with threadpool_limits(1, "blas"):  # same bytes on any number of cores
         root = np.linalg.cholesky(half.T @ half + 1e-15 * np.eye(len(pivots)))
         triangle = low_rank[pivots]
         # D = R^T L_M^-1, by solving L_M^T D^T = R; likewise the terms.

@@ -1,7 +1,7 @@
 """Errors of offset and scatter by resampling stars.
 
-Spectra of one star share what is wrong with it, so stars are drawn, not spectra: a star with five
-spectra counts as one draw of all five.
+Spectra of one star have common errors, so stars are drawn and not spectra: a star with five spectra
+is one draw of all five.
 """
 
 import numpy as np
@@ -9,14 +9,14 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 RESAMPLES = 200
-# Of more stars than this, evenly spaced ones are resampled and the errors scaled by the root of the
-# numbers' ratio, which holds for medians and standard deviations alike and keeps a comparison of
-# millions in seconds.
+# Of more stars than this, only evenly spaced ones are resampled, and the errors are scaled by the
+# root of the numbers' ratio. This is valid for medians and standard deviations, and a comparison of
+# millions takes seconds.
 MOST_STARS = 5000
 
 
 def star_index(star: ArrayLike) -> tuple[NDArray[np.int64], int]:
-    """Number of each row's star from 0 (n,), and how many stars there are; a negative star is one
+    """Number (n,) of each row's star, from 0, and the number of stars; a negative number is a star
     of its own.
     """
     stars = np.asarray(star, np.int64)
@@ -33,7 +33,7 @@ def star_index(star: ArrayLike) -> tuple[NDArray[np.int64], int]:
 def resampled_weights(
     index: NDArray[np.int64], n_stars: int, seed: int, resamples: int = RESAMPLES
 ) -> NDArray[np.float64]:
-    """How often each row is in each resample (resamples, n): as often as its star was drawn."""
+    """How often each row's star was drawn in each resample (resamples, n)."""
     rng = np.random.default_rng(seed)
     drawn = rng.integers(0, n_stars, (resamples, n_stars))
     drawn += n_stars * np.arange(resamples)[:, None]
@@ -49,7 +49,8 @@ def offset_and_scatter_errors(
     Parameters
     ----------
     difference : (n,) finite
-    star : (n,) number of the star, negative for one of its own; None: each row a star
+    star : (n,) number of the star, negative for a row that is a star of its own; None: each row is
+        one
     seed : equal seeds give equal errors
 
     Returns
@@ -60,7 +61,7 @@ def offset_and_scatter_errors(
     index, n_stars = star_index(np.full(len(values), -1) if star is None else star)
     if n_stars < 2:
         return float("nan"), float("nan"), n_stars
-    # Stars numbered in the order of their smallest value: the order of rows does not matter.
+    # Stars are numbered by their smallest value, so that the order of rows does not matter.
     order = np.lexsort((index, values))
     values, index = values[order], pd.factorize(index[order])[0]
     scale = 1.0

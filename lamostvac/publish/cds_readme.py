@@ -1,10 +1,9 @@
-"""The CDS ReadMe: a description of the text table, byte by byte, that programs read as well as
-people.
+"""The CDS ReadMe: a byte-by-byte description of the text table for programs and people.
 
 Format: Ochsenbein, Standards for Astronomical Catalogues, 2.0
 (https://cdsarc.cds.unistra.fr/doc/catstd.htx). The package cdspyreadme writes such files too, but
-from a whole table in memory, which it formats value by value with widths of its own; here the table
-is written in blocks (`lamostvac.publish.fixed_width`), and its layout described.
+it needs the whole table in memory and formats it value by value with its own widths. Here the table
+is written in blocks (`lamostvac.publish.fixed_width`), and this module describes its layout.
 """
 
 import re
@@ -47,9 +46,7 @@ def _paragraph(text: str, indent: str = "  ") -> list[str]:
 
 
 def _explanation(field: Field, note: str, indent: int) -> list[str]:
-    """Lines of a column's explanation; none begins with a digit, which a reader would take for
-    bytes.
-    """
+    """Lines of a column's explanation; none begins with a digit, which would be read as bytes."""
     column = field.column
     text = re.sub(r" (?=\d)", "\0", column.description + note)
     limits = "[0/1]" if column.name.startswith("flag_") or column.name == "best_spectrum" else ""
@@ -62,7 +59,7 @@ def _explanation(field: Field, note: str, indent: int) -> list[str]:
 
 
 def byte_by_byte(fields: Sequence[Field], notes: Mapping[str, int]) -> list[str]:
-    """The block of a table's columns; `notes` has the number of the note of some of them."""
+    """The block of a table's columns; `notes` gives the note's number for some columns."""
     labels = max(len(label(field.column)) for field in fields)
     unit_width = max(5, *(len(unit(field.column)) for field in fields))
     digits = max(len(str(fields[-1].end)), 4)

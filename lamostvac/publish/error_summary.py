@@ -1,6 +1,4 @@
-"""Errors of the recommended stars by luminosity class and spectral type (Liang et al. 2024,
-Table 2).
-"""
+"""Errors of recommended stars by luminosity class and type (Liang et al. 2024, Table 2)."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -38,8 +36,8 @@ def internal_errors(
     Returns
     -------
     Columns `COLUMNS`; quantities `teff_err logg_err feh_err alpha_fe_err chi2 snr` for giants and
-    then dwarfs of each type. The published numbers stand beside, as far as the paper has them: n
-    and the least S/N with `snr`.
+    then dwarfs of each type. Published numbers are added where the paper has them: n and the least
+    S/N with `snr`.
     """
     quantities = [*(f"{label}_err" for label in LABELS), "chi2", "snr"]
     kept: dict[tuple[str, str], list[NDArray[np.float32]]] = {
@@ -69,7 +67,7 @@ def internal_errors(
 
 def _statistics(values: NDArray[np.float32]) -> tuple[int, float, float, float, float]:
     """Number of finite values, least, median, mean, standard deviation."""
-    # In one order, so that the sums do not depend on that of the rows.
+    # Sorted, so that the sums do not depend on the order of the rows.
     values = np.sort(values[np.isfinite(values)]).astype(np.float64)
     if not len(values):
         return 0, np.nan, np.nan, np.nan, np.nan
@@ -83,9 +81,7 @@ def _statistics(values: NDArray[np.float32]) -> tuple[int, float, float, float, 
 
 
 def _published(theirs: dict[str, Any], quantity: str) -> tuple[int | None, float, float, float]:
-    """Number, least, mean and standard deviation as the paper has them; NaN for what it does not
-    have.
-    """
+    """Number, least, mean, standard deviation in the paper; NaN for what it does not give."""
     if quantity == "snr":
         return theirs["n"], theirs["min_snr"], np.nan, np.nan
     mean, deviation = theirs[quantity.removesuffix("_err")]

@@ -1,11 +1,10 @@
-"""The catalogue explorer: one HTML file with chosen rows and columns of the catalogue, and the
-program that shows them.
+"""The catalogue explorer: an HTML file with rows and columns of the catalogue and their display.
 
-The page must open from a disk without network, so everything is inside: columns as typed arrays,
-compressed with gzip (which browsers unpack themselves) and written as base64; markup of
-`templates/explorer.html.j2`, style and program of `explorer_page/`; and D3 for axes, zoom and drag.
-The catalogue is read row group by row group; in memory stand the chosen rows of the chosen columns,
-4 or 8 bytes a value.
+The page must open from a disk without network, so it contains everything: columns as typed arrays,
+compressed with gzip (which browsers unpack themselves) and encoded as base64; the markup of
+`templates/explorer.html.j2`; style and program of `explorer_page/`; and D3 for axes, zoom and drag.
+The catalogue is read row group by row group; memory holds only the chosen rows and columns, 4 or 8
+bytes a value.
 """
 
 import base64
@@ -30,7 +29,8 @@ from lamostvac.core.html import write_page
 
 PAGE = Path(__file__).resolve().parent / "explorer_page"
 TEMPLATE = "publish/templates/explorer.html.j2"
-# Those that the run has; what a reader wants to see of a star without opening its page.
+# What readers want to see of a star without opening its page; columns that the run lacks are
+# skipped.
 DEFAULT_COLUMNS = [
     *("obsid", "ra", "dec", "snrg", "spectral_type", "subclass"),
     *("teff_rec", "teff_rec_err", "logg_rec", "logg_rec_err", "feh_rec", "feh_rec_err"),
@@ -46,8 +46,7 @@ DEFAULT_COLUMNS = [
     *("z", "chi2", "flags", "best_spectrum", "n_spectra"),
     *("flag_teff_disagree", "flag_logg_disagree", "flag_feh_disagree", "flag_alpha_fe_disagree"),
 ]
-# Title, and for each axis the columns in the order in which they are wanted: the first with values
-# is shown.
+# Title, and for each axis columns in order of preference: the first with values is shown.
 PLOTS = (
     ("Kiel diagram", ("teff_rec", "teff"), ("logg_rec", "logg")),
     ("Abundances", ("feh_rec", "feh"), ("alpha_fe_rec", "alpha_fe", "alpha_m_apogee")),
@@ -65,12 +64,12 @@ PLOTS = (
         ),
     ),
 )
-# What the page cannot do without: filters, the link to a star's page.
+# Columns that the page needs: for filters and for the link to a star's page.
 NEEDED = ("obsid", "spectral_type", "flags")
 # Axes that astronomers draw from right to left and from top to bottom.
 _REVERSED = ("phys.temperature", "phys.gravity", "phys.magAbs", "phot.mag", "pos.eq.ra")
-# Bits kept of a number after its leading one: wrong by 1 part in 8192 at most, an error by 1 in
-# 128. Further ones would be random digits, which do not compress.
+# Bits kept of a number after its leading one: rounding by 1 part in 8192 at most, for an error by 1
+# in 128. Further bits are mostly noise, which does not compress.
 _BITS, _ERROR_BITS = 12, 6
 _MAX_TEXTS = 65536
 _WHOLE = ("uint8", "uint16", "int16", "uint32", "int32", "int64")
@@ -82,14 +81,12 @@ def page_files() -> list[Path]:
 
 
 def page_hash() -> dict[str, str]:
-    """SHA-256 of each of the page's files, so that a change makes the page anew."""
+    """SHA-256 of each of the page's files, so that the page is made again when one changes."""
     return {path.name: sha256(path) for path in page_files()}
 
 
 def explorer_columns(columns: Sequence[Column], registry: Registry, snr_band: str) -> list[Column]:
-    """`columns` and after them those that plots and filters need, as far as the registry has
-    them.
-    """
+    """`columns`, then those that plots and filters need, as far as the registry has them."""
     wanted = [
         *NEEDED,
         snr_band,
@@ -107,7 +104,7 @@ class Sample:
     Attributes
     ----------
     values : by column name (n,): float32, int64, or codes of `texts` (int64)
-    texts : by name of a text column its different texts, sorted
+    texts : by name of a text column: its distinct texts, sorted
     n_rows : rows that the condition holds for; n of them, evenly spaced, are in the sample
     n_catalogue : rows of the catalogue
     """
@@ -119,8 +116,8 @@ class Sample:
 
 
 def evenly_spaced(start: int, stop: int, n: int, limit: int) -> NDArray[np.bool_]:
-    """Which of the rows start..stop of n belong to `limit` evenly spaced ones; all where n is not
-    above it.
+    """Which of the rows start..stop of n are among `limit` evenly spaced ones; all if n <=
+    limit.
     """
     rows = np.arange(start, stop, dtype=np.int64)
     if n <= limit:
@@ -189,7 +186,7 @@ def _array(values: pa.ChunkedArray) -> NDArray[Any]:
 
 
 def _codes(values: pa.ChunkedArray, known: dict[str, int], name: str) -> NDArray[np.int64]:
-    """Numbers of texts in the order in which they were met; `known` grows."""
+    """Numbers of texts, counted in the order of their first occurrence; `known` is extended."""
     encoded = values.combine_chunks().dictionary_encode()
     here = [known.setdefault(text, len(known)) for text in encoded.dictionary.to_pylist()]
     if len(known) > _MAX_TEXTS:
@@ -200,11 +197,9 @@ def _codes(values: pa.ChunkedArray, known: dict[str, int], name: str) -> NDArray
 
 
 def rounded(values: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
-    """float32 numbers (n,) rounded to `bits` bits after the leading one; NaN and infinite ones
-    stay.
+    """float32 numbers (n,) rounded to `bits` bits after the leading one; NaN and infinity stay.
 
-    Half of the last bit is added before the rest is cut off, which also carries into the exponent
-    as it should.
+    Half of the last bit is added before the rest is cut off; a carry into the exponent is correct.
     """
     drop = 23 - bits
     whole = np.ascontiguousarray(values, np.float32).view(np.uint32)
@@ -216,10 +211,9 @@ def rounded(values: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
 
 
 def packed(values: NDArray[Any]) -> str:
-    """Numbers (n,) as the page reads them: first bytes of all, second bytes of all..., gzip,
-    base64.
+    """Numbers (n,) as the page reads them: first bytes of all, second bytes..., gzip, base64.
 
-    Bytes of one significance are alike, so they compress better beside each other.
+    Bytes of the same significance are similar, so they compress better next to each other.
     """
     little = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<")))
     planes = little.view(np.uint8).reshape(len(little), little.itemsize).T.tobytes()
@@ -284,8 +278,8 @@ def write_explorer(
     ----------
     columns : those of the sample, in the order of the table
     snr_band : column of the S/N that the filter is for
-    stars : the folder of the stars' pages as Snakemake knows it; the page links to `stars/` beside
-        itself
+    stars : the folder of the stars' pages as Snakemake knows it; the page links to `stars/` in its
+        own folder
     rows : the condition that the sample was made with, to be shown
     """
     n = len(next(iter(sample.values.values())))
@@ -319,7 +313,8 @@ def write_explorer(
         path,
         TEMPLATE,
         title=title,
-        # A description may hold "</script>"; `tojson` writes its "<" as \u003c, which ends nothing.
+        # A description may hold "</script>"; `tojson` writes its "<" as \u003c, so it does not end
+        # the script.
         meta=meta,
         columns=((name, packed(values)) for name, values in stored.items()),
         d3=(PAGE / "d3.min.js").read_text(encoding="utf-8"),

@@ -1,10 +1,9 @@
-"""Rows of the catalogue as a text table of fixed width, which a CDS ReadMe can describe byte by
-byte.
+"""Rows of the catalogue as a text table of fixed width, as a CDS ReadMe can describe it.
 
 Two passes over blocks of rows: the first finds how wide each column is and how many decimals it
-needs, the second writes. Both depend on the rows only, not on the blocks. Numbers become digits
-column by column, a block at once: Python's formatting, one number at a time, would need hours for
-ten million rows.
+needs, the second writes. Both depend on the rows only, not on the blocks. Numbers are converted to
+digits column by column, a block at once: Python's formatting of one number at a time would need
+hours for ten million rows.
 """
 
 import zlib
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from lamostvac.catalog.registry import Column, Registry
 from lamostvac.core.atomic import atomic
 
-# Significant digits that all but a tenth of a column's values keep at least.
+# Least number of significant digits for nine tenths of a column's values.
 _DIGITS = {4: 5, 8: 11}
 _MAX_DECIMALS = 12
 _MAX_DIGITS = (
@@ -27,19 +26,18 @@ _MAX_DIGITS = (
 )
 _PART = 4096  # rows formatted at a time, so that they stay in the processor's cache
 _BINARY_EXPONENTS = 2200
-_LEVEL = 2  # of compression; 6 takes four times as long for a tenth less
+_LEVEL = 2  # of compression; 6 takes four times as long and makes files a tenth smaller
 
 
 @dataclass
 class _Extent:
-    """What the first pass keeps of a column."""
+    """What the first pass records of a column."""
 
     low: float = np.inf
     high: float = -np.inf
     width: int = 1
     missing: bool = False
-    # Number of values by binary exponent: counts of whole numbers do not depend on the order of the
-    # sum.
+    # Number of values by binary exponent: integer counts do not depend on the order of the sum.
     exponents: NDArray[np.int64] = field(
         default_factory=lambda: np.zeros(_BINARY_EXPONENTS, np.int64)
     )
@@ -81,7 +79,7 @@ class Field:
     width : bytes
     decimals : of a fixed-point number; None for other kinds
     format : as CDS writes it: A26, I10, F8.3, E15.7
-    missing : whether a row has no value; the place is then blank
+    missing : whether some row has no value; its field is then blank
     """
 
     column: Column
@@ -142,7 +140,7 @@ def _put_digits(place: NDArray[np.uint8], numbers: NDArray[np.int64], decimals: 
             place[:, at] = ord(".")
             at -= 1
         if digit > decimals:
-            # Beyond the ones, only where something is left.
+            # Digits before the ones are written only where a number has them.
             left = rest > 0
             if not left.any():
                 break
@@ -207,9 +205,7 @@ def text_rows(rows: NDArray[np.void], fields: list[Field]) -> bytes:
 
 
 def write_text(path: str | Path, blocks: Iterable[NDArray[np.void]], fields: list[Field]) -> None:
-    """Write a gzipped text table; no time and no name in it, so that the same rows give the same
-    bytes.
-    """
+    """Write a gzipped text table, without time and name, so that equal rows give equal bytes."""
 
     def parts() -> Iterator[NDArray[np.void]]:
         for rows in blocks:

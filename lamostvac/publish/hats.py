@@ -1,10 +1,9 @@
-"""The catalogue as HATS: Parquet files by position on the sky, for programs that work on very large
-catalogues.
+"""The catalogue as HATS: Parquet files by sky position, for programs for very large catalogues.
 
 Layout: Hierarchical Adaptive Tiling Scheme, IVOA Note 2025 (Npix files below Norder and Dir,
-hats.properties, partition_info.csv). hats-import, which makes such catalogues too, needs Dask and
-dates its files; what it does for one table is short enough to be here. `lamostvac.publish.healpix`
-numbers the pixels.
+hats.properties, partition_info.csv). hats-import makes such catalogues too, but needs Dask and
+writes dates into its files; its work for one table is short enough to be done here.
+`lamostvac.publish.healpix` numbers the pixels.
 """
 
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ from lamostvac.core.exceptions import UserError
 from lamostvac.publish.healpix import MAX_ORDER, partitions, pixels
 
 INDEX = "_healpix_29"
-MAX_SPLIT = 12  # the finest pixels that files are for, 50 arcsec
+MAX_SPLIT = 12  # order of the finest pixels with a file of their own, 50 arcsec
 
 
 def write_hats(
@@ -37,14 +36,15 @@ def write_hats(
 ) -> list[tuple[int, int, int]]:
     """Write a HATS catalogue into the folder `path`.
 
-    The rows are scattered to a file per pixel block by block, and then sorted pixel by pixel, so
-    memory holds a pixel's rows. Rows in the same place stay in the catalogue's order.
+    The rows are first distributed to one file per pixel, block by block, and then sorted pixel by
+    pixel, so memory holds the rows of one pixel. Rows at the same position stay in the catalogue's
+    order.
 
     Parameters
     ----------
     catalogue : FITS table that `lamostvac.catalog.merge.merge_tables` wrote
     cards : provenance, keyword to value
-    max_rows : most rows of a pixel
+    max_rows : largest number of rows of a pixel
     block : rows read at a time; no result depends on it
 
     Returns
@@ -128,7 +128,7 @@ def _scatter(
     parts: list[Path],
     block: int,
 ) -> None:
-    """Append each row's bytes to its part; parts are opened one at a time, since there may be
+    """Append each row's bytes to its part; one part is open at a time, as there may be
     thousands.
     """
     done = 0

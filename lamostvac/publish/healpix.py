@@ -1,6 +1,4 @@
-"""Numbers of HEALPix pixels in the nested scheme (Gorski et al. 2005, ApJ 622, 759), and files of
-like size by them.
-"""
+"""HEALPix pixels in the nested scheme (Gorski et al. 2005, ApJ 622, 759); files of similar size."""
 
 import astropy.units as u
 import numpy as np
@@ -34,7 +32,7 @@ def partitions(
 
     Returns
     -------
-    order, pixel and number of positions of each one that holds any, along the sphere
+    order, pixel and number of positions of each pixel that holds any, in nested order
     """
     ordered = np.sort(pixel)
     found = []

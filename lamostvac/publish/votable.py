@@ -20,7 +20,7 @@ from lamostvac.core.exceptions import UserError
 from lamostvac.core.expressions import Expression, check_names, parse
 from lamostvac.core.messages import nearest
 
-# Those that the run has; position, recommended labels and quality.
+# Position, recommended labels and quality; columns that the run lacks are skipped.
 DEFAULT_COLUMNS = [
     *(
         "spectrum_id",
@@ -65,15 +65,15 @@ def chosen_columns(
     key: str = "publication.votable_columns",
     default: Sequence[str] = DEFAULT_COLUMNS,
 ) -> list[Column]:
-    """Columns of the registry by name, in the order given; where `names` is None those of `default`
-    that it has.
+    """Columns of the registry by name, in the order given; if `names` is None, those in `default`.
 
-    `key` is the configuration's, for the sentence.
+    Columns of `default` that the registry lacks are skipped. `key` is the configuration's key, for
+    the message.
 
     Raises
     ------
     UserError
-        The registry has no such column; the sentence names the most similar one.
+        The registry has no such column; the message names the most similar one.
     """
     if names is None:
         return [registry[name] for name in default if name in registry.names]
@@ -86,9 +86,7 @@ def chosen_columns(
 def chosen_rows(
     condition: str | None, registry: Registry, key: str = "publication.votable_rows"
 ) -> Expression | None:
-    """The condition on rows; raises `UserError` when it is none, or names a column that the
-    registry lacks.
-    """
+    """The condition on rows; `UserError` if it is no condition or names an unknown column."""
     if condition is None:
         return None
     parsed = parse(condition, key)

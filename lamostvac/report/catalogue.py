@@ -37,11 +37,10 @@ def kiel(
     feh: NDArray[np.floating],
     alpha_fe: NDArray[np.floating],
 ) -> Figure:
-    """Teff against log g coloured by [Fe/H], and [Fe/H] against [alpha/Fe] (Liang et al. 2024,
-    Figure 12).
+    """Teff against log g by [Fe/H]; [Fe/H] against [alpha/Fe] (Liang et al. 2024, Figure 12).
 
-    All (n,); stars without Teff or log g are left out. The second panel is there when [alpha/Fe]
-    is.
+    All (n,); stars without Teff or log g are left out. The second panel is drawn if there is
+    [alpha/Fe].
     """
     known = np.isfinite(teff) & np.isfinite(logg) & np.isfinite(feh) & (teff > 0)
     if not known.any():
@@ -105,7 +104,7 @@ def _mean_map(
     value: NDArray[np.floating],
     shade: Normalize,
 ) -> Any:
-    """Mean of `value` in cells, the more opaque the more stars; x is log10 of the axis."""
+    """Mean of `value` in cells, more opaque with more stars; x is log10 of the axis."""
     counts, x_edges, y_edges = np.histogram2d(x, y, bins=(180, 140))
     total, _, _ = np.histogram2d(x, y, bins=(x_edges, y_edges), weights=value)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -138,7 +137,8 @@ def _median_line(
 def chi2(table: pd.DataFrame, snr_band: str, thresholds: Mapping[str, float]) -> Figure:
     """Histogram of chi2 and median S/N against chi2 for each type (Liang et al. 2024, Figure 11).
 
-    Liang et al. draw the mean; the median bears the -9999 that releases write for a missing S/N.
+    Liang et al. draw the mean; the median is robust against the -9999 that releases write for a
+    missing S/N.
 
     Parameters
     ----------
@@ -250,8 +250,7 @@ LIBRARY_COLOURS = ("#3d7ea6", "#d9674f", "#63b598", "#9c6ade", "#e0b020", "#4950
 
 
 def libraries(table: pd.DataFrame) -> Figure:
-    """Dispersion of the cross-validation's errors by subclass, a colour per library (Liang et
-    al. 2024, Figure 7).
+    """Dispersion of cross-validation errors by subclass and library (Liang et al. 2024, Figure 7).
 
     `table` is what `lamostvac.validation.libraries.compare_libraries` returns. Subclasses without a
     point in any panel are left out.
@@ -295,7 +294,7 @@ def libraries(table: pd.DataFrame) -> Figure:
 
 
 def accounting(balance: Mapping[str, Any]) -> Figure:
-    """What became of the input: accepted and rejected per type, and the reasons for rejections.
+    """Balance of the input: accepted and rejected per type, and the reasons for rejections.
 
     `balance` is what `lamostvac.catalog.merge.accounting` returns.
     """

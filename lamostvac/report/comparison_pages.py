@@ -32,8 +32,8 @@ _CLUSTERS_PER_PAGE = 6
 def trends(title: str, table: pd.DataFrame) -> Figure:
     """Median of the residuals with its error, and their width as a band: a row of panels per label.
 
-    `table` is trends.csv of one dataset. A constant offset is no trend: dashed is the median of the
-    bins.
+    `table` is trends.csv of one dataset. A constant offset is no trend: the dashed line is the
+    median of the bins.
     """
     labels = list(dict.fromkeys(table["label"]))
     quantities = [name for name in QUANTITIES if (table["quantity"] == name).any()]
@@ -85,8 +85,8 @@ def trends(title: str, table: pd.DataFrame) -> Figure:
 
 
 def clusters(title: str, pairs: pd.DataFrame, table: pd.DataFrame, labels: Sequence[str]) -> Figure:
-    """Labels of cluster members against Teff (Wang et al. 2022, Figures 10 to 17), and [C/N]
-    against log g (19).
+    """Cluster members' labels against Teff, [C/N] against log g (Wang et al. 2022, Figures 10-17,
+    19).
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def clusters(title: str, pairs: pd.DataFrame, table: pd.DataFrame, labels: Seque
                 margin = max(0.25 * (high - low), 0.05)
                 line[0].set_ylim(low - margin, high + 2 * margin)
             line[0].set_ylabel(title_of(label).replace(" (", "\n("), fontsize=8)
-            # Hot stars and giants on the usual sides.
+            # Hot stars are on the left, giants at the top, as usual.
             line[0].invert_xaxis()
         for name, axes in zip(names, grid[0], strict=True):
             axes.set_title(name)

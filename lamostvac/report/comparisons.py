@@ -1,5 +1,4 @@
-"""The figures of the report. Functions take arrays and tables and return a figure; `save` writes
-it.
+"""Figures of comparisons. Functions take arrays and tables and return a figure; `save` writes it.
 
 Equal input gives equal bytes: no time stamps, no random thinning.
 """
@@ -40,13 +39,12 @@ _DENSE = 4_000  # the same for a panel of a comparison
 
 
 def comparison(title: str, pairs: pd.DataFrame, labels: Iterable[str] = LABELS) -> Figure:
-    """One-to-one and residuals of each label against a reference (Wang et al. 2022, Figures 6 to
-    9).
+    """One-to-one and residuals of each label against a reference (Wang et al. 2022, Figures 6-9).
 
     `pairs` is what `lamostvac.validation.comparisons.pairs` returns, for one dataset. Axes cover
     the central 99 % of the values; stars whose fit carries a warning are open grey circles. Points
-    are coloured by S/N; of more than `_DENSE` the density is drawn. The cross is the typical
-    (median) error of both sides. Residuals of distances are relative.
+    are coloured by S/N; for more than `_DENSE` points their density is drawn. The cross is the
+    typical (median) error of both sides. Residuals of distances are relative.
     """
     labels = [name for name in labels if np.isfinite(labelled(pairs, name)["difference"]).any()]
     if not labels:
@@ -112,8 +110,8 @@ def comparison(title: str, pairs: pd.DataFrame, labels: Iterable[str] = LABELS) 
 
 
 def _one_to_one(axes: Axes, label: str, table: pd.DataFrame) -> tuple[float, float, bool]:
-    """The line of equality and the limits of both axes, logarithmic for temperatures and distances
-    of long range.
+    """Draws the line of equality; limits of both axes, and whether they are logarithmic (for
+    temperatures and distances over a wide range).
     """
     low, high = (
         float(value) for value in np.percentile(table[["value", "reference"]], [0.5, 99.5])
@@ -137,7 +135,9 @@ def _one_to_one(axes: Axes, label: str, table: pd.DataFrame) -> tuple[float, flo
 def _points(
     axes: Axes, y: str, table: pd.DataFrame, is_log: bool, extent: tuple[float, float, float, float]
 ) -> Any:
-    """Points of a panel, coloured by S/N, or their density; what a colour bar needs, or None."""
+    """Points of a panel, coloured by S/N, or their density; the mappable for a colour bar, or
+    None.
+    """
     good, warned = table[~table["fit_flagged"]], table[table["fit_flagged"]]
     if len(good) > _DENSE:
         inside = good[
@@ -182,7 +182,7 @@ def _typical_errors(axes: Axes, table: pd.DataFrame) -> None:
         return
     to_data = axes.transAxes + axes.transData.inverted()
     x, y = to_data.transform((0.85, 0.12))
-    # On logarithmic axes a relative error has one length everywhere.
+    # On logarithmic axes a relative error has the same length everywhere.
     is_log = axes.get_xscale() == "log"
     across = (theirs / table["reference"][theirs.index]).median() * x if is_log else theirs.median()
     up = (ours / table["value"][ours.index]).median() * y if is_log else ours.median()
@@ -257,9 +257,7 @@ def pulls(pairs: pd.DataFrame, table: pd.DataFrame) -> Figure:
 
 
 def pulls_by_snr(axes: Axes, table: pd.DataFrame, prefix: str = "") -> None:
-    """Mean and width of a label's pulls by S/N, of the subsets of pulls.csv whose names have the
-    prefix.
-    """
+    """Mean and width of a label's pulls by S/N, from subsets of pulls.csv with a prefix."""
     names = list(snr_bins())
     rows = table.set_index("subset").reindex([prefix + name for name in names])
     positions = np.arange(len(names))

@@ -1,6 +1,4 @@
-"""How the papers' figures show many stars: density of points, limits of axes, quartiles along an
-axis.
-"""
+"""Figures of many stars as in the papers: density of points, limits of axes, quartiles."""
 
 from typing import Any
 

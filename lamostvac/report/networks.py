@@ -1,4 +1,4 @@
-"""The report's figures of networks: how they learned, what from, and how right they are."""
+"""The report's figures of networks: learning curves, training sets and accuracy."""
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +29,7 @@ from lamostvac.report.style import (
 )
 from lamostvac.validation.statistics import statistics
 
-# What a figure of predictions draws, in this order.
+# The subsets that a figure of predictions draws, in this order.
 SUBSETS = {"train": "#adb5bd", "left out": ACCEPTED, "test": REJECTED}
 # Colour and magnitude of the Hertzsprung-Russell diagrams (Wang et al. 2022, Figure 3).
 _DIAGRAMS = (
@@ -88,8 +88,7 @@ def learning_curves(histories: Mapping[str, Mapping[str, NDArray[np.floating]]])
 
 
 def predictions(title: str, pairs: pd.DataFrame, labels: Sequence[str]) -> Figure:
-    """Predicted against reference label of a training set, and the difference (Wang et al. 2022,
-    Figures A1-A4).
+    """Predicted against reference labels of a training set (Wang et al. 2022, Figures A1-A4).
 
     `pairs` are those of one dataset, with the subsets `train`, `left out` and `test`.
     """
@@ -97,7 +96,7 @@ def predictions(title: str, pairs: pd.DataFrame, labels: Sequence[str]) -> Figur
     if not labels:
         return message(f"{title}: no star of the catalogue has a label to compare.")
     with plt.rc_context(STYLE):
-        # The number of columns that leaves the fewest places empty, more columns if equal.
+        # The number of columns that leaves the fewest places empty; of equal ones the larger.
         columns = min(len(labels), min((5, 4, 3), key=lambda count: -len(labels) % count))
         lines = -(-len(labels) // columns)
         figure, grid = plt.subplots(
@@ -142,12 +141,12 @@ def _predicted(upper: Axes, lower: Axes, table: pd.DataFrame, label: str) -> Non
                 part["reference"], part[y], s=size, color=colour, linewidths=0, label=subset
             )
         numbers = statistics(part["value"], part["reference"])
-        # A label of small numbers needs one more digit than its axis.
+        # A label with small values needs one more digit than its axis.
         lines.append(
             f"{subset}: {numbers['offset']:+.{digits}f} $\\pm$ "
             f"{numbers['sigma']:.{digits + (digits > 0)}f} ({numbers['n']:,})"
         )
-    # The reference sets the frame; predictions far outside it are for the numbers to tell.
+    # The axes' range follows from the reference; predictions far outside show in the numbers only.
     low, high = table["reference"].min(), table["reference"].max()
     margin = 0.08 * (high - low) or 0.1
     limits = (low - margin, high + margin)
@@ -173,11 +172,10 @@ class Plane:
 
 
 def planes(labels: Sequence[NetworkLabel]) -> list[Plane]:
-    """The planes that show what a training set covers.
+    """The planes that show the coverage of a training set.
 
     Teff and log g; abundances against the first of them; Hertzsprung-Russell diagrams in the bands
-    of Wang et al.; whatever has no partner against Teff. Teff is the set's own or, as `teff`, the
-    catalogue's.
+    of Wang et al.; other labels against Teff. Teff is the set's own or, as `teff`, the catalogue's.
     """
     names = [label.label for label in labels]
     hot = [label.label for label in labels if label.ucd == _TEFF]
@@ -208,7 +206,7 @@ def planes(labels: Sequence[NetworkLabel]) -> list[Plane]:
 
 
 def training_planes(title: str, table: pd.DataFrame, labels: Sequence[NetworkLabel]) -> Figure:
-    """Where a training set has stars (Wang et al. 2022, Figures 1-3).
+    """Distribution of a training set's stars (Wang et al. 2022, Figures 1-3).
 
     Parameters
     ----------
@@ -253,8 +251,7 @@ def training_planes(title: str, table: pd.DataFrame, labels: Sequence[NetworkLab
 
 
 def residuals_by_snr(pairs: pd.DataFrame, labels: Iterable[str]) -> Figure:
-    """Difference from the truth against S/N for each network's label, stars without a flag of that
-    label.
+    """Difference from truth against S/N for each network's label, for stars without its flags.
 
     The lines are median and robust scatter in bins of S/N.
     """
@@ -313,9 +310,7 @@ def residuals_by_snr(pairs: pd.DataFrame, labels: Iterable[str]) -> Figure:
 
 
 def network_pulls(table: pd.DataFrame, labels: Iterable[str]) -> Figure:
-    """Mean and width of (value - truth) / error by S/N for each network's label; `table` is
-    pulls.csv.
-    """
+    """Mean and width of (value - truth) / error by S/N per network label; `table` is pulls.csv."""
     unflagged = table[table["subset"].str.startswith("unflagged") & (table["n"] > 0)]
     present = [label for label in labels if (unflagged["label"] == label).any()]
     if not present:
@@ -335,5 +330,5 @@ def network_pulls(table: pd.DataFrame, labels: Iterable[str]) -> Figure:
 
 
 def _title(figure: Figure, title: str) -> None:
-    """A title in as many lines as the figure's width asks for, 11 characters an inch."""
+    """A title in as many lines as the figure's width requires, 11 characters per inch."""
     figure.suptitle(textwrap.fill(title, max(16, int(11 * figure.get_figwidth()))), fontsize=11)

@@ -37,9 +37,9 @@ LIGHTS = ("green", "yellow", "red", "none")
 # S/N of the repeats in validation/comparisons.csv that stand for 50: 40 to 80, geometric mean 57.
 _BIN, _BIN_SNR = "unflagged S/N 40-80", float(np.sqrt(40.0 * 80.0))
 _REPEATS_SNR = 50
-# What checks that are no ratios measure.
+# What the checks measure that are not ratios.
 _MEASURES = {"pulls": "width", "bias": "mean"}
-# Stages whose cost grows with the spectra; the others are paid once a run.
+# Stages whose cost grows with the spectra; the others run once.
 PER_SPECTRUM = (
     "survey", "prepare", "predict", "project", "candidates", "sort_groups", "search",
     "grouped_labels", "fit", "fit_imig", "collected", "errors", "recommended",
@@ -73,7 +73,7 @@ class Limits(BaseModel):
         return limit if isinstance(limit, tuple) else (-np.inf, limit)
 
     def light(self, measure: float, n: float) -> str:
-        """green, yellow, red, or none where too little stands behind the number."""
+        """green, yellow, red, or none where the number is based on too few objects."""
         if not np.isfinite(measure) or not n >= self.min_n:
             return "none"
         for colour, limit in (("green", self.green), ("yellow", self.yellow)):
@@ -89,7 +89,7 @@ def load_limits(path: str | Path = OVERVIEW_PATH) -> dict[str, Limits]:
     Raises
     ------
     UserError
-        A check is missing, unknown or wrong; the sentence names it.
+        A check is missing, unknown or wrong; the message names it.
     """
     content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     if not isinstance(content, dict):
@@ -150,7 +150,7 @@ def repeats_check(curves: Mapping[str, pd.DataFrame], comparisons: pd.DataFrame)
     Parameters
     ----------
     curves : spectral type to its table
-    comparisons : the rows of the data set `repeats` count
+    comparisons : only the rows of the data set `repeats` are used
     """
     parts: list[tuple[str, float, float, float]] = []
     fitted: set[str] = set()
@@ -189,7 +189,7 @@ def pull_check(pulls: pd.DataFrame) -> pd.DataFrame:
 
 
 def bias_check(pulls: pd.DataFrame) -> pd.DataFrame:
-    """Means of all stars' pulls, which would be 0; measured by their size."""
+    """Means of all stars' pulls, ideally 0; measured by their absolute values."""
     rows = pulls[pulls["subset"] == "all"]
     means = rows["mean"].to_numpy(float)
     return _table(rows["label"], rows["n"], means, np.zeros(len(rows)), np.abs(means))
@@ -250,7 +250,7 @@ def stage_costs(folder: str | Path, n_spectra: int) -> pd.DataFrame:
     Parameters
     ----------
     folder : benchmarks, with a file or a folder of files for each stage
-    n_spectra : that the run began with
+    n_spectra : at the beginning of the run
 
     Returns
     -------
@@ -291,7 +291,7 @@ class RunNumbers:
     accounting : catalog/accounting.json
     snr_band : column of S/N
     snr : (n,) of the rows
-    n_stars : rows that are the best of their star
+    n_stars : rows that are their star's best spectrum
     n_unflagged : rows without a flag
     versions : name to value of the catalogue's provenance
     library : name and number of spectra

@@ -1,6 +1,4 @@
-"""The papers' own figures of the catalogue: repeats, HR diagrams, positions, distances, colours,
-and flags.
-"""
+"""The papers' own figures: repeats, HR diagrams, positions, distances, colours, flags."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -47,11 +45,10 @@ BP_RP_EXTINCTION = 3.24 - 1.91
 
 
 def hr_diagrams(table: pd.DataFrame) -> Figure:
-    """Absolute magnitude against intrinsic colour from networks, in the bands of each survey,
-    coloured by Teff.
+    """Absolute magnitude against intrinsic colour from networks, for each survey, by Teff.
 
     `table` has `abs_mag_{band}` and `flag_abs_mag_{band}` for some bands, and `teff_rec`; flagged
-    magnitudes, beyond what the networks learned, are left out.
+    magnitudes, which are outside the networks' training range, are left out.
     """
     panels = []
     for survey, blue, red, band in DIAGRAMS:
@@ -123,7 +120,7 @@ def positions(x: NDArray[Any], y: NDArray[Any], z: NDArray[Any], sun: float) -> 
         low, high = axis_limits(x, 0.5, 99.5)
         for axes, other, name in zip(panels, (y, z), ("Y", "Z"), strict=True):
             bottom, top = axis_limits(other, 0.5, 99.5)
-            # One scale on both axes, or the plane looks thick.
+            # Both axes have one scale; otherwise the plane would look thick.
             half = 0.5 * max(high - low, top - bottom)
             limits = (
                 0.5 * (low + high) - half,
@@ -152,13 +149,12 @@ def positions(x: NDArray[Any], y: NDArray[Any], z: NDArray[Any], sun: float) -> 
 
 
 def distances(table: pd.DataFrame) -> Figure:
-    """Gaia's geometric distance over the spectro-photometric one, against the latter (Wang et
-    al. 2022, Figure 23).
+    """Gaia's geometric over our distance, against the latter (Wang et al. 2022, Figure 23).
 
-    `table` has `dist`, `dist_ks` (kpc), `r_geo` (pc), `parallax`, `parallax_err`. Against our
-    distance, as in the paper; stars whose distances err high move right and down at once, so at any
-    scatter the line falls with D. The stars with good parallaxes show how much of the slope is
-    that.
+    `table` has `dist`, `dist_ks` (kpc), `r_geo` (pc), `parallax`, `parallax_err`. The abscissa is
+    our distance D, as in the paper. A star whose D is too large moves right and down, so any
+    scatter makes the line fall with D. The stars with good parallaxes show how much of the slope is
+    due to that.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         gaia = (table["r_geo"] / 1000).to_numpy(np.float64)
@@ -280,8 +276,7 @@ def repeats(
     stated: Mapping[str, NDArray[Any]],
     curves: pd.DataFrame,
 ) -> Figure:
-    """Differences of repeats over sqrt 2 against S/N, with the fitted curve (Wang et al. 2022,
-    Figures 4 and 5).
+    """Repeats' differences over sqrt 2 against S/N, and curve (Wang et al. 2022, Figures 4 and 5).
 
     Parameters
     ----------
@@ -351,7 +346,7 @@ def repeats(
 
 
 def flags(table: pd.DataFrame, names: Sequence[str]) -> Figure:
-    """Share of spectra with each flag by type, and where in the Kiel diagram flags are set.
+    """Share of spectra with each flag by type, and the flags in the Kiel diagram.
 
     `table` has `spectral_type`, `teff`, `logg` and the columns `names`. flag_alpha_fe, which all
     hot stars have, is not in the diagram.

@@ -1,4 +1,4 @@
-"""What the report's first page reads from files of a run."""
+"""Readers of a run's files for the report's first page."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def column(path: str, name: str) -> NDArray[Any]:
 
 
 def network_numbers(networks: pd.DataFrame) -> dict[str, tuple[int, int, int]]:
-    """Labels, and least and most training stars, of each training set."""
+    """Number of labels, least and largest number of training stars, of each training set."""
     return {
         str(name): (len(rows), int(rows["n_train"].min()), int(rows["n_train"].max()))
         for name, rows in networks.groupby("set", sort=False)
@@ -22,7 +22,7 @@ def network_numbers(networks: pd.DataFrame) -> dict[str, tuple[int, int, int]]:
 
 
 def catalogue_versions(path: str) -> dict[str, str]:
-    """What the catalogue's header says of versions, settings and inputs."""
+    """Versions, settings and inputs in the catalogue's header."""
     metadata = pq.read_schema(path).metadata
     return {
         key.decode(): value.decode() for key, value in metadata.items() if key != b"ARROW:schema"

@@ -1,4 +1,4 @@
-"""How all figures look: colours, titles, axes."""
+"""The style of all figures: colours, titles, axes."""
 
 import base64
 import io
@@ -33,9 +33,9 @@ TYPE_COLOURS = {
     "M": "#c92a2a",
 }
 ACCEPTED, REJECTED, GREY = "#3d7ea6", "#d9674f", "#6c757d"
-# Above this number of stars a density map says more than points.
+# Above this number of stars a density map is clearer than points.
 MANY = 20_000
-# Any: Matplotlib types the keys as a closed list.
+# Any, because Matplotlib's type allows listed keys only.
 STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 10,
@@ -53,18 +53,14 @@ STYLE: Any = {
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure as PNG without the version and time that Matplotlib would add, and close
-    it.
-    """
+    """Write a figure as PNG without Matplotlib's version and time, and close it."""
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None}, facecolor="white")
     plt.close(figure)
 
 
 def svg_source(figure: Figure) -> str:
-    """A figure as the `src` of an image in a page, SVG; equal figures give equal bytes. Closes
-    it.
-    """
+    """An SVG figure as `src` of an image; equal figures give equal bytes. Closes the figure."""
     buffer = io.BytesIO()
     with plt.rc_context({"svg.hashsalt": "lamost-vac", "svg.fonttype": "path"}):
         figure.savefig(
@@ -75,7 +71,7 @@ def svg_source(figure: Figure) -> str:
 
 
 def message(text: str) -> Figure:
-    """A figure that only says something, for when there is nothing to draw."""
+    """A figure with only a text, for cases without data."""
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(6, 1.6))
         axes.axis("off")
@@ -109,7 +105,7 @@ def temperature_axis(axes: Axes, teff: NDArray[np.floating]) -> None:
 def plain_log_axis(axis: Axis, low: float, high: float) -> None:
     """Ticks at 1, 2 and 5 times powers of ten, written out; a logarithmic axis over [low, high].
 
-    Over more than three decades only the powers of ten, or the numbers run into each other.
+    Over more than three decades only the powers of ten, so that numbers do not overlap.
     """
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     digits = (1, 2, 5) if len(decades) <= 4 else (1,)

@@ -1,4 +1,4 @@
-"""The survey's chunks as the rules ask for them, from its manifest."""
+"""The survey's chunks for the rules, from its manifest."""
 
 import functools
 import os
@@ -10,10 +10,10 @@ from lamostvac.run.layout import Layout
 
 
 class Chunks:
-    """Chunks, digests and sizes of a run; there are none before its survey has run.
+    """Chunks, digests and sizes of a run; empty before its survey has run.
 
-    The manifest is read once, and again when the survey has written a new one: a release has
-    hundreds of chunks, and each has several jobs.
+    The manifest is read once, and again when the survey has written a new one, because a release
+    has hundreds of chunks with several jobs each.
     """
 
     def __init__(self, layout: Layout, chunk_size: int, types: list[str]) -> None:
@@ -28,8 +28,8 @@ class Chunks:
         return {} if modified is None else _digests(self._path, modified).get(spectral_type, {})
 
     def spectra(self, spectral_type: str | None = None, chunk: str | None = None) -> int:
-        """Spectra of a chunk, of a type or of the run. Before the survey a full chunk stands for
-        them.
+        """Number of spectra of a chunk, a type or the run; before the survey that of a full
+        chunk.
         """
         modified = self._modified()
         if modified is None:

@@ -1,8 +1,8 @@
-"""What a configuration means for the rules: files that are there, labels, libraries, training sets,
-comparisons.
+"""Everything that rules need from a configuration: existing files, labels, libraries, training
+sets, comparisons.
 
-The rules read `CTX`, made once by `resolve`, instead of working these out between them. Every job
-of a cluster and every dry run makes it first, so nothing here imports a module that computes.
+The rules read `CTX`, made once by `resolve`. Every job of a cluster and every dry run makes it
+first, so nothing here imports a module that computes and takes long to load.
 """
 
 from dataclasses import dataclass
@@ -36,29 +36,28 @@ Settings: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True)
 class Context:
-    """A run's configuration with everything that follows from it and from the files that are there.
+    """A run's configuration with everything that follows from it and from the existing files.
 
     Attributes
     ----------
     configuration, site : as read
-    layout : where the run's files are
-    survey_root, catalogues : folder that spectra are relative to, and the release's catalogues in
-        reading order
+    layout : the paths of the run's files
+    survey_root, catalogues : folder to which paths of spectra are relative, and the release's
+        catalogues in reading order
     catalogues_root : folder of the training sets' and comparisons' catalogues
     libraries : the run's library, that of the second emulator and those compared with them, by name
-    library_folders : state and size in MB of those libraries that are folders, of which Snakemake
-        knows neither
+    library_folders : state and size in MB of libraries that are folders, because Snakemake does not
+        check these
     training_sets : the sets of the networks by name, parents first; without optional ones whose
         files are absent
-    missing_data : sentence on files of training sets that are not there and must be; None where all
-        are
-    photometry, photometry_root : tables of magnitudes that are there, and the folder that they are
-        relative to
+    missing_data : message on missing required files of training sets; None if there are all
+    photometry, photometry_root : existing tables of magnitudes, and the folder to which their paths
+        are relative
     registry : the catalogue's columns, with those of the run's labels
     definitions : the recommended labels
-    comparisons, comparison_files, comparisons_skipped : comparisons that can be made, the file of
-        each by name ("" for the catalogue itself), and a sentence for each of the others
-    notes : sentences on optional files that are not there, to be told when the run starts
+    comparisons, comparison_files, comparisons_skipped : possible comparisons, the file of each by
+        name ("" for the catalogue itself), and a sentence for each of the others
+    notes : sentences on missing optional files, shown when the run starts
     """
 
     configuration: Configuration
@@ -82,16 +81,14 @@ class Context:
 
     @cached_property
     def simulated(self) -> list[str]:
-        """Files that the run simulates; none in a run on real ones."""
+        """Files that the run simulates; none in a run on real data."""
         return _simulated(self.configuration, self.layout)
 
     # Networks and the labels they give.
 
     @cached_property
     def network_labels(self) -> list[dict[str, str]]:
-        """What the registry needs to know of the networks' labels, in the order of the
-        catalogue.
-        """
+        """The networks' labels for the registry, in the order of the catalogue."""
         return _network_labels(self.training_sets)
 
     @cached_property
@@ -105,7 +102,7 @@ class Context:
 
     @cached_property
     def trained_here(self) -> dict[str, str]:
-        """Those of `set_of_label` whose networks the run trains: all, or none when they come from
+        """Those of `set_of_label` with networks trained in the run: all, or none if from
         elsewhere.
         """
         return {} if self.configuration.networks.pretrained else self.set_of_label
@@ -126,14 +123,12 @@ class Context:
 
     @cached_property
     def left_out(self) -> list[str]:
-        """What the members of the networks trained here say of spectra that they did not learn
-        from, of each label.
-        """
+        """Files with members' answers for spectra that they were not trained on, for each label."""
         return [self.layout.network_left_out.format(label=label) for label in self.trained_here]
 
     @property
     def left_out_bands(self) -> list[str]:
-        """Bands with such a table, which tell how the errors of the bands go together."""
+        """Bands with such a file, which gives the correlation of errors between bands."""
         return [band for band in BANDS if f"abs_mag_{band}" in self.trained_here]
 
     @cached_property
@@ -150,11 +145,11 @@ class Context:
         """The catalogue files of a training set."""
         return [f"{self.catalogues_root}/{file}" for file in self.training_sets[name].files()]
 
-    # Preparation, and what reads prepared spectra.
+    # Preparation, and the readers of prepared spectra.
 
     @cached_property
     def prepare_settings(self) -> Settings:
-        """What prepared spectra depend on."""
+        """The settings on which prepared spectra depend."""
         return self.configuration.prepare.part(Preparation)
 
     @cached_property
@@ -210,16 +205,14 @@ class Context:
         return pattern.format(library=library)
 
     def library_spectra(self, name: str) -> str | None:
-        """The file with the spectra of a library, or the folder; the run's own may be a simulated
-        one.
-        """
+        """The file or folder with a library's spectra; the run's own library may be simulated."""
         if self._is_simulated(name):
             return self.layout.simulated_files()["spectra"]
         return self.libraries[name].spectra
 
     def library_labels(self, name: str) -> list[str]:
-        """The file with the labels of a library, in a list that is empty when they stand with the
-        spectra.
+        """The file with a library's labels, in a list; empty if labels are in the spectra's
+        file.
         """
         if self._is_simulated(name):
             return [self.layout.simulated_files()["labels"]]
@@ -232,7 +225,7 @@ class Context:
         return own and self.configuration.simulation.enabled and given is None
 
     def library_settings(self, name: str) -> Settings:
-        """What of a library's section its reader and its preparation depend on."""
+        """The settings of a library's section on which its reader and its preparation depend."""
         return self.libraries[name].model_dump(
             mode="json", exclude={"spectra", "labels_file", "variance"}
         )
@@ -246,7 +239,7 @@ class Context:
 
     @cached_property
     def fit_settings(self) -> Settings:
-        """What the fit of a spectrum depends on."""
+        """The settings on which the fit of a spectrum depends."""
         return self.configuration.fit.part(FitSettings)
 
     # The catalogue and its comparisons.
@@ -263,17 +256,17 @@ class Context:
 
     @cached_property
     def provenance(self) -> dict[str, str]:
-        """Header of the catalogue: the same for every run with the same settings, wherever its
-        files lie.
+        """Header of the catalogue: equal for all runs with the same settings, in any folder.
 
-        Tables between the stages have none of it: any setting of any stage would make them anew.
+        Intermediate tables do not have it: any setting of any stage would cause them to be made
+        again.
         """
         content = self.configuration.model_dump(mode="json") | {
             "training_sets": {
                 name: entry.model_dump(mode="json", by_alias=True)
                 for name, entry in self.training_sets.items()
             },
-            # Their file's name is no part of the hash.
+            # Their file's name is not part of the hash.
             "recommended_labels": {
                 entry.label: entry.model_dump(mode="json") for entry in self.definitions
             },
@@ -291,20 +284,20 @@ class Context:
 
     @property
     def truth(self) -> str | None:
-        """The table of injected labels; None where nobody knows them."""
+        """The table of injected labels; None where there is none."""
         if self.configuration.simulation.enabled:
             return self.layout.simulated_files()["truth"]
         return self.configuration.validation.truth
 
 
 def resolve(configuration: Configuration, site: Site) -> Context:
-    """Work out what a configuration means, with the files that are there.
+    """Resolve a configuration with the existing files.
 
     Raises
     ------
     UserError
-        One sentence on the first file or setting that is wrong. Files of training sets that are not
-        there raise nothing: the rule that brings them must start without them
+        One sentence on the first file or setting that is wrong. Missing files of training sets
+        raise nothing, because the rule that fetches them must start without them
         (`Context.missing_data`).
     """
     results = configuration.run.results
@@ -381,9 +374,7 @@ def _network_labels(training_sets: dict[str, TrainingSet]) -> list[dict[str, str
 def _training_sets(
     configuration: Configuration, root: str, simulated: list[str]
 ) -> tuple[dict[str, TrainingSet], list[str], str | None]:
-    """The sets by name, a sentence for each optional one that is skipped, and one on files that
-    must be there.
-    """
+    """Sets by name, a sentence for each skipped optional one, and one on missing required files."""
     file = configuration.networks.training_sets
     sets = load_training_sets(shipped(file)) if file else []
     skipped: list[str] = []
@@ -396,7 +387,7 @@ def _training_sets(
 
 
 def _check_publication(configuration: Configuration, registry: Registry) -> None:
-    """Tell a mistake in the choice of columns and rows before anything runs."""
+    """Report a mistake in the choice of columns and rows before anything runs."""
     publication, explorer = configuration.publication, configuration.explorer
     chosen_columns(publication.votable_columns, registry)
     chosen_rows(publication.votable_rows, registry)

@@ -1,8 +1,8 @@
-"""What files from outside contain, as digests that Snakemake compares in place of times.
+"""Digests of input files, which Snakemake compares instead of times.
 
-A release, a library or a catalogue that was touched, copied or moved has a new time and the same
-content. Reading gigabytes at every start would take minutes, so a digest is kept with the size and
-the time that the file had.
+A release, a library or a catalogue that was touched, copied or moved has a new time but the same
+content. Reading gigabytes at every start would take minutes, so a digest is stored with the file's
+size and time.
 """
 
 import json
@@ -21,8 +21,8 @@ _AHEAD = 2.0  # seconds; file systems round times
 def require_past(paths: Iterable[str | os.PathLike[str]]) -> None:
     """Raise `UserError` for a file with a time ahead of this machine's clock.
 
-    Snakemake refuses every output that is older than an input, whatever the input's time is worth,
-    and only after the job has run; started again it would say that nothing is to be done.
+    Snakemake refuses every output that is older than an input, even if the input's time is wrong,
+    and only after the job has run; started again it would say that there is nothing to do.
     """
     for path in paths:
         try:
@@ -39,8 +39,7 @@ def require_past(paths: Iterable[str | os.PathLike[str]]) -> None:
 class Digests:
     """Digests of files, remembered in the JSON file `store`.
 
-    A file is read again when its size or its time is another one; a change that keeps both goes
-    unseen.
+    A file is read again when its size or its time differs; a change that keeps both is not noticed.
     """
 
     def __init__(self, store: str | os.PathLike[str]) -> None:
@@ -87,5 +86,5 @@ class Digests:
             try:
                 self._known = dict(json.loads(self._store.read_text(encoding="utf-8")))
             except (OSError, ValueError):
-                self._known = {}  # it only saves reading
+                self._known = {}  # the store only saves time
         return self._known

@@ -1,7 +1,7 @@
 """The jobs of a Snakemake dry run as data.
 
-Snakemake hands its messages to a logger plugin (`snakemake_plugin/snakemake_logger_plugin_jobs`),
-which writes each job as JSON. Only the reason of a job is a text there too.
+Snakemake passes its messages to a logger plugin (`snakemake_plugin/snakemake_logger_plugin_jobs`),
+which writes each job as JSON. Only the reason of a job has to be parsed from a text.
 """
 
 import json
@@ -17,10 +17,9 @@ from typing import Any
 
 from lamostvac.core.exceptions import UserError
 
-# The folder that Snakemake finds the plugin in.
+# The folder in which Snakemake finds the plugin.
 PLUGIN = Path(__file__).resolve().parent / "snakemake_plugin"
-# What Snakemake writes, in the order in which one of several reasons is the cause, and what we call
-# it.
+# Snakemake's texts, in the order in which one of several reasons is the cause, and our names.
 REASONS = {
     "Forced execution": "forced",
     "Params have changed since last execution": "params changed",
@@ -44,8 +43,9 @@ class Job:
 
     Attributes
     ----------
-    reason : the cause by `REASONS`, and `detail`, what Snakemake says of it
-    resources : its whole numbers: `mem_mb runtime` and the amounts; what is not known yet is absent
+    reason : the cause by `REASONS`, and `detail`, Snakemake's text on it
+    resources : those that are whole numbers: `mem_mb runtime` and the amounts of work; absent if
+        not known yet
     inputs, outputs : files
     """
 
@@ -75,13 +75,13 @@ def dry_run(
     Parameters
     ----------
     configfile : the run's configuration
-    targets : files or rules; by default what the run makes
+    targets : files or rules; by default all results of the run
     snakefile, folder : by default those of the working directory
 
     Raises
     ------
     UserError
-        When the dry run fails; what Snakemake said is in it.
+        The dry run fails; the message contains Snakemake's.
     """
     command = [sys.executable, "-m", "snakemake", "--dry-run", "--nolock", "--cores", "1", *targets]
     command += ["--quiet", "rules", "--logger", "jobs"]

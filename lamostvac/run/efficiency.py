@@ -1,8 +1,8 @@
-"""What jobs asked for and what they used: `lamostvac efficiency results/dr10 --csv efficiency.csv`.
+"""Requested and used resources of jobs: `lamostvac efficiency results/dr10 --csv efficiency.csv`.
 
-From the first and last lines of the jobs' logs and Snakemake's benchmark files, so it is the same
-under any executor. Of a job that failed first and was repeated with more it has the attempt that
-succeeded.
+They come from the first and last lines of the jobs' logs and from Snakemake's benchmark files, so
+the method is the same under any executor. For a job that was repeated with more resources after a
+failure, it is the successful attempt.
 """
 
 from pathlib import Path
@@ -18,9 +18,9 @@ def job_table(results: str | Path) -> pd.DataFrame:
     """One row per finished job.
 
     Columns: `rule name host threads spectra asked_mb used_mb asked_minutes used_minutes cpu_minutes
-    memory_share time_share cpu_share`. Memory is in MB (10^6 bytes), what a job used is the larger
-    of its own account and of Snakemake's samples, which see child processes too. NaN where no file
-    says it, as with logs older than these lines.
+    memory_share time_share cpu_share`. Memory is in MB (10^6 bytes); used memory is the larger of
+    the job's own number and Snakemake's samples, which include child processes. NaN where no file
+    has the number, as for old logs without these lines.
 
     Raises `UserError` when no job has ended.
     """
@@ -56,8 +56,9 @@ def rule_table(jobs: pd.DataFrame) -> pd.DataFrame:
     """One row per rule, the one with most core-hours first.
 
     Columns: `jobs core_hours asked_mb used_mb memory_share asked_minutes used_minutes time_share
-    cpu_share`: the largest of asked and used, the largest share of what was asked that a job used,
-    and the mean share of its cores' time that it computed, weighted by time.
+    cpu_share`. Asked and used amounts are the largest of all jobs, memory and time shares the
+    largest ratio of used to asked; cpu_share is the mean share of the cores' time spent computing,
+    weighted by time.
     """
     grouped = jobs.groupby("rule")
     most = grouped[

@@ -8,15 +8,15 @@ from lamostvac.run.layout import Layout
 
 
 def survey_inputs(configuration: Configuration) -> tuple[str, list[str]]:
-    """The folder that spectra are relative to, and the catalogue files in reading order.
+    """The folder to which paths of spectra are relative, and the catalogue files in reading order.
 
-    Reading order is that of the sorted names, each once. A simulated run reads what it simulated,
-    which need not exist yet.
+    Reading order is that of the sorted names, each once. A simulated run reads its own simulated
+    files, which need not exist yet.
 
     Raises
     ------
     UserError
-        When a name or pattern of `survey.catalogues` matches no file.
+        A name or pattern of `survey.catalogues` matches no file.
     """
     if configuration.simulation.enabled:
         layout = Layout(configuration.run.results)

@@ -1,8 +1,8 @@
-"""What the jobs of a run leave behind: a log and a benchmark file each.
+"""Records of a run's jobs: their logs and benchmark files.
 
-A log's first line says what a job asked for and how much it had to do, its last one what it took
-(`lamostvac.core.log`); both are there whatever ran the job. Snakemake's benchmark file appears
-when a job has ended well. Nothing here touches the run: no lock, no question to Slurm.
+A log's first line has a job's requested resources and amounts of work, its last one what it used
+(`lamostvac.core.log`); both are written under any executor. Snakemake's benchmark file appears when
+a job has succeeded. Nothing here affects the run: no lock is taken and Slurm is not asked.
 """
 
 import json
@@ -32,8 +32,8 @@ class Job:
     rule, name : the rule, and the path of the log below the rule's folder without `.log`: `M/0003`,
         `mastar`, or ""
     log : the log file, which may not exist
-    began, ended : when the log last grew, and when the benchmark file was written, s since 1970;
-        None without one
+    began, ended : time of the log's last change, and of the benchmark file, s since 1970; None
+        without one
     """
 
     rule: str
@@ -49,17 +49,14 @@ class Job:
 
     @property
     def done(self) -> bool:
-        """Whether it has ended well and has not been started again since."""
-        # The benchmark is written after the log's last line; where times are whole seconds they may
-        # be equal.
+        """Whether it has succeeded and has not been started again since."""
+        # The benchmark is written after the log's last line; times in whole seconds may be equal.
         return self.ended is not None and (self.began is None or self.began <= self.ended + 1.0)
 
 
 @dataclass(frozen=True)
 class Account:
-    """What a job's log says of it: numbers of its first and last line; `used` is empty while it
-    runs.
-    """
+    """Numbers of the first and last line of a job's log; `used` is empty while it runs."""
 
     rule: str = ""
     host: str = ""
@@ -105,9 +102,7 @@ def _times(folder: Path, suffix: str) -> dict[str, float]:
 
 
 def read_account(log: Path) -> Account:
-    """The first and last line of a log; an empty account for one that has none yet or is older than
-    these lines.
-    """
+    """The first and last line of a log; empty for a log without these lines (yet)."""
     try:
         with open(log, encoding="utf-8", errors="replace") as handle:
             first = handle.readline()
@@ -155,9 +150,7 @@ def last_message(log: Path) -> str:
 
 
 def read_benchmark(path: Path) -> dict[str, float]:
-    """The numbers of Snakemake's benchmark file (the last record); those that it could not take are
-    left out.
-    """
+    """The numbers in the last record of Snakemake's benchmark file, without missing ones."""
     table = pd.read_csv(path, sep="\t", na_values=["NA", "-"])
     row = table.select_dtypes("number").iloc[-1].dropna()
     return {str(name): float(value) for name, value in row.items()}
@@ -176,14 +169,14 @@ def chunks_of_run(results: str | Path) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Run:
-    """What Snakemake had to do when it was last started.
+    """The jobs of a run when Snakemake was last started.
 
     Attributes
     ----------
     started : s since 1970
-    planned : rule and name of the jobs that were known; of a run that begins with the survey, those
-        before it
-    targets : what was asked for on the command line; empty for everything
+    planned : rule and name of the known jobs; for a run that begins with the survey, those before
+        it
+    targets : those on the command line; empty for all
     chunk_rules : rules with a job for each chunk, in the order of the data's flow
     types : spectral types of the configuration
     networks : members of all networks
@@ -212,7 +205,7 @@ def write_run(
     types: Sequence[str],
     networks: int,
 ) -> None:
-    """Note down what a run sets out to do, where `read_run` finds it."""
+    """Write down a run's planned jobs for `read_run`."""
     content: dict[str, Any] = {
         "started": started,
         "planned": sorted([rule, job_name(wildcards)] for rule, wildcards in jobs),
@@ -226,7 +219,7 @@ def write_run(
 
 
 def read_run(results: str | Path) -> Run:
-    """What the run set out to do; a `Run` of defaults where nothing says it."""
+    """The run's planned jobs; a `Run` of defaults where no file has them."""
     try:
         content = json.loads((Path(results) / Layout.run).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -242,7 +235,7 @@ def read_run(results: str | Path) -> Run:
 
 
 def accounts(results: str | Path) -> Iterator[tuple[Job, Account, dict[str, float]]]:
-    """Every job that has ended well, with its log's account and its benchmark's numbers."""
+    """Every job that has succeeded, with its log's account and its benchmark's numbers."""
     for job in find_jobs(results).values():
         if job.done:
             stem = job_stem(job.rule, *([job.name] if job.name else []))

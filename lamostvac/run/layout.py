@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from lamostvac.simulate.reference_files import NAMES as REFERENCE_FILES
 
-# Logs and benchmark files stand in a folder with the name of their rule, but for these.
+# Logs and benchmark files are in a folder with the name of their rule, except for these rules.
 LOG_FOLDERS = {"collect": "collected", "recommend": "recommended", "star": "stars"}
 
-# What the simulated survey consists of, below its folder, by the names that its rule gives them.
+# The simulated survey's files, below its folder, by their names in its rule.
 _SIMULATED = {
     "catalogue": "lamost/catalogue.csv",
     "truth": "truth.fits",
@@ -32,8 +32,8 @@ _SIMULATED = {
 
 
 class _Below:
-    """A path below the results folder: that path as an attribute of the class, the whole one as one
-    of a layout.
+    """A path below the results folder: relative as attribute of the class, complete as attribute of
+    a layout.
     """
 
     def __init__(self, path: str) -> None:
@@ -50,7 +50,8 @@ class Layout:
     Attributes
     ----------
     results : the run's results folder
-    scratch : folder of the prepared spectra until all have read them; None for the results folder
+    scratch : folder of the prepared spectra until all readers have finished; None for the results
+        folder
     """
 
     results: str
@@ -143,13 +144,11 @@ class Layout:
 
     @property
     def prepared(self) -> str:
-        """Prepared spectra, which may stand in the scratch folder."""
+        """Prepared spectra, which may be in the scratch folder."""
         return f"{self.scratch or self.results}/prepared/{{type}}/{{chunk}}.h5"
 
     def simulated_files(self) -> dict[str, str]:
-        """The simulated survey's files, but for the reference catalogues, by the names that its
-        rule gives them.
-        """
+        """The simulated survey's files without reference catalogues, by their names in its rule."""
         return {name: f"{self.simulated}/{path}" for name, path in _SIMULATED.items()}
 
     def simulated_references(self) -> list[str]:

@@ -1,12 +1,12 @@
-"""A job without a run: what a script is given, for a debugger or a notebook.
+"""A job without a run: the object `snakemake` of a script, for a debugger or a notebook.
 
     python -m lamostvac.run.mock fit type=M chunk=0000 --configfile config/demo.yaml
     python -m pdb -m lamostvac.run.mock fit type=M chunk=0000
 
-runs the script of one job as Snakemake would, in this process, so that breakpoints hold and an
-exception can be looked at. The files that the job reads have to be there; what it writes replaces
-what stands there, and Snakemake's records do not change. In a notebook, `mock_snakemake("fit",
-type="M", chunk="0000")` is the object alone.
+runs the script of one job as Snakemake would, in this process, so that breakpoints work and
+exceptions can be inspected. The files that the job reads must exist; its outputs are replaced, and
+Snakemake's records do not change. In a notebook, `mock_snakemake("fit", type="M", chunk="0000")` is
+the object alone.
 """
 
 import argparse
@@ -30,21 +30,20 @@ def mock_snakemake(
     folder: str | os.PathLike[str] = ".",
     **wildcards: str,
 ) -> Job:
-    """What the script of a rule is given in the job with these wildcards; the folders of its
-    outputs are made.
+    """The object `snakemake` of a rule's job with these wildcards; makes its outputs' folders.
 
     Parameters
     ----------
     rule : name of the rule
     configfile : the run's configuration, by default config/config.yaml as for Snakemake
-    folder : where the run was started; the names of files begin there
+    folder : where the run was started; file names are relative to it
     wildcards : all that the rule has, as `type="M", chunk="0000"`
 
     Raises
     ------
     UserError
-        There is no such rule, or it has other wildcards, or the survey has not run and the rule's
-        inputs hang on it.
+        There is no such rule, or it has other wildcards, or its inputs depend on the survey, which
+        has not run.
     """
     return _load(rule, configfile, Path(folder), wildcards)[0]
 
@@ -65,7 +64,7 @@ def run_script(
 def _load(
     name: str, configfile: str | os.PathLike[str] | None, folder: Path, wildcards: dict[str, str]
 ) -> tuple[Job, Path]:
-    """The job, and the file of its script. Snakemake takes long to import and is only needed
+    """The job, and the file of its script. Imports Snakemake, which is slow and only needed
     here.
     """
     from snakemake import api, dag, jobs
@@ -83,8 +82,8 @@ def _load(
         loaded.dag(types.DAGSettings())
         workflow = loaded._workflow
         rule = _rule(workflow, name, set(wildcards))
-        # What a survey that has run lets the rules know; Snakemake finds it out while it resolves
-        # all jobs of a run.
+        # Results of the survey that rules need; Snakemake reads them while it resolves all jobs of
+        # a run.
         for checkpoint in (other for other in workflow.rules if other.is_checkpoint):
             made = checkpoint.expand_output({})[0]
             if all(os.path.exists(path) for path in made):

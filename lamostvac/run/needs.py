@@ -12,13 +12,12 @@ from lamostvac.training.load import load_training_sets
 
 
 def needs_of(configuration: Configuration) -> list[Need]:
-    """The files besides the release that a configuration reads, in the order of its sources; those
-    without one last.
+    """The files besides the release that a configuration reads, in its sources' order; others last.
 
     Raises
     ------
     UserError
-        The run is simulated, or `fetch.sources` names a source that there is not or that this run
+        The run is simulated, or `fetch.sources` names a source that does not exist or that this run
         does not read.
     """
     if configuration.simulation.enabled:
@@ -29,15 +28,15 @@ def needs_of(configuration: Configuration) -> list[Need]:
     sources = load_sources(shipped(configuration.fetch.file))
     by_key: dict[tuple[str, str], FileSource | MatchSource] = {}
     for source in sources:
-        # The library's files have whatever name the configuration gives them, so only the place
-        # tells.
+        # The configuration may give the library's files any name, so they are recognised by the
+        # key.
         key = (source.place, source.file if source.place == "networks.root" else "")
         by_key[key] = source
     needs = []
     for path, (place, name, readers, optional) in read.items():
         found = by_key.get((place, name if place == "networks.root" else ""))
         if found is not None and place != "networks.root" and Path(path).name != found.file:
-            found = None  # another library than the one that the source has
+            found = None  # not the library that the source has
         settings = found.model_dump(mode="json") if found is not None else None
         needs.append(Need(path, settings, readers, optional))
     order = {source.name: number for number, source in enumerate(sources)}
@@ -61,7 +60,9 @@ def needs_of(configuration: Configuration) -> list[Need]:
 
 
 def _files_read(configuration: Configuration) -> dict[str, tuple[str, str, list[str], bool]]:
-    """`{path: (place, name below it, who reads it, whether the run does without)}`."""
+    """`{path: (place, name below it, reading parts of the configuration, whether it is
+    optional)}`.
+    """
     found: dict[str, tuple[str, str, list[str], bool]] = {}
 
     def add(place: str, name: str, path: str, reader: str, optional: bool) -> None:

@@ -1,11 +1,11 @@
-"""What a run would do, why, and how long it would take: `lamostvac plan --config mine.yaml`.
+"""The jobs of a run, their reasons and their time: `lamostvac plan --config mine.yaml`.
 
 Snakemake's own dry run says which jobs there are and why; the measured model
-(`lamostvac.run.resources`) says what each takes, by the amounts of work that the dry run prints
-among its resources. Nothing is run and nothing is locked.
+(`lamostvac.run.resources`) gives the cost of each from the amounts of work among its resources in
+the dry run. Nothing is run and nothing is locked.
 
-Before the survey has read the catalogue only it knows the chunks. `--spectra` then stands for the
-number of the catalogue's spectra, and the shares of the types in DR10 for those of the run.
+The chunks are not known before the survey has read the catalogue. Then `--spectra` gives the number
+of the catalogue's spectra, and types are assumed to have the same shares as in DR10.
 """
 
 import heapq
@@ -38,11 +38,11 @@ def add_chunks(
     networks: int,
     folder: Path | None = None,
 ) -> list[Job]:
-    """The plan of a run whose survey is still to come, with the chunks that `n_spectra` would make.
+    """The plan of a run before its survey, with the chunks that `n_spectra` would give.
 
     Parameters
     ----------
-    jobs : of a dry run, in which the jobs of types and of the run stand but not those of chunks
+    jobs : of a dry run, which has the jobs of types and of the run but not those of chunks
     n_spectra : of the catalogue
     networks : members of all networks; 0 without
     folder : the run's, by default the working directory
@@ -83,9 +83,7 @@ def add_chunks(
 
 
 def _emulators(configuration: Configuration, jobs: Sequence[Job], run: Path) -> list[Job]:
-    """The jobs that make the emulators which only the fits of chunks need, where the files are not
-    there.
-    """
+    """The jobs for missing emulators that only the fits of chunks need."""
     layout, found = Layout(configuration.run.results), []
     made = {path for job in jobs for path in job.outputs}
     libraries = [configuration.library.name]
@@ -134,7 +132,7 @@ def _chunks(
 
 
 def n_networks(configuration: Configuration) -> int:
-    """Members of all networks that the training sets of a configuration name."""
+    """Number of members of all networks in the training sets of a configuration."""
     path = configuration.networks.training_sets
     sets = load_training_sets(shipped(path)) if path else []
     return configuration.networks.members * sum(len(entry.labels) for entry in sets)
@@ -142,9 +140,7 @@ def n_networks(configuration: Configuration) -> int:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a job takes: CPU seconds (NaN where its amounts are not known), MB asked for, MB
-    written.
-    """
+    """Cost of a job: CPU seconds (NaN if its amounts are unknown), MB requested, MB written."""
 
     seconds: float
     memory_mb: float
@@ -153,9 +149,9 @@ class Prediction:
 
 
 def predict(job: Job, model: Model, typical: Mapping[str, Mapping[str, float]]) -> Prediction:
-    """What a job takes by the model.
+    """The cost of a job by the model.
 
-    `typical` has, by rule, amounts to assume where the files that say them do not exist yet.
+    `typical` has, by rule, amounts to assume where the files that determine them do not exist yet.
     """
     amounts: dict[str, float] = {**typical.get(job.rule, {}), **job.resources}
     assumed = any(name not in job.resources for name in typical.get(job.rule, {}))
@@ -164,7 +160,7 @@ def predict(job: Job, model: Model, typical: Mapping[str, Mapping[str, float]]) 
         given = {
             name: value for name, value in amounts.items() if name not in ("mem_mb", "runtime")
         }
-        # What the dry run says is for a chunk before the survey has counted.
+        # Before the survey has counted, the dry run's amounts are those of a full chunk.
         memory = float(model.memory_mb(job.rule, 1, None, **given))
         return Prediction(seconds, memory, model.expected(job.rule, "written_mb", amounts), assumed)
     except UserError:
@@ -172,11 +168,9 @@ def predict(job: Job, model: Model, typical: Mapping[str, Mapping[str, float]]) 
 
 
 def wall_seconds(jobs: Sequence[Job], seconds: Sequence[float], slots: int) -> float:
-    """Time until all jobs have ended when at most `slots` run at once, each as soon as its inputs
-    are there.
+    """Time until all jobs have ended if at most `slots` run at once, each when its inputs exist.
 
-    Of the jobs that are ready the one that became ready first begins first. Time in queues is not
-    in it.
+    Jobs start in the order in which they become ready. Time in queues is not included.
     """
     makers: dict[str, list[int]] = defaultdict(list)
     for number, job in enumerate(jobs):
@@ -210,7 +204,7 @@ def summary(jobs: Sequence[Job], predictions: Sequence[Prediction]) -> pd.DataFr
     """One row per rule in the order of the plan, and `total`.
 
     Columns: `jobs`, one per spectral type and `other` with its jobs, `spectra` (of jobs with a
-    type), `core_hours`, `longest_minutes`, `memory_mb` (the most that one asks for), `written_gb`,
+    type), `core_hours`, `longest_minutes`, `memory_mb` (the largest request), `written_gb`,
     `unknown` (jobs of unknown size).
     """
     rows: dict[str, dict[str, float]] = {}
@@ -255,7 +249,7 @@ def reasons(jobs: Iterable[Job]) -> list[tuple[str, str, int, str]]:
 def text(
     jobs: Sequence[Job], model: Model, typical: Mapping[str, Mapping[str, float]], slots: int
 ) -> str:
-    """The plan in words and tables."""
+    """The plan as text with tables."""
     if not jobs:
         return "Nothing to be done."
     predictions = [predict(job, model, typical) for job in jobs]

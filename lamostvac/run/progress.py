@@ -1,13 +1,12 @@
-"""How far a run is: `lamostvac progress results/dr10`, from any shell, as often as wanted.
+"""Progress of a run: `lamostvac progress results/dr10`, from any shell, as often as wanted.
 
 Reads names and times of logs and benchmark files (`lamostvac.run.job_records`) and the survey's
-manifest, so it works whatever runs the jobs, and neither takes Snakemake's lock nor asks the
-cluster. A job is done when its benchmark file is younger than its log and, where the run set out to
-do it (again), younger than the run's start. Only types count that the run works on.
+manifest, so it works under any executor, and neither takes Snakemake's lock nor asks the cluster. A
+job is done when its benchmark file is newer than its log and, if the run planned to do it (again),
+newer than the run's start. Only the types of the run are counted.
 
-The remaining time is that of the model (`lamostvac.run.resources`) for the jobs that are left,
-times how much longer than predicted jobs took so far, divided by how much work was done each second
-lately.
+The remaining time is the model's (`lamostvac.run.resources`) for the remaining jobs, times the
+ratio of actual to predicted time of jobs so far, divided by the work done per second recently.
 """
 
 import time
@@ -33,15 +32,15 @@ from lamostvac.run.job_records import (
 from lamostvac.run.layout import Layout
 from lamostvac.run.resources import Model
 
-RECENT = 50  # jobs that the rate of lately is over
-QUIET = 1800.0  # s without a line in its log after which a job that has not ended counts as stopped
+RECENT = 50  # number of jobs for the recent rate
+QUIET = 1800.0  # s without a new line in its log after which a job counts as stopped
 
 
 @dataclass(frozen=True)
 class Line:
     """Progress of a rule for one spectral type, or for all (`type` "").
 
-    Rates are spectra a second, since the first job of the rule ended and over the last `RECENT`
+    Rates are spectra per second, since the end of the rule's first job and over the last `RECENT`
     ones; None before two jobs have ended. `rejected` counts spectra of finished prepare and fit
     jobs.
     """
@@ -59,18 +58,18 @@ class Line:
 
 @dataclass(frozen=True)
 class Progress:
-    """The whole: lines per rule and type, other jobs, and what runs or has failed.
+    """Progress of the whole run: lines per rule and type, other jobs, running and failed ones.
 
     Attributes
     ----------
-    lines : of chunk rules; after those of its types the rule's own
+    lines : of chunk rules; the lines of a rule's types come before its own
     others : `(done, known)` jobs that are not of chunks
-    running, failed, stopped : jobs of each kind; a stopped one has neither ended nor said anything
-        for half an hour
+    running, failed, stopped : jobs of each kind; a stopped one has neither ended nor logged
+        anything for half an hour
     rejected : spectra rejected by the survey and by finished jobs
-    speed : seconds of work done each second, lately
-    factor : time that finished jobs took over that of the model; None before any has ended
-    remaining_seconds : of all jobs but `unknown`, the number of other jobs whose size nothing says
+    speed : recent seconds of work done per second
+    factor : time of finished jobs divided by the model's; None before any has ended
+    remaining_seconds : of all jobs except `unknown`, the number of jobs of unknown size
     """
 
     lines: tuple[Line, ...]
@@ -86,7 +85,7 @@ class Progress:
 
 
 def is_done(job: Job | None, run: Run, key: tuple[str, str]) -> bool:
-    """Whether a job has ended well, in this run where the run set out to do it."""
+    """Whether a job has succeeded, in this run if the run planned to do it."""
     if job is None or not job.done or job.ended is None:
         return False
     return key not in run.planned or job.ended >= run.started
@@ -95,10 +94,10 @@ def is_done(job: Job | None, run: Run, key: tuple[str, str]) -> bool:
 def wanted_types(
     manifest: pd.DataFrame, jobs: Mapping[tuple[str, str], Job], run: Run
 ) -> list[str]:
-    """The spectral types that the run works on, in the manifest's order.
+    """The spectral types of the run, in the manifest's order.
 
-    Of a run that was asked for something else than everything those whose jobs it set out to do or
-    has begun; else, or when there are none, all.
+    For a run with targets, these are the types whose jobs it planned or has begun; for others, or
+    when there are none, all types.
     """
     types = list(dict.fromkeys(manifest["type"]))
     if not run.targets or "all" in run.targets:
@@ -113,11 +112,10 @@ def wanted_types(
 def throughput(
     jobs: Sequence[Job], seconds: Mapping[tuple[str, str], float], running: int
 ) -> float:
-    """Seconds of work that are done each second: what ended lately, over the time from its first
-    start to its last end.
+    """Seconds of work per second: recently ended jobs over the time from first start to last end.
 
-    Less than the number of jobs at once where they wait for something. While fewer have ended than
-    run now, that number.
+    This is less than the number of parallel jobs if they wait. While fewer have ended than are
+    running, it is the number of running jobs.
     """
     ended = [(job.ended, seconds[job.rule, job.name]) for job in jobs if job.ended is not None]
     if len(ended) < max(running, 1):
@@ -127,7 +125,7 @@ def throughput(
 
 
 def progress(results: str | Path, model: Model, now: float | None = None) -> Progress:
-    """How far a run is at the time `now` (s since 1970).
+    """The progress of a run at the time `now` (s since 1970).
 
     Raises `UserError` when the folder has no logs or no manifest.
     """
@@ -145,7 +143,7 @@ def progress(results: str | Path, model: Model, now: float | None = None) -> Pro
         for name in sizes
         if is_done(jobs.get((rule, name)), run, (rule, name))
     }
-    # Times and rejections are in the logs; those of the last jobs say enough about the rate.
+    # Times and rejections are in the logs; those of the last jobs are enough for the rate.
     recent = sorted(done.values(), key=lambda job: job.ended or 0.0)[-RECENT:]
     per_rule = {rule: [job for job in done.values() if job.rule == rule] for rule in rules}
     sample = {
@@ -225,7 +223,7 @@ def _factor(
     accounts: Mapping[tuple[str, str], Account],
     expected: Callable[[str, str], float | None],
 ) -> float | None:
-    """Seconds that finished jobs took over those that the model gives; of one rule or of all."""
+    """Seconds of finished jobs divided by the model's, for one rule or all."""
     measured = predicted = 0.0
     for key, account in accounts.items():
         if rule in (None, key[0]) and account.used:
@@ -261,9 +259,7 @@ def _line(
 
 
 def _rate(ended: Sequence[tuple[float, int]]) -> float | None:
-    """Spectra a second between the first and the last of these ends; the first job's spectra were
-    before.
-    """
+    """Spectra per second between the first and the last of these ends, without the first job's."""
     if len(ended) < 2 or ended[-1][0] <= ended[0][0]:
         return None
     return sum(size for _, size in ended[1:]) / (ended[-1][0] - ended[0][0])
@@ -272,10 +268,10 @@ def _rate(ended: Sequence[tuple[float, int]]) -> float | None:
 def _unfinished(
     jobs: Mapping[tuple[str, str], Job], run: Run, now: float
 ) -> tuple[tuple[Job, ...], tuple[Job, ...], tuple[Job, ...]]:
-    """Jobs with a log that have not ended well since: running, failed, stopped."""
+    """Jobs with a log that have not succeeded since: running, failed, stopped."""
     running, failed, stopped = [], [], []
     for job in sorted(jobs.values(), key=lambda job: job.began or 0.0):
-        # What an earlier run left is nothing that happens now.
+        # Logs of an earlier run do not belong to running jobs.
         if job.done or job.began is None or job.began < run.started:
             continue
         if last_error(job.log) is not None:

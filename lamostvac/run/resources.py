@@ -1,15 +1,14 @@
-"""What each rule costs in memory, time and disk, from one measured table.
+"""Costs of each rule in memory, time and disk, from one measured table.
 
 `config/resources.yaml` has for each rule the coefficients of sums like ``base + spectra * n``;
 `tools/measure_resources.py` writes it from finished runs. A term's name is an amount, or several
 amounts with `*` between them, and its value is multiplied by them: with
 ``{base: 300, spectra*networks: 0.01}`` a job of 200 spectra and 10 networks takes 300 + 0.01 *
-2000. Rules say in `resources:` which amounts their jobs have; the plan and the progress of a run
-use the same numbers.
+2000. Rules state in `resources:` the amounts of their jobs; the plan and the progress of a run use
+      the same numbers.
 
-What a job asks for is more than what it is expected to take: times a margin, at least a floor, and
-again in proportion to the attempt, so that a job that failed for want of either comes back with
-more.
+A job requests more than its expected cost: it is multiplied by a margin, is at least a floor, and
+is proportional to the attempt, so that a job that failed for lack of memory or time gets more.
 """
 
 import math
@@ -29,14 +28,14 @@ QUANTITIES = ("memory_mb", "seconds", "read_mb", "written_mb")
 
 @dataclass(frozen=True)
 class Cost:
-    """What one rule takes.
+    """The cost of one rule.
 
     Attributes
     ----------
-    memory_mb, seconds, read_mb, written_mb : terms and coefficients Peak resident memory, CPU
-        seconds, and bytes that the job reads and writes, in MB (10^6 bytes).
-    jobs : number of jobs that the coefficients are from; 0 where all of them are a guess
-    guess : which of memory and seconds are a guess although there are jobs; a guess is asked for
+    memory_mb, seconds, read_mb, written_mb : terms and coefficients of peak resident memory, CPU
+        seconds, and bytes that the job reads and writes, in MB (10^6 bytes)
+    jobs : number of jobs from which the coefficients are; 0 where all of them are a guess
+    guess : which of memory and seconds are a guess although there are jobs; a guess is requested
         without margin
     """
 
@@ -48,13 +47,13 @@ class Cost:
     guess: frozenset[str] = frozenset()
 
     def guessed(self, quantity: str) -> bool:
-        """Whether no job was measured that says how this quantity grows."""
+        """Whether no measured job determines how this quantity grows."""
         return not self.jobs or quantity in self.guess
 
 
 @dataclass(frozen=True)
 class Asked:
-    """How much more than expected a job asks for: times `margin`, at least `floor`."""
+    """Request of a job relative to its expected cost: times `margin`, at least `floor`."""
 
     margin: float
     floor: float
@@ -62,9 +61,9 @@ class Asked:
 
 @dataclass(frozen=True)
 class Model:
-    """The table: costs by rule, and what is asked for beyond them.
+    """The table: costs by rule, and what is requested beyond them.
 
-    `overhead_mb` is what Snakemake itself takes beside the script in a job that a cluster started.
+    `overhead_mb` is the memory of Snakemake itself beside the script in a job on a cluster.
     """
 
     rules: Mapping[str, Cost]
@@ -88,7 +87,7 @@ class Model:
     def memory_mb(
         self, rule: str, attempt: int = 1, limit: float | None = None, **amounts: float
     ) -> int:
-        """MB that a job asks for, at most `limit`."""
+        """MB that a job requests, at most `limit`."""
         cost = self.cost(rule)
         asked = evaluate(cost.memory_mb, amounts)
         if not cost.guessed("memory_mb"):
@@ -98,7 +97,7 @@ class Model:
     def runtime_minutes(
         self, rule: str, attempt: int = 1, limit: float | None = None, **amounts: float
     ) -> int:
-        """Minutes that a job asks for, at most `limit`."""
+        """Minutes that a job requests, at most `limit`."""
         cost = self.cost(rule)
         asked = evaluate(cost.seconds, amounts) / 60.0
         if not cost.guessed("seconds"):
@@ -107,8 +106,7 @@ class Model:
 
 
 def evaluate(terms: Mapping[str, float], amounts: Mapping[str, float]) -> float:
-    """The sum of coefficients times the products of amounts that their names say; `base` stands
-    alone.
+    """The sum of coefficients times the products of amounts in their names; `base` has none.
 
     Raises `UserError` when a term needs an amount that is not given.
     """
@@ -127,7 +125,7 @@ def evaluate(terms: Mapping[str, float], amounts: Mapping[str, float]) -> float:
 
 
 def _clipped(value: float, limit: float | None) -> int:
-    # Rounding before the ceiling, so that 300.00000000001 does not ask for 301.
+    # Rounding before the ceiling, so that 300.00000000001 does not become 301.
     asked = math.ceil(round(value, 6))
     return asked if limit is None else min(asked, math.floor(limit))
 
@@ -136,7 +134,7 @@ def _clipped(value: float, limit: float | None) -> int:
 def load_model(path: str | Path | None = None) -> Model:
     """The table in a file, by default the shipped one.
 
-    Raises `UserError` when it is no such table.
+    Raises `UserError` when it is not such a table.
     """
     source = shipped(RESOURCES) if path is None else Path(path)
     content = read_yaml(source, "the table of resources")
@@ -167,14 +165,14 @@ def _cost(rule: str, entry: Mapping[str, Any]) -> Cost:
 
 
 def memory_mb(rule: str, attempt: int = 1, limit: float | None = None, **amounts: float) -> int:
-    """MB that a job of a rule asks for by the shipped table (`Model.memory_mb`)."""
+    """MB that a job of a rule requests by the shipped table (`Model.memory_mb`)."""
     return load_model().memory_mb(rule, attempt, limit, **amounts)
 
 
 def runtime_minutes(
     rule: str, attempt: int = 1, limit: float | None = None, **amounts: float
 ) -> int:
-    """Minutes that a job of a rule asks for by the shipped table (`Model.runtime_minutes`)."""
+    """Minutes that a job of a rule requests by the shipped table (`Model.runtime_minutes`)."""
     return load_model().runtime_minutes(rule, attempt, limit, **amounts)
 
 

@@ -1,12 +1,12 @@
-"""Times of a run's results in the order in which they were made.
+"""Restores the times of a run's results to the order in which they were made.
 
     lamostvac restore-times [FOLDER]      FOLDER: where Snakemake was started, by default this one
 
-`cp -r`, an archive or `touch` gives results times in any order, and Snakemake would take those that
-look older than what they were made from for out of date. Snakemake remembers when it finished each
-file; here every file gets a new time in that order, microseconds before now, so that all are also
-newer than the scripts. Results that were never finished, or whose settings or inputs changed, still
-run: that does not hang on times.
+After `cp -r`, from an archive or by `touch`, results have times in any order, and Snakemake would
+take those that look older than their inputs for out of date. Snakemake remembers when it finished
+each file; here every file gets a new time in that order, microseconds before now, so that all are
+also newer than the scripts. Results that were never finished, or whose settings or inputs changed,
+are still made again, because that does not depend on times.
 """
 
 import json
@@ -26,7 +26,7 @@ def finished(folder: Path) -> dict[Path, float]:
     for record in root.rglob("*"):
         if not record.is_file():
             continue
-        # Long names are cut into folders that begin with @.
+        # Long names are split into folders that begin with @.
         code = "".join(part.removeprefix("@") for part in record.relative_to(root).parts)
         path = folder / urlsafe_b64decode(code).decode()
         entry = json.loads(record.read_text(encoding="utf-8"))
@@ -44,7 +44,7 @@ def restore(folder: Path, now: int) -> int:
     for path, end in ends.items():
         new = now - (len(rank) - rank[end]) * STEP
         os.utime(path, ns=(new, new))
-    # Snakemake takes a job's table of costs for one of its outputs, and keeps no record of it.
+    # A benchmark file counts as an output for Snakemake, but it keeps no record of it.
     folders = {
         parent / Layout.benchmarks
         for path in ends

@@ -1,11 +1,10 @@
-"""What a cluster is like: the one small file that is the user's own, `site.yaml` beside the
-Snakefile.
+"""Settings of a cluster: the user's own small file `site.yaml` in the Snakefile's folder.
 
 The Slurm profile reads account, partition and the like from it before Snakemake starts; the
-Snakefile checks it, so that a mistake is told in one sentence, and takes from it the limits of a
-job and the scratch folder. `$LAMOSTVAC_SITE` names another file; `lamostvac run` sets it to a
-`site.yaml` in the working directory or the run's. Without a file there are no limits, and
-`$SBATCH_ACCOUNT` and `$SBATCH_PARTITION` serve the profile.
+Snakefile checks it, so that a mistake is reported in one sentence, and takes from it the limits of
+a job and the scratch folder. `$LAMOSTVAC_SITE` names another file; `lamostvac run` sets it to a
+`site.yaml` in the working directory or the run's. Without a file there are no limits, and the
+profile uses `$SBATCH_ACCOUNT` and `$SBATCH_PARTITION`.
 """
 
 import hashlib
@@ -49,9 +48,7 @@ class Site(BaseModel):
 
 
 def site_path(project: str | os.PathLike[str]) -> Path:
-    """Where the file is looked for: `$LAMOSTVAC_SITE`, else `site.yaml` in the folder of the
-    Snakefile.
-    """
+    """The file's path: `$LAMOSTVAC_SITE`, else `site.yaml` in the folder of the Snakefile."""
     return Path(os.environ.get("LAMOSTVAC_SITE") or Path(project) / FILE)
 
 
@@ -61,8 +58,8 @@ def load_site(project: str | os.PathLike[str]) -> Site:
     Raises
     ------
     UserError
-        One sentence that names file and key when it cannot be read or has an unknown key or a wrong
-        value.
+        It cannot be read, or has an unknown key or a wrong value; the message names file and key in
+        one sentence.
     """
     path = site_path(project)
     if not path.exists():
@@ -92,11 +89,10 @@ def load_site(project: str | os.PathLike[str]) -> Site:
 
 
 def scratch_folder(site: Site, results: str | os.PathLike[str]) -> str:
-    """Where prepared spectra stand until they are fitted: in `results`, or in a folder of this run
-    in the scratch.
+    """Folder of prepared spectra until they are fitted: `results`, or this run's in the scratch.
 
-    The name ends in a hash of the absolute results folder, so that two runs in one scratch keep
-    apart.
+    The name ends in a hash of the absolute results folder, so that two runs in one scratch folder
+    are separate.
     """
     if site.scratch is None:
         return str(results)

@@ -1,8 +1,7 @@
-"""Jobs that a killed Snakemake left in Slurm's queue, and settings of its Slurm plugin that lose
-files.
+"""Jobs that a killed Snakemake left in Slurm's queue, and unsafe options of its Slurm plugin.
 
-Slurm's jobs outlive the Snakemake that submitted them (kill -9, a lost login node). Started again,
-it submits the same jobs once more, and two writers share each path.
+Slurm's jobs go on when the Snakemake that submitted them is killed (kill -9, a lost login node).
+Started again, it submits the same jobs once more, and then each path has two writers.
 """
 
 import getpass
@@ -55,12 +54,12 @@ def require_safe_settings(settings: Any) -> None:
 
 
 def leftovers(names: Collection[str], folder: str | Path) -> list[str]:
-    """Slurm's numbers of this user's jobs of these names that were submitted in `folder`.
+    """Slurm's numbers of this user's jobs with these names that were submitted in `folder`.
 
     Raises
     ------
     UserError
-        When the queue cannot be asked: then nobody knows whether other writers live.
+        The queue cannot be asked, so that it is unknown whether other writers are running.
     """
     if not names:
         return []
@@ -83,12 +82,11 @@ def cancel_leftovers(
     patience: float = 120.0,
     pause: float = 1.0,
 ) -> list[str]:
-    """Cancel what earlier, killed Snakemakes of a run left in the queue, wait until it is gone, and
-    note our own name.
+    """Cancel jobs of earlier, killed Snakemakes of a run, wait for their end, record the own name.
 
     To be called while this Snakemake holds the run's lock and has not submitted anything, so that
-    no job of a living one is meant. Other runs in the same directory are left alone: the names are
-    those of `record`, a file in this run's results.
+    no job of a running one is concerned. Other runs in the same directory are not affected: the
+    names are those in `record`, a file in this run's results.
 
     Parameters
     ----------
@@ -101,13 +99,13 @@ def cancel_leftovers(
 
     Returns
     -------
-    The numbers of the cancelled jobs. They take their outputs with them, so what is known of files
-    is old now.
+    The numbers of the cancelled jobs. Their outputs are removed with them, so earlier knowledge of
+    files is out of date.
 
     Raises
     ------
     UserError
-        When the queue cannot be asked, or the jobs do not end.
+        The queue cannot be asked, or the jobs do not end.
     """
     names = set(record.read_text(encoding="utf-8").split()) if record.exists() else set()
     numbers = living = leftovers(names, folder)

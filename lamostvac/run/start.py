@@ -1,4 +1,4 @@
-"""How the workflow is started: Snakemake's command line and environment."""
+"""Snakemake's command line and environment for a start of the workflow."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from lamostvac.core.vocabulary import SPECTRAL_TYPES
 from lamostvac.run.site import FILE as SITE
 
 _RULE = re.compile(r"^(?:rule|checkpoint) (\w+):$", re.MULTILINE)
-# Options of Snakemake that say how many jobs run at once.
+# Options of Snakemake for the number of parallel jobs.
 _CORES = ("-c", "--cores", "-j", "--jobs", "--profile", "--workflow-profile")
 
 
@@ -32,15 +32,15 @@ def snakemake_command(
     Parameters
     ----------
     configfile : of the run
-    folder : of the run; relative paths of the configuration are seen from there
+    folder : of the run; paths in the configuration are relative to it
     words : targets, then, from the first that begins with a dash, options of Snakemake
-    cores : of this machine; by default all, or what the profile or `words` say
+    cores : of this machine; by default all, or those of the profile or `words`
     profile : a folder, or the name of a shipped profile
 
     Raises
     ------
     UserError
-        For a target that cannot be one, and a configuration that is no YAML.
+        A target is invalid, or the configuration is not YAML.
     """
     content = read_yaml(configfile, "the configuration file")
     if isinstance(content, dict) and "__use_yte__" in content:
@@ -50,7 +50,7 @@ def snakemake_command(
         )
     first = next((n for n, word in enumerate(words) if word.startswith("-")), len(words))
     targets, options = list(words[:first]), list(words[first:])
-    # Options may name other types than the file.
+    # Options may set other types than the file.
     check_targets(targets, None if "--config" in options else types_of(content))
     command = [sys.executable, "-m", "snakemake", *targets, "--snakefile", str(SNAKEFILE)]
     command += ["--directory", str(folder), "--configfile", str(configfile), "--rerun-incomplete"]
@@ -65,15 +65,14 @@ def snakemake_command(
 
 
 def types_of(content: Any) -> Sequence[str]:
-    """The spectral types of a configuration file's content; all where it names none."""
+    """The spectral types of a configuration file's content; all if it names none."""
     section = content.get("survey") if isinstance(content, dict) else None
     given = section.get("types") if isinstance(section, dict) else None
     return given if isinstance(given, list) else SPECTRAL_TYPES
 
 
 def check_targets(targets: Sequence[str], of_run: Sequence[str] | None = None) -> None:
-    """Raise `UserError` for a word that is neither a file nor something that the workflow makes by
-    name.
+    """Raise `UserError` for a word that is neither a file nor a named target of the workflow.
 
     `of_run` are the spectral types of the run, by default all.
     """
@@ -96,9 +95,7 @@ def workflow_files() -> list[Path]:
 
 
 def results_folder(configfile: Path) -> str:
-    """Where a configuration puts the run's results. Only this key is read: others may be set when
-    the run starts.
-    """
+    """A configuration's results folder. Reads only this key: others may be set at the start."""
     from lamostvac.configuration.root import Run
 
     content = read_yaml(configfile, "the configuration file") or {}
@@ -108,14 +105,12 @@ def results_folder(configfile: Path) -> str:
 
 
 def snakemake_environment(folder: Path) -> dict[str, str]:
-    """The variables of Snakemake's process, by which jobs find this Python, this library and the
-    user's site file.
-    """
+    """Snakemake's environment, by which jobs find this Python, this library and the site file."""
     environment = dict(os.environ)
     environment["PATH"] = os.pathsep.join(
         (str(Path(sys.executable).parent), environment.get("PATH", os.defpath))
     )
-    # A checkout in the working directory must not stand in for the library that was started.
+    # A checkout in the working directory must not replace the library that was started.
     environment["PYTHONSAFEPATH"] = "1"
     for place in (Path.cwd(), folder, PROJECT):
         if "LAMOSTVAC_SITE" not in environment and (place / SITE).is_file():

@@ -1,8 +1,8 @@
-"""Where one spectrum is in a run: `lamostvac trace results/dr10 OBSID` (or a spectrum_id).
+"""Everything on one spectrum in a run: `lamostvac trace results/dr10 OBSID` (or a spectrum_id).
 
-Which chunk and file it is in, whether and why it was rejected, what the logs of all jobs say of it,
-and its row in the catalogue. The survey's chunks are Parquet files with the smallest and largest
-obsid in their footers, which only those are opened behind that can have it; spectrum_ids are
+It shows the spectrum's chunk and file, whether and why it was rejected, the lines of all jobs' logs
+that name it, and its row in the catalogue. The survey's chunks are Parquet files with the smallest
+and largest obsid in their footers, and only row groups that can have it are read; spectrum_ids are
 compared as text in one column.
 """
 
@@ -27,15 +27,15 @@ SHOWN = ("teff_rec", "logg_rec", "feh_rec", "alpha_fe_rec", "chi2")
 
 @dataclass(frozen=True)
 class Trace:
-    """What a run has of a spectrum.
+    """The results of a run for a spectrum.
 
     Attributes
     ----------
     rows : rows of the survey's chunks with this name, as dictionaries, with `type` and `chunk`
     rejected : `stage, reason` of each file that rejects it
     log_lines : `(path, line)` of every line that names it
-    catalogue_row : its number from 0 in recommended.parquet, None where it is not in it or there is
-        none
+    catalogue_row : its number from 0 in recommended.parquet, None if that lacks it or does not
+        exist
     values : a few of its labels in the catalogue
     """
 
@@ -69,7 +69,7 @@ def find_in_chunks(results: str | Path, star: str) -> list[dict[str, Any]]:
 
 
 def _may_hold(file: pq.ParquetFile, group: int, column: str, value: int | str) -> bool:
-    """Whether a row group's footer leaves it possible that a column has a value."""
+    """Whether a column may have a value in a row group, by its statistics."""
     chunk = file.metadata.row_group(group).column(file.schema_arrow.get_field_index(column))
     statistics = chunk.statistics
     if statistics is None or not statistics.has_min_max:
@@ -81,7 +81,8 @@ def rejections(results: str | Path, names: Sequence[str]) -> list[tuple[str, str
     """`stage, reason` from the run's tables of rejected spectra for any of the names
     (obsid, spectrum_id).
 
-    The merged table where there is one, else those of the survey and of collected types.
+    These are read from the merged table if it exists, else from those of the survey and of
+    collected types.
     """
     results = Path(results)
     merged = results / Layout.rejected
@@ -102,9 +103,7 @@ def rejections(results: str | Path, names: Sequence[str]) -> list[tuple[str, str
 def _rejections_of_chunks(
     results: Path, rows: Sequence[Mapping[str, Any]]
 ) -> list[tuple[str, str]]:
-    """`stage, reason` from the files of the rows' chunks, which are there before those of the
-    type.
-    """
+    """`stage, reason` from the files of the rows' chunks, which exist before those of the type."""
     found = []
     for row in rows:
         for pattern in (Layout.prepared_meta, Layout.fit):
@@ -129,9 +128,7 @@ def lines_in_logs(results: str | Path, names: Sequence[str]) -> list[tuple[str, 
 
 
 def _lines_with(path: Path, names: Sequence[str]) -> Iterator[str]:
-    """Lines that have one of the names in them; files are searched as bytes, in blocks, before they
-    are split.
-    """
+    """Lines that contain one of the names; files are first searched as bytes, in blocks."""
     patterns = [name.encode() for name in names]
     rest = b""
     with open(path, "rb") as handle:
@@ -149,7 +146,7 @@ def _lines_with(path: Path, names: Sequence[str]) -> Iterator[str]:
 
 
 def _whole(name: str, line: str) -> bool:
-    """Whether a name stands in a line with no letter, digit or dash before and behind it."""
+    """Whether a name is in a line without a letter, digit or dash before and after it."""
     start = line.find(name)
     while start >= 0:
         around = line[start - 1 : start] + line[start + len(name) : start + len(name) + 1]
@@ -170,7 +167,7 @@ def trace(results: str | Path, star: str) -> Trace:
     Raises
     ------
     UserError
-        When the folder is that of no run.
+        The folder is not a run's.
     """
     results = Path(results)
     rows = find_in_chunks(results, star)
@@ -195,7 +192,7 @@ def trace(results: str | Path, star: str) -> Trace:
 
 
 def text(results: str | Path, star: str, found: Trace) -> str:
-    """A trace in words."""
+    """A trace as text."""
     results = Path(results)
     lines = []
     for row in found.rows:

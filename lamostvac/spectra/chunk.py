@@ -1,10 +1,9 @@
-"""A chunk's prepared spectra: made, read by the fit and the networks, and made again when they are
-gone.
+"""A chunk's prepared spectra: made, read by fit and networks, made again after their removal.
 
 Prepared spectra take 56 kB each and are removed once all have read them. A new network, or a new
-emulator, wants them again; it makes its own copy from the release's files then. So nothing else
-runs again: were they an output that Snakemake removes, making them anew would count as new input of
-every other reader.
+emulator, needs them again; its job then makes its own copy from the release's files. So nothing
+else runs again: if they were temporary outputs of Snakemake, making them again would count as new
+input of every other reader.
 """
 
 import hashlib
@@ -34,7 +33,7 @@ from lamostvac.spectra.reader import read_spectrum
 from lamostvac.spectra.rest_frame import RestSpectrum, rest_spectrum
 from lamostvac.spectra.settings import Preparation
 
-_ROWS = 64  # spectra per HDF5 chunk; a multiple of nothing that a result depends on
+_ROWS = 64  # spectra per HDF5 chunk; no result depends on it
 NEEDED = [
     "spectrum_id",
     "obsid",
@@ -50,8 +49,8 @@ NEEDED = [
 
 
 class _Datasets:
-    """Growing datasets (n, width) of an HDF5 group, written some rows at a time, and a digest of
-    their content.
+    """Growing datasets (n, width) of an HDF5 group, written in batches, and a digest of their
+    content.
     """
 
     def __init__(self, group: h5py.Group, widths: Mapping[str, int]) -> None:
@@ -93,7 +92,7 @@ def prepare_chunk(
     networks: NetworkPreparation | None,
     log: logging.Logger,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read the spectra of a chunk and write them, as the fit and the networks see them.
+    """Read the spectra of a chunk and write them prepared for the fit and the networks.
 
     Parameters
     ----------
@@ -152,7 +151,7 @@ def prepare_chunk(
 def _network_spectrum(
     rest: RestSpectrum, settings: NetworkPreparation
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What the networks see; nothing at all (ivar 0 everywhere) where that cannot be made.
+    """The spectrum for the networks; ivar is 0 everywhere where it cannot be prepared.
 
     The emulator's labels do not need it, so the spectrum is not rejected.
     """
@@ -180,20 +179,19 @@ def open_prepared(
     networks: Mapping[str, Any] | None,
     log: logging.Logger,
 ) -> Iterator[h5py.File]:
-    """The prepared spectra of a chunk, open for reading; prepared again for this one reader if they
-    are gone.
+    """The prepared spectra of a chunk, open for reading; prepared again if they were removed.
 
     Parameters
     ----------
-    spectra : where `prepare` leaves them until they are removed
-    meta : what `prepare` says of them for good
+    spectra : the file by `prepare`, which may have been removed
+    meta : the lasting output of `prepare` about them
     chunk : the chunk's rows (Parquet)
     settings, networks : sections of the configuration, as for `settings_of`
 
     Raises
     ------
     UserError
-        Prepared again they are not the same: a file of the release changed or is gone since.
+        Prepared again they differ: a file of the release has changed or disappeared.
     """
     with h5py.File(meta) as handle:
         expected = str(handle.attrs["digest"])

@@ -1,5 +1,4 @@
-"""The common wavelength grid, and the two conventions that spectra come in: air or vacuum, shifted
-or at rest.
+"""The common wavelength grid; conversions from air to vacuum and to the rest frame.
 
 Everything downstream of the readers is in vacuum, in the rest frame of the star, on `GRID`.
 """
@@ -15,11 +14,11 @@ GRID.flags.writeable = False
 
 
 def air_to_vacuum(wave_air: ArrayLike) -> NDArray[np.float64]:
-    """Vacuum wavelengths (A) of air wavelengths (A) between 2000 A and 3 um.
+    """Vacuum wavelengths (A) for air wavelengths (A) between 2000 A and 3 um.
 
-    Morton (1991) as used by the IAU and by SDSS: the index of refraction of standard air from
-    Edlen (1953) evaluated at the vacuum wavenumber, inverted by the series of N. Piskunov (VALD);
-    the round trip with `vacuum_to_air` is good to 1e-5 A.
+    Morton (1991) as used by the IAU and by SDSS: the index of refraction of standard air from Edlen
+    (1953) evaluated at the vacuum wavenumber, inverted by the series of N. Piskunov (VALD); the
+    round trip with `vacuum_to_air` is accurate to 1e-5 A.
     """
     wave = np.asarray(wave_air, dtype=float)
     sigma2 = (1e4 / wave) ** 2
@@ -33,7 +32,7 @@ def air_to_vacuum(wave_air: ArrayLike) -> NDArray[np.float64]:
 
 
 def vacuum_to_air(wave_vacuum: ArrayLike) -> NDArray[np.float64]:
-    """Air wavelengths (A) of vacuum wavelengths (A): Morton (2000, ApJS 130, 403), as in VALD."""
+    """Air wavelengths (A) for vacuum wavelengths (A): Morton (2000, ApJS 130, 403), as in VALD."""
     wave = np.asarray(wave_vacuum, dtype=float)
     sigma2 = (1e4 / wave) ** 2
     index = 1.0 + 8.34254e-5 + 2.406147e-2 / (130.0 - sigma2) + 1.5998e-4 / (38.9 - sigma2)

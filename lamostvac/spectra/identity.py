@@ -1,6 +1,4 @@
-"""Whether a file holds the spectrum that the catalogue says: its identity, position, redshift and
-frame.
-"""
+"""Checks that a file holds the catalogue's spectrum: identity, position, redshift and frame."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -28,7 +26,7 @@ class Row(Protocol):
 
 
 def check_header(header: Mapping[str, object], row: Row, tolerances: HeaderTolerances) -> None:
-    """Compare what the header has with the catalogue's row; absent and missing values say nothing.
+    """Compare the header with the catalogue's row; absent and missing values are not compared.
 
     Raises
     ------
@@ -48,8 +46,7 @@ def check_header(header: Mapping[str, object], row: Row, tolerances: HeaderToler
 def check_identity(
     header: Mapping[str, object], lmjd: int, planid: str, spid: int, fiberid: int, obsid: int
 ) -> None:
-    """Compare the keywords that name a spectrum; the pilot survey has no OBSID, which -1 stands
-    for.
+    """Compare the keywords that identify a spectrum; -1 is the pilot survey's missing OBSID.
 
     Raises `SpectrumRejected("wrong_spectrum")` when one differs.
     """
@@ -71,7 +68,7 @@ def check_identity(
 
 
 def _check_position(header: Mapping[str, object], ra: float, dec: float, tolerance: float) -> None:
-    """The target's position or the fibre's has to be near the catalogue's, which may be either."""
+    """The target's or the fibre's position must be near the catalogue's, which may be either."""
     distance, swapped = np.inf, False
     for keys in _POSITIONS:
         first, second = (_number(header.get(key)) for key in keys)

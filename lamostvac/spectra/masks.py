@@ -1,7 +1,7 @@
-"""Regions of the spectrum that say nothing about the star (Liang+ 2024 section 3.3 step 1).
+"""Regions of the spectrum without information on the star (Liang+ 2024 section 3.3 step 1).
 
-Telluric absorption, the dichroic and the interstellar bands stay where they are in the observed
-frame (vacuum, heliocentric), so they are masked there and move with the star in its rest frame.
+Telluric absorption, the dichroic and the interstellar bands are fixed in the observed frame
+(vacuum, heliocentric), so they are masked there; in the star's rest frame the masks are shifted.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from lamostvac.spectra.grid import air_to_vacuum
 
 # The diffuse interstellar bands that LAMOST resolves: air wavelength and half the masked width (A).
 # Liang+ 2024 mask "the diffuse interstellar band directory (Hobbs et al. 2008)", which lists 380
-# bands, nearly all narrower and weaker than a LAMOST pixel can show; masking all of them would take
-# a third of the spectrum. These are the bands with an equivalent width above about 40 mA per
+# bands, nearly all too narrow and too weak for a LAMOST pixel to show; masking all of them would
+# take a third of the spectrum. These are the bands with an equivalent width above about 40 mA per
 # magnitude of E(B-V), with half widths of one band width plus one LAMOST resolution element.
 DIFFUSE_BANDS: tuple[tuple[float, float], ...] = (
     (4428.2, 12.0),

@@ -1,6 +1,4 @@
-"""Names of spectra, all different, and as numbers so that millions are compared, sorted and found
-quickly.
-"""
+"""Names of spectra as numbers, so that millions are compared, sorted and found quickly."""
 
 from collections.abc import Iterable
 
@@ -14,14 +12,14 @@ from lamostvac.core.exceptions import UserError
 def fingerprint(names: NDArray[np.bytes_]) -> NDArray[np.uint64]:
     """A 64-bit number (n,) for each text (n,), so that ten million names fit into 80 MB.
 
-    Texts of two arrays have the same numbers when the arrays have the same width.
+    Equal texts of two arrays have equal numbers if the arrays have the same width.
     """
     width = names.dtype.itemsize
     n_words = -(-width // 8)
     words = names.astype(f"S{n_words * 8}").view("<u8").reshape(len(names), n_words)
     value = np.full(len(names), 0xCBF29CE484222325, np.uint64)
     for column in range(words.shape[1]):
-        # The finaliser of splitmix64 over a running value; wrap-around is meant.
+        # The finaliser of splitmix64 over a running value; wrap-around is intended.
         value ^= words[:, column]
         value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -30,7 +28,7 @@ def fingerprint(names: NDArray[np.bytes_]) -> NDArray[np.uint64]:
 
 
 def check_distinct(identities: NDArray[np.bytes_]) -> None:
-    """Raise `UserError` naming a spectrum that stands twice."""
+    """Raise `UserError` naming a spectrum that occurs twice."""
     values, counts = np.unique(identities, return_counts=True)
     if (counts > 1).any():
         name = values[counts > 1][0].decode()
@@ -38,10 +36,10 @@ def check_distinct(identities: NDArray[np.bytes_]) -> None:
 
 
 class RowsByName:
-    """Where spectra stand among rows, for many questions about the same rows.
+    """Finds the rows of spectra by name, for repeated searches in the same rows.
 
     Millions of names are hashed once, in tenths of a second; a join of texts would do so for each
-    question. `fingerprints` (n,) are the rows' numbers.
+    search. `fingerprints` (n,) are the rows' numbers.
     """
 
     def __init__(self, names: NDArray[np.bytes_]) -> None:
@@ -56,7 +54,8 @@ class RowsByName:
         """Row number (k,) of each wanted name, -1 where there is no such row."""
         texts = np.asarray(list(wanted), dtype="S")
         found = self._index.get_indexer(pd.Index(fingerprint(texts.astype(self._names.dtype))))
-        # A name cut to the rows' width, or one that shares its number by chance, is another's.
+        # Names are compared too: a longer name is cut to the rows' width, and numbers may agree by
+        # chance.
         here = np.flatnonzero(found >= 0)
         found[here[self._names[found[here]] != texts[here]]] = -1
         return found.astype(np.int64)
@@ -70,8 +69,7 @@ def values_at(values: NDArray[np.floating], rows: NDArray[np.integer]) -> NDArra
 
 
 def in_order_of(names: NDArray[np.bytes_], table: pd.DataFrame, where: str) -> pd.DataFrame:
-    """The rows of a table with `spectrum_id`, in the order of other rows, whose names (n,) these
-    are.
+    """The rows of a table with `spectrum_id`, in the order of the given `names` (n,).
 
     Raises
     ------

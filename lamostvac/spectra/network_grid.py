@@ -29,9 +29,7 @@ class NetworkPreparation(FluxLimits, NetworkWindows):
 
     @classmethod
     def of(cls, section: NetworkWindows) -> Self:
-        """The preparation by a section that says how networks see a spectrum; limits are the usual
-        ones.
-        """
+        """The preparation by a section on spectra for networks, with the default limits."""
         return cls(**{name: getattr(section, name) for name in NetworkWindows.model_fields})
 
     @cached_property
@@ -65,16 +63,14 @@ class NetworkPreparation(FluxLimits, NetworkWindows):
 
 
 def seen_pixels(preparation: NetworkPreparation, windows: Windows | None) -> NDArray[np.bool_]:
-    """Which pixels (n_pixels,) networks see that may be held to narrower windows (A)."""
+    """The pixels (n_pixels,) of networks that may be restricted to narrower windows (A)."""
     if windows is None:
         return np.ones(preparation.n_pixels, bool)
     return preparation.pixels_in(windows)
 
 
 class _Window:
-    """Grid and polynomials of one window; the grid goes on for half a median filter on either
-    side.
-    """
+    """Grid and polynomials of one window; the grid extends by half a median filter on each side."""
 
     def __init__(self, low: float, high: float, half: int, degree: int) -> None:
         first, last = np.ceil(np.log10(low) / STEP), np.floor(np.log10(high) / STEP)
@@ -85,12 +81,12 @@ class _Window:
         self.wave = self.padded[self.inside]
         position = np.linspace(-1.0, 1.0, len(self.wave))
         self.basis = legendre.legvander(position, degree)
-        # Orthonormal columns: the fit to a window without gaps is one product.
+        # Orthonormal columns, so that the fit to a window without gaps is one product.
         self.orthonormal = np.linalg.qr(self.basis)[0]
 
     def continuum(self, smooth: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The polynomial (m,) through the smoothed spectrum (m,), NaN if too little of that is
-        known.
+        """The polynomial (m,) fitted to the smoothed spectrum (m,); NaN if that has too few
+        pixels.
         """
         known = np.isfinite(smooth)
         if known.all():

@@ -2,8 +2,8 @@
 
 The steps, in the paper's order: mask bad pixels and contaminated regions, shift to the rest frame,
 spline onto 3800-8700 A in 1 A steps, divide by the running median of 400 pixels, set what exceeds 2
-to 1. The same function prepares survey spectra and library spectra, so that whatever the
-normalisation does to a line it does to both.
+to 1. The same function prepares survey spectra and library spectra, so that normalisation affects
+the lines of both in the same way.
 """
 
 import bottleneck
@@ -33,16 +33,16 @@ def prepare_spectrum(
     flux, ivar : (n,); ivar <= 0 or not finite, flux not finite or exactly 0 mark bad pixels
     redshift : of the star, Liang+ 2024 equation (4)
     coverage : (low, high) A, rest frame, that the spectrum must reach; the whole grid by default.
-        Pixels of the grid outside it are masked, though the running median of those inside
-        looks at them where the spectrum has them.
+        Pixels of the grid outside it are masked, though the running median of those inside uses
+        them where the spectrum has them.
 
     Returns
     -------
     flux : (4901,) float32, divided by the running median; 1 where masked
     ivar : (4901,) float32, of the normalised flux; 0 where masked. It is the information per grid
-        pixel: native pixels are 0.9 to 2 A wide, and the sum over a stretch of spectrum is the
-        native sum, so that weighted sums over many grid pixels have the right variance although
-        neighbouring grid pixels are correlated.
+        pixel: native pixels are 0.9 to 2 A wide, and the sum over an interval equals the native
+        sum. So weighted sums over many grid pixels have the right variance although neighbouring
+        grid pixels are correlated.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def prepare_spectrum(
 def normalise_spectrum(
     spectrum: RestSpectrum, settings: Preparation, coverage: tuple[float, float] | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """`prepare_spectrum` of a spectrum that is at rest already; raises what comes after that."""
+    """`prepare_spectrum` from the rest frame on, with the errors of these later steps."""
     low, high = coverage if coverage is not None else (GRID[0], GRID[-1])
     if spectrum.wave[0] > low or spectrum.wave[-1] < high:
         raise SpectrumRejected(
@@ -66,7 +66,7 @@ def normalise_spectrum(
     wanted = slice(int(GRID.searchsorted(low)), int(GRID.searchsorted(high, side="right")))
     _require_pixels(grid_ivar[wanted], settings)
     normalised, normalised_ivar = _normalise(grid_flux, grid_ivar, settings)
-    # Clipping takes pixels too.
+    # Clipping masks pixels too.
     _require_pixels(normalised_ivar[wanted], settings)
     for beyond in (slice(wanted.start), slice(wanted.stop, None)):
         normalised[beyond], normalised_ivar[beyond] = 1.0, 0.0
@@ -74,7 +74,7 @@ def normalise_spectrum(
 
 
 def _require_pixels(ivar: NDArray[np.floating], settings: Preparation) -> None:
-    """Reject a spectrum with too small a share of pixels that say something."""
+    """Reject a spectrum with too small a share of valid pixels."""
     good_fraction = np.count_nonzero(ivar) / len(ivar)
     if good_fraction < settings.min_good_fraction:
         raise SpectrumRejected(
@@ -91,8 +91,8 @@ def running_median(
     """
     half = window // 2
     n = flux.shape[-1]
-    # Bottleneck's windows end at their pixel and are cut off at the beginning; it wants at least
-    # one whole.
+    # Bottleneck's windows end at their pixel and are cut off at the beginning; it needs at least
+    # one full window.
     padded = np.full((*flux.shape[:-1], max(n, half + 1) + half), np.nan)
     np.copyto(padded[..., :n], flux, where=good)
     medians = bottleneck.move_median(padded, 2 * half + 1, min_count=1, axis=-1)
@@ -113,7 +113,7 @@ def _normalise(
         normalised_ivar = (ivar * scale**2).astype(np.float32)
     usable = good & positive & (normalised <= settings.max_normalised_flux)
     usable &= normalised >= settings.lowest_flux
-    # Absurd values that float32 cannot hold, or only as 0, say nothing.
+    # Values that float32 cannot hold, or holds only as 0, have no information.
     usable &= np.isfinite(normalised) & np.isfinite(normalised_ivar) & (normalised_ivar > 0)
     return np.where(usable, normalised, np.float32(1.0)), np.where(
         usable, normalised_ivar, np.float32(0.0)

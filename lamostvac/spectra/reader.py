@@ -1,9 +1,9 @@
 """Reading LAMOST low-resolution spectra, every layout seen from the pilot survey to DR13.
 
-The layout is found from the HDUs, never from the release number. A survey has ten million of
-these small files, so this reads the bytes once and parses only what it needs; astropy takes several
-times as long per file (`make bench`). The reader never guesses: whatever does not fit is a
-`SpectrumRejected` with the reason.
+The layout is found from the HDUs, never from the release number. A survey has ten million of these
+small files, so the bytes are read once and only the necessary parts are parsed; astropy takes
+several times as long per file (`make bench`). The reader never guesses: a file that fits no layout
+raises `SpectrumRejected` with the reason.
 """
 
 import gzip
@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from lamostvac.core.rejection import SpectrumRejected
 
 _BLOCK = 2880
-_LARGEST = 1 << 26  # bytes of a file and of what is packed in it; real ones have 0.2 MB at most
-_DEFLATE_RATIO = 1032  # gzip cannot pack better
+_LARGEST = 1 << 26  # bytes of a file, packed or unpacked; real ones have 0.2 MB at most
+_DEFLATE_RATIO = 1032  # largest compression by gzip
 _CARD = 80
 _IMAGE_DTYPES = {-32: ">f4", -64: ">f8"}
 _COLUMN_DTYPES = {"E": ">f4", "D": ">f8", "J": ">i4", "I": ">i2", "K": ">i8", "B": "u1"}
@@ -40,8 +40,8 @@ HeaderValue = str | int | float | bool | None
 class Header(Mapping[str, HeaderValue]):
     """Keyword -> value of a FITS header, the first of cards with the same keyword.
 
-    A card is looked for and read when it is asked for: a header has some 150, of which a spectrum
-    needs ten. Keywords are compared as they stand, padded with spaces to eight characters.
+    A card is searched and parsed only on request: a header has some 150, of which a spectrum needs
+    ten. Keywords are compared exactly, padded with spaces to eight characters.
     """
 
     def __init__(self, cards: bytes) -> None:
@@ -97,7 +97,7 @@ def read_spectrum(path: str | PathLike[str]) -> Spectrum:
 
 def _read_bytes(path: str | PathLike[str]) -> bytes:
     try:
-        # Without waiting, because a pipe without a writer would make us wait for ever.
+        # Non-blocking, because opening a pipe without a writer would never return.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as handle:
             status = os.fstat(handle.fileno())
             if not stat.S_ISREG(status.st_mode):
@@ -124,9 +124,9 @@ def _read_bytes(path: str | PathLike[str]) -> bytes:
 
 
 def _gunzip(data: bytes) -> bytes:
-    """As `gzip.decompress`, two to three times as fast; what ISA-L refuses is judged by zlib.
+    """As `gzip.decompress`, two to three times as fast; data that ISA-L refuses go to zlib.
 
-    Of a file that could hold more than `_LARGEST` bytes only that many are unpacked, and one more.
+    Of a file that could hold more than `_LARGEST` bytes, only that many plus one are unpacked.
     """
     if len(data) * _DEFLATE_RATIO > _LARGEST:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
@@ -137,7 +137,7 @@ def _gunzip(data: bytes) -> bytes:
         return gzip.decompress(data)
 
 
-# Absurd values become infinite, and are rejected or masked as such.
+# Values too large for the type become infinite, and are then rejected or masked.
 @np.errstate(over="ignore", invalid="ignore")
 def parse_spectrum(data: bytes) -> Spectrum:
     """The spectrum in the bytes of an uncompressed FITS file; raises `SpectrumRejected`."""
@@ -153,7 +153,7 @@ def parse_spectrum(data: bytes) -> Spectrum:
 
 
 def _parse_header(data: bytes, start: int) -> tuple[Header, int]:
-    """The header at `start`, and where its data begin."""
+    """The header at `start`, and the byte where its data begin."""
     end = _find_card(data, b"END     ", start)
     if end < 0 or len(data) < end + _CARD:
         raise SpectrumRejected("truncated_fits", "a header without END")
@@ -162,7 +162,7 @@ def _parse_header(data: bytes, start: int) -> tuple[Header, int]:
 
 
 def _find_card(data: bytes, beginning: bytes, start: int = 0) -> int:
-    """Where the first card that begins so is, in cards from `start` on; -1 without one."""
+    """Position of the first card from `start` on that begins with `beginning`; -1 without one."""
     at = data.find(beginning, start)
     while at >= 0 and (at - start) % _CARD:
         at = data.find(beginning, at + 1)
@@ -221,8 +221,8 @@ def _parse_image(data: bytes, header: Header, start: int, shape: tuple[int, ...]
     ).reshape(5, n)
     flux, ivar, third, andmask, ormask = rows
     wave = third.astype(np.float64)
-    # The pilot's third row is the continuum-subtracted spectrum. Its header says so; should a file
-    # not say, a row that cannot be a wavelength is not one.
+    # The pilot's third row is the continuum-subtracted spectrum, as its header says. If a header
+    # does not, a row whose values cannot be wavelengths is not taken for them.
     says = str(header.get("EXTEN0", "")).lower()
     if "subcontinuum" in says or ("wavelength" not in says and not _plausible(wave)):
         wave = _wave_from_keywords(header, n)
@@ -259,8 +259,8 @@ def _parse_table(data: bytes, header: Header, start: int) -> Spectrum:
 
 @lru_cache(maxsize=64)
 def _columns(cards: bytes) -> tuple[tuple[str, str, int, float, float], ...]:
-    """Name, type, length, TSCAL and TZERO of each column of a table of one row; most tables have
-    equal headers.
+    """Name, type, length, TSCAL and TZERO of a one-row table's columns; cached, as most headers are
+    equal.
     """
     extension = Header(cards)
     if extension.get("XTENSION") != "BINTABLE":
@@ -299,7 +299,7 @@ def _factor(header: Header, keyword: str, absent: float) -> float:
 
 
 def _scaled(values: NDArray[np.generic], scale: float, zero: float) -> NDArray[np.generic]:
-    """Stored values as what they stand for."""
+    """Physical values of stored values."""
     if (scale, zero) == (1.0, 0.0):
         return values
     return np.asarray(values.astype(np.float64) * scale + zero)
@@ -339,8 +339,8 @@ def _spectrum(
 
 
 def _mask(values: NDArray[np.generic]) -> NDArray[np.int32]:
-    """Mask bits as integers; they are stored as floats, and a NaN or what is too large says
-    nothing.
+    """Mask bits as integers; they are stored as floats, of which NaN and too large ones count as
+    0.
     """
     numbers = values.astype(values.dtype.newbyteorder("="))
     sensible = (numbers >= 0) & (numbers < 2**31)

@@ -1,7 +1,7 @@
 """A spectrum in the rest frame of its star, ready to be put onto any grid.
 
-Both pipelines need the same star on different grids; checks, bridging of bad pixels and the spline
-are done once.
+Both pipelines need the same star on different grids; checks, interpolation over bad pixels and the
+spline are done once.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from lamostvac.core.rejection import SpectrumRejected
 
 @dataclass(frozen=True)
 class RestSpectrum:
-    """A spectrum at rest with its bad pixels bridged.
+    """A spectrum at rest with interpolated bad pixels.
 
     Attributes
     ----------
@@ -37,9 +37,9 @@ class RestSpectrum:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Flux and inverse variance (m,) on a grid (m,) whose pixels are `width` A wide.
 
-        A grid pixel that leans on a bad one, or lies outside the spectrum, has inverse variance 0.
-        The inverse variance is the information per grid pixel: native pixels are 0.9 to 2 A wide,
-        and the sum over a stretch of spectrum is the native sum, so that weighted sums over many
+        A grid pixel that is interpolated from a bad one, or lies outside the spectrum, has inverse
+        variance 0. The inverse variance is the information per grid pixel: native pixels are 0.9 to
+        2 A wide, and the sum over an interval equals the native sum. So weighted sums over many
         grid pixels have the right variance although neighbouring grid pixels are correlated.
         """
         wave = self.wave
@@ -99,7 +99,8 @@ def rest_spectrum(
     good = valid & measured
     if not good.any():
         raise SpectrumRejected("too_few_pixels", "no pixel has both flux and ivar")
-    # Bad pixels are bridged by straight lines before the spline, lest a cosmic ray rings.
+    # Bad pixels are interpolated linearly before the spline, so that a cosmic ray does not cause
+    # ringing.
     bridged = np.where(good, flux, 0.0).astype(np.float64)
     bad = np.flatnonzero(~good)
     if len(bad):
@@ -112,9 +113,9 @@ def rest_spectrum(
 def _interval(wave: NDArray[np.float64], position: NDArray[np.float64]) -> NDArray[np.intp]:
     """The pixel (m,) left of each position, such that wave[left] < position <= wave[left + 1].
 
-    `position` (m,) lies within `wave`; what falls on its first pixel belongs to the first interval.
-    LAMOST's wavelengths are logarithmic to some 1e-4 of a pixel: a logarithm says where nearly all
-    belong, and only what is not found there is searched for, in a third of the time.
+    `position` (m,) lies within `wave`; a position on its first pixel belongs to the first interval.
+    LAMOST's wavelengths are logarithmic to some 1e-4 of a pixel. So a logarithm gives the right
+    interval for nearly all positions and only the others are searched for, in a third of the time.
     """
     n = len(wave)
     origin, end = np.log(wave[[0, -1]])
@@ -128,9 +129,9 @@ def _interval(wave: NDArray[np.float64], position: NDArray[np.float64]) -> NDArr
 def _slopes(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
     """Derivatives (n,) at the knots of the cubic spline through (x, y) with not-a-knot ends.
 
-    What `scipy.interpolate.CubicSpline` solves (de Boor 1978, A Practical Guide to Splines, chapter
-    IV), in a quarter of the time: it checks, and sets up the polynomials, of which `onto` needs
-    few.
+    The same equations as in `scipy.interpolate.CubicSpline` (de Boor 1978, A Practical Guide to
+    Splines, chapter IV), in a quarter of the time: SciPy also checks its input and sets up all
+    polynomials, of which `onto` needs few.
     """
     step = x[1:] - x[:-1]
     chord = (y[1:] - y[:-1]) / step
@@ -144,7 +145,7 @@ def _slopes(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float6
     above[1:] = step[:-1]
     diagonal[1:-1] = 2.0 * (step[:-1] + step[1:])
     right[1:-1] = 3.0 * (step[1:] * chord[:-1] + step[:-1] * chord[1:])
-    # The first three and the last three intervals' ends: the third derivative goes through.
+    # At the second and the last but one knot the third derivative is continuous.
     first, last = x[2] - x[0], x[-1] - x[-3]
     diagonal[0], above[0] = step[1], first
     right[0] = ((step[0] + 2.0 * first) * step[1] * chord[0] + step[0] ** 2 * chord[1]) / first

@@ -1,6 +1,4 @@
-"""Figures of a star's page: its spectrum, main lines, library neighbours, and place among the run's
-stars.
-"""
+"""Figures of a star's page: spectrum, main lines, library neighbours, the run's other stars."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -43,7 +41,7 @@ _SHOWN_SIGMA = 8.0
 
 
 def spectrum(star: StarSpectrum) -> Figure:
-    """As released, normalised beside the model, residual beside its expected error, and masks in
+    """Spectrum as released, normalised with model, residual with expected error, and masks in
     rows.
     """
     with plt.rc_context(
@@ -120,9 +118,7 @@ def _bars(mask: Mask) -> list[tuple[float, float]]:
 
 
 def shade(axes: Axes, masks: Sequence[Mask]) -> None:
-    """Regions that the fit does not use, behind the curves; masks of single pixels have rows of
-    their own.
-    """
+    """Shades regions that the fit does not use; masks of single pixels have rows of their own."""
     for mask in masks:
         if mask.name in ("telluric", "dichroic", "diffuse bands", "outliers"):
             for start, width in _bars(mask):
@@ -132,7 +128,7 @@ def shade(axes: Axes, masks: Sequence[Mask]) -> None:
 
 
 def lines(star: StarSpectrum) -> Figure:
-    """The main lines, as far as the spectrum has them."""
+    """The main lines that the spectrum covers."""
     with plt.rc_context(STYLE | {"font.size": 10}):
         figure, axes = plt.subplots(2, 3, figsize=(15, 6.4))
         for panel, (name, (low, high, wavelengths)) in zip(axes.flat, LINES.items(), strict=True):
@@ -158,9 +154,7 @@ def lines(star: StarSpectrum) -> Figure:
 
 
 def neighbours(star: StarSpectrum | None, near: Neighbours, name: str) -> Figure:
-    """The star above the library's stars of nearest labels, each with the star in grey behind
-    it.
-    """
+    """The star above library stars of nearest labels, each drawn over the star in grey."""
     k = len(near.names)
     with plt.rc_context(STYLE | {"font.size": 10}):
         figure, axes = plt.subplots(figsize=(15, 1.6 + 1.15 * (k + 1)))
@@ -211,7 +205,7 @@ def _tag(axes: Axes, said: str, shift: float) -> None:
 def place(
     sample: pd.DataFrame, row: Any, repeats: pd.DataFrame, near: Neighbours, suffix: str
 ) -> Figure:
-    """Where the star stands among the run's stars: Kiel diagram and abundances.
+    """The star among the run's stars: Kiel diagram and abundances.
 
     Parameters
     ----------
@@ -260,13 +254,13 @@ def place(
 
 
 def _error(row: Any, name: str) -> list[float] | None:
-    """A bar's length in a list; None where it is not known."""
+    """An error bar's length in a list; None where it is unknown."""
     value = float(row[f"{name}_err"])
     return [value] if np.isfinite(value) else None
 
 
 def _range(values: NDArray[np.floating], tail: float = 0.2) -> tuple[float, float]:
-    """Limits of an axis that single wild pixels do not set."""
+    """Limits of an axis that do not depend on a few outlying pixels."""
     known = values[np.isfinite(values)]
     if not len(known):
         return 0.0, 1.0

@@ -1,4 +1,4 @@
-"""Why each flag of a star is set, or not, in words with the numbers that decided it."""
+"""Why each flag of a star is set or not, in words with the deciding numbers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from lamostvac.core.vocabulary import GIANT_LOGG
 
 @dataclass(frozen=True)
 class FlagFacts:
-    """What flags were decided by.
+    """The values by which flags were decided.
 
     Attributes
     ----------
@@ -22,11 +22,11 @@ class FlagFacts:
     alpha_max_teff : K
     limits : label to (low, high) of the box the fit may search
     n_iterations : of the fit
-    library_distance, library_limit : to the nearest library star, and the largest that is not
-        outside
+    library_distance, library_limit : distance to the nearest library star, and the largest one that
+        counts as inside
     outlier_limit : largest share of outliers without a flag
     ranges : label of a network to its own range
-    grids : label to the ranges that other labels must keep as well
+    grids : label to ranges that other labels must keep too
     types : label to the spectral types its network is applied to
     disagreement : sigma
     """
@@ -64,9 +64,7 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def star_flags(row: Mapping[str, Any], facts: FlagFacts) -> list[Reason]:
-    """The flags of the star as a whole, in the order of their bits; those that the row lacks are
-    left out.
-    """
+    """The flags of the star as a whole, ordered by bits; those that the row lacks are left out."""
     snr, logg, teff = float(row[facts.snr_band]), float(row["logg"]), float(row["teff"])
     giant = logg < GIANT_LOGG
     threshold = facts.giant_snr if giant else facts.dwarf_snr
@@ -130,7 +128,7 @@ def _chi2_sentences(chi2: float, expected: float) -> tuple[str, str]:
 
 
 def _edges(row: Mapping[str, Any], limits: Mapping[str, tuple[float, float]]) -> str:
-    """Which labels lie on their limit, to a thousandth of the range."""
+    """Which labels are at their limit, within a thousandth of the range."""
     found = []
     for label, (low, high) in limits.items():
         value, margin = float(row[label]), 1e-3 * (high - low)
@@ -163,7 +161,7 @@ def network_flags(row: Mapping[str, Any], labels: Sequence[str], facts: FlagFact
 
 
 def _beyond(row: Mapping[str, Any], label: str, facts: FlagFacts) -> str:
-    """Which ranges a label's grid asks for and the star leaves."""
+    """Which ranges of a label's grid the star is outside of."""
     asked = {label: facts.ranges[label]} if label in facts.ranges else {}
     asked |= {other: bounds for other, bounds in facts.grids.get(label, {}).items() if other in row}
     found = []
@@ -222,7 +220,7 @@ def _short(value: float) -> str:
 def label_limits(
     low: NDArray[np.float64], high: NDArray[np.float64], names: Sequence[str]
 ) -> dict[str, tuple[float, float]]:
-    """Limits by label from two vectors (d,) of labels, whichever is the smaller."""
+    """Limits by label from two vectors (d,) of labels, in either order."""
     return {
         name: (float(min(a, b)), float(max(a, b)))
         for name, a, b in zip(names, low, high, strict=True)

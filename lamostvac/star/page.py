@@ -1,4 +1,4 @@
-"""Everything the run knows of one star on one page (docs/star_page.md)."""
+"""All results of the run for one star on one page (docs/star_page.md)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ from lamostvac.star.flags import (
 )
 from lamostvac.star.spectrum import label_vector, neighbours_of, read_star
 
-# Stars that the regression of chi2 and the diagrams are made from: 12 MB in memory.
+# Number of stars for the regression of chi2 and for the diagrams: 12 MB in memory.
 SAMPLE = 200_000
 _DRAWN = 15_000
 _N_NEIGHBOURS = 5
@@ -67,7 +67,7 @@ class StarFiles:
 
 @dataclass(frozen=True)
 class StarSettings:
-    """What of the run's configuration decided about the star.
+    """The run's settings that concern the star.
 
     Attributes
     ----------
@@ -106,7 +106,7 @@ def write_star_page(
     Raises
     ------
     UserError
-        The catalogue does not have the spectrum; the sentence says why.
+        The catalogue does not have the spectrum; the message says why.
     """
     number, found = require_star(files.catalogue, files.rejected, star)
     row: dict[str, Any] = {str(name): value for name, value in found.items()}
@@ -165,12 +165,12 @@ def flag_facts(
     emulator: Emulator,
     sample: pd.DataFrame,
 ) -> FlagFacts:
-    """What the star's flags were decided by, found again.
+    """The values by which the star's flags were decided, computed again.
 
     Parameters
     ----------
-    sample : stars of the star's type; where it is all of them, the regression of chi2 is that of
-        the catalogue
+    sample : stars of the star's type; if all of them, the regression of chi2 is that of the
+        catalogue
     """
     dwarf, giant = settings.snr_thresholds[str(row["spectral_type"])]
     own = np.array([[float(row[label]) for label in LABELS]])
@@ -178,7 +178,7 @@ def flag_facts(
     low_snr = snr_flag(
         sample[settings.snr_band].to_numpy(), sample["logg"].to_numpy(np.float32), dwarf, giant
     )
-    # The star comes last, and is not among those that the regression is fitted to a second time.
+    # The star is the last row; it is excluded from the fit of the regression, which has it already.
     expected = expected_chi2(
         np.concatenate([others, own.astype(np.float32)]),
         np.append(sample["chi2"].to_numpy(np.float64), float(row["chi2"])),

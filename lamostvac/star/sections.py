@@ -1,4 +1,4 @@
-"""What each part of a star's page shows: texts and numbers for `templates/page.html.j2`.
+"""The parts of a star's page: texts and numbers for `templates/page.html.j2`.
 
 A missing number is NaN here and a dash in the page.
 """
@@ -25,7 +25,7 @@ QUANTITIES = {
 }
 _MOST_REPEATS = 40
 _LIGHT_SPEED = 299792.458  # km/s
-# Of the part on photometry: what, column, digits, unit.
+# For the part on photometry: name, column, digits, unit.
 _DISTANCES = (
     ("E(B-V) from star pairs", "ebv", 3, "mag"),
     ("E(B-V) of the map", "ebv_map", 3, "mag"),
@@ -42,8 +42,7 @@ _DISTANCES = (
 def head(
     row: Mapping[str, Any], snr_band: str, reasons: Sequence[Reason], suffix: str
 ) -> dict[str, Any]:
-    """`title name identity raised entries`: who the star is, its flags that are set, and boxes of
-    its labels.
+    """`title name identity raised entries`: the star's names, its set flags, boxes of its labels.
 
     Parameters
     ----------
@@ -82,8 +81,7 @@ def labels(
     sources: Mapping[str, Sequence[tuple[str, str, int]]],
     of_networks: Sequence[Reason],
 ) -> dict[str, Any]:
-    """`rows`, a line for each label of every system, and the fit's numbers under their column's
-    names.
+    """`rows`, a line for each label of every system; the fit's numbers by their columns' names.
 
     Parameters
     ----------
@@ -133,7 +131,7 @@ def labels(
 
 
 def spectrum(star: StarSpectrum) -> dict[str, Any]:
-    """`trouble` (none), `chi2 n_pixels n_outliers` found again, `masks`, and the figures
+    """`trouble` (none), `chi2 n_pixels n_outliers` computed again, `masks`, figures
     `figure lines`.
     """
     residual = (star.normalised - star.model)[star.used]
@@ -152,9 +150,7 @@ def spectrum(star: StarSpectrum) -> dict[str, Any]:
 
 
 def photometry(row: Mapping[str, Any]) -> dict[str, Any]:
-    """`bands` with magnitudes and `facts` of extinction and distance; empty for a run without
-    photometry.
-    """
+    """`bands` with magnitudes, `facts` of extinction and distance; empty without photometry."""
     if "mag_g_gaia" not in row and "dist" not in row:
         return {}
     bands = []

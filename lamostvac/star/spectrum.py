@@ -1,7 +1,7 @@
-"""One star's spectrum again, from the survey's file: as released, prepared, and beside its model.
+"""One star's spectrum from the survey's file: as released, prepared, and with its model.
 
-Nothing of it is in the catalogue, and prepared spectra are removed after the fit; the file is read
-and prepared by the same functions as in the run, which takes milliseconds.
+The catalogue has no spectra, and prepared spectra are removed after the fit. So the file is read
+and prepared again by the same functions as in the run, which takes milliseconds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ Bool = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Mask:
-    """Where something holds.
+    """Pixels that are masked for one reason.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class Mask:
     meaning : a sentence
     wave : (n,) A, vacuum, rest frame of the star
     where : (n,)
-    used : whether the fit leaves the pixels out because of it
+    used : whether the fit leaves these pixels out
     """
 
     name: str
@@ -59,8 +59,8 @@ class StarSpectrum:
     model, sigma : (4901,) normalised model, and the standard deviation that flux less model should
         have; NaN where there is none
     left_out : (4901,) pixels that the fit left out as unlike any star
-    used : (4901,) pixels that the fit looked at and kept
-    masks : what is masked and why, overlapping
+    used : (4901,) pixels that the fit used
+    masks : masked pixels by reason; they may overlap
     """
 
     wave: NDArray[np.float64]
@@ -155,7 +155,7 @@ def read_star(
 
 
 def _regions(preparation: Preparation, z: float) -> Sequence[Mask]:
-    """The regions of the observed frame that are masked, by what they are masked for."""
+    """The masked regions of the observed frame, by reason."""
     telluric = [*preparation.telluric_regions, *preparation.extra_telluric_regions]
     dichroic = preparation.dichroic_region
     observed = GRID * (1.0 + z)
@@ -211,7 +211,7 @@ def neighbours_of(
     distance = np.sqrt(np.sum(offset**2, axis=1))
     distance[~np.isfinite(distance)] = np.inf
     nearest = np.argsort(distance, kind="stable")[:k]
-    rows = np.sort(nearest)  # as HDF5 wants them
+    rows = np.sort(nearest)  # as HDF5 requires
     place = np.searchsorted(rows, nearest)
     with h5py.File(library) as handle:
         names = handle["ids/id"][rows][place]

@@ -30,7 +30,7 @@ COLUMNS: dict[str, pa.DataType] = {
     "z": pa.float64(),
     "z_err": pa.float32(),
     "path": pa.large_string(),
-    # Absent from many releases; -1 in the chunks then.
+    # Absent from many releases; then -1 in the chunks.
     "gaia_source_id": pa.int64(),
 }
 """What is read from a catalogue: column and type in memory."""
@@ -73,14 +73,14 @@ def read_catalogue(
 
     Text or FITS, plain or with gzip, by the rules of `lamostvac.external`. Column names are
     compared in lower case, through `ALIASES` and `aliases` (name in the file: our name); a column
-    under its own name goes before one under an alias. Values that are missing or no numbers are
-    null; so are columns that are not `REQUIRED` and absent. What was changed in reading is added to
-    `notes`.
+    under its own name has precedence over one under an alias. Values that are missing or not
+    numbers are null, and so are absent columns that are not `REQUIRED`. Changes made in reading are
+    added to `notes`.
 
     Raises
     ------
     UserError
-        When the file is missing or unreadable, or lacks a required column.
+        The file is missing or unreadable, or lacks a required column.
     """
     path = Path(path)
     if not path.is_file():
@@ -125,7 +125,7 @@ def match_columns(
                 f"survey.column_aliases: {ours} is not a column that is read; those are {known}"
             )
         if theirs in clean:
-            own[ours] = clean.index(theirs)  # what the user says goes first
+            own[ours] = clean.index(theirs)  # the user's aliases have precedence
     for theirs, ours in ALIASES.items():
         if ours not in own and theirs in clean:
             own[ours] = clean.index(theirs)

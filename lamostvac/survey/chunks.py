@@ -1,4 +1,4 @@
-"""The release's catalogue: which spectra are taken, their spectral type, and the chunks of work.
+"""The selected spectra cut into chunks of work.
 
 Every row of the catalogue ends in exactly one place: a chunk or the table of rejections. Tables
 stay in Arrow with repeated texts (plate, class, subclass, date) as dictionaries, so that the 11
@@ -28,9 +28,9 @@ assert set(STEPS) <= set(REASONS)
 
 
 def plate_marks(table: pa.Table, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
-    """A number for the plate (lmjd, planid) of each of some rows (n,), random but always the same.
+    """A pseudo-random number for the plate (lmjd, planid) of each of some rows (n,).
 
-    It comes from the plate's name alone, so it does not know what other plates there are.
+    It depends on the plate's name only, so it does not change with the other plates.
     """
     part = table.select(["lmjd", "planid"]).take(pa.array(rows))
     names = zip(part["lmjd"].to_pylist(), part["planid"].to_pylist(), strict=True)
@@ -41,14 +41,13 @@ def plate_marks(table: pa.Table, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.
 def pack(
     sizes: npt.ArrayLike, chunk_size: int, marks: npt.NDArray[np.uint64] | None = None
 ) -> npt.NDArray[np.int64]:
-    """Chunk number (n,) of each plate when plates of the given `sizes` (n,) are packed in their
-    order.
+    """Chunk number (n,) of each plate, for plates of `sizes` (n,) packed in their order.
 
-    A chunk has at most `chunk_size` spectra, unless a single plate has more, and, but for the last
-    of all, at least half as many. Between these it ends before the plate with the smallest of the
-    `marks` (n,). So wherever packing begins, it soon comes to the same ends: plates that are new to
-    a release change the chunks about them and leave those before and after as they were. Without
-    marks the chunks are as full as can be.
+    A chunk has at most `chunk_size` spectra, unless a single plate has more, and at least half as
+    many, except for the last chunk. Between these limits it ends before the plate with the smallest
+    of the `marks` (n,). So packing that begins at different plates soon arrives at the same chunk
+    ends: plates that are new to a release change the chunks around them but not those before and
+    after. Without marks the chunks are as full as possible.
     """
     sizes = np.atleast_1d(sizes)
     ends = np.concatenate([[0], np.cumsum(sizes)])
@@ -82,7 +81,7 @@ MAX_CHUNKS = 10_000
 def chunk_names(lmjd: Iterable[int], marks: Iterable[int]) -> list[str]:
     """Names of chunks from the `lmjd` and mark of their first plates.
 
-    The first is `0000`, the others have nine digits: the night's lmjd and four digits of the mark,
+    The first is `0000`; the others have nine digits: the night's lmjd and four digits of the mark,
     or the next free number where two have the same. A chunk that keeps its first plate keeps its
     name, however many chunks there are before it.
     """
@@ -135,7 +134,7 @@ def chunks(table: pa.Table, selection: Selection, chunk_size: int) -> list[Chunk
 def chunk_table(
     table: pa.Table, rows: npt.NDArray[np.int64], root: str, file_pattern: str
 ) -> pa.Table:
-    """The rows of one chunk with the columns `CHUNK_COLUMNS`; missing obsid -1, numbers NaN, texts
+    """The rows of a chunk with the columns `CHUNK_COLUMNS`; missing: obsid -1, numbers NaN, texts
     "".
     """
     part = table.take(pa.array(rows))

@@ -1,4 +1,4 @@
-"""What the survey writes: the chunks, the manifest of them, the rejected rows."""
+"""The files of the survey stage: the chunks, their manifest, the rejected rows."""
 
 import hashlib
 import os
@@ -24,8 +24,7 @@ def write_chunks(
     file_pattern: str,
     progress: Callable[[int], None] = lambda count: None,
 ) -> tuple[list[ManifestRow], int]:
-    """Write each chunk as `{type}/{chunk}.parquet`, unless the same bytes stand there: then its
-    time stays as it is.
+    """Write each chunk as `{type}/{chunk}.parquet`; a file with the same bytes keeps its time.
 
     Parameters
     ----------
@@ -43,8 +42,8 @@ def write_chunks(
         rows = chunk_table(table, chunk.rows, root, file_pattern)
         changed += write_if_changed(_parquet(rows), folder / chunk.type / f"{chunk.name}.parquet")
         first, last = (f"{rows['lmjd'][i]}-{rows['planid'][i]}" for i in (0, -1))
-        # What the rows say, wherever the release lies: a release that was moved has the same
-        # chunks.
+        # The content of the rows without the release's folder: a release that was moved has the
+        # same chunks.
         inside = chunk_table(table, chunk.rows, ".", file_pattern)
         digest = hashlib.sha256(_parquet(inside)).hexdigest()[:16]
         manifest.append((chunk.type, chunk.name, len(rows), chunk.n_plates, first, last, digest))
@@ -60,7 +59,7 @@ def _parquet(table: pa.Table) -> pa.Buffer:
 
 
 def write_if_changed(content: pa.Buffer, path: Path) -> bool:
-    """Write a file unless one with the same bytes stands there; return whether it was written."""
+    """Write a file unless one with the same bytes exists; return whether it was written."""
     if (
         path.is_file()
         and path.stat().st_size == content.size
@@ -75,7 +74,7 @@ def write_if_changed(content: pa.Buffer, path: Path) -> bool:
 def remove_stale(folder: Path, types: Sequence[str], current: Sequence[Chunk]) -> int:
     """Remove chunks of the given types that an earlier selection left behind; return their number.
 
-    Chunks of types that are not part of this run stay as they are, for the run that wants them.
+    Chunks of types that are not part of this run are kept for other runs.
     """
     kept = {folder / chunk.type / f"{chunk.name}.parquet" for chunk in current}
     stale = [
@@ -104,7 +103,7 @@ def _write_csv(path: str | os.PathLike[str], header: str, rows: Sequence[Sequenc
 
 
 def write_rejected(path: str | os.PathLike[str], table: pa.Table) -> None:
-    """The rejected rows as CSV, quoted only when a damaged identifier contains a separator."""
+    """The rejected rows as CSV; only a damaged identifier that contains a separator is quoted."""
     with atomic(path) as temporary:
         for quoting in ("none", "needed"):
             try:

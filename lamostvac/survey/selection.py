@@ -17,7 +17,7 @@ from lamostvac.survey.catalogue import WIDTHS
 from lamostvac.survey.paths import spectrum_ids
 from lamostvac.survey.settings import Survey
 
-# Steps of the selection, in the order in which they are applied: a row is rejected for the first
+# Steps of the selection, in the order of their application: a row is rejected for the first step
 # that it fails. Identity comes first, so that each spectrum is judged once.
 STEPS = (
     "bad_identifier",
@@ -39,9 +39,9 @@ def spectral_type(subclass: str) -> str | None:
     """The group `OB A F G K M` of a LAMOST SUBCLASS, or None.
 
     By first letter (`O`, `B` and `OB` together; `G5`, `A2V`, `B`), and for cool stars behind the
-    luminosity prefixes of the LAMOST templates (`dM3`, `gM0`, `sdM1`). Names that merely begin
-    with such a letter (`Binary`, `MS`), white dwarfs, carbon stars, `DoubleStar`, `CV`, `EM` and
-    `Non` have none; neither have hot subdwarfs (`sdB`), which no library here covers.
+    luminosity prefixes of the LAMOST templates (`dM3`, `gM0`, `sdM1`). None is returned for names
+    that merely begin with such a letter (`Binary`, `MS`), white dwarfs, carbon stars, `DoubleStar`,
+    `CV`, `EM` and `Non`, and for hot subdwarfs (`sdB`), which no library here covers.
     """
     text = subclass.strip()
     match = _MAIN_SEQUENCE_LETTERS.match(text)
@@ -54,7 +54,7 @@ def spectral_type(subclass: str) -> str | None:
 
 @dataclass(frozen=True)
 class Selection:
-    """The fate of every catalogue row.
+    """The result of the selection for every catalogue row.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class Selection:
 
 
 def select(table: pa.Table, survey: Survey) -> Selection:
-    """Judge every row of a table with the columns `COLUMNS`.
+    """Apply the selection to every row of a table with the columns `COLUMNS`.
 
     Of rows that repeat a spectrum (or an obsid) the first in the table is kept.
     """
@@ -95,7 +95,7 @@ def select(table: pa.Table, survey: Survey) -> Selection:
     reject("duplicate_spectrum", _repeats(identity, order) & (steps < 0))
     del identity
     obsid = _integers(table["obsid"])
-    # Pilot spectra have no obsid or a negative placeholder, which identifies nothing.
+    # Pilot spectra have no obsid or a negative placeholder, which does not identify them.
     candidates = np.flatnonzero((obsid > 0) & (steps < 0))
     repeated = np.zeros(n, bool)
     repeated[candidates] = _repeats(obsid[candidates], np.argsort(obsid[candidates], kind="stable"))
@@ -127,9 +127,7 @@ def select(table: pa.Table, survey: Survey) -> Selection:
 
 
 def require_snr(table: pa.Table, band: str) -> None:
-    """Raise `UserError` where the column `band` of the S/N is absent or empty: all rows would be
-    rejected.
-    """
+    """Raise `UserError` if the S/N column `band` is absent or empty: all rows would be rejected."""
     if len(table) and table[band].null_count == len(table):
         raise UserError(
             f"no row of the catalogue has an S/N in the column {band}, which survey.snr_band names; name the band "
@@ -138,7 +136,7 @@ def require_snr(table: pa.Table, band: str) -> None:
 
 
 def require_some(selection: Selection, paths: Sequence[str]) -> None:
-    """Raise `UserError` where no row is selected, with the reasons that took most."""
+    """Raise `UserError` if no row is selected, with the most frequent reasons."""
     if (selection.steps < 0).any():
         return
     codes, numbers = np.unique(selection.steps, return_counts=True)
@@ -191,10 +189,10 @@ def _identity(
     spid: npt.NDArray[np.int64],
     fiberid: npt.NDArray[np.int64],
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """One number per spectrum and one per plate, both ordered like the tuples they stand for.
+    """One number per spectrum and one per plate, both ordered like the tuples that they encode.
 
     Sorting one integer is ten times faster than `np.lexsort` over four. Spectrograph and fibre
-    numbers beyond what the bits hold are replaced by their ranks.
+    numbers too large for their bits are replaced by their ranks.
     """
 
     def narrow(values: npt.NDArray[np.int64], bits: int) -> npt.NDArray[np.int64]:
@@ -241,7 +239,7 @@ def rejections(table: pa.Table, selection: Selection) -> pa.Table:
 
 
 def counts(selection: Selection) -> dict[str, Any]:
-    """How many rows came in, were selected per type, were rejected per reason."""
+    """Number of rows read, selected per type, and rejected per reason."""
     selected = selection.steps < 0
     by_type = np.bincount(selection.types[selected], minlength=len(SPECTRAL_TYPES))
     by_step = np.bincount(selection.steps[~selected], minlength=len(STEPS))

@@ -117,9 +117,7 @@ class Survey(Section):
 
 
 def survey_section(params: Any) -> Survey:
-    """The section from the params of a rule that has its keys by name; `catalogues` are the rule's
-    input.
-    """
+    """The section from a rule's params, which are its keys; `catalogues` are the rule's input."""
     return Survey(
         **{name: getattr(params, name) for name in set(Survey.model_fields) - {"catalogues"}}
     )

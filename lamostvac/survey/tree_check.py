@@ -1,6 +1,6 @@
-"""The release's tree of spectra beside its catalogue: what is missing, empty or unknown.
+"""Comparison of the release's tree of spectra with its catalogue: missing, empty, unknown files.
 
-Each folder is listed once; spectra are not asked for one by one unless their sizes are wanted.
+Each folder is listed once; single spectra are looked up only if their sizes are wanted.
 """
 
 import csv
@@ -30,18 +30,17 @@ WHATS = {
 SUFFIXES = (".fits", ".fits.gz")
 """Names that are taken for spectra; other files are nobody's business here."""
 PATH_COLUMNS = ("obsid", "designation", "obsdate", "lmjd", "planid", "spid", "fiberid", "path")
-_BLOCK = 500_000  # rows whose paths stand in memory at a time
+_BLOCK = 500_000  # rows whose paths are in memory at a time
 
 
 @dataclass
 class Folder:
-    """A plate's folder, compared.
+    """Result of the comparison for a plate's folder.
 
-    folder : its path
-    n_catalogue, n_wanted : spectra in the catalogue, and those of them that the survey takes
-    n_found : files that the catalogue knows
-    findings : `(what, file name, spectrum_id, number)`, `what` a key of `WHATS`
-    n_missing_wanted : missing or empty spectra that the survey takes
+    folder : its path n_catalogue, n_wanted : spectra in the catalogue, and those of them that the
+    survey selects n_found : files that the catalogue knows findings :
+    `(what, file name, spectrum_id, number)`, `what` a key of `WHATS` n_missing_wanted : missing or
+    empty spectra that the survey selects
     """
 
     folder: str
@@ -58,14 +57,11 @@ class Folder:
 
 @dataclass(frozen=True)
 class Expected:
-    """Where the catalogue's spectra should lie, by folder.
+    """The catalogue's spectra by the folder in which they should be.
 
-    table : the catalogue's columns `PATH_COLUMNS`
-    wanted : (n,) which rows the survey takes
-    root, pattern : `survey.root` and `survey.file_pattern`
-    folders : their paths, sorted
-    order : (n,) rows, folder by folder
-    limits : (folders + 1,) where each folder begins in `order`
+    table : the catalogue's columns `PATH_COLUMNS` wanted : (n,) which rows the survey selects root,
+    pattern : `survey.root` and `survey.file_pattern` folders : their paths, sorted order : (n,)
+    rows, folder by folder limits : (folders + 1,) where each folder begins in `order`
     """
 
     table: pa.Table
@@ -80,7 +76,7 @@ class Expected:
 def expected_folders(
     table: pa.Table, wanted: npt.NDArray[np.bool_], root: str, pattern: str
 ) -> Expected:
-    """Sort a catalogue's rows by the folder that their file should lie in.
+    """Sort a catalogue's rows by the folder in which their file should be.
 
     Parameters
     ----------
@@ -98,7 +94,7 @@ def expected_folders(
             [known.setdefault(name, len(known)) for name in names.dictionary.to_pylist()], np.int32
         )
         codes[start : start + len(part)] = here[names.indices.to_numpy(zero_copy_only=False)]
-    # By name, so that what is written does not depend on the catalogue's order.
+    # By name, so that the output does not depend on the catalogue's order.
     folders = sorted(known)
     rank = np.empty(len(known), np.int32)
     rank[[known[name] for name in folders]] = np.arange(len(folders), dtype=np.int32)
@@ -115,10 +111,11 @@ def compare(
 
     Parameters
     ----------
-    ignore : files that are no spectra although their names end like those, such as the catalogue
+    ignore : files that are not spectra although their names end like those, such as the catalogue
         itself
     sizes : look for files without a byte, which asks for each file's size
-    threads : folders that are looked at at a time; on a file system far away waiting takes the time
+    threads : number of folders listed in parallel; on a remote file system most of the time is
+        waiting
     """
     numbers = {name: number for number, name in enumerate(expected.folders)}
     names = sorted(set(numbers) | set(spectrum_folders(expected.root)))
@@ -137,15 +134,13 @@ def compare(
         yield from map(one, names)
         return
     with ThreadPoolExecutor(threads) as pool:
-        # Some at a time: a release has 30,000 folders and what is found may be every spectrum.
+        # In batches: a release has 30,000 folders, and every spectrum may be a finding.
         for start in range(0, len(names), 64 * threads):
             yield from pool.map(one, names[start : start + 64 * threads])
 
 
 def spectrum_folders(root: str) -> Iterator[str]:
-    """Folders below `root` that hold a file named like a spectrum, as `spectrum_paths` writes
-    folders.
-    """
+    """Folders below `root`, written as in `spectrum_paths`, with a file named like a spectrum."""
     prefix = "" if root in ("", ".") else root.rstrip("/") + "/"
     waiting = [""]
     while waiting:
@@ -160,7 +155,7 @@ def spectrum_folders(root: str) -> Iterator[str]:
                     elif not entry.name.startswith(".") and entry.is_dir():
                         waiting.append(f"{below}{entry.name}/")
         except OSError:
-            continue  # the comparison finds what is missing there
+            continue  # the comparison reports the missing files there
         if found:
             yield (prefix + below).rstrip("/")
 
@@ -181,7 +176,7 @@ def _compare_folder(
     if len(rows):
         part = expected.table.take(pa.array(rows)).combine_chunks()
         paths = spectrum_paths(part, expected.root, expected.pattern).to_pylist()
-        # A spectrum that stands in the catalogue twice is one file.
+        # A spectrum that is in the catalogue twice is one file.
         for number, path in enumerate(paths):
             known.setdefault(path.rpartition("/")[2], number)
     missing = []
@@ -217,9 +212,7 @@ def _identifier(part: pa.Table, number: int) -> str:
 
 
 class Writer:
-    """Writes folders as they come: `plates.csv` and `findings.csv`, whole or absent; counts them in
-    `totals`.
-    """
+    """Writes folders in turn to `plates.csv` and `findings.csv`, atomically; counts in `totals`."""
 
     def __init__(self, plates: Path, findings: Path) -> None:
         self._plates, self._findings = atomic(plates), atomic(findings)
@@ -257,7 +250,7 @@ class Writer:
             *numbers,
         ]
         if not any((folder.n_catalogue, *numbers)):
-            return  # nothing but files to ignore
+            return  # it has only files to ignore
         self._plates_writer.writerow([folder.folder, *row])
         for what, file, identifier, number in folder.findings:
             self._findings_writer.writerow([folder.folder, file, what, identifier, number])
@@ -272,9 +265,7 @@ class Writer:
 
 
 def report(totals: Mapping[str, int], file_pattern: str, sizes: bool, log: logging.Logger) -> None:
-    """Say in the log what was found; `totals` are the writer's, `sizes` whether files' sizes were
-    looked at.
-    """
+    """Log the findings; `totals` are the writer's, `sizes` whether files' sizes were checked."""
     log.info("%d of %d spectra of the catalogue are there", totals["found"], totals["catalogue"])
     missing, wanted = totals["missing_wanted"], totals["wanted"]
     log.info("%d of %d that the survey takes are missing or empty", missing, wanted)

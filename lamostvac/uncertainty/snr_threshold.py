@@ -112,7 +112,7 @@ def chi2_by_snr(snr: ArrayLike, chi2: ArrayLike) -> tuple[Array, Array, Array]:
         medians.append(median)
         widths.append(1.4826 * np.median(np.abs(values - median)))
         numbers.append(len(part))
-    # The width of a dozen values is too uncertain for a weight; it is averaged over neighbours.
+    # The width of a dozen values is too uncertain for a weight; the median of neighbours is used.
     smooth = (
         median_filter(np.array(widths, np.float64), 7, mode="nearest") if widths else np.empty(0)
     )

@@ -1,6 +1,4 @@
-"""The catalogue beside other catalogues, cross-validation, injected truth and training sets: rows
-and pairs.
-"""
+"""Comparison of the catalogue with other catalogues, cross-validation, truth and training sets."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -41,8 +39,8 @@ Rows = list[dict[str, Any]]
 
 @dataclass
 class Findings:
-    """Rows of the tables comparisons, pulls, trends and clusters, and the pairs of values that
-    figures show.
+    """Rows of the tables comparisons, pulls, trends and clusters, and pairs of values for
+    figures.
     """
 
     rows: Rows = field(default_factory=list)
@@ -65,10 +63,10 @@ class Catalogue:
     ----------
     path : Parquet file
     registry : of its columns
-    snr_band : column of S/N that subsets are made by
+    snr_band : column of S/N by which subsets are made
     labels : the networks' labels
-    trained : the spectra that each training set's networks learned from; a label is judged on the
-        others
+    trained : the spectra on which each training set's networks were trained; a label is tested on
+        the others
     """
 
     path: str
@@ -79,7 +77,7 @@ class Catalogue:
 
 
 def learned_from(training: Mapping[str, pd.DataFrame]) -> dict[str, list[str]]:
-    """The spectra that each training set's networks learned from."""
+    """The spectra on which each training set's networks were trained."""
     return {
         name: table.loc[table["split"] == "train", "spectrum_id"].tolist()
         for name, table in training.items()
@@ -120,9 +118,7 @@ def against_library(crossvalidation: pd.DataFrame, library: str) -> Findings:
 
 
 def against_truth(catalogue: Catalogue, path: str) -> Findings:
-    """Comparisons, pulls and pairs with the injected truth of a simulated survey, the file
-    `path`.
-    """
+    """Comparisons, pulls and pairs with a simulated survey's injected truth, the file `path`."""
     labels, snr_band = catalogue.labels, catalogue.snr_band
     names = [*RECOMMENDED, *DERIVED, *(label.label for label in labels)]
     table = match_spectra(catalogue.path, read_truth(path, labels), names, catalogue.registry)
@@ -163,7 +159,7 @@ def against_training(
     Parameters
     ----------
     name, training : of the set
-    left_out : label to what the networks say of stars that they did not learn from
+    left_out : label to the networks' answers for stars that they were not trained on
     """
     labels = [label for label in catalogue.labels if label.set == name]
     names = [label.label for label in labels]

@@ -1,5 +1,6 @@
-"""Members of one cluster have one composition: what they scatter by is error (Wang+ 2022 4.4.3 and
-4.5.2, Liang+ 2024 4.6.4)."""
+"""Members of a cluster have one composition, so that their scatter is error (Wang+ 2022 4.4.3 and
+4.5.2, Liang+ 2024 4.6.4).
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -21,8 +22,7 @@ _FEWEST = 5
 
 
 def intrinsic_scatter(value: ArrayLike, error: ArrayLike) -> float:
-    """Scatter of values (n,) beyond their errors (n,), by maximum likelihood; 0 where the errors
-    explain all.
+    """Scatter of values (n,) beyond errors (n,), by maximum likelihood; 0 if errors explain all.
 
     NaN for fewer than three values with positive finite errors.
     """
@@ -35,7 +35,7 @@ def intrinsic_scatter(value: ArrayLike, error: ArrayLike) -> float:
     def loss(scatter: float) -> float:
         variance = sigma**2 + scatter**2
         mean = np.average(x, weights=1 / variance)
-        # The mean is fitted too: the likelihood integrated over it.
+        # The likelihood is integrated over the mean.
         return float(
             np.sum((x - mean) ** 2 / variance + np.log(variance)) + np.log(np.sum(1 / variance))
         )
@@ -48,8 +48,7 @@ def intrinsic_scatter(value: ArrayLike, error: ArrayLike) -> float:
 
 
 def slope(x: ArrayLike, y: ArrayLike, star: ArrayLike, seed: int = 0) -> tuple[float, float]:
-    """Slope of a straight line through points (n,), and its error from resampling stars; NaN for
-    too few stars.
+    """Slope of a line through points (n,) and its error from resampling stars; NaN for too few.
 
     Points farther than 4 robust widths from the median of y are left out: non-members and failed
     fits.
@@ -144,7 +143,7 @@ def cluster_rows(
 
 
 def best_label(table: pd.DataFrame, label: str) -> NDArray[np.float64]:
-    """The recommended label (n,), the emulator's where there is none."""
+    """The recommended label (n,), or the emulator's where there is none."""
     values = table[label].to_numpy(np.float64) if label in table else np.full(len(table), np.nan)
     if f"{label}_rec" in table:
         own = table[f"{label}_rec"].to_numpy(np.float64)

@@ -1,4 +1,4 @@
-"""How right the labels and their errors are: against other catalogues, cross-validation and truth.
+"""Accuracy of labels and their errors: against other catalogues, cross-validation and truth.
 
 Differences are always catalogue minus reference. offset is their median, sigma their standard
 deviation, robust_sigma 1.4826 times their median absolute deviation.
@@ -24,10 +24,10 @@ COMPARISON_COLUMNS = [
 def comparison_rows(
     dataset: str, subsets: Mapping[str, pd.DataFrame], labels: Iterable[str] = LABELS, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """Rows of comparisons.csv from tables with columns `{label}` and `ref_{label}`, and `star`
-    where stars have several rows.
+    """Rows of comparisons.csv from tables with columns `{label}` and `ref_{label}`. They have a
+    column `star` if stars have several rows.
 
-    [alpha/Fe] counts only where flag_alpha_fe recommends it.
+    [alpha/Fe] is used only where flag_alpha_fe recommends it.
     """
     rows = []
     for subset, table in subsets.items():
@@ -39,7 +39,7 @@ def comparison_rows(
 
 
 def comparison_subsets(table: pd.DataFrame, comparison: Comparison) -> dict[str, pd.DataFrame]:
-    """The rows of each subset of an entry: all, those it defines, and its groups."""
+    """The rows of each subset of an entry: all rows, the entry's own subsets, and its groups."""
     subsets = {"all": table} | {
         name: select(table, condition, f"comparison {comparison.name}: subsets.{name}")
         for name, condition in comparison.subsets.items()
@@ -51,8 +51,7 @@ def comparison_subsets(table: pd.DataFrame, comparison: Comparison) -> dict[str,
 
 
 def compare(table: pd.DataFrame, comparison: Comparison, seed: int = 0) -> list[dict[str, Any]]:
-    """Rows of comparisons.csv for one external catalogue, from the matches of
-    `comparison_match.match`.
+    """Rows of comparisons.csv for an external catalogue, from the matches of `match.match`.
 
     Differences of distances are relative.
     """
@@ -69,7 +68,7 @@ def compare(table: pd.DataFrame, comparison: Comparison, seed: int = 0) -> list[
 def without_training(
     table: pd.DataFrame, label: str, set_of: Mapping[str, str], trained: Mapping[str, Iterable[str]]
 ) -> pd.DataFrame:
-    """The rows that a label can be judged on: without the spectra that its networks learned from.
+    """The rows on which a label can be tested: without those its networks were trained on.
 
     Parameters
     ----------
@@ -112,14 +111,14 @@ def pairs(
     subset: str = "",
     group: str | None = None,
 ) -> pd.DataFrame:
-    """What the figures draw: `dataset subset label value error reference snr spectral_type
+    """Pairs for the figures: `dataset subset label value error reference snr spectral_type
     fit_flagged reference_error star teff logg group`.
 
     teff and logg are the catalogue's, group is the cluster where there is one, star -1 for a star
     of its own.
 
-    fit_flagged is where a warning concerns the label (`warned`). At most `limit` rows per label,
-    evenly thinned in the table's order. [alpha/Fe] only where flag_alpha_fe recommends it.
+    fit_flagged is true where a warning concerns the label (`warned`). At most `limit` rows per
+    label, evenly thinned in the table's order. [alpha/Fe] only where flag_alpha_fe recommends it.
     """
     if len(table) > limit:
         table = table.iloc[np.linspace(0, len(table) - 1, limit).round().astype(int)]
@@ -148,7 +147,7 @@ def pairs(
 
 
 def _context(table: pd.DataFrame, label: str) -> pd.Series:
-    """The catalogue's recommended label (n,) float64, the emulator's where that is not there."""
+    """The catalogue's recommended label (n,) float64, or the emulator's where that is absent."""
     result = pd.Series(np.nan, table.index)
     for name in (label, f"{label}_rec"):
         if name in table:

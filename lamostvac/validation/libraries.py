@@ -1,9 +1,8 @@
-"""How well the emulators of several libraries recover their own libraries' labels
-(Liang+ 2024, Figure 7).
+"""Accuracy with which emulators of libraries recover their own labels (Liang+ 2024, Figure 7).
 
 The paper draws the dispersion of the errors, predicted minus true, by spectral subclass, one curve
 per library. Libraries differ in which labels they have and in how good these are, so a smaller
-dispersion is not always a better emulator: the errors of the labels themselves are in it.
+dispersion does not always mean a better emulator: it includes the errors of the labels themselves.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,13 +28,11 @@ _HALF_NAMES = {
 }  # fmt: skip
 TYPES = tuple(reversed(TYPE_LIMITS))  # hottest first
 SUBCLASSES = tuple(name for spectral_type in TYPES for name in _HALF_NAMES[spectral_type])
-MIN_STARS = 5  # fewer do not show a dispersion; the figure leaves them out
+MIN_STARS = 5  # fewer do not determine a dispersion; the figure leaves them out
 
 
 def subclass_of(teff: ArrayLike) -> NDArray[np.str_]:
-    """Name from `SUBCLASSES` of effective temperatures (n,) in K; types as everywhere
-    (`TYPE_LIMITS`).
-    """
+    """Name from `SUBCLASSES` for effective temperatures (n,) in K; types by `TYPE_LIMITS`."""
     teff = np.asarray(teff, dtype=float)
     late = teff < np.array([_HALF[name] for name in spectral_type_of(teff)])
     return np.array(
@@ -51,14 +48,14 @@ def compare_libraries(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
     Parameters
     ----------
-    tables : by name of the library, what `cross_validate` returns
+    tables : by name of the library, the results of `cross_validate`
 
     Returns
     -------
     One row per library, subset and label (`COLUMNS`). Subsets are `all`, `FGK` (4000 to 7000 K),
     and the spectral types and subclasses that have stars, all by the true Teff. offset is the
     median of predicted minus true, sigma the standard deviation, robust_sigma 1.4826 times the
-    median absolute deviation; published stands for `FGK` only.
+    median absolute deviation; published is given for `FGK` only.
     """
     rows = []
     for library, table in tables.items():
@@ -89,9 +86,7 @@ def compare_libraries(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def curve(
     table: pd.DataFrame, library: str, label: str, column: str, subsets: Sequence[str] = SUBCLASSES
 ) -> NDArray[np.float64]:
-    """`column` of a library and label at each of `subsets`; NaN where there are fewer than
-    `MIN_STARS`.
-    """
+    """`column` of a library and label for each of `subsets`; NaN with fewer than `MIN_STARS`."""
     rows = table[
         (table["library"] == library) & (table["label"] == label) & (table["n"] >= MIN_STARS)
     ]

@@ -1,4 +1,4 @@
-"""Which spectra of the catalogue another catalogue has, and what both say of them."""
+"""Matches of the catalogue's spectra with another catalogue, and the labels of both."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ from lamostvac.validation.subsets import label_columns, network_flags, read_cata
 # Of more rows than this, in a file or in the catalogue as its own reference, evenly spaced ones are
 # compared.
 MOST_MATCHES = 2_000_000
-# Spectra within this show one star, arcsec, as everywhere.
+# Spectra within this show one star, arcsec, as in the whole workflow.
 STAR_RADIUS = 3.0
 _CONTEXT = ("teff", "logg", "feh", "teff_rec", "logg_rec", "feh_rec", "mag_bp", "mag_rp")
 _IDENTITY = (
@@ -34,7 +34,7 @@ _IDENTITY = (
 def read_reference(comparison: Comparison, path: str | Path, registry: Registry) -> pd.DataFrame:
     """The comparison's file, cut, with derived columns.
 
-    Rows without a key, or whose key stands earlier, are left out.
+    Rows without a key, or with the key of an earlier row, are left out.
 
     Returns
     -------
@@ -120,7 +120,8 @@ def read_reference(comparison: Comparison, path: str | Path, registry: Registry)
 def part_of(keys: pd.Series, pattern: str) -> pd.Series:
     """The first group of a regular expression in each text, missing where it does not match.
 
-    By RE2, whose time grows with the text's length alone: Python's would search some patterns for ever.
+    Uses RE2, whose time is linear in the text's length; Python's `re` would not end for some
+    patterns.
     """
     texts = pa.array(keys, pa.string(), from_pandas=True)
     anywhere = f"^(?s:.*?)(?:{pattern})(?s:.*)$"
@@ -139,9 +140,7 @@ def _values(
     label: str,
     registry: Registry,
 ) -> NDArray[np.float64]:
-    """A label's values (n,) in our unit, from its column or from a column or formula of the
-    entry.
-    """
+    """A label's values (n,) in our unit, from its column, or a column or formula of the entry."""
     own = source in comparison.columns or source in comparison.derived
     values = pd.to_numeric(frame[source if own else column], errors="coerce").to_numpy(np.float64)
     unit = comparison.units.get(label)
@@ -192,7 +191,7 @@ def needed_columns(comparison: Comparison, registry: Registry) -> list[str]:
 def match(
     catalogue: str | Path, comparison: Comparison, path: str | Path, registry: Registry
 ) -> pd.DataFrame:
-    """Catalogue rows that the reference has, after the cuts on both sides.
+    """Catalogue rows that are also in the reference, after the cuts on both.
 
     The catalogue (Parquet) is read by row groups, so only the matches need memory (by position, the
     positions of all rows in addition: 16 bytes each). Several spectra of one star all match.
@@ -203,8 +202,8 @@ def match(
 
     Returns
     -------
-    One row per match: the catalogue's columns, formulas on them, `ref_{label}` and what else
-    `read_reference` gives, and `star`, the same number for spectra of one star
+    One row per match: the catalogue's columns, formulas on them, `ref_{label}` and the other
+    columns of `read_reference`, and `star`, the same number for spectra of one star
     """
     needed = needed_columns(comparison, registry)
     if comparison.key == "catalogue":
@@ -238,10 +237,9 @@ def match(
 def _blocks(
     catalogue: str | Path, needed: Sequence[str], comparison: Comparison
 ) -> Iterator[pd.DataFrame]:
-    """The catalogue after the cuts on it, a row group at a time; as its own reference thinned
-    evenly.
+    """The catalogue after its cuts, a row group at a time; thinned evenly if it is the reference.
 
-    Only matches need memory elsewhere, but with its own columns every row matches.
+    For other references only matches need memory, but with its own columns every row matches.
     """
     step, start = 1, 0
     if comparison.key == "catalogue":
@@ -253,12 +251,12 @@ def _blocks(
 
 
 def _cut(block: pd.DataFrame, comparison: Comparison) -> pd.DataFrame:
-    """A block of the catalogue with formulas on it, after the cuts on it."""
+    """A block of the catalogue with its formulas, after its cuts."""
     for name, formula in comparison.catalogue_derived.items():
         where = f"comparison {comparison.name}: catalogue_derived.{name}"
         expression = parse(formula, where)
         block = block.assign(**{name: expression.values(block)})
-        # A formula is as doubtful as any network's label in it.
+        # A formula is flagged when any network's label in it is.
         for of_formula, of_label in zip(
             network_flags(name),
             zip(*map(network_flags, expression.names), strict=True),
@@ -316,9 +314,7 @@ def _by_sky(
 
 
 def stars_of(table: pd.DataFrame) -> NDArray[np.int64]:
-    """Number of the star (n,) by position and Gaia's identifier; -1 where the position is not
-    finite.
-    """
+    """Number of the star (n,) by position and Gaia's identifier; -1 without a finite position."""
     star = np.full(len(table), -1, np.int64)
     placed = (np.isfinite(table["ra"]) & np.isfinite(table["dec"])).to_numpy()
     if placed.any():
@@ -330,8 +326,8 @@ def stars_of(table: pd.DataFrame) -> NDArray[np.int64]:
 
 
 def group_median(value: pd.Series, group: pd.Series, star: pd.Series) -> NDArray[np.float64]:
-    """The median over stars of each row's group (n,); a star with several spectra counts once, by
-    their median.
+    """The median over stars of each row's group (n,); a star counts once, by its spectra's
+    median.
     """
     known = np.isfinite(value)
     per_star = value[known].groupby([group[known], star[known]]).median()

@@ -1,8 +1,8 @@
-"""How right the labels of networks are: against truth, against their own training sets, and night
-against night.
+"""Accuracy of networks' labels: against truth, own training sets, and between nights.
 
-A network has seen its training stars, so what it says of them is no test: truth leaves their
-spectra out, and the numbers to believe are those of stars left out of training and of the test set.
+A network's labels of its training stars are no test of it. So the comparison with truth leaves
+their spectra out, and the relevant numbers are those of stars left out of training and of the test
+set.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,14 +31,13 @@ from lamostvac.validation.subsets import (
 
 TEFF_UCD = "phys.temperature.effective"
 FGK_MAX_TEFF = 7000.0
-# S/N of two spectra is alike within this share of the larger one (Wang et al. 2022, section 4.1).
+# S/N of two spectra is similar within this share of the larger one (Wang et al. 2022, section 4.1).
 _ALIKE = 0.1
 _TRUTH_BINS = ("S/N 10-20", "S/N 20-40", "S/N 40-80", "S/N>=80")
 
 
 def mark_trained(table: pd.DataFrame, trained: Iterable[str]) -> NDArray[np.bool_]:
-    """Where a spectrum (n,) is one of the `trained` (their spectrum_id) or shows the same star as
-    one.
+    """Where a spectrum (n,) is in `trained` (by spectrum_id) or shows the star of one that is.
 
     Parameters
     ----------
@@ -52,11 +51,11 @@ def mark_trained(table: pd.DataFrame, trained: Iterable[str]) -> NDArray[np.bool
 def truth_subsets(
     table: pd.DataFrame, label: str, trained: NDArray[np.bool_], snr_band: str
 ) -> dict[str, pd.DataFrame]:
-    """The subsets that accuracy and pulls of a network's label are given for.
+    """The subsets for which accuracy and pulls of a network's label are given.
 
     `all` are single stars without emission that the network was not trained on, `unflagged` those
     of them without a flag of this label; both also by S/N. Training stars, binaries and
-    emission-line stars stand apart.
+    emission-line stars are separate subsets.
     """
     single = ~table["binary"] & ~table["emission"]
     good = ~warned(table, label)
@@ -77,7 +76,7 @@ def truth_subsets(
 
 
 def training_subsets(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Train and test, the test also by S/N, and what the clipping took out.
+    """Train and test, the test also by S/N, and the stars removed by clipping.
 
     Parameters
     ----------
@@ -97,12 +96,11 @@ def with_references(training: pd.DataFrame, labels: Iterable[str]) -> pd.DataFra
 
 
 def left_out_table(left_out: pd.DataFrame, label: str, teff: pd.Series) -> pd.DataFrame:
-    """What the members say of the training stars that they did not learn from, as `{label}` and
-    `ref_{label}`.
+    """Members' answers for training stars that they were not trained on: `{label}`, `ref_{label}`.
 
     Parameters
     ----------
-    left_out : `spectrum_id clipped snr reference left_out`; the clipped ones belong to no training
+    left_out : `spectrum_id clipped snr reference left_out`; the clipped ones are not in a training
         set and are left out
     teff : reference Teff by spectrum_id; NaN or absent where unknown
     """
@@ -128,7 +126,7 @@ def left_out_subsets(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def reference_teff(
     training: pd.DataFrame, labels: Sequence[NetworkLabel], catalogue: pd.DataFrame
 ) -> pd.Series:
-    """Teff by spectrum_id: the training set's own where it has one, else the catalogue's."""
+    """Teff by spectrum_id: the training set's own if it has one, else the catalogue's."""
     own = [label.label for label in labels if label.ucd == TEFF_UCD]
     table, column = (training, own[0]) if own else (catalogue, "teff")
     return table.drop_duplicates("spectrum_id").set_index("spectrum_id")[column].astype(np.float64)
@@ -158,8 +156,8 @@ def repeat_rows(
     """Rows of comparisons.csv for pairs of spectra of one star.
 
     offset is the median of later minus earlier; sigma and robust_sigma are those of the difference
-    over sqrt 2, the random error of one spectrum. In a bin of S/N both spectra are in the bin. Of
-    the catalogue only positions, nights and the repeated spectra's labels are in memory.
+    over sqrt 2, the random error of one spectrum. In a bin of S/N both spectra are in the bin.
+    Memory holds only positions and nights of the catalogue, and the repeated spectra's labels.
     """
     position = pd.concat(
         read_catalogue(catalogue, ["ra", "dec", "lmjd", snr_band]), ignore_index=True
@@ -207,7 +205,7 @@ def _labels_at(
         for label in labels:
             value = part[label].to_numpy(np.float32)
             if label == "alpha_fe":
-                # It counts only where it is recommended, as everywhere.
+                # It is used only where it is recommended, as in the whole workflow.
                 value = np.where(part["flag_alpha_fe"] == 0, value, np.float32(np.nan))
             values[label][low:high] = value
             good[label][low:high] = ~warned(part, label)
@@ -216,7 +214,7 @@ def _labels_at(
 
 
 def load_published(path: str | Path = PUBLISHED_NETWORKS_PATH) -> dict[str, dict[str, float]]:
-    """Published standard deviations by label: `train` and `test`, as far as there are any."""
+    """Published standard deviations by label: `train` and `test`, where given."""
     content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     return {str(label): dict(numbers) for label, numbers in content["networks"].items()}
 

@@ -1,7 +1,7 @@
-"""The comparisons with other catalogues: what config/comparisons.yaml can say, and reading it.
+"""The comparisons with other catalogues: the form of config/comparisons.yaml, and its reader.
 
-What names a column of ours or of the entry is checked when the file is read; which columns a
-reference's file has shows when that is read.
+Names of our columns and of the entry's are checked when this file is read; those in a reference's
+file are checked when that is read.
 """
 
 import re
@@ -29,8 +29,8 @@ class _Entry(BaseModel):
 
 
 class Sky(_Entry):
-    """How positions are matched: the file's, moved from `epoch` with its proper motions, to
-    `catalogue_epoch`.
+    """Match by position: the file's positions move from `epoch` to `catalogue_epoch` with its
+    proper motions.
     """
 
     radius: float = Field(default=3.0, gt=0, le=60)
@@ -62,9 +62,7 @@ def _unit(text: str) -> str:
 
 
 class Comparison(_Entry):
-    """One entry of config/comparisons.yaml; the fields are documented there and in
-    docs/comparisons.md.
-    """
+    """An entry of config/comparisons.yaml; it and docs/comparisons.md document the fields."""
 
     name: str = Field(pattern=r"^[a-z0-9_]+$")
     title: str
@@ -90,14 +88,12 @@ class Comparison(_Entry):
 
     @property
     def all_labels(self) -> dict[str, str | None]:
-        """Our label to where its reference is from, those of networks too."""
+        """Our label to the column of its reference, including networks' labels."""
         return {**self.labels, **self.network_labels}
 
     @property
     def own_names(self) -> list[str]:
-        """Names of the file's columns and of what is derived from them, as conditions on the file
-        can use them.
-        """
+        """Names of the file's columns and of derived ones, which conditions on the file can use."""
         errors = [f"{label}_err" for label in self.errors]
         return list(dict.fromkeys([*self.columns, *self.derived, *self.all_labels, *errors]))
 
@@ -107,9 +103,7 @@ class Comparison(_Entry):
         return self.model_copy(update={"labels": kept, "network_labels": {}})
 
     def find(self, roots: Iterable[str | Path], produced: Iterable[str | Path] = ()) -> Path | None:
-        """Where the file is: below the first root that has it, or None; `produced` need not exist
-        yet.
-        """
+        """The file below the first root that has it, or None; `produced` need not exist yet."""
         written = {str(Path(path)) for path in produced}
         paths = [Path(root) / self.file for root in roots] if self.file else []
         return next((path for path in paths if path.is_file() or str(path) in written), None)
@@ -186,8 +180,8 @@ def _known(expressions: Iterable[str], names: Sequence[str], where: str) -> None
 def load_comparisons(path: str | Path, registry: Registry) -> list[Comparison]:
     """The comparisons that a YAML file defines, as far as this run has their labels.
 
-    Labels under `network_labels` that the run has no networks for are left out, and entries that no
-    label remains of.
+    Labels under `network_labels` without a network in the run are left out, and so are entries
+    without any label left.
 
     Parameters
     ----------
@@ -196,7 +190,7 @@ def load_comparisons(path: str | Path, registry: Registry) -> list[Comparison]:
     Raises
     ------
     UserError
-        One sentence with the entry and the key that is wrong.
+        The file is wrong; the message is one sentence with entry and key.
     """
     content = read_yaml(path, "validation.comparisons:", " with a list `comparisons:`")
     entries = content.get("comparisons") if isinstance(content, dict) else None
@@ -276,7 +270,7 @@ def for_run(comparison: Comparison, registry: Registry, where: str) -> Compariso
     references = [f"ref_{name}" for name in comparison.own_names]
     for name, condition in comparison.subsets.items():
         _check(f"{where}: subsets.{name}", condition, [*ours, *references])
-    # Not validated again: without its networks an entry may have no label, and is left out.
+    # Not validated again: without its networks an entry may have no label, and is then left out.
     return comparison.model_copy(
         update={
             "network_labels": kept,
@@ -304,12 +298,11 @@ def available(
     roots: Sequence[str | Path],
     produced: Iterable[str | Path] = (),
 ) -> tuple[dict[str, str], list[str]]:
-    """The files of the comparisons that can be made by name ("" for those without file), and a
-    sentence for each other.
+    """Files by name of the possible comparisons ("" without file); a sentence for each other one.
 
     Parameters
     ----------
-    roots : folders that files are looked for in, in turn
+    roots : folders in which files are searched, in this order
     produced : files that the run itself writes, which need not exist yet
     """
     written = [str(path) for path in produced]

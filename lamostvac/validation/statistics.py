@@ -16,14 +16,13 @@ PULL_COLUMNS = ["label", "subset", "n", "mean", "width"]
 def statistics(
     value: ArrayLike, reference: ArrayLike, star: ArrayLike | None = None, seed: int = 0
 ) -> dict[str, float]:
-    """n, offset, sigma and robust_sigma of value - reference (n,) where both are finite, with
-    errors.
+    """n, offset, sigma, robust_sigma of value - reference (n,) where both are finite; errors.
 
     Parameters
     ----------
     star : (n,) number of each spectrum's star, negative for one of its own; None: each row is a
-        star. The errors offset_err and sigma_err are from resampling stars (`bootstrap`), of which
-        there are n_stars
+        star. The errors offset_err and sigma_err come from resampling the n_stars stars
+        (`numerics.statistics`)
     """
     difference = np.asarray(value, np.float64) - np.asarray(reference, np.float64)
     known = np.isfinite(difference)
@@ -47,7 +46,7 @@ def statistics(
 
 
 def pull_statistics(value: ArrayLike, error: ArrayLike, truth: ArrayLike) -> dict[str, float]:
-    """n, mean and robust width of (value - truth) / error where all are finite and the error
+    """n, mean, robust width of (value - truth) / error where all are finite and the error
     positive.
     """
     value, error, truth = (np.asarray(array, np.float64) for array in (value, error, truth))
@@ -84,9 +83,7 @@ def pull_rows(
 
 
 def pulls_of(table: pd.DataFrame) -> NDArray[np.float64]:
-    """(value - reference) / error of a table of pairs (n,), where the error is positive and all
-    finite.
-    """
+    """(value - reference) / error of a table of pairs (n,), if finite and with a positive error."""
     usable = table[(table["error"] > 0) & ~table["fit_flagged"]]
     pull = ((usable["value"] - usable["reference"]) / usable["error"]).to_numpy(np.float64)
     return pull[np.isfinite(pull)]

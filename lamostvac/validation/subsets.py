@@ -1,4 +1,4 @@
-"""Subsets of the catalogue that comparisons are made for."""
+"""Subsets of the catalogue for comparisons."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +16,7 @@ FEH_EDGES = (-np.inf, -1.5, -0.5, np.inf)
 RECOMMENDED = tuple(f"{label}_rec" for label in LABELS)
 FGK = (4000.0, 7000.0)  # K, of the stars that comparisons call FGK
 SNR_EDGES = (0.0, 10.0, 20.0, 40.0, 80.0, np.inf)
-# Flags that mean the fit itself warns of its labels.
+# Flags by which the fit itself warns of its labels.
 FIT_FLAGS = ("flag_edge", "flag_no_convergence", "flag_outside_library")
 # Catalogue columns that a comparison's conditions can name, and that pairs keep for the figures.
 _QUANTITIES = ("snru", "snrg", "snrr", "snri", "snrz", "spectral_type", "subclass", "chi2", "flags")
@@ -52,20 +52,19 @@ def label_columns(labels: Iterable[str], registry: Registry) -> list[str]:
 
 
 def network_flags(label: str) -> tuple[str, str]:
-    """The flags that a label of a network has to itself; the emulator's labels have none of
-    these.
-    """
+    """A network label's own flags; the emulator's labels have none of these."""
     return f"flag_{label}", f"flag_cloud_{label}"
 
 
 def disagreement_flag(label: str) -> str:
-    """The flag that a recommended label, `teff_rec` for example, has to itself."""
+    """The own flag of a recommended label, `teff_rec` for example."""
     return f"flag_{label.removesuffix('_rec')}_disagree"
 
 
 def warned(table: pd.DataFrame, label: str) -> pd.Series:
-    """Where a warning concerns a label (n,): the fit's for the emulator's labels, its own for a
-    network's and a recommended one."""
+    """Where a warning concerns a label (n,): the fit's flags for the emulator's labels, own flags
+    for networks' and recommended labels.
+    """
     own = network_flags(label)
     names: tuple[str, ...] = own if own[1] in table else FIT_FLAGS
     if label in RECOMMENDED:
@@ -92,7 +91,7 @@ def _by_type(table: pd.DataFrame, snr_band: str) -> dict[str, pd.DataFrame]:
 
 
 def by_feh(table: pd.DataFrame, prefix: str = "") -> dict[str, pd.DataFrame]:
-    """The rows of each bin of true [Fe/H], under the bin's name with a prefix; none where it is
+    """The rows of each bin of true [Fe/H], by the bin's name with a prefix; none if it is
     unknown.
     """
     if "ref_feh" not in table:

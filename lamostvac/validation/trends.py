@@ -1,4 +1,6 @@
-"""Residuals against what they may depend on: where a small offset hides a slope or a step."""
+"""Residuals against quantities on which they may depend: a small offset can hide a slope or
+step.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,14 +18,13 @@ TREND_COLUMNS = [
 ]  # fmt: skip
 QUANTITIES = ("teff", "logg", "feh", "snr", "bp_rp")
 MOST_BINS = 12
-FEWEST = 12  # spectra in a bin; the width of fewer says nothing
+FEWEST = 12  # spectra in a bin; the width of fewer is meaningless
 
 
 def bin_edges(x: ArrayLike, most: int = MOST_BINS, fewest: int = FEWEST) -> NDArray[np.float64]:
-    """Edges (k + 1,) of bins with equally many of x (n,), all finite; empty where there are too few
-    for two bins.
+    """Edges (k + 1,) of bins with equal numbers of x (n,), all finite; empty if too few for two.
 
-    Values that are the same are in one bin, so bins may hold more than others.
+    Equal values are in one bin, so some bins may hold more than others.
     """
     values = np.sort(np.asarray(x, np.float64))
     n_bins = min(most, len(values) // fewest)
@@ -34,10 +35,11 @@ def bin_edges(x: ArrayLike, most: int = MOST_BINS, fewest: int = FEWEST) -> NDAr
 
 
 def quantity(table: pd.DataFrame, name: str, snr_band: str) -> NDArray[np.float64]:
-    """What residuals are drawn against (n,).
+    """The quantity (n,) against which residuals are drawn.
 
-    Labels are the reference's where it has them (a residual correlates with the very value it is
-    made of), else the recommended ones, else the emulator's; `bp_rp` is the observed colour.
+    Labels are the reference's where it has them (a residual is correlated with our value, from
+    which it is computed), else the recommended ones, else the emulator's; `bp_rp` is the observed
+    colour.
     """
     if name == "snr":
         return table[snr_band].to_numpy(np.float64)

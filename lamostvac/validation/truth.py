@@ -1,4 +1,4 @@
-"""The catalogue beside the injected truth."""
+"""Comparison of the catalogue with the injected truth."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,32 +22,29 @@ from lamostvac.validation.subsets import (
     read_catalogue,
 )
 
-# What is derived of labels and photometry, with the column of the truth and the factor to the
+# Quantities derived from labels and photometry, with the truth's column and the factor to the
 # catalogue's unit.
 DERIVED = {"ebv": ("ebv", 1.0), "dist": ("distance", 1e-3), "dist_ks": ("distance", 1e-3)}
 DISTANCES = ("dist", "dist_ks")
-# The simulated abundances are of one kind only: the scaled-solar mixture plus alpha elements.
+# Simulated abundances have one pattern only: the scaled-solar mixture plus alpha elements.
 _TRUTH_ALIASES = {"mh": "feh", "alpha_m": "alpha_fe"}
 
 
 def truth_column(label: NetworkLabel) -> str:
-    """The column of the truth that a network's label is compared with: its name without the
-    set's.
-    """
+    """The truth's column for a network's label: the label's name without the set's."""
     name = label.label.removesuffix(f"_{label.set}")
     return _TRUTH_ALIASES.get(name, name)
 
 
 def read_truth(path: str | Path, networks: Sequence[NetworkLabel] = ()) -> pd.DataFrame:
-    """True labels of a simulated survey: `spectrum_id`, `ref_{label}`, `star`, `binary`,
-    `emission`.
+    """True labels of a simulated survey: `spectrum_id ref_{label} star binary emission`.
 
     There is a `ref_{label}` for labels of the emulator, those of networks, the recommended ones and
     `DERIVED`.
 
     The table (FITS or CSV) has the labels under the catalogue's names, those of networks without
     the name of their training set; NaN or absent where unknown. Optional are `is_binary`,
-    `is_emission`, and `star_id`, the number of the star, -1 where unknown. A spectrum that stands
+    `is_emission`, and `star_id`, the number of the star, -1 where unknown. A spectrum that occurs
     twice counts once.
 
     Raises
@@ -86,9 +83,7 @@ def read_truth(path: str | Path, networks: Sequence[NetworkLabel] = ()) -> pd.Da
 def match_spectra(
     catalogue: str | Path, table: pd.DataFrame, labels: Iterable[str], registry: Registry
 ) -> pd.DataFrame:
-    """Catalogue rows of the spectra of a table (`spectrum_id` and more), with the table's
-    columns.
-    """
+    """Catalogue rows of a table's spectra (by `spectrum_id`), with the table's columns."""
     needed = ["spectrum_id", *label_columns([*LABELS, *labels], registry)]
     blocks = [
         block.merge(table, on="spectrum_id", how="inner")
@@ -98,10 +93,10 @@ def match_spectra(
 
 
 def truth_subsets(table: pd.DataFrame, snr_band: str) -> dict[str, pd.DataFrame]:
-    """The subsets that accuracy and pulls are given for.
+    """The subsets for which accuracy and pulls are given.
 
-    Single stars without emission and without a warning from the fit come as `all`, by S/N, by type
-    and by type and S/N; binaries, emission-line stars and fits with a warning stand apart.
+    Single stars without emission and without a warning from the fit come as `all`, by S/N, by type,
+    and by type and S/N; binaries, emission-line stars and fits with a warning are separate subsets.
     """
     ordinary = ~table["binary"] & ~table["emission"]
     doubtful = table[list(FIT_FLAGS)].any(axis=1)
@@ -120,10 +115,11 @@ def truth_subsets(table: pd.DataFrame, snr_band: str) -> dict[str, pd.DataFrame]
 def recommended_subsets(
     table: pd.DataFrame, known: NDArray[np.bool_], snr_band: str
 ) -> dict[str, pd.DataFrame]:
-    """The subsets that accuracy and pulls of recommended labels are given for.
+    """The subsets for which accuracy and pulls of recommended labels are given.
 
-    Those of `truth_subsets` without the spectra that a network learned from (`known`, (n,)), but
-    with fits that have a warning: networks stand in for them, or there is no value.
+    These are those of `truth_subsets` without the spectra on which a network was trained (`known`,
+    (n,)), but with fits that have a warning: for these the value comes from networks, or there is
+    none.
     """
     ordinary = table[~table["binary"] & ~table["emission"] & ~known]
     return (
@@ -135,9 +131,7 @@ def recommended_subsets(
 
 
 def relative(table: pd.DataFrame, label: str) -> pd.DataFrame:
-    """The table with a distance over the true one in place of both, so that differences are
-    relative.
-    """
+    """The table with distances divided by the true ones, so that differences are relative."""
     changed = table.copy()
     changed[label] = table[label] / table[f"ref_{label}"]
     changed[f"ref_{label}"] = 1.0

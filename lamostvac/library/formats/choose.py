@@ -1,4 +1,4 @@
-"""Which reader a library's format has."""
+"""The reader for each format of a library."""
 
 import logging
 from typing import Any
@@ -21,7 +21,7 @@ def read_raw(
 
     Parameters
     ----------
-    spectra : file, or folder of files for a format that is one
+    spectra : file, or folder for formats that are a folder of files
     labels : file with the labels, or None
     settings : the section `library` of the configuration
     log : receives the names of files that are left out

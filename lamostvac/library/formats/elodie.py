@@ -1,10 +1,10 @@
 """ELODIE 3 (Prugniel+ 2007; CDS III/251): 1959 spectra of 1388 stars, 3900-6800 A in air, at rest.
 
-Published twice over, one FITS file per spectrum: at low resolution (folder `ll` or `L`, 0.2 A per
-pixel, 0.55 A FWHM, R about 10,000, flux above the atmosphere) and at high resolution (`lh` or `H`,
-0.05 A, R = 42,000, normalised to the continuum). The primary HDU is the flux, NaN where masked; the
-image NOISE its standard deviation. docs/libraries.md says where each of these facts is from and how
-certain it is.
+Published in two versions, one FITS file per spectrum: at low resolution (folder `ll` or `L`, 0.2 A
+per pixel, 0.55 A FWHM, R about 10,000, flux above the atmosphere) and at high resolution
+(`lh` or `H`, 0.05 A, R = 42,000, normalised to the continuum). The primary HDU is the flux, NaN
+where masked; the image NOISE its standard deviation. docs/libraries.md gives the source of each of
+these facts and its certainty.
 """
 
 import logging
@@ -51,7 +51,7 @@ def read_elodie(
     """The spectra of a folder of ELODIE, with the labels of their headers or of `labels_file`.
 
     Parameters and errors as in `lamostvac.library.formats.folder.read_folder`; `fwhm` (A) replaces
-    the width that goes with the pixels.
+    the width that belongs to the pixels.
     """
 
     def width(wave: np.ndarray) -> np.ndarray:

@@ -27,16 +27,14 @@ from lamostvac.library.library import RawLibrary, label_table, open_library_file
 from lamostvac.library.resolution import Fwhm
 from lamostvac.library.source import spectrum_files
 
-# Columns of a labels file that may say which file a row belongs to, the first that there is.
+# Columns of a labels file that may name the file of a row; the first one present is used.
 NUMBER_COLUMNS = ("number", "num", "id", "file")
 _LEADING_NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?)")
 
 
 @dataclass(frozen=True)
 class StarSpectrum:
-    """One file: its name without suffix, (p,) wavelength in A, flux, standard deviation or None,
-    header.
-    """
+    """One file: name without suffix; wavelength (A), flux, error or None, each (p,); header."""
 
     file: str
     wave: NDArray[np.float64]
@@ -52,9 +50,7 @@ class StarSpectrum:
 
 
 def read_spectrum(path: str | PathLike[str]) -> StarSpectrum:
-    """One file. Raises `UserError`, naming the file, when it has no spectrum in the layout
-    above.
-    """
+    """One file. Raises `UserError`, naming the file, if its layout is not the one above."""
     key = "library.spectra"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", VerifyWarning)  # STELIB has cards that are not quite FITS
@@ -126,7 +122,7 @@ def read_folder(
     Raises
     ------
     UserError
-        No folder, no file, no readable file, or a keyword or column that nothing has.
+        No folder, no file, no readable file, or a keyword or column that no file or table has.
     """
     log = log or logging.getLogger(__name__)
     spectra, mistakes = [], []
@@ -166,9 +162,9 @@ def on_one_grid(
 ) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.float32]]:
     """Wavelengths (p,), flux and inverse variance (n, p) of spectra that may have different pixels.
 
-    Where all have the same, they are taken as they are. Otherwise the grid covers all of them in
-    the finest of their steps, and each is interpolated with a cubic spline; a pixel is good between
-    two good ones.
+    Spectra with the same pixels are taken unchanged. Otherwise the grid covers all of them with the
+    finest of their steps, and each is interpolated with a cubic spline; a grid pixel is good
+    between two good pixels.
     """
     wave = spectra[0].wave
     same = all(len(s.wave) == len(wave) and abs(s.wave - wave).max() < 1e-3 for s in spectra)
@@ -203,9 +199,7 @@ def on_one_grid(
 
 
 def _number(value: object) -> float:
-    """A header's or table's value as a number: also texts that begin with one; NaN for anything
-    else.
-    """
+    """A header's or table's value as a number, also of a text that begins with one; else NaN."""
     if isinstance(value, int | float | np.number) and not isinstance(value, bool):
         return float(value)
     match = _LEADING_NUMBER.match(value) if isinstance(value, str) else None
@@ -246,7 +240,7 @@ def _label_rows(
     names: Mapping[str, str | None],
     quality: Mapping[str, str],
 ) -> pd.DataFrame:
-    """The same from the rows of a table; NaN for a file that it does not have."""
+    """The same columns from the rows of a table; NaN for a file that is not in it."""
     columns = {label: names[label] or label for label in keywords}
     columns |= {f"{label}_quality": column for label, column in quality.items()}
     for number in NUMBER_COLUMNS:

@@ -3,8 +3,8 @@
 `mastar-goodspec-*.fits.gz` holds one row per visit (MANGAID, PLATE, IFUDESIGN, MJD, WAVE, FLUX,
 IVAR, MASK, MJDQUAL; vacuum, at rest, 4563 pixels, R about 1800);
 `mastar-goodvisits-*-params-v2.fits` the labels per visit, `mastar-goodstars-*` per star. Missing
-labels are -999, NGROUPS = 0 marks labels that no group of the MaStar team vouches for. The columns
-of one team end in its letters: LOGG_JI with the error LOGG_ERR_JI, worth something where
+labels are -999, NGROUPS = 0 marks labels that no group of the MaStar team has determined. The
+columns of one group end in its letters: LOGG_JI with the error LOGG_ERR_JI, valid where
 VALID_JI = 1.
 """
 
@@ -95,7 +95,7 @@ def read_mastar(
 
 
 def _match(rows: fits.FITS_rec, labels: fits.FITS_rec) -> NDArray[np.int64]:
-    """Row of `labels` for each row of `rows`, by visit where both have visits, else by star; -1:
+    """Row of `labels` for each row of `rows`, by visit if both have visits, else by star; -1:
     none.
     """
     keys = [key for key in _VISIT_KEYS if key in rows.names and key in labels.names]

@@ -1,6 +1,6 @@
 """STELIB 3.2 (Le Borgne+ 2003): 255 stars, 3200-9900 A in air, at rest, one FITS file per star.
 
-Labels stand in the header as text, `-` where unknown (TEFF, LOG_G, FE_H); pixels without data are
+Labels are in the header as text, `-` where unknown (TEFF, LOG_G, FE_H); pixels without data are
 0. Each star has its own wavelengths, because they were moved to rest by scaling them. There is no
 noise.
 """

@@ -1,8 +1,7 @@
-"""A logger plugin of Snakemake that writes the jobs of a run as JSON, a line each, for
-`lamostvac plan`.
+"""A logger plugin of Snakemake for `lamostvac plan`: writes each job of a run as a line of JSON.
 
-Snakemake finds plugins by this folder's name on the module path; `lamostvac.run.dry_run` puts it
-there.
+Snakemake finds plugins by this folder's name on the module path, to which `lamostvac.run.dry_run`
+adds it.
 """
 
 import json
@@ -20,7 +19,7 @@ from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 class LogHandlerSettings(LogHandlerSettingsBase):
     """The plugin's options on Snakemake's command line."""
 
-    # Snakemake's parser of arguments reads the type, and knows unions only in this form.
+    # Snakemake's parser of arguments reads the type, and supports unions only in this form.
     file: Optional[Path] = field(  # noqa: UP045
         default=None, metadata={"help": "File for the jobs.", "required": True}
     )
@@ -29,20 +28,20 @@ class LogHandlerSettings(LogHandlerSettingsBase):
 class LogHandler(LogHandlerBase):
     """Writes `rule wildcards reason resources input output log threads` of each job.
 
-    Of the resources those that are whole numbers and known: what depends on a file that is still to
-    be made is not.
+    Resources are those that are whole numbers and known, which excludes any that depend on a file
+    that does not exist yet.
     """
 
     writes_to_stream = False
-    writes_to_file = False  # it is no log that the user would read
-    has_filter = True  # jobs are wanted although the screen is quiet
+    writes_to_file = False  # it is not a log for the user
+    has_filter = True  # jobs are wanted even with --quiet
     has_formatter = True
     needs_rulegraph = False
 
     def __post_init__(self) -> None:
         assert isinstance(self.settings, LogHandlerSettings)
         assert self.settings.file is not None
-        # By line: Snakemake does not close its plugins.
+        # Line-buffered, because Snakemake does not close its plugins.
         self.output = self.settings.file.open("w", encoding="utf-8", buffering=1)
 
     def emit(self, record: LogRecord) -> None:
