@@ -1,3 +1,3 @@
-"""The published experiments on the method, done again."""
+"""The published experiments on the method, repeated."""
 
 VERSION = 1

@@ -42,8 +42,7 @@ _GROUPINGS = {"prior": REJECTED, "random": ACCEPTED, "any type": GREY}
 def prior_counts(
     teff: NDArray[np.floating], counts: NDArray[np.integer], table: pd.DataFrame
 ) -> Figure:
-    """Library stars within the prior intervals about each library star against its Teff
-    (L24 Figure 2).
+    """Library stars within the prior intervals of each library star against Teff (L24 Figure 2).
 
     Parameters
     ----------
@@ -122,7 +121,7 @@ def group_size(table: pd.DataFrame, n_survey: int) -> Figure:
     Parameters
     ----------
     table : of `experiments.group_size_table`, all samples
-    n_survey : spectra that the time is given for
+    n_survey : number of spectra for which the time is given
     """
     samples = list(dict.fromkeys(table["sample"]))
     titles = {
@@ -147,7 +146,7 @@ def group_size(table: pd.DataFrame, n_survey: int) -> Figure:
                 colour = TYPE_COLOURS[str(spectral_type)]
                 hours = mine["seconds_per_1000"] * n_survey / 3.6e6
                 upper.plot(mine["size"], hours, color=colour, marker=".", label=spectral_type)
-                # On a logarithmic axis 0, a star compared with itself, has no place.
+                # A logarithmic axis has no place for 0, which is a star compared with itself.
                 shown = mine["sigma"] > 0
                 lower.plot(mine["size"][shown], mine["sigma"][shown], color=colour, marker=".")
                 lower.plot(
@@ -183,7 +182,7 @@ def examples(wave: NDArray[np.floating], stars: Sequence[Mapping[str, Any]]) -> 
     """
     if not stars:
         return message("The library has no star.")
-    # Lines must not be drawn across what is masked.
+    # Lines must not be drawn across masked pixels.
     gap = np.flatnonzero(np.diff(wave) > 1.5) + 1
 
     def broken(values: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -322,7 +321,7 @@ def grouping(
                 top = max(float(np.percentile(values, 99)) for values in mine.values())
                 edges = np.linspace(0.0, top or 1.0, 50)
                 for grouping_name, values in mine.items():
-                    # What lies beyond the axis is counted in its last bin, so that areas stay
+                    # Values beyond the axis are counted in its last bin, so that areas remain
                     # comparable.
                     axes.hist(
                         np.minimum(values, edges[-1]),
@@ -353,9 +352,7 @@ def grouping(
 
 
 def matches(table: pd.DataFrame) -> Figure:
-    """Median absolute reproduction error of Teff against t (L24 Figure 9); `table` is of
-    `matches_table`.
-    """
+    """Median absolute reproduction error of Teff against t (L24 Figure 9), from `matches_table`."""
     pools = [pool for pool in ("OB", "A", "FGK", "M") if (table["pool"] == pool).any()]
     if not pools:
         return message("There are no stars or no usable number of candidates.")

@@ -1,4 +1,4 @@
-"""The emulator beside the library's own spectra."""
+"""Comparison of the emulator with the library's own spectra."""
 
 from typing import Any
 
@@ -17,12 +17,11 @@ _DIFFERENCES = np.linspace(-1.0, 1.0, 4001)
 
 
 def emulator_uncertainty(emulator: Emulator, spectral_type: str) -> NDArray[np.float64]:
-    """Standard deviation (p,) of a library spectrum of a type about the emulator, as the emulator
-    knows it.
+    """Standard deviation (p,) of a type's library spectra about the emulator, by its own estimate.
 
-    The diagonal of B cov B' (L24 equation 1) with the covariance of the emulator's error, which
-    contains what the process is unsure of, plus the variance that the components leave out. The
-    library's noise is in neither.
+    It is the root of the diagonal of B cov B' (L24 equation 1), with the covariance of the
+    emulator's error, which includes the uncertainty of the process, plus the variance outside the
+    components. Neither includes the library's noise.
     """
     covariance = emulator.discrepancy[spectral_type]
     variance = ((covariance @ emulator.basis) * emulator.basis).sum(axis=0)
@@ -46,7 +45,7 @@ class FluxComparison:
         self._spectra = np.zeros(bins, dtype=np.int64)
 
     def add(self, emulator: Emulator, library: SpectralLibrary, rows: NDArray[np.integer]) -> None:
-        """Compare some of the library's spectra (rows) with what `emulator` makes of their
+        """Compare some of the library's spectra (rows) with the emulated spectra at their
         labels.
         """
         labels = library.label_array()[rows]
@@ -129,12 +128,12 @@ def example_rows(teff: NDArray[np.floating]) -> list[int]:
 def example_star(
     emulator: Emulator, fold: Emulator, library: SpectralLibrary, row: int
 ) -> dict[str, Any]:
-    """What `figures.examples` shows of a library star, on the pixels of `emulator`.
+    """The data of a library star for `figures.examples`, on the pixels of `emulator`.
 
     Parameters
     ----------
-    emulator : of the run; it has learned from the star
-    fold : one that has not, which may cover other pixels
+    emulator : of the run; it was trained on the star
+    fold : an emulator that was not, which may cover other pixels
     row : of the library
     """
     labels = library.label_array()[[row]]

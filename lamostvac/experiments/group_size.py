@@ -1,4 +1,4 @@
-"""Groups of other sizes (Liang et al. 2024, section 4.2)."""
+"""The grouped search with other group sizes (Liang et al. 2024, section 4.2)."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -42,12 +42,12 @@ def trial_fits(
 ) -> pd.DataFrame:
     """Labels of the same stars when they are fitted in groups of different sizes.
 
-    Of the groups that all stars are cut into, those with a star of the trial are fitted.
+    All stars are cut into groups, and those groups with a star of the trial are fitted.
 
     Parameters
     ----------
     sizes : N_group; 1 fits each star alone
-    trial : positions (m,) in the sample of the stars that count
+    trial : positions (m,) in the sample of the stars to compare
 
     Returns
     -------
@@ -96,16 +96,15 @@ def library_trial(
 
     Parameters
     ----------
-    emulators : emulator, the rows of the library that it and the candidates are from, and the rows
-        that are fitted: folds when these are different (`fold_rows`), in sample when they are the
-        same
-    n_trial : stars of a type that count, over all folds together
+    emulators : emulator, the rows of the library used for it and for the candidates, and the rows
+        that are fitted: different rows for folds (`fold_rows`), the same rows for a fit in sample
+    n_trial : stars of a type to compare, in all folds together
 
     Returns
     -------
     `trial_fits` of all types with `spectral_type` and `teff_true`, for the sizes that every fold
-    has. Groups are of one type, as the survey's; it is that of the first match, as it must be known
-    before the labels.
+    has. Groups are of one type, as in the survey; it is the type of the first match, because it
+    must be known before the labels.
     """
     labels = library.label_array()
     folds = list(emulators)
@@ -132,7 +131,8 @@ def library_trial(
             table["teff_true"] = labels[test[table["row"]], 0]
             parts.append(table)
     fits = pd.concat(parts, ignore_index=True)
-    # Folds have different numbers of stars; a size that some of them do not reach is not compared.
+    # Folds have different numbers of stars; a size that is too large for some of them is not
+    # compared.
     complete = fits.groupby(["spectral_type", "n_group"])["row"].transform("size")
     return fits[complete == complete.groupby(fits["spectral_type"]).transform("max")].reset_index(
         drop=True
@@ -142,7 +142,7 @@ def library_trial(
 def fold_rows(
     ids: NDArray[np.str_], folds: int, seed: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Rows to train on and rows left out, for each fold that has any; visits of a star stay
+    """Rows to train on and rows left out, for each fold with any; visits of a star stay
     together.
     """
     fold = folds_by_star(ids, folds, seed)
@@ -157,7 +157,7 @@ def group_size_table(fits: pd.DataFrame, sample: str, reference: str | None) -> 
     Parameters
     ----------
     fits : rows of `trial_fits` with `spectral_type`
-    sample : what the rows are called in the table
+    sample : name of the rows in the table
     reference : column with the Teff to compare with; None compares with the fit of each star alone
         (the rows with `n_group` 1)
 

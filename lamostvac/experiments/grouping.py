@@ -1,4 +1,4 @@
-"""What sorting and grouping cost."""
+"""The errors caused by sorting and grouping."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -30,8 +30,9 @@ def bounds_table(
     ----------
     samples : spectral type -> stars
     matches : values of t; those above the library's size are left out
-    sizes : N_group; of those above a type's number of stars the smallest stands for all stars
-    n_groups : groups that are drawn of each size
+    sizes : N_group; of sizes above a type's number of stars only the smallest is used, for all
+        stars
+    n_groups : number of groups drawn for each size
 
     Returns
     -------
@@ -54,7 +55,7 @@ def bounds_table(
                         reduced = search.reduce_labels(
                             candidates[group].swapaxes(0, 1), variance, form
                         )
-                        # Without any variance there is no coordinate, and nothing to be searched.
+                        # Without any variance there is no coordinate and nothing to search.
                         limits.append(
                             (reduced.low[0], reduced.high[0]) if len(reduced.low) else (0.0, 0.0)
                         )
@@ -77,21 +78,20 @@ def grouping_errors(
     form: Form,
     seed: int,
 ) -> dict[tuple[str, str], NDArray[np.float64]]:
-    """Standard deviation of the reproduction error, stars grouped by their priors and at random
-    (Figure 8).
+    """Standard deviation of the reproduction error for groups by prior and at random (Figure 8).
 
     Parameters
     ----------
     candidates : spectral type -> (n, t, L) labels of the candidates, stars sorted
-    size, n_groups : stars in a group, half of a type's stars where there are fewer than twice as
-        many; at most so many groups of each kind and type
+    size, n_groups : number of stars in a group, half of a type's stars if there are fewer than
+        twice as many; largest number of groups of each kind and type
 
     Returns
     -------
     (pool of `POOLS`, grouping) -> (columns, L), one row per star, group and part. Groupings:
     `prior` is the published one; `random` are stars of the same type in any order, the same number
-    of groups; `any type` are as many groups of stars of all types, whose columns are counted to the
-    star's own pool.
+    of groups; `any type` are as many groups of stars of all types, where each column is assigned to
+    the star's own pool.
     """
     found: dict[tuple[str, str], list[NDArray[np.float64]]] = {}
     total = 0
@@ -103,7 +103,7 @@ def grouping_errors(
     for spectral_type, labels in candidates.items():
         if not len(labels):
             continue
-        # A group of all stars is the same however it is made.
+        # A group of all stars is the same for every grouping.
         own = min(size, max(len(labels) // 2, 1))
         groups = draw_groups(len(labels), own, n_groups, [seed, size])
         total += len(groups)
@@ -156,8 +156,7 @@ def matches_table(
     form: Form,
     seed: int,
 ) -> pd.DataFrame:
-    """Median absolute reproduction error of Teff in each column, against the number of candidates
-    (Figure 9).
+    """Median absolute reproduction error of Teff per column, by number of candidates (Figure 9).
 
     Returns one row per pool of `POOLS` and t: `pool matches n q05 q25 q50 q75 q95 inside`. The
     quantiles (K) are over the n columns (star, group and part); `inside` is the share of candidates

@@ -1,8 +1,8 @@
-"""The survey's line-spread function, measured on its own spectra.
+"""The survey's line-spread function, measured with its own spectra.
 
-The library is smoothed to a range of line widths, the stars are fitted with each, and in every
-stretch of wavelength the width that leaves the smallest residual is the survey's. No label of
-anyone else enters.
+The library is smoothed to a range of line widths, and the stars are fitted with each. In every
+window of wavelength the width with the smallest residual is the survey's. No labels of other
+catalogues are used.
 """
 
 from collections.abc import Callable, Sequence
@@ -61,8 +61,8 @@ def residual_by_window(
 
     Returns
     -------
-    (w,) NaN where a window has fewer than 20 usable pixels. Differences are taken between
-    neighbouring pixels, which the smooth errors of the flux calibration do not reach.
+    (w,) NaN where a window has fewer than 20 usable pixels. Residuals are differences between
+    neighbouring pixels, which the smooth errors of the flux calibration hardly affect.
     """
     wave = GRID[emulator.pixels]
     used = ivar[:, emulator.pixels] > 0
@@ -82,8 +82,7 @@ def residual_by_window(
 
 
 def best_width(widths: NDArray[np.float64], residuals: NDArray[np.float64]) -> float:
-    """The width of the smallest residual, by a parabola through the squares of the three lowest
-    points.
+    """The width of the smallest residual, by a parabola through the three lowest points' squares.
 
     NaN where the smallest is at the end of the range, because then it is only a limit.
     """
@@ -110,7 +109,7 @@ def measure(
     Parameters
     ----------
     emulators : width (A) -> emulator of the library smoothed to it
-    flux, ivar : (n, 4901) prepared spectra of high S/N, taken as of G stars
+    flux, ivar : (n, 4901) prepared spectra of high S/N, treated as G stars
     widths : trial widths (A)
     edges : of the windows (A)
 

@@ -1,4 +1,4 @@
-"""Pools of stars, and what several experiments share."""
+"""Pools of stars, and functions that several experiments use."""
 
 from collections.abc import Iterable, Sequence
 
@@ -22,18 +22,15 @@ def teff_bin(teff: NDArray[np.floating]) -> NDArray[np.int64]:
 
 
 def sizes_below(n: int, sizes: Iterable[int]) -> list[int]:
-    """Those of the group sizes that `n` stars can tell apart: the first that takes all of them is
-    the last.
-    """
+    """The group sizes that differ for `n` stars: up to the first that contains all of them."""
     ordered = sorted(set(sizes))
     return [size for i, size in enumerate(ordered) if i == 0 or ordered[i - 1] < n]
 
 
 def draw_groups(n: int, size: int, count: int, seed: Sequence[int]) -> list[slice]:
-    """At most `count` of the full groups that n sorted stars are cut into, at random, in their
-    order.
+    """At most `count` of the full groups of n sorted stars, chosen at random, in their order.
 
-    Without a full group it is all stars, when there are any.
+    Without a full group it is one group of all stars, if there are any.
     """
     whole = [part for part in search.group_slices(n, size) if part.stop - part.start == size]
     if not whole:

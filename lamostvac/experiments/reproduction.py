@@ -1,8 +1,8 @@
 """The experiments by which Liang+ 2024 (L24, sections 4.1 and 4.2) choose and judge their method.
 
 Each function takes arrays and returns the table that a figure of theirs is drawn from;
-docs/experiments.md says what came out. The survey's stars come as `Sample`, sorted as the grouped
-search sorts them.
+docs/experiments.md has the results. The survey's stars are given as `Sample`, in the order of the
+grouped search.
 """
 
 from collections.abc import Sequence
@@ -17,9 +17,7 @@ from lamostvac.experiments.pools import _CELLS, TEFF_BINS, teff_bin
 from lamostvac.fit import priors
 from lamostvac.grouped import search
 
-ENOUGH = (
-    100  # library stars within the prior intervals, L24's measure of how many matches there can be
-)
+ENOUGH = 100  # library stars within the prior intervals, L24's criterion for the number of matches
 FOLDS = 5  # sub-datasets of the reproduction error (L24 section 4.2.2 item 1)
 
 Form = Literal["published", "centred"]
@@ -29,8 +27,7 @@ Form = Literal["published", "centred"]
 
 
 def prior_counts(emulator: Emulator, labels: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Number (N,) of library stars within the prior intervals about each library star, itself
-    included.
+    """Number (N,) of library stars within the prior intervals of each library star, with itself.
 
     The intervals (limits included) are those of the first guess, `priors.prior_intervals`.
 
@@ -52,8 +49,7 @@ def prior_counts(emulator: Emulator, labels: NDArray[np.float64]) -> NDArray[np.
 
 
 def prior_counts_table(teff: NDArray[np.floating], counts: NDArray[np.int64]) -> pd.DataFrame:
-    """Share of the intervals with more than `ENOUGH` library stars, for all and for each bin of
-    Teff.
+    """Share of the intervals with more than `ENOUGH` library stars, for all and by bin of Teff.
 
     Returns one row per subset: `subset n median above` (`above` is a share, NaN where there is no
     star).
@@ -88,15 +84,15 @@ def prior_counts_table(teff: NDArray[np.floating], counts: NDArray[np.int64]) ->
 def reproduction_errors(
     candidates: NDArray[np.floating], variance: float, form: Form, seed: Sequence[int]
 ) -> NDArray[np.float64]:
-    """Theta Q+ Q - Theta on candidates that Q was not made of (L24 section 4.2.2 item 1).
+    """Theta Q+ Q - Theta for candidates that Q was not made from (L24 section 4.2.2 item 1).
 
-    The t candidates are dealt at random into five parts; Q comes from four of them.
+    The t candidates are divided at random into five parts; Q comes from four of them.
 
     Parameters
     ----------
     candidates : (t, N, L) labels, t >= 5
-    variance, form : of the components, `grouped.reduce_labels`; `centred` takes the mean of the
-        four parts off both, `published` takes nothing off
+    variance, form : of the components, `search.reduce_labels`; `centred` subtracts the mean of the
+        four parts from both, `published` subtracts nothing
 
     Returns
     -------
@@ -106,7 +102,7 @@ def reproduction_errors(
     Raises
     ------
     ValueError
-        for fewer than five candidates.
+        There are fewer than five candidates.
     """
     t, n, n_labels = candidates.shape
     if t < FOLDS:

@@ -1,5 +1,5 @@
-"""Stars for the experiments: prepared spectra of one type, drawn at random, and how they resemble
-the library.
+"""Stars for the experiments: random prepared spectra of a type, and their similarity to the
+library.
 """
 
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ _BATCH = 256  # spectra compared with the library at once; bounds memory
 
 @dataclass(frozen=True)
 class Sample:
-    """Stars of one type in the order in which groups are cut (`grouped.group_order`).
+    """Stars of one type in the order in which groups are cut (`search.group_order`).
 
     Attributes
     ----------
-    rows : (n,) where each star stands in the arrays that the sample was made of
-    components, residual : (n, k) and (n,), of `project.project`
+    rows : (n,) row of each star in the arrays from which the sample was made
+    components, residual : (n, k) and (n,), of `components.project`
     similarity : (n, N) correlation with the library's stars
     """
 
@@ -44,7 +44,7 @@ class Sample:
         self, emulator: Emulator, library_labels: NDArray[np.floating], matches: int
     ) -> NDArray[np.float64]:
         """(n, t, L) labels of each star's candidates, t = `matches` at most
-        (`grouped.candidate_rows`).
+        (`candidates.candidate_rows`).
         """
         rows = candidates.candidate_rows(emulator, self.similarity, library_labels, matches)
         return np.asarray(library_labels[rows], dtype=np.float64)
@@ -64,13 +64,14 @@ def make_sample(
     library_flux: NDArray[np.floating],
     library_labels: NDArray[np.floating],
 ) -> Sample:
-    """Sort stars by their first match, as groups want them (Liang+ 2024 section 2.2 step 3).
+    """Sort stars by their first match, as for groups (Liang+ 2024 section 2.2 step 3).
 
     Parameters
     ----------
     flux, ivar : (n, 4901) prepared spectra of one type
     names : (n,) all different
-    library_flux, library_labels : (N, 4901) and (N, L) of the stars that candidates are from
+    library_flux, library_labels : (N, 4901) and (N, L) of the stars from which candidates are
+        chosen
     """
     reference = library_flux[:, emulator.pixels]
     similarity = np.empty((len(flux), len(reference)), dtype=np.float32)
@@ -88,14 +89,14 @@ def draw_spectra(
 ) -> tuple[NDArray[np.str_], NDArray[np.float32], NDArray[np.float32]]:
     """Random spectra of prepared chunks.
 
-    The draw is among the sorted names of all spectra in these chunks: it does not know their order,
-    nor how the same spectra are divided among them.
+    The draw is among the sorted names of all spectra in these chunks, so it depends neither on
+    their order nor on how the spectra are divided among chunks.
 
     Parameters
     ----------
     paths : prepared chunks of one type
-    count : at most so many
-    seed : numbers that make the draw
+    count : largest number of spectra
+    seed : numbers that determine the draw
 
     Returns
     -------
@@ -124,9 +125,9 @@ def draw_spectra(
 def read_samples(
     paths: Sequence[str], emulator: Emulator, library: SpectralLibrary, count: int, seed: int
 ) -> dict[str, Sample]:
-    """At most `count` survey stars of each type; the types are the folders that the chunks lie in.
+    """At most `count` survey stars of each type; the types are the folders of the chunks.
 
-    Types without spectra are left out; the others come hottest first.
+    Types without spectra are left out; the hottest type is first.
     """
     by_type: dict[str, list[str]] = {name: [] for name in SPECTRAL_TYPES}
     for path in paths:

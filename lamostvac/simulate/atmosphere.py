@@ -4,8 +4,8 @@ A grey temperature structure (Hopf function, with a cooler surface where metal l
 hydrostatic equilibrium on the Rosseland optical depth, Saha equilibrium for hydrogen, helium and
 twelve electron donors, molecular hydrogen, and the continuous opacities of H, H-, electrons and
 Rayleigh scattering (Gray, The Observation and Analysis of Stellar Photospheres, ch. 8). LTE, plane
-parallel, no convection, no line blanketing in the structure. It is not MARCS; it has the right
-signs, and the right sizes to a few tens of per cent, from 2800 to 40000 K.
+parallel, no convection, no line blanketing in the structure. It is much simpler than MARCS: effects
+have the right sign, and the right size within a few tens of per cent, from 2800 to 40000 K.
 """
 
 from dataclasses import dataclass
@@ -128,7 +128,7 @@ def equation_of_state(
     def nuclei(pe: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         x_h = phi_h / (phi_h + pe)
         pressure_h = (gas_pressure - pe) / (1 + _HELIUM_ABUNDANCE) * (1 - x_h)
-        # p + p^2/K = pressure (particles): the neutral atoms' partial pressure
+        # the neutral atoms' partial pressure p from p + p^2/K = pressure (particles)
         atoms = 2 * pressure_h / (1 + np.sqrt(1 + 4 * pressure_h / k_h2))
         in_h2 = 2 * atoms / k_h2 / (1 + 2 * atoms / k_h2)  # fraction of neutral nuclei
         molecular = in_h2 * (1 - x_h)
@@ -149,7 +149,7 @@ def equation_of_state(
         per_nucleus, heavy, _, _ = nuclei(pe)
         too_few = (
             pe / (gas_pressure - pe) < per_nucleus / heavy
-        )  # more electrons are set free than assumed
+        )  # more electrons are released than assumed
         low, high = np.where(too_few, middle, low), np.where(too_few, high, middle)
     pe = np.exp(0.5 * (low + high))
     _, heavy, x_h, molecular = nuclei(pe)
@@ -167,8 +167,9 @@ def continuum_opacity(
 ) -> np.ndarray:
     """Opacity in cm2 per hydrogen nucleus; wave (w,) in Angstrom, the others (n,); result (n, w).
 
-    Bound-free edges of the Balmer and Paschen series are moved to where the series merge
-    (Inglis & Teller 1939), so that there is no step where the lines have dissolved into it.
+    Bound-free edges of the Balmer and Paschen series are moved to the wavelength where the series
+    merge (Inglis & Teller 1939), so that there is no step where the lines have dissolved into the
+    continuum.
     """
     t, pe = temperature[:, None], electron_pressure[:, None]
     theta = 5039.78 / t
@@ -219,7 +220,7 @@ def continuum_opacity(
 
 
 def _temperatures(teff: np.ndarray, logg: np.ndarray, feh: np.ndarray) -> np.ndarray:
-    """Temperature structure (n, L): grey, with a surface that metal lines cool."""
+    """Temperature structure (n, L): grey, with a surface cooled by metal lines."""
     hopf = 0.7104 - 0.1331 * np.exp(-3.4488 * TAU)
     # solar-like stars have T0 about 0.74 Teff rather than the grey 0.81; metal-poor ones are nearer
     # grey

@@ -1,6 +1,6 @@
-"""Spectra that are wrong on purpose, with the reason they must be rejected for.
+"""Deliberately invalid spectra, with the reason for which they must be rejected.
 
-Each kind takes a good spectrum of the simulated release and spoils its file or its catalogue row.
+Each kind takes a good spectrum of the simulated release and damages its file or its catalogue row.
 The reason is a key of `lamostvac.core.rejection.REASONS`.
 """
 
@@ -21,9 +21,9 @@ Row = dict[str, Any]
 class Kind:
     """A way to break a spectrum.
 
-    file: takes the uncompressed bytes and returns what the file shall hold; None leaves no file.
-    row: takes the catalogue row and returns the rows that stand in its place.
-    gzipped: whether the bytes returned by `file` are to be gzipped.
+    file: takes the uncompressed bytes and returns the file's new content; None removes the file.
+    row: takes the catalogue row and returns the rows that replace it. gzipped: whether the bytes
+    returned by `file` are to be gzipped.
     """
 
     name: str
@@ -206,7 +206,7 @@ DUPLICATE_OBSID = Kind("duplicate_obsid", "duplicate_obsid")
 
 
 def break_file(path: Path, row: Row, kind: Kind) -> None:
-    """Spoil the spectrum in `path`; nothing happens for kinds that break the catalogue alone."""
+    """Damage the spectrum in `path`; kinds that only change the catalogue have no effect here."""
     if kind.file is None:
         return
     content = kind.file(gzip.decompress(path.read_bytes()), row)
@@ -223,7 +223,7 @@ def break_release(
 ) -> tuple[list[Row], list[dict[str, Any]]]:
     """Break `number` good stars of a written release, the kinds in turn.
 
-    folder: holds the nights' folders. Returns the new catalogue rows and the truth, whose
+    folder: contains the nights' folders. Returns the new catalogue rows and the truth, whose
     `expected_reason` names the reason (for a duplicate row, of its second appearance).
     """
     rng = np.random.default_rng([seed, 5])
@@ -235,7 +235,7 @@ def break_release(
     for k, i in enumerate(chosen):
         kind, row = kinds[k % len(kinds)], rows[i]
         if kind is DUPLICATE_OBSID:
-            # the spectrum just before it in the catalogue, and good, gives the obsid
+            # the obsid is that of the good spectrum just before it in the catalogue
             earlier = [j for j in good if j < i and j not in chosen]
             if not earlier:
                 continue

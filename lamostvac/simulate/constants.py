@@ -22,8 +22,6 @@ def air_to_vacuum(wave_air: np.ndarray) -> np.ndarray:
 
 
 def planck(wave: np.ndarray, temperature: np.ndarray) -> np.ndarray:
-    """Planck function B_lambda in arbitrary but constant units; wave in Angstrom, temperature in
-    K.
-    """
+    """Planck function B_lambda in arbitrary, constant units; wave in Angstrom, temperature in K."""
     exponent = np.minimum(HC_OVER_K / (wave * temperature), 80.0)
     return (wave / 5000.0) ** -5 / np.expm1(exponent)

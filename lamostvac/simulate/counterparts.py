@@ -1,10 +1,10 @@
-"""The simulated stars as other surveys publish them: PASTEL, APOGEE, Gaia, 2MASS, AllWISE, APASS,
-SDSS, extinction.
+"""The simulated stars in other catalogues: PASTEL, APOGEE, Gaia, 2MASS, AllWISE, APASS, SDSS,
+extinction.
 
-Files have the columns and formats of the archives. Measured values scatter by the errors that stand
-beside them. Every catalogue holds rows that a published cut must remove: those of the stars with a
-`fault` (`samples.FAULTS`), and what comes by itself (faint stars, distant stars, binaries).
-Positions are at each survey's epoch.
+Files have the columns and formats of the archives. Measured values scatter by their quoted errors.
+Every catalogue has rows that a published cut must remove: those of the stars with a `fault`
+(`samples.FAULTS`), and those that occur anyway (faint stars, distant stars, binaries). Positions
+are at each survey's epoch.
 """
 
 import io
@@ -63,7 +63,7 @@ _SERIES = (
 def write_catalogues(folder: str | Path, stars: Stars, seed: int) -> None:
     """Write the nine files below `folder`; every star is one source, in the order of `stars`."""
     folder = Path(folder)
-    # each catalogue has its own random numbers, so that a change in one leaves the others alone
+    # each catalogue has its own random numbers, so that a change in one does not affect the others
     rng = {name: np.random.default_rng([seed, 20 + k]) for k, name in enumerate(_SERIES)}
     magnitudes = photometry.apparent_magnitudes(stars)
     gaia = gaia_table(rng["gaia"], rng["neighbours"], stars, magnitudes)
@@ -93,7 +93,7 @@ _DECIMALS = {
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Comma-separated, empty where nothing is known."""
+    """Comma-separated, empty where unknown."""
     table = table.copy()
     for name in table.columns:
         if table[name].dtype.kind == "f":
@@ -108,7 +108,7 @@ def _write_csv(path: Path, table: pd.DataFrame) -> None:
 def _write_tsv(
     path: Path, catalogue: str, table: pd.DataFrame, columns: Iterable[str], units: Iterable[str]
 ) -> None:
-    """A table as VizieR's asu-tsv has it: comments, names, units, dashes, rows."""
+    """A table in VizieR's asu-tsv format: comments, names, units, dashes, rows."""
     text = {}
     for name in columns:
         values = table[name]

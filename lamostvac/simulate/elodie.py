@@ -1,5 +1,4 @@
-"""A simulated ELODIE library: one FITS file per spectrum in the layout of version 3.1, with known
-labels.
+"""A simulated ELODIE library with known labels: one FITS file per spectrum as in version 3.1.
 
 The low-resolution form, 3900-6800 A in air with 0.2 A per pixel, at rest: primary image with the
 flux, NaN where masked, image NOISE, labels and their quality flags in the header. The lines of the
@@ -40,9 +39,7 @@ def write_spectrum(
     noise: ArrayLike | None = None,
     cards: Mapping[str, object] | None = None,
 ) -> Path:
-    """Write one file: `wave` (p,) in A in even steps, `flux` and `noise` (p,), further header
-    `cards`.
-    """
+    """Write one file: `wave` (p,), A, even steps; `flux`, `noise` (p,); further header `cards`."""
     primary = fits.PrimaryHDU(np.asarray(flux, dtype=np.float32))
     primary.header.update(
         {
@@ -71,7 +68,7 @@ def write_library(
     """Write `n_stars` stars, some of them twice, as 00001.fits and so on.
 
     Returns the truth per file (arrays of one length): `file`, `star`, `teff`, `logg`, `feh`,
-    `alpha_fe`, and the flags `{label}_quality`, 0 for a doubtful label, which is then off by
+    `alpha_fe`, and the flags `{label}_quality`, 0 for a doubtful label, which is then wrong by
     several times its usual error.
     """
     rng = np.random.default_rng([seed, 11])

@@ -1,4 +1,4 @@
-"""Gaia EDR3 of the simulated stars and their neighbours, and the distances of Bailer-Jones et
+"""Gaia EDR3 of the simulated stars and their neighbours; distances of Bailer-Jones et
 al. (2021).
 """
 
@@ -25,10 +25,9 @@ def gaia_table(
     stars: Stars,
     magnitudes: dict[str, np.ndarray],
 ) -> pd.DataFrame:
-    """Gaia EDR3 rows of the stars, then those of their fainter neighbours on the sky, 1 to 5 arcsec
-    away.
+    """Gaia EDR3 rows of the stars, then of their fainter neighbours at 1 to 5 arcsec.
 
-    Parallaxes and errors in mas as the archive has them, without the zero point.
+    Parallaxes and errors are in mas as in the archive, without the zero point.
     """
     n = stars.teff.size
     ra, dec = positions(stars, EPOCH["gaia"])
@@ -88,7 +87,7 @@ def _parallax_error(rng: np.random.Generator, g: np.ndarray) -> np.ndarray:
 def _neighbours(rng: np.random.Generator, stars: Stars, gaia: pd.DataFrame) -> pd.DataFrame:
     """Gaia rows of unrelated stars close to some of the stars, with their own source_id.
 
-    Every second star of large proper motion has one where the star itself was in 2000.
+    Every second star of large proper motion has one at its own position in 2000.
     """
     n = stars.teff.size
     fast = np.hypot(stars.pmra, stars.pmdec) > 250
@@ -129,8 +128,8 @@ def distance_table(rng: np.random.Generator, gaia: pd.DataFrame, stars: Stars) -
     """Distances after Bailer-Jones et al. (2021) in pc: medians and 16 and 84 % quantiles.
 
     geo: posterior of the parallax with a prior of exponentially decreasing density (1.35 kpc).
-    photogeo: with a photometric distance of 12 % error on top. Both miss the true distance by their
-    errors.
+    photogeo: with a photometric distance of 12 % error on top. Both differ from the true distance
+    by their errors.
     """
     parallax, error = gaia["parallax"].to_numpy(), gaia["parallax_error"].to_numpy()
     median, low, high = _posterior(parallax, error)
@@ -165,8 +164,8 @@ def _posterior(
     lowest = 0.02  # mas: 50 kpc
     bottom = np.maximum(parallax - 6 * error, lowest)
     top = np.maximum(parallax + 6 * error, lowest + 3 * error)
-    # even in the logarithm: fine at great distances, where a poor parallax leaves the prior to
-    # decide
+    # evenly spaced in the logarithm: fine at large distances, where for a poor parallax the prior
+    # decides
     grid = bottom[:, None] * (top / bottom)[:, None] ** np.linspace(0, 1, 801)
     # p(r) dr with r = 1 / w: r^2 exp(-r / L) dr = w^-3 exp(-1 / (w L)) dln(w)
     log_p = (

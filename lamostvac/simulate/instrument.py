@@ -1,4 +1,4 @@
-"""What happens to a star's light on its way into a released LAMOST spectrum.
+"""Effects on a star's light on the way to a released LAMOST spectrum.
 
 Dust, the Earth's atmosphere, the two arms of the spectrograph with the dichroic between them, the
 flux calibration, photon and read noise, sky subtraction, cosmic rays and dead pixels. Functions of
@@ -53,9 +53,7 @@ _SKY_LINES = np.array(
 
 
 def extinction(wave: np.ndarray, r_v: float = 3.1) -> np.ndarray:
-    """A(lambda)/A(V) of the mean Galactic law (Cardelli et al. 1989, O'Donnell 1994), 3100 to 20000
-    A.
-    """
+    """A(lambda)/A(V), mean Galactic law (Cardelli et al. 1989, O'Donnell 1994), 3100 to 20000 A."""
     x = 1e4 / np.asarray(wave, dtype=float)
     y = x - 1.82
     a = np.polynomial.polynomial.polyval(
@@ -102,11 +100,10 @@ def _telluric_depth() -> tuple[np.ndarray, np.ndarray]:
 
 
 def telluric(wave: np.ndarray, amount: float, velocity: float) -> np.ndarray:
-    """Transmission of the atmosphere; the heliocentric correction has moved the bands by
-    `velocity`.
+    """Transmission of the atmosphere; `velocity` is the bands' shift by heliocentric correction.
 
-    LAMOST's pipeline divides the bands out with standard stars, so a small `amount` of either sign
-    is what remains in a released spectrum.
+    LAMOST's pipeline divides by the bands of standard stars, so that a small `amount` of either
+    sign remains in a released spectrum.
     """
     return np.exp(-amount * np.interp(wave / (1 + velocity / SPEED_OF_LIGHT), *_telluric_depth()))
 
@@ -121,9 +118,7 @@ def _add_lines(
 
 
 def response(wave: np.ndarray) -> np.ndarray:
-    """Relative efficiency of the spectrograph, atmosphere and telescope; the dip is the
-    dichroic.
-    """
+    """Relative efficiency of spectrograph, atmosphere and telescope; the dip is the dichroic."""
     blue = np.exp(-0.5 * ((wave - 5000.0) / 620.0) ** 2) / (1 + np.exp((wave - 5880.0) / 45.0))
     red = (
         np.exp(-0.5 * ((wave - 7300.0) / 1150.0) ** 2) * 1.5 / (1 + np.exp(-(wave - 5840.0) / 45.0))
@@ -226,7 +221,7 @@ def observe(
     dead_pixels: float,
     level: float = 1000.0,
 ) -> Observation:
-    """Observe a spectrum that has its radial velocity, resolution and reddening already.
+    """Observe a spectrum that already has its radial velocity, resolution and reddening.
 
     wave (n,) Angstrom; flux (n,) > 0, any units; snr_g: S/N per pixel wanted in the g band; sigma:
     LSF in km/s for the sky; velocity: heliocentric correction in km/s; level: median flux of the
@@ -245,7 +240,7 @@ def observe(
     snr2 = snr_g**2
     exposure = (snr2 + np.sqrt(snr2**2 + 4 * snr2 * background)) / 2 / typical
     counts = exposure * rate
-    # light that the air took is noise in the corrected spectrum
+    # light absorbed by the air becomes noise in the corrected spectrum
     variance = (counts + sky + read_noise2) / telluric(wave, 1.0, velocity)
     # sky lines leave residuals that the pipeline's variance covers only in part
     bright = np.maximum(sky - np.median(sky) * 1.5, 0.0)
@@ -267,7 +262,7 @@ def observe(
         starts = rng.integers(0, wave.size, rng.poisson(mean))
         return [slice(int(i), int(i) + int(rng.integers(1, longest + 1))) for i in starts]
 
-    # recorded cosmic rays: in one of the exposures, so only ORMASK knows
+    # recorded cosmic rays: in one of the exposures, so only ORMASK is set
     for run in runs(3.0, 3):
         ormask[run] = 1
         result[run] += 0.5 * rng.standard_normal() / np.sqrt(ivar[run])
@@ -280,7 +275,7 @@ def observe(
     for run in runs(dead_pixels / 2.5, 4):
         result[run], ivar[run] = 0.0, 0.0
         andmask[run] = ormask[run] = 1
-    # the red end is not reached by every fibre
+    # not every fibre covers the red end
     tail = int(rng.integers(0, 12))
     if tail:
         result[-tail:], ivar[-tail:] = 0.0, 0.0

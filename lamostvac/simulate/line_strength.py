@@ -1,6 +1,4 @@
-"""Strengths and profiles of atomic lines: population of the lower level, damping, Voigt function,
-curve of growth.
-"""
+"""Strengths and profiles of atomic lines: lower level, damping, Voigt function, curve of growth."""
 
 from functools import lru_cache
 
@@ -92,7 +90,7 @@ def damping_constants(
     # the triplet's wings come out too strong in dwarfs with the tabulated constant (-7.6)
     triplet = np.array([name == "Ca II" for name in lines.species]) & (lines.excitation > 1)
     log_vdw = np.where(triplet, -8.0, log_vdw)
-    # nor do the resonance lines of K and M dwarfs become as broad as it makes them
+    # it also makes the resonance lines of K and M dwarfs too broad
     resonance = np.isin(lines.species, ("Na I", "K I", "Ca I")) & (lines.excitation < 0.1)
     log_vdw = np.where(resonance, -8.0, log_vdw)
     log_stark = np.where(lines.excitation > 8.0, -4.9, -5.9)

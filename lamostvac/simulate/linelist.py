@@ -1,10 +1,10 @@
 """Atomic lines and molecular bands of the synthesis.
 
-The lines are the ones that matter at R about 1800 between 3700 and 9100 A: the strong lines of
+The lines are those that are visible at R about 1800 between 3700 and 9100 A: the strong lines of
 each element from the standard tables (Moore et al. solar atlas identifications; NIST ASD, Fuhr &
-Wiese, Blackwell et al. for oscillator strengths), rounded. Wavelengths are written in AIR, as the
-literature writes them above 2000 A, and turned into vacuum on import; everything that leaves this
-module is in vacuum.
+Wiese, Blackwell et al. for oscillator strengths), rounded. Wavelengths are written in AIR, as in
+the literature above 2000 A, and converted to vacuum on import; all results of this module are in
+vacuum.
 """
 
 from dataclasses import dataclass
@@ -318,7 +318,7 @@ def _read(table: dict[str, str]) -> LineList:
     )
 
 
-# Lines whose wings reach beyond the line-spread function; they get a full profile (air, Angstrom).
+# Lines with wings beyond the line-spread function, which get a full profile (air, Angstrom).
 _STRONG_AIR = (
     3815.84, 3820.43, 3825.88, 3829.35, 3832.30, 3838.29, 3859.91, 3933.66, 3944.01, 3961.52, 3968.47,
     4045.81, 4063.59, 4226.73, 4383.54, 5167.32, 5172.68, 5183.60, 5889.95, 5895.92, 7664.90, 7698.96,
@@ -335,9 +335,7 @@ WEAK_LINES = ALL_LINES.select(~_is_strong)
 
 
 def hydrogenic_wavelength(lower: int, upper: int, charge: int = 1) -> float:
-    """Vacuum wavelength in Angstrom of the line lower-upper of H I (charge 1) or He II
-    (charge 2).
-    """
+    """Vacuum wavelength (Angstrom) of the line lower-upper of H I (charge 1), He II (charge 2)."""
     rydberg = 1.0967758341e7 if charge == 1 else 1.0972227e7  # reduced-mass Rydberg constants, 1/m
     return 1e10 / (rydberg * charge**2 * (1 / lower**2 - 1 / upper**2))
 

@@ -1,7 +1,7 @@
 """A simulated MaStar library: goodspec spectra and the table of stellar parameters (DR17 formats).
 
-Spectra are at rest, in vacuum, on 4563 log-wavelength pixels from 3622 to 10354 A. The labels are
-the truth with realistic errors, as medians over the values of four teams.
+Spectra are at rest, in vacuum, on 4563 log-wavelength pixels from 3622 to 10354 A. Labels are the
+truth with realistic errors, given as medians over the values of four teams.
 """
 
 import gzip
@@ -63,7 +63,7 @@ def _label_tables(
         for j, team in enumerate(TEAMS):
             columns[f"{name}_{team}"] = np.where(valid[:, j], team_values[:, j], MISSING)
             columns[f"{name}_ERR_{team}"] = np.where(valid[:, j], size, MISSING)
-    # FEH_MED is what the teams say; FEH_CAL_MED is on the scale of the literature
+    # FEH_MED is the teams' value; FEH_CAL_MED is on the scale of the literature
     good = groups > 0
     columns["FEH_CAL_MED"] = columns["FEH_MED"].copy()
     columns["FEH_MED"] = np.where(good, 0.97 * columns["FEH_CAL_MED"] - 0.04, MISSING)
@@ -95,7 +95,7 @@ def write_library(
     star, visit = star[order], (np.arange(star.size) >= n_stars).astype(int)[order]
     n = star.size
 
-    # rows that a quality cut must remove: bad MJDQUAL, no team's labels, low S/N, in turn
+    # rows that a quality cut must remove: in turn bad MJDQUAL, no labels, low S/N
     bad = rng.random(n) < settings.library_bad_fraction
     kind = np.where(bad, np.arange(n) % 3, -1)
     snr = np.clip(settings.library_snr_median * np.exp(0.45 * rng.standard_normal(n)), 40, 600)
@@ -181,7 +181,7 @@ def write_library(
     _write(folder / SPECTRA_NAME, spectra, "GOODSPEC")
 
     labels = _label_tables(rng, stars, star, kind == 1, settings.library_label_error_scale)
-    # the tables are joined by their keys: the rows of the parameters stand in another order
+    # the tables must be joined by their keys: the rows of the parameters are in another order
     shuffled = np.argsort(rng.random(n))
     parameters = [*_key_columns({name: values[shuffled] for name, values in keys.items()})]
     parameters += [column("RA", "D", array=ra[shuffled]), column("DEC", "D", array=dec[shuffled])]

@@ -1,4 +1,4 @@
-"""How other surveys measure a simulated star: positions at their epochs, names by position,
+"""Other surveys' measurements of a simulated star: positions at their epochs, names by position,
 magnitudes with errors.
 """
 
@@ -33,9 +33,7 @@ def blurred(
 
 
 def designation_of(ra: float, dec: float, decimals: int, dots: bool) -> str:
-    """hhmmss.ss+ddmmss.s, truncated; decimals of the seconds of right ascension, one less in
-    declination.
-    """
+    """hhmmss.ss+ddmmss.s, truncated; `decimals` in right ascension, one less in declination."""
     hours = int(ra / 15 * 3600 * 10**decimals) % (24 * 3600 * 10**decimals)
     arcsec = int(abs(dec) * 3600 * 10 ** (decimals - 1))
     parts = []
@@ -58,9 +56,7 @@ def magnitude_errors(
     faint: float,
     scatter: float = 0.15,
 ) -> np.ndarray:
-    """Errors of magnitudes (n,): a floor and the noise of the sky, which is 0.1 mag at the
-    magnitude `faint`.
-    """
+    """Errors of magnitudes (n,): a floor, and sky noise, which is 0.1 mag at magnitude `faint`."""
     noise = 0.1 * 10 ** (0.4 * (magnitude - faint))
     return np.hypot(floor * np.exp(scatter * rng.standard_normal(magnitude.size)), noise)
 
@@ -74,5 +70,5 @@ def with_noise(
 def spoiled(
     rng: np.random.Generator, stars: Stars, fault: str, error: np.ndarray, limit: float
 ) -> np.ndarray:
-    """Raise the errors of the stars with a fault over the limit of its cut."""
+    """Raise the errors of the stars with a fault above the limit of its cut."""
     return np.where(stars.fault == fault, limit * rng.uniform(1.2, 2.5, error.size), error)

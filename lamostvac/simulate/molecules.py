@@ -1,4 +1,4 @@
-"""Molecules in cool atmospheres: how many there are, and the shapes of their bands."""
+"""Molecules in cool atmospheres: their numbers, and the shapes of their bands."""
 
 from functools import lru_cache
 
@@ -120,8 +120,8 @@ def molecule_fractions(
 def band_shapes() -> np.ndarray:
     """(n_molecules, n_wave): relative opacity of each molecule, with the rise at the head resolved.
 
-    Under the smooth shading lies a comb of rotational groups whose spacing grows away from the
-    head, as in real bands seen at this resolution.
+    The smooth shading is modulated by rotational groups whose spacing grows away from the head, as
+    in real bands at this resolution.
     """
     shapes = np.zeros((len(MOLECULES), WAVE.size))
     for band in BANDS:

@@ -1,4 +1,4 @@
-"""Which star is observed when, by which plate and fibre."""
+"""The observing plan: night, plate and fibre of each star's visits."""
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from lamostvac.simulate.settings import SimulationSettings
 
 
 def n_spectra(settings: SimulationSettings) -> int:
-    """About how many spectra `simulate_survey` makes, for a progress report."""
+    """Approximate number of spectra that `simulate_survey` makes, for a progress report."""
     n_stars = (
         sum(settings.n_stars.values()) + settings.n_low_snr + sum(settings.n_training.values())
     )
@@ -32,7 +32,7 @@ def plan(
     counts = {str(name): count for name, count in settings.n_stars.items()}
     n_wanted = sum(counts.values()) + sum(settings.n_training.values())
     n_low = settings.n_low_snr
-    # the extra low-S/N stars come on top of the types that have the most stars anyway
+    # the extra low-S/N stars are added to the types with the most stars
     extra: dict[str, int] = {}
     for i in range(n_low):
         name = ("F", "G", "K", "M")[i % 4]
@@ -82,7 +82,7 @@ def plan(
     )
     plate_table = rng.random((n_fields, 4)) < settings.table_fraction
     if n_fields > 1 and 0 < settings.table_fraction < 1:
-        # both layouts, however few the plates
+        # both layouts, even with few plates
         plate_table[0, 0], plate_table[1, 0] = True, False
     moon = rng.random((n_fields, 4)) ** 2
     helio = rng.uniform(-28, 28, (n_fields, 4))
@@ -123,19 +123,17 @@ def plan(
 def _fields(
     rng: np.random.Generator, stars: population.Stars, n_fields: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Right ascension and declination of the fields' centres (n_fields,), and the field of each
-    star (n,).
+    """Right ascension and declination of fields' centres (n_fields,), and each star's field (n,).
 
-    Stars of the sample lgmwas lie 30 degrees or more from the Galactic plane, unless that is their
-    fault; then they are just inside, where SDSS still is.
+    Stars of the sample lgmwas are 30 degrees or more from the Galactic plane, unless their fault is
+    a lower latitude; then they are just below that limit, where SDSS still has stars.
     """
     n = stars.teff.size
     high = (stars.sample == "lgmwas") & (stars.fault != "latitude")
     near_plane = stars.fault == "latitude"
     latitude = np.full(n_fields, np.nan)
     field_ra, field_dec = np.empty(n_fields), np.empty(n_fields)
-    # the fields that the sample needs at high latitude, and one near the plane when there are two
-    # or more
+    # the fields at high latitude for the sample, and one near the plane when there are two or more
     n_high = int(np.ceil(n_fields * high.sum() / max(n, 1)))
     wanted = np.array([1] * n_high + [-1] * bool(near_plane.any()) + [0] * n_fields)[:n_fields]
     for k, want in enumerate(wanted):

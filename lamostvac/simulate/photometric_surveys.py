@@ -1,4 +1,4 @@
-"""2MASS, AllWISE, APASS and SDSS of the simulated stars, and the extinction of their places."""
+"""2MASS, AllWISE, APASS and SDSS of the simulated stars, and the extinction at their positions."""
 
 import numpy as np
 import pandas as pd
@@ -99,7 +99,7 @@ def apass_table(
         ("i'", "abs_mag_i_sdss", ""),
     ):
         true = magnitudes[name]
-        # errors come from few nights, so they scatter much
+        # errors come from few nights, so they scatter strongly
         error = magnitude_errors(rng, true, 0.019, 17.0, 0.3)
         if fault:
             error = spoiled(rng, stars, fault, error, 0.035)
@@ -115,10 +115,9 @@ def apass_table(
 def sdss_table(
     rng: np.random.Generator, stars: Stars, magnitudes: dict[str, np.ndarray]
 ) -> pd.DataFrame:
-    """SDSS DR12 PhotoPrimary: Galactic latitudes over 21 degrees, g from 14 to 22, and brighter
-    stars saturated.
+    """SDSS DR12 PhotoPrimary: latitudes over 21 degrees, g 14 to 22, and saturated brighter stars.
 
-    The pipeline gives saturated stars small errors all the same; without them Wang et al. could not
+    The pipeline gives saturated stars small errors too; without such stars Wang et al. could not
     have had giants within 2 kpc. Their magnitudes here are 0.02 mag worse than the errors say.
     """
     n = stars.teff.size
@@ -144,9 +143,9 @@ def sdss_table(
 
 
 def extinction_table(rng: np.random.Generator, stars: Stars) -> pd.DataFrame:
-    """E(B-V) of the stars as a star-pair method would give it; may come out negative, as there."""
+    """E(B-V) of the stars as from a star-pair method; as there, it may be negative."""
     n = stars.teff.size
-    # fifty pairs a star; a fifth of what a map gets wrong
+    # fifty pairs per star; a fifth of a map's error
     error = np.hypot(0.0025 * np.exp(0.2 * rng.standard_normal(n)), 0.05 * stars.ebv)
     columns = {
         "source_id": np.asarray(source_id(np.arange(n, dtype=np.int64))),

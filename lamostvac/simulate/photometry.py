@@ -1,10 +1,10 @@
-"""Absolute magnitudes of stars in the 14 bands of Wang et al. (2022), and what dust does to them.
+"""Absolute magnitudes of stars in the 14 bands of Wang et al. (2022), and their extinction.
 
 Colours of dwarfs at [Fe/H] = 0 follow the sequence of Pecaut & Mamajek (2013, version of 2024,
 rounded; Gaia, Johnson, 2MASS and WISE in Vega magnitudes, Sloan in AB). Giants differ below 4500 K
 (after Bessell & Brett 1988): their H- opacity minimum makes J-H red and H-K a little redder, TiO
-makes V fainter. Metal-poor stars are bluer at fixed Teff, the more the bluer the band, because they
-lack lines; below [Fe/H] of about -2 there is little left to lose.
+makes V fainter. Metal-poor stars are bluer at fixed Teff because they lack lines, more so in bluer
+bands; below [Fe/H] of about -2 hardly any lines are left, so colours change little.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from scipy.interpolate import PchipInterpolator
 from lamostvac.simulate.constants import SOLAR_TEFF
 from lamostvac.simulate.population import Stars, bolometric_correction_g
 
-# Name of each absolute magnitude: A(band) / E(B-V), and where the number is from. Those of Yuan et
+# Name of each absolute magnitude: A(band) / E(B-V), and the source of the number. Those of Yuan et
 # al. and of Schlafly & Finkbeiner belong to the E(B-V) of Schlegel et al. (1998), those of Chen et
 # al. to a true E(B-V), about 14 % smaller; Wang et al. multiply all by the one E(B-V) of the
 # star-pair method, and so does the simulation.
@@ -68,7 +68,7 @@ _DWARFS = np.array(
         (42000, -0.460, -0.220, 0.0, -1.030, -0.165, -0.070, 0.015, -0.045, -0.325, -0.60, -0.37),
     ]
 )  # fmt: skip
-# What a giant's colours have on top
+# Differences of a giant's colours
 _GIANTS = np.array(
     [
         (2810, 1.20, 0.25, -1.1, 2.3, 0.35, 0.04, 0.03, -0.15, 0.05, 0.10, 0.95),
@@ -94,7 +94,7 @@ def colours(teff: np.ndarray, logg: np.ndarray, feh: np.ndarray) -> dict[str, np
     """
     log_teff = np.log10(np.clip(teff, _DWARFS[0, 0], _DWARFS[-1, 0]))
     giant = 1 / (1 + np.exp((np.asarray(logg, dtype=float) - 3.6) / 0.2))
-    # lines are few in hot stars; a very metal-poor star has no more lines to lose
+    # hot stars have few lines; very metal-poor stars have hardly any left
     cool = np.clip((9500.0 - teff) / 3000.0, 0.0, 1.0)
     metals = 1.8 * np.tanh(feh / 1.8) * cool
     values = (
@@ -132,8 +132,8 @@ def absolute_magnitudes(
 
 
 def primary_magnitudes(stars: Stars) -> dict[str, np.ndarray]:
-    """Absolute magnitudes (n,) of the stars without their companions: what `truth.fits` calls the
-    truth.
+    """Absolute magnitudes (n,) of the stars without their companions, which are those of
+    `truth.fits`.
     """
     return absolute_magnitudes(stars.teff, stars.logg, stars.feh, stars.luminosity)
 
@@ -155,7 +155,7 @@ def system_magnitudes(stars: Stars) -> dict[str, np.ndarray]:
 
 
 def apparent_magnitudes(stars: Stars) -> dict[str, np.ndarray]:
-    """Magnitudes (n,) in `BANDS` as seen from here: companion, distance and dust included."""
+    """Apparent magnitudes (n,) in `BANDS`, with companion, distance and dust."""
     modulus = 5 * np.log10(stars.distance) - 5
     return {
         name: value + modulus + EXTINCTION[name][0] * stars.ebv

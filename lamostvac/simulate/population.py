@@ -1,9 +1,9 @@
-"""Who is on the simulated sky: labels, masses, luminosities, distances, reddening, velocities.
+"""The simulated stars: labels, masses, luminosities, distances, reddening, velocities.
 
-The sample is stratified: each spectral type gets the number of stars it is asked for, because a
-small demonstration drawn from the real mixture would hold no O star and no M giant. Inside a type,
-dwarfs follow the main sequence of Pecaut & Mamajek (2013) with evolution above it, giants a red
-giant branch that shifts with metallicity, and the chemistry that of the Galactic discs and halo.
+The sample is stratified: each spectral type gets its configured number of stars, because a small
+demonstration drawn from the real mixture would have no O star and no M giant. Inside a type, dwarfs
+follow the main sequence of Pecaut & Mamajek (2013) with evolution above it, giants a red giant
+branch that shifts with metallicity, and the chemistry that of the Galactic discs and halo.
 """
 
 from dataclasses import dataclass, fields
@@ -46,8 +46,7 @@ R_G = 2.5
 
 @dataclass
 class Stars:
-    """Properties of n stars, every field an array (n,); labels in K and dex, the rest in the unit
-    named.
+    """Properties of n stars, every field an array (n,); labels in K and dex, others as below.
 
     mass, luminosity: Sun's; radius: Sun's; distance: pc; rv: km/s; vsini: km/s; abs_mag_g and
     g_mag: mag; secondary_*: of the companion, NaN when single; emission: "" or the kind of emission
@@ -108,9 +107,7 @@ def main_sequence(teff: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def bolometric_correction_g(teff: np.ndarray) -> np.ndarray:
-    """Bolometric correction to Gaia G in mag at Teff (n,), rough dwarf scale (Andrae et al. 2018,
-    MIST).
-    """
+    """Bolometric correction to Gaia G, mag, at Teff (n,), for dwarfs (Andrae et al. 2018, MIST)."""
     grid = [
         2800,
         3200,
@@ -183,14 +180,12 @@ def _chemistry(
 def abundances(
     rng: np.random.Generator, feh: np.ndarray, population: np.ndarray, giant: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """[alpha/Fe], [C/Fe] and [N/Fe] of stars of a population (0 thin disc, 1 thick disc, 2 halo),
-    each (n,).
-    """
+    """[alpha/Fe], [C/Fe], [N/Fe], each (n,), by population (0 thin disc, 1 thick disc, 2 halo)."""
     n = feh.size
     thin = np.clip(0.02 - 0.18 * feh, -0.05, 0.15)
     thick = np.clip(0.26 - 0.20 * (feh + 0.55), 0.08, 0.34)
     halo = np.clip(0.30 - 0.10 * (feh + 1.5), 0.15, 0.40)
-    # some accreted halo stars have little alpha: keeps [Fe/H] and [alpha/Fe] apart
+    # some accreted halo stars have little alpha, so that [Fe/H] and [alpha/Fe] are not degenerate
     halo = np.where(rng.random(n) < 0.3, halo - 0.18, halo)
     alpha_fe = np.choose(population, [thin, thick, halo]) + 0.04 * rng.standard_normal(n)
     c_fe = 0.35 * alpha_fe + 0.08 * rng.standard_normal(n)
@@ -213,7 +208,7 @@ def labels(
     chemistry = _chemistry(rng, spectral_type, giant, uniform)
     feh = chemistry[0]
     if spectral_type == "OB":
-        # towards the cool end, as the mass function has it
+        # more stars at the cool end, as in the mass function
         position = rng.random(n) if uniform else rng.random(n) ** 1.7
         teff = low * (high / low) ** position
     else:
@@ -270,8 +265,7 @@ def draw(
 ) -> Stars:
     """Draw `counts[type]` stars of each type, in the order of `TYPE_ORDER`.
 
-    uniform: spread hot stars evenly in log Teff and half of all stars in [Fe/H], as a library
-    wants.
+    uniform: spread hot stars evenly in log Teff and half of all stars in [Fe/H], as in a library.
     """
     parts: list[tuple[np.ndarray, ...]] = []
     for spectral_type in TYPE_ORDER:
@@ -313,8 +307,8 @@ def complete(
     """The rest of the properties of stars with known labels, all arrays (n,).
 
     kind: spectral type; chemistry: as `_chemistry` returns it; magnitude: mean, standard deviation
-    and limits of Gaia G; distances: limits in pc, which win over the magnitude; latitude: of the
-    dust, degrees, random when None.
+    and limits of Gaia G; distances: limits in pc, which have precedence over the magnitude;
+    latitude: of the dust, degrees, random when None.
     """
     feh, alpha_fe, c_fe, n_fe, population = chemistry
     n = teff.size
@@ -393,8 +387,8 @@ _SUBCLASSES = [
 def subclass(rng: np.random.Generator, teff: np.ndarray, logg: np.ndarray) -> np.ndarray:
     """SUBCLASS as the LAMOST pipeline writes it, with its scatter: G5, K3, A2V, dM3, gM0, B6, O9.
 
-    The classifier errs by about 1.5 % in Teff. A stars carry a luminosity class half of the time, M
-    stars a prefix d or g. Returns strings (n,).
+    The classifier has an error of about 1.5 % in Teff. A stars carry a luminosity class half of the
+    time, M stars a prefix d or g. Returns strings (n,).
     """
     seen = teff * (1 + 0.012 * rng.standard_normal(teff.size))
     edges = np.array([edge for edge, _ in _SUBCLASSES[:-1]], dtype=float)

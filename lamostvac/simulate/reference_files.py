@@ -1,6 +1,4 @@
-"""Names of the simulated catalogues that labels are compared with, below the folder of
-catalogues.
-"""
+"""Names of the simulated comparison catalogues, below the folder of catalogues."""
 
 GAIA_ESO = "gaia_eso/ges.fits"
 SEISMIC = "kepler/seismic.tsv"

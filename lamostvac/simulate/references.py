@@ -1,10 +1,8 @@
-"""The simulated stars in the catalogues that config/comparisons.yaml compares with and no training
-set uses.
+"""The simulated stars in catalogues of config/comparisons.yaml that no training set uses.
 
-Values scatter by the errors that stand beside them about the truth; LASPM has the offsets that
-Liang et al. (2024, section 4.6.1) find. Each table has rows that a published cut must remove.
-Everything is made from the truth, with random numbers of its own, so that nothing else of the
-survey depends on it.
+Values scatter about the truth by their quoted errors; LASPM has the offsets that Liang et
+al. (2024, section 4.6.1) find. Each table has rows that a published cut must remove. Everything is
+made from the truth, with its own random numbers, so that nothing else in the survey depends on it.
 """
 
 import io
@@ -28,8 +26,7 @@ from lamostvac.simulate.reference_files import (
     VMP_LOW,
 )
 
-# No star of the simulated sky was born in a cluster: members are stars whose true [Fe/H] is this
-# near the cluster's.
+# The simulated sky has no clusters: members are stars whose true [Fe/H] is this near the cluster's.
 CLUSTER_WIDTH = 0.015
 CLUSTER_FEH = {
     "alphaPer": 0.05,
@@ -38,10 +35,10 @@ CLUSTER_FEH = {
     "NGC2682": -0.04,
     "NGC2168": -0.15,
 }
-# What LASPM errs by for dwarfs and giants: log g and [M/H] (Liang et al. 2024, 4.6.1, against
+# Offsets of LASPM for dwarfs and giants: log g and [M/H] (Liang et al. 2024, 4.6.1, against
 # APOGEE).
 LASPM_OFFSETS = {"dwarf": (0.35, -0.27), "giant": (2.07, -0.59)}
-_FAINT = 1.5  # what a release's pipeline gives no labels below, S/N
+_FAINT = 1.5  # S/N below which a release's pipeline gives no labels
 
 
 def write_references(folder: str | Path, truth: pd.DataFrame, seed: int) -> None:
@@ -67,7 +64,7 @@ def write_references(folder: str | Path, truth: pd.DataFrame, seed: int) -> None
         (CLUSTERS, cluster_members, stars),
     )
     for number, (name, make, rows) in enumerate(makers):
-        # Each table has its own random numbers, so that a change in one leaves the others alone.
+        # Each table has its own random numbers, so that a change in one does not affect the others.
         _write(folder / name, make(np.random.default_rng([seed, 60 + number]), rows))
 
 
@@ -95,8 +92,8 @@ def _measured(
 
 
 def gaia_eso(rng: np.random.Generator, stars: pd.DataFrame) -> pd.DataFrame:
-    """A sixth of the stars with the errors of DR3 (Wang et al. 2022, 4.2); hot ones with larger
-    errors in K.
+    """A sixth of the stars with the errors of DR3 (Wang et al. 2022, 4.2), larger in K for hot
+    ones.
     """
     rows = stars[rng.random(len(stars)) < 1 / 6]
     found = _measured(
@@ -109,9 +106,7 @@ def gaia_eso(rng: np.random.Generator, stars: pd.DataFrame) -> pd.DataFrame:
 
 
 def seismic(rng: np.random.Generator, stars: pd.DataFrame) -> pd.DataFrame:
-    """Oscillating stars, a third of the cool ones; one in eight has an error that the published cut
-    removes.
-    """
+    """Oscillating stars, a third of the cool ones; the published cut removes one in eight."""
     cool = stars["teff"].between(3800, 6700) & (stars["logg"] > 1)
     rows = stars[cool & (rng.random(len(stars)) < 1 / 3)]
     error = np.where(rng.random(len(rows)) < 1 / 8, rng.uniform(0.06, 0.2, len(rows)), 0.03)
@@ -129,9 +124,7 @@ def metal_poor(rng: np.random.Generator, stars: pd.DataFrame) -> pd.DataFrame:
 
 
 def metal_poor_high(rng: np.random.Generator, stars: pd.DataFrame) -> pd.DataFrame:
-    """Two of three metal-poor stars, one row per paper, up to three for a star; errors of 0.1
-    dex.
-    """
+    """Two of three metal-poor stars, with one to three rows (one per paper); errors of 0.1 dex."""
     rows = stars[(stars["feh"] < -1.4) & (rng.random(len(stars)) < 2 / 3)]
     rows = rows.loc[np.repeat(rows.index, rng.integers(1, 4, len(rows)))]
     found = _measured(rng, rows, {"feh": 0.1})
@@ -171,9 +164,7 @@ def laspm(rng: np.random.Generator, spectra: pd.DataFrame) -> pd.DataFrame:
 
 
 def hotpayne(rng: np.random.Generator, spectra: pd.DataFrame) -> pd.DataFrame:
-    """Stars hotter than 7500 K; one in twenty has a chi2ratio that the published cut removes, and
-    wrong labels.
-    """
+    """Stars hotter than 7500 K; the published cut removes one in twenty, with wrong labels."""
     rows = spectra[(spectra["teff"] > 7500) & (spectra["snrg"] > _FAINT)]
     table = _pipeline(rng, rows, {"teff": 150.0, "logg": 0.1, "feh": 0.15})
     bad = rng.random(len(rows)) < 0.05
@@ -186,10 +177,9 @@ def hotpayne(rng: np.random.Generator, spectra: pd.DataFrame) -> pd.DataFrame:
 
 
 def cluster_members(rng: np.random.Generator, stars: pd.DataFrame) -> pd.DataFrame:
-    """Stars of one true [Fe/H] under the names of clusters, as Gaia Collaboration (2018) list
-    members, at 2015.5.
+    """Stars of one true [Fe/H] as members of clusters in Gaia Collaboration (2018), at 2015.5.
 
-    At most 90 of a cluster; also stars of another cluster, which an entry leaves out.
+    There are at most 90 per cluster, and stars of a further cluster, which an entry leaves out.
     """
     years = 15.5
     parts = []

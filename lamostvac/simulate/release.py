@@ -1,7 +1,7 @@
 """Writers of LAMOST files: spectra as images (DR1 to DR8) and binary tables (DR9 on), catalogue.
 
-The bytes are made here rather than by astropy: a release has many small files with some hundred
-cards each, and a header put together from text takes a tenth of the time. No time stamps, so equal
+The bytes are made here and not by astropy: a release has many small files with some hundred cards
+each, and joining a header from texts takes a tenth of the time. There are no time stamps, so equal
 input gives equal bytes.
 """
 
@@ -39,7 +39,7 @@ def spectrum_id(row: Mapping[str, Any]) -> str:
 
 
 def designation(ra: float, dec: float) -> str:
-    """'LAMOST Jhhmmss.ss+ddmmss.s', truncated as the IAU wants; degrees."""
+    """'LAMOST Jhhmmss.ss+ddmmss.s', truncated by the IAU's rule; arguments in degrees."""
     hours = int(ra / 15 * 3600 * 100) % (24 * 3600 * 100)
     arcsec = int(abs(dec) * 3600 * 10)
     sign = "-" if dec < 0 else "+"
@@ -244,7 +244,7 @@ def write_catalogue(path: Path, rows: list[dict[str, Any]]) -> None:
     for name, pattern in formats.items():
         numbers = pd.to_numeric(table[name], errors="coerce")
         text = [pattern % value if np.isfinite(value) else "" for value in numbers]
-        # what is not a number is written as it stands: broken catalogues need that
+        # other values than numbers are written unchanged, as broken catalogues need
         raw = table[name].astype(object)
         table[name] = [
             t if t or v is None or (isinstance(v, float) and np.isnan(v)) else str(v)

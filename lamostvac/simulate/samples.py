@@ -1,9 +1,9 @@
-"""The stars in common between LAMOST and the surveys that networks are trained on.
+"""The stars in common between LAMOST and the surveys on which networks are trained.
 
-Real training sets are not slices of the survey: PASTEL's stars are bright and many are metal-poor,
-APOGEE's are cool and well exposed, and Wang et al. (2022) took stars within 2 kpc and outside the
-dust for absolute magnitudes. Part of each sample is made to fail one published cut
-(their section 3), so that every cut has something to remove.
+Real training sets are not random samples of the survey: PASTEL's stars are bright and many are
+metal-poor, APOGEE's are cool and well exposed, and Wang et al. (2022) took stars within 2 kpc and
+outside the dust for absolute magnitudes. Part of each sample is made to fail a published cut
+(their section 3), so that every cut has stars to remove.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from lamostvac.simulate.population import Stars
 
 SAMPLES = ("pastel", "apogee", "lgmwas")
 
-# Sample: cut that a star can be made to fail -> what is wrong with it
+# Sample: cut that a star can be made to fail -> its fault
 FAULTS: dict[str, dict[str, str]] = {
     "pastel": {
         "lamost_snr": "S/N of the LAMOST spectrum below 20",
@@ -148,10 +148,10 @@ def _ordinary(rng: np.random.Generator, sample: str, n: int) -> Labels:
 
 
 def _metal_poor(rng: np.random.Generator, n: int) -> Labels:
-    """Labels of n halo stars with [Fe/H] from -1 to -3.8: half giants, half turn-off stars and
+    """Labels of n halo stars with [Fe/H] -1 to -3.8: half giants, half turn-off stars,
     subgiants.
     """
-    # one star in each n-th of the distribution, so that the tail is there in small samples too
+    # one star in each n-th of the distribution, so that small samples have the tail too
     feh = -1.0 - 2.8 * rng.permutation((np.arange(n) + rng.random(n)) / max(n, 1)) ** 1.3
     giant = rng.random(n) < 0.5
     teff = np.where(giant, rng.uniform(4500, 5350, n), rng.uniform(5300, 6500, n))
@@ -181,9 +181,7 @@ def _faults(sample: str, n: int) -> np.ndarray:
 
 
 def _move_to(fault: np.ndarray, name: str, able: np.ndarray) -> np.ndarray:
-    """Swap faults so that `name` is with stars that are able to have it, as far as there are
-    any.
-    """
+    """Swap faults so that `name` is given to stars that can have it, as far as possible."""
     fault = fault.copy()
     free = [int(i) for i in np.flatnonzero(able & (fault != name))]
     for i in np.flatnonzero((fault == name) & ~able):
@@ -209,18 +207,16 @@ def _snr(rng: np.random.Generator, sample: str, fault: np.ndarray) -> np.ndarray
 
 
 def proper_motions(rng: np.random.Generator, stars: Stars) -> tuple[np.ndarray, np.ndarray]:
-    """pmra (with cos dec) and pmdec (n,) in mas/yr; one star in sixty moves by 0.3 to 2 arcsec a
-    year.
-    """
+    """pmra (with cos dec), pmdec (n,) in mas/yr; one star in sixty moves 0.3 to 2 arcsec a year."""
     n = stars.teff.size
     dispersion = np.interp(stars.feh, [-1.6, -0.9, -0.5, 0.0], [130.0, 70.0, 45.0, 28.0])
     scale = 1000.0 / 4.74 / stars.distance
     pmra, pmdec = dispersion * scale * rng.standard_normal((2, n))
-    # the nearest would beat Barnard's star
+    # the nearest stars would be faster than Barnard's star
     slower = np.minimum(1.0, 2000.0 / np.maximum(np.hypot(pmra, pmdec), 1e-9))
     pmra, pmdec = slower * pmra, slower * pmdec
     fast = rng.random(n) < 1 / 60
-    # whichever the numbers, each sample has one
+    # each sample has one for any numbers of stars
     for sample in np.unique(stars.sample):
         near = np.flatnonzero((stars.sample == sample) & (stars.fault == ""))
         if near.size:

@@ -1,6 +1,4 @@
-"""APOGEE and PASTEL of the simulated stars: labels from other spectra, with the surveys' flags and
-offsets.
-"""
+"""APOGEE and PASTEL of the simulated stars: labels with the surveys' errors, flags and offsets."""
 
 from collections.abc import Callable, Sequence
 
@@ -25,7 +23,7 @@ EXTRATARG_DUPLICATE = 1 << 4
 def apogee_table(rng: np.random.Generator, stars: Stars, twomass: pd.DataFrame) -> pd.DataFrame:
     """allStar of DR16: the sample's stars and a quarter of the other cool ones, some of them twice.
 
-    A second row of a star (EXTRATARG bit 4) has lower S/N and values of its own.
+    A second row of a star (EXTRATARG bit 4) has lower S/N and different values.
     """
     n = stars.teff.size
     cool = (stars.teff > 3800) & (stars.teff < 6500) & (stars.feh > -2.9)
@@ -60,8 +58,7 @@ def apogee_table(rng: np.random.Generator, stars: Stars, twomass: pd.DataFrame) 
         "ALPHA_M": (alpha, 0.008), "FE_H": (feh, 0.010), "C_FE": (carbon, 0.015), "N_FE": (nitrogen, 0.025),
     }  # fmt: skip
     columns: dict[str, np.ndarray] = {}
-    # ASPCAP gives nothing at all outside of its grid, and often no [C/Fe] and [N/Fe] for metal-poor
-    # stars
+    # ASPCAP gives no labels outside its grid, and often no [C/Fe] and [N/Fe] for metal-poor stars
     failed = (fault == "missing") | (feh < -2.5)
     for name, (value, typical) in truth.items():
         growth = np.sqrt(weak) if name in ("TEFF", "LOGG") else weak
@@ -85,7 +82,7 @@ def apogee_table(rng: np.random.Generator, stars: Stars, twomass: pd.DataFrame) 
 
     harmless = np.array(HARMLESS_FLAGS)
     flag = np.where(rng.random(m) < 0.25, harmless[rng.integers(0, harmless.size, m)], 0)
-    # each of them at least once, while there are good stars
+    # each of them at least once, as long as there are good stars
     plain = np.flatnonzero((fault == "") & ~second)
     for k, value in zip(plain, HARMLESS_FLAGS, strict=False):
         flag[k] = value
@@ -116,15 +113,13 @@ def apogee_table(rng: np.random.Generator, stars: Stars, twomass: pd.DataFrame) 
     result["GAIA_SOURCE_ID"] = ids.astype(np.int64)
     result["ASPCAPFLAG"] = flag.astype(np.int64)
     result |= columns
-    # allStar is sorted by position, and the two rows of a star stand together
+    # allStar is sorted by position, so the two rows of a star are adjacent
     order = np.lexsort((second, result["APOGEE_ID"]))
     return pd.DataFrame({name: value[order] for name, value in result.items()})
 
 
 def references(seed: int) -> pd.DataFrame:
-    """The literature: per reference its systematic offsets `Teff logg [Fe/H]` and a factor on its
-    errors.
-    """
+    """The literature: each reference's offsets `Teff logg [Fe/H]` and a factor on its errors."""
     rng = np.random.default_rng([seed, 19])
     rows = []
     for k in range(N_REFERENCES):
@@ -139,7 +134,7 @@ def references(seed: int) -> pd.DataFrame:
                 "bibcode": f"{year}Simul.{volume:.>3d}.{page:.>4d}{chr(65 + k)}",
                 **{name: size * rng.standard_normal() for name, size in REFERENCE_OFFSET.items()},
                 "factor": rng.uniform(0.5, 1.3),
-                # a share of the literature has temperatures alone
+                # a share of the literature has temperatures only
                 "teff_only": k >= N_REFERENCES - 3,
                 "quotes_errors": rng.random() < 0.75,
             }
@@ -164,7 +159,7 @@ def pastel_table(
     magnitudes: dict[str, np.ndarray],
     literature: pd.DataFrame,
 ) -> pd.DataFrame:
-    """PASTEL: one row per measurement, one to six a star, each by another of the references."""
+    """PASTEL: one row per measurement, one to six per star, each by a different reference."""
     n = stars.teff.size
     inside = (stars.teff > 3500) & (stars.teff < 10000)
     seen = np.flatnonzero((stars.sample == "pastel") | (inside & (rng.random(n) < PASTEL_SHARE)))
@@ -183,7 +178,7 @@ def pastel_table(
             later = rng.choice(np.concatenate([full, bare]), count, replace=False)
             head = rng.choice(full)
             chosen = np.concatenate([[head], later[later != head][: count - 1]])
-        # the literature is less sure of cool, hot and metal-poor stars
+        # errors in the literature are larger for cool, hot and metal-poor stars
         hard = (
             1.0
             + 0.6 * (stars.teff[i] < 4200)

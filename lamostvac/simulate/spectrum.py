@@ -75,15 +75,15 @@ _PROFILE_VELOCITY = np.array(
 )
 
 # Free parameters, set by comparison with MILES and LAMOST spectra (docs/simulation.md)
-STARK_WING = 4.0  # Holtsmark wing 0.75 times what ions and electrons together make of it
-HAZE = 1.3e-15  # cm2 per excited iron atom at 4200 A: the lines that are too many to be listed
+STARK_WING = 4.0  # Holtsmark wing 0.75 times that by ions and electrons together
+HAZE = 1.3e-15  # cm2 per excited iron atom at 4200 A: lines that are too many to be listed
 HAZE_EXCITATION = 2.5  # eV
 BAND_HAZE = 0.8  # share of the molecular opacity between the bands' structure
 HAZE_SLOPE = -7.5  # lines per Angstrom rise to the blue
 WEAK_LAYERS = [int(np.searchsorted(atm.LOG_TAU, -1.6)), int(np.searchsorted(atm.LOG_TAU, -0.5))]
 WEAK_WEIGHTS = (0.5, 0.5)
 
-# Where molecules and ionised helium are worth computing; their strength fades to zero there
+# Range in which molecules and ionised helium are computed; their strength is zero at its end
 _BANDS_BELOW, _HELIUM_II_ABOVE = 8500.0, 15000.0
 
 
@@ -117,11 +117,11 @@ def _profile_matrix(centre: float) -> tuple[int, int, np.ndarray]:
 def _haze_ratio(star: atm.Atmosphere, wave: np.ndarray, ratio: np.ndarray) -> np.ndarray:
     """Quasi-continuous opacity of unlisted lines over the Rosseland opacity, (n, L, w).
 
-    ratio: the continuous opacity over the Rosseland opacity, (n, L, w). The atomic part answers to
-    the number of excited iron atoms per continuous opacity, as a square root because the lines that
-    make it up are partly saturated; the molecular part is the bands' mean. As opacity, and not as
-    absorption afterwards, the haze both lowers the blue flux and makes the listed lines shallower,
-    as crowding does.
+    ratio: the continuous opacity over the Rosseland opacity, (n, L, w). The atomic part is
+    proportional to the square root of the number of excited iron atoms per continuous opacity,
+    because its lines are partly saturated; the molecular part is the bands' mean. Since the haze is
+    an opacity, and not absorption afterwards, it both lowers the blue flux and makes the listed
+    lines shallower, as crowded lines do.
     """
     iron = ELEMENT_NAMES.index("Fe")
     fractions = atm.stage_fractions("Fe", star.temperature, star.electron_pressure)
@@ -132,7 +132,7 @@ def _haze_ratio(star: atm.Atmosphere, wave: np.ndarray, ratio: np.ndarray) -> np
     )
     linear = (excited / star.rosseland)[:, :, None] * (HAZE / ELEMENTS["Fe"][3][0])
     haze = np.sqrt(linear * ratio) * (wave / 4200.0) ** HAZE_SLOPE
-    # hydrides and oxides crowd the blue of M dwarfs beyond what iron tells
+    # in the blue of M dwarfs, hydrides and oxides add more than the iron atoms indicate
     dwarf = 1 / (1 + np.exp(-(star.logg - 3.0) / 0.5))
     haze = haze * (1 + 2.5 * dwarf / (1 + np.exp((star.teff - 4050) / 120)))[:, None, None]
     fade = np.clip((4600 - star.teff) / 400, 0, 1)
@@ -149,7 +149,7 @@ def _haze_ratio(star: atm.Atmosphere, wave: np.ndarray, ratio: np.ndarray) -> np
 
 
 class _Canvas:
-    """Flux of a batch relative to the continuum, and what the lines need to draw on it."""
+    """Flux of a batch relative to the continuum, and the data for drawing lines on it."""
 
     def __init__(self, star: atm.Atmosphere, vmic: np.ndarray) -> None:
         self.star, self.vmic = star, vmic
@@ -187,8 +187,8 @@ class _Canvas:
     def blanketed(self, wave: np.ndarray) -> np.ndarray:
         """Continuum flux over pi with the unlisted lines' share of the blanketing, (n, n_wave).
 
-        They are absorption between open gaps and not a true continuum: taken at full strength they
-        make K stars too red, so the flux is the geometric mean with and without them
+        The unlisted lines have gaps between them and are not a true continuum: at full strength
+        they make K stars too red, so the flux is the geometric mean with and without them
         (M stars: with them).
         """
         i, f = self.at(wave)
@@ -250,7 +250,7 @@ def _hydrogen_lines(canvas: _Canvas) -> None:
         x = offset / core
         shape = x**2.5
         stark = 1 / (2.6426 * core) / (1 + shape)
-        # beyond the core keep the true wing coefficient, whatever the Doppler width
+        # beyond the core keep the true wing coefficient for any Doppler width
         far = wing * (scale[:, :, None] ** 1.5) / np.maximum(offset, 1e-3) ** 2.5
         profile = np.where(x > 1.5, np.minimum(stark, far), stark)
         # broadening by neutral hydrogen matters in cool stars (Barklem et al. 2000)
@@ -362,7 +362,7 @@ def _bands(canvas: _Canvas) -> None:
     # the dense bands of CH and CN stand out of the haze, the oxides and hydrides are part of it
     inverse = {True: inverse_opacity(canvas.log_clear), False: inverse_opacity(canvas.log_opacity)}
     shapes = band_shapes().astype(np.float32)
-    # the cores of the bands form high up, where the source function is small
+    # the cores of the bands form in high layers, where the source function is small
     surface = planck(WAVE, star.temperature[:, 6, None]) / canvas.continuum(WAVE)
     depth = np.clip(1 - surface, 0.02, 0.97).astype(np.float32)
     for k, molecule in enumerate(MOLECULES):
@@ -409,7 +409,7 @@ def synthesize_native(
 
     Units are those of `constants.planck` and the same for all stars, so that the sum of two spectra
     weighted with the stars' areas is a binary's. Lines have the width `INTRINSIC_SIGMA`; `broaden`
-    makes a spectrograph's resolution of it.
+    converts them to a spectrograph's resolution.
     """
     columns = [
         np.atleast_1d(np.asarray(x, dtype=float)) for x in (teff, logg, feh, alpha_fe, c_fe, n_fe)

@@ -65,10 +65,10 @@ def simulate_survey(
 
     Files: `lamost/catalogue.csv`, `lamost/{night}/{plan}/spec-*.fits.gz`, `mastar/*`, `catalogs/*`
     (see `counterparts` and `references`), `truth.fits`. seed: `settings.seed` when None. progress:
-    called with a number of spectra that have been made, library included. The bytes depend on
-    settings and seed alone.
+    called with a number of spectra that have been made, including the library's. The bytes depend
+    on settings and seed only.
 
-    Raises UserError when nothing is to be simulated.
+    Raises UserError when there is nothing to simulate.
     """
     folder = Path(folder)
     seed = settings.seed if seed is None else seed
@@ -103,9 +103,7 @@ def simulate_survey(
 def _catalogue_row(
     rng: np.random.Generator, stars: population.Stars, visit: pd.Series, index: int, g: float
 ) -> Row:
-    """What the catalogue says about a visit before the spectrum is measured; g: Gaia G with the
-    companion.
-    """
+    """A visit's catalogue row before the spectrum is measured; g: Gaia G with the companion."""
     i = int(visit["star"])
     night = Time(int(visit["lmjd"]), format="mjd").to_datetime().strftime("%Y-%m-%d")
     ra, dec = float(stars.ra[i]), float(stars.dec[i])
@@ -156,8 +154,7 @@ def _light(
     lsf: tuple[np.ndarray, np.ndarray],
     phase: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Spectra of the visits of a batch of stars as they reach the telescope (n_visits, n_pixels),
-    and RV.
+    """Spectra of a batch's visits as they reach the telescope (n_visits, n_pixels), and RV.
 
     part: the batch; star (n_visits,): index of each visit's star; lsf: sigma in km/s in the blue
     and the red (n_visits,); phase: of the binaries' orbits, -1 to 1 (n_visits,).
@@ -197,9 +194,7 @@ def _observe_stars(
     visits: pd.DataFrame,
     progress: Callable[[int], None] | None,
 ) -> tuple[list[Row], list[Row]]:
-    """Make and write the spectra of all stars; catalogue rows and truth rows, in the order of
-    visits.
-    """
+    """Make and write the spectra of all stars; returns catalogue and truth rows by visit."""
     rows: list[Row] = []
     truth: list[Row] = []
     wave = instrument.LAMOST_WAVE
@@ -209,7 +204,7 @@ def _observe_stars(
     for start in range(0, stars.teff.size, BATCH):
         part = slice(start, min(start + BATCH, stars.teff.size))
         index = np.flatnonzero((visits_star >= part.start) & (visits_star < part.stop))
-        # each visit has its own random numbers, so that batches do not matter
+        # each visit has its own random numbers, so that results do not depend on batches
         generators = [np.random.default_rng([seed, 2, int(k)]) for k in index]
         # line-spread function: R 1600 in the blue, 1850 in the red, from fibre to fibre 5 %
         # different
@@ -336,7 +331,7 @@ def _observe_others(
     visits: pd.DataFrame,
     offset: int,
 ) -> tuple[list[Row], list[Row]]:
-    """Galaxies, quasars and unknown objects: on the plates, in the catalogue, not to be
+    """Galaxies, quasars and unknown objects, which are in the catalogue and must not be
     selected.
     """
     rows: list[Row] = []

@@ -1,6 +1,4 @@
-"""The wavelengths of the synthesis, and from them to the resolution and the wavelengths of a
-spectrograph.
-"""
+"""The wavelengths of the synthesis; conversion to a spectrograph's resolution and wavelengths."""
 
 import numpy as np
 
@@ -11,7 +9,7 @@ LOG_STEP = 0.5e-4
 LOG_WAVE = np.arange(np.log10(3560.0), np.log10(10480.0), LOG_STEP)
 WAVE = 10.0**LOG_WAVE
 STEP_VELOCITY = SPEED_OF_LIGHT * np.log(10) * LOG_STEP
-# Weak lines are Gaussians of this width; `broaden` takes it off the line-spread function
+# Weak lines are Gaussians of this width; `broaden` subtracts it from the line-spread function
 INTRINSIC_SIGMA = 40.0  # km/s
 
 
