@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lamostvac.external.match import group_stars
 
-RADIUS = 3.0  # arcsec, as everywhere spectra are joined to stars
+RADIUS = 3.0  # arcsec, as wherever spectra are joined to stars
 
 
 def best_spectra(

@@ -12,8 +12,7 @@ class Job(Protocol):
     Attributes
     ----------
     rule : the rule's name
-    input, output : file names, by name or by number; a name may stand for one file or for a list of
-        them
+    input, output : file names, by name or by number; a name may have one file or a list of them
     params : the rule's settings by name, values that JSON could hold
     wildcards : texts by name
     log : the log's file name, in a list that is empty for a rule without log

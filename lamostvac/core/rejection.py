@@ -43,7 +43,7 @@ REASONS: dict[str, str] = {
 
 
 class SpectrumRejected(Exception):
-    """One spectrum cannot be used; `reason` is a key of `REASONS`, `detail` says what was seen."""
+    """One spectrum cannot be used; `reason` is a key of `REASONS`, `detail` says what was found."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         if reason not in REASONS:

@@ -1,4 +1,4 @@
-"""What the log of a job says of an emulator."""
+"""Lines on an emulator for a job's log."""
 
 import logging
 from collections.abc import Mapping

@@ -47,8 +47,8 @@ def residual_covariance(
     ivar : (n, p) of the library's spectra
     label_errors : (n, d) of the scaled labels
     label_share : share of the effect of the label errors that is subtracted. That effect cannot be
-        told from properties which the labels do not describe and which look like a change of
-        labels; 1 trusts the quoted errors fully
+        distinguished from properties which the labels do not describe and which look like a change
+        of labels; 1 trusts the quoted errors fully
     """
     k = len(basis)
     size = np.linalg.norm(residuals, axis=1)

@@ -41,7 +41,7 @@ def read_table(
     columns : our name: name in the file. A name that matches exactly is preferred; otherwise case
         is ignored
     identifiers : which of our names are integer identifiers; -1 where missing
-    missing : numbers that stand for a missing value in the other columns, such as -9999
+    missing : numbers that mean a missing value in the other columns, such as -9999
     conversions : our name: unit in the file.
         `ra` and `dec` are converted to degrees (`hourangle`, also texts such as `12 34
         56.7`); any other takes `unit in the file -> ours`, for example `nmag -> mag`

@@ -42,9 +42,12 @@ STATES = {
 class Need:
     """A file that the run reads.
 
-    path : where the run reads it source : `model_dump` of the source that has it; None where there
-    is none read_by : the parts of the configuration that name it optional : the run goes on without
-    it
+    Attributes
+    ----------
+    path : where the run reads it
+    source : `model_dump` of the source that has it; None where there is none
+    read_by : the parts of the configuration that name it
+    optional : the run goes on without it
     """
 
     path: str

@@ -27,7 +27,7 @@ def find_outliers(
     Parameters
     ----------
     difference : (n, p) flux less model
-    weight : (n, p) 1 / variance of the noise, 0 for pixels that are not looked at
+    weight : (n, p) 1 / variance of the noise, 0 for pixels that are not used
     spread : (p,) variance of all other expected differences
     sigma : standard deviations from which a pixel is an outlier
     hats : (m, p) overlapping functions that add up to 1; a curve on their scale, which is an error

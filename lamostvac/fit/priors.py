@@ -27,7 +27,7 @@ class DensityPrior:
     ----------
     stars : (N, d) scaled labels of the library
     bandwidth : of the Gaussian on each star, in scaled labels
-    max_cells : libraries of at most so many stars keep one Gaussian for each
+    max_cells : libraries of at most this many stars keep one Gaussian for each star
     """
 
     def __init__(

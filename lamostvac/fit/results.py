@@ -93,7 +93,7 @@ class Examples:
 def choose_examples(ivar: NDArray[np.floating]) -> NDArray[np.int64]:
     """Rows, increasing, of the least noisy spectra, which show best where the model fails.
 
-    `ivar` (n, 4901); only the first thousand are looked at.
+    `ivar` (n, 4901); only the first thousand are considered.
     """
     noise = np.median(1.0 / np.maximum(ivar[:_LOOKED_AT], 1e-6), axis=1)
     return np.sort(np.argsort(noise, kind="stable")[:N_EXAMPLES])

@@ -231,7 +231,7 @@ def narrowed(values: NDArray[np.int64]) -> NDArray[Any]:
 
 
 def _described(column: Column, dtype: str, texts: dict[str, list[str]]) -> dict[str, Any]:
-    """What the page knows of a column.
+    """A column's description for the page.
 
     Its name in words is a symbol in square brackets where the description has one, else the
     description up to the first comma, semicolon or bracket.

@@ -34,7 +34,7 @@ CHECKS = (
 )
 CHECK_COLUMNS = ["check", "what", "n", "run", "published", "measure", "light"]
 LIGHTS = ("green", "yellow", "red", "none")
-# S/N of the repeats in validation/comparisons.csv that stand for 50: 40 to 80, geometric mean 57.
+# S/N of the repeats in validation/comparisons.csv that represent 50: 40 to 80, geometric mean 57.
 _BIN, _BIN_SNR = "unflagged S/N 40-80", float(np.sqrt(40.0 * 80.0))
 _REPEATS_SNR = 50
 # What the checks measure that are not ratios.

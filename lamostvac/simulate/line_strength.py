@@ -87,7 +87,7 @@ def damping_constants(
     electrons = star.electrons[:, layers, None]
     radiative = 2.2e15 / wave**2 * 3.0
     log_vdw = -7.75 + 0.06 * np.minimum(lines.excitation, 5.0)
-    # the triplet's wings come out too strong in dwarfs with the tabulated constant (-7.6)
+    # with the tabulated constant (-7.6) the triplet's wings are too strong in dwarfs
     triplet = np.array([name == "Ca II" for name in lines.species]) & (lines.excitation > 1)
     log_vdw = np.where(triplet, -8.0, log_vdw)
     # it also makes the resonance lines of K and M dwarfs too broad

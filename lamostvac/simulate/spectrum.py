@@ -219,9 +219,8 @@ def _hydrogen_lines(canvas: _Canvas) -> None:
     field = 1.25e-9 * star.electrons ** (2 / 3)
     doppler = np.sqrt(2 * BOLTZMANN * temperature / 1.6735e-24) / 1e5
     doppler = np.sqrt(doppler**2 + canvas.vmic[:, None] ** 2)
-    # Without line blanketing and convection the deep layers of cool stars come out too cool for
-    # their Balmer lines, which also have chromospheric cores: raise the excitation temperature
-    # there.
+    # Without line blanketing and convection the deep layers of cool stars are too cool for their
+    # Balmer lines, which also have chromospheric cores: raise the excitation temperature there.
     cool = (
         1
         / (1 + np.exp((star.teff - 7300) / 500))

@@ -37,10 +37,13 @@ _BLOCK = 500_000  # rows whose paths are in memory at a time
 class Folder:
     """Result of the comparison for a plate's folder.
 
-    folder : its path n_catalogue, n_wanted : spectra in the catalogue, and those of them that the
-    survey selects n_found : files that the catalogue knows findings :
-    `(what, file name, spectrum_id, number)`, `what` a key of `WHATS` n_missing_wanted : missing or
-    empty spectra that the survey selects
+    Attributes
+    ----------
+    folder : its path
+    n_catalogue, n_wanted : spectra in the catalogue, and those of them that the survey selects
+    n_found : files that the catalogue has
+    findings : `(what, file name, spectrum_id, number)`, `what` a key of `WHATS`
+    n_missing_wanted : missing or empty spectra that the survey selects
     """
 
     folder: str
@@ -59,9 +62,14 @@ class Folder:
 class Expected:
     """The catalogue's spectra by the folder in which they should be.
 
-    table : the catalogue's columns `PATH_COLUMNS` wanted : (n,) which rows the survey selects root,
-    pattern : `survey.root` and `survey.file_pattern` folders : their paths, sorted order : (n,)
-    rows, folder by folder limits : (folders + 1,) where each folder begins in `order`
+    Attributes
+    ----------
+    table : the catalogue's columns `PATH_COLUMNS`
+    wanted : (n,) which rows the survey selects
+    root, pattern : `survey.root` and `survey.file_pattern`
+    folders : their paths, sorted
+    order : (n,) rows, folder by folder
+    limits : (folders + 1,) where each folder begins in `order`
     """
 
     table: pa.Table
@@ -113,7 +121,7 @@ def compare(
     ----------
     ignore : files that are not spectra although their names end like those, such as the catalogue
         itself
-    sizes : look for files without a byte, which asks for each file's size
+    sizes : also find empty files, which needs each file's size
     threads : number of folders listed in parallel; on a remote file system most of the time is
         waiting
     """

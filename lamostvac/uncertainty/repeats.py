@@ -28,8 +28,8 @@ class RepeatPairs:
     ----------
     earlier, later : (m,) int64 row numbers, by night
     snr : (m,) mean S/N of the two
-    weight : (m,) how many independent differences the pair stands for, at most 1; a star's add up
-        to at most 3
+    weight : (m,) number of independent differences that the pair is worth, at most 1; a star's
+        weights add up to at most 3
     """
 
     earlier: NDArray[np.int64]

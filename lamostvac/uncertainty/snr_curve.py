@@ -45,8 +45,8 @@ def bin_residuals(
     snr : (m,) mean S/N of a pair
     residual : (m,) difference of the label over sqrt 2; pairs where either is not finite are left
         out
-    weight : (m,) independent differences that a pair stands for (`RepeatPairs.weight`); None: 1
-        each
+    weight : (m,) number of independent differences that a pair is worth (`RepeatPairs.weight`);
+        None: 1 each
     bins : number of bins with equal weight, reduced when they would weigh less than `smallest`; or
         the edges of bins, of which those that weigh less are left out
     width : `weighted_width`

@@ -8,7 +8,7 @@ from scipy.optimize import least_squares, nnls
 from lamostvac.uncertainty.widths import Array
 
 MIN_BINS = 4  # one more than there are coefficients
-# With an exponent nearer 0 the term is nearly constant and cannot be told from a.
+# With an exponent nearer 0 the term is nearly constant and cannot be distinguished from a.
 _EXPONENTS = (0.05, 4.0)
 _REWEIGHTINGS = 20
 

@@ -16,7 +16,7 @@ from lamostvac.library.resolution import constant_fwhm
 # A; measured against MILES on the 112 stars of 4500-7000 K (docs/libraries.md): 3.1 to 3.45 by
 # window. Maraston & Stromback (2011) give 3.4, the library's paper 3.
 FWHM = 3.3
-ASSUMED_SNR = 50.0  # per pixel; what Le Borgne+ 2003 say of most spectra
+ASSUMED_SNR = 50.0  # per pixel; that of most spectra (Le Borgne+ 2003)
 KEYWORDS = {"teff": ("TEFF",), "logg": ("LOG_G",), "feh": ("FE_H",)}
 
 
