@@ -88,7 +88,8 @@ def choose_controls(
     controls = _measured(everyone, kept, dusty, settings)
     for _ in range(iterations):
         found = star_pair_reddening(
-            np.where(np.isfinite(colours), colours, np.nan), np.sqrt(variance[rows]), everyone.labels,
+            np.where(np.isfinite(colours), colours, np.nan), np.sqrt(variance[rows]),
+            everyone.labels,
             everyone.label_errors, everyone.star, coefficients[rows], controls, settings,
         )  # fmt: skip
         with np.errstate(invalid="ignore"):

@@ -184,7 +184,8 @@ def distances(
     (value, error), ks = absolute, BANDS.index("ks")
     apparent, apparent_err = by_band(table, "mag_{band}"), by_band(table, "mag_{band}_err")
     one = distance.modulus_of_band(
-        apparent[:, ks], apparent_err[:, ks], value[:, ks], error[:, ks], coefficients[:, ks], ebv, ebv_err
+        apparent[:, ks], apparent_err[:, ks], value[:, ks], error[:, ks],
+        coefficients[:, ks], ebv, ebv_err
     )  # fmt: skip
     combined = distance.modulus_of_bands(
         apparent, apparent_err, value, error, coefficients, ebv, ebv_err, correlation, settings.clip

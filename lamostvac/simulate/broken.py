@@ -21,9 +21,11 @@ Row = dict[str, Any]
 class Kind:
     """A way to break a spectrum.
 
-    file: takes the uncompressed bytes and returns the file's new content; None removes the file.
-    row: takes the catalogue row and returns the rows that replace it. gzipped: whether the bytes
-    returned by `file` are to be gzipped.
+    Attributes
+    ----------
+    file : takes the uncompressed bytes and returns the file's new content; None removes the file
+    row : takes the catalogue row and returns the rows that replace it
+    gzipped : whether the bytes returned by `file` are to be gzipped
     """
 
     name: str

@@ -53,7 +53,8 @@ def plan(
     for sample in samples.SAMPLES:
         if count := settings.n_training.get(sample, 0):  # type: ignore[call-overload]
             drawn, snr_drawn = samples.draw(
-                rng, sample, count, binary_fraction=settings.binary_fraction, ebv_scale=settings.ebv_scale,
+                rng, sample, count, binary_fraction=settings.binary_fraction,
+                ebv_scale=settings.ebv_scale,
                 snr_max=settings.snr_max,
             )  # fmt: skip
             parts.append(drawn)

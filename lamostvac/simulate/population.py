@@ -367,7 +367,8 @@ def complete(
     kind_of = np.where(teff > 9000, "Be", np.where((teff < 4200) & (logg > 4), "dMe", "nebula"))
     emission[has] = kind_of[has]
     return Stars(
-        kind, teff, logg, feh, alpha_fe, c_fe, n_fe, mass, luminosity, radius, vsini, rv, ra, dec, distance, ebv,
+        kind, teff, logg, feh, alpha_fe, c_fe, n_fe, mass, luminosity,
+        radius, vsini, rv, ra, dec, distance, ebv,
         abs_mag_g, g_mag, secondary_teff, secondary_logg, secondary_radius, amplitude, emission,
         np.zeros(n), np.zeros(n), np.full(n, "field", dtype="U8"), np.full(n, "", dtype="U16"),
     )  # fmt: skip

@@ -206,7 +206,8 @@ class TrainingSet(Entry):
             self.absolute_magnitudes.columns if self.absolute_magnitudes is not None else []
         )
         names = [
-            *SURVEY_COLUMNS, *ADDED_COLUMNS, *self.own_columns(), *added, *self.derived, *magnitudes,
+            *SURVEY_COLUMNS, *ADDED_COLUMNS, *self.own_columns(), *added,
+            *self.derived, *magnitudes,
         ]  # fmt: skip
         return list(dict.fromkeys(names))
 
