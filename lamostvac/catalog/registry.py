@@ -118,9 +118,7 @@ class NetworkLabel:
 
 
 def network_labels(entries: Iterable[Mapping[str, str]]) -> list[NetworkLabel]:
-    """Labels from dictionaries with the fields of `NetworkLabel`, which is how rules hand them
-    on.
-    """
+    """Labels from dictionaries with the fields of `NetworkLabel`, as rules pass them."""
     return [NetworkLabel(**entry) for entry in entries]
 
 

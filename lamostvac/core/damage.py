@@ -108,8 +108,7 @@ def damaged(paths: Iterable[str | os.PathLike[str]]) -> tuple[Path, str] | None:
 
 
 def look_through(folders: Iterable[Path]) -> tuple[list[tuple[Path, str]], int]:
-    """The damaged files below folders of results, each with its damage, and the number of all
-    files.
+    """Damaged files below folders of results, each with its damage; number of all files.
 
     Logs and simulated spectra are left out: they may be empty or broken on purpose.
     """

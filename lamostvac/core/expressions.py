@@ -94,9 +94,7 @@ class Expression:
         return np.array(np.broadcast_to(result, shape))
 
     def holds(self, columns: Columns) -> NDArray[np.bool_]:
-        """The condition for every row (n,) bool; `UserError` if the expression is not a
-        condition.
-        """
+        """The condition (n,) bool for every row; `UserError` if it is not a condition."""
         result = self.values(columns)
         if result.dtype != np.bool_:
             raise UserError(

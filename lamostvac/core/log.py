@@ -140,9 +140,7 @@ def _bytes_moved() -> dict[str, int]:
 
 
 def limit_threads(threads: int) -> None:
-    """Limit BLAS and OpenMP to `threads`, in libraries loaded now or later, and in child
-    processes.
-    """
+    """Limit BLAS and OpenMP to `threads`, for libraries loaded now or later and child processes."""
     for name in _THREAD_VARIABLES:
         os.environ[name] = str(threads)
     threadpool_limits(limits=threads)

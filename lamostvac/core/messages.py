@@ -79,18 +79,14 @@ def _is_named(model: type[BaseModel], tag: str) -> bool:
 
 
 def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The most similar of `known`, without regard to case; None if none is as similar as `cutoff`,
-    from 0 to 1.
-    """
+    """The most similar of `known`, ignoring case; None below the similarity `cutoff` (0 to 1)."""
     by_lower = {candidate.lower(): candidate for candidate in reversed(list(known))}
     close = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=cutoff)
     return by_lower[close[0]] if close else None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean ...?` with the most similar of `known`, or a list of them if none is
-    similar.
-    """
+    """`; did you mean ...?` with the most similar of `known`, or their list if none is similar."""
     known = list(known)
     if close := closest(name, known, cutoff=0.5):
         return f"; did you mean {close}?"

@@ -7,9 +7,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def project_folder(package: Path = PACKAGE) -> Path:
-    """The folder with Snakefile, rules and config: the checkout's root, or `workflow` if
-    installed.
-    """
+    """Folder of Snakefile, rules and config: the checkout's root, or `workflow` if installed."""
     checkout = package.parent
     return checkout if (checkout / "Snakefile").is_file() else package / "workflow"
 

@@ -38,9 +38,7 @@ class Section(BaseModel):
     not_in_rows: ClassVar[frozenset[str]] = frozenset()
 
     def part(self, model: "type[Section]") -> dict[str, Any]:
-        """The keys that the section has from `model`, as in JSON: a rule's params for its
-        script.
-        """
+        """The section's keys from `model`, as in JSON: a rule's params for its script."""
         return self.model_dump(mode="json", include=set(model.model_fields))
 
     def changed(self, **values: Any) -> Self:

@@ -79,9 +79,7 @@ def _stars(
     root: str | Path,
     repeat_radius: float,
 ) -> tuple[pd.DataFrame, NDArray[np.int64], dict[str, int]]:
-    """Stars of the spectra (m rows), star of each spectrum (n,), number of stars in the
-    catalogue.
-    """
+    """Stars (m rows), star of each spectrum (n,), number of stars in the catalogue."""
     row = np.full(len(ra), -1, np.int64)
     found: dict[str, int] = {}
     catalogue = pd.DataFrame()

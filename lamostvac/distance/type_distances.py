@@ -106,8 +106,7 @@ def reddening(
 def members_variance(
     columns: Mapping[str, NDArray[Any]], members: int, snr: Array, least: float
 ) -> Array:
-    """Variance (14,) of single members about the mean of all, at S/N above `least`; NaN without
-    stars.
+    """Variance (14,) of single members about the mean of all, at S/N above `least`; NaN if none.
 
     `columns` (n,) are `magnitude_columns` with the part "_spread", and at least one other.
     """
@@ -121,9 +120,7 @@ def members_variance(
 
 
 def equal_correlation(value: float | None) -> Array:
-    """Correlation (14, 14) with one value for all pairs of bands; None: that of pretrained
-    networks.
-    """
+    """Correlation (14, 14), one value for all pairs of bands; None: that of pretrained networks."""
     value = PRETRAINED_CORRELATION if value is None else value
     return value + (1 - value) * np.eye(len(BANDS))
 

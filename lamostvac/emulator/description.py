@@ -38,9 +38,7 @@ def describe_emulator(trained: Emulator, settings: EmulatorSection, log: logging
 
 
 def describe_distilled(small: Emulator, distance: Mapping[str, float], log: logging.Logger) -> None:
-    """Sizes of a distilled emulator, and its largest differences from the whole one, by
-    quantity.
-    """
+    """Sizes of a distilled emulator, and its largest differences from the whole one."""
     log.info(
         "distilled: %d directions of emulated spectra, %d with errors, %d points; largest differences %s",
         small.n_signal,

@@ -107,9 +107,7 @@ def _error_directions(
 def _truncation(
     emulator: Emulator, rotation: NDArray[np.float64], basis: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
-    """Variance of the pixels outside the basis: the exact emulator's plus what the new basis
-    drops.
-    """
+    """Variance of pixels outside the basis: the exact emulator's plus what the new basis drops."""
     result = {}
     for name, covariance in emulator.discrepancy.items():
         whole = np.vecdot(emulator.basis.T @ covariance, emulator.basis.T)
@@ -121,7 +119,7 @@ def _truncation(
 def _induced(
     process: GaussianProcess, signal: NDArray[np.float64], max_inducing: int
 ) -> GaussianProcess:
-    """The process on inducing points instead of all stars, with outputs along the signal's
+    """The process on inducing points instead of all stars, outputs along the signal's
     directions.
     """
     pivots, factor = pivoted_cholesky(

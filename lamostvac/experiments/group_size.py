@@ -142,9 +142,7 @@ def library_trial(
 def fold_rows(
     ids: NDArray[np.str_], folds: int, seed: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Rows to train on and rows left out, for each fold with any; visits of a star stay
-    together.
-    """
+    """Rows to train on and rows left out, for each fold with any; a star's visits stay together."""
     fold = folds_by_star(ids, folds, seed)
     for number in range(folds):
         if (fold == number).any():

@@ -28,8 +28,7 @@ class Steps(Protocol):
 def read_source(
     source: TableFile, root: str | Path, accounting: Steps | None = None
 ) -> pd.DataFrame:
-    """Columns of a catalogue or joined table after its own cuts, with derived ones, sorted by
-    content.
+    """Columns of a table after its own cuts, with derived ones, sorted by content.
 
     These cuts name the table's columns, before derived ones are made. Rows without a position are
     left out.

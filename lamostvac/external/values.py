@@ -251,7 +251,7 @@ def of_texts(cells: pa.Array, kind: pa.DataType | None, column: str, notes: Note
 
 
 def as_kind(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Integers, numbers or texts (n,) as a narrower kind or a dictionary; null where they do not
+    """Integers, numbers or texts (n,) as a narrower kind or a dictionary; null if they do not
     fit.
     """
     if pa.types.is_dictionary(kind):

@@ -58,7 +58,7 @@ class Need:
 
 @dataclass(frozen=True)
 class State:
-    """The state of a need: a key of `STATES`, bytes and SHA-256 of the file (0 and "" without), a
+    """The state of a need: key of `STATES`, file's bytes and SHA-256 (0 and "" without), a
     sentence.
     """
 

@@ -143,7 +143,7 @@ class StarFitter:
 
     @cached_property
     def _sides(self) -> list[NDArray[np.int64]]:
-        """Anchors of dwarfs and of giants, where there are any; all anchors where log g is not a
+        """Anchors of dwarfs and of giants, if there are any; all anchors if log g is not a
         label.
         """
         everyone = np.arange(len(self.anchors))

@@ -153,7 +153,7 @@ class Design:
         self._local = [self._bump_table(bump) for bump in range(len(self.bumps))]
 
     def _bump_table(self, bump: int) -> tuple[slice, slice, NDArray[np.float32]]:
-        """Pixels of a bump, the bumps from this one on that overlap it, and its products with the
+        """Pixels of a bump, the bumps from this one on that overlap it, its products with the
         rows.
         """
         d = len(self.emulator.basis)

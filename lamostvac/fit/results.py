@@ -22,9 +22,7 @@ _LOOKED_AT = 1024  # spectra of a chunk that the examples are chosen from
 
 
 def fit_columns(names: tuple[str, ...], fits: StarFits) -> dict[str, NDArray[Any]]:
-    """Columns of the fit; NaN for labels that the library, whose labels are `names`, does not
-    have.
-    """
+    """Columns of the fit; NaN for labels that are not among the library's `names`."""
     missing = np.full(len(fits.status), np.nan)
     columns: dict[str, NDArray[Any]] = {
         f"{label}{suffix}": missing

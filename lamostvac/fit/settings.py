@@ -73,9 +73,7 @@ class FitSettings(Section):
     outlier_rounds: PositiveInt = Field(3, description="Most rounds of leaving pixels out.")
 
     def at_given_labels(self) -> Self:
-        """For errors at labels that are already known: no iteration (users cannot ask for that), no
-        outlier.
-        """
+        """For errors at known labels: no iteration (which users cannot configure), no outlier."""
         return self.model_copy(update={"max_iterations": 0, "outlier_sigma": 0.0})
 
 

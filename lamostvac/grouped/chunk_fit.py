@@ -14,9 +14,7 @@ _BATCH = 1024  # spectra read at once; no result depends on it
 
 
 def method_settings(settings: FitSettings, method: Method) -> FitSettings:
-    """The fit's settings for a method: at the grouped labels no label moves, no pixel is left
-    out.
-    """
+    """The fit's settings for a method: at grouped labels no label moves, no pixel is left out."""
     return settings.at_given_labels() if method == "grouped" else settings
 
 

@@ -154,7 +154,7 @@ def write_sorted(
 
 
 def group_status(emulator: Emulator, fit: GroupFit, max_extrapolation: float) -> NDArray[np.int8]:
-    """Codes of `fit_status` (N,): the search settled, a label is at its limit, or it did not
+    """Codes of `fit_status` (N,): the search settled, a label is at a limit, or it did not
     settle.
     """
     low, high = label_limits(emulator, max_extrapolation)

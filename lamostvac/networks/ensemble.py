@@ -38,9 +38,7 @@ def to_learned(label: NDArray[np.floating], scale: LabelScale) -> NDArray[np.flo
 
 
 def from_learned(learned: NDArray[np.floating], scale: LabelScale) -> NDArray[np.floating]:
-    """The label of a learned quantity; NaN where a reciprocal would be of a quantity that is not
-    negative.
-    """
+    """The label of a learned quantity; NaN for a reciprocal of one that is not negative."""
     if scale == "linear":
         return learned
     with np.errstate(divide="ignore"):
@@ -97,9 +95,7 @@ class Network:
         return tuple(weight.shape[2] for weight in self.weights[:-1])
 
     def standardise(self, flux: Array, ivar: Array) -> tuple[Array, Array]:
-        """Standardised flux and noise (n, p) of spectra (n, n_pixels); noise is 0 where ivar is
-        0.
-        """
+        """Standardised flux and noise (n, p) of spectra (n, n_pixels); noise 0 where ivar is 0."""
         good = ivar[:, self.pixels] > 0
         scaled = ((flux[:, self.pixels] - self.flux_mean) / self.flux_scale).astype(np.float32)
         noise = np.zeros_like(scaled)

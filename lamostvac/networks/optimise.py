@@ -228,9 +228,7 @@ class _Adam:
 
 
 def _huber(error: Any) -> Any:
-    """Half the square up to 1, linear beyond, so that a few wrong labels do not bias the
-    network.
-    """
+    """Half the square up to 1, linear beyond, so that wrong labels hardly bias the network."""
     tf = _tensorflow()
 
     size = tf.abs(error)

@@ -238,9 +238,7 @@ def joined(networks: Sequence[Network], parts: Mapping[str, Columns]) -> Columns
 
 
 def restrict(columns: Columns, label: str, condition: str) -> int:
-    """Blank a label where a condition on the columns does not hold; return how many spectra keep
-    it.
-    """
+    """Blank a label where a condition on columns does not hold; return how many spectra keep it."""
     holds = parse(condition, f"network.apply of {label}").holds(columns)
     for suffix in ("", "_err", "_random", "_spread"):
         columns[label + suffix][~holds] = np.nan

@@ -104,9 +104,7 @@ class PanelCholesky:
         return result
 
     def inverse_diagonal(self) -> Rows:
-        """Diagonal (n,) of K^-1: sums of squares of L^-1, of which a worker holds one panel at a
-        time.
-        """
+        """Diagonal (n,) of K^-1: sums of squares of L^-1; a worker holds one panel at a time."""
         result = np.empty(self.n)
 
         def one(j: int) -> None:

@@ -82,9 +82,7 @@ def pivoted_cholesky(
 
 
 def _greedy(block: NDArray[np.float64], enough: float, most: int) -> NDArray[np.intp]:
-    """Pivots of a small matrix (m, m): always the first, then those with more than `enough`
-    left.
-    """
+    """Pivots of a small matrix (m, m): the first, then those with more than `enough` left."""
     left = np.diag(block).copy()
     columns = np.zeros((len(block), min(most, len(block))))
     chosen: list[int] = []

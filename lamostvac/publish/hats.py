@@ -128,9 +128,7 @@ def _scatter(
     parts: list[Path],
     block: int,
 ) -> None:
-    """Append each row's bytes to its part; one part is open at a time, as there may be
-    thousands.
-    """
+    """Append each row's bytes to its part; one is open at a time, as there may be thousands."""
     done = 0
     for rows in read_blocks(catalogue, registry, block):
         target = file_of[done : done + len(rows)]

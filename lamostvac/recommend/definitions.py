@@ -23,9 +23,7 @@ class _Entry(BaseModel):
 
 
 class Source(_Entry):
-    """A column that a recommended label can come from; config/recommended.yaml documents the
-    keys.
-    """
+    """A source column of a recommended label; config/recommended.yaml documents the keys."""
 
     column: str
     system: Literal["emulator", "networks"]
@@ -153,9 +151,7 @@ def ramp(x: NDArray[np.float64], limit: Limit) -> NDArray[np.float64]:
 
 
 def validity(source: Source, columns: Columns) -> NDArray[np.float64]:
-    """Weight (n,) in [0, 1] of a source: 0 without value or error, if flagged, or out of its
-    range.
-    """
+    """Weight (n,) in [0, 1] of a source: 0 without value or error, flagged, or out of range."""
     value, error = number(columns, source.column), number(columns, f"{source.column}_err")
     usable = np.isfinite(value) & np.isfinite(error) & (error > 0)
     for name in source.unless:

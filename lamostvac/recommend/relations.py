@@ -59,9 +59,7 @@ class Relation:
     def apply(
         self, x: NDArray[np.float64], covariates: Sequence[NDArray[np.float64]]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """g(x), its slope dg/dx and the relation's own variance, including its scatter, each
-        (n,).
-        """
+        """g(x), its slope dg/dx and the relation's own variance with its scatter, each (n,)."""
         if self.is_identity:
             return x, np.ones_like(x), np.zeros_like(x)
         phi, slope = _basis(x, covariates, self.order, self.limits)

@@ -28,9 +28,7 @@ class Chunks:
         return {} if modified is None else _digests(self._path, modified).get(spectral_type, {})
 
     def spectra(self, spectral_type: str | None = None, chunk: str | None = None) -> int:
-        """Number of spectra of a chunk, a type or the run; before the survey that of a full
-        chunk.
-        """
+        """Number of spectra of a chunk, type or run; before the survey that of a full chunk."""
         modified = self._modified()
         if modified is None:
             return self._chunk_size

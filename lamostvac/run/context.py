@@ -102,9 +102,7 @@ class Context:
 
     @cached_property
     def trained_here(self) -> dict[str, str]:
-        """Those of `set_of_label` with networks trained in the run: all, or none if from
-        elsewhere.
-        """
+        """Those of `set_of_label` with networks trained in the run: all or none."""
         return {} if self.configuration.networks.pretrained else self.set_of_label
 
     @cached_property

@@ -132,9 +132,7 @@ def absolute_magnitudes(
 
 
 def primary_magnitudes(stars: Stars) -> dict[str, np.ndarray]:
-    """Absolute magnitudes (n,) of the stars without their companions, which are those of
-    `truth.fits`.
-    """
+    """Absolute magnitudes (n,) of stars without their companions, as in `truth.fits`."""
     return absolute_magnitudes(stars.teff, stars.logg, stars.feh, stars.luminosity)
 
 

@@ -331,9 +331,7 @@ def _observe_others(
     visits: pd.DataFrame,
     offset: int,
 ) -> tuple[list[Row], list[Row]]:
-    """Galaxies, quasars and unknown objects, which are in the catalogue and must not be
-    selected.
-    """
+    """Galaxies, quasars and unknown objects in the catalogue, which must not be selected."""
     rows: list[Row] = []
     truth: list[Row] = []
     n = settings.n_other

@@ -49,9 +49,7 @@ NEEDED = [
 
 
 class _Datasets:
-    """Growing datasets (n, width) of an HDF5 group, written in batches, and a digest of their
-    content.
-    """
+    """Growing datasets (n, width) of an HDF5 group, and a digest of their content."""
 
     def __init__(self, group: h5py.Group, widths: Mapping[str, int]) -> None:
         self._rows: list[tuple[np.ndarray, ...]] = []

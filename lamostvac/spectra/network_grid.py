@@ -85,9 +85,7 @@ class _Window:
         self.orthonormal = np.linalg.qr(self.basis)[0]
 
     def continuum(self, smooth: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The polynomial (m,) fitted to the smoothed spectrum (m,); NaN if that has too few
-        pixels.
-        """
+        """The polynomial (m,) fitted to the smoothed spectrum (m,); NaN with too few pixels."""
         known = np.isfinite(smooth)
         if known.all():
             return np.asarray(self.orthonormal @ (self.orthonormal.T @ smooth))

@@ -259,9 +259,7 @@ def _parse_table(data: bytes, header: Header, start: int) -> Spectrum:
 
 @lru_cache(maxsize=64)
 def _columns(cards: bytes) -> tuple[tuple[str, str, int, float, float], ...]:
-    """Name, type, length, TSCAL and TZERO of a one-row table's columns; cached, as most headers are
-    equal.
-    """
+    """Name, type, length, TSCAL and TZERO of a one-row table's columns (cached)."""
     extension = Header(cards)
     if extension.get("XTENSION") != "BINTABLE":
         raise SpectrumRejected("unknown_layout", f"extension of type {extension.get('XTENSION')!r}")
@@ -339,9 +337,7 @@ def _spectrum(
 
 
 def _mask(values: NDArray[np.generic]) -> NDArray[np.int32]:
-    """Mask bits as integers; they are stored as floats, of which NaN and too large ones count as
-    0.
-    """
+    """Mask bits, stored as floats, as integers; NaN and too large values count as 0."""
     numbers = values.astype(values.dtype.newbyteorder("="))
     sensible = (numbers >= 0) & (numbers < 2**31)
     if not sensible.all():

@@ -41,9 +41,7 @@ _SHOWN_SIGMA = 8.0
 
 
 def spectrum(star: StarSpectrum) -> Figure:
-    """Spectrum as released, normalised with model, residual with expected error, and masks in
-    rows.
-    """
+    """Spectrum as released, normalised with model, residual with expected error, rows of masks."""
     with plt.rc_context(
         STYLE | {"font.size": 10, "axes.labelsize": 10, "xtick.labelsize": 9, "ytick.labelsize": 9}
     ):

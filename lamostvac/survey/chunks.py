@@ -134,7 +134,7 @@ def chunks(table: pa.Table, selection: Selection, chunk_size: int) -> list[Chunk
 def chunk_table(
     table: pa.Table, rows: npt.NDArray[np.int64], root: str, file_pattern: str
 ) -> pa.Table:
-    """The rows of a chunk with the columns `CHUNK_COLUMNS`; missing: obsid -1, numbers NaN, texts
+    """Rows of a chunk with the columns `CHUNK_COLUMNS`; missing: obsid -1, numbers NaN, texts
     "".
     """
     part = table.take(pa.array(rows))

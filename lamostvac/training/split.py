@@ -128,9 +128,7 @@ def child_table(
 
 
 def count_split(table: pd.DataFrame, accounting: Accounting) -> None:
-    """Add a row to the accounting for `train`, for `test`, and for each other part that has
-    spectra.
-    """
+    """Add rows to the accounting for `train`, `test` and each other part that has spectra."""
     for name in SPLITS:
         part = table[table["split"] == name]
         if len(part) or name in ("train", "test"):

@@ -1,6 +1,4 @@
-"""The survey's rows, read chunk by chunk: first what identifies a star, then the rows that
-match.
-"""
+"""The survey's rows, read by chunk: first what identifies a star, then the rows that match."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -55,8 +55,8 @@ def method_error(
         return weighted_width(pull)
 
     def solve(target: float) -> float:
-        """The sigma at which the width, which falls with sigma, is `target`; 0 if none is
-        needed.
+        """The sigma at which the width, which falls with sigma, is `target`, or 0 if it is
+        below.
         """
         low, high = 0.0, float(np.abs(values).max()) * 1.5 / target
         if not width(0.0) > target:

@@ -182,9 +182,7 @@ def learn(
 
 
 def _scaling(theta: Array, names: tuple[str, ...], least: int, snr: Array | None = None) -> Scaling:
-    """The scaling of labels (and S/N); one without labels where fewer than `least` stars have
-    them.
-    """
+    """The scaling of labels (and S/N), without labels if fewer than `least` stars have them."""
     usable = (
         np.isfinite(theta).all(axis=1)
         if snr is None
@@ -292,7 +290,7 @@ def read_errors(group: h5py.Group) -> dict[str, LabelErrors]:
 
 
 def summary(errors: Mapping[str, LabelErrors], spectral_type: str) -> list[dict[str, Any]]:
-    """A row for each label: the data of its processes, and their factors for a typical star's
+    """A row for each label: data of its processes, and their factors for a typical star's
     errors.
     """
     rows = []

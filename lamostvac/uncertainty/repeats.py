@@ -41,7 +41,7 @@ class RepeatPairs:
         return len(self.earlier)
 
     def residual(self, value: ArrayLike) -> NDArray[np.float64]:
-        """Later minus earlier label over sqrt 2 (m,), of a label (n,): one spectrum's random
+        """Later minus earlier label over sqrt 2 (m,), for a label (n,): a spectrum's random
         error.
         """
         label = np.asarray(value)

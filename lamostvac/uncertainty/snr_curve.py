@@ -127,9 +127,7 @@ class RandomErrorModel:
         return a, b, c
 
     def evaluate(self, snr: ArrayLike) -> Array:
-        """Random error (n,) in the label's unit; NaN where S/N is not positive or a, b, c are
-        NaN.
-        """
+        """Random error (n,) in the label's unit; NaN if S/N is not positive or a, b, c are NaN."""
         return self.scale * _curve((self.a, self.b, self.c), snr)
 
     def evaluate_error(self, snr: ArrayLike) -> Array:

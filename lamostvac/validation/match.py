@@ -326,9 +326,7 @@ def stars_of(table: pd.DataFrame) -> NDArray[np.int64]:
 
 
 def group_median(value: pd.Series, group: pd.Series, star: pd.Series) -> NDArray[np.float64]:
-    """The median over stars of each row's group (n,); a star counts once, by its spectra's
-    median.
-    """
+    """Median over stars of each row's group (n,); a star counts once, by its spectra's median."""
     known = np.isfinite(value)
     per_star = value[known].groupby([group[known], star[known]]).median()
     medians = per_star.groupby(level=0).median()

@@ -46,9 +46,7 @@ def statistics(
 
 
 def pull_statistics(value: ArrayLike, error: ArrayLike, truth: ArrayLike) -> dict[str, float]:
-    """n, mean, robust width of (value - truth) / error where all are finite and the error
-    positive.
-    """
+    """n, mean, robust width of (value - truth) / error where finite with a positive error."""
     value, error, truth = (np.asarray(array, np.float64) for array in (value, error, truth))
     with np.errstate(divide="ignore", invalid="ignore"):
         pull = (value - truth) / error

@@ -91,9 +91,7 @@ def _by_type(table: pd.DataFrame, snr_band: str) -> dict[str, pd.DataFrame]:
 
 
 def by_feh(table: pd.DataFrame, prefix: str = "") -> dict[str, pd.DataFrame]:
-    """The rows of each bin of true [Fe/H], by the bin's name with a prefix; none if it is
-    unknown.
-    """
+    """Rows of each bin of true [Fe/H], by the bin's name with a prefix; none if it is unknown."""
     if "ref_feh" not in table:
         return {}
     names = [

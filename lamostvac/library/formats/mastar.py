@@ -95,9 +95,7 @@ def read_mastar(
 
 
 def _match(rows: fits.FITS_rec, labels: fits.FITS_rec) -> NDArray[np.int64]:
-    """Row of `labels` for each row of `rows`, by visit if both have visits, else by star; -1:
-    none.
-    """
+    """Row of `labels` for each of `rows`, by visit if both have visits, else by star; -1: none."""
     keys = [key for key in _VISIT_KEYS if key in rows.names and key in labels.names]
     frames = [
         pd.DataFrame({key: [str(value).strip() for value in table[key]] for key in keys})
