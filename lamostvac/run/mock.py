@@ -13,8 +13,8 @@ import argparse
 import os
 import runpy
 import sys
-from collections.abc import Sequence
-from contextlib import chdir
+from collections.abc import Iterator, Sequence
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ def _load(
 
     files = [] if configfile is None else [Path(configfile).absolute()]
     quiet = types.OutputSettings(quiet={types.Quietness.ALL})
-    with chdir(folder), api.SnakemakeApi(quiet) as snakemake:
+    with chdir(folder), _same_python(), api.SnakemakeApi(quiet) as snakemake:
         loaded = snakemake.workflow(
             resource_settings=types.ResourceSettings(cores=os.cpu_count()),
             config_settings=types.ConfigSettings(configfiles=files),
@@ -100,6 +100,18 @@ def _load(
             job.log, workflow.config, name, None, str(script.parent),
         )  # fmt: skip
     return given, script.resolve()
+
+
+@contextmanager
+def _same_python() -> Iterator[None]:
+    """Put PYTHONPATH back, which the Snakefile sets for its jobs."""
+    before = os.environ.get("PYTHONPATH")
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONPATH", None)
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
 
 
 def _rule(workflow: Any, name: str, wildcards: set[str]) -> Any:

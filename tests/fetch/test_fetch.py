@@ -525,7 +525,9 @@ def test_a_fetch_that_waits_for_an_archive_can_be_stopped(server, project, tmp_p
         "settings": settings | {"contact": "", "offline": False, "piece_rows": 10},
     }  # fmt: skip
     program = (
-        "import json, runpy, sys, types\n"
+        "import json, runpy, signal, sys, types\n"
+        # A shell that starts the tests in the background lets its children ignore Ctrl-C.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "params = types.SimpleNamespace(**json.loads(sys.argv[2]))\n"
         "job = types.SimpleNamespace(params=params, log=[sys.argv[3]])\n"
         "runpy.run_path(sys.argv[1])['main'](job)\n"
@@ -533,7 +535,11 @@ def test_a_fetch_that_waits_for_an_archive_can_be_stopped(server, project, tmp_p
     script, log = project / "workflow_scripts/fetch.py", tmp_path / "fetch.log"
     command = [sys.executable, "-c", program, str(script), json.dumps(params), str(log)]
     process.append(subprocess.Popen(command, cwd=project))
-    assert process[0].wait(60) == 130
+    try:
+        assert process[0].wait(60) == 130
+    finally:
+        process[0].kill()
+        process[0].wait()
     assert "stopped; what has come so far stays" in log.read_text()
 
 

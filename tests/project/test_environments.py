@@ -32,6 +32,7 @@ CONDA_NAMES |= {
     "matplotlib": "matplotlib-base",
     "tensorflow": "tensorflow-cpu",
     "sklearn": "scikit-learn",
+    "astropy_healpix": "astropy-healpix",
 }
 
 PYPI_NAMES = CONDA_NAMES | {"isal": "isal", "matplotlib": "matplotlib"}

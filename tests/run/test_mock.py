@@ -68,8 +68,14 @@ def test_a_script_run_by_it_writes_the_same_bytes(folder, run):
     assert made.read_bytes() == (run / name).read_bytes()
 
 
+def copy_settings(folder, target):
+    """What the configuration of a run names, without its results."""
+    shutil.copytree(folder / "config", target / "config")
+    shutil.copy(folder / "training_sets.yaml", target)
+
+
 def test_folders_of_outputs_are_made(folder, tmp_path):
-    shutil.copytree(folder / "config", tmp_path / "config")
+    copy_settings(folder, tmp_path)
     job = mock_snakemake("simulate", folder / "tiny.yaml", folder=tmp_path)
     assert not (tmp_path / job.output.truth).exists()
     assert (tmp_path / job.output.truth).parent.is_dir()
@@ -90,5 +96,6 @@ def test_a_job_that_there_is_not_is_named(folder, rule, wildcards, sentence):
 
 
 def test_inputs_that_the_survey_decides_need_the_survey(folder, tmp_path):
+    copy_settings(folder, tmp_path)
     with pytest.raises(UserError, match="not known before the survey has run"):
         run_script("collect", folder / "tiny.yaml", folder=tmp_path, type="M")
