@@ -35,8 +35,9 @@ if CTX.second:
     use rule fit as fit_imig with:
         input:
             meta=FILES.prepared_meta,
-            # Afterwards, because the last reader removes the spectra.
-            after=ancient(FILES.fit),
+            # Afterwards, because the last reader removes the spectra. Not `ancient`: what makes a fit run again
+            # makes this one too, and Snakemake does not look at the params of a job behind one that runs.
+            after=FILES.fit,
             emulator=CTX.fit_emulator(CTX.second),
             grouped=[],
         output:
