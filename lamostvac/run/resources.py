@@ -5,7 +5,7 @@
 amounts with `*` between them, and its value is multiplied by them: with
 ``{base: 300, spectra*networks: 0.01}`` a job of 200 spectra and 10 networks takes 300 + 0.01 *
 2000. Rules state in `resources:` the amounts of their jobs; the plan and the progress of a run use
-      the same numbers.
+the same numbers.
 
 A job requests more than its expected cost: it is multiplied by a margin, is at least a floor, and
 is proportional to the attempt, so that a job that failed for lack of memory or time gets more.
