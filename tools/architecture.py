@@ -28,7 +28,7 @@ LAYERS = (
     ("run",),
     ("cli",),
 )
-LARGEST = 450  # lines of a module
+LARGEST = 449  # lines of a module
 
 
 def modules() -> list[Path]:

@@ -1,7 +1,6 @@
 """The report's first page: the run's key numbers beside the papers', and which rules are slow.
 
-Functions take the run's tables and return tables; `write_overview` makes the page, which differs
-from run to run by the times of rules.
+Functions take the run's tables and return tables; `write_overview` makes the page, with times.
 """
 
 from collections.abc import Mapping
