@@ -310,21 +310,23 @@ def test_a_stalled_connection_is_given_up_in_time(server, tmp_path):
 
     def behave(request):
         if request.number == 1:
-            time.sleep(2)  # not even a status
+            time.sleep(60)  # not even a status
         elif request.number == 2:
             request.send_response(200)
             request.send_header("Content-Length", str(len(BODY)))
             request.end_headers()
             request.wfile.write(BODY[:100_000])
             request.wfile.flush()
-            time.sleep(2)
+            time.sleep(60)
             request.hang_up()
         else:
             request.file(BODY)
 
+    # Far from both the second that two stalls take and the minute of a server that is waited for:
+    # a busy machine may be slow.
     began = time.monotonic()
     assert get(client, server, tmp_path / "a.fits", behave) == BODY
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 30
 
 
 def test_a_web_page_is_no_file(server, client, tmp_path):
@@ -796,12 +798,27 @@ def test_names_that_differ_in_case_only_are_kept_apart(server):
     assert services.rows_of(b"DEC,B_rgeo,b_rgeo\n1,9,5\n", wanted) == [["1", "5", "9"]]
 
 
+class _RecordingClient(Client):
+    """Keeps when each request's turn came.
+
+    The times at which requests reach the server would not do: a busy machine starts threads late.
+    """
+
+    def __init__(self, settings, log):
+        super().__init__(settings, log)
+        self.turns = []
+
+    def _wait(self, seconds):
+        super()._wait(seconds)
+        self.turns.append(time.monotonic())
+
+
 @pytest.mark.parametrize("connections", [1, 3])
 def test_no_more_connections_than_allowed_and_a_pause_between_requests(
     server, stars, tmp_path, connections
 ):
     settings = ClientSettings(connections=connections, pause=0.03)
-    client = Client(settings, logging.getLogger("test_fetch"))
+    client = _RecordingClient(settings, logging.getLogger("test_fetch"))
 
     def behave(request):
         time.sleep(0.15)
@@ -817,8 +834,8 @@ def test_no_more_connections_than_allowed_and_a_pause_between_requests(
     done = plan.fetch_all(states, client, stars, 40)
     assert [state.state for state in done] == ["fetched", "fetched"]
     assert server.most == connections
-    gaps = np.diff(sorted(server.times))
-    assert gaps.min() > 0.02
+    assert len(client.turns) == len(server.seen)
+    assert np.diff(client.turns).min() >= 0.999 * settings.pause
 
 
 # ---------------------------------------------------------------- the sources and what the workflow reads
