@@ -111,18 +111,16 @@ def test_a_server_that_fails_for_ever_is_given_up_with_what_it_said(server, clie
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
 def test_the_wait_that_a_server_asks_for_is_kept(server, client, tmp_path, form):
-    """The wait of our own would be 0.01 s."""
-    later = (
-        "2"
-        if form == "seconds"
-        else format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
-    )
+    """The wait of our own would be 0.01 s; a date has whole seconds."""
 
     def behave(request):
-        request.reply(503, b"", Retry_After=later) if request.number == 1 else request.file(BODY)
+        if request.number > 1:
+            return request.file(BODY)
+        date = format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
+        return request.reply(503, b"", Retry_After="2" if form == "seconds" else date)
 
     assert get(client, server, tmp_path / "a.fits", behave) == BODY
-    assert 1.5 < server.times[1] - server.times[0] < 4
+    assert 1 < server.times[1] - server.times[0] < 30
 
 
 def test_a_server_that_asks_for_a_very_long_wait_ends_the_request(server, client, tmp_path):
