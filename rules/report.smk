@@ -115,7 +115,7 @@ rule figures_papers:
         **asks("figures_papers", spectra=spectra_of),
     params:
         snr_band=CFG.survey.snr_band,
-        tolerance=CFG.errors.pair_snr_tolerance.networks,
+        tolerances=CFG.errors.pair_snr_tolerance.model_dump(),
         sun=CFG.distance.r0,
         network_labels=CTX.network_labels,
         columns=CTX.columns,

@@ -10,6 +10,7 @@ from lamostvac.catalog.registry import Registry, load_registry, network_labels
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.vocabulary import LABELS
+from lamostvac.external.match import group_stars
 from lamostvac.report.papers import (
     DIAGRAMS,
     colour_teff,
@@ -21,21 +22,28 @@ from lamostvac.report.papers import (
     repeats,
 )
 from lamostvac.report.style import save
-from lamostvac.uncertainty.repeats import similar_pairs
+from lamostvac.uncertainty.repeats import RADIUS, similar_pairs
 
 
 def figure_of_repeats(path: str, registry: Registry, params: Any, curves: pd.DataFrame) -> Any:
-    """Emulator labels and those of networks, each where no flag of its own is set."""
+    """Emulator labels and those of networks, each where no flag of its own is set, from pairs whose
+    S/N differ by as much as the system's paper allows.
+    """
     place = read_table(path, ["ra", "dec", "lmjd", params.snr_band])
-    pairs = similar_pairs(
-        place["ra"], place["dec"], place["lmjd"], place[params.snr_band], params.tolerance
-    )
-    values, stated = {}, {}
+    star = group_stars(place["ra"], place["dec"], RADIUS)
+    of_system = {
+        system: similar_pairs(
+            place["ra"], place["dec"], place["lmjd"], place[params.snr_band], tolerance, star=star
+        )
+        for system, tolerance in params.tolerances.items()
+    }
+    values, stated, pairs = {}, {}, {}
     own = {label.label: label.flags for label in network_labels(params.network_labels)}
     for name in (*LABELS, *own):
         warnings = own.get(name, ("flag_edge", "flag_no_convergence"))
         table = read_table(path, [name, f"{name}_random", *warnings])
         good = ~table[list(warnings)].astype(bool).any(axis=1)
+        pairs[name] = of_system["networks" if name in own else "emulator"]
         values[name] = table[name].astype(np.float64).where(good).to_numpy()
         stated[name] = table[f"{name}_random"].astype(np.float64).where(good).to_numpy()
     return repeats(pairs, values, stated, curves)

@@ -271,7 +271,7 @@ def colour_teff(table: pd.DataFrame, isochrone: pd.DataFrame | None = None) -> F
 
 
 def repeats(
-    pairs: RepeatPairs,
+    pairs: Mapping[str, RepeatPairs],
     values: Mapping[str, NDArray[Any]],
     stated: Mapping[str, NDArray[Any]],
     curves: pd.DataFrame,
@@ -280,13 +280,13 @@ def repeats(
 
     Parameters
     ----------
-    pairs : over the catalogue's rows
+    pairs : label to its system's pairs of the catalogue's rows
     values, stated : label to values and to the stated random errors (n,)
     curves : `label a b c scale` of equation 2, with or without a row for a label
     """
     shown = {}
     for name, value in values.items():
-        residual = pairs.residual(value)
+        residual = pairs[name].residual(value)
         if np.isfinite(residual).sum() >= 20:
             shown[name] = residual
     if not shown:
@@ -302,10 +302,10 @@ def repeats(
         for number, (axes, (name, residual)) in enumerate(
             zip(grid.flat, shown.items(), strict=False)
         ):
-            known = np.isfinite(residual)
-            snr, size = pairs.snr[known], np.abs(residual[known])
+            own_pairs, known = pairs[name], np.isfinite(residual)
+            snr, size = own_pairs.snr[known], np.abs(residual[known])
             axes.scatter(snr, size, s=point_size(4 * len(snr)), color="#ced4da", linewidths=0)
-            bins = bin_residuals(pairs.snr, residual, pairs.weight, bins=12, smallest=10.0)
+            bins = bin_residuals(own_pairs.snr, residual, own_pairs.weight, bins=12, smallest=10.0)
             axes.errorbar(
                 bins.snr,
                 bins.sigma,
@@ -315,8 +315,8 @@ def repeats(
                 color=ACCEPTED,
                 label="repeats",
             )
-            own = 0.5 * (stated[name][pairs.earlier] + stated[name][pairs.later])
-            lines_stated = quartiles(np.log(pairs.snr[np.isfinite(own)]), own[np.isfinite(own)])
+            own = 0.5 * (stated[name][own_pairs.earlier] + stated[name][own_pairs.later])
+            lines_stated = quartiles(np.log(own_pairs.snr[np.isfinite(own)]), own[np.isfinite(own)])
             if len(lines_stated):
                 axes.plot(
                     np.exp(lines_stated[:, 0]),
@@ -341,7 +341,8 @@ def repeats(
                 axes.set_ylabel(r"|difference| / $\sqrt{2}$")
             if number == 0:
                 axes.legend(loc="upper right")
-        figure.suptitle(f"Random errors: {len(pairs):,} pairs of spectra of one star", fontsize=11)
+        numbers = " and ".join(f"{n:,}" for n in dict.fromkeys(len(pairs[name]) for name in shown))
+        figure.suptitle(f"Random errors: {numbers} pairs of spectra of one star", fontsize=11)
     return figure
 
 

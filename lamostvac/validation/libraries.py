@@ -17,7 +17,7 @@ from lamostvac.validation.subsets import FGK
 
 COLUMNS = ["library", "subset", "label", "n", "offset", "sigma", "robust_sigma", "published"]
 # "Confined to approximately" these for FGK stars of ELODIE and of MILES
-# (Liang+ 2024, section 3.4.1).
+# (Liang+ 2024, section 4.2.1).
 PUBLISHED_FGK = {"teff": 150.0, "logg": 0.3, "feh": 0.2}
 # Where a type's late half begins, Teff in K: subclass 5 of dwarfs (Pecaut & Mamajek 2013, rounded),
 # 2 for M.

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from astropy.table import Table
+from astropy.table import Table
 
 from lamostvac.catalog.registry import NetworkLabel, load_registry
 from lamostvac.core.exceptions import UserError
@@ -217,6 +218,20 @@ def test_shipped_entries_read_the_real_files(real_data):
     assert read["lasp_dr10"]["ref_teff"].between(3000, 20_000).mean() > 0.99
     assert read["gaia_benchmark"][["ra", "dec"]].notna().all(axis=None)
     assert {"Pleiades", "Praesepe", "NGC2682"} <= set(read["open_clusters_gaia_dr2"]["ref_cluster"])
+
+
+@pytest.mark.parametrize("name", ["apogee_m", "apogee_fgk"])
+def test_apogee_of_liang_has_neither_aspcapflag_nor_starflag(tmp_path, name):
+    found = next(one for one in schema.load_comparisons(SHIPPED, PLAIN) if one.name == name)
+    columns = {*found.columns.values(), *found.labels.values(), "ALPHA_M_ERR"}
+    table = Table({column: np.full(4, 5000.0) for column in columns})
+    for column in ("ASPCAPFLAG", "STARFLAG", "EXTRATARG"):
+        table[column] = np.zeros(4, np.int64)
+    table["RA"], table["DEC"] = [10.0, 20, 30, 40], 20.0
+    table["ASPCAPFLAG"][1], table["STARFLAG"][2] = 1, 8
+    table.write(tmp_path / "apogee.fits")
+    read = match.read_reference(found, str(tmp_path / "apogee.fits"), PLAIN)
+    assert sorted(read["ra"]) == [10, 40]
 
 
 # ---------------------------------------------------------------- matching
