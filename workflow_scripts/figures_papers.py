@@ -10,7 +10,6 @@ from lamostvac.catalog.registry import Registry, load_registry, network_labels
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.vocabulary import LABELS
-from lamostvac.external.match import group_stars
 from lamostvac.report.papers import (
     DIAGRAMS,
     colour_teff,
@@ -22,7 +21,7 @@ from lamostvac.report.papers import (
     repeats,
 )
 from lamostvac.report.style import save
-from lamostvac.uncertainty.repeats import RADIUS, similar_pairs
+from lamostvac.uncertainty.repeats import pairs_by_system
 
 
 def figure_of_repeats(path: str, registry: Registry, params: Any, curves: pd.DataFrame) -> Any:
@@ -30,13 +29,7 @@ def figure_of_repeats(path: str, registry: Registry, params: Any, curves: pd.Dat
     S/N differ by as much as the system's paper allows.
     """
     place = read_table(path, ["ra", "dec", "lmjd", params.snr_band])
-    star = group_stars(place["ra"], place["dec"], RADIUS)
-    of_system = {
-        system: similar_pairs(
-            place["ra"], place["dec"], place["lmjd"], place[params.snr_band], tolerance, star=star
-        )
-        for system, tolerance in params.tolerances.items()
-    }
+    of_system = pairs_by_system(place, params.snr_band, params.tolerances)
     values, stated, pairs = {}, {}, {}
     own = {label.label: label.flags for label in network_labels(params.network_labels)}
     for name in (*LABELS, *own):

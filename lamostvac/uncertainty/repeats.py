@@ -4,6 +4,7 @@ The choice of pairs does not depend on labels, so it cannot depend on their erro
 from the content of the rows, whatever their order and however a release was cut into chunks.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -177,6 +178,29 @@ def similar_pairs(
         0.5 * (noise[i] + noise[j]),
         _weights(stars[i], i, j),
     )
+
+
+def pairs_by_system(
+    columns: Mapping[str, ArrayLike],
+    snr_band: str,
+    tolerances: Mapping[str, float],
+    identity: ArrayLike | None = None,
+) -> dict[str, RepeatPairs]:
+    """`similar_pairs` for each system of labels, which has a tolerance of its own.
+
+    Parameters
+    ----------
+    columns : `ra dec lmjd` and the column `snr_band`, all (n,)
+    tolerances : system to the tolerance of S/N
+    """
+    ra, dec = columns["ra"], columns["dec"]
+    star = group_stars(ra, dec, RADIUS)
+    return {
+        system: similar_pairs(
+            ra, dec, columns["lmjd"], columns[snr_band], tolerance, identity=identity, star=star
+        )
+        for system, tolerance in tolerances.items()
+    }
 
 
 def _weights(

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from lamostvac.core.hdf5 import atomic_hdf5
 from lamostvac.core.vocabulary import LABELS
-from lamostvac.external.match import group_stars
 from lamostvac.spectra.names import RowsByName, values_at
 from lamostvac.uncertainty.model_files import read_models, write_models
 from lamostvac.uncertainty.models import (
@@ -25,7 +24,7 @@ from lamostvac.uncertainty.models import (
     read_errors,
     write_errors,
 )
-from lamostvac.uncertainty.repeats import RADIUS, RepeatPairs, similar_pairs
+from lamostvac.uncertainty.repeats import pairs_by_system
 from lamostvac.uncertainty.snr_curve import RandomErrorModel, network_curve
 
 Array = NDArray[np.float64]
@@ -63,15 +62,7 @@ class TypeErrors:
         self.points: Array = points
         self.row_of = RowsByName(columns["spectrum_id"])
         identity = self.row_of.fingerprints
-        ra, dec = columns["ra"], columns["dec"]
-        star = group_stars(ra, dec, RADIUS)
-        self.pairs: dict[str, RepeatPairs] = {
-            system: similar_pairs(
-                ra, dec, columns["lmjd"], columns[snr_band], tolerance,
-                identity=identity, star=star,
-            )
-            for system, tolerance in settings["pair_snr_tolerance"].items()
-        }  # fmt: skip
+        self.pairs = pairs_by_system(columns, snr_band, settings["pair_snr_tolerance"], identity)
         most = settings["max_pairs"]
         self._learned = {name: pairs.sample(most, identity) for name, pairs in self.pairs.items()}
 

@@ -8,7 +8,6 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from astropy.table import Table
-from astropy.table import Table
 
 from lamostvac.catalog.registry import NetworkLabel, load_registry
 from lamostvac.core.exceptions import UserError
