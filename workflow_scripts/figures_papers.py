@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lamostvac.catalog.files import read_table
-from lamostvac.catalog.registry import Registry, load_registry, network_labels
+from lamostvac.catalog.registry import load_registry, network_labels
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.vocabulary import LABELS
@@ -24,11 +24,9 @@ from lamostvac.report.style import save
 from lamostvac.uncertainty.repeats import pairs_by_system
 
 
-def figure_of_repeats(path: str, registry: Registry, params: Any, curves: pd.DataFrame) -> Any:
-    """Emulator labels and those of networks, each where no flag of its own is set, from pairs whose
-    S/N differ by as much as the system's paper allows.
-    """
-    place = read_table(path, ["ra", "dec", "lmjd", params.snr_band])
+def figure_of_repeats(path: str, params: Any, curves: pd.DataFrame) -> Any:
+    """Labels of both systems where no flag of their own is set, from pairs as the papers have them."""
+    place = dict(read_table(path, ["ra", "dec", "lmjd", params.snr_band]))
     of_system = pairs_by_system(place, params.snr_band, params.tolerances)
     values, stated, pairs = {}, {}, {}
     own = {label.label: label.flags for label in network_labels(params.network_labels)}
@@ -47,7 +45,7 @@ def main(snakemake: Job) -> None:
     inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
     registry, path = load_registry(network_labels(params.network_labels)), inputs.catalogue
     curves = pd.read_csv(inputs.curves[0]) if inputs.curves else pd.DataFrame(columns=["label"])
-    save(figure_of_repeats(path, registry, params, curves), outputs.repeats)
+    save(figure_of_repeats(path, params, curves), outputs.repeats)
     bands = {
         f"{start}abs_mag_{band}"
         for _, *names in DIAGRAMS

@@ -43,7 +43,7 @@ def test_repeats_of_each_system_differ_in_snr_as_its_paper_allows(tmp_path, scri
         network_labels=[vars(TEFF)],
     )
     figure = script.figure_of_repeats(
-        tmp_path / "c.parquet", REGISTRY, params, pd.DataFrame(columns=["label"])
+        tmp_path / "c.parquet", params, pd.DataFrame(columns=["label"])
     )
     shown = {axes.get_title(): axes for axes in figure.axes if axes.get_title()}
     assert len(shown) == 2
