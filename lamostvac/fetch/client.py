@@ -21,6 +21,7 @@ import urllib3
 from urllib3.exceptions import InvalidHeader, MaxRetryError, NameResolutionError
 
 from lamostvac.core.exceptions import UserError
+from lamostvac.fetch.connection import Answer, Guard, RedirectRefused, new_session, one_request
 from lamostvac.fetch.settings import Requests
 
 TEMPORARY_STATUS = (408, 425, 429, 500, 502, 503, 504)
@@ -34,9 +35,11 @@ MEANING = {
 }
 LONGEST_RETRY_AFTER = 3600.0
 """A server that asks for a longer wait than this, in s, ends the request."""
-_BLOCK = 1 << 16
+SAID_BYTES = 20_000
+"""How much of an error page is looked at."""
 _WRONG_ADDRESS = (
-    requests.exceptions.TooManyRedirects,
+    RedirectRefused,
+    requests.exceptions.InvalidHeader,
     requests.exceptions.MissingSchema,
     requests.exceptions.InvalidSchema,
     requests.exceptions.InvalidURL,
@@ -132,11 +135,7 @@ class Client:
 
     def _session(self) -> requests.Session:
         if not hasattr(self._threads, "session"):
-            self._threads.session = requests.Session()
-            self._threads.session.headers["User-Agent"] = self.settings.user_agent
-            # Without transfer compression, with which sizes cannot be compared and transfers not
-            # resumed.
-            self._threads.session.headers["Accept-Encoding"] = "identity"
+            self._threads.session = new_session(self.settings.user_agent)
         session: requests.Session = self._threads.session
         return session
 
@@ -154,24 +153,25 @@ class Client:
             yield
 
     @contextlib.contextmanager
-    def request(self, method: str, url: str, **arguments: Any) -> Iterator[requests.Response]:
-        """One request; the caller reads the body from `response.raw`.
+    def request(self, method: str, url: str, **arguments: Any) -> Iterator[Answer]:
+        """One request; the caller reads the body from the answer's `blocks`.
 
         Raises
         ------
         TemporaryError
-            No answer, an answer of `TEMPORARY_STATUS`, or a connection that breaks or stalls while
-            the body is read.
+            No answer, an answer of `TEMPORARY_STATUS`, or a connection that breaks, stalls or
+            brings too little while the body is read.
         DownloadError
-            Any other answer but 200, 206 and 416.
+            Any other answer but 200, 206 and 416, or a redirect that is refused.
         """
-        with self._turn(url):
+        guard = Guard(self.settings.stall, self.settings.least_rate)
+        with self._turn(url), guard:
             try:
-                with self._session().request(
-                    method, url, stream=True, timeout=self.settings.stall, **arguments
-                ) as response:
-                    _check_status(response, url)
-                    yield response
+                with one_request(
+                    self._session(), guard, method, url, timeout=self.settings.stall, **arguments
+                ) as answer:
+                    _check_status(answer, url)
+                    yield answer
             except requests.exceptions.SSLError as error:
                 raise DownloadError(
                     f"{url}: the certificate is not accepted: {_last(error)}"
@@ -181,11 +181,16 @@ class Client:
             except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
                 raise TemporaryError(f"nothing came for {self.settings.stall:g} s") from None
             except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
+                if guard.reason is not None:
+                    raise TemporaryError(guard.reason) from None
                 if isinstance(_innermost(error), NameResolutionError):
                     raise DownloadError(
                         f"{urlsplit(url).hostname} is not found: there is no network, or no such host"
                     ) from None
                 raise TemporaryError(f"the connection failed ({_last(error)})") from None
+            if guard.reason is not None:
+                # Without a length, the end of a connection looks like the end of the answer.
+                raise TemporaryError(guard.reason)
 
     def retry(self, what: str, attempt: Callable[[], T]) -> T:
         """The result of `attempt`, called again after a `TemporaryError`.
@@ -218,11 +223,24 @@ class Client:
                 self._wait(wait)
 
     def post(self, what: str, url: str, **arguments: Any) -> bytes:
-        """The body of the answer to a POST request to a service."""
+        """The body of the answer to a POST request to a service.
+
+        Raises `DownloadError` when it is larger, once unpacked, than `largest_answer`.
+        """
+        most = int(self.settings.largest_answer * 1e6)
 
         def attempt() -> bytes:
-            with self.request("POST", url, **arguments) as response:
-                return b"".join(response.raw.stream(_BLOCK, decode_content=True))
+            body = bytearray()
+            with self.request("POST", url, **arguments) as answer:
+                for block in answer.blocks(decode=True):
+                    body += block
+                    if len(body) > most:
+                        raise DownloadError(
+                            f"{url} answers with more than fetch.largest_answer = "
+                            f"{self.settings.largest_answer:g} MB; ask for fewer stars at a time "
+                            "with a smaller fetch.piece_rows, or set fetch.largest_answer higher"
+                        )
+            return bytes(body)
 
         return self.retry(what, attempt)
 
@@ -242,32 +260,44 @@ def _innermost(error: BaseException) -> BaseException | str:
 def _last(error: BaseException) -> str:
     """The innermost reason of a failed connection on one line."""
     reason = _innermost(error)
-    text = " ".join(str(reason).split())
+    text = one_line(str(reason))
     return re.sub(r"^<[^>]*>: ", "", text) or type(error).__name__
 
 
-def _check_status(response: requests.Response, url: str) -> None:
-    status = response.status_code
+def _check_status(answer: Answer, url: str) -> None:
+    status = answer.status
     if status in (200, 206, 416):
         return
     said = ""
     if status not in (401, 403, 404, 410):
-        said = said_in(response.raw.read(20_000, decode_content=True).decode("utf-8", "replace"))
+        page = bytearray()
+        for block in answer.blocks(decode=True):
+            page += block
+            if len(page) > SAID_BYTES:
+                break
+        said = said_in(bytes(page))
+    reason = one_line(answer.reason)
     if status in TEMPORARY_STATUS:
-        raise TemporaryError(
-            f"the server answered {status} {response.reason}{said}", _retry_after(response)
-        )
-    meaning = MEANING.get(status, response.reason)
-    raise DownloadError(f"{url}: {meaning} (answer {status}{said})")
+        raise TemporaryError(f"the server answered {status} {reason}{said}", _retry_after(answer))
+    raise DownloadError(f"{url}: {MEANING.get(status, reason)} (answer {status}{said})")
 
 
-def said_in(body: str) -> str:
-    """The text of an error page or a service's error as `: text`; "" for none."""
-    error = re.search(r"<INFO[^>]*QUERY_STATUS[^>]*>(.*?)</INFO>", body, re.S | re.I)
-    title = re.search(r"<title[^>]*>(.*?)</title>", body, re.S | re.I)
-    text = error[1] if error else title[1] if title else "" if is_html(body.encode()) else body
-    text = re.sub(r"<!\[CDATA\[|\]\]>|<[^>]*>", " ", text)
-    text = " ".join(text.split())[:300]
+def one_line(text: str) -> str:
+    """A server's text on one line of at most 300 characters, without control characters."""
+    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text).split())[:300]
+
+
+def said_in(body: bytes) -> str:
+    """The text of an error page or a service's error as `: text`; "" for none.
+
+    Only the beginning of `body` is looked at.
+    """
+    page = body[:SAID_BYTES].decode("utf-8", "replace")
+    # No pattern may go over a `<`: each would be tried from every `<` to the end.
+    error = re.search(r"<INFO[^<>]*QUERY_STATUS[^<>]*>(.*?)</INFO>", page, re.S | re.I)
+    title = re.search(r"<title[^<>]*>(.*?)</title>", page, re.S | re.I)
+    text = error[1] if error else title[1] if title else "" if is_html(body) else page
+    text = one_line(re.sub(r"<!\[CDATA\[|\]\]>|<[^<>]*>", " ", text))
     return f": {text}" if text else ""
 
 
@@ -277,9 +307,10 @@ def is_html(start: bytes) -> bool:
     return text.startswith((b"<!doctype html", b"<html")) or b"<html" in text
 
 
-def _retry_after(response: requests.Response) -> float | None:
+def _retry_after(answer: Answer) -> float | None:
     """Seconds that a server asks to wait; None without a valid value (RFC 9110)."""
     try:
-        return ClientSettings().retries().get_retry_after(response.raw)
-    except InvalidHeader:
+        return ClientSettings().retries().get_retry_after(answer.raw)
+    except (InvalidHeader, ValueError, TypeError, OverflowError):
+        # A date may have a year or a zone that no clock has, a number too many digits.
         return None

@@ -5,8 +5,18 @@ import re
 import zlib
 from pathlib import Path
 
-from lamostvac.fetch.client import DownloadError, TemporaryError, is_html, said_in
+from lamostvac.fetch.client import (
+    DownloadError,
+    TemporaryError,
+    is_html,
+    one_line,
+    said_in,
+)
 
+UNPACKED_TIMES = 100
+"""How many times larger than its file the content of a compressed one may be."""
+UNPACKED_BYTES = 1 << 28
+"""What is not too large in any case."""
 CONTENTS = ("any", "fits", "fits.gz", "vizier")
 
 
@@ -32,7 +42,7 @@ def check_content(path: Path, content: str, whole: bool = False) -> None:
     if not size:
         raise DownloadError("the file is empty")
     if is_html(start):
-        raise DownloadError(f"it is a web page{said_in(start.decode('utf-8', 'replace'))}")
+        raise DownloadError(f"it is a web page{said_in(start)}")
     if content == "fits":
         if not start.startswith(b"SIMPLE  ="):
             raise DownloadError(f"it is no FITS file (it begins {start[:20]!r})")
@@ -47,12 +57,16 @@ def check_content(path: Path, content: str, whole: bool = False) -> None:
 def _check_gzip(path: Path, start: bytes, whole: bool) -> None:
     if not start.startswith(b"\x1f\x8b"):
         raise DownloadError(f"it is not compressed with gzip (it begins {start[:20]!r})")
+    most = max(UNPACKED_BYTES, UNPACKED_TIMES * path.stat().st_size)
     try:
         with gzip.open(path) as handle:
             if handle.read(9) != b"SIMPLE  =":
                 raise DownloadError("there is no FITS file inside")
             while whole and handle.read(1 << 20):
-                pass
+                if handle.tell() > most:
+                    raise DownloadError(
+                        f"it unpacks to more than {UNPACKED_TIMES} times its size, as no spectra do"
+                    )
     except EOFError:
         raise TemporaryError("the end of the compressed file is missing") from None
     except (OSError, zlib.error) as error:
@@ -65,7 +79,7 @@ def _check_vizier(path: Path, start: bytes) -> None:
         end = handle.read()
     said = re.search(rb"^#(?:INFO\s+Error|\*+)\s*=?\s*(.*)$", start, re.M | re.I)
     if said:
-        raise DownloadError(f"VizieR says: {said[1].decode('utf-8', 'replace').strip()}")
+        raise DownloadError(f"VizieR says: {one_line(said[1].decode('utf-8', 'replace'))}")
     if b"\t" not in end and b"\t" not in start:
         raise DownloadError("it is no table of VizieR")
     if b"#END#" not in end:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import numpy.typing as npt
 
 from lamostvac.core.atomic import atomic
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.files import sha256
 from lamostvac.core.progress import Progress
 from lamostvac.fetch.client import Client, DownloadError, TemporaryError
@@ -110,12 +111,17 @@ def read_checksums(folder: Path) -> dict[str, str]:
     path = folder / CHECKSUMS
     if not path.exists():
         return {}
-    lines = (
-        line.split(maxsplit=1)
-        for line in path.read_text(encoding="utf-8").splitlines()
-        if line.strip()
-    )
-    return {name.removeprefix("*"): digest for digest, name in lines}
+    known = {}
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        digest, _, name = line.decode("utf-8", "replace").strip().partition(" ")
+        if digest and not name:
+            raise UserError(
+                f"{path}, line {number}: it is a SHA-256, two blanks and a file's name, as sha256sum writes; "
+                "write it so or remove the line"
+            )
+        if digest:
+            known[name.strip().removeprefix("*")] = digest
+    return known
 
 
 def note_checksum(path: Path, digest: str) -> None:

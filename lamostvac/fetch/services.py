@@ -9,7 +9,7 @@ order of an answer's rows.
 import csv
 import io
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -114,18 +114,18 @@ def rows_of(body: bytes, source: MatchSource) -> list[list[str]]:
     DownloadError
         The answer is an error of the service or a web page, or lacks a column.
     TemporaryError
-        The answer breaks off inside a row.
+        The answer breaks off inside a row: its last line or a quoted cell has no end.
     CutOff
         It has the service's largest number of rows.
     """
     if body.lstrip()[:1] == b"<":
         what = "a web page" if is_html(body) else "an error"
-        raise DownloadError(
-            f"{source.url} answers with {what}{said_in(body.decode('utf-8', 'replace'))}"
-        )
+        raise DownloadError(f"{source.url} answers with {what}{said_in(body)}")
     text = body.decode("utf-8", "replace").lstrip("\ufeff")
-    reader = csv.reader(io.StringIO(text, newline=""))
-    header = [name.strip() for name in next(reader, [])]
+    if text and not text.endswith(("\n", "\r")):
+        raise TemporaryError("the answer breaks off: its last line has no end")
+    records = _records(text)
+    header = [name.strip() for name in next(records, [])]
     if not header:
         return []
     wanted = []
@@ -145,7 +145,7 @@ def rows_of(body: bytes, source: MatchSource) -> list[list[str]]:
         wanted.append(index)
     rows = []
     number = 0
-    for row in reader:
+    for row in records:
         if not row:
             continue
         number += 1
@@ -157,6 +157,16 @@ def rows_of(body: bytes, source: MatchSource) -> list[list[str]]:
     if number >= source.max_rows:
         raise CutOff
     return sort_rows(rows, source)
+
+
+def _records(text: str) -> Iterator[list[str]]:
+    """The records of a CSV text; `TemporaryError` where one is not complete."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        yield from reader
+    except csv.Error as error:
+        # Without `strict`, a quoted cell that breaks off would end with the text.
+        raise TemporaryError(f"line {reader.line_num} of the answer: {error}") from None
 
 
 def sort_rows(rows: Iterable[list[str]], source: MatchSource) -> list[list[str]]:

@@ -46,6 +46,24 @@ class Requests(Section):
             "before it begins to answer; in s."
         ),
     )
+    least_rate: NonNegativeFloat = Field(
+        100.0,
+        description=(
+            "An answer that brings fewer bytes a second than this, over the time `stall`, is given up and tried "
+            "again; 0: however slow; in bytes/s."
+        ),
+    )
+    largest_file: PositiveFloat = Field(
+        50.0, description="A file that is larger is given up, so that none fills the disk; in GB."
+    )
+    largest_answer: float = Field(
+        256.0,
+        gt=0,
+        le=4000,
+        description=(
+            "A service's answer that is larger is given up; it is held in memory, unpacked; in MB."
+        ),
+    )
     tries: PositiveInt = Field(8, description="How often a request is made before it fails.")
     first_wait: NonNegativeFloat = Field(
         2.0,
@@ -53,6 +71,7 @@ class Requests(Section):
     )
     contact: str = Field(
         "",
+        pattern=r"^[ -~]*$",
         description="Address of a person, which archives see in each request and may use before they block it.",
     )
 

@@ -1,16 +1,33 @@
 """The form of `config/sources.yaml`: origins of the public files that the workflow reads."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+)
 
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.files import read_yaml
 from lamostvac.core.messages import first_mistake, mistake
 from lamostvac.fetch.transfer import Checksum
 
+
+def _address(value: str) -> str:
+    if not re.fullmatch(r"https?://[!-~]+", value):
+        raise ValueError("it is an address that begins https:// (or http://), without blanks")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
 Place = Literal["library.spectra", "library.labels_file", "networks.root"]
 _HASHES = {"sha1": 40, "sha256": 64}
 
@@ -35,7 +52,7 @@ class FileSource(_Source):
     """A file that an archive provides in the required form."""
 
     service: Literal["file"]
-    urls: Annotated[list[str], Field(min_length=1)]
+    urls: Annotated[list[Address], Field(min_length=1)]
     content: Literal["any", "fits", "fits.gz", "vizier"] = "any"
     checksum: str | None = None
     size: int | None = Field(default=None, gt=0)
@@ -58,7 +75,7 @@ class FileSource(_Source):
 
 
 class _Match(_Source):
-    url: str
+    url: Address
     columns: dict[str, str | list[str]] = Field(min_length=1)
     max_rows: int = Field(default=1_000_000, ge=1)
 

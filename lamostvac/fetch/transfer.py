@@ -16,10 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import requests
-
 from lamostvac.fetch.client import (
-    _BLOCK,
     Client,
     Counter,
     DownloadError,
@@ -27,12 +24,15 @@ from lamostvac.fetch.client import (
     is_html,
     said_in,
 )
+from lamostvac.fetch.connection import Answer
 from lamostvac.fetch.content import check_content
 
 PROGRESS_BYTES = 1 << 20
 """A transfer that brought this much before it broke does not count as a failed try."""
 FREE_BYTES = 1 << 30
 """What a download leaves free on the disk."""
+_LOOK_BYTES = 1 << 24
+"""How often a transfer looks whether there is still room."""
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,9 @@ class _Transfer:
         if not have or have != total:
             headers = {"Range": f"bytes={have}-", "If-Range": known["validator"]} if have else {}
             try:
-                with self.client.request("GET", self.url, headers=headers) as response:
-                    have, total = self._begin(response, have, total)
-                    have = self._read(response, have, total)
+                with self.client.request("GET", self.url, headers=headers) as answer:
+                    have, total = self._begin(answer, have, total, known)
+                    have = self._read(answer, have, total)
             except TemporaryError as error:
                 have = self.part.stat().st_size if self.part.exists() else 0
                 # A server that breaks off at the same byte each time, and cannot continue there,
@@ -153,75 +153,117 @@ class _Transfer:
             raise
 
     def _begin(
-        self, response: requests.Response, have: int, total: int | None
+        self, answer: Answer, have: int, total: int | None, known: Mapping[str, Any]
     ) -> tuple[int, int | None]:
         """The byte at which the answer begins, and the size of the file."""
-        if have and _goes_on(response, have, total):
+        if have and _goes_on(answer, have, total, known):
             return have, total
-        if response.status_code == 416 and not have:
+        if answer.status == 416 and not have:
             raise DownloadError(
                 f"{self.url}: the server answers 416 to a request for the whole file"
             )
         _discard(self.part, self.notes)
-        if response.status_code != 200:
+        if answer.status != 200:
             raise TemporaryError(
                 "the server has another file than before, or cannot go on; from the beginning"
             )
-        length = response.headers.get("Content-Length", "")
-        total = int(length) if length.isdigit() else None
+        total = answer.size
         if self.size is not None and total is not None and total != self.size:
             raise DownloadError(f"{self.url} has {total} bytes where {self.size} are expected")
-        _write_notes(self.notes, self.url, response.headers, total)
+        _write_notes(self.notes, self.url, answer.headers, total)
         return 0, total
 
-    def _read(self, response: requests.Response, have: int, total: int | None) -> int:
+    def _read(self, answer: Answer, have: int, total: int | None) -> int:
         """Write the body after the first `have` bytes; returns the new number of bytes."""
-        _check_space(self.part.parent, self.url, (total or 0) - have)
+        folder, limit = self.part.parent, self._limit(total)
+        _check_space(folder, self.url, have, total)
         progress = self.counter(total) if self.counter else None
         if progress:
             progress.add(have)
+        looked = have
         with self.part.open("ab" if have else "wb") as handle:
-            for block in response.raw.stream(_BLOCK, decode_content=False):
+            for block in answer.blocks():
                 if not have and is_html(block):
-                    said = said_in(block.decode("utf-8", "replace"))
-                    raise DownloadError(f"{self.url}: a web page came instead of the file{said}")
+                    raise DownloadError(
+                        f"{self.url}: a web page came instead of the file{said_in(block)}"
+                    )
+                try:
+                    if have + len(block) > limit:
+                        raise DownloadError(f"{self.url} brings more than {limit} bytes")
+                    if have >= looked + _LOOK_BYTES:
+                        looked = have
+                        _check_space(folder, self.url, have, total)
+                except DownloadError:
+                    if total is None:  # it may never end, so the beginning is of no use
+                        _discard(self.part, self.notes)
+                    raise
                 handle.write(block)
                 have += len(block)
                 if progress:
                     progress.add(len(block))
         return have
 
+    def _limit(self, total: int | None) -> int:
+        """The most bytes that the file may have."""
+        most = self.client.settings.largest_file
+        if total is not None and total > most * 1e9:
+            raise DownloadError(
+                f"{self.url} has {total / 1e9:.1f} GB, more than fetch.largest_file = {most:g}; "
+                "set that higher if the file is so large"
+            )
+        return total or self.size or int(most * 1e9)
 
-def _goes_on(response: requests.Response, have: int, total: int | None) -> bool:
-    """Whether an answer has the requested bytes from `have` on, of a file of `total` bytes."""
-    if response.status_code != 206:
+
+def _goes_on(answer: Answer, have: int, total: int | None, known: Mapping[str, Any]) -> bool:
+    """Whether an answer has the requested bytes from `have` on, of the same file of `total` bytes.
+
+    A server that does not know `If-Range` sends the rest of whatever the file is now.
+    """
+    if answer.status != 206:
         return False
     found = re.fullmatch(
-        r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip()
+        r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)",
+        answer.headers.get("Content-Range", "").strip(),
     )
-    return found is not None and int(found[1]) == have and found[2] in ("*", str(total))
+    if found is None or int(found[1]) != have or found[2] not in ("*", str(total)):
+        return False
+    tag, date = answer.headers.get("ETag"), answer.headers.get("Last-Modified")
+    # A partial answer must repeat the tag (RFC 9110, section 15.3.7), and may leave out the date.
+    same_tag = tag == known.get("etag")
+    return same_tag and (date is None or date == known.get("last_modified", date))
 
 
 def _read_notes(notes: Path, url: str) -> dict[str, Any]:
     """The notes on a partial file of the same address that can be resumed; empty otherwise."""
     try:
-        known = json.loads(notes.read_text())
-    except (OSError, ValueError):
+        known = json.loads(notes.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
-    return known if known.get("url") == url and known.get("validator") else {}
+    if not isinstance(known, dict) or known.get("url") != url:
+        return {}
+    wanted = {"validator": str, "size": int | None, "etag": str | None, "last_modified": str | None}
+    right = all(isinstance(known.get(name), kind) for name, kind in wanted.items())
+    return known if right and known["validator"] else {}
 
 
 def _write_notes(notes: Path, url: str, headers: Mapping[str, str], total: int | None) -> None:
-    tag = headers.get("ETag", "")
+    tag, date = headers.get("ETag"), headers.get("Last-Modified")
     # A weak tag does not guarantee equal bytes and must not be used in If-Range.
-    validator = tag if tag and not tag.startswith("W/") else headers.get("Last-Modified")
-    notes.write_text(json.dumps({"url": url, "validator": validator, "size": total}) + "\n")
+    validator = tag if tag and not tag.startswith("W/") else date
+    known = {"url": url, "validator": validator, "size": total, "etag": tag, "last_modified": date}
+    notes.write_text(json.dumps(known) + "\n", encoding="utf-8")
 
 
-def _check_space(folder: Path, url: str, needed: int) -> None:
+def _check_space(folder: Path, url: str, have: int, total: int | None) -> None:
+    """Raise `DownloadError` where a file of which `have` bytes are there would fill the disk."""
     free = shutil.disk_usage(folder).free
-    if needed > free - FREE_BYTES:
+    if (total or have) - have > free - FREE_BYTES:
+        more = (
+            f"needs {(total - have) / 1e9:.1f} GB more"
+            if total
+            else f"does not say how large it is, {have / 1e9:.1f} GB have come"
+        )
         raise DownloadError(
-            f"{url} needs {needed / 1e9:.1f} GB more and {folder} has {free / 1e9:.1f} GB free, of which "
+            f"{url} {more} and {folder} has {free / 1e9:.1f} GB free, of which "
             f"{FREE_BYTES / 1e9:.1f} GB stay free; make room or link that folder to another disk"
         )

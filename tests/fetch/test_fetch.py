@@ -23,9 +23,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import yaml
-from astropy.io import fits
 from astropy.table import Table
 from bad_server import serving
+from fetching import BODY, QUICK, chunked, get, left_over, ranges
 from urllib3.exceptions import MaxRetryError
 from workflow_run import copy_project, snakemake
 
@@ -42,43 +42,6 @@ from lamostvac.run import needs as run_needs
 from lamostvac.survey import catalogue as survey_catalogue
 from lamostvac.survey import selection, tree_check
 from lamostvac.training.load import load_training_sets
-
-FITS = io.BytesIO()
-fits.HDUList(
-    [fits.PrimaryHDU(), fits.ImageHDU(np.random.default_rng(1).integers(0, 1 << 30, 100_000))]
-).writeto(FITS)
-BODY = FITS.getvalue()
-QUICK = ClientSettings(pause=0.0, stall=5.0, tries=4, first_wait=0.01, longest_wait=0.05)
-
-
-@pytest.fixture
-def server(monkeypatch):
-    """A server, and no way to any other."""
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    with serving() as running:
-        yield running
-
-
-@pytest.fixture
-def client():
-    return Client(QUICK, logging.getLogger("test_fetch"))
-
-
-def get(client, server, target, behave, **arguments):
-    server.paths["/f"] = behave
-    download(client, server.url("/f"), target, **{"content": "fits", **arguments})
-    return target.read_bytes()
-
-
-def ranges(server):
-    return [headers.get("Range") for _, _, headers in server.seen]
-
-
-def left_over(folder):
-    return sorted(path.name for path in folder.iterdir())
-
 
 # ---------------------------------------------------------------- one file
 
@@ -359,13 +322,6 @@ def test_content_of_another_kind_is_refused(server, client, tmp_path, content, b
             content=content,
         )
     assert left_over(tmp_path) == []
-
-
-def chunked(request, body):
-    request.send_response(200)
-    request.send_header("Transfer-Encoding", "chunked")
-    request.end_headers()
-    request.wfile.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
 
 
 @pytest.mark.parametrize(
@@ -974,6 +930,11 @@ def test_a_mistake_in_what_to_fetch_is_named(project, monkeypatch, sections, sen
         ({"file": "../x"}, "source a: file: it is relative"),
         ({"checksum": "sha256:12"}, "source a: checksum: it is sha1 or sha256"),
         ({"urls": []}, "source a: urls: "),
+        (
+            {"urls": ["ftp://a.example/u"]},
+            "source a: urls.0: it is an address that begins https://",
+        ),
+        ({"urls": ["https://a b"]}, "source a: urls.0: it is an address that begins https://"),
         ({"colour": 1}, "source a: colour: "),
         ({"place": "there"}, "source a: place: "),
     ],
@@ -985,7 +946,7 @@ def test_a_mistake_in_the_sources_is_named(tmp_path, change, sentence):
         "place": "networks.root",
         "file": "x",
         "service": "file",
-        "urls": ["u"],
+        "urls": ["https://a.example/u"],
     }
     path = tmp_path / "s.yaml"
     path.write_text(yaml.safe_dump({"sources": [entry | change]}))
