@@ -259,11 +259,11 @@ def _check_space(folder: Path, url: str, have: int, total: int | None) -> None:
     free = shutil.disk_usage(folder).free
     if (total or have) - have > free - FREE_BYTES:
         more = (
-            f"needs {(total - have) / 1e9:.1f} GB more"
+            f"needs {(total - have) / 1e9:.1f} GB more and"
             if total
-            else f"does not say how large it is, {have / 1e9:.1f} GB have come"
+            else f"does not say how large it is, {have / 1e9:.1f} GB have come and"
         )
         raise DownloadError(
-            f"{url} {more} and {folder} has {free / 1e9:.1f} GB free, of which "
+            f"{url} {more} {folder} has {free / 1e9:.1f} GB free, of which "
             f"{FREE_BYTES / 1e9:.1f} GB stay free; make room or link that folder to another disk"
         )
