@@ -1,5 +1,9 @@
 # The catalogue: each type joined from its chunks, then all types in one, every spectrum accounted for.
 
+# What a type's labels are. Where errors are learned from the stars of all types, no job can hold it together with what
+# follows.
+COLLECT_GROUP = "collected" if CTX.published_curves else "type"
+
 
 rule collect:
     input:
@@ -18,7 +22,7 @@ rule collect:
     benchmark:
         FILES.benchmark("collect", "type")
     group:
-        "type"
+        COLLECT_GROUP
     conda:
         "../envs/lamostvac.yaml"
     resources:

@@ -5,6 +5,8 @@ rule recommend:
     input:
         collected=FILES.collected,
         errors=FILES.errors,
+        # The published errors of networks are functions of S/N alone, over all types.
+        curves=[FILES.network_curves] if CTX.published_curves else [],
         library=CTX.library,
     output:
         table=FILES.recommended,
@@ -23,7 +25,7 @@ rule recommend:
         snr_band=CFG.survey.snr_band,
         snr_threshold=lambda wildcards: CFG.catalog.snr_flag_threshold.of(wildcards.type),
         snr_flag=CFG.catalog.snr_flag,
-        errors=CFG.errors.model_dump(mode="json", include={"networks"}),
+        keep_errors=CFG.errors.few_repeats != "none",
         alpha_max_teff=CFG.catalog.alpha_max_teff,
         outlier_fraction=CFG.catalog.outlier_flag_fraction,
         definitions=[definition.model_dump(mode="json") for definition in CTX.definitions],

@@ -22,7 +22,7 @@ rule errors:
     benchmark:
         FILES.benchmark("errors", "type")
     group:
-        "type"
+        COLLECT_GROUP
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -38,3 +38,31 @@ rule errors:
         code_version=version_of("errors"),
     script:
         "../workflow_scripts/errors.py"
+
+
+# With errors.networks: published; a run of one type then needs the networks' labels of all types.
+rule network_curves:
+    input:
+        collected=expand(FILES.collected, type=CFG.survey.types),
+        left_out=CTX.left_out,
+        networks=NETWORK_INPUTS,
+    output:
+        FILES.network_curves,
+    log:
+        FILES.log("network_curves"),
+    benchmark:
+        FILES.benchmark("network_curves")
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        **asks("network_curves", spectra=spectra_of),
+    params:
+        published=own_file(PUBLISHED_ERRORS_PATH),
+        digests=network_digests,
+        settings=CFG.errors.model_dump(mode="json"),
+        network_labels=CTX.network_labels,
+        trained_here=list(CTX.trained_here),
+        columns=CTX.columns,
+        code_version=version_of("network_curves"),
+    script:
+        "../workflow_scripts/network_curves.py"

@@ -94,7 +94,6 @@ rule repeat_errors:
     params:
         published=own_file(PUBLISHED_ERRORS_PATH),
         settings=CFG.errors.model_dump(mode="json"),
-        snr_band=CFG.survey.snr_band,
         network_labels=CTX.network_labels,
         trained_here=list(CTX.trained_here),
         columns=CTX.columns,

@@ -25,6 +25,7 @@ from lamostvac.training.load import load_training_sets
 from lamostvac.uncertainty.models import learn, library_residuals, pair_residuals, systematic_part
 from lamostvac.uncertainty.repeats import similar_pairs
 
+SNR_BAND = "snrr"  # survey.snr_band of the shipped configurations
 LABELS = ("teff", "logg", "feh", "alpha_fe")
 BINS = (10, 20, 40, 80, 1000)
 
@@ -73,12 +74,12 @@ def main(results: Path, types: list[str]) -> None:
             continue
         columns = [f"{label}{part}" for label in LABELS for part in ("", "_err", "_random")]
         table = read_fields(
-            path, registry, ["spectrum_id", "ra", "dec", "lmjd", "snrg", "fit_status", *columns]
+            path, registry, ["spectrum_id", "ra", "dec", "lmjd", SNR_BAND, "fit_status", *columns]
         )
         theta = [label for label in LABELS if label in library]
         points = np.column_stack([table[label] for label in theta]).astype(float)
         points[table["fit_status"] != 0] = np.nan
-        snr = table["snrg"].astype(float)
+        snr = table[SNR_BAND].astype(float)
         pairs = similar_pairs(table["ra"], table["dec"], table["lmjd"], snr, 0.2)
         earlier, later = pairs.earlier, pairs.later
         known = None
@@ -95,8 +96,9 @@ def main(results: Path, types: list[str]) -> None:
             errors = {"covariance": (error, random)}
             for kind in ("published", "calibrated"):
                 model = learn(
-                    label, theta, kind, repeats, library_residuals(library, name, label, theta)
-                )
+                    label, theta, kind, SNR_BAND, repeats,
+                    library_residuals(library, name, label, theta),
+                )  # fmt: skip
                 errors[kind] = model.apply(points, snr, random, systematic_part(error, random))
             good = table["fit_status"] == 0
             both = good[earlier] & good[later]

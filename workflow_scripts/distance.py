@@ -5,6 +5,7 @@ import pandas as pd
 
 from lamostvac.catalog.files import read_fields
 from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.catalog.snr import snr_bands
 from lamostvac.core.atomic import atomic
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
@@ -18,7 +19,8 @@ def main(snakemake: Job) -> None:
     """Inputs `recommended`, `photometry`, `left_out`; output Parquet, one row per row of `recommended` in its order."""
     log = rule_log(snakemake)
     params, inputs, path = snakemake.params, snakemake.input, snakemake.input.recommended
-    registry = load_registry(network_labels(params.network_labels))
+    networks = network_labels(params.network_labels)
+    registry = load_registry(networks)
     labels = ["teff_rec", "logg_rec", "feh_rec"]
     names = ["spectrum_id", "ra", "dec", "fit_status", params.snr_band, *labels]
     rows = read_fields(path, registry, [*names, *(f"{label}_err" for label in labels)])
@@ -29,9 +31,9 @@ def main(snakemake: Job) -> None:
     table |= {"ra": rows["ra"], "dec": rows["dec"]}
     teff, logg, feh = (rows[label].astype(np.float64) for label in labels)
     errors = np.column_stack([rows[f"{label}_err"].astype(np.float64) for label in labels])
-    snr, converged = rows[params.snr_band].astype(np.float64), rows["fit_status"] == CONVERGED
+    quality, converged = rows[params.snr_band].astype(np.float64), rows["fit_status"] == CONVERGED
     red, coefficients = type_distances.reddening(
-        table, (teff, logg, feh), errors, snr, converged, StarPairs.model_validate(params.star_pairs),
+        table, (teff, logg, feh), errors, quality, converged, StarPairs.model_validate(params.star_pairs),
         params.extinction, params.repeat_radius, log,
     )  # fmt: skip
     settings = Distance.model_validate(params.distance)
@@ -42,9 +44,10 @@ def main(snakemake: Job) -> None:
         tables = map(pd.read_parquet, inputs.left_out)
         left_out = dict(zip(params.bands, tables, strict=True))
         columns = type_distances.magnitude_columns(registry.names, ["_spread"])
-        spreads = read_fields(path, registry, [*columns, "obsid"])
+        bands = snr_bands(networks, (), params.snr_band)
+        spreads = read_fields(path, registry, [*columns, *set(bands.values()), "obsid"])
         correlation = type_distances.left_out_correlation(
-            left_out, spreads, params.members, snr, log
+            left_out, spreads, params.members, bands, log
         )
     added = type_distances.distances(table, absolute, red, coefficients, correlation, settings)
     log.info("distances of %d of %d stars", np.isfinite(added["dist"]).sum(), len(photometry))

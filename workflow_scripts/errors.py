@@ -4,6 +4,7 @@ import pandas as pd
 
 from lamostvac.catalog.files import read_fields
 from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.catalog.snr import repeat_conditions
 from lamostvac.core.files import write_csv
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
@@ -23,14 +24,15 @@ def main(snakemake: Job) -> None:
     sources = {label: (library, label) for label in LABELS}
     if inputs.second_crossvalidation:
         sources["logg_imig"] = (pd.read_csv(inputs.second_crossvalidation), "logg")
-    names = ["spectrum_id", "ra", "dec", "lmjd", params.snr_band, "fit_status", "chi2"]
-    labels = [*sources, *(label.label for label in networks)]
-    names += [name for label in labels for name in (label, f"{label}_random")]
+    conditions = repeat_conditions(
+        networks, sources, params.snr_band, params.settings["pair_snr_tolerance"]
+    )
+    names = ["spectrum_id", "ra", "dec", "lmjd", "fit_status", "chi2"]
+    names += dict.fromkeys([params.snr_band, *(alike.snr_band for alike in conditions.values())])
+    names += [name for label in conditions for name in (label, f"{label}_random")]
     table = read_fields(inputs.collected, load_registry(networks), names)
     converged = table["fit_status"] == CONVERGED
-    learner = TypeErrors(table, params.snr_band, theta_labels(library), converged, params.settings)
-    for system, pairs in learner.pairs.items():
-        log.info("%d pairs of one star with S/N alike for the %s", len(pairs), system)
+    learner = TypeErrors(table, conditions, theta_labels(library), converged, params.settings)
 
     models = {
         label: learner.emulator_label(label, crossvalidation, spectral_type, name)
@@ -50,7 +52,7 @@ def main(snakemake: Job) -> None:
     threshold = find_threshold(table[params.snr_band], table["chi2"])
     (found,) = thresholds_table({spectral_type: threshold})
     log.info("S/N where chi2 stops following it: %s", found)
-    write_type_errors(snakemake.output.models, learned, curves, threshold.value)
+    write_type_errors(snakemake.output.models, learned, threshold.value)
     write_csv(snakemake.output.summary, rows, digits=5)
     write_csv(snakemake.output.curves, beside_published(curves, published), digits=5)
     write_csv(snakemake.output.threshold, pd.DataFrame([found]), digits=5)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from lamostvac.catalog.files import read_table
 from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.catalog.snr import repeat_conditions
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.vocabulary import LABELS
@@ -21,20 +22,21 @@ from lamostvac.report.papers import (
     repeats,
 )
 from lamostvac.report.style import save
-from lamostvac.uncertainty.repeats import pairs_by_system
+from lamostvac.uncertainty.repeats import pairs_of_labels
 
 
 def figure_of_repeats(path: str, params: Any, curves: pd.DataFrame) -> Any:
     """Labels of both systems where no flag of their own is set, from pairs as the papers have them."""
-    place = dict(read_table(path, ["ra", "dec", "lmjd", params.snr_band]))
-    of_system = pairs_by_system(place, params.snr_band, params.tolerances)
-    values, stated, pairs = {}, {}, {}
-    own = {label.label: label.flags for label in network_labels(params.network_labels)}
+    networks = network_labels(params.network_labels)
+    alike = repeat_conditions(networks, LABELS, params.snr_band, params.tolerances)
+    place = read_table(path, ["ra", "dec", "lmjd", *{band for band, _ in alike.values()}])
+    pairs = pairs_of_labels(dict(place), alike)
+    values, stated = {}, {}
+    own = {label.label: label.flags for label in networks}
     for name in (*LABELS, *own):
         warnings = own.get(name, ("flag_edge", "flag_no_convergence"))
         table = read_table(path, [name, f"{name}_random", *warnings])
         good = ~table[list(warnings)].astype(bool).any(axis=1)
-        pairs[name] = of_system["networks" if name in own else "emulator"]
         values[name] = table[name].astype(np.float64).where(good).to_numpy()
         stated[name] = table[f"{name}_random"].astype(np.float64).where(good).to_numpy()
     return repeats(pairs, values, stated, curves)

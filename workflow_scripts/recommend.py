@@ -12,6 +12,7 @@ from lamostvac.library.library import read_catalogue_labels
 from lamostvac.recommend import combine, files, relations
 from lamostvac.recommend.definitions import Definition
 from lamostvac.recommend.settings import Settings
+from lamostvac.uncertainty.model_files import load_models
 from lamostvac.uncertainty.repeats import repeat_pairs
 from lamostvac.uncertainty.snr_threshold import threshold_in_use
 from lamostvac.uncertainty.type_errors import read_type_errors
@@ -22,10 +23,11 @@ def main(snakemake: Job) -> None:
     params, inputs = snakemake.params, snakemake.input
     registry = load_registry(network_labels(params.network_labels))
     rows = read_rows(inputs.collected, registry)
-    models, curves, found = read_type_errors(inputs.errors)
-    apply_errors(rows, models, params.snr_band)
-    if params.errors["networks"] == "published":
-        apply_curves(rows, curves, params.snr_band)
+    models, found = read_type_errors(inputs.errors)
+    apply_errors(rows, models)
+    if inputs.curves:
+        kept = apply_curves(rows, load_models(inputs.curves), params.keep_errors)
+        log.info("labels without a curve: %s", kept)
     wanted = found if params.snr_flag == "found" else np.nan
     dwarf_snr, giant_snr = threshold_in_use(params.snr_threshold, wanted)
     log.info("flag_snr: S/N of dwarfs and giants not above %.3g and %.3g", dwarf_snr, giant_snr)

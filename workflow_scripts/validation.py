@@ -3,6 +3,7 @@
 import pandas as pd
 
 from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.catalog.snr import snr_bands
 from lamostvac.core.atomic import atomic
 from lamostvac.core.files import write_csv
 from lamostvac.core.job import Job
@@ -40,9 +41,8 @@ def main(snakemake: Job) -> None:
     for name, table in training.items():
         found += against.against_training(catalogue, name, table, left_out)
         log.info("training set %s: %d spectra", name, len(table))
-    names = [*LABELS, *(label.label for label in labels)]
-    found.rows += networks.repeat_rows(inputs.catalogue, names, catalogue.registry, params.snr_band)
-
+    bands = snr_bands(labels, LABELS, params.snr_band)
+    found.rows += networks.repeat_rows(inputs.catalogue, bands, catalogue.registry)
     for name, rows, columns in (
         ("comparisons", found.rows, COMPARISON_COLUMNS),
         ("pulls", found.pulls, PULL_COLUMNS),

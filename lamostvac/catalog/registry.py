@@ -103,6 +103,7 @@ class NetworkLabel:
     label : name of the column
     unit, ucd, description : of the training set's entry; without a UCD the most general one
     set : name of the training set
+    snr_band : column of the S/N that the network's errors are functions of (`snrg` in Wang+ 2022)
     """
 
     label: str
@@ -110,6 +111,7 @@ class NetworkLabel:
     ucd: str
     description: str
     set: str
+    snr_band: str = "snrg"
 
     @property
     def flags(self) -> tuple[str, str]:

@@ -178,13 +178,13 @@ def assemble(
 
 
 def apply_errors(
-    rows: NDArray[np.void], models: Mapping[str, LabelErrors], snr_band: str, block: int = ROW_GROUP
+    rows: NDArray[np.void], models: Mapping[str, LabelErrors], block: int = ROW_GROUP
 ) -> None:
     """Put the errors of `models` into `{label}_err` and `{label}_random` of rows (n,), in place."""
     for start in range(0, len(rows), block):
         part = rows[start : start + block]
-        snr = part[snr_band].astype(np.float64)
         for label, model in models.items():
+            snr = part[model.snr_band].astype(np.float64)
             theta = np.column_stack([part[name].astype(np.float64) for name in model.theta])
             theta[part["fit_status"] != CONVERGED] = np.nan
             random = part[f"{label}_random"].astype(np.float64)
@@ -195,11 +195,21 @@ def apply_errors(
 
 
 def apply_curves(
-    rows: NDArray[np.void], curves: Mapping[str, RandomErrorModel], snr_band: str
-) -> None:
-    """Put errors of `curves`, functions of S/N alone, into rows (n,) in place, where a label is."""
-    snr = rows[snr_band].astype(np.float64)
+    rows: NDArray[np.void], curves: Mapping[str, RandomErrorModel], keep: bool
+) -> list[str]:
+    """Put errors of `curves`, functions of S/N alone, into rows (n,) in place, where a label is.
+
+    Returns the labels whose curve or method error is unknown. Where `keep` they keep the errors
+    that they have, else they have none.
+    """
+    unknown = []
     for label, model in curves.items():
+        if not np.isfinite(model.total(1.0)):
+            unknown.append(label)
+            if keep:
+                continue
         known = np.isfinite(rows[label])
+        snr = rows[model.snr_band].astype(np.float64)
         rows[f"{label}_err"] = np.where(known, model.total(snr), np.nan)
         rows[f"{label}_random"] = np.where(known, model.evaluate(snr), np.nan)
+    return unknown

@@ -104,18 +104,31 @@ def reddening(
 
 
 def members_variance(
-    columns: Mapping[str, NDArray[Any]], members: int, snr: Array, least: float
+    columns: Mapping[str, NDArray[Any]],
+    members: int,
+    snr_bands: Mapping[str, str],
+    least: Mapping[str, float],
 ) -> Array:
-    """Variance (14,) of single members about the mean of all, at S/N above `least`; NaN if none.
+    """Variance (14,) of single members about the mean of all at high S/N; NaN if there is none.
 
-    `columns` (n,) are `magnitude_columns` with the part "_spread", and at least one other.
+    Parameters
+    ----------
+    columns : (n,) `magnitude_columns` with the part "_spread", the S/N, and at least one other
+    snr_bands : `abs_mag_{band}` to the column of the S/N that its network was trained with
+    least : band to the S/N above which spectra are used
     """
-    spread = by_band(columns, "abs_mag_{band}_spread")
-    good = ~_flagged(columns) & (snr > least)[:, None] & np.isfinite(spread)
+    spread, flagged = by_band(columns, "abs_mag_{band}_spread"), _flagged(columns)
     variance = np.full(len(BANDS), np.nan)
-    for number in np.flatnonzero(good.any(axis=0)):
-        median = np.median(spread[good[:, number], number])
-        variance[number] = median**2 * (1 - 1 / members)
+    for number, band in enumerate(BANDS):
+        if band not in least:
+            continue
+        good = (
+            ~flagged[:, number]
+            & (columns[snr_bands[f"abs_mag_{band}"]] > least[band])
+            & np.isfinite(spread[:, number])
+        )
+        if good.any():
+            variance[number] = np.median(spread[good, number]) ** 2 * (1 - 1 / members)
     return variance
 
 
@@ -129,7 +142,7 @@ def left_out_correlation(
     left_out: Mapping[str, pd.DataFrame],
     columns: Mapping[str, NDArray[Any]],
     members: int,
-    snr: Array,
+    snr_bands: Mapping[str, str],
     log: logging.Logger,
 ) -> Array:
     """Correlation (14, 14) of absolute magnitudes' errors between bands, from stars left out.
@@ -137,17 +150,17 @@ def left_out_correlation(
     Parameters
     ----------
     left_out : band to `spectrum_id snr reference left_out`; bands are joined by `spectrum_id`
-    columns, members, snr : as of `members_variance`
+    columns, members, snr_bands : as of `members_variance`
     """
-    residuals, least = {}, 0.0
+    residuals, least = {}, {}
     for band, table in left_out.items():
-        least = float(table["snr"].quantile(0.25))
+        least[band] = float(table["snr"].quantile(0.25))
         difference = table["left_out"] - table["reference"]
         residuals[band] = difference.set_axis(table["spectrum_id"])
     joined = pd.DataFrame(residuals).reindex(columns=list(BANDS)).sort_index()
     # A star left out has the answer of the members that kept it, mostly one; the catalogue has the
     # mean of all members.
-    own = members_variance(columns, members, snr, least)
+    own = members_variance(columns, members, snr_bands, least)
     correlation = distance.estimate_correlation(joined.to_numpy(np.float64), own)
     above = correlation[np.triu_indices(len(BANDS), 1)]
     log.info(

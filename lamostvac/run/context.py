@@ -125,6 +125,11 @@ class Context:
         return [self.layout.network_left_out.format(label=label) for label in self.trained_here]
 
     @property
+    def published_curves(self) -> bool:
+        """Whether errors of networks' labels are functions of S/N alone, over all types."""
+        return bool(self.network_labels) and self.configuration.errors.networks == "published"
+
+    @property
     def left_out_bands(self) -> list[str]:
         """Bands with such a file, which gives the correlation of errors between bands."""
         return [band for band in BANDS if f"abs_mag_{band}" in self.trained_here]
@@ -362,6 +367,7 @@ def _network_labels(training_sets: dict[str, TrainingSet]) -> list[dict[str, str
         {
             "label": label.name,
             "set": entry.name,
+            "snr_band": entry.snr_band,
             **label.model_dump(include={"unit", "ucd", "description"}),
         }
         for entry in training_sets.values()

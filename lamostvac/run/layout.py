@@ -108,6 +108,7 @@ class Layout:
     errors = _Below("errors/{type}.h5")
     errors_summary = _Below("errors/{type}.csv")
     errors_curves = _Below("errors/{type}_curves.csv")
+    network_curves = _Below("errors/network_curves.h5")
     errors_threshold = _Below("errors/{type}_snr.csv")
     recommended = _Below("recommended/{type}.fits")
     recommended_relations = _Below("recommended/{type}.h5")

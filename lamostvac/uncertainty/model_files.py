@@ -1,6 +1,7 @@
 """Models of random errors as tables and in files."""
 
 from collections.abc import Iterable
+from os import PathLike
 from typing import Any
 
 import h5py
@@ -11,14 +12,16 @@ from lamostvac.core.hdf5 import read_columns, write_columns
 from lamostvac.uncertainty.snr_curve import RandomErrorModel
 
 _COVARIANCES = {"cov_ab": (0, 1), "cov_ac": (0, 2), "cov_bc": (1, 2)}
-_NUMBERS = ("a", "b", "c", "sigma_m", "sigma_m_err", "scale", "n_pairs", "n_bins", "chi2", "source")
+_NUMBERS = ("a", "b", "c", "sigma_m", "sigma_m_err", "scale", "n_pairs", "n_bins", "chi2", "source",
+    "snr_band",
+)  # fmt: skip
 
 
 def models_table(models: Iterable[RandomErrorModel]) -> pd.DataFrame:
     """One row per model with all its numbers.
 
-    `label a a_err b b_err c c_err sigma_m sigma_m_err scale n_pairs n_bins chi2 source cov_ab
-    cov_ac cov_bc`
+    `label a a_err b b_err c c_err sigma_m sigma_m_err scale n_pairs n_bins chi2 source snr_band
+    cov_ab cov_ac cov_bc`
     """
     rows = []
     for model in models:
@@ -34,6 +37,12 @@ def models_table(models: Iterable[RandomErrorModel]) -> pd.DataFrame:
 def write_models(group: h5py.Group, models: Iterable[RandomErrorModel]) -> None:
     """Write models into an HDF5 group, as the table of `models_table`."""
     write_columns(group, models_table(models))
+
+
+def load_models(path: str | PathLike[str]) -> dict[str, RandomErrorModel]:
+    """The models of a file that `write_models` wrote at its root."""
+    with h5py.File(path) as handle:
+        return read_models(handle)
 
 
 def read_models(group: h5py.Group) -> dict[str, RandomErrorModel]:

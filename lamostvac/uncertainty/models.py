@@ -76,12 +76,14 @@ class LabelErrors:
     ----------
     kind : whether the processes give errors or correct predicted ones
     theta : names of the labels that they depend on
+    snr_band : column of the S/N that they depend on
     random, systematic : the processes of both parts, the first with S/N, the second without
     """
 
     label: str
     kind: Kind
     theta: tuple[str, ...]
+    snr_band: str
     random: ScaleProcess
     systematic: ScaleProcess
 
@@ -97,7 +99,7 @@ class LabelErrors:
         Parameters
         ----------
         theta : (n, k) labels in the order of `theta`
-        snr : (n,)
+        snr : (n,) in `snr_band`
         random, systematic : (n,) predicted parts; the published model does not use them
 
         A star whose labels or S/N are missing keeps the predicted parts.
@@ -141,13 +143,19 @@ def pair_residuals(
 
 
 def learn(
-    label: str, theta: Sequence[str], kind: Kind, repeats: Residuals, known: Residuals
+    label: str,
+    theta: Sequence[str],
+    kind: Kind,
+    snr_band: str,
+    repeats: Residuals,
+    known: Residuals,
 ) -> LabelErrors:
     """Both processes of a label.
 
     Parameters
     ----------
     theta : names of the columns of `repeats.theta` and `known.theta`
+    snr_band : column of the S/N that `repeats` and `known` have
     repeats : `pair_residuals`
     known : label minus true label of the library's or of training stars; with fewer than
         `MIN_STARS` of them with theta there is no dependence on labels; without any
@@ -178,7 +186,7 @@ def learn(
         )
     else:
         systematic = train(scaling, part, known.residual, weight=known.weight)
-    return LabelErrors(label, kind, names, random, systematic)
+    return LabelErrors(label, kind, names, snr_band, random, systematic)
 
 
 def _scaling(theta: Array, names: tuple[str, ...], least: int, snr: Array | None = None) -> Scaling:
@@ -271,6 +279,7 @@ def write_errors(group: h5py.Group, errors: Mapping[str, LabelErrors]) -> None:
         place = group.create_group(label)
         place.attrs["kind"] = model.kind
         place.attrs["theta"] = list(model.theta)
+        place.attrs["snr_band"] = model.snr_band
         write_process(place.create_group("random"), model.random)
         write_process(place.create_group("systematic"), model.systematic)
 
@@ -282,6 +291,7 @@ def read_errors(group: h5py.Group) -> dict[str, LabelErrors]:
             label,
             place.attrs["kind"],
             tuple(place.attrs["theta"]),
+            str(place.attrs["snr_band"]),
             read_process(place["random"]),
             read_process(place["systematic"]),
         )

@@ -6,6 +6,7 @@ from the content of the rows, whatever their order and however a release was cut
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +20,13 @@ RADIUS = 3.0
 FOLLOWING = 4
 # No star counts for more than this many independent differences.
 _STAR_WEIGHT = 3.0
+
+
+class Alike(NamedTuple):
+    """S/N of two spectra is alike: the lower, in a band, is at least 1 - tolerance of the higher."""
+
+    snr_band: str
+    tolerance: float
 
 
 @dataclass(frozen=True)
@@ -180,27 +188,28 @@ def similar_pairs(
     )
 
 
-def pairs_by_system(
+def pairs_of_labels(
     columns: Mapping[str, ArrayLike],
-    snr_band: str,
-    tolerances: Mapping[str, float],
+    conditions: Mapping[str, Alike],
     identity: ArrayLike | None = None,
 ) -> dict[str, RepeatPairs]:
-    """`similar_pairs` for each system of labels, which has a tolerance of its own.
+    """`similar_pairs` for each label; labels with the same condition share them.
 
     Parameters
     ----------
-    columns : `ra dec lmjd` and the column `snr_band`, all (n,)
-    tolerances : system to the tolerance of S/N
+    columns : `ra dec lmjd` and the columns of S/N, all (n,)
+    conditions : label to how alike two spectra must be
     """
     ra, dec = columns["ra"], columns["dec"]
     star = group_stars(ra, dec, RADIUS)
-    return {
-        system: similar_pairs(
-            ra, dec, columns["lmjd"], columns[snr_band], tolerance, identity=identity, star=star
+    found = {
+        alike: similar_pairs(
+            ra, dec, columns["lmjd"], columns[alike.snr_band], alike.tolerance,
+            identity=identity, star=star,
         )
-        for system, tolerance in tolerances.items()
-    }
+        for alike in dict.fromkeys(conditions.values())
+    }  # fmt: skip
+    return {label: found[alike] for label, alike in conditions.items()}
 
 
 def _weights(

@@ -105,6 +105,7 @@ class RandomErrorModel:
     n_pairs : number of pairs of spectra (for `training`: stars) that the curve is fitted to
     n_bins, chi2 : bins of the fit, and its chi2 per degree of freedom
     source : `repeats` of this run, `published` Table 2, scatter of the `training` stars, or `none`
+    snr_band : column of the S/N; Table 2 is of `snrg`
     """
 
     label: str
@@ -119,6 +120,7 @@ class RandomErrorModel:
     n_bins: int = 0
     chi2: float = np.nan
     source: Source = "none"
+    snr_band: str = "snrg"
 
     @property
     def errors(self) -> tuple[float, float, float]:
@@ -166,6 +168,7 @@ def fit_repeats(
     width: Width = _SECTION.width,
     scale: float = 1.0,
     sigma_m: tuple[float, float] = (np.nan, np.nan),
+    snr_band: str = "snrg",
 ) -> RandomErrorModel:
     """The model of a label from repeats: `bin_residuals` and `fit_curve` in turn.
 
@@ -176,6 +179,7 @@ def fit_repeats(
     snr, residual, weight : (m,) of pairs, residuals (over sqrt 2) in the label's unit
     scale : the coefficients' unit in units of the label, 100 (K) for Teff
     sigma_m : method error and its error, in the label's unit
+    snr_band : column that `snr` is of
 
     Returns
     -------
@@ -196,7 +200,7 @@ def fit_repeats(
             break
     with np.errstate(invalid="ignore"):
         n_pairs = int(np.sum(np.isfinite(values) & (noise > 0)))
-    return _model(label, found, scale, sigma_m, n_pairs, "repeats")
+    return _model(label, found, scale, sigma_m, n_pairs, "repeats", snr_band)
 
 
 def fit_training(
@@ -206,6 +210,7 @@ def fit_training(
     n_stars: int,
     *,
     scale: float = 1.0,
+    snr_band: str = "snrg",
 ) -> RandomErrorModel:
     """The model of a label from the scatter of training stars with noise added to each S/N.
 
@@ -217,17 +222,23 @@ def fit_training(
     snr, sigma : (k,) S/N, and the robust width of left-out training stars there
         (`Network.error_snr`, and `Network.error` in the label's unit)
     n_stars : number of training stars for each width
-    scale : as in `fit_repeats`
+    scale, snr_band : as in `fit_repeats`
     """
     width = np.asarray(sigma, np.float64) / scale
     count = np.full(len(width), float(n_stars))
     error = width * _RELATIVE_ERROR["robust"] / np.sqrt(count)
     found = Bins(np.asarray(snr, np.float64), width, error, count)
-    return _model(label, found, scale, (0.0, 0.0), n_stars, "training")
+    return _model(label, found, scale, (0.0, 0.0), n_stars, "training", snr_band)
 
 
 def _model(
-    label: str, bins: Bins, scale: float, sigma_m: tuple[float, float], n: int, source: Source
+    label: str,
+    bins: Bins,
+    scale: float,
+    sigma_m: tuple[float, float],
+    n: int,
+    source: Source,
+    snr_band: str,
 ) -> RandomErrorModel:
     (a, b, c), covariance, chi2 = fit_curve(bins)
     return RandomErrorModel(
@@ -242,6 +253,7 @@ def _model(
         n_bins=len(bins),
         chi2=chi2,
         source=source if np.isfinite(a) else "none",
+        snr_band=snr_band,
     )
 
 
@@ -274,12 +286,15 @@ def choose_model(
         return published[fitted.label]
     if few_repeats != "none" and training is not None and training.source == "training":
         return training
-    return RandomErrorModel(fitted.label, scale=fitted.scale, n_pairs=fitted.n_pairs)
+    return RandomErrorModel(
+        fitted.label, scale=fitted.scale, n_pairs=fitted.n_pairs, snr_band=fitted.snr_band
+    )
 
 
 def network_curve(
     label: str,
     unit: str,
+    snr_band: str,
     pairs: RepeatPairs,
     value: ArrayLike,
     settings: Mapping[str, Any],
@@ -291,6 +306,7 @@ def network_curve(
 
     Parameters
     ----------
+    snr_band : column of the S/N that `pairs`, `known` and `scatter` have
     value : (n,) the label of all spectra, to which the rows in `pairs` refer
     settings : section `errors` of the configuration: `bins width method_error min_pairs
         few_repeats`
@@ -308,6 +324,7 @@ def network_curve(
         bins=settings["bins"],
         width=settings["width"],
         scale=scale,
+        snr_band=snr_band,
     )
     training = None
     if known is not None:
@@ -321,5 +338,7 @@ def network_curve(
             )
         model = replace(model, sigma_m=error[0], sigma_m_err=error[1])
         if scatter is not None and np.isfinite(np.asarray(scatter[1])).all():
-            training = fit_training(label, *scatter, n_stars=len(known), scale=scale)
+            training = fit_training(
+                label, *scatter, n_stars=len(known), scale=scale, snr_band=snr_band
+            )
     return choose_model(model, settings["min_pairs"], settings["few_repeats"], published, training)

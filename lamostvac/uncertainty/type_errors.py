@@ -1,6 +1,6 @@
 """Errors of the labels of one spectral type, estimated from its stars."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from lamostvac.core.hdf5 import atomic_hdf5
 from lamostvac.core.vocabulary import LABELS
 from lamostvac.spectra.names import RowsByName, values_at
-from lamostvac.uncertainty.model_files import read_models, write_models
 from lamostvac.uncertainty.models import (
     Kind,
     LabelErrors,
@@ -24,7 +23,7 @@ from lamostvac.uncertainty.models import (
     read_errors,
     write_errors,
 )
-from lamostvac.uncertainty.repeats import pairs_by_system
+from lamostvac.uncertainty.repeats import Alike, RepeatPairs, pairs_of_labels
 from lamostvac.uncertainty.snr_curve import RandomErrorModel, network_curve
 
 Array = NDArray[np.float64]
@@ -39,7 +38,8 @@ class TypeErrors:
     ----------
     columns : `spectrum_id` (bytes), `ra dec lmjd`, the S/N, and each label with `{label}_random`,
         all (n,)
-    snr_band : the S/N's column
+    conditions : label to the S/N that its errors are functions of, and how alike the S/N of two
+        spectra of one star must be
     theta : labels that the scale of errors depends on, of `LABELS`
     converged : (n,) whether the labels of a spectrum may be used for this
     settings : section `errors` of the configuration
@@ -48,12 +48,13 @@ class TypeErrors:
     def __init__(
         self,
         columns: Mapping[str, NDArray[Any]],
-        snr_band: str,
+        conditions: Mapping[str, Alike],
         theta: Sequence[str],
         converged: NDArray[np.bool_],
         settings: Mapping[str, Any],
     ) -> None:
         self.columns, self.theta, self.settings = columns, list(theta), settings
+        self.conditions = conditions
         n = len(columns["ra"])
         points = np.empty((n, len(self.theta)))
         for number, label in enumerate(self.theta):
@@ -61,14 +62,16 @@ class TypeErrors:
         points[~converged] = np.nan
         self.points: Array = points
         self.row_of = RowsByName(columns["spectrum_id"])
-        identity = self.row_of.fingerprints
-        self.pairs = pairs_by_system(columns, snr_band, settings["pair_snr_tolerance"], identity)
-        most = settings["max_pairs"]
-        self._learned = {name: pairs.sample(most, identity) for name, pairs in self.pairs.items()}
+        self.pairs: dict[str, RepeatPairs] = pairs_of_labels(
+            columns, conditions, self.row_of.fingerprints
+        )
 
-    def _repeats(self, label: str, system: str) -> Residuals:
+    def _learn(self, label: str, kind: Kind, known: Residuals) -> LabelErrors:
+        identity = self.row_of.fingerprints
+        pairs = self.pairs[label].sample(self.settings["max_pairs"], identity)
         random = self.columns[f"{label}_random"]
-        return pair_residuals(self.columns[label], self.points, random, self._learned[system])
+        repeats = pair_residuals(self.columns[label], self.points, random, pairs)
+        return learn(label, self.theta, kind, self.conditions[label].snr_band, repeats, known)
 
     def emulator_label(
         self, label: str, crossvalidation: pd.DataFrame, spectral_type: str, name: str
@@ -83,7 +86,7 @@ class TypeErrors:
             return None
         known = library_residuals(crossvalidation, spectral_type, name, self.theta)
         kind: Kind = self.settings["emulator"]
-        return learn(label, self.theta, kind, self._repeats(label, "emulator"), known)
+        return self._learn(label, kind, known)
 
     def network_label(self, label: str, left_out: pd.DataFrame | None) -> LabelErrors | None:
         """Errors of a network's label, or None where they are taken as published.
@@ -99,7 +102,7 @@ class TypeErrors:
         if left_out is not None:
             rows = self.row_of(left_out["spectrum_id"])
             known = left_out_residuals(left_out, rows, self.points)
-        return learn(label, self.theta, "calibrated", self._repeats(label, "networks"), known)
+        return self._learn(label, "calibrated", known)
 
     def network_curve(
         self,
@@ -116,8 +119,10 @@ class TypeErrors:
         seen = None
         if left_out is not None:
             seen = left_out.assign(value=values_at(value, self.row_of(left_out["spectrum_id"])))
-        pairs = self.pairs["networks"]
-        return network_curve(label, unit, pairs, value, self.settings, published, seen, scatter)
+        pairs, band = self.pairs[label], self.conditions[label].snr_band
+        return network_curve(
+            label, unit, band, pairs, value, self.settings, published, seen, scatter
+        )
 
 
 def theta_labels(crossvalidation: pd.DataFrame) -> list[str]:
@@ -128,20 +133,17 @@ def theta_labels(crossvalidation: pd.DataFrame) -> list[str]:
 def write_type_errors(
     path: str | PathLike[str],
     errors: Mapping[str, LabelErrors],
-    curves: Iterable[RandomErrorModel],
     snr_threshold: float,
 ) -> None:
     """Write what was learned of a type as HDF5; `snr_threshold` is NaN where none was found."""
     with atomic_hdf5(path) as handle:
         write_errors(handle.create_group("errors"), errors)
-        write_models(handle.create_group("curves"), curves)
         handle.attrs["snr_threshold"] = snr_threshold
 
 
 def read_type_errors(
     path: str | PathLike[str],
-) -> tuple[dict[str, LabelErrors], dict[str, RandomErrorModel], float]:
-    """Errors, curves and threshold that `write_type_errors` wrote."""
+) -> tuple[dict[str, LabelErrors], float]:
+    """Errors and threshold that `write_type_errors` wrote."""
     with h5py.File(path) as handle:
-        errors, curves = read_errors(handle["errors"]), read_models(handle["curves"])
-        return errors, curves, float(handle.attrs["snr_threshold"])
+        return read_errors(handle["errors"]), float(handle.attrs["snr_threshold"])

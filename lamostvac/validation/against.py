@@ -141,7 +141,7 @@ def against_truth(catalogue: Catalogue, path: str) -> Findings:
     drawn.append(pairs("truth", table[single & ~known], [*RECOMMENDED, *DERIVED]))
     for label in labels:
         known = seen.get(label.set, np.zeros(len(table), bool))
-        subsets = networks.truth_subsets(table, label.label, known, snr_band)
+        subsets = networks.truth_subsets(table, label.label, known, label.snr_band)
         rows += comparison_rows("truth", subsets, [label.label])
         pulls += pull_rows(subsets, [label.label])
         drawn.append(pairs("truth", table[single & ~known], [label.label]))

@@ -151,38 +151,41 @@ def training_rows(
 
 
 def repeat_rows(
-    catalogue: str | Path, labels: Sequence[str], registry: Registry, snr_band: str
+    catalogue: str | Path, snr_bands: Mapping[str, str], registry: Registry
 ) -> list[dict[str, Any]]:
     """Rows of comparisons.csv for pairs of spectra of one star.
 
     offset is the median of later minus earlier; sigma and robust_sigma are those of the difference
     over sqrt 2, the random error of one spectrum. In a bin of S/N both spectra are in the bin.
     Memory holds only positions and nights of the catalogue, and the repeated spectra's labels.
+
+    Parameters
+    ----------
+    snr_bands : label to the column of the S/N that its errors are functions of
     """
+    bands = list(dict.fromkeys(snr_bands.values()))
     position = pd.concat(
-        read_catalogue(catalogue, ["ra", "dec", "lmjd", snr_band]), ignore_index=True
+        read_catalogue(catalogue, ["ra", "dec", "lmjd", *bands]), ignore_index=True
     )
     earlier, later = repeat_pairs(position["ra"], position["dec"], position["lmjd"])
-    snr = position[snr_band].to_numpy(np.float64)
-    snr = np.sort(np.column_stack([snr[earlier], snr[later]]), axis=1)
+    chosen = {}
+    for band in bands:
+        snr = position[band].to_numpy(np.float64)
+        chosen[band] = _by_snr(*np.sort([snr[earlier], snr[later]], axis=0))
     del position
-    chosen = {"": np.ones(len(earlier), bool)}
-    for name, (low, high) in snr_bins().items():
-        chosen[name] = (snr[:, 0] >= low) & (snr[:, 1] < high)
-    chosen["S/N alike"] = alike(snr[:, 0], snr[:, 1], _ALIKE)
 
     needed = np.unique(np.concatenate([earlier, later]))
     first, second = np.searchsorted(needed, earlier), np.searchsorted(needed, later)
-    values, good = _labels_at(catalogue, needed, labels, registry)
+    values, good = _labels_at(catalogue, needed, list(snr_bands), registry)
     rows = []
-    for label in labels:
+    for label, band in snr_bands.items():
         before, after = (
             values[label][first].astype(np.float64),
             values[label][second].astype(np.float64),
         )
         clean = good[label][first] & good[label][second]
         for prefix, part in (("", np.ones(len(first), bool)), ("unflagged", clean)):
-            for name, members in chosen.items():
+            for name, members in chosen[band].items():
                 use = part & members
                 numbers = statistics(after[use], before[use])
                 for key in ("sigma", "robust_sigma"):
@@ -190,6 +193,16 @@ def repeat_rows(
                 subset = f"{prefix} {name}".strip() or "all"
                 rows.append({"dataset": "repeats", "subset": subset, "label": label} | numbers)
     return rows
+
+
+def _by_snr(
+    lower: NDArray[np.float64], higher: NDArray[np.float64]
+) -> dict[str, NDArray[np.bool_]]:
+    """Which pairs (m,) are in each subset, from the S/N of both spectra (m,)."""
+    chosen = {"": np.ones(len(lower), bool)}
+    for name, (low, high) in snr_bins().items():
+        chosen[name] = (lower >= low) & (higher < high)
+    return chosen | {"S/N alike": alike(lower, higher, _ALIKE)}
 
 
 def _labels_at(

@@ -263,8 +263,9 @@ def test_correlation_from_stars_left_out_of_training(sky):
     columns = read_fields(
         folder / "G.fits", REGISTRY, type_distances.magnitude_columns(REGISTRY.names, ["_spread"])
     )
-    snr = np.full(N_CLEAN + N_DUSTY, 80.0)
-    found = type_distances.left_out_correlation(left_out, columns, members, snr, log)
+    columns["snrg"] = np.full(N_CLEAN + N_DUSTY, 80.0)
+    bands = {f"abs_mag_{band}": "snrg" for band in BANDS}
+    found = type_distances.left_out_correlation(left_out, columns, members, bands, log)
     mean = 0.12**2 + 0.03**2 + spread**2 / members
     expected = 0.98 * 0.12**2 / mean
     above = found[np.triu_indices(14, 1)]

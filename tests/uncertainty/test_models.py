@@ -65,7 +65,7 @@ def test_injected_errors_come_back_and_pulls_are_one(kind):
     predicted = 0.6 * random  # too small
     repeats = pair_residuals(label, theta, predicted, pairs_of(star, snr, 0.2))
     known = library_residuals(library(4000), "G", "feh", THETA)
-    model = learn("feh", THETA, kind, repeats, known)
+    model = learn("feh", THETA, kind, "snrr", repeats, known)
     # the published model leaves the library's own label errors in
     systematic = 0.05 if kind == "calibrated" else np.hypot(0.05, 0.03)
     error, part = model.apply(theta, snr, predicted, np.full(len(star), 0.1))
@@ -81,7 +81,7 @@ def test_networks_from_elsewhere_have_no_stars_left_out_and_lean_on_repeats():
     star, theta, snr, label, random = survey(600, 2)
     repeats = pair_residuals(label, theta, random, pairs_of(star, snr, 0.2))
     model = learn(
-        "feh", THETA, "calibrated", repeats, Residuals(np.empty((0, 0)), *[np.empty(0)] * 6)
+        "feh", THETA, "calibrated", "snrg", repeats, Residuals(np.empty((0, 0)), *[np.empty(0)] * 6)
     )
     error, part = model.apply(theta, snr, random, np.full(len(star), 0.1))
     assert np.median(part / random) == pytest.approx(1, abs=0.25)
@@ -107,7 +107,7 @@ def test_a_type_without_library_stars_leans_on_all():
     assert np.isnan(few.theta).all()
     _, theta, snr, label, random = survey(100, 2)
     none = pair_residuals(label, theta, random, pairs_of(np.arange(200), snr, 0.2))
-    model = learn("feh", THETA, "calibrated", none, few)
+    model = learn("feh", THETA, "calibrated", "snrr", none, few)
     error, part = model.apply(theta, snr, random, np.full(200, 0.1))
     # without repeats the predicted random part stays, with room for being wrong
     assert (part >= random).all()
@@ -154,6 +154,7 @@ def test_missing_labels_keep_the_predicted_errors_and_models_come_back(tmp_path)
         "feh",
         THETA,
         "calibrated",
+        "snrr",
         pair_residuals(label, theta, random, pairs_of(star, snr, 0.9)),
         library_residuals(library(400), "G", "feh", THETA),
     )

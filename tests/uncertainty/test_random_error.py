@@ -405,7 +405,7 @@ def test_a_networks_curve_has_the_random_and_the_method_error_that_were_put_in()
         "min_pairs": 100,
         "few_repeats": "training",
     }
-    model = network_curve("feh_apogee", "", pairs, value, options, {}, known)
+    model = network_curve("feh_apogee", "", "snrg", pairs, value, options, {}, known)
     assert model.source == "repeats"
     np.testing.assert_allclose(
         model.evaluate([20, 50, 100]), 0.02 + 3.0 / np.array([20, 50, 100]), rtol=0.12
@@ -413,11 +413,11 @@ def test_a_networks_curve_has_the_random_and_the_method_error_that_were_put_in()
     assert model.sigma_m == pytest.approx(method, rel=0.1)
     scatter = np.array([10.0, 20, 40, 80, 160]), 0.05 + 2 / np.array([10.0, 20, 40, 80, 160])
     few = network_curve(
-        "feh_apogee", "", pairs, value, options | {"min_pairs": 10**6}, {}, known, scatter
+        "feh_apogee", "", "snrg", pairs, value, options | {"min_pairs": 10**6}, {}, known, scatter
     )
     assert few.source == "training"
     np.testing.assert_allclose(few.total(scatter[0]), scatter[1], rtol=0.02)
     plain = network_curve(
-        "feh_apogee", "", pairs, value, options | {"method_error": "published"}, {}, known
+        "feh_apogee", "", "snrg", pairs, value, options | {"method_error": "published"}, {}, known
     )
     assert plain.sigma_m == pytest.approx(np.std(value - known["reference"], ddof=1))

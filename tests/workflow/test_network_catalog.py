@@ -411,7 +411,7 @@ def test_repeats_find_the_injected_scatter(tmp_path):
         columns[f"snr{band}"] = np.where(star % 2, 30.0, np.where(visit == 0, 30.0, 60.0))
     catalogue(tmp_path / "c.parquet", n, **columns)
     found = network_validation.repeat_rows(
-        tmp_path / "c.parquet", [*validation.LABELS, *NAMES], REGISTRY, "snrg"
+        tmp_path / "c.parquet", dict.fromkeys([*validation.LABELS, *NAMES], "snrg"), REGISTRY
     )
     assert {row["dataset"] for row in found} == {"repeats"}
     numbers = by_key(found)
@@ -431,7 +431,8 @@ def test_repeats_find_the_injected_scatter(tmp_path):
 def test_a_catalogue_without_repeats_or_rows_has_none(tmp_path):
     for n in (5, 0):
         catalogue(tmp_path / f"{n}.parquet", n)
-        found = network_validation.repeat_rows(tmp_path / f"{n}.parquet", NAMES, REGISTRY, "snrg")
+        bands = dict.fromkeys(NAMES, "snrg")
+        found = network_validation.repeat_rows(tmp_path / f"{n}.parquet", bands, REGISTRY)
         assert found
         assert all(row["n"] == 0 for row in found)
 
