@@ -48,6 +48,14 @@ for sentence in CTX.notes:
 # queue would write the same files as the jobs to come.
 onstart:
     with user_errors():
+        if CFG.networks.pretrained and CTX.network_preparation:
+            # Imported here, because every job reads this file and few need it.
+            from lamostvac.networks.agreement import check_files
+            from lamostvac.spectra.network_grid import NetworkPreparation
+
+            check_files(
+                CTX.network_files, NetworkPreparation.model_validate(CTX.network_preparation)
+            )
         require_safe_settings(workflow.executor_settings)
         cancelled = cancel_leftovers(
             Path(FILES.slurm_run),

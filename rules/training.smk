@@ -101,6 +101,7 @@ rule training:
         entry=training_settings,
         digests=lambda wildcards: digests(training_files(wildcards)),
         preparation=CTX.network_preparation,
+        headers=CTX.header_tolerances,
         clip=clip_settings,
         seed=CFG.run.seed,
         code_version=version_of("training"),

@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-import h5py
 import numpy as np
 from astropy.table import Table
 from scipy.optimize import least_squares
@@ -28,7 +27,7 @@ from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lamostvac.core.hdf5 import read_columns
+from lamostvac.core.hdf5 import open_hdf5, read_columns
 from lamostvac.emulator.model import Emulator, read_emulator
 from lamostvac.fit import refine
 from lamostvac.fit.fitter import StarFits, StarFitter
@@ -70,7 +69,7 @@ def stars_of(name: str, most: int = 1000) -> Stars:
     """The first spectra of a type."""
     truth = Table.read(FOLDER / "simulated/truth.fits", character_as_bytes=False).to_pandas()
     truth = truth.drop_duplicates("spectrum_id").set_index("spectrum_id")
-    with h5py.File(FOLDER / f"prepared/{name}/0000.h5") as handle:
+    with open_hdf5(FOLDER / f"prepared/{name}/0000.h5") as handle:
         meta = read_columns(handle["meta"]).iloc[:most]
         flux, ivar = handle["flux"][:most], handle["ivar"][:most]
     rows = truth.loc[meta["spectrum_id"]]

@@ -17,9 +17,9 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import h5py
 import numpy as np
 
+from lamostvac.core.hdf5 import open_hdf5
 from lamostvac.networks.problem import TrainingSpectra
 from lamostvac.networks.settings import Networks
 from lamostvac.networks.train import train_network
@@ -61,7 +61,7 @@ def main() -> None:
         rows = np.flatnonzero((table["split"] == "train") & np.isfinite(table[label]))
         rng = np.random.default_rng(1)
         drawn = rng.choice(rows, n_stars)
-        with h5py.File(given.results / f"training/{name}_spectra.h5") as handle:
+        with open_hdf5(given.results / f"training/{name}_spectra.h5") as handle:
             flux, ivar = handle["flux"][()][drawn], handle["ivar"][()][drawn]
         noise = np.where(ivar > 0, 1 / np.sqrt(np.maximum(ivar, 1.0)), 0)
         flux += noise * rng.standard_normal(flux.shape, dtype=np.float32)

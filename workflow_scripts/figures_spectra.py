@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import h5py
-
+from lamostvac.core.hdf5 import open_hdf5
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.report.catalogue import spectra
@@ -14,7 +13,7 @@ from lamostvac.spectra.grid import GRID
 
 def first_example(path: str) -> dict[str, Any] | None:
     """The first example that a fit stored in its group `examples`, or None."""
-    with h5py.File(path) as handle:
+    with open_hdf5(path) as handle:
         group = handle.get("examples")
         if group is None or not len(group["spectrum_id"]):
             return None

@@ -1,9 +1,9 @@
 """The labels of a type's groups, back in the order of its chunks."""
 
-import h5py
 import numpy as np
 
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.hdf5 import open_hdf5
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.grouped.groups import STAR_FIELDS, GroupedStars, read_order, write_labels
@@ -15,7 +15,7 @@ def main(snakemake: Job) -> None:
     order = read_order(snakemake.input.order)
     parts: dict[str, list[np.ndarray]] = {name: [] for name in ("spectrum_id", *STAR_FIELDS)}
     for path in snakemake.input.batches:
-        with h5py.File(path) as handle:
+        with open_hdf5(path) as handle:
             for name, values in parts.items():
                 values.append(handle[name][()])
     joined = {name: np.concatenate(values) for name, values in parts.items()}

@@ -4,13 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import h5py
-
 import lamostvac
 from lamostvac.catalog.files import input_cards, provenance, write_json
 from lamostvac.catalog.merge import accounting, merge_rejections, merge_tables, require_some
 from lamostvac.catalog.registry import load_registry, network_labels
 from lamostvac.core.atomic import atomic
+from lamostvac.core.hdf5 import open_hdf5
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.manifest import read_manifest
@@ -20,7 +19,7 @@ from lamostvac.core.paths import PROJECT
 def hashes(summary: dict[str, Any], library: str) -> list[tuple[str, str]]:
     """Name and SHA-256 of the release's catalogues and of the library's spectra."""
     catalogues = [(entry["file"], entry["sha256"]) for entry in summary["inputs"]]
-    with h5py.File(library) as handle:
+    with open_hdf5(library) as handle:
         return [
             *catalogues,
             (f"library {handle.attrs['name']}", str(handle.attrs["source_sha256"])),

@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 
+from lamostvac.core.hdf5 import open_hdf5
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.report import overview
@@ -37,7 +37,7 @@ def main(snakemake: Job) -> None:
         checks["repeats"] = overview.repeats_check(curves, comparisons)
     limits = overview.load_limits()
     lights = overview.with_lights(checks, limits)
-    with h5py.File(inputs.library) as handle:
+    with open_hdf5(inputs.library) as handle:
         n_library = len(handle["ids/id"])
     numbers = overview.RunNumbers(
         accounting=accounting,

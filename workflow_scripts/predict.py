@@ -2,17 +2,18 @@
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from lamostvac.core.hdf5 import atomic_hdf5, read_columns, write_columns
+from lamostvac.core.hdf5 import atomic_hdf5, open_hdf5, read_columns, write_columns
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
+from lamostvac.networks.agreement import check_agreement
 from lamostvac.networks.cache import prediction_states, read_parts, write_parts
 from lamostvac.networks.ensemble import load_network
-from lamostvac.networks.predict import check_grids, joined, predict_chunk, restrict, set_flags
+from lamostvac.networks.predict import joined, predict_chunk, restrict, set_flags
 from lamostvac.spectra.chunk import open_prepared
+from lamostvac.spectra.network_grid import NetworkPreparation
 
 
 def main(snakemake: Job) -> None:
@@ -23,8 +24,10 @@ def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     params, inputs = snakemake.params, snakemake.input
     networks = [load_network(path) for path in inputs.networks]
-    check_grids(networks)
-    with h5py.File(inputs.meta) as handle:
+    preparation = NetworkPreparation.model_validate(params.prepared["networks"])
+    for label, path, network in zip(params.grids, inputs.networks, networks, strict=True):
+        check_agreement(label, path, network, preparation)
+    with open_hdf5(inputs.meta) as handle:
         meta, digest = read_columns(handle["meta"]), str(handle.attrs["network_digest"])
     bands = {one.label: str(one.attributes["snr_band"]) for one in networks}
     snr = {label: meta[band].to_numpy(np.float32) for label, band in bands.items()}

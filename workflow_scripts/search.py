@@ -1,7 +1,6 @@
 """The grouped search for some of a type's groups."""
 
-import h5py
-
+from lamostvac.core.hdf5 import open_hdf5
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
@@ -19,7 +18,7 @@ def main(snakemake: Job) -> None:
     emulator = read_emulator(snakemake.input.emulator)
     labels = read_library_labels(snakemake.input.library)
     settings = GroupedSettings.model_validate(params.settings)
-    with h5py.File(snakemake.input.stars) as stars:
+    with open_hdf5(snakemake.input.stars) as stars:
         n_stars, number = len(stars["spectrum_id"]), int(wildcards.batch)
         groups = batch_groups(n_stars, params.group_size, params.groups_per_job, number)
         progress = Progress(log, sum(rows.stop - rows.start for _, rows in groups), "spectra")

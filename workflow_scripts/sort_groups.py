@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import h5py
-
+from lamostvac.core.hdf5 import open_hdf5
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
@@ -17,9 +16,9 @@ def main(snakemake: Job) -> None:
     inputs = snakemake.input
     identifiers, matches = [], []
     for project, candidates in zip(inputs.project, inputs.candidates, strict=True):
-        with h5py.File(project) as handle:
+        with open_hdf5(project) as handle:
             identifiers.append(handle["spectra/spectrum_id"][()])
-        with h5py.File(candidates) as handle:
+        with open_hdf5(candidates) as handle:
             matches.append(handle["candidates"][:, 0])
     chunks = [Path(path).stem for path in inputs.project]
     order = order_of(chunks, identifiers, matches, read_library_labels(inputs.library))

@@ -1,8 +1,8 @@
 """The page of one star from a finished run."""
 
-import h5py
 import numpy as np
 
+from lamostvac.core.hdf5 import open_hdf5
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.fit.settings import FitSettings
@@ -19,7 +19,7 @@ def thresholds(
     for name, pair in configured.items():
         found = np.nan
         if mode == "found":
-            with h5py.File(errors[name]) as handle:
+            with open_hdf5(errors[name]) as handle:
                 found = float(handle.attrs["snr_threshold"])
         result[name] = threshold_in_use((pair[0], pair[1]), found)
     return result

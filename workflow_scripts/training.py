@@ -12,6 +12,7 @@ from lamostvac.core.log import rule_log
 from lamostvac.networks.clipping import without_clipped
 from lamostvac.networks.settings import NetworkTraining
 from lamostvac.spectra.network_grid import NetworkPreparation, seen_pixels
+from lamostvac.spectra.settings import HeaderTolerances
 from lamostvac.training.accounting import Accounting
 from lamostvac.training.files import (
     origin_cards,
@@ -34,15 +35,15 @@ def main(snakemake: Job) -> None:
     # TensorFlow reads these when it is imported, which clipping does.
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ[name] = str(snakemake.threads)
-    accounting = (
-        Accounting(entry.name) if entry.parent else Accounting.read(entry.name, inputs.steps)
-    )
+    name = entry.name
+    accounting = Accounting(name) if entry.parent else Accounting.read(name, inputs.steps)
     if entry.parent:
         table, rows = child_table(read_training(inputs.table), entry, accounting)
         flux, ivar = read_spectra(inputs.spectra, rows)
     else:
         candidates, seed = pd.read_parquet(inputs.candidates), params.seed
-        table, flux, ivar = own_set(candidates, entry, preparation, accounting, seed, log)
+        headers = HeaderTolerances(**params.headers)
+        table, flux, ivar = own_set(candidates, entry, preparation, headers, accounting, seed, log)
         if (clip := entry.clip) is not None:
             where = f"training set {entry.name}: clip: except"
             spared = None if clip.except_ is None else parse(clip.except_, where)

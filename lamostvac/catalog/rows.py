@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from lamostvac.catalog.files import ROW_GROUP
 from lamostvac.catalog.registry import NetworkLabel, Registry
 from lamostvac.core.exceptions import UserError
-from lamostvac.core.hdf5 import read_columns
+from lamostvac.core.hdf5 import open_hdf5, read_columns
 from lamostvac.core.manifest import REJECTED_COLUMNS
 from lamostvac.core.vocabulary import CONVERGED
 from lamostvac.spectra.names import check_distinct
@@ -57,9 +56,9 @@ def read_chunk(
         manifest does not have; the message names it. Or `predicted` lacks a label.
     """
     rows = pd.read_parquet(manifest)
-    with h5py.File(prepared) as handle:
+    with open_hdf5(prepared) as handle:
         meta, bad = read_columns(handle["meta"]), read_columns(handle["rejected"])
-    with h5py.File(fit) as handle:
+    with open_hdf5(fit) as handle:
         fitted, failed = read_columns(handle["fit"]), read_columns(handle["rejected"])
     _check_partition(rows["spectrum_id"], (meta, bad), str(prepared))
     _check_partition(meta["spectrum_id"], (fitted, failed), str(fit))
@@ -72,7 +71,7 @@ def read_chunk(
         _check_partition(meta["spectrum_id"], (found,), str(predicted))
         accepted = accepted.merge(found, on="spectrum_id", validate="1:1")
     if second_fit is not None:
-        with h5py.File(second_fit) as handle:
+        with open_hdf5(second_fit) as handle:
             found = read_columns(handle["fit"], ["spectrum_id", "logg", "logg_err", "logg_random"])
             parts = found, read_columns(handle["rejected"])
         _check_partition(meta["spectrum_id"], parts, str(second_fit))
@@ -95,7 +94,7 @@ def _read_predicted(path: str | Path, labels: Sequence[NetworkLabel]) -> pd.Data
             f"{name}{suffix}": f"{name}{suffix}" for suffix in ("", "_err", "_random", "_spread")
         }
         sources |= dict(zip(label.flags, (f"flag_{name}", f"cloud_{name}"), strict=True))
-    with h5py.File(path) as handle:
+    with open_hdf5(path) as handle:
         group = handle["labels"]
         if missing := [name for name in sources.values() if name not in group]:
             raise UserError(f"{path} lacks {missing[0]}; delete the file and run again")

@@ -15,6 +15,8 @@ import h5py
 import pyarrow.parquet as pq
 from astropy.io import fits
 
+from lamostvac.core.hdf5 import open_hdf5
+
 _PIECE = 64_000_000  # bytes read at once
 
 
@@ -52,7 +54,7 @@ def _check_hdf5(path: Path) -> None:
             for first in range(0, len(item), step):
                 item[first : first + step]
 
-    with h5py.File(path, "r") as handle:
+    with open_hdf5(path) as handle:
         handle.visititems(check)
 
 

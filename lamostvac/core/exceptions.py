@@ -8,3 +8,7 @@ in the files it names (`UserError`, which ends the rule), and a spectrum that ca
 
 class UserError(Exception):
     """A mistake that the user can correct; the message is one sentence with mistake and remedy."""
+
+
+MADE_ANEW = "delete it and give the same command again, which makes it anew"
+"""What to do about a damaged result."""

@@ -19,7 +19,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from lamostvac.core.atomic import no_space
-from lamostvac.core.exceptions import UserError
+from lamostvac.core.exceptions import MADE_ANEW, UserError
 from lamostvac.core.job import Job
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -190,7 +190,7 @@ def plain_sentence(error: BaseException, snakemake: Job) -> str:
     if found:
         path, what = found
         remedy = (
-            "delete it and give the same command again, which makes it anew"
+            MADE_ANEW
             if _is_result(path, snakemake)
             else "copy it anew and give the same command again"
         )

@@ -43,4 +43,6 @@ class Section(BaseModel):
 
     def changed(self, **values: Any) -> Self:
         """A copy with other values for some keys, validated like those of a file."""
-        return type(self).model_validate(dict(self) | values)
+        # `dict(self)` would also have the cached properties that were used before.
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self).model_validate(fields | values)

@@ -12,21 +12,21 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
+from typing import cast, get_args
 
-import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
-from lamostvac.core.exceptions import UserError
-from lamostvac.core.hdf5 import atomic_hdf5
+from lamostvac.core.exceptions import MADE_ANEW, UserError
+from lamostvac.core.hdf5 import Layout, atomic_hdf5, read_arrays, read_number, read_text, whole_file
 from lamostvac.core.vocabulary import TYPE_LIMITS, spectral_type_of
 from lamostvac.emulator.discrepancy import line_covariance, residual_covariance, truncated_variance
 from lamostvac.emulator.settings import EmulatorSettings
 from lamostvac.library.library import SpectralLibrary
 from lamostvac.library.settings import Resolution
 from lamostvac.numerics.component_noise import train_by_component
-from lamostvac.numerics.gaussian_process import GaussianProcess, train
+from lamostvac.numerics.gaussian_process import GaussianProcess, Mean, train
 from lamostvac.numerics.hyperparameters import best_hyperparameters
 from lamostvac.numerics.pca import fill_masked, in_basis, principal_components
 from lamostvac.numerics.process_variance import ProcessVariance
@@ -264,35 +264,70 @@ def write_emulator(
             handle.attrs[name] = text
 
 
+_LAYOUT = {
+    "offset": Layout(("label",), "f8"),
+    "scale": Layout(("label",), "f8"),
+    "pixels": Layout(("grid",), "?"),
+    "mean": Layout(("pixel",), "f8"),
+    "basis": Layout(("row", "pixel"), "f8"),
+    "inputs": Layout(("star", "label"), "f8"),
+    "weights": Layout(("star", "component"), "f8"),
+    "coefficients": Layout(("term", "component"), "f8"),
+    "library_scaled": Layout(("library star", "label"), "f8"),
+    "discrepancy": Layout((len(TYPE_LIMITS), "row", "row"), "f8"),
+    "lines": Layout((len(TYPE_LIMITS), "row", "row"), "f8"),
+    "truncation": Layout((len(TYPE_LIMITS), "pixel"), "f8"),
+}
+_SPREAD_LAYOUT = {
+    "variance_points": Layout(("point", "label"), "f8"),
+    "variance_root": Layout(("point", "point"), "f8"),
+    "variance_mean_root": Layout(("term", "point"), "f8"),
+    "variance_normal_root": Layout(("term", "term"), "f8"),
+}
+
+
 def read_emulator(path: str | PathLike[str]) -> Emulator:
-    """The emulator that `write_emulator` wrote."""
-    with h5py.File(path) as handle:
-        attributes = dict(handle.attrs)
-        values = {name: dataset[()] for name, dataset in handle.items()}
+    """The emulator that `write_emulator` wrote, checked; `UserError` where the file is no other."""
+    with whole_file(path, "the emulator", MADE_ANEW) as handle:
+        attributes = {
+            name: read_number(handle.attrs, name, finite=name != "noise")
+            for name in ("amplitude", "length_scale", "noise", "variance_kept")
+        }
+        names = tuple(read_text(handle.attrs, "label_names").split(","))
+        mean = read_text(handle.attrs, "mean_function")
+        if mean not in get_args(Mean):
+            raise ValueError(f"the attribute mean_function is {mean}")
+        exact = f"variance_{_SPREAD[0]}" in handle
+        lengths = {"label": len(names)}
+        values = read_arrays(handle, _LAYOUT | (_SPREAD_LAYOUT if exact else {}), lengths)
+        if np.count_nonzero(values["pixels"]) != lengths["pixel"]:
+            raise ValueError("mean has not as many values as the emulator has pixels")
+        if not lengths["component"] <= lengths["row"]:
+            raise ValueError("basis has fewer rows than the process has components")
     spread = None
-    if f"variance_{_SPREAD[0]}" in values:
+    if exact:
         spread = ProcessVariance(*(values[f"variance_{name}"] for name in _SPREAD))
     process = GaussianProcess(
         values["inputs"],
         values["weights"],
         values["coefficients"],
-        float(attributes["amplitude"]),
-        float(attributes["length_scale"]),
-        float(attributes["noise"]),
-        attributes["mean_function"],
+        attributes["amplitude"],
+        attributes["length_scale"],
+        attributes["noise"],
+        cast(Mean, mean),
         spread,
     )
     return Emulator(
-        label_names=tuple(str(attributes["label_names"]).split(",")),
+        label_names=names,
         offset=values["offset"],
         scale=values["scale"],
-        pixels=values["pixels"].astype(bool),
+        pixels=values["pixels"],
         mean=values["mean"],
         basis=values["basis"],
         process=process,
         library_scaled=values["library_scaled"],
         **{name: dict(zip(TYPE_LIMITS, values[name], strict=True)) for name in _BY_TYPE},
-        variance_kept=float(attributes["variance_kept"]),
+        variance_kept=attributes["variance_kept"],
     )
 
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
-import h5py
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lamostvac.core.hdf5 import open_hdf5
 from lamostvac.emulator.model import Emulator
 from lamostvac.fit.fitter import StarFitter
 from lamostvac.fit.settings import FitSettings
@@ -134,12 +134,12 @@ def best_spectra(paths: list[str]) -> tuple[NDArray[np.float32], NDArray[np.floa
     """Flux and ivar (n, 4901) of the spectra with the highest S/N, at most `N_STARS`."""
     kept: list[tuple[float, str, int]] = []
     for path in paths:
-        with h5py.File(path) as handle:
+        with open_hdf5(path) as handle:
             snr = [np.median(np.sqrt(row)) for row in handle["ivar"]]
         kept += [(-value, path, index) for index, value in enumerate(snr)]
     flux, ivar = [], []
     for _, path, index in sorted(kept)[:N_STARS]:
-        with h5py.File(path) as handle:
+        with open_hdf5(path) as handle:
             flux.append(handle["flux"][index])
             ivar.append(handle["ivar"][index])
     return np.array(flux), np.array(ivar)

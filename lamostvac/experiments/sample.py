@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from lamostvac.core.hdf5 import read_columns
+from lamostvac.core.hdf5 import open_hdf5, read_columns
 from lamostvac.core.vocabulary import SPECTRAL_TYPES
 from lamostvac.emulator.model import Emulator
 from lamostvac.grouped import candidates, search
@@ -105,7 +104,7 @@ def draw_spectra(
     """
     places: list[tuple[str, str, int]] = []
     for path in paths:
-        with h5py.File(path) as handle:
+        with open_hdf5(path) as handle:
             names = read_columns(handle["meta"], ["spectrum_id"])["spectrum_id"]
         places += [(name, path, row) for row, name in enumerate(names)]
     places.sort()
@@ -117,7 +116,7 @@ def draw_spectra(
         mine = [(row, i) for i, (_, where, row) in enumerate(places) if where == path]
         if mine:
             rows, targets = np.array(sorted(mine)).T
-            with h5py.File(path) as handle:
+            with open_hdf5(path) as handle:
                 flux[targets], ivar[targets] = handle["flux"][rows], handle["ivar"][rows]
     return np.array([name for name, _, _ in places], dtype=str), flux, ivar
 

@@ -10,12 +10,11 @@ from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import PurePosixPath
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from lamostvac.core.exceptions import UserError
-from lamostvac.core.hdf5 import atomic_hdf5
+from lamostvac.core.hdf5 import atomic_hdf5, open_hdf5
 from lamostvac.core.vocabulary import CONVERGED, EDGE, NO_PROGRESS
 from lamostvac.emulator.model import Emulator
 from lamostvac.fit.fitter import StarFits, StarFitter
@@ -98,7 +97,7 @@ def write_order(path: str | PathLike[str], order: Order) -> None:
 
 def read_order(path: str | PathLike[str]) -> Order:
     """What `write_order` wrote."""
-    with h5py.File(path) as handle:
+    with open_hdf5(path) as handle:
         chunks = tuple(name.decode() for name in handle["chunks"][()])
         return Order(chunks, *(handle[name][()] for name in ("chunk", "row", "spectrum_id")))
 
@@ -110,7 +109,7 @@ def gather(
 
     A file is read whole when it has one of the rows, which is faster than row by row.
     """
-    with h5py.File(paths[0]) as handle:
+    with open_hdf5(paths[0]) as handle:
         like = handle[dataset]
         result = np.empty((len(chunk), *like.shape[1:]), like.dtype)
     by_chunk = np.argsort(chunk, kind="stable")
@@ -118,7 +117,7 @@ def gather(
     for number, path in enumerate(paths):
         wanted = by_chunk[limits[number] : limits[number + 1]]
         if len(wanted):
-            with h5py.File(path) as handle:
+            with open_hdf5(path) as handle:
                 result[wanted] = handle[dataset][()][row[wanted]]
     return result
 
@@ -141,7 +140,7 @@ def write_sorted(
     with atomic_hdf5(path) as handle:
         handle.create_dataset("spectrum_id", data=order.spectrum_id, track_times=False)
         for source, paths in files.items():
-            with h5py.File(paths[0]) as chunk:
+            with open_hdf5(paths[0]) as chunk:
                 shape, dtype = (n, *chunk[source].shape[1:]), chunk[source].dtype
             name = PurePosixPath(source).name
             handle.create_dataset(name, shape=shape, dtype=dtype, track_times=False)
@@ -212,7 +211,7 @@ def read_labels(path: str | PathLike[str], chunk: str, spectrum_id: Sequence[str
     UserError
         The file's spectra of the chunk are not `spectrum_id`, in this order.
     """
-    with h5py.File(path) as handle:
+    with open_hdf5(path) as handle:
         chunks = [name.decode() for name in handle["chunks"][()]]
         number = chunks.index(chunk) if chunk in chunks else None
         rows = slice(0, 0) if number is None else slice(*handle["limits"][number : number + 2])

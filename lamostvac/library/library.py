@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
 
-import h5py
 import numpy as np
 import pandas as pd
 from astropy.io import fits
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from lamostvac.core.damage import damage
 from lamostvac.core.exceptions import UserError
-from lamostvac.core.hdf5 import atomic_hdf5, read_columns, write_columns
+from lamostvac.core.hdf5 import atomic_hdf5, open_hdf5, read_columns, write_columns
 from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.core.vocabulary import LABELS
 from lamostvac.library.resolution import Fwhm, broaden, smoothing_fwhm
@@ -263,7 +262,7 @@ def write_library(library: SpectralLibrary, path: str | PathLike[str]) -> None:
 
 def read_library(path: str | PathLike[str]) -> SpectralLibrary:
     """The library that `write_library` wrote."""
-    with h5py.File(path) as handle:
+    with open_hdf5(path) as handle:
         fixed = ("name", "label_names")
         return SpectralLibrary(
             name=str(handle.attrs["name"]),
@@ -278,13 +277,13 @@ def read_library(path: str | PathLike[str]) -> SpectralLibrary:
 
 def read_library_labels(path: str | PathLike[str]) -> NDArray[np.float64]:
     """`label_array` of the library that `write_library` wrote, without reading its spectra."""
-    with h5py.File(path) as handle:
+    with open_hdf5(path) as handle:
         names = str(handle.attrs["label_names"]).split(",")
         return read_columns(handle["labels"], names).to_numpy(np.float64)
 
 
 def read_catalogue_labels(path: str | PathLike[str]) -> NDArray[np.float64]:
     """The catalogue's four labels (N, 4) of the library's stars; NaN for labels that it lacks."""
-    with h5py.File(path) as handle:
+    with open_hdf5(path) as handle:
         table = read_columns(handle["labels"])
     return table.reindex(columns=list(LABELS)).to_numpy(np.float64)

@@ -11,14 +11,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from lamostvac.core.atomic import atomic
 from lamostvac.core.files import sha256
-from lamostvac.core.hdf5 import atomic_hdf5, write_columns
+from lamostvac.core.hdf5 import atomic_hdf5, open_hdf5, write_columns
 from lamostvac.networks.predict import Columns, column_names
 
 # The columns that training reads in every training set.
@@ -107,7 +106,7 @@ def read_parts(path: str | os.PathLike[str], states: Mapping[str, str]) -> dict[
     """Columns by label that `write_parts` wrote, for the labels whose state is still the same."""
     if not Path(path).exists():
         return {}
-    with h5py.File(path) as handle:
+    with open_hdf5(path) as handle:
         same = [
             label
             for label, state in states.items()

@@ -10,18 +10,26 @@ training cloud, the learning curves and the weights of every member. Nothing her
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from lamostvac.core.exceptions import UserError
-from lamostvac.core.hdf5 import atomic_hdf5
+from lamostvac.core.hdf5 import (
+    Layout,
+    atomic_hdf5,
+    read_arrays,
+    read_number,
+    read_text,
+    whole_file,
+)
 from lamostvac.networks.domain import TrainingCloud
 
 FORMAT = "lamost-vac network 1"
 _LEAST_RANDOM = 0.3
+_MOST_LAYERS = 100
 
 Array = NDArray[np.float32]
 LabelScale = Literal["linear", "reciprocal"]
@@ -64,7 +72,8 @@ class Network:
         minus label for stars left out of training, with noise added to reach that S/N; it includes
         the errors of the training set's labels. `label_error` gives it in the label's unit
     history : learning curves, `loss` and `validation` (members, epochs), NaN after the end
-    attributes : training set, unit, seed, number of stars, version of the code and the like
+    attributes : training set, unit, seed, number of stars, version of the code and the like;
+        `preparation` says how the training spectra were prepared (`agreement.py`)
     """
 
     label: str
@@ -206,44 +215,99 @@ def save_network(path: str | Path, network: Network) -> None:
 
 
 def load_network(path: str | Path) -> Network:
-    """Read a network.
+    """Read a network, checked against `_LAYOUT` before its arrays are read.
 
     Raises `UserError` when the file is not a network of this format.
     """
-    try:
-        with h5py.File(path) as handle:
-            if handle.attrs.get("format") != FORMAT:
-                raise UserError(f"{path} is not a {FORMAT!r} file; delete it and train again")
-            attributes = {
-                name.removeprefix("training_"): value.item()
-                if isinstance(value, np.generic)
-                else value
-                for name, value in handle.attrs.items()
-                if name.startswith("training_")
-            }
-            count = len(handle["layers"])
-            cloud = {part.name: handle[f"cloud/{part.name}"][()] for part in fields(TrainingCloud)}
-            low, high = handle.attrs["label_range"]
-            return Network(
-                label=str(handle.attrs["label"]),
-                wave=handle["wave"][()],
-                pixels=handle["pixels"][()],
-                flux_mean=handle["flux_mean"][()],
-                flux_scale=handle["flux_scale"][()],
-                label_kind=handle.attrs["label_kind"],
-                label_mean=float(handle.attrs["label_mean"]),
-                label_scale=float(handle.attrs["label_scale"]),
-                label_range=(float(low), float(high)),
-                weights=tuple(handle[f"layers/{number}/weight"][()] for number in range(count)),
-                biases=tuple(handle[f"layers/{number}/bias"][()] for number in range(count)),
-                cloud=TrainingCloud(**cloud),
-                error_snr=handle["error_snr"][()],
-                error=handle["error"][()],
-                history={name: handle[f"history/{name}"][()] for name in handle.get("history", {})},
-                attributes=attributes,
-            )
-    except (OSError, KeyError) as error:
-        raise UserError(f"the network {path} cannot be read: {error}") from None
+    remedy = "copy it anew, or delete it to have it trained again"
+    with whole_file(path, "the network", remedy) as handle:
+        if handle.attrs.get("format") != FORMAT:
+            raise UserError(f"{path} is not a {FORMAT!r} file; delete it and train again")
+        attributes = {
+            name.removeprefix("training_"): value.item() if isinstance(value, np.generic) else value
+            for name, value in handle.attrs.items()
+            if name.startswith("training_")
+        }
+        kind = read_text(handle.attrs, "label_kind")
+        if kind not in ("linear", "reciprocal"):
+            raise ValueError(f"the attribute label_kind is {kind}")
+        trained = attributes.get("n_spectra") != 0
+        bounds = np.asarray(handle.attrs.get("label_range"))
+        if bounds.dtype.kind not in "if" or bounds.shape != (2,) or not bounds[0] <= bounds[1]:
+            raise ValueError("the attribute label_range is not [low, high]")
+        arrays = read_arrays(handle, layout := _layout(handle))
+        _check_arrays(arrays)
+        parts: dict[str, Any] = {
+            part.name: arrays[f"cloud/{part.name}"][()] for part in fields(TrainingCloud)
+        }
+        count = sum(name.startswith("layers/") for name in layout) // 2
+        return Network(
+            label=read_text(handle.attrs, "label"),
+            label_kind=cast(LabelScale, kind),
+            label_mean=read_number(handle.attrs, "label_mean", finite=trained),
+            label_scale=read_number(handle.attrs, "label_scale"),
+            label_range=(float(bounds[0]), float(bounds[1])),
+            weights=tuple(arrays[f"layers/{number}/weight"] for number in range(count)),
+            biases=tuple(arrays[f"layers/{number}/bias"] for number in range(count)),
+            cloud=TrainingCloud(**parts),
+            history={
+                name.removeprefix("history/"): values
+                for name, values in arrays.items()
+                if name.startswith("history/")
+            },
+            attributes=attributes,
+            **{name: arrays[name] for name in _PLAIN},
+        )
+
+
+_PLAIN = ("wave", "pixels", "flux_mean", "flux_scale", "error_snr", "error")
+_POSITIVE = (float(np.finfo(np.float32).tiny), np.inf)
+_LAYOUT = {
+    "wave": Layout(("pixel",), "f8", _POSITIVE),
+    "pixels": Layout(("pixel",), "?"),
+    "flux_mean": Layout(("seen",)),
+    "flux_scale": Layout(("seen",), limits=_POSITIVE),
+    "error_snr": Layout(("level",), limits=_POSITIVE),
+    "error": Layout(("level",), limits=(0, np.inf), finite=False),
+    "cloud/components": Layout(("component", "seen")),
+    "cloud/weights": Layout(("component",)),
+    "cloud/centres": Layout(("centre", "component")),
+    "cloud/radii": Layout(("centre",), limits=_POSITIVE),
+    "cloud/levels": Layout(("centre",), "f8"),
+    "cloud/variance": Layout(("seen",), limits=(0, np.inf)),
+    "cloud/max_distance": Layout((), "f8"),
+    "cloud/max_residual": Layout((), "f8"),
+}
+
+
+def _layout(handle: h5py.File) -> dict[str, Layout]:
+    """What the arrays of a network's file have to be; the number of layers is the file's."""
+    layout = dict(_LAYOUT)
+    layers = handle.get("layers")
+    count = len(layers) if isinstance(layers, h5py.Group) else 0
+    if not 1 <= count <= _MOST_LAYERS:
+        raise ValueError(f"{count} layers")
+    for number in range(count):
+        before: str | int = f"neurons of layer {number - 1}" if number else "seen"
+        after: str | int = f"neurons of layer {number}" if number < count - 1 else 1
+        layout[f"layers/{number}/weight"] = Layout(("member", before, after))
+        layout[f"layers/{number}/bias"] = Layout(("member", after))
+    history = handle.get("history", {})
+    for name in history if isinstance(history, h5py.Group) else ():
+        layout[f"history/{name}"] = Layout(("curve", "epoch"), finite=False)
+    return layout
+
+
+def _check_arrays(arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Raise `ValueError` where arrays of the right shapes contradict each other."""
+    if np.count_nonzero(arrays["pixels"]) != len(arrays["flux_mean"]):
+        raise ValueError("flux_mean has not as many values as the network sees pixels")
+    for name in ("wave", "error_snr"):
+        if not (np.diff(arrays[name]) > 0).all():
+            raise ValueError(f"{name} does not increase")
+    for name in ("flux_mean", "error_snr", "cloud/radii", "cloud/weights", "layers/0/bias"):
+        if not arrays[name].size:
+            raise ValueError(f"{name} is empty")
 
 
 def keras_model(network: Network, member: int = 0) -> Any:

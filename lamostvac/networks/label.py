@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lamostvac.networks.agreement import preparation_text
 from lamostvac.networks.ensemble import Network, untrained_network
 from lamostvac.networks.problem import TrainingSpectra
 from lamostvac.networks.settings import NetworkTraining
@@ -63,6 +64,7 @@ def train_label(
         "set": entry["set"],
         "snr_band": entry["snr_band"],
         "unit": label["unit"],
+        "preparation": preparation_text(preparation),
         "spectral_types": known_types(rows.loc[np.isfinite(rows[name]), "spectral_type"]),
     }
     try:

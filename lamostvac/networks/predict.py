@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.expressions import parse
+from lamostvac.networks.agreement import same_grid
 from lamostvac.networks.ensemble import Network
 
 Array = NDArray[np.float32]
@@ -79,7 +80,7 @@ class NetworkStack:
 def check_grids(networks: Sequence[Network]) -> None:
     """Raise `UserError` when networks were not all trained on the same grid."""
     for network in networks[1:]:
-        if not np.array_equal(network.wave, networks[0].wave):
+        if not same_grid(network.wave, networks[0].wave):
             raise UserError(
                 f"the networks of {networks[0].label} and {network.label} were trained on different "
                 "grids; train both with the same networks.windows"

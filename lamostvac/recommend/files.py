@@ -5,7 +5,7 @@ from pathlib import Path
 
 import h5py
 
-from lamostvac.core.hdf5 import atomic_hdf5
+from lamostvac.core.hdf5 import atomic_hdf5, open_hdf5
 from lamostvac.recommend.relations import Correlation, LabelRelations, Relation
 
 
@@ -34,7 +34,7 @@ def save(path: str | Path, fitted: Sequence[LabelRelations]) -> None:
 
 def load(path: str | Path) -> list[LabelRelations]:
     """The relations that `save` wrote, labels in alphabetical order."""
-    with h5py.File(path) as handle:
+    with open_hdf5(path) as handle:
         return [_load_label(handle[label], label) for label in sorted(handle)]
 
 

@@ -26,7 +26,7 @@ from lamostvac.recommend.definitions import Definition, load_definitions
 from lamostvac.run.inputs import survey_inputs
 from lamostvac.run.layout import Layout
 from lamostvac.run.site import Site, scratch_folder
-from lamostvac.spectra.settings import NetworkWindows, Preparation
+from lamostvac.spectra.settings import HeaderTolerances, NetworkWindows, Preparation
 from lamostvac.training.load import available_sets, load_training_sets
 from lamostvac.training.schema import TrainingSet
 from lamostvac.validation.schema import Comparison, available, load_comparisons
@@ -154,6 +154,11 @@ class Context:
     def prepare_settings(self) -> Settings:
         """The settings on which prepared spectra depend."""
         return self.configuration.prepare.part(Preparation)
+
+    @cached_property
+    def header_tolerances(self) -> Settings:
+        """How far a spectrum's header may differ from the catalogue."""
+        return self.configuration.prepare.part(HeaderTolerances)
 
     @cached_property
     def network_preparation(self) -> Settings | None:

@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import h5py
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lamostvac.catalog.lookup import find_star, is_obsid, why_missing
-from lamostvac.core.hdf5 import read_columns
+from lamostvac.core.hdf5 import open_hdf5, read_columns
 from lamostvac.core.rejection import REASONS
 from lamostvac.run.job_records import find_jobs
 from lamostvac.run.layout import Layout
@@ -109,7 +108,7 @@ def _rejections_of_chunks(
         for pattern in (Layout.prepared_meta, Layout.fit):
             path = results / pattern.format(type=row["type"], chunk=row["chunk"])
             if path.exists():
-                with h5py.File(path) as handle:
+                with open_hdf5(path) as handle:
                     table = read_columns(handle["rejected"], ["spectrum_id", "stage", "reason"])
                 own = table[table["spectrum_id"] == row["spectrum_id"]]
                 found += [(str(entry.stage), str(entry.reason)) for entry in own.itertuples()]

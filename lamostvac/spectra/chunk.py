@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from lamostvac.core.atomic import temporary_path
 from lamostvac.core.exceptions import UserError
-from lamostvac.core.hdf5 import atomic_hdf5, read_columns, write_columns
+from lamostvac.core.hdf5 import atomic_hdf5, open_hdf5, read_columns, write_columns
 from lamostvac.core.manifest import rejected_table
 from lamostvac.core.progress import Progress
 from lamostvac.core.rejection import SpectrumRejected
@@ -191,11 +191,11 @@ def open_prepared(
     UserError
         Prepared again they differ: a file of the release has changed or disappeared.
     """
-    with h5py.File(meta) as handle:
+    with open_hdf5(meta) as handle:
         expected = str(handle.attrs["digest"])
         names = read_columns(handle["meta"], ["spectrum_id"])["spectrum_id"]
     try:
-        with h5py.File(spectra) as handle:
+        with open_hdf5(spectra) as handle:
             if str(handle.attrs["digest"]) == expected:
                 yield handle
                 return
@@ -208,7 +208,7 @@ def open_prepared(
     try:
         with atomic_hdf5(own) as handle:
             prepare_chunk(rows, handle, *settings_of(settings, networks), log)
-        with h5py.File(own) as handle:
+        with open_hdf5(own) as handle:
             if str(handle.attrs["digest"]) != expected:
                 raise UserError(
                     f"the spectra of {chunk} are not what they were when they were prepared; run again with "

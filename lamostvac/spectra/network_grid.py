@@ -54,6 +54,16 @@ class NetworkPreparation(FluxLimits, NetworkWindows):
         """Pixels of a spectrum, all windows together."""
         return len(self.wave)
 
+    def record(self) -> dict[str, object]:
+        """All on which the fluxes hang that a network sees, in types of JSON."""
+        settings = self.model_dump(mode="json", exclude={"min_good_fraction"})
+        return settings | {
+            "frame": "rest",
+            "wavelengths": "vacuum",
+            "step": STEP,
+            "normalised_by": "polynomial through the running median",
+        }
+
     def pixels_in(self, windows: Windows) -> NDArray[np.bool_]:
         """(n_pixels,) whether a pixel lies in one of some narrower windows (A)."""
         inside = np.zeros(self.n_pixels, bool)

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 
@@ -17,7 +16,7 @@ from lamostvac.catalog.lookup import (
     sample_of,
     spectrum_path,
 )
-from lamostvac.core.hdf5 import read_columns
+from lamostvac.core.hdf5 import open_hdf5, read_columns
 from lamostvac.core.html import write_page
 from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.core.vocabulary import LABELS
@@ -184,7 +183,7 @@ def flag_facts(
         np.append(sample["chi2"].to_numpy(np.float64), float(row["chi2"])),
         np.append(~low_snr, False),
     )
-    with h5py.File(files.library) as handle:
+    with open_hdf5(files.library) as handle:
         known = read_columns(handle["labels"])
     library = np.column_stack(
         [known[label] if label in known else np.full(len(known), np.nan) for label in LABELS]
@@ -196,7 +195,7 @@ def flag_facts(
     )
     ranges, types = {}, {}
     for label, path in files.networks.items():
-        with h5py.File(path) as handle:
+        with open_hdf5(path) as handle:
             ranges[label] = (
                 float(handle.attrs["label_range"][0]),
                 float(handle.attrs["label_range"][1]),

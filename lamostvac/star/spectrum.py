@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from lamostvac.core.hdf5 import open_hdf5
 from lamostvac.emulator.model import Emulator
 from lamostvac.fit.fitter import StarFitter
 from lamostvac.fit.settings import FitSettings
@@ -213,7 +213,7 @@ def neighbours_of(
     nearest = np.argsort(distance, kind="stable")[:k]
     rows = np.sort(nearest)  # as HDF5 requires
     place = np.searchsorted(rows, nearest)
-    with h5py.File(library) as handle:
+    with open_hdf5(library) as handle:
         names = handle["ids/id"][rows][place]
         flux, ivar = handle["flux"][rows][place], handle["ivar"][rows][place]
     return Neighbours(

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 from astropy.io import fits
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from lamostvac.core.atomic import atomic
 from lamostvac.core.files import sha256
-from lamostvac.core.hdf5 import atomic_hdf5
+from lamostvac.core.hdf5 import atomic_hdf5, open_hdf5
 from lamostvac.training.load import table_columns
 from lamostvac.training.schema import TrainingSet
 
@@ -120,5 +119,5 @@ def read_spectra(
     path: str | Path, rows: NDArray[np.integer]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Flux and ivar (k, n_pixels) of some rows, in increasing order, that `write_spectra` wrote."""
-    with h5py.File(path) as handle:
+    with open_hdf5(path) as handle:
         return handle["flux"][rows], handle["ivar"][rows]

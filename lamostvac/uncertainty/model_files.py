@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from lamostvac.core.hdf5 import read_columns, write_columns
+from lamostvac.core.hdf5 import open_hdf5, read_columns, write_columns
 from lamostvac.uncertainty.snr_curve import RandomErrorModel
 
 _COVARIANCES = {"cov_ab": (0, 1), "cov_ac": (0, 2), "cov_bc": (1, 2)}
@@ -41,7 +41,7 @@ def write_models(group: h5py.Group, models: Iterable[RandomErrorModel]) -> None:
 
 def load_models(path: str | PathLike[str]) -> dict[str, RandomErrorModel]:
     """The models of a file that `write_models` wrote at its root."""
-    with h5py.File(path) as handle:
+    with open_hdf5(path) as handle:
         return read_models(handle)
 
 

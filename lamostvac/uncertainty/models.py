@@ -16,7 +16,7 @@ all types give the same.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import h5py
 import numpy as np
@@ -285,7 +285,13 @@ def write_errors(group: h5py.Group, errors: Mapping[str, LabelErrors]) -> None:
 
 
 def read_errors(group: h5py.Group) -> dict[str, LabelErrors]:
-    """The models that `write_errors` wrote."""
+    """The models that `write_errors` wrote; `ValueError` where the group has none."""
+    for label, place in group.items():
+        if place.attrs.get("kind") not in get_args(Kind):
+            raise ValueError(f"the model of {label} is of no known kind")
+        for part in ("random", "systematic"):
+            if not isinstance(place.get(part), h5py.Group):
+                raise ValueError(f"the model of {label}: {part} is missing")
     return {
         label: LabelErrors(
             label,

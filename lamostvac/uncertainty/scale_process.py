@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from scipy.optimize import brentq
 
+from lamostvac.core.hdf5 import Layout, read_arrays
 from lamostvac.numerics.kernel import rbf
 from lamostvac.numerics.pivoted_cholesky import pivoted_cholesky
 
@@ -333,14 +334,36 @@ def write_process(group: h5py.Group, process: ScaleProcess) -> None:
             group.create_dataset(part.name, data=getattr(process, part.name), track_times=False)
 
 
+_LIMITS = ("centre", "width", "low", "high")
+_LAYOUT = {
+    "scaling/names": Layout(("label",), "S"),
+    "scaling/with_snr": Layout((), "?"),
+    **{f"scaling/{name}": Layout(("input",), "f8") for name in _LIMITS},
+    "points": Layout(("point", "input"), "f8"),
+    "factor": Layout(("point", "point"), "f8"),
+    "mean": Layout(("term",), "f8"),
+    "root": Layout(("term", "term"), "f8"),
+    "length_scale": Layout((), "f8"),
+    "amplitude": Layout((), "f8"),
+    "n": Layout((), "i8"),
+}
+
+
 def read_process(group: h5py.Group) -> ScaleProcess:
-    """The process that `write_process` wrote."""
-    parts = {part.name: group[f"scaling/{part.name}"][()] for part in fields(Scaling)}
-    parts["names"] = tuple(name.decode() for name in parts["names"])
-    parts["with_snr"] = bool(parts["with_snr"])
-    values = {
-        part.name: group[part.name][()] for part in fields(ScaleProcess) if part.name != "scaling"
-    }
-    for name in ("length_scale", "amplitude"):
-        values[name] = float(values[name])
-    return ScaleProcess(Scaling(**parts), n=int(values.pop("n")), **values)
+    """The process that `write_process` wrote; `ValueError` where the group has none."""
+    lengths: dict[str, int] = {}
+    values: dict[str, Any] = read_arrays(group, _LAYOUT, lengths)
+    names = tuple(name.decode() for name in values["scaling/names"])
+    with_snr = bool(values["scaling/with_snr"])
+    if lengths["input"] != len(names) + with_snr or lengths["term"] != lengths["point"] + 1:
+        raise ValueError("the arrays of a process do not fit each other")
+    return ScaleProcess(
+        Scaling(names, with_snr, *(values[f"scaling/{name}"] for name in _LIMITS)),
+        points=values["points"],
+        factor=values["factor"],
+        mean=values["mean"],
+        root=values["root"],
+        length_scale=float(values["length_scale"]),
+        amplitude=float(values["amplitude"]),
+        n=int(values["n"]),
+    )

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lamostvac.core.hdf5 import atomic_hdf5
+from lamostvac.core.exceptions import MADE_ANEW
+from lamostvac.core.hdf5 import atomic_hdf5, read_number, whole_file
 from lamostvac.core.vocabulary import LABELS
 from lamostvac.spectra.names import RowsByName, values_at
 from lamostvac.uncertainty.models import (
@@ -144,6 +144,11 @@ def write_type_errors(
 def read_type_errors(
     path: str | PathLike[str],
 ) -> tuple[dict[str, LabelErrors], float]:
-    """Errors and threshold that `write_type_errors` wrote."""
-    with h5py.File(path) as handle:
-        return read_errors(handle["errors"]), float(handle.attrs["snr_threshold"])
+    """Errors and threshold that `write_type_errors` wrote, checked.
+
+    Raises `UserError` when the file is no such file.
+    """
+    with whole_file(path, "the file of error models", MADE_ANEW) as handle:
+        return read_errors(handle["errors"]), read_number(
+            handle.attrs, "snr_threshold", finite=False
+        )

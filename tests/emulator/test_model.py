@@ -1,5 +1,6 @@
 """Principal components, Gaussian process and the emulator made of them, against other people's and brute force."""
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -357,3 +358,23 @@ def test_columns_are_named_after_the_labels():
         "teff_cfi": [5000.0, 6000.0],
         "feh_cfi": [0.1, -1.0],
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "sentence"),
+    [
+        ("mean", np.ones(7), "basis has shape .*, but pixel is 7"),
+        ("scale", np.ones(9), "scale has shape .*, but label is"),
+        ("inputs", np.ones((2, 2)), "inputs has shape"),
+        ("library_scaled", None, "library_scaled is missing"),
+        ("truncation", np.full((6, 1), np.nan), "truncation has shape"),
+    ],
+)
+def test_a_damaged_emulator_is_one_sentence(tmp_path, library, name, values, sentence):
+    write_emulator(build_emulator(library, [], BUILD), tmp_path / "e.h5", {"library": "toy"})
+    with h5py.File(tmp_path / "e.h5", "r+") as handle:
+        del handle[name]
+        if values is not None:
+            handle[name] = values
+    with pytest.raises(UserError, match=f"the emulator .*e.h5 cannot be read: {sentence}.*delete"):
+        read_emulator(tmp_path / "e.h5")

@@ -1,7 +1,12 @@
 """Spectra with three lines, and networks that are small enough to train in a second."""
 
+from itertools import pairwise
+
 import numpy as np
 
+from lamostvac.networks.agreement import preparation_text
+from lamostvac.networks.domain import TrainingCloud
+from lamostvac.networks.ensemble import Network
 from lamostvac.networks.problem import TrainingSpectra
 from lamostvac.networks.settings import NetworkTraining
 
@@ -34,3 +39,42 @@ def toy_spectra(n, snr, seed=0):
     flux = 1 - depth @ profile.T + rng.standard_normal((n, N_PIXELS)) / snr[:, None]
     ivar = np.repeat(snr[:, None] ** 2, N_PIXELS, axis=1)
     return TrainingSpectra(flux.astype(np.float32), ivar, np.arange(n), snr), teff, feh
+
+
+def random_network(prepared, /, label="teff_x", neurons=(4, 3), members=2, seed=1, **attributes):
+    """A network with random weights on the grid of a preparation, as training would leave one."""
+    rng = np.random.default_rng(seed)
+    p = prepared.n_pixels
+
+    def numbers(*shape):
+        return rng.standard_normal(shape).astype(np.float32)
+
+    sizes = (p, *neurons, 1)
+    ones = np.ones(p, np.float32)
+    return Network(
+        label=label,
+        wave=prepared.wave,
+        pixels=np.ones(p, bool),
+        flux_mean=ones,
+        flux_scale=ones,
+        label_mean=0.0,
+        label_scale=1.0,
+        label_range=(-2.0, 0.5),
+        weights=tuple(numbers(members, *pair) for pair in pairwise(sizes)),
+        biases=tuple(numbers(members, size) for size in sizes[1:]),
+        cloud=TrainingCloud(
+            numbers(2, p), numbers(2), numbers(3, 2), *np.ones((2, 3), np.float32), ones, 3.0, 2.0
+        ),
+        error_snr=np.array([10, 100], np.float32),
+        error=np.array([0.2, 0.1], np.float32),
+        history={"loss": numbers(members, 5)},
+        attributes={
+            "set": "toy",
+            "snr_band": "snrg",
+            "unit": "K",
+            "spectral_types": "F G",
+            "n_spectra": 100,
+            "preparation": preparation_text(prepared),
+            **attributes,
+        },
+    )

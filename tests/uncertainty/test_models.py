@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lamostvac.core.exceptions import UserError
 from lamostvac.spectra.names import RowsByName
 from lamostvac.uncertainty.models import (
     Residuals,
@@ -18,6 +19,7 @@ from lamostvac.uncertainty.models import (
     write_errors,
 )
 from lamostvac.uncertainty.repeats import RepeatPairs, similar_pairs
+from lamostvac.uncertainty.type_errors import read_type_errors
 
 pytestmark = pytest.mark.numeric
 
@@ -169,6 +171,16 @@ def test_missing_labels_keep_the_predicted_errors_and_models_come_back(tmp_path)
     np.testing.assert_array_equal(
         again["feh"].apply(theta, snr, random, np.full(600, 0.1))[0], error
     )
+    with h5py.File(tmp_path / "e.h5", "r+") as handle:
+        del handle["errors/feh/random/points"]
+        handle["errors/feh/random/points"] = np.ones((2, 2))
+        with pytest.raises(ValueError, match="points has shape"):
+            read_errors(handle["errors"])
+        del handle["errors/feh/random"]
+        with pytest.raises(ValueError, match="random is missing"):
+            read_errors(handle["errors"])
+    with pytest.raises(UserError, match=r"the file of error models .*cannot be read: .*delete it"):
+        read_type_errors(tmp_path / "e.h5")
     (row,) = summary(again, "G")
     assert (row["n_systematic"], row["label"]) == (200, "feh")
     assert row["n_random"] > 200
