@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from benchmarks.sizes import Size
+from lamostvac.emulator.distil import distil
 from lamostvac.emulator.model import Emulator
+from lamostvac.emulator.settings import DistilSettings
 from lamostvac.grouped.candidates import filled_candidates
 from lamostvac.grouped.components import project
 from lamostvac.grouped.correlation import References, best_matches, references
@@ -23,7 +25,7 @@ from lamostvac.spectra.grid import GRID
 
 STAGES = ("candidates", "components", "search")
 Array = NDArray[np.floating]
-_BATCH = 256
+_BATCH = 1024
 
 
 @dataclass(eq=False)
@@ -31,6 +33,7 @@ class FullSize:
     """A group of stars and what it is fitted with."""
 
     emulator: Emulator
+    distilled: Emulator  # which the search emulates with, as the fit does
     labels: Array  # (N, 4) of the library
     library: References
     flux: NDArray[np.float32]  # (n, 4901) of the stars, and ivar
@@ -61,9 +64,9 @@ def make_full_size(pixels: NDArray[np.bool_], size: Size, seed: int) -> FullSize
             scaled, weights, np.zeros((0, n_components)), 2.1, 1.5, 0.2, "zero"
         ),
         library_scaled=scaled,
-        discrepancy={},
-        lines={},
-        truncation={},
+        discrepancy={"F": np.zeros((n_components, n_components))},
+        lines={"F": np.zeros((n_components, n_components))},
+        truncation={"F": np.zeros(len(x))},
         variance_kept=1.0,
     )
     spectra = np.empty((n_library, len(x)), dtype=np.float32)
@@ -82,7 +85,8 @@ def make_full_size(pixels: NDArray[np.bool_], size: Size, seed: int) -> FullSize
     covered = np.flatnonzero(pixels)
     for star, count in enumerate(rng.lognormal(np.log(46.0), 1.15, n_stars)):
         ivar[star, rng.choice(covered, min(int(count), 3000), replace=False)] = 0.0
-    return FullSize(emulator, labels, references(spectra), flux, ivar)
+    small, _ = distil(emulator, DistilSettings())
+    return FullSize(emulator, small, labels, references(spectra, basis), flux, ivar)
 
 
 def grouped_stages(work: FullSize, settings: GroupedSettings) -> tuple[dict[str, float], int]:
@@ -96,7 +100,7 @@ def grouped_stages(work: FullSize, settings: GroupedSettings) -> tuple[dict[str,
         similar, _ = best_matches(flux[:, emulator.pixels], seen, work.library, settings.matches)
         rows = filled_candidates(emulator, similar, work.labels)
         between = time.perf_counter()
-        parts.append((rows, *project(emulator, flux, ivar)))
+        parts.append((rows, *project(work.distilled, flux, ivar)))
         seconds["candidates"] += between - start
         seconds["components"] += time.perf_counter() - between
     candidates, components, residual = (
@@ -105,7 +109,7 @@ def grouped_stages(work: FullSize, settings: GroupedSettings) -> tuple[dict[str,
     start = time.perf_counter()
     order = group_order(work.labels[candidates[:, 0]], np.arange(len(candidates)))
     fit = fit_group(
-        emulator,
+        work.distilled,
         components[order],
         residual[order],
         work.labels[candidates[order]],

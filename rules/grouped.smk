@@ -12,7 +12,7 @@ GROUPED_LABELS = FILES.grouped_labels if CFG.fit.method != "refine" else []
 rule project:
     input:
         meta=FILES.prepared_meta,
-        emulator=CTX.emulator,
+        emulator=CTX.fit_emulator(CFG.library.name),
     output:
         FILES.project,
     log:
@@ -89,7 +89,7 @@ def spectra_of_batch(wildcards, input):
 rule search:
     input:
         stars=FILES.group_stars,
-        emulator=CTX.emulator,
+        emulator=CTX.fit_emulator(CFG.library.name),
         library=CTX.library,
     output:
         FILES.group_batch,

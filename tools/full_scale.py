@@ -95,7 +95,7 @@ def grouped(stars: Stars, kind: str) -> tuple[np.ndarray, np.ndarray, dict[str, 
     """Labels of the published grouped search, of the first match, and seconds of its steps."""
     model, labels = emulator(kind), library().label_array()
     settings, n = GroupedSettings(max_extrapolation=Fit().max_extrapolation), len(stars.flux)
-    ready = references(library().flux[:, model.pixels])
+    ready = references(library().flux[:, model.pixels], model.basis)
     seconds = dict.fromkeys(("candidates", "components", "search"), 0.0)
     rows, parts = [], []
     for first in range(0, n, 256):

@@ -11,7 +11,7 @@ from lamostvac.fit.priors import prior_intervals
 from lamostvac.grouped.correlation import best_matches, references
 from lamostvac.library.library import SpectralLibrary
 
-_BATCH = 256  # spectra read at once; no result depends on it
+_BATCH = 1024  # spectra read at once; no result depends on it
 
 
 def chunk_candidates(
@@ -31,7 +31,7 @@ def chunk_candidates(
     progress : called with the number of spectra done since it was called last
     """
     labels = library.label_array()
-    ready = references(library.flux[:, emulator.pixels])
+    ready = references(library.flux[:, emulator.pixels], emulator.basis)
     count = min(matches, len(labels))
     parts = [np.empty((0, count), dtype=np.int32)]
     for first in range(0, len(flux), _BATCH):

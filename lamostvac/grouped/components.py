@@ -19,7 +19,7 @@ _BATCH = 512  # spectra read at once; no result depends on it
 def project(
     emulator: Emulator, flux: NDArray[np.floating], ivar: NDArray[np.floating]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Least-squares components of spectra on the pixels that they have.
+    """Least-squares components of spectra on the pixels that they have, k = `emulator.n_signal`.
 
     Parameters
     ----------
@@ -30,7 +30,8 @@ def project(
     components : (n, k)
     residual : (n,) sum of squared differences that remain
     """
-    basis = emulator.basis
+    # What the emulator's spectra never contain belongs to the residual.
+    basis = emulator.basis[: emulator.n_signal]
     used = ivar[:, emulator.pixels] > 0
     y = np.where(used, flux[:, emulator.pixels] - emulator.mean, 0.0)
     components = masked_components(y, used, basis)
@@ -48,7 +49,7 @@ def project_chunk(
 
     `progress` is called with the number of spectra done since it was called last.
     """
-    components, residual = [np.empty((0, emulator.n_components))], [np.empty(0)]
+    components, residual = [np.empty((0, emulator.n_signal))], [np.empty(0)]
     for first in range(0, len(flux), _BATCH):
         rows = slice(first, first + _BATCH)
         part = project(emulator, flux[rows], ivar[rows])

@@ -61,4 +61,4 @@ def test_company_does_not_matter_and_nothing_is_changed(emulator):
     np.testing.assert_allclose(alone[0], together[3], rtol=1e-9)
     np.testing.assert_array_equal(flux, copies[0])
     np.testing.assert_array_equal(ivar, copies[1])
-    assert project(emulator, flux[:0], ivar[:0])[0].shape == (0, emulator.n_components)
+    assert project(emulator, flux[:0], ivar[:0])[0].shape == (0, emulator.n_signal)
