@@ -36,12 +36,21 @@ def make_survey(folder: Path, configuration: Configuration, n: int) -> int:
         for number in range(count):
             chunk = f"{number:04d}"
             here = min(size, spectra - number * size)
-            chunks.append((name, chunk, here, 1, "P", "P", f"{number:016x}"))
+            chunks.append((name, chunk, here, 1, "P", "P", f"{number:016x}", ""))
             path = results / Layout.chunk.format(type=name, chunk=chunk)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
         groups.append((name, spectra, -(-spectra // configuration.grouped.group_size)))
-    columns = ["type", "chunk", "n_spectra", "n_plates", "first_plate", "last_plate", "digest"]
+    columns = [
+        "type",
+        "chunk",
+        "n_spectra",
+        "n_plates",
+        "first_plate",
+        "last_plate",
+        "digest",
+        "carried",
+    ]
     sources = [
         folder / configuration.survey.root / name for name in configuration.survey.catalogues
     ]

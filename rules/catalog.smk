@@ -29,6 +29,8 @@ rule collect:
         **asks("collect", spectra=spectra_of, row_bytes=CTX.row_bytes),
     params:
         library=CFG.library.name,
+        # Columns of the chunks on which their spectra do not depend: where only these are new, nothing else runs again.
+        carried=lambda wildcards: CHUNKS.carried(wildcards.type),
         columns=CTX.columns,
         network_labels=CTX.network_labels,
         code_version=version_of("collect"),

@@ -45,7 +45,9 @@ rule check_release:
     resources:
         **asks("check_release"),
     params:
-        **CFG.survey.model_dump(mode="json", exclude={"root", "catalogues", "file_pattern"}),
+        **CFG.survey.model_dump(
+            mode="json", exclude={"root", "catalogues", "stellar_catalogues", "file_pattern"}
+        ),
         # Functions, because Snakemake would take the names in braces for wildcards.
         folder=FILES.release,
         file_pattern=lambda wildcards: CFG.survey.file_pattern,

@@ -11,10 +11,7 @@ def release_catalogues(wildcards):
 
 def catalogue_text_kb(wildcards, input):
     """Size of the release's catalogues as text in kB; gzip takes one to a third or less."""
-    return (
-        sum(os.path.getsize(path) * (3 if path.endswith(".gz") else 1) for path in input.catalogues)
-        / 1000
-    )
+    return sum(os.path.getsize(path) * (3 if path.endswith(".gz") else 1) for path in input) / 1000
 
 
 # The chunks, survey/chunks/{type}/{chunk}.parquet, are written beside the manifest but are no
@@ -23,6 +20,7 @@ def catalogue_text_kb(wildcards, input):
 checkpoint survey:
     input:
         catalogues=release_catalogues,
+        stellar=outside(CTX.stellar_catalogues),
     output:
         # First, because Snakemake lets whatever waits for the checkpoint depend on its first output. Were that the
         # manifest, whose time says nothing to the rules that read it, they would not be seen to wait, and what
@@ -40,11 +38,13 @@ checkpoint survey:
     resources:
         **asks("survey", text_kb=catalogue_text_kb),
     params:
-        **CFG.survey.model_dump(mode="json", exclude={"root", "catalogues", "file_pattern"}),
+        **CFG.survey.model_dump(
+            mode="json", exclude={"root", "catalogues", "stellar_catalogues", "file_pattern"}
+        ),
         # A function, because Snakemake would take the names in braces for wildcards.
         file_pattern=lambda wildcards: CFG.survey.file_pattern,
         root=lambda wildcards: CTX.survey_root,
-        digests=lambda wildcards: digests(CTX.catalogues),
+        digests=lambda wildcards: digests([*CTX.catalogues, *CTX.stellar_catalogues]),
         group_size=CFG.grouped.group_size,
         code_version=version_of("survey"),
     script:

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
+
 from lamostvac.core.atomic import atomic
 from lamostvac.core.files import sha256
 from lamostvac.core.job import Job
@@ -14,10 +16,23 @@ from lamostvac.survey.catalogue import read_catalogues
 from lamostvac.survey.chunks import chunks, groups
 from lamostvac.survey.paths import check_paths
 from lamostvac.survey.settings import survey_section
+from lamostvac.survey.stellar import add_velocities, read_velocities
+
+
+def with_velocities(snakemake: Job, table: pa.Table, aliases: dict[str, str]) -> pa.Table:
+    """The release's table with the radial velocities of its stellar catalogues."""
+    log = rule_log(snakemake)
+    for path in snakemake.input.stellar:
+        notes: list[str] = []
+        table, n = add_velocities(table, read_velocities(path, aliases, notes))
+        for note in notes:
+            log.warning(note)
+        log.info("%d radial velocities from %s", n, path)
+    return table
 
 
 def main(snakemake: Job) -> None:
-    """Inputs `catalogues`; outputs `manifest groups rejected summary`, and the chunks beside them."""
+    """Inputs `catalogues stellar`; outputs `manifest groups rejected summary`, and the chunks beside them."""
     log = rule_log(snakemake)
     params, outputs = snakemake.params, snakemake.output
     paths = list(snakemake.input.catalogues)
@@ -27,6 +42,7 @@ def main(snakemake: Job) -> None:
     for note in notes:
         log.warning(note)
     log.info("%d rows in %d catalogue file(s)", len(table), len(paths))
+    table = with_velocities(snakemake, table, settings.column_aliases)
     check_paths(table, settings.file_pattern)
     selection.require_snr(table, settings.snr_band)
     selected = selection.select(table, settings)
@@ -48,7 +64,9 @@ def main(snakemake: Job) -> None:
     )
     files.write_rejected(outputs.rejected, selection.rejections(table, selected))
     files.write_groups(outputs.groups, groups(made, params.group_size))
-    totals["inputs"] = [{"file": path, "sha256": sha256(path)} for path in paths]
+    totals["inputs"] = [
+        {"file": path, "sha256": sha256(path)} for path in [*paths, *snakemake.input.stellar]
+    ]
     with atomic(outputs.summary) as temporary:
         temporary.write_text(json.dumps(totals, indent=1) + "\n")
     # The manifest is what the later stages wait for, so it appears last.

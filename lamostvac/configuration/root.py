@@ -84,11 +84,12 @@ class Configuration(Section):
     def _inputs_are_named(self) -> Self:
         """A run on real files must name them, so that a simulated run cannot be taken for one."""
         if self.simulation.enabled:
-            if self.survey.catalogues:
-                raise ValueError(
-                    "survey.catalogues is set but simulation.enabled is true, so it would be ignored; "
-                    "set simulation.enabled to false or leave survey.catalogues out"
-                )
+            for name in ("catalogues", "stellar_catalogues"):
+                if getattr(self.survey, name):
+                    raise ValueError(
+                        f"survey.{name} is set but simulation.enabled is true, so it would be ignored; "
+                        f"set simulation.enabled to false or leave survey.{name} out"
+                    )
         elif not self.survey.catalogues:
             raise ValueError(
                 "survey.catalogues is empty; name the release's catalogue, or set simulation.enabled to true"

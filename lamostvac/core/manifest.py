@@ -9,10 +9,12 @@ REJECTED_COLUMNS = ("spectrum_id", "obsid", "stage", "reason")
 
 def read_manifest(path: str | os.PathLike[str]) -> pd.DataFrame:
     """The table of chunks that the survey wrote: `type chunk n_spectra n_plates first_plate
-    last_plate digest`.
+    last_plate digest carried`.
     """
     return pd.read_csv(
-        path, dtype={"type": str, "chunk": str, "digest": str}, keep_default_na=False
+        path,
+        dtype={"type": str, "chunk": str, "digest": str, "carried": str},
+        keep_default_na=False,
     )
 
 

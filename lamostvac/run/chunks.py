@@ -27,6 +27,16 @@ class Chunks:
         modified = self._modified()
         return {} if modified is None else _digests(self._path, modified).get(spectral_type, {})
 
+    def carried(self, spectral_type: str) -> list[str]:
+        """Digests of the columns that only the catalogue takes (`survey.catalogue.CARRIED`)."""
+        modified = self._modified()
+        if modified is None:
+            return []
+        table = _table(self._path, modified)
+        # A manifest of an older version, which the survey is about to replace, has none.
+        names = table["carried"] if "carried" in table else table["digest"]
+        return list(names[table["type"] == spectral_type])
+
     def spectra(self, spectral_type: str | None = None, chunk: str | None = None) -> int:
         """Number of spectra of a chunk, type or run; before the survey that of a full chunk."""
         modified = self._modified()

@@ -23,7 +23,7 @@ from lamostvac.library.source import folder_state
 from lamostvac.networks.settings import NetworkTraining
 from lamostvac.publish.votable import chosen_columns, chosen_rows
 from lamostvac.recommend.definitions import Definition, load_definitions
-from lamostvac.run.inputs import survey_inputs
+from lamostvac.run.inputs import stellar_inputs, survey_inputs
 from lamostvac.run.layout import Layout
 from lamostvac.run.site import Site, scratch_folder
 from lamostvac.spectra.settings import HeaderTolerances, NetworkWindows, Preparation
@@ -44,6 +44,7 @@ class Context:
     layout : the paths of the run's files
     survey_root, catalogues : folder to which paths of spectra are relative, and the release's
         catalogues in reading order
+    stellar_catalogues : the release's stellar catalogues, in the order in which they give velocities
     catalogues_root : folder of the training sets' and comparisons' catalogues
     libraries : the run's library, that of the second emulator and those compared with them, by name
     library_folders : state and size in MB of libraries that are folders, because Snakemake does not
@@ -65,6 +66,7 @@ class Context:
     layout: Layout
     survey_root: str
     catalogues: list[str]
+    stellar_catalogues: list[str]
     catalogues_root: str
     libraries: dict[str, Library]
     library_folders: dict[str, tuple[str, float]]
@@ -345,6 +347,7 @@ def resolve(configuration: Configuration, site: Site) -> Context:
         layout=layout,
         survey_root=survey_root,
         catalogues=catalogues,
+        stellar_catalogues=stellar_inputs(configuration),
         catalogues_root=catalogues_root,
         libraries=libraries,
         library_folders=library_folders,

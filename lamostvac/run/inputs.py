@@ -1,10 +1,12 @@
 """The release's files as the configuration names them."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from lamostvac.configuration.root import Configuration
 from lamostvac.core.exceptions import UserError
 from lamostvac.run.layout import Layout
+from lamostvac.simulate import reference_files
 
 
 def survey_inputs(configuration: Configuration) -> tuple[str, list[str]]:
@@ -22,16 +24,40 @@ def survey_inputs(configuration: Configuration) -> tuple[str, list[str]]:
         layout = Layout(configuration.run.results)
         return layout.simulated_release, [layout.simulated_files()["catalogue"]]
     root = configuration.survey.root
-    found: set[str] = set()
-    for pattern in configuration.survey.catalogues:
+    found = _files(root, configuration.survey.catalogues, "survey.catalogues")
+    return root, sorted({file for files in found for file in files})
+
+
+def stellar_inputs(configuration: Configuration) -> list[str]:
+    """The stellar catalogues, each once, in the order of their names or patterns.
+
+    A simulated run reads its own simulated one, which need not exist yet.
+
+    Raises
+    ------
+    UserError
+        A name or pattern of `survey.stellar_catalogues` matches no file.
+    """
+    if configuration.simulation.enabled:
+        layout = Layout(configuration.run.results)
+        return [f"{layout.simulated_catalogues}/{reference_files.LASP}"]
+    survey = configuration.survey
+    found = _files(survey.root, survey.stellar_catalogues, "survey.stellar_catalogues")
+    return list(dict.fromkeys(file for files in found for file in sorted(files)))
+
+
+def _files(root: str, patterns: Iterable[str], key: str) -> list[list[str]]:
+    """The files of each pattern below a folder; `key` has the patterns, for the message."""
+    found = []
+    for pattern in patterns:
         files = _matching(Path(root), pattern)
         if not files:
             raise UserError(
-                f"survey.catalogues: there is no file {pattern} in {root} (survey.root); "
+                f"{key}: there is no file {pattern} in {root} (survey.root); "
                 "set survey.root to the folder of the release"
             )
-        found.update(files)
-    return root, sorted(found)
+        found.append(files)
+    return found
 
 
 def _matching(root: Path, pattern: str) -> list[str]:

@@ -32,9 +32,15 @@ COLUMNS: dict[str, pa.DataType] = {
     "path": pa.large_string(),
     # Absent from many releases; then -1 in the chunks.
     "gaia_source_id": pa.int64(),
+    "uid": pa.large_string(),
+    # In general catalogues of few releases; `stellar.add_velocities` brings them from others (km/s).
+    "rv": pa.float32(),
+    "rv_err": pa.float32(),
 }
 """What is read from a catalogue: column and type in memory."""
-WIDTHS = {"planid": 32, "designation": 26, "obsdate": 10, "class": 10, "subclass": 20}
+CARRIED = ("uid", "rv", "rv_err")
+"""Columns that no stage before the catalogue looks at: a chunk's spectra do not depend on them."""
+WIDTHS = {"planid": 32, "uid": 24, "designation": 26, "obsdate": 10, "class": 10, "subclass": 20}
 """Most characters of the texts that go into the catalogue (config/columns.yaml)."""
 REQUIRED = ("lmjd", "planid", "spid", "fiberid", "ra", "dec", "class", "subclass", "z")
 ALIASES = {
@@ -61,6 +67,7 @@ ALIASES = {
     "sub_class": "subclass",
     "subcla": "subclass",
     "redshift": "z",
+    "combined_obsid": "obsid",
     "gaia_id": "gaia_source_id",
 }
 """Names of the same columns in other releases (formats: shared facts on LAMOST files)."""

@@ -10,10 +10,11 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from lamostvac.core.atomic import atomic
+from lamostvac.survey.catalogue import CARRIED
 from lamostvac.survey.chunks import Chunk, chunk_table
 
-ManifestRow = tuple[str, str, int, int, str, str, str]
-_MANIFEST = "type,chunk,n_spectra,n_plates,first_plate,last_plate,digest"
+ManifestRow = tuple[str, str, int, int, str, str, str, str]
+_MANIFEST = "type,chunk,n_spectra,n_plates,first_plate,last_plate,digest,carried"
 
 
 def write_chunks(
@@ -45,10 +46,14 @@ def write_chunks(
         # The content of the rows without the release's folder: a release that was moved has the
         # same chunks.
         inside = chunk_table(table, chunk.rows, ".", file_pattern)
-        digest = hashlib.sha256(_parquet(inside)).hexdigest()[:16]
-        manifest.append((chunk.type, chunk.name, len(rows), chunk.n_plates, first, last, digest))
+        digests = _digest(inside.drop_columns(CARRIED)), _digest(inside.select(CARRIED))
+        manifest.append((chunk.type, chunk.name, len(rows), chunk.n_plates, first, last, *digests))
         progress(len(rows))
     return manifest, changed
+
+
+def _digest(table: pa.Table) -> str:
+    return hashlib.sha256(_parquet(table)).hexdigest()[:16]
 
 
 def _parquet(table: pa.Table) -> pa.Buffer:

@@ -58,7 +58,9 @@ class SnrThresholds(Section):
 class Survey(Section):
     """The release: its catalogue, which spectra are taken, how they are cut into jobs."""
 
-    not_in_rows: ClassVar = frozenset({"root", "catalogues", "file_pattern", "types", "chunk_size"})
+    not_in_rows: ClassVar = frozenset(
+        {"root", "catalogues", "stellar_catalogues", "file_pattern", "types", "chunk_size"}
+    )
 
     root: str = Field(
         ".",
@@ -70,6 +72,15 @@ class Survey(Section):
         description=(
             "General catalogues of the release, CSV (| or , between columns, also .gz) or FITS table (also .gz); "
             "file names or patterns with *, relative to survey.root. Not used by a simulated run."
+        ),
+    )
+    stellar_catalogues: list[str] = Field(
+        default_factory=list,
+        description=(
+            "Stellar catalogues of the release (those with labels of its pipeline), in the formats of "
+            "survey.catalogues: the columns rv and rv_err of spectra without them in the general catalogue are taken "
+            "from here by obsid. File names or patterns with *, relative to survey.root; the first that has a value "
+            "gives it. Not used by a simulated run, which has its own."
         ),
     )
     file_pattern: Annotated[str, AfterValidator(_file_pattern)] = Field(
@@ -117,7 +128,6 @@ class Survey(Section):
 
 
 def survey_section(params: Any) -> Survey:
-    """The section from a rule's params, which are its keys; `catalogues` are the rule's input."""
-    return Survey(
-        **{name: getattr(params, name) for name in set(Survey.model_fields) - {"catalogues"}}
-    )
+    """The section from a rule's params, which are its keys; the catalogues are the rule's inputs."""
+    inputs = {"catalogues", "stellar_catalogues"}
+    return Survey(**{name: getattr(params, name) for name in set(Survey.model_fields) - inputs})

@@ -7,7 +7,7 @@ import pytest
 from lamostvac.run.chunks import Chunks
 from lamostvac.run.layout import Layout
 
-HEADER = "type,chunk,n_spectra,n_plates,first_plate,last_plate,digest\n"
+HEADER = "type,chunk,n_spectra,n_plates,first_plate,last_plate,digest,carried\n"
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def layout(tmp_path):
 def write(layout, *rows, time=None):
     os.makedirs(os.path.dirname(layout.manifest), exist_ok=True)
     with open(layout.manifest, "w") as handle:
-        handle.write(HEADER + "".join(f"{row}\n" for row in rows))
+        handle.write(HEADER + "".join(f"{row},of {row[-1]}\n" for row in rows))
     if time is not None:
         os.utime(layout.manifest, (time, time))
 
@@ -56,3 +56,11 @@ def test_a_new_manifest_is_read_again(layout):
     write(layout, "M,0000,9,1,P,P,d", time=2e9)
     assert chunks.spectra("M") == 9
     assert chunks.digests("M") == {"0000": "d"}
+
+
+def test_carried_columns_have_digests_of_their_own(layout):
+    assert Chunks(layout, 5000, ["M"]).carried("M") == []
+    write(layout, "M,0000,7,1,P,P,c", "G,0000,30,1,P,P,a", "G,000012,20,1,P,P,b")
+    chunks = Chunks(layout, 5000, ["G", "M", "OB"])
+    assert chunks.carried("G") == ["of a", "of b"]
+    assert chunks.carried("OB") == []

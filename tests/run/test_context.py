@@ -41,7 +41,8 @@ def test_a_simulated_run_reads_what_it_simulates(simulated):
     assert simulated.survey_root == "results/simulated/lamost"
     assert simulated.catalogues == ["results/simulated/lamost/catalogue.csv"]
     assert simulated.catalogues_root == "results/simulated/catalogs"
-    assert set(simulated.catalogues) < set(simulated.simulated)
+    assert {*simulated.catalogues, *simulated.stellar_catalogues} < set(simulated.simulated)
+    assert simulated.stellar_catalogues == ["results/simulated/catalogs/lasp/lrs_afgk.csv"]
     name = simulated.configuration.library.name
     assert {simulated.library_spectra(name), *simulated.library_labels(name)} < set(
         simulated.simulated

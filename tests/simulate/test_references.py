@@ -26,6 +26,7 @@ def truth():
             "g_mag": 14.0,
             "distance": 500.0,
             "is_binary": rng.random(n) < 0.1,
+            "rv": rng.normal(0, 50, n),
         }
     )
     kinds = {3400: "M", 4700: "K", 5800: "G", 6500: "F", 8500: "A", 14_000: "OB"}
@@ -63,6 +64,17 @@ def test_pipelines_scatter_by_their_errors_about_the_truth(folder, truth):
         pull = (dwarfs["logg"] - dwarfs["logg_true"] - offset) / dwarfs["logg_err"]
         assert pull.mean() == pytest.approx(0, abs=0.15)
         assert pull.std() == pytest.approx(1, abs=0.12)
+
+
+def test_lasps_velocities_scatter_by_their_errors_about_the_truth(folder, truth):
+    table = pd.read_csv(folder / reference_files.LASP).merge(
+        truth, on="obsid", suffixes=("", "_true")
+    )
+    failed = table["rv"] == -9999
+    assert list(failed) == list(table["teff"] == -9999) == list(table["rv_err"] == -9999)
+    pull = ((table["rv"] - table["rv_true"]) / table["rv_err"])[~failed]
+    assert pull.mean() == pytest.approx(0, abs=0.1)
+    assert pull.std() == pytest.approx(1, abs=0.1)
 
 
 def test_the_published_cuts_have_something_to_remove(folder):

@@ -497,6 +497,17 @@ def test_catalogues_are_found_by_name_or_pattern_each_once(tmp_path):
     assert inputs.survey_inputs(configuration) == (str(tmp_path), expected)
 
 
+def test_stellar_catalogues_are_read_in_the_order_of_the_configuration(tmp_path):
+    for name in ("c.csv", "m.csv", "afgk2.csv", "afgk1.csv"):
+        (tmp_path / name).touch()
+    patterns = ["m.csv", "afgk*.csv", "m.csv"]
+    found = inputs.stellar_inputs(configured(tmp_path, ["c.csv"], stellar_catalogues=patterns))
+    assert found == [str(tmp_path / name) for name in ("m.csv", "afgk1.csv", "afgk2.csv")]
+    missing = configured(tmp_path, ["c.csv"], stellar_catalogues=["none.csv"])
+    with pytest.raises(UserError, match=r"^survey\.stellar_catalogues: there is no file none\.csv"):
+        inputs.stellar_inputs(missing)
+
+
 @pytest.mark.parametrize("root", [".", "none"])
 def test_a_catalogue_that_does_not_exist_is_named_before_any_job(tmp_path, root):
     with pytest.raises(UserError, match=r"no file dr8\.csv in .*survey\.root"):
@@ -514,6 +525,7 @@ def run_script(project, tmp_path, configuration, group_size=1000):
 
     class Files(list):
         catalogues = files
+        stellar = inputs.stellar_inputs(configuration)
 
     names = {name: str(folder / f"{name}.csv") for name in ("manifest", "groups", "rejected")}
     script.main(
@@ -524,7 +536,9 @@ def run_script(project, tmp_path, configuration, group_size=1000):
             threads=1,
             rule="survey",
             params=SimpleNamespace(
-                **configuration.survey.model_dump(mode="json", exclude={"catalogues"})
+                **configuration.survey.model_dump(
+                    mode="json", exclude={"catalogues", "stellar_catalogues"}
+                )
                 | {"root": root},
                 group_size=group_size,
             ),
@@ -592,6 +606,27 @@ class TestScript:
         assert [path.name for path in (folder / "chunks" / "M").iterdir()] == ["0000.parquet"]
         assert sorted((folder / "chunks" / "G").iterdir()) == kept
         assert set(pd.read_csv(folder / "manifest.csv")["type"]) == {"M"}
+
+    def test_velocities_of_a_stellar_catalogue_leave_the_chunks_digests_alone(
+        self, project, tmp_path
+    ):
+        catalogue(tmp_path / "c.csv", [star(fiberid=i, obsid=i, uid=f"G{i}") for i in range(1, 9)])
+        folder = run_script(project, tmp_path, configured(tmp_path, ["c.csv"]))
+        before = pd.read_csv(folder / "manifest.csv")
+        catalogue(tmp_path / "stars.csv", [{"obsid": 3, "rv": -21.5, "rv_err": 4.5}])
+        changed = configured(tmp_path, ["c.csv"], stellar_catalogues=["stars.csv"])
+        folder = run_script(project, tmp_path, changed)
+        after = pd.read_csv(folder / "manifest.csv")
+        assert list(after["digest"]) == list(before["digest"])
+        assert list(after["carried"]) != list(before["carried"])
+        chunk = pd.read_parquet(folder / "chunks/G/0000.parquet").set_index("obsid")
+        assert chunk.loc[3, ["uid", "rv", "rv_err"]].tolist() == ["G3", -21.5, 4.5]
+        assert chunk.drop(index=3)[["rv", "rv_err"]].isna().all(axis=None)
+        summary = json.loads((folder / "summary.json").read_text())
+        assert [entry["file"] for entry in summary["inputs"]] == [
+            str(tmp_path / "c.csv"),
+            str(tmp_path / "stars.csv"),
+        ]
 
     def test_real_catalogues(self, project, tmp_path, real_data):
         """Whatever the tree lists is accounted for, and every selected spectrum's file is there."""
