@@ -6,4 +6,4 @@
 `release` and `mastar` (the writers), `broken` (deliberately invalid files).
 """
 
-VERSION = 1
+VERSION = 2
