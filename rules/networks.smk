@@ -71,8 +71,9 @@ rule predict:
     input:
         meta=FILES.prepared_meta,
         networks=NETWORK_INPUTS,
-        # Afterwards, because the last reader removes the spectra.
-        after=ancient([FILES.fit, FILES.fit_imig] if CTX.second else [FILES.fit]),
+        # Afterwards, because the last reader removes the spectra. Not `ancient`: Snakemake does not look at the params
+        # of a job behind one that runs. Behind a new fit this job is short, since it keeps what the networks said.
+        after=[FILES.fit, FILES.fit_imig] if CTX.second else [FILES.fit],
     output:
         FILES.predicted,
     log:

@@ -35,24 +35,25 @@ def width(pull: np.ndarray) -> str:
     return f"{robust_sigma(pull):5.2f}" if len(pull) >= 10 else "    -"
 
 
-def registry_of(results: Path):
-    """The registry of a run, with those of the shipped labels that it has a network of."""
+def labels_of(results: Path):
+    """Those of the shipped networks' labels that a run has a network of."""
     sets = Path(__file__).resolve().parent.parent / "config" / "training_sets.yaml"
     entries = [
         {
             "label": label.name,
             "set": entry.name,
+            "snr_band": entry.snr_band,
             **label.model_dump(include={"unit", "ucd", "description"}),
         }
         for entry in load_training_sets(sets)
         for label in entry.labels
         if (results / "networks" / f"{label.name}.h5").exists()
     ]
-    return load_registry(network_labels(entries))
+    return network_labels(entries)
 
 
 def main(results: Path, types: list[str]) -> None:
-    registry = registry_of(results)
+    registry = load_registry(labels_of(results))
     (cross,) = [
         path
         for path in (results / "emulator").glob("*_crossvalidation.csv")

@@ -158,14 +158,15 @@ def test_a_changed_package_is_named():
         (
             "fit",
             {"fit", "crossvalidation"},
-            {"fit_imig", "collect", "errors"},
-            {"prepare", "library", "train", "predict", "survey"},
+            # What the networks said is kept, so that `predict` behind a new fit is short.
+            {"fit_imig", "predict", "collect", "errors"},
+            {"prepare", "library", "train", "survey"},
         ),
         (
             "library",
             {"library"},
-            {"emulator", "crossvalidation", "fit"},
-            {"prepare", "survey", "train", "predict"},
+            {"emulator", "crossvalidation", "fit", "predict"},
+            {"prepare", "survey", "train"},
         ),
     ],
 )

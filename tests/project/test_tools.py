@@ -28,6 +28,7 @@ RUN_BY = {
     "at_scale.py": "project/test_tools.py::test_at_scale_multiplies_a_run_and_does_its_rules",
     "bootstrap.py": "project/test_setup.py::test_setup_is_done_when_the_stamp_says_so",
     "build_hook.py": "project/test_wheel.py::test_a_wheel_says_which_commit_it_is",
+    "network_errors.py": "project/test_tools.py::test_network_errors_prints_widths_in_one_band_and_mixed",
     "error_models.py": "project/test_tools.py::test_error_models_prints_widths_for_each_type_and_label",
     "error_pairs.py": "project/test_tools.py::test_error_pairs_finds_the_factor_better_from_more_pairs",
     "full_scale.py": "project/test_tools.py::test_full_scale_prints_all_its_tables",
@@ -89,6 +90,15 @@ def test_error_models_prints_widths_for_each_type_and_label(project, run):
     assert [line.split()[:2] for line in lines] == [
         [name, label] for name in ("G", "K") for label in ("teff", "logg", "feh", "alpha_fe")
     ]
+    widths = [number for line in lines for number in numbers(line)]
+    assert widths
+    assert min(widths) > 0
+
+
+def test_network_errors_prints_widths_in_one_band_and_mixed(project, run):
+    lines = run_tool(project, "network_errors.py", run, "G").splitlines()[1:]
+    assert {line.split()[0] for line in lines} == {"G"}
+    assert all(len(line.split("|")) == 5 for line in lines)
     widths = [number for line in lines for number in numbers(line)]
     assert widths
     assert min(widths) > 0
