@@ -29,6 +29,7 @@ rule collect:
         **asks("collect", spectra=spectra_of, row_bytes=CTX.row_bytes),
     params:
         library=CFG.library.name,
+        gaia_release=CFG.survey.gaia_release,
         # Columns of the chunks on which their spectra do not depend: where only these are new, nothing else runs again.
         carried=lambda wildcards: CHUNKS.carried(wildcards.type),
         columns=CTX.columns,

@@ -46,7 +46,8 @@ rule check_release:
         **asks("check_release"),
     params:
         **CFG.survey.model_dump(
-            mode="json", exclude={"root", "catalogues", "stellar_catalogues", "file_pattern"}
+            mode="json",
+            exclude={"root", "catalogues", "stellar_catalogues", "file_pattern", "gaia_release"},
         ),
         # Functions, because Snakemake would take the names in braces for wildcards.
         folder=FILES.release,

@@ -39,7 +39,8 @@ checkpoint survey:
         **asks("survey", text_kb=catalogue_text_kb),
     params:
         **CFG.survey.model_dump(
-            mode="json", exclude={"root", "catalogues", "stellar_catalogues", "file_pattern"}
+            mode="json",
+            exclude={"root", "catalogues", "stellar_catalogues", "file_pattern", "gaia_release"},
         ),
         # A function, because Snakemake would take the names in braces for wildcards.
         file_pattern=lambda wildcards: CFG.survey.file_pattern,

@@ -69,7 +69,7 @@ def copy_rows(rows: NDArray[np.void], copy: int, step: float) -> NDArray[np.void
     new = rows.copy()
     new["spectrum_id"] = renamed(rows["spectrum_id"], copy).astype(rows.dtype["spectrum_id"])
     new["ra"] = (rows["ra"] + copy * step) % 360.0
-    for name in ("obsid", "gaia_source_id"):
+    for name in ("obsid", "gaia_source_id_release"):
         new[name] = np.where(rows[name] < 0, rows[name], rows[name] + copy * FAR)
     return new
 

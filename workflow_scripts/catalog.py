@@ -18,11 +18,7 @@ def main(snakemake: Job) -> None:
     registry = load_registry(network_labels(params.network_labels))
     rows = read_rows(inputs.recommended, registry)
     found = in_order_of(rows["spectrum_id"], pd.read_parquet(inputs.distance), inputs.distance)
-    identifiers = found.pop("gaia_source_id")
     registry.fill(rows, found)
-    # The release's own identifier stays where it has one.
-    unknown = rows["gaia_source_id"] < 0
-    rows["gaia_source_id"][unknown] = identifiers[unknown]
     set_unique(rows)
     cards = provenance(PROJECT, lamostvac.__version__, **params.provenance)
     write_rows(snakemake.output.table, rows, registry, cards)

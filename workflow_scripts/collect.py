@@ -32,7 +32,9 @@ def main(snakemake: Job) -> None:
             yield read_chunk(rows, prepared, fit, networks, labels, other)
             progress.add()
 
-    rows, rejected = assemble(spectral_type, n_spectra, chunks(), registry, params.library)
+    rows, rejected = assemble(
+        spectral_type, n_spectra, chunks(), registry, params.library, params.gaia_release
+    )
     progress.done()
     write_type(snakemake.output.table, snakemake.output.rejected, rows, rejected, registry, {})
     log.info(

@@ -17,7 +17,7 @@ from lamostvac.fit.results import Examples, choose_examples, fit_columns, reject
 from lamostvac.fit.settings import FitSettings
 from lamostvac.grouped.chunk_fit import fit_chunk, method_settings
 from lamostvac.grouped.groups import read_labels
-from lamostvac.spectra.chunk import open_prepared
+from lamostvac.spectra.chunk import names_of_networks, open_prepared
 
 
 def main(snakemake: Job) -> None:
@@ -29,6 +29,7 @@ def main(snakemake: Job) -> None:
     fitter = StarFitter(emulator, settings)
     with open_prepared(**params.prepared, log=log) as handle:
         identity = read_columns(handle["meta"], ["spectrum_id", "obsid"])
+        of_networks = names_of_networks(handle)
         stars = None
         if params.method != "refine":
             stars = read_labels(inputs.grouped, wildcards.chunk, identity["spectrum_id"].tolist())
@@ -43,7 +44,7 @@ def main(snakemake: Job) -> None:
         columns["fit_group"] = stars.fit_group
     rejected = rejections(identity, fits, params.max_outlier_fraction)
     for name, reason in zip(rejected["spectrum_id"], rejected["reason"], strict=True):
-        log.info("rejected %s: %s", name, REASONS[reason])
+        log.info("the emulator cannot label %s: %s", name, REASONS[reason])
     write_fit(snakemake.output[0], columns, rejected, examples, fits.labels, emulator)
     if params.last:
         Path(params.prepared["spectra"]).unlink(missing_ok=True)
@@ -52,7 +53,8 @@ def main(snakemake: Job) -> None:
     log.info(", ".join(f"{counts[code]} {name}" for code, name in enumerate(STATUS_NAMES)))
     n_spoiled, n_left_out = np.count_nonzero(fits.n_outliers), fits.n_outliers.sum()
     log.info("%d spectra with outliers, %d pixels of them left out", n_spoiled, n_left_out)
-    n, n_rejected = len(identity), len(rejected)
+    n, n_rejected = len(identity), int((~rejected["spectrum_id"].isin(of_networks)).sum())
+    log.info("%d without labels of the emulator", len(rejected))
     log.info("%d in, %d accepted, %d rejected", n, n - n_rejected, n_rejected)
 
 

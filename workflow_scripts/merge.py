@@ -47,7 +47,7 @@ def main(snakemake: Job) -> None:
     )
     balance = accounting(summary["n_in"], expected, counts["accepted"], rejected)
     require_some(balance)
-    balance |= {"layouts": counts["layouts"], "flags": counts["flags"]}
+    balance |= {name: counts[name] for name in ("n_recommended", "layouts", "flags")}
     write_json(outputs.accounting, balance)
     with atomic(outputs.datamodel) as temporary:
         temporary.write_text(registry.datamodel(), encoding="utf-8")

@@ -17,8 +17,9 @@ def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     params = snakemake.params
     registry = load_registry(network_labels(params.network_labels))
-    names = ["spectrum_id", "ra", "dec", "gaia_source_id"]
+    names = ["spectrum_id", "ra", "dec", "gaia_source_id_release"]
     spectra = read_fields(snakemake.input.collected, registry, names)
+    spectra["gaia_source_id"] = spectra.pop("gaia_source_id_release")
     settings = PhotometryFile.model_validate(params.tables)
     table, found = join_photometry(spectra, settings, params.root, params.repeat_radius)
     for name, number in found.items():

@@ -17,7 +17,7 @@ from lamostvac.spectra.network_grid import NetworkPreparation
 
 
 def main(snakemake: Job) -> None:
-    """Inputs `meta` (of a prepared chunk), `networks`; output: group `labels`, one row per spectrum.
+    """Inputs `meta` (of a prepared chunk), `networks`; output: group `labels`, one row of `network_meta` each.
 
     Beside it, at the parameter `parts`, what each network said by itself, with the state that it hangs on.
     """
@@ -28,7 +28,7 @@ def main(snakemake: Job) -> None:
     for label, path, network in zip(params.grids, inputs.networks, networks, strict=True):
         check_agreement(label, path, network, preparation)
     with open_hdf5(inputs.meta) as handle:
-        meta, digest = read_columns(handle["meta"]), str(handle.attrs["network_digest"])
+        meta, digest = read_columns(handle["network_meta"]), str(handle.attrs["network_digest"])
     bands = {one.label: str(one.attributes["snr_band"]) for one in networks}
     snr = {label: meta[band].to_numpy(np.float32) for label, band in bands.items()}
     files = {one.label: path for one, path in zip(networks, inputs.networks, strict=True)}

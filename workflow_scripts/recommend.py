@@ -32,10 +32,7 @@ def main(snakemake: Job) -> None:
     dwarf_snr, giant_snr = threshold_in_use(params.snr_threshold, wanted)
     log.info("flag_snr: S/N of dwarfs and giants not above %.3g and %.3g", dwarf_snr, giant_snr)
     labels = read_catalogue_labels(inputs.library)
-    set_flags(
-        rows, registry, labels, params.snr_band, dwarf_snr, giant_snr, params.alpha_max_teff,
-        params.outlier_fraction,
-    )  # fmt: skip
+    set_flags(rows, registry, labels, params.snr_band, dwarf_snr, giant_snr, **params.flags)
     definitions = [Definition.model_validate(entry) for entry in params.definitions]
     settings = Settings(snr_band=params.snr_band, **params.settings)
     pairs = repeat_pairs(rows["ra"], rows["dec"], rows["lmjd"])
@@ -51,8 +48,9 @@ def main(snakemake: Job) -> None:
     write_rows(snakemake.output.table, rows, registry, {})
     known = {item.label: int(np.isfinite(rows[f"{item.label}_rec"]).sum()) for item in fitted}
     log.info(
-        "%d rows, %d without a flag; recommended: %s",
+        "%d rows, %d recommended, %d without a flag; recommended values: %s",
         len(rows),
+        int(rows["recommended"].sum()),
         int((rows["flags"] == 0).sum()),
         known,
     )

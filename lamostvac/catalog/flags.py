@@ -5,7 +5,22 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from lamostvac.catalog.registry import Registry
-from lamostvac.core.vocabulary import EDGE, GIANT_LOGG, LABELS, NO_PROGRESS
+from lamostvac.catalog.settings import Catalog
+from lamostvac.core.vocabulary import EDGE, GIANT_LOGG, LABELS, NO_FIT, NO_PROGRESS
+
+_SECTION = Catalog()  # for defaults of parameters
+
+# The emulator's labels are recommended where none of these is set (Liang et al. 2024): S/N and chi2
+# (section 4.4), outside the library's range, on its rim or without convergence (4.4), and cold
+# giants (4.3). [alpha/Fe] has flag_alpha_fe besides.
+NOT_RECOMMENDED = (
+    "flag_snr",
+    "flag_chi2",
+    "flag_edge",
+    "flag_no_convergence",
+    "flag_outside_library",
+    "flag_cold_giant",
+)
 
 
 def snr_flag(
@@ -102,6 +117,22 @@ def library_distances(
     return distances, float(np.quantile(neighbours, 0.99))
 
 
+def cold_giants(
+    teff: NDArray[np.floating],
+    logg: NDArray[np.floating],
+    max_teff: float = _SECTION.cold_giant_max_teff,
+    limits: tuple[float, float] = _SECTION.cold_giant_logg,
+) -> NDArray[np.bool_]:
+    """Cold stars (n,) with a log g that no cold star of the library has (Liang et al. 2024, 4.3).
+
+    "Considering that log g of cold giants in MaStar are less than 2 dex, but our estimates range
+    from 2 to 4": both limits count. Section 4.5 has the temperature (K).
+    """
+    low, high = limits
+    with np.errstate(invalid="ignore"):
+        return np.asarray((teff < max_teff) & (logg >= low) & (logg <= high))
+
+
 def _log_teff(labels: NDArray[np.floating]) -> NDArray[np.float64]:
     scaled = labels.astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -119,9 +150,15 @@ def set_flags(
     giant_snr: float,
     alpha_max_teff: float,
     outlier_fraction: float,
+    cold_giant_max_teff: float = _SECTION.cold_giant_max_teff,
+    cold_giant_logg: tuple[float, float] = _SECTION.cold_giant_logg,
 ) -> None:
-    """Compute every flag of `rows` (n,) in place, and `flags`, the sum of their bits."""
+    """Compute every flag of `rows` (n,) in place, `flags`, the sum of their bits, and `recommended`.
+
+    Flags of systems that do not label a spectrum (`REASON_FLAGS`) are in `rows` already.
+    """
     labels = np.column_stack([rows[label].astype(np.float32) for label in LABELS])
+    fitted = rows["fit_status"] != NO_FIT
     low_snr = snr_flag(rows[snr_band], rows["logg"], dwarf_snr, giant_snr)
     flags = {
         "flag_snr": low_snr,
@@ -129,11 +166,16 @@ def set_flags(
         "flag_alpha_fe": ~(rows["teff"] <= alpha_max_teff) | ~np.isfinite(rows["alpha_fe"]),
         "flag_edge": rows["fit_status"] == EDGE,
         "flag_no_convergence": rows["fit_status"] == NO_PROGRESS,
-        "flag_outside_library": outside_library(labels, library_labels),
+        "flag_outside_library": outside_library(labels, library_labels) & fitted,
         "flag_outliers": rows["outlier_fraction"] > outlier_fraction,
+        "flag_cold_giant": cold_giants(
+            rows["teff"], rows["logg"], cold_giant_max_teff, cold_giant_logg
+        ),
     }
     total = np.zeros(len(rows), np.int32)
+    for name, values in flags.items():
+        rows[name] = values
     for name, bit in registry.flag_bits.items():
-        rows[name] = flags[name]
-        total |= flags[name].astype(np.int32) << bit
+        total |= rows[name].astype(np.int32) << bit
     rows["flags"] = total
+    rows["recommended"] = fitted & ~np.any([rows[name] != 0 for name in NOT_RECOMMENDED], axis=0)

@@ -126,11 +126,15 @@ def why_missing(rejected: str | Path, star: str) -> str:
     with open(rejected, newline="", encoding="utf-8") as handle:
         for entry in csv.DictReader(handle):
             if entry[column] == star:
-                meaning = REASONS.get(entry["reason"], "a reason that this version does not know")
-                return (
+                unknown = "a reason that this version does not know"
+                said = (
                     f"the spectrum {column} {star} is not in the catalogue: the stage {entry['stage']} rejected it "
-                    f"as {entry['reason']} ({meaning})"
+                    f"as {entry['reason']} ({REASONS.get(entry['reason'], unknown)})"
                 )
+                other = entry.get("network_reason") or entry["reason"]
+                if other != entry["reason"]:
+                    said += f", and for the networks as {other} ({REASONS.get(other, unknown)})"
+                return said
     hint = "" if is_obsid(star) else "; a spectrum_id is lmjd-planid-spid-fiberid"
     return f"no spectrum of this run, accepted or rejected, has the {column} {star}{hint}"
 

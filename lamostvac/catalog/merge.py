@@ -44,8 +44,8 @@ def merge_tables(
 
     Returns
     -------
-    dict with `accepted` (rows per type), `layouts` (rows per layout of the spectra's files) and
-    `flags` (flagged rows per flag)
+    dict with `accepted` (rows per type), `layouts` (rows per layout of the spectra's files),
+    `flags` (flagged rows per flag) and `n_recommended` (rows)
 
     Raises
     ------
@@ -59,6 +59,7 @@ def merge_tables(
         {name: tables[name] for name in order}, accepted, registry, block
     )
     layouts: Counter[str] = Counter()
+    n_recommended = 0
     flagged: Counter[str] = Counter(dict.fromkeys(registry.flags, 0))
     metadata = {keyword.lower(): str(value) for keyword, (value, _) in cards.items()}
 
@@ -74,6 +75,7 @@ def merge_tables(
     ):
 
         def pieces() -> Iterator[NDArray[np.void]]:
+            nonlocal n_recommended
             done = 0
             for name in order:
                 for rows in read_blocks(tables[name], registry, block):
@@ -90,11 +92,17 @@ def merge_tables(
                     flagged.update(
                         {flag: int(np.count_nonzero(rows[flag])) for flag in registry.flags}
                     )
+                    n_recommended += int(np.count_nonzero(rows["recommended"]))
                     writer.write_table(table, row_group_size=block)
                     yield rows
 
         write_fits(fits_path, pieces(), n, registry, cards)
-    return {"accepted": accepted, "layouts": dict(sorted(layouts.items())), "flags": dict(flagged)}
+    return {
+        "accepted": accepted,
+        "layouts": dict(sorted(layouts.items())),
+        "flags": dict(flagged),
+        "n_recommended": n_recommended,
+    }
 
 
 def repeated_texts(registry: Registry) -> list[str]:
@@ -179,10 +187,13 @@ def merge_rejections(
             counts[source] = Counter()
             with open(name, newline="", encoding="utf-8") as handle:
                 for row in csv.DictReader(handle):
-                    if row["reason"] not in REASONS:
-                        raise UserError(
-                            f"{name} rejects {row['spectrum_id']} for the unknown reason {row['reason']!r}"
-                        )
+                    # The survey rejects for all systems at once.
+                    row.setdefault("network_reason", "")
+                    for reason in (row["reason"], row["network_reason"] or row["reason"]):
+                        if reason not in REASONS:
+                            raise UserError(
+                                f"{name} rejects {row['spectrum_id']} for the unknown reason {reason!r}"
+                            )
                     counts[source][row["stage"], row["reason"]] += 1
                     writer.writerow([row[column] for column in REJECTED_COLUMNS])
     return counts

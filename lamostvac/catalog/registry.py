@@ -312,8 +312,8 @@ class Registry:
             ]
         lines += [
             "",
-            "Stars without reservations: `flags == 0`. To ignore single flags, mask them out: `(flags & ~2) == 0`",
-            "asks for all but bit 1.",
+            "Recommended stars: `recommended == 1`; stars without reservations: `flags == 0`. To ignore single flags,",
+            "mask them out: `(flags & ~2) == 0` asks for all but bit 1.",
         ]
         return "\n".join(lines) + "\n"
 

@@ -17,7 +17,8 @@ from lamostvac.catalog.registry import NetworkLabel, Registry
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.hdf5 import open_hdf5, read_columns
 from lamostvac.core.manifest import REJECTED_COLUMNS
-from lamostvac.core.vocabulary import CONVERGED
+from lamostvac.core.rejection import REASON_FLAGS
+from lamostvac.core.vocabulary import CONVERGED, NO_FIT
 from lamostvac.spectra.names import check_distinct
 from lamostvac.uncertainty.models import LabelErrors, systematic_part
 from lamostvac.uncertainty.snr_curve import RandomErrorModel
@@ -33,21 +34,27 @@ def read_chunk(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One chunk's accepted and rejected spectra.
 
+    A spectrum is rejected when neither the emulator nor a network gives it a label.
+
     Parameters
     ----------
     manifest : the chunk's rows as the survey stage wrote them (Parquet)
-    prepared : HDF5 with groups `meta` and `rejected`
+    prepared : HDF5 with the tables of `lamostvac.spectra.chunk.prepare_chunk` as groups
     fit : HDF5 with groups `fit` and `rejected`
-    predicted : HDF5 with group `labels`, a row for each of `meta`; None in a run without networks
+    predicted : HDF5 with group `labels`, a row for each of `network_meta`; None in a run without
+        networks
     labels : the labels of networks, in any order
     second_fit : like `fit`, by the second emulator; None in a run without one
 
     Returns
     -------
-    accepted : one row per spectrum with a fit, columns of manifest, meta, fit and networks
-        together, and with `second_fit` its log g as `logg_imig` with `_err` and `_random`, NaN
-        where it rejected the spectrum
-    rejected : `spectrum_id obsid stage reason detail` plus the manifest's sort key
+    accepted : one row per spectrum with labels, columns of manifest (`gaia_source_id` of the release
+        as `gaia_source_id_release`), preparation, fit and networks
+        together. Columns of a system that does not label the spectrum are missing (NaN, -1), and
+        the flag of that system's reason (`REASON_FLAGS`) is 1; `fit_status` is NO_FIT without a fit. With
+        `second_fit` its log g as `logg_imig` with `_err` and `_random`, NaN where it rejected the
+        spectrum
+    rejected : `spectrum_id obsid stage reason network_reason detail` plus the manifest's sort key
 
     Raises
     ------
@@ -55,34 +62,79 @@ def read_chunk(
         A spectrum of the manifest is in neither table, or in both, or a table has one that the
         manifest does not have; the message names it. Or `predicted` lacks a label.
     """
-    rows = pd.read_parquet(manifest)
-    with open_hdf5(prepared) as handle:
-        meta, bad = read_columns(handle["meta"]), read_columns(handle["rejected"])
-    with open_hdf5(fit) as handle:
-        fitted, failed = read_columns(handle["fit"]), read_columns(handle["rejected"])
+    rows = pd.read_parquet(manifest).reset_index(drop=True)
+    prepared_tables = _read_groups(prepared)
+    meta, bad = prepared_tables["meta"], prepared_tables["rejected"]
+    fit_tables = _read_groups(fit, ("fit", "rejected"))
+    fitted, failed = fit_tables["fit"], fit_tables["rejected"]
     _check_partition(rows["spectrum_id"], (meta, bad), str(prepared))
     _check_partition(meta["spectrum_id"], (fitted, failed), str(fit))
-    extra = [name for name in meta.columns if name not in rows.columns]
-    accepted = rows.merge(meta[["spectrum_id", *extra]], on="spectrum_id", validate="1:1")
-    new = [name for name in fitted.columns if name not in accepted.columns]
-    accepted = accepted.merge(fitted[["spectrum_id", *new]], on="spectrum_id", validate="1:1")
-    if predicted is not None:
-        found = _read_predicted(predicted, labels)
-        _check_partition(meta["spectrum_id"], (found,), str(predicted))
-        accepted = accepted.merge(found, on="spectrum_id", validate="1:1")
+    without_fit = pd.concat([table for table in (bad, failed) if len(table)] or [bad])
+    own = [name for name in rows.columns if name != "spectrum_id"]
+    emulator = meta.drop(columns=own, errors="ignore").merge(
+        fitted.drop(columns=own, errors="ignore"), on="spectrum_id", how="left", validate="1:1"
+    )
     if second_fit is not None:
-        with open_hdf5(second_fit) as handle:
-            found = read_columns(handle["fit"], ["spectrum_id", "logg", "logg_err", "logg_random"])
-            parts = found, read_columns(handle["rejected"])
-        _check_partition(meta["spectrum_id"], parts, str(second_fit))
-        found = found.set_axis(
-            ["spectrum_id", *(f"logg_imig{part}" for part in ("", "_err", "_random"))], axis=1
+        second = _read_groups(second_fit, ("fit", "rejected"))
+        _check_partition(meta["spectrum_id"], tuple(second.values()), str(second_fit))
+        names = {part: f"logg_imig{part.removeprefix('logg')}" for part in _SECOND}
+        found = second["fit"][["spectrum_id", *_SECOND]].rename(columns=names)
+        # What the first emulator cannot label has no labels of the emulator at all.
+        found = found[found["spectrum_id"].isin(fitted["spectrum_id"])]
+        emulator = emulator.merge(found, on="spectrum_id", how="left", validate="1:1")
+    table = rows.rename(columns={"gaia_source_id": "gaia_source_id_release"})
+    table = table.merge(emulator, on="spectrum_id", how="left", validate="1:1")
+    table["fit_status"] = table["fit_status"].fillna(NO_FIT).astype(np.uint8)
+    table = _with_reasons(table, "emulator", without_fit)
+    labelled = table["spectrum_id"].isin(fitted["spectrum_id"])
+    reasons = without_fit.assign(network_reason="")
+    if predicted is not None:
+        seen, unseen = prepared_tables["network_meta"], prepared_tables["network_rejected"]
+        _check_partition(rows["spectrum_id"], (seen, unseen), str(prepared))
+        found = _read_predicted(predicted, labels)
+        _check_partition(seen["spectrum_id"], (found,), str(predicted))
+        table = _with_networks(
+            table, seen.drop(columns=own, errors="ignore").merge(found, on="spectrum_id"), labels
         )
-        accepted = accepted.merge(found, on="spectrum_id", how="left", validate="1:1")
-    key = rows[["spectrum_id", "lmjd", "planid", "spid", "fiberid"]]
-    rejected = pd.concat([table for table in (bad, failed) if len(table)] or [bad])
-    rejected = key.merge(rejected[[*REJECTED_COLUMNS, "detail"]], on="spectrum_id", validate="1:1")
-    return accepted, rejected
+        table = _with_reasons(table, "networks", unseen)
+        labelled |= table[[label.label for label in labels]].notna().any(axis=1)
+        known = unseen.set_index("spectrum_id")["reason"]
+        network_reason = reasons["spectrum_id"].map(known).fillna("no_network")
+        reasons["network_reason"] = network_reason.astype(object)
+    key = rows.loc[~labelled, ["spectrum_id", "lmjd", "planid", "spid", "fiberid"]]
+    rejected = key.merge(reasons[[*REJECTED_COLUMNS, "detail"]], on="spectrum_id", validate="1:1")
+    return table[labelled].reset_index(drop=True), rejected
+
+
+_SECOND = ("logg", "logg_err", "logg_random")
+
+
+def _read_groups(path: str | Path, names: Sequence[str] = ()) -> dict[str, pd.DataFrame]:
+    """Tables of an HDF5 file by the names of their groups, all or some."""
+    with open_hdf5(path) as handle:
+        return {name: read_columns(handle[name]) for name in names or handle}
+
+
+def _with_networks(
+    table: pd.DataFrame, found: pd.DataFrame, labels: Sequence[NetworkLabel]
+) -> pd.DataFrame:
+    """`table` with the networks' columns; what both preparations say is taken from either."""
+    table = table.merge(found, on="spectrum_id", how="left", validate="1:1", suffixes=("", "_too"))
+    for name in ("layout", "sum_ormask"):
+        table[name] = table[name].fillna(table.pop(f"{name}_too"))
+    table["network_masked"] = table["network_masked"].fillna(-1)
+    for label in labels:
+        # Missing is beyond the grid; nothing was compared with the training cloud.
+        beyond, unlike = label.flags
+        table[beyond], table[unlike] = table[beyond].fillna(1), table[unlike].fillna(0)
+    return table
+
+
+def _with_reasons(table: pd.DataFrame, system: str, rejected: pd.DataFrame) -> pd.DataFrame:
+    """`table` with the flags (`REASON_FLAGS`) of a system that rejected some of its spectra."""
+    reason = table["spectrum_id"].map(rejected.set_index("spectrum_id")["reason"])
+    flags = {flag: (reason == name).astype(np.uint8) for name, flag in REASON_FLAGS[system].items()}
+    return table.assign(**flags)
 
 
 def _read_predicted(path: str | Path, labels: Sequence[NetworkLabel]) -> pd.DataFrame:
@@ -127,6 +179,7 @@ def assemble(
     chunks: Iterable[tuple[pd.DataFrame, pd.DataFrame]],
     registry: Registry,
     library: str,
+    gaia_release: str = "",
 ) -> tuple[NDArray[np.void], pd.DataFrame]:
     """All chunks of a type in one table.
 
@@ -134,11 +187,12 @@ def assemble(
     ----------
     n_spectra : spectra of the type in the survey's manifest, an upper limit of the rows
     chunks : accepted and rejected tables of each chunk (`read_chunk`)
+    gaia_release : Gaia's data release of the survey's identifiers; empty where it is not known
 
     Returns
     -------
     rows : (n,) records of the registry, flags not yet set, sorted by lmjd, planid, spid, fiberid
-    rejected : `spectrum_id obsid stage reason detail`, sorted the same way
+    rejected : `REJECTED_COLUMNS` and `detail`, sorted the same way
 
     Raises
     ------
@@ -165,6 +219,8 @@ def assemble(
     rows = rows[:n]
     rows["spectral_type"] = spectral_type.encode()
     rows["library"] = library.encode()
+    known = rows["gaia_source_id_release"] >= 0
+    rows["gaia_release"] = np.where(known, gaia_release.encode(), b"")
     rows["flags"] = 0
     rows = rows[np.lexsort((rows["fiberid"], rows["spid"], rows["planid"], rows["lmjd"]))]
     check_distinct(rows["spectrum_id"])

@@ -8,7 +8,7 @@ from pydantic import (
     PositiveFloat,
 )
 
-from lamostvac.core.settings import Section
+from lamostvac.core.settings import Region, Section
 
 
 class SnrFlagThresholds(Section):
@@ -46,6 +46,20 @@ class Catalog(Section):
     alpha_max_teff: PositiveFloat = Field(
         7000.0,
         description="flag_alpha_fe is 1 for hotter stars, whose spectra hardly show [alpha/Fe]; in K.",
+    )
+    cold_giant_max_teff: NonNegativeFloat = Field(
+        4500.0,
+        description=(
+            "flag_cold_giant is 1 for stars cooler than this whose log g is one of cold_giant_logg (Liang et al. 2024, "
+            "section 4.3; the temperature is that of section 4.5); in K; 0 flags none."
+        ),
+    )
+    cold_giant_logg: Region = Field(
+        (2.0, 4.0),
+        description=(
+            "Lowest and highest log g of stars with flag_cold_giant: the library's cold giants are below, its dwarfs "
+            "above; in dex."
+        ),
     )
     outlier_flag_fraction: float = Field(
         0.02,

@@ -4,7 +4,10 @@ import os
 
 import pandas as pd
 
-REJECTED_COLUMNS = ("spectrum_id", "obsid", "stage", "reason")
+# Of a spectrum that no system can label; `reason` is the emulator's, `network_reason` that of the
+# networks. Only the first is there where the survey rejects, or in a run without networks.
+REJECTED_COLUMNS = ("spectrum_id", "obsid", "stage", "reason", "network_reason")
+_ONE_SYSTEM = ("spectrum_id", "obsid", "stage", "reason", "detail")
 
 
 def read_manifest(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -19,8 +22,8 @@ def read_manifest(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def rejected_table(rows: list[tuple[str, int, str, str, str]]) -> pd.DataFrame:
-    """Rejections as a table `spectrum_id obsid stage reason detail` with fixed dtypes."""
-    table = pd.DataFrame(rows, columns=[*REJECTED_COLUMNS, "detail"])
+    """One system's rejections as a table `spectrum_id obsid stage reason detail`, dtypes fixed."""
+    table = pd.DataFrame(rows, columns=list(_ONE_SYSTEM))
     return (
         table.astype({"obsid": "int64"})
         if len(table)

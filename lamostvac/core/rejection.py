@@ -1,4 +1,4 @@
-"""Why a spectrum is not in the catalogue."""
+"""Why a spectrum has no labels of a system, or is not in the catalogue."""
 
 REASONS: dict[str, str] = {
     # survey
@@ -39,6 +39,24 @@ REASONS: dict[str, str] = {
     # fit
     "fit_failed": "the fit's equations could not be solved",
     "too_many_outliers": "more pixels are unlike any star than fit.max_outlier_fraction allows",
+    # predict
+    "no_network": "no network is applied to such a spectrum (network.apply), or none was trained",
+}
+
+# By system the reasons why it alone may have no labels, and the catalogue's flag of each. A spectrum
+# that no system can label is rejected instead.
+REASON_FLAGS: dict[str, dict[str, str]] = {
+    "emulator": {
+        "wavelength_coverage": "flag_no_fit_coverage",
+        "too_few_pixels": "flag_no_fit_pixels",
+        "negative_continuum": "flag_no_fit_continuum",
+        "fit_failed": "flag_no_fit_failed",
+        "too_many_outliers": "flag_no_fit_outliers",
+    },
+    "networks": {
+        "too_few_pixels": "flag_no_net_pixels",
+        "negative_continuum": "flag_no_net_continuum",
+    },
 }
 
 

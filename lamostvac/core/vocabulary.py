@@ -15,7 +15,8 @@ BANDS = (
 """Magnitudes are columns `mag_{band}`, the networks' labels `abs_mag_{band}`; errors end in `_err`."""
 
 # How the fit of a star ended: the codes of `fit_status`.
-CONVERGED, EDGE, NO_PROGRESS = 0, 1, 2
+CONVERGED, EDGE, NO_PROGRESS, NO_FIT = 0, 1, 2, 3
+# Of fits; NO_FIT stands where networks alone label a spectrum.
 STATUS_NAMES = ("converged", "edge", "no_progress")
 
 # Groups of stars: spectral types, giants and dwarfs.

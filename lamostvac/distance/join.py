@@ -36,7 +36,7 @@ def join_photometry(
 
     Parameters
     ----------
-    spectra : `ra dec` (deg, J2000) and `gaia_source_id` (-1 where unknown), each (n,)
+    spectra : `ra dec` (deg, J2000) and the survey's `gaia_source_id` (-1 where unknown), each (n,)
     settings : entries whose files all exist (`PhotometryFile.present`)
     root : folder to which the files are relative
     repeat_radius : spectra without a row of the catalogue within this of each other (arcsec) are
@@ -44,12 +44,16 @@ def join_photometry(
 
     Returns
     -------
-    table : `COLUMNS`, one row (n,) per spectrum in its order; NaN, or -1, where a table has nothing
+    table : `COLUMNS`, one row (n,) per spectrum in its order; NaN, or -1, where a table has nothing.
+        `gaia_source_id` is the catalogue's, or one that a table has which is joined by it; the
+        survey's own may be of another data release and is not taken over
     found : table's name to the number of spectra that it has
     """
     ra, dec = np.asarray(spectra["ra"], np.float64), np.asarray(spectra["dec"], np.float64)
     known = np.asarray(spectra["gaia_source_id"], np.int64)
-    stars, star, found = _stars(ra, dec, known, settings, root, repeat_radius)
+    stars, star, n_alone, found = _stars(ra, dec, known, settings, root, repeat_radius)
+    # The other stars have the survey's identifier until a table is found to have it, too.
+    confirmed = np.arange(len(stars)) < len(stars) - n_alone
     here = TableFile(file="", columns={"ra": "ra", "dec": "dec"})
     for join in settings.join:
         other = read_source(join, root)
@@ -57,9 +61,13 @@ def join_photometry(
         numbers = [name for name in wanted if name != "gaia_source_id"]
         other = other.assign(**{name: numbers_of(other, name) for name in numbers})
         joined = join_table(stars, here, other, join)
-        found[join.name] = int(np.asarray(joined[f"{join.name}_separation"].notna())[star].sum())
+        has = np.asarray(joined[f"{join.name}_separation"].notna())
+        found[join.name] = int(has[star].sum())
+        if join.match.by == "gaia_id":
+            confirmed |= has
         stars = stars.assign(**{name: joined[name] for name in wanted})
         del other, joined
+    stars["gaia_source_id"] = stars["gaia_source_id"].where(confirmed, -1)
     columns: dict[str, NDArray[Any]] = {}
     for name in COLUMNS:
         if name in stars:
@@ -78,8 +86,10 @@ def _stars(
     settings: PhotometryFile,
     root: str | Path,
     repeat_radius: float,
-) -> tuple[pd.DataFrame, NDArray[np.int64], dict[str, int]]:
-    """Stars (m rows), star of each spectrum (n,), number of stars in the catalogue."""
+) -> tuple[pd.DataFrame, NDArray[np.int64], int, dict[str, int]]:
+    """Stars (m rows), star of each spectrum (n,), number of stars without a row of the catalogue,
+    which are the last ones, and `found` of `join_photometry`.
+    """
     row = np.full(len(ra), -1, np.int64)
     found: dict[str, int] = {}
     catalogue = pd.DataFrame()
@@ -118,8 +128,9 @@ def _stars(
     rest = pd.DataFrame(
         {"ra": ra[at], "dec": dec[at], "ref_epoch": 2000.0, "gaia_source_id": known[at]}
     )
+    n_alone = len(rest)
     for name in stars.columns.difference(rest.columns):
         rest[name] = np.full(len(rest), np.nan)
     if len(stars):
         rest = pd.concat([stars, rest[stars.columns]], ignore_index=True)
-    return rest, star, found
+    return rest, star, n_alone, found

@@ -198,25 +198,21 @@ def predict_chunk(
     snr: Mapping[str, Array],
     progress: Callable[[int], None] = lambda count: None,
 ) -> dict[str, Columns]:
-    """Columns of `predict` by label for spectra (n, n_pixels); NaN for spectra without data.
+    """Columns of `predict` by label for spectra (n, n_pixels), n = 0 among them.
 
     Parameters
     ----------
-    flux, ivar : a file's datasets or arrays, read in batches; ivar 0 in all pixels of a spectrum
-        that could not be prepared
+    flux, ivar : a file's datasets or arrays, read in batches
     snr : label to S/N (n,)
     progress : called with the number of spectra done since it was called last
     """
     stack = NetworkStack(networks)
     parts: dict[str, list[NDArray[Any]]] = {}
-    for start in range(0, len(flux), _ROWS):
+    for start in range(0, max(len(flux), 1), _ROWS):
         rows = slice(start, start + _ROWS)
         seen, weight = flux[rows], ivar[rows]
-        unseen = ~(weight > 0).any(axis=1)
         own = {label: values[rows] for label, values in snr.items()}
         for name, values in predict(stack, seen, weight, own):
-            if values.dtype.kind == "f":
-                values[unseen] = np.nan
             parts.setdefault(name, []).append(values)
         progress(len(seen))
     columns = {name: np.concatenate(values) for name, values in parts.items()}

@@ -49,7 +49,8 @@ def _explanation(field: Field, note: str, indent: int) -> list[str]:
     """Lines of a column's explanation; none begins with a digit, which would be read as bytes."""
     column = field.column
     text = re.sub(r" (?=\d)", "\0", column.description + note)
-    limits = "[0/1]" if column.name.startswith("flag_") or column.name == "best_spectrum" else ""
+    switch = column.name.startswith("flag_") or column.name in ("best_spectrum", "recommended")
+    limits = "[0/1]" if switch else ""
     text = f"{limits}{'?' if field.missing else ''} {text}".strip()
     width = max(_WIDTH - indent, 30)
     return [

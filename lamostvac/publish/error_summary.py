@@ -23,9 +23,8 @@ def internal_errors(
 ) -> pd.DataFrame:
     """A table like Table 2 of Liang et al. (2024) from the catalogue's rows.
 
-    Recommended are rows with flag_snr = 0 and flag_chi2 = 0; for alpha_fe_err only those with
-    flag_alpha_fe = 0 too. Values that are not finite are left out. Memory holds six numbers for
-    each recommended row.
+    Rows are those with recommended = 1; for alpha_fe_err only those with flag_alpha_fe = 0 too.
+    Values that are not finite are left out. Memory holds six numbers for each recommended row.
 
     Parameters
     ----------
@@ -44,7 +43,7 @@ def internal_errors(
         (kind, name): [] for kind in ("giant", "dwarf") for name in TYPE_ORDER
     }
     for rows in blocks:
-        rows = rows[(rows["flag_snr"] == 0) & (rows["flag_chi2"] == 0)]
+        rows = rows[rows["recommended"] == 1]
         columns = [rows[snr_band if name == "snr" else name] for name in quantities]
         values = np.column_stack([column.astype(np.float32) for column in columns])
         values[rows["flag_alpha_fe"] != 0, quantities.index("alpha_fe_err")] = np.nan

@@ -43,7 +43,7 @@ DEFAULT_COLUMNS = [
         "dist",
         "ebv",
     ),
-    *("z", "chi2", "flags", "best_spectrum", "n_spectra"),
+    *("z", "chi2", "recommended", "flags", "best_spectrum", "n_spectra"),
     *("flag_teff_disagree", "flag_logg_disagree", "flag_feh_disagree", "flag_alpha_fe_disagree"),
 ]
 # Title, and for each axis columns in order of preference: the first with values is shown.
@@ -65,7 +65,7 @@ PLOTS = (
     ),
 )
 # Columns that the page needs: for filters and for the link to a star's page.
-NEEDED = ("obsid", "spectral_type", "flags")
+NEEDED = ("obsid", "spectral_type", "flags", "recommended")
 # Axes that astronomers draw from right to left and from top to bottom.
 _REVERSED = ("phys.temperature", "phys.gravity", "phys.magAbs", "phot.mag", "pos.eq.ra")
 # Bits kept of a number after its leading one: rounding by 1 part in 8192 at most, for an error by 1

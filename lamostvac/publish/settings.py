@@ -32,7 +32,7 @@ class Publication(Section):
         description="Columns of recommended.vot; null: identity, position, recommended labels, quality.",
     )
     votable_rows: str | None = Field(
-        "best_spectrum == 1 and flag_snr == 0 and flag_chi2 == 0",
+        "best_spectrum == 1 and recommended == 1",
         description="Condition on the columns of the catalogue that rows of recommended.vot meet; null: all rows.",
     )
     votable_max_rows: PositiveInt | None = Field(

@@ -44,7 +44,17 @@ DEFAULT_COLUMNS = [
         "alpha_fe_rec_source",
     ),
     *("teff", "teff_err", "logg", "logg_err", "feh", "feh_err", "alpha_fe", "alpha_fe_err"),
-    *("dist", "dist_err", "ebv", "ebv_err", "chi2", "flags", "best_spectrum", "n_spectra"),
+    *(
+        "dist",
+        "dist_err",
+        "ebv",
+        "ebv_err",
+        "chi2",
+        "recommended",
+        "flags",
+        "best_spectrum",
+        "n_spectra",
+    ),
 ]
 _TYPES = {
     "uint8": "unsignedByte",

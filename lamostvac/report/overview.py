@@ -345,6 +345,10 @@ def _key_numbers(numbers: RunNumbers) -> list[tuple[Any, str]]:
         (f"{n:,}", f"accepted, {_share(n, counts['n_in'])}"),
         (f"{counts['n_rejected']:,}", f"rejected, {_share(counts['n_rejected'], counts['n_in'])}"),
         (f"{numbers.n_stars:,}", "stars"),
+        (
+            f"{counts['n_recommended']:,}",
+            f"recommended rows, {_share(counts['n_recommended'], n)}",
+        ),
         (f"{numbers.n_unflagged:,}", f"rows without a flag, {_share(numbers.n_unflagged, n)}"),
         (
             median,

@@ -254,6 +254,17 @@ class Context:
 
     # The catalogue and its comparisons.
 
+    @property
+    def flag_settings(self) -> Settings:
+        """What flags depend on besides S/N."""
+        catalog = self.configuration.catalog
+        return {
+            "alpha_max_teff": catalog.alpha_max_teff,
+            "outlier_fraction": catalog.outlier_flag_fraction,
+            "cold_giant_max_teff": catalog.cold_giant_max_teff,
+            "cold_giant_logg": list(catalog.cold_giant_logg),
+        }
+
     @cached_property
     def columns(self) -> str:
         """SHA-256 of the file that defines the catalogue's columns."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -102,17 +103,34 @@ def rejections(results: str | Path, names: Sequence[str]) -> list[tuple[str, str
 def _rejections_of_chunks(
     results: Path, rows: Sequence[Mapping[str, Any]]
 ) -> list[tuple[str, str]]:
-    """`stage, reason` from the files of the rows' chunks, which exist before those of the type."""
+    """`stage, reason` from the files of the rows' chunks, which exist before those of the type.
+
+    Where one system alone rejects a spectrum, the stage is followed by a word on it.
+    """
     found = []
     for row in rows:
+        emulator: list[tuple[str, str]] = []
+        networks: list[tuple[str, str]] | None = None
         for pattern in (Layout.prepared_meta, Layout.fit):
             path = results / pattern.format(type=row["type"], chunk=row["chunk"])
             if path.exists():
                 with open_hdf5(path) as handle:
-                    table = read_columns(handle["rejected"], ["spectrum_id", "stage", "reason"])
-                own = table[table["spectrum_id"] == row["spectrum_id"]]
-                found += [(str(entry.stage), str(entry.reason)) for entry in own.itertuples()]
+                    emulator += _of_spectrum(handle["rejected"], row["spectrum_id"])
+                    if "network_rejected" in handle:
+                        networks = _of_spectrum(handle["network_rejected"], row["spectrum_id"])
+        if networks is None or emulator == networks:
+            found += emulator
+            continue
+        found += [(f"{stage}, for the emulator", reason) for stage, reason in emulator]
+        found += [(f"{stage}, for the networks", reason) for stage, reason in networks]
     return found
+
+
+def _of_spectrum(group: h5py.Group, spectrum_id: str) -> list[tuple[str, str]]:
+    """`stage, reason` of a spectrum in a table of rejected ones."""
+    table = read_columns(group, ["spectrum_id", "stage", "reason"])
+    own = table[table["spectrum_id"] == spectrum_id]
+    return [(str(entry.stage), str(entry.reason)) for entry in own.itertuples()]
 
 
 def lines_in_logs(results: str | Path, names: Sequence[str]) -> list[tuple[str, str]]:

@@ -9,10 +9,11 @@ input of every other reader.
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import h5py
 import numpy as np
@@ -29,9 +30,11 @@ from lamostvac.spectra.grid import GRID
 from lamostvac.spectra.identity import check_header
 from lamostvac.spectra.network_grid import NetworkPreparation, normalise_network_spectrum
 from lamostvac.spectra.normalise import normalise_spectrum
-from lamostvac.spectra.reader import read_spectrum
+from lamostvac.spectra.reader import Spectrum, read_spectrum
 from lamostvac.spectra.rest_frame import RestSpectrum, rest_spectrum
 from lamostvac.spectra.settings import Preparation
+
+Normalise: TypeAlias = Callable[[RestSpectrum], tuple[np.ndarray, np.ndarray]]
 
 _ROWS = 64  # spectra per HDF5 chunk; no result depends on it
 NEEDED = [
@@ -83,80 +86,128 @@ class _Datasets:
         self._rows.clear()
 
 
+class _System:
+    """What of a chunk one system of labels can use: its spectra, and why not the others.
+
+    Parameters
+    ----------
+    normalise : a spectrum at rest to its flux and ivar (width,)
+    prefix : of the datasets `flux` and `ivar`
+    masked : column of `meta` that counts pixels without data
+    """
+
+    def __init__(
+        self, handle: h5py.File, width: int, normalise: Normalise, prefix: str, masked: str
+    ) -> None:
+        names = {f"{prefix}{name}": width for name in ("flux", "ivar")}
+        self._datasets, self._normalise, self._masked = _Datasets(handle, names), normalise, masked
+        self._accepted: list[tuple[int, str, int, int]] = []
+        self._rejected: list[tuple[str, int, str, str, str]] = []
+
+    def take(self, index: int, row: Any, spectrum: Spectrum, rest: RestSpectrum) -> None:
+        """Add a spectrum; raises `SpectrumRejected` where the system cannot use it."""
+        flux, ivar = self._normalise(rest)
+        self._datasets.add(flux, ivar)
+        sum_ormask = int(spectrum.ormask.sum(dtype=np.int64))
+        n_masked = int(np.count_nonzero(ivar == 0))
+        self._accepted.append((index, spectrum.layout, n_masked, sum_ormask))
+
+    def reject(self, row: Any, why: SpectrumRejected) -> None:
+        self._rejected.append((row.spectrum_id, row.obsid, "prepare", why.reason, why.detail))
+
+    def tables(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, bytes]:
+        """`meta` and `rejected` of `prepare_chunk`, and a digest of the datasets."""
+        self._datasets.flush()
+        found = pd.DataFrame(
+            self._accepted, columns=["index", "layout", self._masked, "sum_ormask"]
+        ).astype(
+            {"index": np.int64, "layout": object, self._masked: np.int32, "sum_ormask": np.int64}
+        )
+        meta = rows.iloc[found.pop("index")].reset_index(drop=True)
+        parts = b"".join(digest.digest() for digest in self._datasets.digests)
+        return pd.concat([meta, found], axis=1), rejected_table(self._rejected), parts
+
+
 def prepare_chunk(
     rows: pd.DataFrame,
     handle: h5py.File,
     settings: Preparation,
     networks: NetworkPreparation | None,
     log: logging.Logger,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> dict[str, pd.DataFrame]:
     """Read the spectra of a chunk and write them prepared for the fit and the networks.
+
+    Emulator and networks each have the spectra that they can use, whatever the other can.
 
     Parameters
     ----------
     rows : the chunk's rows, as the survey wrote them
-    handle : an empty file; it gets `flux`, `ivar` (n, 4901), with `networks` also `network_flux`,
-        `network_ivar`, the group `meta`, and the attributes `digest` and `network_digest` of all of
-        them
+    handle : an empty file; it gets `flux`, `ivar` (n, 4901) and the group `meta` of these rows,
+        with `networks` also `network_flux`, `network_ivar` (m, pixels) and the group
+        `network_meta`, and the attributes `digest` of all of them and `network_digest`
 
     Returns
     -------
-    meta : the rows that were accepted, with `layout n_masked network_masked sum_ormask`
-    rejected : `spectrum_id obsid stage reason detail`
+    `meta`, the rows that the emulator can use, with `layout n_masked sum_ormask`, and `rejected`,
+    the others as `spectrum_id obsid stage reason detail`; with `networks` also `network_meta`, with
+    `layout network_masked sum_ormask`, and `network_rejected`
     """
-    rejected, accepted, layouts, sums, masked, network_masked = [], [], [], [], [], []
-    progress = Progress(log, len(rows), "spectra")
-    widths = {"flux": len(GRID), "ivar": len(GRID)}
+    systems = {
+        "": _System(
+            handle, len(GRID), partial(normalise_spectrum, settings=settings), "", "n_masked"
+        )
+    }
     if networks:
-        widths |= {"network_flux": networks.n_pixels, "network_ivar": networks.n_pixels}
-    datasets = _Datasets(handle, widths)
+        normalise = partial(normalise_network_spectrum, settings=networks)
+        systems["network_"] = _System(
+            handle, networks.n_pixels, normalise, "network_", "network_masked"
+        )
+    progress = Progress(log, len(rows), "spectra")
     named: Iterator[Any] = rows[NEEDED].itertuples(index=False)
     for index, row in enumerate(named):
         try:
             spectrum = read_spectrum(row.path)
             check_header(spectrum.header, row, settings)
             rest = rest_spectrum(spectrum.wave, spectrum.flux, spectrum.ivar, row.z)
-            prepared = normalise_spectrum(rest, settings)
-        except SpectrumRejected as rejection:
-            log.info("rejected %s (%s): %s", row.spectrum_id, row.path, rejection)
-            rejected.append(
-                (row.spectrum_id, row.obsid, "prepare", rejection.reason, rejection.detail)
-            )
+        except SpectrumRejected as why:
+            log.info("rejected %s (%s): %s", row.spectrum_id, row.path, why)
+            for system in systems.values():
+                system.reject(row, why)
         else:
-            seen = _network_spectrum(rest, networks) if networks else ()
-            datasets.add(*prepared, *seen)
-            accepted.append(index)
-            layouts.append(spectrum.layout)
-            sums.append(int(spectrum.ormask.sum(dtype=np.int64)))
-            masked.append(int(np.count_nonzero(prepared[1] == 0)))
-            network_masked.append(int(np.count_nonzero(seen[1] == 0)) if seen else -1)
+            for prefix, system in systems.items():
+                try:
+                    system.take(index, row, spectrum, rest)
+                except SpectrumRejected as why:
+                    whose = "networks" if prefix else "emulator"
+                    log.info("the %s cannot use %s (%s): %s", whose, row.spectrum_id, row.path, why)
+                    system.reject(row, why)
         progress.add()
-    datasets.flush()
-    meta = rows.iloc[accepted].reset_index(drop=True)
-    meta["layout"] = np.array(layouts, dtype=object)
-    meta["n_masked"] = np.array(masked, dtype=np.int32)
-    meta["network_masked"] = np.array(network_masked, dtype=np.int32)
-    meta["sum_ormask"] = np.array(sums, dtype=np.int64)
-    write_columns(handle.create_group("meta"), meta)
-    names = "\n".join(meta["spectrum_id"]).encode()
-    parts = [digest.digest() for digest in datasets.digests]
-    handle.attrs["digest"] = hashlib.sha256(names + b"".join(parts)).hexdigest()
-    handle.attrs["network_digest"] = hashlib.sha256(names + b"".join(parts[2:])).hexdigest()
+    tables: dict[str, pd.DataFrame] = {}
+    digests: list[bytes] = []
+    for prefix, system in systems.items():
+        meta, rejected, parts = system.tables(rows)
+        tables |= {f"{prefix}meta": meta, f"{prefix}rejected": rejected}
+        write_columns(handle.create_group(f"{prefix}meta"), meta)
+        digests.append("\n".join(meta["spectrum_id"]).encode() + parts)
+    handle.attrs["digest"] = hashlib.sha256(b"".join(digests)).hexdigest()
+    handle.attrs["network_digest"] = hashlib.sha256(b"".join(digests[1:])).hexdigest()
     progress.done()
-    return meta, rejected_table(rejected)
+    return tables
 
 
-def _network_spectrum(
-    rest: RestSpectrum, settings: NetworkPreparation
-) -> tuple[np.ndarray, np.ndarray]:
-    """The spectrum for the networks; ivar is 0 everywhere where it cannot be prepared.
+def rejected_by_all(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Rows of `rejected` of `prepare_chunk` that no system can use."""
+    rejected = tables["rejected"]
+    if "network_meta" not in tables:
+        return rejected
+    return rejected[~rejected["spectrum_id"].isin(tables["network_meta"]["spectrum_id"])]
 
-    The emulator's labels do not need it, so the spectrum is not rejected.
-    """
-    try:
-        return normalise_network_spectrum(rest, settings)
-    except SpectrumRejected:
-        return np.ones(settings.n_pixels, np.float32), np.zeros(settings.n_pixels, np.float32)
+
+def names_of_networks(prepared: h5py.File) -> set[str]:
+    """`spectrum_id` of the spectra that networks will label; none in a run without networks."""
+    if "network_meta" not in prepared:
+        return set()
+    return set(read_columns(prepared["network_meta"], ["spectrum_id"])["spectrum_id"])
 
 
 def settings_of(
@@ -193,7 +244,12 @@ def open_prepared(
     """
     with open_hdf5(meta) as handle:
         expected = str(handle.attrs["digest"])
-        names = read_columns(handle["meta"], ["spectrum_id"])["spectrum_id"]
+        groups = [name for name in ("meta", "network_meta") if name in handle]
+        names = {
+            one
+            for name in groups
+            for one in read_columns(handle[name], ["spectrum_id"])["spectrum_id"]
+        }
     try:
         with open_hdf5(spectra) as handle:
             if str(handle.attrs["digest"]) == expected:
@@ -203,7 +259,7 @@ def open_prepared(
         pass
     log.info("%s is gone or of another run; its spectra are prepared again", spectra)
     rows = pq.read_table(chunk).to_pandas()
-    rows = rows[rows["spectrum_id"].isin(set(names))].reset_index(drop=True)
+    rows = rows[rows["spectrum_id"].isin(names)].reset_index(drop=True)
     own = temporary_path(Path(spectra))
     try:
         with atomic_hdf5(own) as handle:

@@ -7,7 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lamostvac.core.vocabulary import GIANT_LOGG
+from lamostvac.core.rejection import REASON_FLAGS, REASONS
+from lamostvac.core.vocabulary import GIANT_LOGG, NO_FIT
+
+# Flags that say something of a fit.
+_OF_FIT = (
+    *(
+        "flag_edge",
+        "flag_no_convergence",
+        "flag_outside_library",
+        "flag_cold_giant",
+        "flag_outliers",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -64,12 +76,16 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def star_flags(row: Mapping[str, Any], facts: FlagFacts) -> list[Reason]:
-    """The flags of the star as a whole, ordered by bits; those that the row lacks are left out."""
+    """The flags of the star as a whole, ordered by bits; those that the row lacks are left out.
+
+    Of those that say why a system has no labels only those that are set are there.
+    """
     snr, logg, teff = float(row[facts.snr_band]), float(row["logg"]), float(row["teff"])
     giant = logg < GIANT_LOGG
     threshold = facts.giant_snr if giant else facts.dwarf_snr
     kind = f"{'giants' if giant else 'dwarfs'} of type {row['spectral_type']}"
     band = facts.snr_band.removeprefix("snr")
+    place = f"Teff is {number(teff, 0)} K and log g {number(logg, 2)}"
     share = 100 * float(row["outlier_fraction"])
     outliers = f"{int(row['n_outliers'])} pixels, {share:.1f} %, are unlike any star"
     sentences = {
@@ -100,11 +116,23 @@ def star_flags(row: Mapping[str, Any], facts: FlagFacts) -> list[Reason]:
             f"the nearest library star is {number(facts.library_distance, 2)} away in scaled labels; up to "
             f"{number(facts.library_limit, 2)} is near",
         ),
+        "flag_cold_giant": (
+            f"{place}, between the cold giants and the dwarfs of the library",
+            f"{place}, not cold with a log g between giants and dwarfs of the library",
+        ),
         "flag_outliers": (
             f"{outliers}, more than {100 * facts.outlier_limit:g} %",
             f"{outliers}; up to {100 * facts.outlier_limit:g} % is no reason for a flag",
         ),
     }
+    if int(row["fit_status"]) == NO_FIT:
+        for flag in _OF_FIT:
+            sentences[flag] = sentences[flag][0], "there is no fit"
+    for system, flag_of in REASON_FLAGS.items():
+        for reason, flag in flag_of.items():
+            if row.get(flag):
+                said = f"the {system} cannot label the spectrum: {REASONS[reason]}"
+                sentences[flag] = said, ""
     return [
         Reason(flag, bool(row[flag]), sentences[flag][0 if row[flag] else 1])
         for flag in sentences

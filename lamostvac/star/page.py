@@ -19,7 +19,7 @@ from lamostvac.catalog.lookup import (
 from lamostvac.core.hdf5 import open_hdf5, read_columns
 from lamostvac.core.html import write_page
 from lamostvac.core.rejection import SpectrumRejected
-from lamostvac.core.vocabulary import LABELS
+from lamostvac.core.vocabulary import LABELS, NO_FIT
 from lamostvac.emulator.model import Emulator, read_emulator
 from lamostvac.fit.refine import box
 from lamostvac.fit.settings import FitSettings
@@ -115,7 +115,8 @@ def write_star_page(
     repeats = repeats_of(files.catalogue, number, float(row["ra"]), float(row["dec"]))
     suffix = "_rec" if "teff_rec" in row else ""
     sample = sample_of(files.catalogue, _sample_columns(files.catalogue, settings.snr_band), SAMPLE)
-    near = neighbours_of(files.library, emulator, labels, _N_NEIGHBOURS)
+    fitted = int(row["fit_status"]) != NO_FIT
+    near = neighbours_of(files.library, emulator, labels, _N_NEIGHBOURS if fitted else 0)
     facts = flag_facts(
         row, files, settings, emulator, sample[sample["spectral_type"] == spectral_type]
     )
@@ -123,7 +124,9 @@ def write_star_page(
         files.manifest, files.chunks, spectral_type, int(row["lmjd"]), str(row["spectrum_id"])
     )
     spectrum, trouble = None, "The survey's manifest does not have this spectrum."
-    if path is not None:
+    if not fitted:
+        trouble = "The emulator gives this spectrum no labels, so there is no model beside it."
+    elif path is not None:
         try:
             spectrum = read_star(
                 path, row, settings.preparation, emulator, settings.fit, labels, spectral_type
@@ -147,7 +150,7 @@ def write_star_page(
         spectrum={"trouble": trouble} if spectrum is None else sections.spectrum(spectrum),
         photometry=sections.photometry(row),
         repeats=sections.repeats(row, repeats, list(settings.network_labels), settings.snr_band),
-        neighbours=sections.neighbours(row, spectrum, near, labels),
+        neighbours=sections.neighbours(row, spectrum, near, labels) if fitted else {},
         place={
             "n": f"{len(thinned):,}",
             "whose": "recommended" if suffix else "the emulator's",

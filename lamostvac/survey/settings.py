@@ -97,6 +97,14 @@ class Survey(Section):
             "for example {plate: planid}."
         ),
     )
+    gaia_release: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9]{0,8}$",
+        description=(
+            "Gaia data release of the identifiers in the catalogue's gaia_source_id, DR2 in LAMOST DR8; stands beside "
+            "them as gaia_release. Empty: not known."
+        ),
+    )
     classes: list[str] = Field(
         ["STAR"],
         min_length=1,
@@ -128,6 +136,9 @@ class Survey(Section):
 
 
 def survey_section(params: Any) -> Survey:
-    """The section from a rule's params, which are its keys; the catalogues are the rule's inputs."""
-    inputs = {"catalogues", "stellar_catalogues"}
-    return Survey(**{name: getattr(params, name) for name in set(Survey.model_fields) - inputs})
+    """The section from a rule's params, which are its keys.
+
+    The catalogues are the rule's inputs, and `gaia_release` is for `collect`.
+    """
+    elsewhere = {"catalogues", "stellar_catalogues", "gaia_release"}
+    return Survey(**{name: getattr(params, name) for name in set(Survey.model_fields) - elsewhere})

@@ -13,7 +13,7 @@ import pandas as pd
 from lamostvac.core.vocabulary import LABELS
 from lamostvac.validation.schema import Comparison
 from lamostvac.validation.statistics import _recommended, statistics
-from lamostvac.validation.subsets import FGK, RECOMMENDED, select, warned
+from lamostvac.validation.subsets import FGK, RECOMMENDED, recommended, select, warned
 from lamostvac.validation.truth import DERIVED, DISTANCES, relative
 
 COMPARISON_COLUMNS = [
@@ -53,14 +53,14 @@ def comparison_subsets(table: pd.DataFrame, comparison: Comparison) -> dict[str,
 def compare(table: pd.DataFrame, comparison: Comparison, seed: int = 0) -> list[dict[str, Any]]:
     """Rows of comparisons.csv for an external catalogue, from the matches of `match.match`.
 
-    Differences of distances are relative.
+    Besides the entry's subsets each label has the subset `recommended`. Differences of distances are relative.
     """
     subsets = comparison_subsets(table, comparison)
     rows = []
     for label in comparison.all_labels:
-        parts = subsets
+        parts = subsets | {"recommended": recommended(table, label)}
         if label in DISTANCES:
-            parts = {name: relative(part, label) for name, part in subsets.items()}
+            parts = {name: relative(part, label) for name, part in parts.items()}
         rows += comparison_rows(comparison.name, parts, [label], seed)
     return rows
 

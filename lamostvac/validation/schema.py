@@ -24,6 +24,10 @@ POSITION = ("ra", "dec", "pmra", "pmdec", "ref_epoch")
 """Names in `columns` that serve matching by position; units deg and mas/yr."""
 
 
+ALWAYS = ("all", "recommended")
+"""Subsets that every comparison has."""
+
+
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -269,6 +273,10 @@ def for_run(comparison: Comparison, registry: Registry, where: str) -> Compariso
         _check(f"{where}: {key}", condition, ours)
     references = [f"ref_{name}" for name in comparison.own_names]
     for name, condition in comparison.subsets.items():
+        if name in ALWAYS:
+            raise UserError(
+                f"{where}: subsets.{name}: every comparison has a subset of this name; choose another"
+            )
         _check(f"{where}: subsets.{name}", condition, [*ours, *references])
     # Not validated again: without its networks an entry may have no label, and is then left out.
     return comparison.model_copy(

@@ -19,7 +19,10 @@ SNR_EDGES = (0.0, 10.0, 20.0, 40.0, 80.0, np.inf)
 # Flags by which the fit itself warns of its labels.
 FIT_FLAGS = ("flag_edge", "flag_no_convergence", "flag_outside_library")
 # Catalogue columns that a comparison's conditions can name, and that pairs keep for the figures.
-_QUANTITIES = ("snru", "snrg", "snrr", "snri", "snrz", "spectral_type", "subclass", "chi2", "flags")
+_QUANTITIES = (
+    *("snru", "snrg", "snrr", "snri", "snrz", "spectral_type", "subclass", "chi2", "flags"),
+    "recommended",
+)
 
 
 def read_catalogue(path: str | Path, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
@@ -70,6 +73,16 @@ def warned(table: pd.DataFrame, label: str) -> pd.Series:
     if label in RECOMMENDED:
         names = (disagreement_flag(label),)
     return table[[name for name in names if name in table]].any(axis=1).astype(bool)
+
+
+def recommended(table: pd.DataFrame, label: str) -> pd.DataFrame:
+    """The rows in which a label is recommended.
+
+    These have `recommended` = 1, which says so of the emulator's labels (Liang et al. 2024, 4.3 and
+    4.4), and no flag that concerns this label alone: of [alpha/Fe], of a network's label.
+    """
+    own = [name for name in (f"flag_{label}", *network_flags(label)) if name in table]
+    return table[(table["recommended"] == 1) & ~table[own].any(axis=1).astype(bool)]
 
 
 def select(table: pd.DataFrame, condition: str, where: str) -> pd.DataFrame:

@@ -86,7 +86,7 @@ def test_accepted_and_rejected_add_up_for_any_split(tmp_path, fates, cut):
     assert balance["n_in"] == balance["n_accepted"] + balance["n_rejected"]
     assert sum(balance["rejected"]["by_reason"].values()) == balance["n_rejected"]
     merged = pd.read_csv(tmp_path / "rejected.csv")
-    assert list(merged.columns) == ["spectrum_id", "obsid", "stage", "reason"]
+    assert list(merged.columns) == [*REJECTED_COLUMNS]
     assert len(merged) == balance["n_rejected"]
 
 
@@ -249,6 +249,7 @@ def test_merged_files_hold_the_same_in_the_right_order(tmp_path):
     assert counts["accepted"] == {"OB": 7, "G": 23, "M": 11}
     assert counts["layouts"] == {"table": 41}
     table, frame = Table.read(tmp_path / "all.fits"), files.read_table(tmp_path / "all.parquet")
+    assert counts["n_recommended"] == (frame["recommended"] == 1).sum() > 0
     assert frame["spectral_type"].tolist() == ["OB"] * 7 + ["G"] * 23 + ["M"] * 11
     parts = [row for name in ("OB", "G", "M") for row in Table.read(paths[name])["spectrum_id"]]
     assert frame["spectrum_id"].tolist() == parts
@@ -292,7 +293,9 @@ def test_a_type_without_spectra_is_an_empty_table(tmp_path):
         tmp_path / "M.fits", tmp_path / "M_rejected.csv", rows, rejected, REGISTRY, CARDS
     )
     assert len(Table.read(tmp_path / "M.fits")) == 0
-    assert (tmp_path / "M_rejected.csv").read_text() == "spectrum_id,obsid,stage,reason,detail\n"
+    assert (
+        tmp_path / "M_rejected.csv"
+    ).read_text() == "spectrum_id,obsid,stage,reason,network_reason,detail\n"
     both = {**paths, "M": tmp_path / "M.fits"}
     counts = merge.merge_tables(both, tmp_path / "a.fits", tmp_path / "a.parquet", REGISTRY, CARDS)
     assert counts["accepted"] == {"G": 4, "M": 0}
@@ -378,6 +381,45 @@ def test_chi2_flag_is_the_published_regression():
         labels[:20], np.where(np.arange(20) == 3, np.nan, chi2[:20]), reliable[:20]
     )
     assert np.flatnonzero(few).tolist() == [3]
+
+
+def test_cold_giants_are_those_of_the_paper():
+    teff = np.array([4499.0, 4499, 4499, 4499, 4500, 4499, np.nan], np.float32)
+    logg = np.array([2.0, 4.0, 1.99, 4.01, 3.0, np.nan, 3.0], np.float32)
+    assert flags.cold_giants(teff, logg).tolist() == [True, True, *[False] * 5]
+    assert not flags.cold_giants(teff, logg, max_teff=0.0).any()
+    assert flags.cold_giants(teff, logg, limits=(1.0, 2.0)).tolist() == [
+        True, False, True, *[False] * 4
+    ]  # fmt: skip
+
+
+def test_recommended_is_what_the_paper_asks_for(monkeypatch):
+    # Stars that nothing is wrong with, but for one thing each of the first: S/N, how the fit ended,
+    # distance from the library, a cold giant, no fit, chi2; heat and outliers do not count.
+    rows, _ = finished(spectra(200))
+    rows["snrr"], rows["chi2"], rows["fit_status"], rows["outlier_fraction"] = 50, 1, 0, 0
+    rows["teff"], rows["logg"], rows["feh"], rows["alpha_fe"] = 5500, 4.4, -0.2, 0.1
+    rows["snrr"][1], rows["fit_status"][2], rows["fit_status"][3] = 5, 1, 2
+    rows["teff"][4], rows["teff"][5], rows["logg"][5] = 20000, 4400, 3
+    rows["fit_status"][6], rows["chi2"][7] = 3, np.nan
+    rows["teff"][8], rows["outlier_fraction"][9] = 7200, 0.5
+    library = np.array(
+        [
+            [teff, logg, -0.2, 0.1]
+            for teff, logg in ((5500, 4.4), (5400, 4.4), (4400, 3), (7200, 4.4))
+        ]
+    )
+    monkeypatch.setattr(flags, "expected_chi2", lambda *arguments: np.full(len(rows), 2.0))
+    flags.set_flags(rows, REGISTRY, library, "snrr", 8.0, 8.0, 7000.0, 0.02)
+    assert np.flatnonzero(rows["recommended"] == 0).tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert rows["flag_cold_giant"].nonzero()[0].tolist() == [5]
+    assert rows["flags"][5] == 1 << REGISTRY["flag_cold_giant"].bit
+    assert (rows["flag_alpha_fe"][8], rows["flag_outliers"][9]) == (1, 1)
+
+
+def test_the_description_of_recommended_names_its_flags():
+    said = REGISTRY["recommended"].description
+    assert [name for name in REGISTRY.flag_bits if name in said] == [*flags.NOT_RECOMMENDED]
 
 
 def test_outside_library_against_brute_force():

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lamostvac.catalog.files import read_fields, write_rows
+from lamostvac.catalog.files import read_fields, read_rows, write_rows
 from lamostvac.catalog.registry import NetworkLabel, load_registry
 from lamostvac.configuration.root import Configuration
 from lamostvac.core.vocabulary import BANDS
@@ -276,3 +276,36 @@ def test_correlation_from_stars_left_out_of_training(sky):
     assert fixed[0].tolist() == pytest.approx([1.0] + [0.7] * 13)
     pretrained = type_distances.equal_correlation(None)
     assert pretrained[0, 1] == pytest.approx(0.95)
+
+
+def test_the_catalogue_has_the_identifier_of_the_matched_star_beside_that_of_the_release(
+    project, sky, tmp_path
+):
+    folder, _ = sky
+    rows = read_rows(folder / "G.fits", REGISTRY)
+    theirs = measurement.source_id(np.arange(len(rows)))
+    rows["gaia_source_id_release"], rows["gaia_release"] = theirs + 7, b"DR2"
+    rows["gaia_source_id_release"][3] = -1
+    rows["dec"][0] = -80.0  # where Gaia has no star
+    write_rows(folder / "released.fits", rows, REGISTRY, {})
+    run(
+        project,
+        folder,
+        tmp_path / "G.parquet",
+        table="released.fits",
+        distance={"correlation": 0.9},
+    )
+    inputs = {"recommended": folder / "released.fits", "distance": tmp_path / "G.parquet"}
+    provenance = {"config_hash": "0" * 64, "library": "mastar"}
+    script(project, "catalog").main(
+        SimpleNamespace(
+            input=SimpleNamespace(**inputs), output=SimpleNamespace(table=tmp_path / "G.fits"),
+            log=[tmp_path / "G.log"], wildcards=SimpleNamespace(type="G"),
+            params=SimpleNamespace(provenance=provenance, columns="", network_labels=LABELS),
+        )
+    )  # fmt: skip
+    found = read_rows(tmp_path / "G.fits", REGISTRY)
+    np.testing.assert_array_equal(found["gaia_source_id"][1:], theirs[1:])
+    assert found["gaia_source_id"][0] == -1
+    np.testing.assert_array_equal(found["gaia_source_id_release"], rows["gaia_source_id_release"])
+    assert set(found["gaia_release"]) == {b"DR2"}

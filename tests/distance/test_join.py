@@ -101,6 +101,22 @@ def test_without_gaia_the_other_tables_are_joined_by_the_surveys_positions(sky, 
     assert (table["gaia_source_id"] == measurement.source_id(which)).all()
 
 
+def test_the_surveys_identifier_is_not_taken_for_the_matched_stars(sky, shipped):
+    folder, _, which, spectra = sky
+    present, _ = shipped.present(folder)
+    theirs = measurement.source_id(which)
+    assert theirs.min() > 2**53  # a float would change them
+    # Of another data release, and two spectra where Gaia has no star.
+    moved = spectra["dec"].copy()
+    moved[[0, 5]] = -80.0 - np.arange(2)
+    of_release = dict(spectra, dec=moved, gaia_source_id=theirs + 1_234_567)
+    table, _ = photometry.join_photometry(of_release, present, folder)
+    assert table["gaia_source_id"].dtype == np.int64
+    expected = theirs.copy()
+    expected[[0, 5]] = -1
+    np.testing.assert_array_equal(table["gaia_source_id"], expected)
+
+
 def test_a_map_is_joined_by_identifier_or_by_position(sky, shipped, tmp_path):
     folder, stars, which, spectra = sky
     n = len(stars.teff)

@@ -6,6 +6,7 @@ import pandas as pd
 from lamostvac.core.hdf5 import atomic_hdf5, write_columns
 
 CARDS = {"CREATOR": ("lamost-vac", "program"), "CONFHASH": ("0" * 64, "configuration")}
+COMMON = {"layout": "table", "sum_ormask": 3}
 LABELS = {"teff": 5500.0, "logg": 4.4, "feh": -0.2, "alpha_fe": 0.1}
 
 
@@ -64,18 +65,28 @@ def rejections(table, stage, reason):
     return table[["spectrum_id", "obsid"]].assign(stage=stage, reason=reason, detail="because")
 
 
-def write_chunk(folder, table, fates):
-    """Files of one chunk; `fates` (n,) is 0 accepted, 1 rejected by prepare, 2 rejected by fit."""
+def write_chunk(folder, table, fates, unseen=None):
+    """Files of one chunk.
+
+    `fates` (n,) is 0 fitted, 1 unreadable, 2 rejected by fit, 3 rejected by the emulator's preparation.
+    With `unseen` (n,), whether networks cannot use a spectrum, the chunk is prepared for networks.
+    """
+    fates = np.asarray(fates)
     folder.mkdir(parents=True, exist_ok=True)
     paths = folder / "chunk.parquet", folder / "prepared.h5", folder / "fit.h5"
     table.to_parquet(paths[0])
     with atomic_hdf5(paths[1]) as handle:
-        meta = table[fates != 1].assign(layout="table", n_masked=700, sum_ormask=3)
+        meta = table[(fates == 0) | (fates == 2)].assign(n_masked=700, **COMMON)
         write_columns(handle.create_group("meta"), meta)
-        write_columns(
-            handle.create_group("rejected"),
-            rejections(table[fates == 1], "prepare", "corrupt_gzip"),
-        )
+        common = rejections(table[fates == 1], "prepare", "corrupt_gzip")
+        own = rejections(table[fates == 3], "prepare", "wavelength_coverage")
+        write_columns(handle.create_group("rejected"), pd.concat([common, own]))
+        if unseen is not None:
+            readable = fates != 1
+            meta = table[readable & ~unseen].assign(network_masked=7, **COMMON)
+            write_columns(handle.create_group("network_meta"), meta)
+            own = rejections(table[readable & unseen], "prepare", "too_few_pixels")
+            write_columns(handle.create_group("network_rejected"), pd.concat([common, own]))
     with atomic_hdf5(paths[2]) as handle:
         write_columns(handle.create_group("fit"), fitted(table[fates == 0]))
         write_columns(

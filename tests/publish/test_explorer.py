@@ -61,6 +61,7 @@ def catalogue(n=N):
     rows["flags"] = total
     rows["flag_teff_disagree"] = rng.random(n) < 0.1
     rows["best_spectrum"], rows["n_spectra"] = rng.random(n) < 0.7, 1
+    rows["recommended"] = rng.random(n) < 0.6
     return rows
 
 
@@ -141,7 +142,7 @@ def test_units_and_words_come_from_the_registry(folder):
     assert columns["abs_mag_ks"]["words"] == "Absolute magnitude"
     reversed_axes = {name for name, column in columns.items() if column["reversed"]}
     assert reversed_axes == {"ra", "teff_rec", "logg_rec", "abs_mag_ks", "mag_g_gaia"}
-    assert [flag["bit"] for flag in meta["bits"]] == list(range(7))
+    assert [flag["bit"] for flag in meta["bits"]] == sorted(REGISTRY.flag_bits.values())
 
 
 def test_an_axis_without_values_gives_way_to_the_next(tmp_path):
@@ -365,6 +366,9 @@ def test_boxes_of_two_plots_and_a_filter_hold_together(page):
     assert page.evaluate("state.passing") == np.count_nonzero(table["flags"] == 0)
     page.click_on("#clear")
     np.testing.assert_array_equal(chosen(page), np.flatnonzero(table["flags"] == 0))
+    page.click_on("#good")
+    page.click_on("#recommended")
+    np.testing.assert_array_equal(settled(page), np.flatnonzero(table["recommended"] == 1))
 
 
 def page_path(page):

@@ -151,6 +151,7 @@ ACCOUNTING = {
     "n_in": 1000,
     "n_accepted": 880,
     "n_rejected": 120,
+    "n_recommended": 700,
     "rejected": {
         "by_stage": {"survey": 100, "prepare": 15, "fit": 5},
         "by_reason": {"not_a_star": 100, "nan_flux": 20},

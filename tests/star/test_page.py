@@ -27,7 +27,7 @@ from lamostvac.star.flags import disagreement_flags, network_flags, star_flags
 from lamostvac.star.page import StarFiles, StarSettings, flag_facts, write_star_page
 
 N = 300
-CLEAN, REPEAT, HOT, PILOT, LOST = 10, 11, 20, 30, 40  # rows
+CLEAN, REPEAT, HOT, PILOT, LOST, UNFIT = 10, 11, 20, 30, 40, 61  # rows
 LABEL = {
     "label": "teff_pastel",
     "set": "pastel",
@@ -96,6 +96,14 @@ def catalogue_rows(registry, library_labels):
     rows["flag_teff_disagree"] = 0
     rows["flag_teff_disagree"][HOT] = 1
     rows["obsid"][PILOT] = -1
+    for name in registry.names:
+        of_fit = name.startswith(("teff", "logg", "feh", "chi2")) and "pastel" not in name
+        if of_fit and rows[name].dtype.kind == "f":
+            rows[name][UNFIT] = np.nan
+    rows["fit_status"][UNFIT], rows["teff_rec_source"][UNFIT] = 3, 0
+    rows["flag_no_fit_coverage"][UNFIT] = 1
+    for name in ("n_pixels", "n_outliers", "n_iterations"):
+        rows[name][UNFIT] = -1
     set_flags(rows, registry, library_labels, "snrr", 8.0, 9.0, 7000.0, 0.02)
     return rows
 
@@ -207,6 +215,16 @@ def test_a_pilot_spectrum_is_found_by_its_spectrum_id(run, tmp_path):
     name = run.rows["spectrum_id"][PILOT].decode()
     write_star_page(tmp_path / "a.html", name, run.files, run.settings)
     assert f"LAMOST {name}" in check_page(tmp_path / "a.html")
+
+
+def test_a_spectrum_that_networks_alone_label_has_a_page_that_says_why(run, tmp_path):
+    write_star_page(tmp_path / "a.html", str(1000 + UNFIT), run.files, run.settings)
+    said = check_page(tmp_path / "a.html")
+    assert "the emulator cannot label the spectrum: the spectrum does not cover" in said
+    assert "There is no fit." in said
+    assert f"{run.rows['teff_pastel'][UNFIT]:.0f}" in said
+    assert "nan" not in said.lower().replace("nanometre", "")
+    assert "Nearest stars of the library" not in said
 
 
 def test_a_spectrum_whose_file_is_gone_still_has_a_page(run, tmp_path):

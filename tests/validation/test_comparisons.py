@@ -233,6 +233,11 @@ def test_apogee_of_liang_has_neither_aspcapflag_nor_starflag(tmp_path, name):
     assert sorted(read["ra"]) == [10, 40]
 
 
+def test_a_subset_of_every_comparison_cannot_be_defined_anew(tmp_path):
+    with pytest.raises(UserError, match=r"subsets\.recommended: every comparison has a subset"):
+        load(tmp_path, entry(subsets={"recommended": "flags == 0"}))
+
+
 # ---------------------------------------------------------------- matching
 
 
@@ -247,6 +252,31 @@ def test_match_by_obsid(tmp_path):
     rows = {(row["subset"], row["label"]): row for row in comparisons.compare(table, found)}
     assert rows["all", "feh"]["n"] == 1
     assert rows["odd", "teff"]["offset"] == pytest.approx(frame["teff"][1] - 5000.0)
+
+
+def test_the_recommended_rows_of_a_label_have_none_of_its_own_flags(tmp_path):
+    n = 8
+    own = {"flag_alpha_fe": [0, 1, *[0] * 6], "flag_teff_pastel": [*[0] * 4, 1, 0, 0, 0]}
+    own["flag_cloud_teff_pastel"] = [*[0] * 5, 1, 0, 0]
+    catalogue(
+        tmp_path / "c.parquet", registry=REGISTRY, n=n, recommended=[1, 1, 0, 1, 1, 1, 1, 1],
+        teff_pastel=5500, teff_pastel_err=80, **own,
+    )  # fmt: skip
+    pd.DataFrame({"id": 100 + np.arange(n), "T": 5400.0, "a": 0.1}).to_csv(
+        tmp_path / "other.csv", index=False
+    )
+    (found,) = load(
+        tmp_path,
+        entry(labels={"teff": "T", "alpha_fe": "a"}, network_labels={"teff_pastel": "T"}),
+        registry=REGISTRY,
+    )
+    table = match.match(tmp_path / "c.parquet", found, tmp_path / "other.csv", REGISTRY)
+    counted = {
+        row["label"]: row["n"]
+        for row in comparisons.compare(table, found)
+        if row["subset"] == "recommended"
+    }
+    assert counted == {"teff": 7, "alpha_fe": 6, "teff_pastel": 5}
 
 
 @pytest.mark.parametrize(
@@ -404,7 +434,7 @@ def test_a_catalogue_without_rows_matches_nothing(tmp_path, changes):
     (tmp_path / "other.csv").write_text("id,T,m,r,d,pr,pd\n1,2,3,4,5,0,0\n")
     table, found = matched(tmp_path, **changes)
     assert len(table) == 0
-    assert [row["n"] for row in comparisons.compare(table, found)] == [0, 0]
+    assert {row["n"] for row in comparisons.compare(table, found)} == {0}
 
 
 def test_networks_are_judged_on_spectra_that_they_did_not_learn_from():

@@ -6,6 +6,7 @@ be made again, seconds from the second start to the end (docs/faults.md).
 """
 
 import csv
+import gzip
 import os
 import re
 import resource
@@ -16,6 +17,7 @@ import time
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
@@ -33,6 +35,7 @@ from workflow_run import (
 
 from lamostvac.core.atomic import remove_temporaries
 from lamostvac.core.hdf5 import read_columns
+from lamostvac.simulate import broken
 
 pytestmark = pytest.mark.slow
 
@@ -347,6 +350,29 @@ def test_spectra_that_vanish_are_rejected_and_return_when_the_files_do(run, tmp_
     with Recovery("a spectrum that vanished, one cut short", "back again, and --forcerun", results):
         snakemake(results.parent, *TYPE_M, *again)
     same_m_stars(run, results)
+
+
+def test_a_spectrum_that_networks_alone_can_use_is_in_the_catalogue(run, tmp_path):
+    row = spectra_of(run).iloc[0]
+    results = start_again(run, tmp_path / "run")
+    path = results.parent / row["path"]
+    data = gzip.decompress(path.read_bytes())
+    _, n, start, arrays = broken.unpack(data)
+    # Between the networks' two windows, where half of the emulator's pixels are.
+    wave = arrays["WAVELENGTH"]
+    arrays["IVAR"][(wave > 5850) & (wave < 8400)] = 0
+    block = b"".join(values.astype(">f4").tobytes() for values in arrays.values())
+    path.write_bytes(gzip.compress(data[:start] + block + data[start + 20 * n :], 1, mtime=0))
+    snakemake(results.parent, *TYPE_M)
+    stars = Table.read(results / "catalog/M.fits", character_as_bytes=False)
+    (star,) = stars[stars["spectrum_id"] == row["spectrum_id"]]
+    assert np.isfinite(star["teff_pastel"])
+    assert np.isfinite(star["teff_pastel_err"])
+    assert not np.isfinite(star["teff"])
+    assert (star["flag_no_fit_pixels"], star["fit_status"]) == (1, 3)
+    assert sum(stars["flag_no_fit_pixels"]) == 1
+    before = pd.read_csv(run / "collected/M_rejected.csv")
+    assert len(pd.read_csv(results / "collected/M_rejected.csv")) == len(before)
 
 
 def test_training_goes_on_without_spectra_that_vanish(run, tmp_path):

@@ -1,5 +1,7 @@
 """Labels of networks reach the catalogue whole, and the numbers about them are what they say they are."""
 
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -17,6 +19,7 @@ from lamostvac.configuration.root import configuration_hash
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.hdf5 import atomic_hdf5, write_columns
 from lamostvac.core.paths import COLUMNS_PATH
+from lamostvac.core.rejection import REASON_FLAGS, REASONS
 from lamostvac.report import networks
 from lamostvac.report.style import save
 from lamostvac.training.load import load_training_sets
@@ -146,11 +149,11 @@ def test_templates_and_flags_are_checked(tmp_path, section, change, complaint):
 
 
 def predictions(table):
-    """What the prediction stage writes; the third spectrum could not be seen."""
+    """What the prediction stage writes."""
     columns = {"spectrum_id": table["spectrum_id"]}
     fibre = table["fiberid"].to_numpy(np.float32)
     for label, value in (("teff_pastel", 5000 + fibre), ("mh_apogee", -fibre / 100)):
-        value = np.where(fibre == 3, np.nan, value).astype(np.float32)
+        value = value.astype(np.float32)
         columns[label], columns[f"{label}_err"] = value, np.abs(value) / 100
         columns[f"{label}_random"] = np.abs(value) / 150
         columns[f"{label}_spread"] = np.abs(value) / 200
@@ -166,11 +169,14 @@ def write_predicted(path, table):
 
 
 def chunk(folder, n=12):
+    """Networks cannot use fibres 3 and 8, the emulator 6, 7 and 8; 5 is unreadable."""
     table = spectra(n)
     table["gaia_source_id"] = 2**62 + table["fiberid"]
-    fates = np.where(table["fiberid"] == 5, 1, np.where(table["fiberid"] == 6, 2, 0))
-    paths = write_chunk(folder, table, fates)
-    seen = table[fates != 1].sample(frac=1, random_state=1)
+    fibre = table["fiberid"].to_numpy()
+    fates = np.select([fibre == 5, fibre == 6, (fibre == 7) | (fibre == 8)], [1, 2, 3], 0)
+    unseen = (fibre == 3) | (fibre == 8)
+    paths = write_chunk(folder, table, fates, unseen)
+    seen = table[(fates != 1) & ~unseen].sample(frac=1, random_state=1)
     return table, paths, write_predicted(folder / "predicted.h5", predictions(seen))
 
 
@@ -178,13 +184,20 @@ def test_labels_of_networks_join_whatever_the_order_of_rows(tmp_path):
     table, paths, predicted = chunk(tmp_path)
     accepted, rejected = catalog_rows.read_chunk(*paths, predicted, LABELS)
     assert (len(accepted), len(rejected)) == (10, 2)
-    rows, _ = catalog_rows.assemble("G", 12, [(accepted, rejected)], REGISTRY, "mastar")
+    both = rejected.set_index("spectrum_id").loc[
+        [table.set_index("fiberid").loc[fibre, "spectrum_id"] for fibre in (5, 8)]
+    ]
+    assert both["reason"].tolist() == ["corrupt_gzip", "wavelength_coverage"]
+    assert both["network_reason"].tolist() == ["corrupt_gzip", "too_few_pixels"]
+    rows, _ = catalog_rows.assemble("G", 12, [(accepted, rejected)], REGISTRY, "mastar", "DR2")
     fibre = rows["fiberid"]
     seen = fibre != 3
     np.testing.assert_array_equal(rows["teff_pastel"][seen], 5000 + fibre[seen])
     np.testing.assert_allclose(rows["mh_apogee_spread"][seen], fibre[seen] / 20000, rtol=1e-6)
-    np.testing.assert_array_equal(rows["flag_cloud_mh_apogee"], fibre % 2)
-    np.testing.assert_array_equal(rows["gaia_source_id"], 2**62 + fibre.astype(np.int64))
+    np.testing.assert_array_equal(rows["flag_cloud_mh_apogee"][seen], fibre[seen] % 2)
+    assert set(rows["gaia_source_id"]) == {-1}
+    assert set(rows["gaia_release"]) == {b"DR2"}
+    np.testing.assert_array_equal(rows["gaia_source_id_release"], 2**62 + fibre.astype(np.int64))
     unseen = rows[fibre == 3]
     assert all(
         np.isnan(unseen[f"{name}{end}"])
@@ -208,10 +221,54 @@ def test_labels_of_networks_join_whatever_the_order_of_rows(tmp_path):
 )
 def test_predictions_that_do_not_fit_the_chunk_are_refused(tmp_path, change, complaint):
     table, paths, predicted = chunk(tmp_path)
-    content = predictions(table[table["fiberid"] != 5])
+    content = predictions(table[~table["fiberid"].isin([3, 5, 8])])
     write_predicted(predicted, change(content))
     with pytest.raises(UserError, match=complaint):
         catalog_rows.read_chunk(*paths, predicted, LABELS)
+
+
+def test_a_spectrum_that_one_system_cannot_label_has_the_labels_of_the_other(tmp_path):
+    _, paths, predicted = chunk(tmp_path)
+    rows, _ = catalog_rows.assemble(
+        "G", 12, [catalog_rows.read_chunk(*paths, predicted, LABELS)], REGISTRY, "mastar"
+    )
+    own = rows[np.isin(rows["fiberid"], [6, 7])]
+    assert np.isfinite(own["teff_pastel"]).all()
+    for name in ("teff", "teff_err", "logg_first", "chi2", "logg_imig", "outlier_fraction"):
+        assert np.isnan(own[name]).all(), name
+    assert own["fit_status"].tolist() == [3, 3]
+    assert own["n_pixels"].tolist() == [-1, -1]
+    assert sorted(own["n_masked"]) == [-1, 700]
+    assert (own["layout"] == b"table").all()
+    assert own["sum_ormask"].tolist() == [3, 3]
+    assert own["network_masked"].tolist() == [7, 7]
+    (other,) = rows[rows["fiberid"] == 3]
+    assert (other["n_masked"], other["network_masked"], other["layout"]) == (700, -1, b"table")
+
+
+def test_without_networks_what_the_emulator_rejects_is_rejected(tmp_path):
+    _, paths, _ = chunk(tmp_path)
+    accepted, rejected = catalog_rows.read_chunk(*paths)
+    assert (len(accepted), len(rejected)) == (8, 4)
+    assert set(rejected["network_reason"]) == {""}
+    assert Counter(rejected["stage"]) == {"prepare": 3, "fit": 1}
+
+
+def test_without_a_network_that_is_applied_the_emulators_rejection_rejects(tmp_path):
+    table, paths, predicted = chunk(tmp_path)
+    content = predictions(table[~table["fiberid"].isin([3, 5, 8])])
+    blank = content["spectrum_id"] == table.set_index("fiberid").loc[7, "spectrum_id"]
+    content.loc[blank, NAMES] = np.nan
+    write_predicted(predicted, content)
+    accepted, rejected = catalog_rows.read_chunk(*paths, predicted, LABELS)
+    assert (len(accepted), len(rejected)) == (9, 3)
+    assert "no_network" in set(rejected["network_reason"])
+
+
+def test_every_reason_of_one_system_alone_has_a_flag():
+    for flag_of in some(REASON_FLAGS.values()):
+        assert set(flag_of) <= set(REASONS)
+        assert set(flag_of.values()) <= set(REGISTRY.flag_bits)
 
 
 def test_flags_of_networks_are_counted_but_not_in_flags(tmp_path):
@@ -221,13 +278,25 @@ def test_flags_of_networks_are_counted_but_not_in_flags(tmp_path):
     )
     library = np.array([[5500.0, 4.4, -0.2, 0.1], [6000.0, 4.0, 0.0, 0.0], [5000.0, 4.5, 0.0, 0.0]])
     catalog_flags.set_flags(rows, REGISTRY, library, "snrr", 8.0, 8.0, 7000.0, 0.02)
-    assert rows["flags"].max() < 128
+    bits = REGISTRY.flag_bits
+    known = {
+        flag: 1 << bits[flag] for flag in bits if flag.startswith(("flag_no_fit", "flag_no_net"))
+    }
+    raised = rows["flags"] & sum(known.values())
+    by_fibre = dict(zip(rows["fiberid"].tolist(), raised.tolist(), strict=True))
+    assert {fibre: bit for fibre, bit in by_fibre.items() if bit} == {
+        3: known["flag_no_net_pixels"],
+        6: known["flag_no_fit_outliers"],
+        7: known["flag_no_fit_coverage"],
+    }
     files.write_type(tmp_path / "G.fits", tmp_path / "G.csv", rows, rejected, REGISTRY, CARDS)
     counts = merge.merge_tables(
         {"G": tmp_path / "G.fits"}, tmp_path / "a.fits", tmp_path / "a.parquet", REGISTRY, CARDS
     )
     assert counts["flags"]["flag_teff_pastel"] == 1
-    assert counts["flags"]["flag_cloud_mh_apogee"] == int((rows["fiberid"] % 2).sum())
+    assert counts["flags"]["flag_cloud_mh_apogee"] == int(
+        (rows["fiberid"][rows["fiberid"] != 3] % 2).sum()
+    )
     assert Table.read(tmp_path / "a.fits").colnames == REGISTRY.names
     assert files.read_table(tmp_path / "a.parquet")["teff_pastel"].isna().sum() == 1
 

@@ -76,7 +76,7 @@ def test_the_accounting_is_what_the_files_say(run, accepted, rejected):
 
 def test_rejected_csv_has_the_columns_of_the_contract(run, rejected):
     with open(run / "catalog/rejected.csv") as handle:
-        assert handle.readline() == "spectrum_id,obsid,stage,reason\n"
+        assert handle.readline() == "spectrum_id,obsid,stage,reason,network_reason\n"
     assert set(rejected["reason"]) <= set(REASONS)
     assert set(rejected["stage"]) <= {"survey", "prepare", "fit"}
 

@@ -78,6 +78,7 @@ function filters() {
     else if (choice.value === "1") found.set |= 1 << choice.dataset.bit;
     else found.unset |= 1 << choice.dataset.bit;
   }
+  if ($("recommended").checked) found.alone.push([COLUMNS.get("recommended").values, 1]);
   if ($("best").checked) found.alone.push([COLUMNS.get("best_spectrum").values, 1]);
   if ($("snr-min").value !== "") found.low = Number($("snr-min").value);
   if ($("snr-max").value !== "") found.high = Number($("snr-max").value);
