@@ -1,3 +1,3 @@
 """Figures and tables of the report."""
 
-VERSION = 3
+VERSION = 4
