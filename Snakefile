@@ -53,9 +53,8 @@ onstart:
             from lamostvac.networks.agreement import check_files
             from lamostvac.spectra.network_grid import NetworkPreparation
 
-            check_files(
-                CTX.network_files, NetworkPreparation.model_validate(CTX.network_preparation)
-            )
+            preparation = NetworkPreparation.model_validate(CTX.network_preparation)
+            check_files(CTX.network_files, preparation, CTX.snr_bands)
         require_safe_settings(workflow.executor_settings)
         cancelled = cancel_leftovers(
             Path(FILES.slurm_run),

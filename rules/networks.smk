@@ -98,6 +98,7 @@ rule predict:
             if CTX.training_sets[name].network.apply
         },
         grids=CTX.grids,
+        snr_bands=CTX.snr_bands,
         code_version=version_of("predict"),
     script:
         "../workflow_scripts/predict.py"

@@ -26,7 +26,7 @@ def main(snakemake: Job) -> None:
     networks = [load_network(path) for path in inputs.networks]
     preparation = NetworkPreparation.model_validate(params.prepared["networks"])
     for label, path, network in zip(params.grids, inputs.networks, networks, strict=True):
-        check_agreement(label, path, network, preparation)
+        check_agreement(label, path, network, preparation, params.snr_bands[label])
     with open_hdf5(inputs.meta) as handle:
         meta, digest = read_columns(handle["network_meta"]), str(handle.attrs["network_digest"])
     bands = {one.label: str(one.attributes["snr_band"]) for one in networks}

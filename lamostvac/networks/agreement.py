@@ -35,7 +35,7 @@ def same_grid(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
 
 
 def check_agreement(
-    label: str, path: str, network: Network, preparation: NetworkPreparation
+    label: str, path: str, network: Network, preparation: NetworkPreparation, snr_band: str
 ) -> None:
     """Check that a network can be applied to spectra as this run prepares them.
 
@@ -44,12 +44,14 @@ def check_agreement(
     label : that the network is wanted for
     path : of its file, for the message
     preparation : of the spectra that it is given
+    snr_band : S/N that the run takes its errors to be functions of
 
     Raises
     ------
     UserError
         The file has the network of another label, does not say how its spectra were prepared, or
-        was trained on spectra that were prepared in another way.
+        was trained on spectra that were prepared in another way; or its errors are functions of
+        the S/N in another band.
     """
     if network.label != label:
         raise UserError(
@@ -59,6 +61,11 @@ def check_agreement(
         raise UserError(
             f"the network {path} does not say which S/N its errors are a function of (snr_band); take another file, "
             f"{_REMEDY}"
+        )
+    if (theirs := network.attributes["snr_band"]) != snr_band:
+        raise UserError(
+            f"the errors of the network {path} are functions of {theirs}, and its set in networks.training_sets has "
+            f"snr_band {snr_band}; set that to {theirs}, {_REMEDY}"
         )
     for key, trained, given in _differences(path, network, preparation):
         remedy = (
@@ -77,11 +84,13 @@ def check_agreement(
         )
 
 
-def check_files(files: Mapping[str, str], preparation: NetworkPreparation) -> None:
+def check_files(
+    files: Mapping[str, str], preparation: NetworkPreparation, snr_bands: Mapping[str, str]
+) -> None:
     """`check_agreement` of networks by label, those whose files are there."""
     for label, path in files.items():
         if os.path.exists(path):
-            check_agreement(label, path, load_network(path), preparation)
+            check_agreement(label, path, load_network(path), preparation, snr_bands[label])
 
 
 def _differences(

@@ -94,6 +94,11 @@ class Context:
         return _network_labels(self.training_sets)
 
     @cached_property
+    def snr_bands(self) -> dict[str, str]:
+        """Networks' label to the S/N that its errors are functions of."""
+        return {one["label"]: one["snr_band"] for one in self.network_labels}
+
+    @cached_property
     def set_of_label(self) -> dict[str, str]:
         """Label to the training set that has it, in the order of the catalogue."""
         return {

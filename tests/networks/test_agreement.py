@@ -18,7 +18,7 @@ PREPARATION = NetworkPreparation(windows=[(4000.0, 4050.0), (8450.0, 8500.0)], p
 
 
 def check(network, preparation=PREPARATION, label="teff_x"):
-    check_agreement(label, "folder/teff_x.h5", network, preparation)
+    check_agreement(label, "folder/teff_x.h5", network, preparation, "snrg")
 
 
 def test_a_network_is_taken_by_a_run_that_prepares_spectra_as_its_training_did(tmp_path):
@@ -50,6 +50,14 @@ def test_another_grid_window_or_normalisation_is_named_with_both_values(changes,
         UserError, match=f"folder/teff_x.h5 was trained on spectra with.*{sentence}"
     ):
         check(random_network(PREPARATION), PREPARATION.changed(**changes))
+
+
+def test_errors_in_another_band_of_s_n_are_named():
+    network = random_network(PREPARATION)
+    with pytest.raises(
+        UserError, match=r"are functions of snrg, and .* has snr_band snrr; set that"
+    ):
+        check_agreement("teff_x", "folder/teff_x.h5", network, PREPARATION, "snrr")
 
 
 @pytest.mark.parametrize("key", ["frame", "wavelengths", "step", "normalised_by"])
@@ -87,11 +95,11 @@ def test_all_files_that_are_there_are_checked_before_a_run(tmp_path):
     files = {name: str(tmp_path / f"{name}.h5") for name in ("feh_x", "teff_x", "missing")}
     for name in ("feh_x", "teff_x"):
         save_network(files[name], random_network(PREPARATION, name))
-    check_files(files, PREPARATION)
+    check_files(files, PREPARATION, dict.fromkeys(files, "snrg"))
     with h5py.File(files["teff_x"], "r+") as handle:
         handle.attrs["training_preparation"] = "{}"
     with pytest.raises(UserError, match=r"teff_x.h5 was trained on spectra with"):
-        check_files(files, PREPARATION)
+        check_files(files, PREPARATION, dict.fromkeys(files, "snrg"))
 
 
 # ---------------------------------------------------------------- files
