@@ -338,6 +338,7 @@ def write_overview(
 def _key_numbers(numbers: RunNumbers) -> list[tuple[Any, str]]:
     counts, snr = numbers.accounting, numbers.snr[np.isfinite(numbers.snr)]
     n, recommended = counts["n_accepted"], counts["n_recommended"]
+    band = numbers.snr_band.removeprefix("snr")
     median = f"{np.median(snr):.0f}" if len(snr) else "none"
     low, high = np.percentile(snr, [5, 95]) if len(snr) else (np.nan, np.nan)
     return [
@@ -347,7 +348,7 @@ def _key_numbers(numbers: RunNumbers) -> list[tuple[Any, str]]:
         (f"{numbers.n_stars:,}", "stars"),
         (f"{recommended:,}", f"recommended rows, {_share(recommended, n)}"),
         (f"{numbers.n_unflagged:,}", f"rows without a flag, {_share(numbers.n_unflagged, n)}"),
-        (median, f"median S/N in {numbers.snr_band[3:]} (5 to 95 %: {low:.0f} to {high:.0f})"),
+        (median, f"median S/N in {band} (5 to 95 %: {low:.0f} to {high:.0f})"),
         (f"{numbers.library[1]:,}", f"spectra of the library {numbers.library[0]}"),
         (sum(entry[0] for entry in numbers.networks.values()), "labels from networks"),
     ]

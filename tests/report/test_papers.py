@@ -32,7 +32,9 @@ def test_repeats_of_each_system_differ_in_snr_as_its_paper_allows(tmp_path, scri
     star = np.repeat(np.arange(n), 2)
     rows["spectrum_id"] = [f"s{i:03d}" for i in range(2 * n)]
     rows["ra"], rows["dec"], rows["lmjd"] = 0.1 * star, 20.0, np.tile([58000, 58001], n)
-    rows["snrr"] = np.where(np.arange(2 * n) % 2, np.where(star < 40, 95.0, 85.0), 100.0)
+    rows["snrr"] = rows["snrg"] = np.where(
+        np.arange(2 * n) % 2, np.where(star < 40, 95.0, 85.0), 100.0
+    )
     for name in ("teff", "teff_pastel"):
         rows[name] = 5500 + rng.normal(0, 50, 2 * n)
         rows[f"{name}_random"] = 50

@@ -191,7 +191,10 @@ def drawn(n):
     pairs = similar_pairs(ra, np.zeros(n), np.arange(n), np.full(n, 30.0), 0.2)
     curve = pd.DataFrame({"label": ["feh"], "a": [0.1], "b": [1.0], "c": [1.0], "scale": [1.0]})
     yield papers.repeats(
-        pairs, {"feh": table["feh"].to_numpy()}, {"feh": table["feh_err"].to_numpy()}, curve
+        {"feh": pairs},
+        {"feh": table["feh"].to_numpy()},
+        {"feh": table["feh_err"].to_numpy()},
+        curve,
     )
 
 
