@@ -19,7 +19,7 @@ RUN := lamostvac run --cores $(CORES)
 SPHINX := python -m sphinx --quiet --fail-on-warning -b html docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo real plan progress test test-fast test-kernel check docs bench lock generated clean
+.PHONY: help setup demo real plan progress test test-fast test-kernel fuzz check docs bench lock generated clean
 
 help:
 	@echo "make demo    simulate a small survey, run the whole workflow, write catalogue and report"
@@ -29,6 +29,7 @@ help:
 	@echo "make test    run every test"
 	@echo "make test-fast  without runs of the workflow, trainings and browsers: under 90 s on two cores"
 	@echo "make test-kernel  the numeric tests on another kernel of OpenBLAS than this machine's (KERNEL=Nehalem)"
+	@echo "make fuzz    give every reader damaged files for an hour (MINUTES=2), into results/fuzz"
 	@echo "make check   lint, format, types, snakemake --lint, documents"
 	@echo "make docs    build docs/ into results/docs/index.html; a broken link is an error"
 	@echo "make bench   rates on this machine, into results/bench"
@@ -86,6 +87,12 @@ test-kernel: $(STAMP)
 	@kernel="$(KERNEL)"; test -n "$$kernel" || kernel=$$(python tools/other_kernel.py) || exit 1; \
 	echo "OPENBLAS_CORETYPE=$$kernel python -m pytest -q -m numeric"; \
 	OPENBLAS_CORETYPE=$$kernel python -m pytest -q -m numeric -n $(TEST_JOBS) --dist loadfile
+
+MINUTES ?= 60
+
+# Real files where there are some, and simulated ones; its exit status is 1 where a reader did something wrong.
+fuzz: $(STAMP)
+	python tools/fuzz.py --minutes $(MINUTES)
 
 check: $(STAMP)
 	ruff check .

@@ -7,14 +7,13 @@ and users do. `lamostvac damage results` lists the damaged files below a folder.
 import gzip
 import json
 import os
-import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import h5py
 import pyarrow.parquet as pq
-from astropy.io import fits
 
+from lamostvac.core.fits_headers import data_size, headers
 from lamostvac.core.hdf5 import open_hdf5
 
 _PIECE = 64_000_000  # bytes read at once
@@ -65,13 +64,16 @@ def _check_parquet(path: Path) -> None:
 
 
 def _check_fits(path: Path) -> None:
-    with open(path, "rb") as handle, warnings.catch_warnings():
-        # astropy only warns of a file that is too short
-        warnings.simplefilter("ignore")
-        with fits.open(handle, lazy_load_hdus=False) as hdus:
-            end = max(hdu.fileinfo()["datLoc"] + hdu.fileinfo()["datSpan"] for hdu in hdus)
-    if path.stat().st_size < end:
-        raise ValueError(f"it ends after {path.stat().st_size} of {end} bytes")
+    size = path.stat().st_size
+    with open(path, "rb") as handle:
+        end = 0
+        try:
+            for header in headers(handle):
+                end = handle.tell() + -(-data_size(header) // 2880) * 2880
+        except EOFError:
+            pass
+    if not end or size < end:
+        raise ValueError(f"it ends after {size} of {end} bytes" if end else "it has no header")
 
 
 def _check_json(path: Path) -> None:

@@ -23,6 +23,16 @@ def entry_name(entry: Any, number: int, key: str = "name") -> str:
     return entry.get(key, f"number {number}") if isinstance(entry, dict) else f"number {number}"
 
 
+def listed(names: Iterable[object], most: int = 40, longest: int = 60) -> str:
+    """Names of a file in a message: printable, and no more or longer than a reader wants to see."""
+    every = [str(name) for name in names]
+    shown = [
+        "".join(c if c.isprintable() else "?" for c in name[:longest]) for name in every[:most]
+    ]
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(shown) + more
+
+
 def mistake(problems: ValidationError, model: type[BaseModel], depth: int = 0) -> str:
     """The first mistake as `key.within: what is wrong`.
 

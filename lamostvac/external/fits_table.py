@@ -10,12 +10,12 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.fits_headers import headers
 from lamostvac.external import values
 from lamostvac.external.text_table import open_bytes
 from lamostvac.external.values import Notes
 
 BLOCK = 1 << 26  # bytes of a table in memory at a time
-_MOST_AXES = 999
 _DAMAGE = (
     ValueError,
     KeyError,
@@ -23,6 +23,7 @@ _DAMAGE = (
     IndexError,
     AttributeError,
     OverflowError,
+    AssertionError,  # a name that no card can hold
     fits.VerifyError,
 )
 
@@ -57,6 +58,9 @@ def read_fits(
             dtype = hdu.columns.dtype.newbyteorder(">")
             columns = [hdu.columns[index] for index in range(len(names))]
             width, rows = int(header["NAXIS1"]), int(header["NAXIS2"])
+            for column in columns:
+                for name in ("bscale", "bzero", "null"):
+                    _number(column, name, 0.0)
         except _DAMAGE as error:
             raise UserError(f"{path} is damaged: {' '.join(str(error).split())[:200]}") from None
         positions = choose(names)
@@ -103,33 +107,19 @@ def _blocks(
 
 def _table_header(stream: BinaryIO, path: Path) -> fits.Header:
     """The header of the first table; the stream is then at the beginning of its data."""
-    while True:
-        try:
-            header = fits.Header.fromfile(stream, endcard=True)
-        except (EOFError, OSError):
-            raise UserError(f"{path} contains no FITS table") from None
-        if str(header.get("XTENSION", "")).strip() == "BINTABLE":
-            return header
-        axes = int(header["NAXIS"])
-        if not 0 <= axes <= _MOST_AXES:
-            raise ValueError(f"NAXIS is {axes}")
-        size = abs(int(header["BITPIX"])) // 8 if axes else 0
-        for axis in range(1, axes + 1):
-            size *= int(header[f"NAXIS{axis}"])
-        size += int(header.get("PCOUNT", 0)) * abs(int(header["BITPIX"])) // 8
-        size *= int(header.get("GCOUNT", 1))
-        if size < 0:
-            raise ValueError("a part has a negative size")
-        _skip(stream, -(-size // 2880) * 2880)
+    try:
+        for header in headers(stream):
+            if str(header.get("XTENSION", "")).strip() == "BINTABLE":
+                return header
+    except (EOFError, OSError):
+        pass
+    raise UserError(f"{path} contains no FITS table")
 
 
-def _skip(stream: BinaryIO, size: int) -> None:
-    """Skip bytes without holding them all in memory."""
-    while size > 0:
-        passed = len(stream.read(min(size, BLOCK)))
-        if not passed:
-            return
-        size -= passed
+def _number(column: fits.Column, name: str, absent: float) -> float:
+    """TSCAL, TZERO or TNULL of a column; raises `ValueError` or `TypeError` where it is no number."""
+    value = getattr(column, name)
+    return absent if value in (None, "") else float(value)
 
 
 def _column(

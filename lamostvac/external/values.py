@@ -115,12 +115,12 @@ def integers_of_texts(values: pa.Array, column: str, notes: Notes) -> pa.Array:
     if pc.any(odd).as_py():
         rows = np.flatnonzero(odd.to_numpy(zero_copy_only=False))
         found = [_exact(values[int(row)].as_py()) for row in rows]
-        replaced = result.to_numpy(zero_copy_only=False).astype(object)
-        replaced[rows] = found
-        missing = pc.is_null(result).to_numpy(zero_copy_only=False)
+        # Null as 0, because with nulls pyarrow would give floats.
+        whole = result.fill_null(0).to_numpy(zero_copy_only=False).copy()
+        missing = pc.is_null(result).to_numpy(zero_copy_only=False).copy()
+        whole[rows] = [item or 0 for item in found]
         missing[rows] = [item is None for item in found]
-        whole = [None if gone else int(item) for item, gone in zip(replaced, missing, strict=True)]
-        result = pa.array(whole, pa.int64())
+        result = pa.array(whole, pa.int64(), mask=missing)
     lost = pc.and_(pc.is_valid(values), pc.is_null(result)).to_numpy(zero_copy_only=False)
     if lost.any():
         numeric = [_is_number(values[int(row)].as_py()) for row in np.flatnonzero(lost)]
@@ -219,7 +219,7 @@ def numbers(values: NDArray[Any], missing: NDArray[np.bool_]) -> pa.Array:
 
 
 def narrowed(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    """int64 as a smaller integer, null where it does not fit; float64 as float32."""
+    """int64 as a smaller integer, float64 as float32, null where it does not fit."""
     if values.type == kind:
         return values
     if pa.types.is_integer(kind):
@@ -228,7 +228,9 @@ def narrowed(values: pa.Array, kind: pa.DataType) -> pa.Array:
             pc.greater_equal(values, int(bounds.min)), pc.less_equal(values, int(bounds.max))
         )
         values = pc.if_else(fits, values, pa.scalar(None, values.type))
-    return values.cast(kind, safe=not pa.types.is_floating(kind))
+    if not pa.types.is_floating(kind):
+        return values.cast(kind)
+    return _finite(values.cast(kind, safe=False))
 
 
 def of_texts(cells: pa.Array, kind: pa.DataType | None, column: str, notes: Notes) -> pa.Array:

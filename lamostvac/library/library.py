@@ -4,13 +4,15 @@ Each format has a reader that returns a `RawLibrary` (`formats/`); `prepare_libr
 in the same way for all of them.
 """
 
+import gzip
 import logging
+import os
 import warnings
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
+from typing import IO, cast
 
 import numpy as np
 import pandas as pd
@@ -20,7 +22,9 @@ from numpy.typing import NDArray
 
 from lamostvac.core.damage import damage
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.fits_headers import headers
 from lamostvac.core.hdf5 import atomic_hdf5, open_hdf5, read_columns, write_columns
+from lamostvac.core.messages import listed
 from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.core.vocabulary import LABELS
 from lamostvac.library.resolution import Fwhm, broaden, smoothing_fwhm
@@ -200,17 +204,51 @@ def _median_snr(flux: NDArray[np.floating], ivar: NDArray[np.floating]) -> NDArr
 
 
 @contextmanager
-def open_library_file(path: str | PathLike[str], key: str) -> Iterator[fits.HDUList]:
-    """The HDUs of a FITS file; `UserError` naming the configuration's `key` for any other file."""
+def readable(path: str | PathLike[str], key: str) -> Iterator[None]:
+    """Every failure in reading a library's file as a `UserError` that names it and the
+    configuration's `key`.
+    """
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", "File may have been truncated", AstropyUserWarning)
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # astropy has errors of every kind, some only when data are used
+        what = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"{key}: {path} cannot be read ({what or type(error).__name__}); copy it anew, or see docs/libraries.md "
+            "for what such a file has to hold"
+        ) from error
+
+
+@contextmanager
+def open_library_file(path: str | PathLike[str], key: str) -> Iterator[fits.HDUList]:
+    """The HDUs of a FITS file, plain or gzipped, to be taken in their order; `UserError` naming the
+    configuration's `key` for any other file.
+    """
+    with readable(path, key), warnings.catch_warnings():
+        warnings.filterwarnings("error", "File may have been truncated", AstropyUserWarning)
+        if not os.path.isfile(path):
+            raise UserError(f"{key}: there is no file {path}; put it there or change {key}")
+        with open(path, "rb") as handle:
+            _check_headers(handle)
             # Opened here, because astropy leaves its own handle open when a warning ends
             # `fits.open`.
-            with open(path, "rb") as handle, fits.open(handle, memmap=False) as hdus:
+            with fits.open(handle, memmap=False) as hdus:
                 yield hdus
-    except (OSError, EOFError, zlib.error, AstropyUserWarning) as error:
-        raise UserError(f"{key}: {path} cannot be read as FITS ({error})") from None
+
+
+def _check_headers(handle: IO[bytes]) -> None:
+    """Raise `ValueError` where a header, up to that of the first table, says something impossible."""
+    packed = handle.read(2) == b"\x1f\x8b"
+    handle.seek(0)
+    stream = gzip.GzipFile(fileobj=handle) if packed else handle
+    try:
+        for header in headers(cast(IO[bytes], stream)):
+            if header.get("XTENSION") in ("BINTABLE", "TABLE"):
+                break  # before gigabytes of spectra, after which no reader looks
+    except EOFError:
+        pass
+    handle.seek(0)
 
 
 def first_table(
@@ -221,22 +259,24 @@ def first_table(
     Raises `UserError` naming the configuration's `key` when there is no such file, table or column.
     """
     with open_library_file(path, key) as hdus:
-        tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
-        if not tables:
+        table = next(
+            (hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)), None
+        )
+        if table is None:
             what = damage(path)
             raise UserError(
                 f"{key}: {path} is damaged ({what}); copy it anew"
                 if what
                 else f"{key}: {path} holds no table"
             )
-        header, table = tables[0].header, tables[0].data
-    names = {name.upper() for name in table.names}
+        header, rows = table.header, table.data
+    names = {name.upper() for name in rows.names}
     missing = [name for name in needed if name not in names]
     if missing:
         raise UserError(
-            f"{key}: {path} has no column {', '.join(missing)}; it has {', '.join(table.names)}"
+            f"{key}: {path} has no column {', '.join(missing)}; it has {listed(rows.names)}"
         )
-    return header, table
+    return header, rows
 
 
 def label_table(columns: Mapping[str, NDArray[np.floating]], n: int) -> pd.DataFrame:

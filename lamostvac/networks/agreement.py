@@ -57,7 +57,7 @@ def check_agreement(
         raise UserError(
             f"{path} is the network of {network.label}, not of {label}; put the right file there"
         )
-    if network.attributes.get("snr_band") not in _BANDS:
+    if str(network.attributes.get("snr_band")) not in _BANDS:
         raise UserError(
             f"the network {path} does not say which S/N its errors are a function of (snr_band); take another file, "
             f"{_REMEDY}"

@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from lamostvac.core.rejection import SpectrumRejected
+from lamostvac.spectra.reader import finite_number
 from lamostvac.spectra.settings import HeaderTolerances
 
 _POSITIONS = (("RA", "DEC"), ("RA_OBS", "DEC_OBS"), ("OBS_RA", "OBS_DEC"))
@@ -71,7 +72,7 @@ def _check_position(header: Mapping[str, object], ra: float, dec: float, toleran
     """The target's or the fibre's position must be near the catalogue's, which may be either."""
     distance, swapped = np.inf, False
     for keys in _POSITIONS:
-        first, second = (_number(header.get(key)) for key in keys)
+        first, second = (finite_number(header.get(key)) for key in keys)
         if first is None or second is None or not (0 <= first <= 360 and -90 <= second <= 90):
             continue
         distance = min(distance, separation(ra, dec, first, second))
@@ -99,19 +100,13 @@ def separation(ra: float, dec: float, other_ra: float, other_dec: float) -> floa
 
 
 def _check_redshift(value: object, z: float, tolerance: float) -> None:
-    found = _number(value)
+    found = finite_number(value)
     if found is None or not -1.0 < found < 20.0:  # -9999 where none was found
         return
     if abs(found - z) > tolerance:
         raise SpectrumRejected(
             "wrong_redshift", f"Z is {found:.6f} in the header, {z:.6f} in the catalogue"
         )
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-        return None
-    return float(value)
 
 
 def _as_integer(value: object) -> int | None:

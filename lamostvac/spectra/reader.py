@@ -187,6 +187,17 @@ def _parse_value(text: str) -> HeaderValue:
         return text or None
 
 
+def finite_number(value: object) -> float | None:
+    """A header's value as a number; None for anything else and for what no float holds."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
+    return number if np.isfinite(number) else None
+
+
 def _integer(header: Header, keyword: str) -> int:
     value = header.get(keyword)
     if not isinstance(value, int) or isinstance(value, bool):
@@ -233,10 +244,9 @@ def _parse_image(data: bytes, header: Header, start: int, shape: tuple[int, ...]
 def _wave_from_keywords(header: Header, n: int) -> NDArray[np.float64]:
     coefficients = []
     for keyword in ("COEFF0", "COEFF1"):
-        value = header.get(keyword)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise SpectrumRejected("missing_keyword", f"{keyword} = {value!r}")
-        coefficients.append(float(value))
+        if (number := finite_number(header.get(keyword))) is None:
+            raise SpectrumRejected("missing_keyword", f"{keyword} = {header.get(keyword)!r}")
+        coefficients.append(number)
     return np.asarray(10.0 ** (coefficients[0] + coefficients[1] * np.arange(n)), dtype=np.float64)
 
 
@@ -291,9 +301,9 @@ def _factor(header: Header, keyword: str, absent: float) -> float:
     value = header.get(keyword)
     if value is None:
         return float(absent)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-        raise SpectrumRejected("unknown_layout", f"{keyword} = {value!r}")
-    return float(value)
+    if (number := finite_number(value)) is None:
+        raise SpectrumRejected("unknown_layout", f"{keyword} = {value!r}"[:100])
+    return number
 
 
 def _scaled(values: NDArray[np.generic], scale: float, zero: float) -> NDArray[np.generic]:

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.messages import listed
 from lamostvac.external.columns import read_columns
 
 TEXT = pa.dictionary(pa.int32(), pa.string())
@@ -140,7 +141,7 @@ def match_columns(
         if name not in own:
             raise UserError(
                 f"the catalogue {path} has no column {name}; if it stands there under another name, write "
-                f"`survey: column_aliases: {{that name: {name}}}` (its columns are {', '.join(clean)})"
+                f"`survey: column_aliases: {{that name: {name}}}` (its columns are {listed(clean)})"
             )
     return own
 

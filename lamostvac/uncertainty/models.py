@@ -16,13 +16,14 @@ all types give the same.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lamostvac.core.hdf5 import read_text
 from lamostvac.spectra.names import values_at
 from lamostvac.uncertainty.repeats import RepeatPairs
 from lamostvac.uncertainty.scale_process import (
@@ -286,23 +287,23 @@ def write_errors(group: h5py.Group, errors: Mapping[str, LabelErrors]) -> None:
 
 def read_errors(group: h5py.Group) -> dict[str, LabelErrors]:
     """The models that `write_errors` wrote; `ValueError` where the group has none."""
-    for label, place in group.items():
-        if place.attrs.get("kind") not in get_args(Kind):
-            raise ValueError(f"the model of {label} is of no known kind")
-        for part in ("random", "systematic"):
-            if not isinstance(place.get(part), h5py.Group):
-                raise ValueError(f"the model of {label}: {part} is missing")
-    return {
-        label: LabelErrors(
-            label,
-            place.attrs["kind"],
-            tuple(place.attrs["theta"]),
-            str(place.attrs["snr_band"]),
-            read_process(place["random"]),
-            read_process(place["systematic"]),
-        )
-        for label, place in group.items()
-    }
+    return {label: _read_label(place, label) for label, place in group.items()}
+
+
+def _read_label(place: h5py.Group, label: str) -> LabelErrors:
+    kind = read_text(place.attrs, "kind")
+    if kind not in get_args(Kind):
+        raise ValueError(f"the model of {label} is {kind}")
+    theta = tuple(str(name) for name in np.atleast_1d(place.attrs.get("theta", ())))
+    parts = {}
+    for part in ("random", "systematic"):
+        if not isinstance(place.get(part), h5py.Group):
+            raise ValueError(f"the model of {label}: {part} is missing")
+        parts[part] = read_process(place[part])
+        names = parts[part].scaling.names
+        if names != theta[: len(names)]:
+            raise ValueError(f"the model of {label}: {part} depends on {names}, not on {theta}")
+    return LabelErrors(label, cast(Kind, kind), theta, read_text(place.attrs, "snr_band"), **parts)
 
 
 def summary(errors: Mapping[str, LabelErrors], spectral_type: str) -> list[dict[str, Any]]:

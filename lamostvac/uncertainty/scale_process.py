@@ -343,7 +343,7 @@ _LAYOUT = {
     "factor": Layout(("point", "point"), "f8"),
     "mean": Layout(("term",), "f8"),
     "root": Layout(("term", "term"), "f8"),
-    "length_scale": Layout((), "f8"),
+    "length_scale": Layout((), "f8", (float(np.finfo(np.float32).tiny), np.inf)),
     "amplitude": Layout((), "f8"),
     "n": Layout((), "i8"),
 }
@@ -357,6 +357,8 @@ def read_process(group: h5py.Group) -> ScaleProcess:
     with_snr = bool(values["scaling/with_snr"])
     if lengths["input"] != len(names) + with_snr or lengths["term"] != lengths["point"] + 1:
         raise ValueError("the arrays of a process do not fit each other")
+    if not np.diagonal(values["factor"]).all():
+        raise ValueError("factor is singular")
     return ScaleProcess(
         Scaling(names, with_snr, *(values[f"scaling/{name}"] for name in _LIMITS)),
         points=values["points"],

@@ -76,6 +76,41 @@ def test_an_integer_of_a_text_table_is_exact_or_missing_and_counted(tmp_path, ce
         assert "column id: 1 value(s)" in notes.sentences("t.csv")[0]
 
 
+def test_exact_integers_stay_exact_beside_missing_and_odd_cells(tmp_path):
+    """With both, the column once went through floating point."""
+    found, _ = read(
+        write(tmp_path, f"id,teff,name\n{GAIA[0] + 1},1,a\n,2,b\n12e3,3,c\n-1e18,4,d\n")
+    )
+    assert found["id"] == [GAIA[0] + 1, None, 12000, None]
+    whole = [str(2**63 - 1), "", "12e3", "9223372036854775808"]
+    found, _ = read(write(tmp_path, "\n".join(["id,teff,name", *(f"{n},1,a" for n in whole)])))
+    assert found["id"] == [2**63 - 1, None, 12000, None]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.fits"])
+def test_a_number_that_a_narrow_column_cannot_hold_is_missing(tmp_path, name):
+    """As an infinite S/N it passed every threshold."""
+    Table({"snr": [1e39, 30.0, -1e300]}).write(tmp_path / name)
+    found, _ = read(tmp_path / name, {"snr": pa.float32()}, ("snr",))
+    assert found == {"snr": [None, 30.0, None]}
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [("TSCAL1", "'name'"), ("TZERO1", "'x'"), ("NAXIS2", "-1")],
+)
+def test_a_header_with_impossible_cards_is_a_sentence(tmp_path, keyword, value):
+    hdu = fits.table_to_hdu(Table({"id": [1, 2], "teff": [1.0, 2.0]}))
+    hdu.header["TSCAL1"], hdu.header["TZERO1"] = 1.0, 0.0
+    hdu.writeto(tmp_path / "t.fits")
+    data = (tmp_path / "t.fits").read_bytes()
+    at = data.index(f"{keyword:<8}= ".encode())
+    card = f"{keyword:<8}= {value:>20}".ljust(80)[:80].encode()
+    (tmp_path / "t.fits").write_bytes(data[:at] + card + data[at + 80 :])
+    with pytest.raises(UserError, match=r"t\.fits is damaged"):
+        read(tmp_path / "t.fits", names=("teff",))
+
+
 def test_an_identifier_that_went_through_a_float_is_refused_where_it_identifies(tmp_path):
     path = write(tmp_path, "id,teff\n3.94984321036099E+18,5800\n")
     with pytest.raises(UserError, match=r"t\.csv: column id is no whole number .* 1 row"):

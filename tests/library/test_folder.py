@@ -311,3 +311,20 @@ def test_the_real_stelib(real_data):
         abs(np.median(best)) < 0.2
     )  # A; air for vacuum would be 1.3, not at rest more than that for most
     assert 1.4826 * np.median(np.abs(best - np.median(best))) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [("NAXIS", "2147483648"), ("BITPIX", "'x'"), ("CRVAL1", "(1.0, 2.0"), ("NAXIS1", "-5")],
+)
+def test_a_file_with_impossible_cards_is_left_out_with_a_sentence(tmp_path, caplog, keyword, value):
+    """With NAXIS = 2147483648 astropy had no end."""
+    elodie.write_library(tmp_path, 2, seed=3)
+    (path, *_) = sorted(tmp_path.glob("*.fits"))
+    data = path.read_bytes()
+    at = data.index(f"{keyword:<8}= ".encode())
+    card = f"{keyword:<8}= {value:>20}".ljust(80).encode()
+    path.write_bytes(data[:at] + card + data[at + 80 :])
+    with caplog.at_level(logging.WARNING):
+        read_elodie(tmp_path)
+    assert f"left out: {path}" in caplog.text

@@ -110,3 +110,8 @@ def test_the_angle_is_astropys(ra, dec, other_ra, other_dec):
     assert separation(ra, dec, other_ra, other_dec) == pytest.approx(
         one.separation(two).arcsec, abs=1e-6, rel=1e-12
     )
+
+
+def test_a_number_of_hundreds_of_digits_is_not_compared():
+    with does_not_raise():
+        check_header(FULL | {"RA": 10**400, "Z": 2**70}, ROW, limits(5, 1e-3))

@@ -172,6 +172,9 @@ def test_missing_labels_keep_the_predicted_errors_and_models_come_back(tmp_path)
         again["feh"].apply(theta, snr, random, np.full(600, 0.1))[0], error
     )
     with h5py.File(tmp_path / "e.h5", "r+") as handle:
+        handle["errors/feh/random/factor"][...] = 0
+        with pytest.raises(ValueError, match="factor is singular"):
+            read_errors(handle["errors"])
         del handle["errors/feh/random/points"]
         handle["errors/feh/random/points"] = np.ones((2, 2))
         with pytest.raises(ValueError, match="points has shape"):

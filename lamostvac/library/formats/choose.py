@@ -9,7 +9,7 @@ from lamostvac.library.formats.miles import FWHM as MILES_FWHM
 from lamostvac.library.formats.miles import read_miles
 from lamostvac.library.formats.stelib import read_stelib
 from lamostvac.library.formats.table import read_table_library
-from lamostvac.library.library import RawLibrary
+from lamostvac.library.library import RawLibrary, readable
 
 _FOLDERS = {"elodie": read_elodie, "stelib": read_stelib}
 
@@ -17,7 +17,7 @@ _FOLDERS = {"elodie": read_elodie, "stelib": read_stelib}
 def read_raw(
     spectra: str, labels: str | None, settings: dict[str, Any], log: logging.Logger | None = None
 ) -> RawLibrary:
-    """The library as published, by the reader of its format.
+    """The library as published, by the reader of its format; `UserError` where it cannot be read.
 
     Parameters
     ----------
@@ -26,6 +26,13 @@ def read_raw(
     settings : the section `library` of the configuration
     log : receives the names of files that are left out
     """
+    with readable(spectra, "library.spectra"):
+        return _read(spectra, labels, settings, log)
+
+
+def _read(
+    spectra: str, labels: str | None, settings: dict[str, Any], log: logging.Logger | None
+) -> RawLibrary:
     fwhm = settings["resolution"]["library_fwhm"]
     columns = settings["label_columns"]
     if settings["format"] in _FOLDERS:

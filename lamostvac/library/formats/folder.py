@@ -21,14 +21,16 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.messages import listed
 from lamostvac.core.vocabulary import LABELS
 from lamostvac.external.read import read_table
-from lamostvac.library.library import RawLibrary, label_table, open_library_file
+from lamostvac.library.library import RawLibrary, label_table, open_library_file, readable
 from lamostvac.library.resolution import Fwhm
 from lamostvac.library.source import spectrum_files
 
 # Columns of a labels file that may name the file of a row; the first one present is used.
 NUMBER_COLUMNS = ("number", "num", "id", "file")
+_KEY = "library.spectra"
 _LEADING_NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?)")
 
 
@@ -51,10 +53,14 @@ class StarSpectrum:
 
 def read_spectrum(path: str | PathLike[str]) -> StarSpectrum:
     """One file. Raises `UserError`, naming the file, if its layout is not the one above."""
-    key = "library.spectra"
+    with readable(path, _KEY):
+        return _read_spectrum(path)
+
+
+def _read_spectrum(path: str | PathLike[str]) -> StarSpectrum:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", VerifyWarning)  # STELIB has cards that are not quite FITS
-        with open_library_file(path, key) as hdus:
+        with open_library_file(path, _KEY) as hdus:
             header = hdus[0].header
             flux = (
                 None
@@ -68,21 +74,21 @@ def read_spectrum(path: str | PathLike[str]) -> StarSpectrum:
             header = fits.Header(header, copy=True)
     if flux is None or flux.ndim != 1 or len(flux) < 2:
         raise UserError(
-            f"{key}: {path} has no one-dimensional image of a spectrum as its first HDU"
+            f"{_KEY}: {path} has no one-dimensional image of a spectrum as its first HDU"
         )
     if noise is not None and noise.shape != flux.shape:
-        raise UserError(f"{key}: {path} has {noise.size} values in NOISE for {flux.size} pixels")
+        raise UserError(f"{_KEY}: {path} has {noise.size} values in NOISE for {flux.size} pixels")
     start = _number(header.get("CRVAL1"))
     step = _number(header.get("CDELT1", header.get("CD1_1")))
     pixel = _number(header.get("CRPIX1", 1.0))
     if not np.isfinite(start + step + pixel):
-        raise UserError(f"{key}: {path} has no wavelengths, CRVAL1 and CDELT1, in its header")
+        raise UserError(f"{_KEY}: {path} has no wavelengths, CRVAL1 and CDELT1, in its header")
     wave: NDArray[np.float64] = start + step * (
         np.arange(len(flux), dtype=np.float64) + 1.0 - pixel
     )
     if step <= 0 or not 1000 < wave[0] < 30000:
         raise UserError(
-            f"{key}: the wavelengths of {path} begin at {wave[0]:g} in steps of {step:g}, which are not "
+            f"{_KEY}: the wavelengths of {path} begin at {wave[0]:g} in steps of {step:g}, which are not "
             "increasing Angstroms"
         )
     name = re.sub(r"\.fits?(\.gz)?$", "", Path(path).name, flags=re.IGNORECASE)
@@ -224,7 +230,7 @@ def _header_labels(
         ]
         if all(value is None for value in found):
             section = "quality_columns" if column.endswith("_quality") else "label_columns"
-            seen = ", ".join(dict.fromkeys(key for key in spectra[0].header if key))
+            seen = listed(dict.fromkeys(key for key in spectra[0].header if key))
             raise UserError(
                 f"library.{section}.{column.removesuffix('_quality')}: no file has the keyword "
                 f"{' or '.join(choices)} in its header; {spectra[0].file} has {seen}"

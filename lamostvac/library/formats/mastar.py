@@ -17,6 +17,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.messages import listed
 from lamostvac.library.library import RawLibrary, first_table, label_table
 from lamostvac.library.resolution import Fwhm, constant_fwhm, resolving_power_fwhm
 
@@ -72,7 +73,7 @@ def read_mastar(
             elif suffix == "" and label in (label_columns or {}):
                 raise UserError(
                     f"library.label_columns.{label}: {parameters} has no column {column}; it has "
-                    f"{', '.join(labels.names)}"
+                    f"{listed(labels.names)}"
                 )
     waves = np.asarray(rows["WAVE"], dtype=np.float64)[kept]
     if np.ptp(waves, axis=0).max() > 1e-3:

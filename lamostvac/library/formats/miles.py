@@ -21,8 +21,8 @@ def read_miles(path: str | PathLike[str], fwhm: float = FWHM) -> RawLibrary:
 
     Raises `UserError` when the file is missing or is not such a stack.
     """
-    try:
-        with open_library_file(path, "library.spectra") as hdus:
+    with open_library_file(path, "library.spectra") as hdus:
+        try:
             header = hdus[0].header
             flux = np.asarray(hdus[0].data, dtype=np.float64)
             table = hdus[1].data
@@ -31,11 +31,13 @@ def read_miles(path: str | PathLike[str], fwhm: float = FWHM) -> RawLibrary:
             }
             ids = np.array([str(value).strip() for value in table["miles_id"]])
             start, step = float(header["CRVAL1"]), float(header["CDELT1"])
-    except (KeyError, IndexError, TypeError) as error:
-        raise UserError(
-            f"library.spectra: {path} is not a MILES stack (an image with CRVAL1 and CDELT1 and a table with "
-            f"miles_id, teff, logg, feh): {error}"
-        ) from None
+            if flux.ndim != 2 or len(flux) != len(ids):
+                raise TypeError(f"an image of shape {flux.shape} for {len(ids)} stars")
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"library.spectra: {path} is not a MILES stack (an image with CRVAL1 and CDELT1 and a table with "
+                f"miles_id, teff, logg, feh): {error}"
+            ) from None
     ivar = np.zeros(flux.shape, dtype=np.float32)
     positive = np.isfinite(flux) & (flux > 0)
     ivar[positive] = (ASSUMED_SNR / flux[positive]) ** 2

@@ -12,6 +12,7 @@ from os import PathLike
 import numpy as np
 
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.messages import listed
 from lamostvac.core.vocabulary import LABELS
 from lamostvac.library.library import RawLibrary, first_table, label_table
 from lamostvac.library.resolution import constant_fwhm, resolving_power_fwhm
@@ -36,7 +37,7 @@ def read_table_library(
             elif suffix == "" and label in (label_columns or {}):
                 raise UserError(
                     f"library.label_columns.{label}: {path} has no column {column}; it has "
-                    f"{', '.join(table.names)}"
+                    f"{listed(table.names)}"
                 )
     if not isinstance(header.get("VACUUM"), bool):
         raise UserError(

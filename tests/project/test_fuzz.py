@@ -1,0 +1,66 @@
+"""Damaged files for every reader are sentences, not tracebacks.
+
+tools/fuzz.py does it, with fuzz_inputs, fuzz_mutations and fuzz_readers.
+"""
+
+import csv
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+# A reader's inputs, so that each takes about the same time.
+INPUTS = {
+    "spectrum": 1000,
+    "text_table": 1000,
+    "fits_table": 600,
+    "catalogue": 500,
+    "library": 240,
+    "hdf5": 1000,
+}
+
+
+def fuzz(project, folder, *arguments):
+    """The counts that the tool writes, by reader; what it says is shown when it found something."""
+    command = [sys.executable, project / "tools/fuzz.py", *map(str, arguments), "--output", folder]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
+    with open(folder / "counts.csv") as handle:
+        return {row["reader"]: row for row in csv.DictReader(handle)}
+
+
+@pytest.mark.parametrize("reader", INPUTS)
+def test_every_damaged_file_is_a_sentence_or_a_finite_result(project, tmp_path, reader):
+    """A share of `make fuzz`: the same inputs in every run, from simulated files."""
+    options = ["--readers", reader, "--inputs", INPUTS[reader], "--real", "none"]
+    counts = fuzz(project, tmp_path, *options)[reader]
+    assert int(counts["tried"]) == INPUTS[reader]
+    assert int(counts["rejected"]) > INPUTS[reader] / 10
+    # The valid files themselves are among them.
+    assert int(counts["accepted"]) > 5
+    assert int(counts["rejected"]) + int(counts["accepted"]) == INPUTS[reader]
+
+
+def test_what_was_found_once_stays_mended(project, tmp_path):
+    """The corpus has a small file for each cause that fuzzing found."""
+    files = [path for path in (project / "tests/fuzz_corpus").glob("*/*") if path.is_file()]
+    assert len(files) > 20
+    counts = fuzz(project, tmp_path, "--replay", project / "tests/fuzz_corpus")["all"]
+    assert int(counts["tried"]) == len(files)
+    assert int(counts["rejected"]) + int(counts["accepted"]) == len(files)
+
+
+def test_findings_are_kept_and_end_with_an_error(project, tmp_path):
+    """A file of an unknown kind makes the tool's own function fail, which stands for a reader that does."""
+    folder = tmp_path / "corpus/hdf5"
+    folder.mkdir(parents=True)
+    (folder / "stranger_x.h5").write_bytes(b"a file that the reader of HDF5 has no name for")
+    command = [sys.executable, project / "tools/fuzz.py", "--replay", folder.parent]
+    command += ["--output", tmp_path / "out"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "KeyError" in done.stdout
+    (found,) = (path for path in (tmp_path / "out/findings/hdf5").iterdir() if path.suffix == ".h5")
+    assert found.read_bytes() == (folder / "stranger_x.h5").read_bytes()
