@@ -437,7 +437,7 @@ def emulator_build_seconds(work: Workload) -> Result:
 
 def grouped_seconds_per_1000(work: Workload) -> Result:
     """Prepared spectra to labels by the published grouped search, a group of 1000 and a process per core."""
-    settings = GroupedSettings(max_extrapolation=FIT.max_extrapolation)
+    settings = GroupedSettings(form="published", max_extrapolation=FIT.max_extrapolation)
     cores, spawn = work.size.cores, multiprocessing.get_context("spawn")
     made_of = (work.survey.emulator.pixels, work.size)
     with ProcessPoolExecutor(cores, spawn, full_size.start_worker, made_of) as pool:

@@ -13,6 +13,7 @@ rule collect:
         prepared=chunk_files(FILES.prepared_meta),
         fits=chunk_files(FILES.fit),
         second_fits=chunk_files(FILES.fit_imig) if CTX.second else [],
+        grouped=GROUPED_OF_ROWS,
         predicted=(chunk_files(FILES.predicted) if CTX.network_labels else []),
     output:
         table=FILES.collected,

@@ -1,11 +1,65 @@
-# The grouped search of Liang et al. (2024) for fit.method grouped and grouped_refine; with refine nothing of it runs.
+# The grouped search of Liang et al. (2024): within each chunk, or with grouped.scope type over all chunks of a type.
 
 
-SEARCH_SETTINGS = CFG.grouped.model_dump(mode="json", exclude={"group_size", "groups_per_job"}) | {
-    "max_extrapolation": CFG.fit.max_extrapolation
-}
+SEARCH_SETTINGS = CFG.grouped.model_dump(
+    mode="json", exclude={"run", "scope", "group_size", "groups_per_job"}
+) | {"max_extrapolation": CFG.fit.max_extrapolation}
+GROUPS_OF_CHUNK = CFG.grouped.scope == "chunk"
 # What the fit needs of the grouped search.
-GROUPED_LABELS = FILES.grouped_labels if CFG.fit.method != "refine" else []
+GROUPED_LABELS = FILES.chunk_groups if GROUPS_OF_CHUNK else FILES.grouped_labels
+if CFG.fit.method == "refine":
+    GROUPED_LABELS = []
+# What the rows of the catalogue need of it.
+GROUPED_OF_ROWS = chunk_files(FILES.chunk_groups) if GROUPS_OF_CHUNK else FILES.grouped_labels
+if not CFG.searches_groups:
+    GROUPED_OF_ROWS = []
+
+
+def readers_before_search(reader):
+    """Where the fit does not need the groups, they are searched after it: so its labels never wait for them.
+
+    Not `ancient`, for the reason that fit_imig has (fit.smk); a search again takes a small part of a fit's time.
+    """
+    return CTX.earlier_readers(reader) if CFG.fit.method == "refine" else []
+
+
+if CFG.searches_groups and GROUPS_OF_CHUNK:
+
+    rule search_chunk:
+        input:
+            meta=FILES.prepared_meta,
+            library=CTX.library,
+            emulator=CTX.fit_emulator(CFG.library.name),
+            whole=CTX.emulator,
+            after=readers_before_search("search_chunk"),
+        output:
+            FILES.chunk_groups,
+        log:
+            FILES.log("search_chunk", "type", "chunk"),
+        benchmark:
+            FILES.benchmark("search_chunk", "type", "chunk")
+        group:
+            "chunk"
+        conda:
+            "../envs/lamostvac.yaml"
+        resources:
+            **asks("search_chunk", spectra=spectra_of, library_kb=size_kb("library")),
+        params:
+            settings=SEARCH_SETTINGS,
+            group_size=CFG.grouped.group_size,
+            seed=CFG.run.seed,
+            prepared=prepared_spectra,
+            last=last_reader("search_chunk"),
+            code_version=version_of("search_chunk"),
+        script:
+            "../workflow_scripts/search_chunk.py"
+
+
+if CFG.searches_groups and not GROUPS_OF_CHUNK:
+    READERS_BEFORE_PROJECT = readers_before_search("project")
+    READERS_BEFORE_CANDIDATES = readers_before_search("candidates")
+else:
+    READERS_BEFORE_PROJECT = READERS_BEFORE_CANDIDATES = []
 
 
 # Principal components of each spectrum.
@@ -13,6 +67,7 @@ rule project:
     input:
         meta=FILES.prepared_meta,
         emulator=CTX.fit_emulator(CFG.library.name),
+        after=READERS_BEFORE_PROJECT,
     output:
         FILES.project,
     log:
@@ -37,6 +92,7 @@ rule candidates:
         meta=FILES.prepared_meta,
         library=CTX.library,
         emulator=CTX.emulator,
+        after=READERS_BEFORE_CANDIDATES,
     output:
         FILES.candidates,
     log:
@@ -52,6 +108,7 @@ rule candidates:
     params:
         matches=CFG.grouped.matches,
         prepared=prepared_spectra,
+        last=last_reader("candidates"),
         code_version=version_of("candidates"),
     script:
         "../workflow_scripts/candidates.py"
@@ -128,6 +185,7 @@ rule grouped_labels:
     input:
         order=FILES.group_order,
         batches=group_batches,
+        library=CTX.library,
     output:
         FILES.grouped_labels,
     log:

@@ -73,7 +73,7 @@ rule predict:
         networks=NETWORK_INPUTS,
         # Afterwards, because the last reader removes the spectra. Not `ancient`: Snakemake does not look at the params
         # of a job behind one that runs. Behind a new fit this job is short, since it keeps what the networks said.
-        after=[FILES.fit, FILES.fit_imig] if CTX.second else [FILES.fit],
+        after=CTX.earlier_readers("predict"),
     output:
         FILES.predicted,
     log:

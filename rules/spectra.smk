@@ -5,9 +5,9 @@
 # again. As it is, a reader that finds none prepares its own (lamostvac/spectra/chunk.py), and the others keep what they have.
 
 
-# On a cluster all of a chunk is one job, read on the node that wrote the prepared spectra. A grouped search looks at
-# all chunks between their preparation and their fits, which are then, with the networks after them, a job of their own.
-FIT_GROUP = "chunk" if CFG.fit.method == "refine" else "fit"
+# On a cluster all of a chunk is one job, read on the node that wrote the prepared spectra. A fit that begins with groups
+# of all chunks waits for these, and is then, with the networks after it, a job of its own.
+FIT_GROUP = "chunk" if CFG.fit.method == "refine" or CFG.grouped.scope == "chunk" else "fit"
 
 
 def prepared_spectra(wildcards, output):

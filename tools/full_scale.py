@@ -94,7 +94,8 @@ def library() -> SpectralLibrary:
 def grouped(stars: Stars, kind: str) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
     """Labels of the published grouped search, of the first match, and seconds of its steps."""
     model, labels = emulator(kind), library().label_array()
-    settings, n = GroupedSettings(max_extrapolation=Fit().max_extrapolation), len(stars.flux)
+    settings = GroupedSettings(form="published", max_extrapolation=Fit().max_extrapolation)
+    n = len(stars.flux)
     ready = references(library().flux[:, model.pixels], model.basis)
     seconds = dict.fromkeys(("candidates", "components", "search"), 0.0)
     rows, parts = [], []

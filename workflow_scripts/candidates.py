@@ -1,5 +1,7 @@
 """The library stars that each star of a chunk resembles, of which a grouped search combines its labels."""
 
+from pathlib import Path
+
 from lamostvac.core.hdf5 import atomic_hdf5
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
@@ -22,6 +24,8 @@ def main(snakemake: Job) -> None:
         rows = chunk_candidates(flux, ivar, library, emulator, matches, progress.add)
     with atomic_hdf5(snakemake.output[0]) as handle:
         handle.create_dataset("candidates", data=rows, track_times=False)
+    if snakemake.params.last:
+        Path(snakemake.params.prepared["spectra"]).unlink(missing_ok=True)
     progress.done()
 
 

@@ -26,10 +26,13 @@ def main(snakemake: Job) -> None:
     def chunks() -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
         none = [None] * len(inputs.chunks)
         predicted, second = inputs.predicted if labels else none, inputs.second_fits or none
-        for rows, prepared, fit, networks, other in zip(
-            inputs.chunks, inputs.prepared, inputs.fits, predicted, second, strict=True
+        # One file for all chunks where groups are those of the type.
+        found = inputs.grouped
+        grouped = [found] * len(none) if isinstance(found, str) else found or none
+        for rows, prepared, fit, networks, other, groups in zip(
+            inputs.chunks, inputs.prepared, inputs.fits, predicted, second, grouped, strict=True
         ):
-            yield read_chunk(rows, prepared, fit, networks, labels, other)
+            yield read_chunk(rows, prepared, fit, networks, labels, other, groups)
             progress.add()
 
     rows, rejected = assemble(

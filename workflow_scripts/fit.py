@@ -40,8 +40,6 @@ def main(snakemake: Job) -> None:
         examples = Examples(rows, flux[rows], ivar[rows])
     columns = {name: identity[name].to_numpy() for name in ("spectrum_id", "obsid")}
     columns |= fit_columns(emulator.label_names, fits)
-    if stars is not None:
-        columns["fit_group"] = stars.fit_group
     rejected = rejections(identity, fits, params.max_outlier_fraction)
     for name, reason in zip(rejected["spectrum_id"], rejected["reason"], strict=True):
         log.info("the emulator cannot label %s: %s", name, REASONS[reason])

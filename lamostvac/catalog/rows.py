@@ -31,6 +31,7 @@ def read_chunk(
     predicted: str | Path | None = None,
     labels: Sequence[NetworkLabel] = (),
     second_fit: str | Path | None = None,
+    grouped: str | Path | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One chunk's accepted and rejected spectra.
 
@@ -45,6 +46,8 @@ def read_chunk(
         networks
     labels : the labels of networks, in any order
     second_fit : like `fit`, by the second emulator; None in a run without one
+    grouped : HDF5 of `grouped.groups.write_labels`, of the chunk or of its type; None in a run
+        without a grouped search
 
     Returns
     -------
@@ -53,7 +56,7 @@ def read_chunk(
         together. Columns of a system that does not label the spectrum are missing (NaN, -1), and
         the flag of that system's reason (`REASON_FLAGS`) is 1; `fit_status` is NO_FIT without a fit. With
         `second_fit` its log g as `logg_imig` with `_err` and `_random`, NaN where it rejected the
-        spectrum
+        spectrum, and with `grouped` the labels `{label}_grouped`, `chi2_grouped` and `fit_group`
     rejected : `spectrum_id obsid stage reason network_reason detail` plus the manifest's sort key
 
     Raises
@@ -82,9 +85,16 @@ def read_chunk(
         # What the first emulator cannot label has no labels of the emulator at all.
         found = found[found["spectrum_id"].isin(fitted["spectrum_id"])]
         emulator = emulator.merge(found, on="spectrum_id", how="left", validate="1:1")
+    if grouped is not None:
+        found = _read_grouped(grouped, Path(manifest).stem)
+        _check_partition(meta["spectrum_id"], (found,), str(grouped))
+        found = found[found["spectrum_id"].isin(fitted["spectrum_id"])]
+        emulator = emulator.merge(found, on="spectrum_id", how="left", validate="1:1")
     table = rows.rename(columns={"gaia_source_id": "gaia_source_id_release"})
     table = table.merge(emulator, on="spectrum_id", how="left", validate="1:1")
     table["fit_status"] = table["fit_status"].fillna(NO_FIT).astype(np.uint8)
+    if grouped is not None:
+        table["fit_group"] = table["fit_group"].fillna(-1).astype(np.int64)
     table = _with_reasons(table, "emulator", without_fit)
     labelled = table["spectrum_id"].isin(fitted["spectrum_id"])
     reasons = without_fit.assign(network_reason="")
@@ -152,6 +162,25 @@ def _read_predicted(path: str | Path, labels: Sequence[NetworkLabel]) -> pd.Data
             raise UserError(f"{path} lacks {missing[0]}; delete the file and run again")
         found = read_columns(group, list(sources.values()))
     return found.set_axis(list(sources), axis=1)
+
+
+def _read_grouped(path: str | Path, chunk: str) -> pd.DataFrame:
+    """What the grouped search found for a chunk's spectra, under the catalogue's names."""
+    with open_hdf5(path) as handle:
+        chunks = [name.decode() for name in handle["chunks"][()]]
+        number = chunks.index(chunk) if chunk in chunks else None
+        rows = slice(0, 0) if number is None else slice(*handle["limits"][number : number + 2])
+        names = str(handle.attrs["label_names"]).split(",")
+        found = handle["labels"][rows].T
+        labels = {f"{name}_grouped": found[i] for i, name in enumerate(names)}
+        return pd.DataFrame(
+            {
+                "spectrum_id": handle["spectrum_id"][rows].astype(str),
+                **labels,
+                "chi2_grouped": handle["chi2"][rows],
+                "fit_group": handle["fit_group"][rows],
+            }
+        )
 
 
 def _check_partition(expected: pd.Series, parts: Sequence[pd.DataFrame], path: str) -> None:

@@ -141,15 +141,19 @@ class Configuration(Section):
         """The rules with a job for each chunk, in the order of the data; `networks`: if there are
         any.
         """
-        rules = ["prepare"]
-        if self.fit.method != "refine":
-            rules += ["project", "candidates"]
-        rules.append("fit")
-        if self.second_library is not None:
-            rules.append("fit_imig")
-        if networks:
-            rules.append("predict")
-        return rules
+        fits = ["fit"] if self.second_library is None else ["fit", "fit_imig"]
+        searches: list[str] = []
+        if self.searches_groups:
+            searches = (
+                ["search_chunk"] if self.grouped.scope == "chunk" else ["project", "candidates"]
+            )
+        rules = [*fits, *searches] if self.fit.method == "refine" else [*searches, *fits]
+        return ["prepare", *rules, *(["predict"] if networks else [])]
+
+    @property
+    def searches_groups(self) -> bool:
+        """Whether the run has a grouped search."""
+        return self.grouped.run or self.fit.method != "refine"
 
     def libraries(self) -> dict[str, Library]:
         """The run's library, that of the second emulator and those compared with them, by name.

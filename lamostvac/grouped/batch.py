@@ -6,14 +6,21 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from lamostvac.core.hdf5 import atomic_hdf5, write_columns
 from lamostvac.emulator.model import Emulator
-from lamostvac.grouped.groups import STAR_FIELDS, GroupedStars, group_status
-from lamostvac.grouped.search import fit_group, group_seed
+from lamostvac.grouped.candidates import chunk_candidates
+from lamostvac.grouped.components import project_chunk
+from lamostvac.grouped.groups import STAR_FIELDS, GroupedStars, Order, group_status, order_of
+from lamostvac.grouped.search import fit_group, group_seed, group_slices
 from lamostvac.grouped.settings import GroupedSettings
+from lamostvac.library.library import SpectralLibrary
+
+# Group numbers that a chunk has for itself, so that groups of a type have numbers of their own.
+GROUPS_OF_CHUNK = 10_000
 
 _COLUMNS = ("fit_group", "n_spectra", "n_dimensions", "n_evaluations", "n_iterations", "settled")
 
@@ -26,7 +33,7 @@ class Batch:
     ----------
     spectrum_id : (n,) as bytes
     stars : in the order of the groups
-    groups : int32 columns (g,) `fit_group n_spectra n_dimensions n_evaluations n_iterations
+    groups : int64 columns (g,) `fit_group n_spectra n_dimensions n_evaluations n_iterations
         settled`
     coordinates : the solutions, one group after the other, `n_dimensions` numbers of each
     history : best mean chi2, one group after the other, `n_iterations` + 1 numbers of each
@@ -34,7 +41,7 @@ class Batch:
 
     spectrum_id: NDArray[np.bytes_]
     stars: GroupedStars
-    groups: dict[str, NDArray[np.int32]]
+    groups: dict[str, NDArray[np.int64]]
     coordinates: NDArray[np.float64]
     history: NDArray[np.float64]
 
@@ -68,7 +75,7 @@ def search_batch(
         "first": [np.empty((0, n_labels))],
         "chi2": [np.empty(0)],
         "chi2_first": [np.empty(0)],
-        "fit_group": [np.empty(0, np.int32)],
+        "fit_group": [np.empty(0, np.int64)],
         "fit_status": [np.empty(0, np.int8)],
         "n_iterations": [np.empty(0, np.int32)],
     }
@@ -86,7 +93,7 @@ def search_batch(
             "first": candidates[:, 0],
             "chi2": fit.chi2,
             "chi2_first": fit.chi2_first,
-            "fit_group": np.full(n, number, np.int32),
+            "fit_group": np.full(n, number, np.int64),
             "fit_status": group_status(emulator, fit, settings.max_extrapolation),
             "n_iterations": np.full(n, n_iterations, np.int32),
         }
@@ -103,7 +110,7 @@ def search_batch(
             number, n, fit.n_dimensions, fit.n_evaluations, fit.chi2.mean(), fit.chi2_first.mean(),
         )  # fmt: skip
         progress(n)
-    table = np.array(rows_of_table, dtype=np.int32).reshape(-1, len(_COLUMNS))
+    table = np.array(rows_of_table, dtype=np.int64).reshape(-1, len(_COLUMNS))
     return Batch(
         np.concatenate(names),
         GroupedStars(**{name: np.concatenate(parts[name]) for name in STAR_FIELDS}),
@@ -111,6 +118,65 @@ def search_batch(
         np.concatenate(coordinates),
         np.concatenate(history),
     )
+
+
+def search_chunk(
+    emulator: Emulator,
+    whole: Emulator,
+    library: SpectralLibrary,
+    flux: h5py.Dataset,
+    ivar: h5py.Dataset,
+    spectrum_id: NDArray[np.bytes_],
+    chunk: str,
+    group_size: int,
+    settings: GroupedSettings,
+    seed: int,
+    spectral_type: str,
+    log: logging.Logger,
+    progress: Callable[[int], None] = lambda count: None,
+) -> tuple[Order, GroupedStars]:
+    """Search the groups of a chunk's own stars.
+
+    Parameters
+    ----------
+    emulator, whole : that of the search, and that with all components, in which candidates are
+        compared first
+    flux, ivar : (n, 4901) of the prepared spectra, from one file or array
+    spectrum_id : (n,) as bytes
+    chunk : its name, a number
+    progress : called with the number of stars of each group that is done
+
+    Returns
+    -------
+    order : of the chunk's stars
+    stars : in that order; groups are numbered from `GROUPS_OF_CHUNK` times the chunk's number on
+    """
+    components, residual = project_chunk(emulator, flux, ivar)
+    candidates = chunk_candidates(flux, ivar, library, whole, settings.matches)
+    order = order_of([chunk], [spectrum_id], [candidates[:, 0]], library.label_array())
+    sorted_stars: dict[str, NDArray[Any]] = {
+        "components": components[order.row],
+        "residual": residual[order.row],
+        "candidates": candidates[order.row],
+        "spectrum_id": order.spectrum_id,
+    }
+    first = GROUPS_OF_CHUNK * int(chunk)
+    groups = [
+        (first + number, rows)
+        for number, rows in enumerate(group_slices(len(order.row), group_size))
+    ]
+    batch = search_batch(
+        emulator,
+        sorted_stars,
+        groups,
+        library.label_array(),
+        settings,
+        seed,
+        spectral_type,
+        log,
+        progress,
+    )
+    return order, batch.stars
 
 
 def write_batch(path: str | PathLike[str], batch: Batch) -> None:

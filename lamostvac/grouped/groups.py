@@ -179,7 +179,7 @@ class GroupedStars:
     first: NDArray[np.float64]
     chi2: NDArray[np.float64]
     chi2_first: NDArray[np.float64]
-    fit_group: NDArray[np.int32]
+    fit_group: NDArray[np.int64]
     fit_status: NDArray[np.int8]
     n_iterations: NDArray[np.int32]
 
@@ -187,10 +187,13 @@ class GroupedStars:
         return GroupedStars(**{name: getattr(self, name)[rows] for name in STAR_FIELDS})
 
 
-def write_labels(path: str | PathLike[str], order: Order, stars: GroupedStars) -> None:
-    """Write the stars of a type, given in the order of their groups, chunk by chunk."""
+def write_labels(
+    path: str | PathLike[str], order: Order, stars: GroupedStars, label_names: Sequence[str]
+) -> None:
+    """Write the stars of a type or a chunk, given in the order of their groups, chunk by chunk."""
     back = np.lexsort((order.row, order.chunk))
     with atomic_hdf5(path) as handle:
+        handle.attrs["label_names"] = ",".join(label_names)
         handle.create_dataset(
             "chunks",
             data=np.array(order.chunks, dtype="S") if order.chunks else np.empty(0, "S1"),

@@ -31,7 +31,9 @@ from numpy.typing import NDArray
 
 from lamostvac.emulator.model import Emulator
 from lamostvac.fit import refine
+from lamostvac.grouped.reduced import ReducedLabels
 from lamostvac.grouped.settings import GroupedSettings
+from lamostvac.grouped.steps import step_labels
 
 Form = Literal["published", "centred", "scaled"]
 Search = Literal["bayesian", "gradient"]
@@ -41,29 +43,6 @@ _RANK = 1e-12  # directions below this share of the largest eigenvalue are round
 _ROUNDING = 1e-10  # labels with a smaller relative difference are equal
 _TOLERANCE = 1e-5  # of the gradient search: expected decrease, as a share of chi2
 _MAX_DAMPING = 1e8
-
-
-@dataclass(frozen=True)
-class ReducedLabels:
-    """Labels of a group's N stars as functions of m numbers: labels = offset + d @ basis.
-
-    Attributes
-    ----------
-    basis : (m, N, L), in the labels' own units
-    offset : (N, L)
-    low, high : (m,) smallest and largest coordinate of the t candidates
-    first : (m,) coordinates of the first matches, the point of greatest correlation
-    """
-
-    basis: NDArray[np.float64]
-    offset: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-    first: NDArray[np.float64]
-
-    def labels(self, d: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Labels (N, L) at the coordinates d (m,)."""
-        return np.asarray(self.offset + np.tensordot(d, self.basis, axes=1))
 
 
 @dataclass(frozen=True)
@@ -357,7 +336,10 @@ def fit_group(
     residual = np.asarray(residual, dtype=np.float64)
     candidates = np.asarray(candidates, dtype=np.float64)
     limits = label_limits(emulator, settings.max_extrapolation)
-    reduced = reduce_labels(candidates.swapaxes(0, 1), settings.variance, settings.form)
+    if settings.form == "steps":
+        reduced = step_labels(emulator, components, residual, candidates, limits)
+    else:
+        reduced = reduce_labels(candidates.swapaxes(0, 1), settings.variance, settings.form)
 
     def objective(d: NDArray[np.float64]) -> float:
         return float(

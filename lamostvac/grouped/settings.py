@@ -28,13 +28,14 @@ class SearchSettings(Section):
         0.98,
         gt=0,
         le=1,
-        description="Share of the variance of a group's candidate labels that the search can reach.",
+        description="Share of the variance of a group's candidate labels that the search can reach; not with steps.",
     )
-    form: Literal["published", "centred", "scaled"] = Field(
-        "published",
+    form: Literal["steps", "published", "centred", "scaled"] = Field(
+        "steps",
         description=(
-            "published: candidate labels as they are; centred: less their mean; scaled: each label also divided by "
-            "its standard deviation."
+            "Along which directions labels move. steps: from the mean of the five best candidates along each star's "
+            "own step and towards its first match; published: principal components of the candidates' labels; "
+            "centred: less their mean; scaled: each label also divided by its standard deviation."
         ),
     )
     search: Literal["bayesian", "gradient"] = Field(
@@ -65,10 +66,24 @@ class GroupedSettings(SearchSettings):
 
 
 class Grouped(SearchSettings, GroupSize):
-    """Grouped search of Liang et al. (2024, section 2.2): fit.method grouped and grouped_refine."""
+    """Grouped search of Liang et al. (2024, section 2.2), for the columns teff_grouped and so on."""
 
     not_in_rows: ClassVar = frozenset({"groups_per_job"})
 
+    run: bool = Field(
+        True,
+        description=(
+            "Search groups in every run, for columns beside the labels of fit.method; false: only where "
+            "fit.method needs it."
+        ),
+    )
+    scope: Literal["chunk", "type"] = Field(
+        "chunk",
+        description=(
+            "Which stars are sorted and cut into groups. chunk: those of each chunk, so that new plates leave old "
+            "groups as they are; type: all of a spectral type, as published."
+        ),
+    )
     groups_per_job: PositiveInt = Field(
-        10, description="Groups of a job; results do not depend on it."
+        10, description="Groups of a job with scope type; results do not depend on it."
     )

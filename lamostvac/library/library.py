@@ -317,9 +317,15 @@ def read_library(path: str | PathLike[str]) -> SpectralLibrary:
 
 def read_library_labels(path: str | PathLike[str]) -> NDArray[np.float64]:
     """`label_array` of the library that `write_library` wrote, without reading its spectra."""
+    names = read_label_names(path)
     with open_hdf5(path) as handle:
-        names = str(handle.attrs["label_names"]).split(",")
-        return read_columns(handle["labels"], names).to_numpy(np.float64)
+        return read_columns(handle["labels"], list(names)).to_numpy(np.float64)
+
+
+def read_label_names(path: str | PathLike[str]) -> tuple[str, ...]:
+    """`label_names` of the library that `write_library` wrote."""
+    with open_hdf5(path) as handle:
+        return tuple(str(handle.attrs["label_names"]).split(","))
 
 
 def read_catalogue_labels(path: str | PathLike[str]) -> NDArray[np.float64]:

@@ -41,7 +41,7 @@ _MEASURES = {"pulls": "width", "bias": "mean"}
 # Stages whose cost grows with the spectra; the others run once.
 PER_SPECTRUM = (
     "survey", "prepare", "predict", "project", "candidates", "sort_groups", "search",
-    "grouped_labels", "fit", "fit_imig", "collected", "errors", "recommended",
+    "grouped_labels", "search_chunk", "fit", "fit_imig", "collected", "errors", "recommended",
     "photometry", "distance", "catalog", "merge", "cds", "votable", "hats",
 )  # fmt: skip
 

@@ -176,14 +176,23 @@ class Context:
         return networks.part(NetworkWindows)
 
     @cached_property
-    def fits(self) -> list[str]:
-        """The rules that fit a chunk's spectra, in their order; after them come the networks."""
-        return ["fit", "fit_imig"] if self.second else ["fit"]
-
-    @cached_property
     def last_reader(self) -> str:
         """The last rule that reads a chunk's prepared spectra."""
-        return "predict" if self.set_of_label else self.fits[-1]
+        return self.chunk_rules[-1]
+
+    def earlier_readers(self, reader: str) -> list[str]:
+        """Outputs of the rules that read a chunk's prepared spectra before `reader` does."""
+        outputs = {
+            "project": self.layout.project,
+            "candidates": self.layout.candidates,
+            "search_chunk": self.layout.chunk_groups,
+            "fit": self.layout.fit,
+            "fit_imig": self.layout.fit_imig,
+        }
+        # Rules are declared in runs without them too.
+        readers = [name for name in self.chunk_rules if name in {*outputs, reader}]
+        last = readers.index(reader) if reader in readers else len(readers)
+        return [outputs[name] for name in readers[:last]]
 
     @cached_property
     def chunk_rules(self) -> list[str]:

@@ -99,6 +99,7 @@ class Layout:
     group_stars = _Below("grouped/{type}/stars.h5")
     group_batch = _Below("grouped/{type}/{batch}.h5")
     grouped_labels = _Below("grouped/{type}/labels.h5")
+    chunk_groups = _Below("chunk_groups/{type}/{chunk}.h5")
 
     fit = _Below("fit/{type}/{chunk}.h5")
     fit_imig = _Below("fit_imig/{type}/{chunk}.h5")

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import tracemalloc
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ from lamostvac.catalog.settings import SnrFlagThresholds
 from lamostvac.configuration.root import configuration_hash
 from lamostvac.core import vocabulary
 from lamostvac.core.exceptions import UserError
-from lamostvac.core.hdf5 import atomic_hdf5, write_columns
+from lamostvac.core.hdf5 import atomic_hdf5, open_hdf5, read_columns, write_columns
 from lamostvac.core.manifest import REJECTED_COLUMNS
 
 REGISTRY = load_registry()
@@ -124,6 +125,44 @@ def test_the_second_fit_gives_its_log_g_by_spectrum_or_none(tmp_path):
         write_columns(handle.create_group("rejected"), rejections(seen[:0], "fit", "fit_failed"))
     with pytest.raises(UserError, match=rf"second\.h5 .* 1 lost.*{table['spectrum_id'][1]}"):
         catalog_rows.read_chunk(*paths, second_fit=second)
+
+
+def test_grouped_labels_come_by_spectrum_and_one_without_is_named(tmp_path):
+    table = spectra(6)
+    paths = write_chunk(tmp_path, table, np.array([0, 0, 1, 0, 2, 0]))
+    chunk = Path(paths[0]).stem
+    prepared = table.iloc[[5, 4, 3, 2, 1, 0]]  # in the order of the groups
+    grouped = tmp_path / "groups.h5"
+
+    def write(rows):
+        with atomic_hdf5(grouped) as handle:
+            handle.attrs["label_names"] = "teff,logg"
+            handle.create_dataset("chunks", data=np.array(["other", chunk], dtype="S"))
+            handle.create_dataset("limits", data=[0, 1, 1 + len(rows)])
+            ids = np.array(["of another chunk", *rows["spectrum_id"]], dtype="S")
+            handle.create_dataset("spectrum_id", data=ids)
+            fiber = np.array([0, *rows["fiberid"]], dtype=float)
+            handle.create_dataset("labels", data=np.column_stack([fiber, fiber / 10]))
+            handle.create_dataset("chi2", data=fiber + 1)
+            handle.create_dataset("fit_group", data=(fiber + 2).astype(np.int64))
+
+    with open_hdf5(paths[1]) as handle:
+        known = set(read_columns(handle["meta"])["spectrum_id"])
+    write(prepared[prepared["spectrum_id"].isin(known)])
+    rows, _ = assembled(table, [catalog_rows.read_chunk(*paths, grouped=grouped)])
+    np.testing.assert_allclose(rows["teff_grouped"], rows["fiberid"])
+    np.testing.assert_allclose(rows["logg_grouped"], rows["fiberid"] / 10, rtol=1e-6)
+    np.testing.assert_allclose(rows["chi2_grouped"], rows["fiberid"] + 1)
+    assert (rows["fit_group"] == rows["fiberid"] + 2).all()
+    assert np.isnan(rows["feh_grouped"]).all()
+    without, _ = assembled(table, [catalog_rows.read_chunk(*paths)])
+    assert np.isnan(without["teff_grouped"]).all()
+    assert (without["fit_group"] == -1).all()
+
+    lost = prepared[prepared["spectrum_id"].isin(known)]
+    write(lost[1:])
+    with pytest.raises(UserError, match=rf"groups\.h5 .* 1 lost.*{lost['spectrum_id'].iloc[0]}"):
+        catalog_rows.read_chunk(*paths, grouped=grouped)
 
 
 @pytest.mark.parametrize("group", ["meta", "fit"])

@@ -95,7 +95,7 @@ def test_order_and_labels_survive_their_files_and_come_back_chunk_by_chunk(tmp_p
         fit_status=np.zeros(50, np.int8),
         n_iterations=np.full(50, 3, np.int32),
     )
-    write_labels(tmp_path / "labels.h5", order, found)
+    write_labels(tmp_path / "labels.h5", order, found, ("teff", "logg"))
     for chunk, expected in zip(chunks, names, strict=True):
         identifiers = [name.decode() for name in expected]
         stars = read_labels(tmp_path / "labels.h5", chunk, identifiers)

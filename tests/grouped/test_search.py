@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from toy import BUILD, toy_library, toy_spectra
 
+from lamostvac.emulator.distil import distil
 from lamostvac.emulator.model import build_emulator
+from lamostvac.emulator.settings import DistilSettings
 from lamostvac.fit import refine
 from lamostvac.grouped import search as grouped
 from lamostvac.grouped.candidates import candidate_rows
@@ -21,13 +23,14 @@ from lamostvac.grouped.search import (
     reduce_labels,
 )
 from lamostvac.grouped.settings import GroupedSettings
+from lamostvac.grouped.steps import step_labels
 
 pytestmark = pytest.mark.numeric
 
 LIBRARY = toy_library(150)
 FORMS = ("published", "centred", "scaled")
-PUBLISHED = GroupedSettings(max_extrapolation=0.05)
-QUICK = GroupedSettings(matches=20, random_points=4, max_iterations=3, max_extrapolation=0.05)
+PUBLISHED = GroupedSettings(form="published", max_extrapolation=0.05)
+QUICK = PUBLISHED.changed(matches=20, random_points=4, max_iterations=3)
 SETTINGS = {
     "published": QUICK,
     "centred": QUICK.changed(form="centred"),
@@ -390,3 +393,53 @@ def test_labels_beyond_the_library_are_set_to_its_limits(emulator):
     labels = LIBRARY.label_array()
     np.testing.assert_allclose(low, labels.min(axis=0), rtol=1e-6)
     np.testing.assert_allclose(high, labels.max(axis=0), rtol=1e-6)
+
+
+# The form steps
+
+
+def test_first_match_and_mean_of_five_are_points_of_the_search(emulator):
+    _, components, residual, candidates = stars(emulator)
+    limits = label_limits(emulator, 0.05)
+    reduced = step_labels(emulator, components, residual, candidates, limits)
+    np.testing.assert_allclose(reduced.labels(reduced.first), candidates[:, 0])
+    np.testing.assert_allclose(reduced.labels(np.zeros(2)), candidates[:, :5].mean(axis=1))
+    assert (reduced.low <= reduced.first).all()
+    assert (reduced.first <= reduced.high).all()
+
+
+def test_a_whole_step_of_each_star_lowers_its_misfit_and_stays_within_the_limits(emulator):
+    _, components, residual, candidates = stars(emulator)
+    limits = label_limits(emulator, 0.05)
+    reduced = step_labels(emulator, components, residual, candidates, limits)
+    mean, moved = reduced.labels(np.zeros(2)), reduced.labels(np.array([1.0, 0.0]))
+    at = [misfits(emulator, components, residual, labels) for labels in (mean, moved)]
+    assert (at[1] < at[0]).mean() > 0.8
+    assert (moved >= limits[0] - 1e-9).all()
+    assert (moved <= limits[1] + 1e-9).all()
+
+
+def test_without_scatter_among_the_candidates_no_star_moves(emulator):
+    _, components, residual, candidates = stars(emulator)
+    same = np.repeat(candidates[:, :1], 20, axis=1)
+    reduced = step_labels(emulator, components, residual, same, label_limits(emulator, 0.05))
+    np.testing.assert_allclose(reduced.labels(np.array([1.0, 0.0])), same[:, 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("search", ["bayesian", "gradient"])
+def test_the_search_is_never_worse_than_the_first_match_and_better_than_published(emulator, search):
+    flux, components, residual, candidates = stars(emulator, n=30)
+    settings = QUICK.changed(form="steps", search=search)
+    found = fit_group(emulator, components, residual, candidates, settings, seed=1)
+    published = QUICK.changed(form="published")
+    theirs = fit_group(emulator, components, residual, candidates, published, seed=1)
+    assert found.chi2.mean() <= found.chi2_first.mean()
+    assert found.chi2.mean() < theirs.chi2.mean()
+    assert found.n_dimensions == 2
+    # The distilled emulator, in fewer components, finds about the same labels.
+    small, _ = distil(emulator, DistilSettings())
+    again = fit_group(
+        small, *project(small, flux, np.full(flux.shape, 1e4)), candidates, settings, seed=1
+    )
+    scatter = candidates.std(axis=1).mean(axis=0)
+    assert (np.abs(again.labels - found.labels).mean(axis=0) < 0.2 * scatter).all()

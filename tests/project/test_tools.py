@@ -37,6 +37,7 @@ RUN_BY = {
     "fuzz_mutations.py": "project/test_fuzz.py::test_every_damaged_file_is_a_sentence_or_a_finite_result",
     "fuzz_readers.py": "project/test_fuzz.py::test_every_damaged_file_is_a_sentence_or_a_finite_result",
     "lint_rules.py": "project/test_lint_rules.py::test_the_rules_have_no_lint_that_is_not_meant",
+    "grouped_forms.py": "workflow/test_grouped_workflow.py::test_the_forms_of_the_search_are_compared_with_the_truth",
     "install_test_programs.sh": "project/test_isolation.py::test_what_is_missing_is_installed_after_an_update",
     "lock.py": "project/test_setup.py::test_a_new_lock_keeps_every_pin_but_those_to_upgrade",
     "measure_resources.py": "run/test_resources.py::test_the_command_writes_a_table_that_is_read_again",

@@ -1,7 +1,10 @@
 """The grouped search inside the workflow: both methods on a few stars, whatever the chunks and jobs."""
 
+import io
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -29,9 +32,11 @@ CONFIGURATION = {
     },
     "survey": {"types": list(TYPES), "chunk_size": 20000},
     "emulator": {"folds": 2},
+    "prepare": {"keep": True},
     "fit": {"method": "grouped"},
     "grouped": {
         "group_size": 5,
+        "scope": "type",
         "groups_per_job": 2,
         "matches": 20,
         "form": "scaled",
@@ -191,9 +196,72 @@ def test_the_fit_per_star_begins_at_the_grouped_labels_and_fits_better(grouped, 
 
 
 def test_refine_has_no_job_of_the_grouped_search(project, grouped, tmp_path):
-    folder = prepare_run(project, tmp_path / "run", grouped, fit={"method": "refine"})
+    folder = prepare_run(
+        project, tmp_path / "run", grouped, fit={"method": "refine"}, grouped={"run": False}
+    )
     shutil.copytree(grouped / "survey", folder / "results/survey")
     plan = snakemake(folder, "--cores", "1", "--dry-run", "results/fit/F/0000.h5")
     assert "rule fit" in plan
     for name in ("candidates", "sort_groups", "search", "grouped_labels"):
         assert f"rule {name}:" not in plan
+
+
+@pytest.fixture(scope="module")
+def published(project, grouped, tmp_path_factory) -> Path:
+    """The published Bayesian search in groups of 1000 of each chunk, beside the fit of each star."""
+    folder = prepare_run(
+        project, tmp_path_factory.mktemp("published") / "run", grouped, fit={"method": "refine"}
+    )
+    settings = yaml.safe_load((folder / "tiny.yaml").read_text())
+    settings["grouped"] = {"form": "published"}
+    settings["survey"]["chunk_size"] = 10
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(settings))
+    snakemake(folder, "--cores", "2")
+    return folder / "results"
+
+
+def test_by_default_each_chunk_is_searched_beside_the_fit_of_each_star(published):
+    catalogue = pd.read_parquet(published / "catalog/recommended.parquet")
+    assert len(catalogue) > 30
+    for label in ("teff", "logg", "feh", "alpha_fe"):
+        assert np.isfinite(catalogue[f"{label}_grouped"]).all()
+        assert (catalogue[f"{label}_grouped"] != catalogue[label]).all()
+    assert (catalogue["chi2_grouped"] > 0).all()
+    # A group has stars of one chunk, and all of a chunk that has fewer than 1000.
+    manifest = pd.read_csv(published / "survey/manifest.csv", dtype={"type": str, "chunk": str})
+    for spectral_type in TYPES:
+        rows = catalogue[catalogue["spectral_type"] == spectral_type]
+        chunks = manifest.loc[manifest["type"] == spectral_type, "chunk"].astype(int)
+        assert len(chunks) > 1
+        assert set(rows["fit_group"]) <= {10_000 * number for number in chunks}
+        assert rows["fit_group"].nunique() > 1
+
+
+def test_the_labels_of_each_star_do_not_depend_on_the_groups(project, published, tmp_path):
+    folder = prepare_run(
+        project, tmp_path / "run", published, fit={"method": "refine"}, grouped={"run": False}
+    )
+    snakemake(folder, "--cores", "2", "results/catalog/recommended.parquet")
+    one = pd.read_parquet(published / "catalog/recommended.parquet").set_index("spectrum_id")
+    other = pd.read_parquet(folder / "results/catalog/recommended.parquet").set_index("spectrum_id")
+    other = other.loc[one.index]
+    for label in ("teff", "logg", "feh", "alpha_fe", "chi2"):
+        np.testing.assert_allclose(one[label], other[label], rtol=1e-4, atol=1e-4)
+    assert other["teff_grouped"].isna().all()
+    assert (other["fit_group"] == -1).all()
+    assert not (folder / "results/chunk_groups").exists()
+
+
+def test_the_forms_of_the_search_are_compared_with_the_truth(published):
+    tool = Path(__file__).parents[2] / "tools/grouped_forms.py"
+    done = subprocess.run(
+        [sys.executable, tool, published], capture_output=True, text=True, check=True
+    )
+    table = pd.read_csv(io.StringIO(done.stdout), sep=r"\s{2,}", engine="python")
+    assert set(table["type"]) == set(TYPES)
+    chi2 = table.pivot(index="type", columns="method", values="chi2")
+    # Where the first match is a point of the search, the search does not end above it.
+    assert (chi2["steps"] <= chi2["first match"]).all()
+    assert (chi2["gradient"] <= chi2["first match"]).all()
+    assert (chi2["published"] != chi2["steps"]).all()
+    assert (table["teff sigma"] > 0).all()
