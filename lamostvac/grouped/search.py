@@ -41,6 +41,7 @@ Search = Literal["bayesian", "gradient"]
 _BATCH = 256  # stars emulated at once; bounds the memory of kernel and Jacobian
 _RANK = 1e-12  # directions below this share of the largest eigenvalue are rounding errors
 _ROUNDING = 1e-10  # labels with a smaller relative difference are equal
+_SAME = 1e-4  # of the Bayesian search: misfits with a smaller relative difference are the same
 _TOLERANCE = 1e-5  # of the gradient search: expected decrease, as a share of chi2
 _MAX_DAMPING = 1e8
 
@@ -217,11 +218,13 @@ def search_bayesian(
     first: NDArray[np.float64],
     settings: GroupedSettings,
     seed: int,
+    tolerance: float = 0.0,
 ) -> _Found:
     """Minimum of `objective` between `low` and `high` (m,) as L24 search it (2.2 steps 6 and 7).
 
     The first surrogate is made from random points and the first match. Then the upper confidence
-    bound chooses each point, until `patience` points in a row have not lowered the minimum. The
+    bound chooses each point, until `patience` points in a row have not lowered the minimum by more
+    than its share `tolerance`. The
     package searches in d less its lower bound, divided by the widest range. So lengths keep their
     proportions, and the surrogate's length scale starts near the right one, whatever N and the
     labels' units are.
@@ -262,7 +265,7 @@ def search_bayesian(
     while idle < settings.patience and len(history) <= settings.max_iterations:
         # The package remembers its points: one that is suggested again is not evaluated again.
         optimiser.probe(optimiser.suggest(), lazy=False)
-        idle = 0 if best_value < history[-1] else idle + 1
+        idle = 0 if best_value < (1.0 - tolerance) * history[-1] else idle + 1
         history.append(best_value)
     return _Found(best, history, n_evaluations, idle >= settings.patience)
 
@@ -360,7 +363,9 @@ def fit_group(
     elif settings.search == "gradient":
         found = search_gradient(equations, *bounds, settings)
     else:
-        found = search_bayesian(objective, *bounds, settings, seed)
+        # As published, a misfit "remains the same" if it does to the last digit.
+        tolerance = _SAME if settings.form == "steps" else 0.0
+        found = search_bayesian(objective, *bounds, settings, seed, tolerance)
     labels = np.clip(reduced.labels(found.d), *limits)
     return GroupFit(
         labels=labels,
