@@ -79,8 +79,8 @@ def test_without_training_sets_there_are_no_networks(tmp_path):
     found = real(tmp_path)
     assert found.network_labels == []
     assert found.network_preparation is None
-    assert found.last_reader == "fit"
-    assert found.chunk_rules == ["prepare", "fit"]
+    assert found.last_reader == "search_chunk"
+    assert found.chunk_rules == ["prepare", "fit", "search_chunk"]
 
 
 def test_networks_from_elsewhere_are_not_trained_here(simulated):
@@ -138,7 +138,7 @@ def test_the_second_emulator_has_a_library_and_a_fit_of_its_own(simulated):
     found = context({"second_emulator": {"label_columns": columns}})
     name = simulated.configuration.library.name
     assert found.second == f"{name}_imig"
-    assert found.fits == ["fit", "fit_imig"]
+    assert found.chunk_rules[1:4] == ["fit", "fit_imig", "search_chunk"]
     assert found.library_spectra(found.second) == found.library_spectra(name)
     assert found.library_settings(found.second)["label_columns"]["logg"] == "LOGG_OTHER"
     assert found.fit_emulator(found.second) == f"results/emulator/{name}_imig_distilled.h5"
@@ -175,3 +175,22 @@ def test_prepared_spectra_are_in_the_scratch_folder_unless_they_are_kept(tmp_pat
 def test_a_wrong_choice_of_columns_or_rows_is_told_before_anything_runs(settings, sentence):
     with pytest.raises(UserError, match=sentence):
         context(settings)
+
+
+@pytest.mark.parametrize(
+    ("method", "grouped", "readers"),
+    [
+        ("refine", {}, ["fit", "search_chunk", "predict"]),
+        ("refine", {"run": False}, ["fit", "predict"]),
+        ("refine", {"scope": "type"}, ["fit", "project", "candidates", "predict"]),
+        ("grouped", {"run": False}, ["search_chunk", "fit", "predict"]),
+        ("grouped_refine", {"scope": "type"}, ["project", "candidates", "fit", "predict"]),
+    ],
+)
+def test_groups_are_searched_after_the_fit_unless_it_begins_with_them(method, grouped, readers):
+    found = context({"fit": {"method": method}, "grouped": grouped})
+    assert found.chunk_rules == ["prepare", *readers]
+    outputs = found.earlier_readers("predict")
+    assert len(outputs) == len(readers) - 1
+    assert outputs[0].split("/")[1] == readers[0].replace("search_chunk", "chunk_groups")
+    assert found.earlier_readers(readers[0]) == []
