@@ -1,3 +1,3 @@
 """The run's configuration, composed of the stages' sections."""
 
-VERSION = 3
+VERSION = 2
