@@ -1,3 +1,3 @@
 """The run's configuration, composed of the stages' sections."""
 
-VERSION = 2
+VERSION = 3

@@ -1,3 +1,3 @@
 """The run itself: plan, progress, resources, Slurm, paths, records of jobs."""
 
-VERSION = 6
+VERSION = 7
