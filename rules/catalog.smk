@@ -1,5 +1,7 @@
 # The catalogue: each type joined from its chunks, then all types in one, every spectrum accounted for.
 
+from lamostvac.core.paths import PUBLISHED_TABLES_PATH
+
 # What a type's labels are. Where errors are learned from the stars of all types, no job can hold it together with what
 # follows.
 COLLECT_GROUP = "collected" if CTX.published_curves else "type"
@@ -92,6 +94,7 @@ rule merge:
         provenance=CTX.provenance,
         columns=CTX.columns,
         network_labels=CTX.network_labels,
+        published=own_file(PUBLISHED_TABLES_PATH),
         code_version=version_of("merge"),
     script:
         "../workflow_scripts/merge.py"

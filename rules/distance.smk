@@ -6,10 +6,16 @@ def photometry_files(wildcards):
     return outside(CTX.photometry_files)
 
 
+def dust_map_kb(wildcards, input):
+    """Size of the map of dust in kB, 0 without one."""
+    return sum(os.path.getsize(path) for path in input.dust) / 1000
+
+
 rule photometry:
     input:
         collected=FILES.collected,
         tables=photometry_files,
+        dust=outside(CTX.dust_maps),
     output:
         FILES.photometry,
     log:
@@ -21,11 +27,17 @@ rule photometry:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        **asks("photometry", spectra=spectra_of, input_kb=size_kb("tables")),
+        **asks(
+            "photometry",
+            spectra=spectra_of,
+            input_kb=size_kb("tables"),
+            map_kb=dust_map_kb,
+        ),
     params:
         tables=CTX.photometry.model_dump(mode="json", by_alias=True),
         root=lambda wildcards: CTX.photometry_root,
-        digests=lambda wildcards: digests(CTX.photometry_files),
+        digests=lambda wildcards: digests([*CTX.photometry_files, *CTX.dust_maps]),
+        bayestar_scale=CFG.photometry.bayestar_scale,
         repeat_radius=CFG.photometry.repeat_radius,
         columns=CTX.columns,
         network_labels=CTX.network_labels,

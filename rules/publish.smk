@@ -1,7 +1,8 @@
 # Other forms of the merged catalogue, and what its errors are like. Each reads recommended.fits block by block.
 
 from lamostvac.core.files import sha256
-from lamostvac.core.paths import PUBLISHED_INTERNAL_ERRORS_PATH
+from lamostvac.catalog.published import published_tables
+from lamostvac.core.paths import PUBLISHED_INTERNAL_ERRORS_PATH, PUBLISHED_TABLES_PATH
 from lamostvac.publish.explorer import page_hash
 
 
@@ -12,6 +13,8 @@ def publication_targets():
         wanted += [FILES.cds_readme, FILES.cds_table]
     if CFG.publication.votable:
         wanted.append(FILES.votable)
+    if CFG.publication.published:
+        wanted += expand(FILES.published, table=published_tables())
     if CFG.publication.hats:
         wanted.append(FILES.hats)
     return wanted
@@ -73,6 +76,8 @@ rule cds:
         authors=CFG.publication.authors,
         columns=CTX.columns,
         network_labels=CTX.network_labels,
+        # The ReadMe says what columns are called in the papers.
+        published=own_file(PUBLISHED_TABLES_PATH),
         code_version=version_of("cds"),
     script:
         "../workflow_scripts/cds.py"
@@ -101,6 +106,31 @@ rule votable:
         code_version=version_of("votable"),
     script:
         "../workflow_scripts/votable.py"
+
+
+# The catalogue as the papers publish theirs.
+rule published:
+    input:
+        catalogue=FILES.catalogue_fits,
+    output:
+        table=FILES.published,
+    log:
+        FILES.log("published", "table"),
+    benchmark:
+        FILES.benchmark("published", "table")
+    wildcard_constraints:
+        table="|".join(published_tables()),
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        **asks("published", spectra=spectra_of),
+    params:
+        columns=CTX.columns,
+        network_labels=CTX.network_labels,
+        published=own_file(PUBLISHED_TABLES_PATH),
+        code_version=version_of("published"),
+    script:
+        "../workflow_scripts/published.py"
 
 
 rule hats:

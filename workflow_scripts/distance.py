@@ -38,7 +38,8 @@ def main(snakemake: Job) -> None:
     )  # fmt: skip
     settings = Distance.model_validate(params.distance)
     columns = type_distances.magnitude_columns(registry.names, ["", "_err"])
-    absolute = type_distances.usable_magnitudes(read_fields(path, registry, [*columns, "obsid"]))
+    magnitudes = read_fields(path, registry, [*columns, "obsid"])
+    absolute = type_distances.usable_magnitudes(magnitudes, settings.flagged)
     correlation = type_distances.equal_correlation(settings.correlation)
     if settings.correlation is None and inputs.left_out:
         tables = map(pd.read_parquet, inputs.left_out)

@@ -7,6 +7,7 @@ from typing import Any
 import lamostvac
 from lamostvac.catalog.files import input_cards, provenance, write_json
 from lamostvac.catalog.merge import accounting, merge_rejections, merge_tables, require_some
+from lamostvac.catalog.published import names_section
 from lamostvac.catalog.registry import load_registry, network_labels
 from lamostvac.core.atomic import atomic
 from lamostvac.core.hdf5 import open_hdf5
@@ -50,7 +51,8 @@ def main(snakemake: Job) -> None:
     balance |= {name: counts[name] for name in ("n_recommended", "layouts", "flags")}
     write_json(outputs.accounting, balance)
     with atomic(outputs.datamodel) as temporary:
-        temporary.write_text(registry.datamodel(), encoding="utf-8")
+        text = registry.datamodel() + names_section(registry.names)
+        temporary.write_text(text, encoding="utf-8")
     log.info("%(n_in)d spectra in = %(n_accepted)d accepted + %(n_rejected)d rejected", balance)
 
 

@@ -7,13 +7,14 @@ from lamostvac.catalog.registry import load_registry, network_labels
 from lamostvac.core.atomic import atomic
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
+from lamostvac.distance.bayestar import ebv_at_distance
 from lamostvac.distance.join import join_photometry
 from lamostvac.distance.schema import PhotometryFile
 from lamostvac.external.sky import galactic_coordinates
 
 
 def main(snakemake: Job) -> None:
-    """Inputs `collected`, `tables`; output Parquet, one row per row of `collected` in its order."""
+    """Inputs `collected`, `tables`, `dust`; output Parquet, one row per row of `collected` in its order."""
     log = rule_log(snakemake)
     params = snakemake.params
     registry = load_registry(network_labels(params.network_labels))
@@ -25,6 +26,11 @@ def main(snakemake: Job) -> None:
     for name, number in found.items():
         log.info("%s: %d of %d spectra", name, number, len(table))
     longitude, latitude = galactic_coordinates(spectra["ra"], spectra["dec"])
+    for path in snakemake.input.dust:
+        table["ebv_bayes19"] = ebv_at_distance(
+            path, longitude, latitude, table["r_geo"], params.bayestar_scale
+        )
+        log.info("%s: E(B-V) of %d spectra", path, table["ebv_bayes19"].notna().sum())
     single = [name for name in table.columns if name not in ("gaia_source_id", "parallax")]
     table = table.astype(dict.fromkeys(single, np.float32))
     table.insert(0, "spectrum_id", spectra["spectrum_id"].astype(str))

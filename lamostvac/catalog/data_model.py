@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import yaml
 
+from lamostvac.catalog.published import names_section
 from lamostvac.catalog.registry import load_registry
 from lamostvac.core.manifest import REJECTED_COLUMNS
 from lamostvac.core.paths import COLUMNS_PATH, PROJECT
@@ -78,6 +79,7 @@ def document() -> str:
                     "of the training stars" if low is None else f"{low:g} to {high:g}",
                 )
             )
+    lines += names_section().rstrip().splitlines()
     lines += [
         "",
         "## rejected.csv",

@@ -21,7 +21,7 @@ from lamostvac.core.exceptions import UserError
 # Rows of a Parquet row group, and of a block while merging (30 MB, with two dozen labels of
 # networks 80 MB).
 ROW_GROUP = 131072
-_FITS_BLOCK = 2880
+FITS_BLOCK = 2880
 
 
 def provenance(
@@ -101,7 +101,7 @@ def write_fits(
     header = registry.header(n, cards)
     size = len(header) + n * registry.record.itemsize
     with atomic(path) as temporary, open(temporary, "wb") as handle:
-        handle.truncate(size + -size % _FITS_BLOCK)
+        handle.truncate(size + -size % FITS_BLOCK)
         handle.write(header)
         written = 0
         for block in blocks:

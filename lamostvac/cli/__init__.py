@@ -1,3 +1,3 @@
 """The command `lamostvac`: its options and subcommands, without computations."""
 
-VERSION = 1
+VERSION = 2

@@ -112,6 +112,23 @@ def efficiency(results: Path, csv: Path | None) -> None:
             jobs.to_csv(path, index=False)
 
 
+@click.command(epilog=example("lamostvac published liang2024_table1"))
+@click.argument("tables", nargs=-1, metavar="[TABLE]...")
+def published(tables: tuple[str, ...]) -> None:
+    """List the columns of the papers' tables beside ours."""
+    from lamostvac.catalog.published import listing, published_tables
+
+    for name in tables or published_tables():
+        rows = [("published", "column", "unit", "meaning"), *listing(name)]
+        table = published_tables()[name]
+        click.echo(f"{name}.fits: {table.paper}; rows with {table.rows}")
+        widths = [max(len(row[part]) for row in rows) for part in range(3)]
+        for row in rows:
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+            click.echo("  ".join([*cells, row[3]]))
+        click.echo()
+
+
 @click.command(epilog=example("lamostvac damage results/dr10"))
 @click.argument("folders", nargs=-1, required=True, type=FOLDER)
 def damage(folders: tuple[Path, ...]) -> None:

@@ -52,5 +52,6 @@ for command in (
     look.efficiency,
     look.damage,
     look.restore_times,
+    look.published,
 ):
     main.add_command(command)

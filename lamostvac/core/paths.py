@@ -18,6 +18,7 @@ COLUMNS_PATH = PROJECT / "config" / "columns.yaml"
 PUBLISHED_ERRORS_PATH = PROJECT / "config" / "published_errors.yaml"
 PUBLISHED_INTERNAL_ERRORS_PATH = PROJECT / "config" / "published_internal_errors.yaml"
 PUBLISHED_NETWORKS_PATH = PROJECT / "config" / "published_networks.yaml"
+PUBLISHED_TABLES_PATH = PROJECT / "config" / "published_tables.yaml"
 OVERVIEW_PATH = PROJECT / "config" / "overview.yaml"
 
 

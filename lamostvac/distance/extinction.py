@@ -49,8 +49,7 @@ def constants(
     ----------
     sfd, corrected : band to its coefficient for E(B-V) of Schlegel et al. and for the true one;
         together all bands
-    scale : `published` takes the numbers unchanged, whichever scale they belong to, as Wang et
-        al. (2022) do
+    scale : `published` takes the numbers unchanged, whichever scale they belong to
     """
     factor = {
         "published": (1.0, 1.0),

@@ -18,7 +18,7 @@ from lamostvac.core.vocabulary import BANDS
 class PhotometryJoin(Section):
     """Magnitudes and distances of other surveys joined to every spectrum."""
 
-    not_in_rows: ClassVar = frozenset({"root", "file"})
+    not_in_rows: ClassVar = frozenset({"root", "file", "bayestar"})
 
     enabled: bool = Field(
         True, description="Join them; without them there is neither E(B-V) nor distance."
@@ -34,6 +34,18 @@ class PhotometryJoin(Section):
             "Folder that the tables are relative to; null takes networks.root, then survey.root; a simulated run "
             "brings its own."
         ),
+    )
+    bayestar: str | None = Field(
+        None,
+        min_length=1,
+        description=(
+            "File of the 3-D map of Green et al. (2019), bayestar2019.h5: its E(B-V) at r_geo is the column "
+            "ebv_bayes19. null: the column is NaN."
+        ),
+    )
+    bayestar_scale: PositiveFloat = Field(
+        0.884,
+        description="E(B-V) for 1 of that map's unit (argonaut.skymaps.info/usage); 1 keeps its unit.",
     )
     repeat_radius: PositiveFloat = Field(
         1.0,
@@ -54,8 +66,9 @@ class Extinction(Section):
     scale: Literal["published", "sfd", "corrected"] = Field(
         "published",
         description=(
-            "published: one E(B-V) times the numbers as they are, as in Wang et al. (2022); sfd or corrected: all "
-            "numbers and E(B-V) on the scale of Schlegel et al. (1998) or on the true one, 0.86 times as large."
+            "published: one E(B-V) times the numbers as their papers print them, which belong to two scales (Wang et "
+            "al. 2022 print none); sfd or corrected: all numbers and E(B-V) on the scale of Schlegel et al. (1998) or "
+            "on the true one, 0.86 times as large. sfd is right for real data."
         ),
     )
     sfd: dict[str, PositiveFloat] = Field(
@@ -175,6 +188,20 @@ class Distance(Section):
     clip: PositiveFloat = Field(
         5.0,
         description="Standard deviations from what the other bands say at which a band is left out.",
+    )
+    positions: Literal["all", "ks"] = Field(
+        "all",
+        description=(
+            "Distance that x_gal, y_gal and z_gal follow from: all, that of all bands (dist); ks, that of Ks alone "
+            "(dist_ks), as in Wang et al. (2022)."
+        ),
+    )
+    flagged: Literal["leave_out", "use"] = Field(
+        "leave_out",
+        description=(
+            "Absolute magnitudes with a flag of their network (beyond the range of its training stars, or a spectrum "
+            "unlike theirs): leave_out, no distance follows from them; use, as in Wang et al. (2022)."
+        ),
     )
     r0: PositiveFloat = Field(
         8.122,

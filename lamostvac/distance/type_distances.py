@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -41,13 +41,17 @@ def magnitude_columns(names: Sequence[str], parts: Sequence[str]) -> list[str]:
     ]
 
 
-def usable_magnitudes(columns: Mapping[str, NDArray[Any]]) -> tuple[Array, Array]:
+def usable_magnitudes(
+    columns: Mapping[str, NDArray[Any]], flagged: Literal["leave_out", "use"]
+) -> tuple[Array, Array]:
     """The networks' absolute magnitudes and errors (n, 14); NaN where a flag forbids their use.
 
-    `columns` (n,) are `magnitude_columns` with parts "" and "_err", and at least one other.
+    `columns` (n,) are `magnitude_columns` with parts "" and "_err", and at least one other;
+    `flagged` is `distance.flagged` of the configuration.
     """
     values, errors = by_band(columns, "abs_mag_{band}"), by_band(columns, "abs_mag_{band}_err")
-    values[_flagged(columns)] = np.nan
+    if flagged == "leave_out":
+        values[_flagged(columns)] = np.nan
     return values, errors
 
 
@@ -202,7 +206,8 @@ def distances(
     )
     dist, dist_err = distance.distance_kpc(combined.value, combined.error)
     dist_ks, dist_ks_err = distance.distance_kpc(one.value, one.error)
-    place, place_err = distance.galactocentric(table["ra"], table["dec"], dist, dist_err, settings)
+    placed = (dist_ks, dist_ks_err) if settings.positions == "ks" else (dist, dist_err)
+    place, place_err = distance.galactocentric(table["ra"], table["dec"], *placed, settings)
     added = {"ebv": red.ebv, "ebv_err": red.error}
     added |= {"dist": dist, "dist_err": dist_err, "dist_ks": dist_ks, "dist_ks_err": dist_ks_err}
     for number, axis in enumerate(("x_gal", "y_gal", "z_gal")):

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from astropy import units
 
+from lamostvac.catalog.published import aliases
 from lamostvac.catalog.registry import Column, Registry
 from lamostvac.publish.fixed_width import Field
 
@@ -47,8 +48,9 @@ def _paragraph(text: str, indent: str = "  ") -> list[str]:
 
 def _explanation(field: Field, note: str, indent: int) -> list[str]:
     """Lines of a column's explanation; none begins with a digit, which would be read as bytes."""
-    column = field.column
-    text = re.sub(r" (?=\d)", "\0", column.description + note)
+    column, names = field.column, aliases(field.column.name)
+    named = f" ({names})" if names else ""
+    text = re.sub(r" (?=\d)", "\0", column.description + named + note)
     switch = column.name.startswith("flag_") or column.name in ("best_spectrum", "recommended")
     limits = "[0/1]" if switch else ""
     text = f"{limits}{'?' if field.missing else ''} {text}".strip()
@@ -112,7 +114,8 @@ def readme(
         "Labels of LAMOST low-resolution spectra from a spectral emulator (Liang et al. 2024) and from neural "
         "networks (Wang et al. 2022), one row for each accepted spectrum. The same rows in binary are in "
         "recommended.fits and recommended.parquet. What is missing is blank here; the explanations' NaN and -1 are "
-        "those of the binary files."
+        "those of the binary files. W22 and L24 stand before the column's name in the tables of the papers "
+        "listed as references."
     )
     lines += ["", "File Summary:", "-" * _WIDTH]
     lines += [f"{'FileName':<16} {'Lrecl':>6} {'Records':>10}   Explanations", "-" * _WIDTH]
@@ -134,6 +137,6 @@ def readme(
             f"{keyword}: {value}", _WIDTH, initial_indent="  ", subsequent_indent="    "
         )
     lines += ["", "References:"]
-    lines += ["  Liang et al. (2024), labels from a spectral emulator"]
-    lines += ["  Wang et al. (2022, ApJS 259, 51), labels from neural networks", "", rule]
+    lines += ["  L24: Liang et al. (2024), labels from a spectral emulator"]
+    lines += ["  W22: Wang et al. (2022, ApJS 259, 51), labels from neural networks", "", rule]
     return "\n".join([*lines, f"{'(End)':<40}"]).rstrip() + "\n"

@@ -38,6 +38,13 @@ class Publication(Section):
     votable_max_rows: PositiveInt | None = Field(
         None, description="Most rows of recommended.vot, the first ones; null: no limit."
     )
+    published: bool = Field(
+        True,
+        description=(
+            "Write wang2022_table3.fits and liang2024_table1.fits, the catalogue under the names, in the units and "
+            "with the rows of the two papers' tables."
+        ),
+    )
     hats: bool = Field(
         False,
         description="Write hats/, Parquet files by HEALPix pixel, for programs that work on very large catalogues.",

@@ -23,7 +23,7 @@ from lamostvac.library.source import folder_state
 from lamostvac.networks.settings import NetworkTraining
 from lamostvac.publish.votable import chosen_columns, chosen_rows
 from lamostvac.recommend.definitions import Definition, load_definitions
-from lamostvac.run.inputs import stellar_inputs, survey_inputs
+from lamostvac.run.inputs import require_map, stellar_inputs, survey_inputs
 from lamostvac.run.layout import Layout
 from lamostvac.run.site import Site, scratch_folder
 from lamostvac.spectra.settings import HeaderTolerances, NetworkWindows, Preparation
@@ -318,6 +318,12 @@ class Context:
         return [str(table.path(self.photometry_root)) for _, table in self.photometry.tables()]
 
     @property
+    def dust_maps(self) -> list[str]:
+        """The three-dimensional map of dust, in a list; empty without one."""
+        path = self.configuration.photometry.bayestar
+        return [path] if path and self.configuration.photometry.enabled else []
+
+    @property
     def truth(self) -> str | None:
         """The table of injected labels; None where there is none."""
         if self.configuration.simulation.enabled:
@@ -357,6 +363,7 @@ def resolve(configuration: Configuration, site: Site) -> Context:
     if configuration.photometry.enabled:
         tables = load_photometry(shipped(configuration.photometry.file))
         photometry, without_tables = tables.present(photometry_root, produced=simulated)
+    require_map(configuration)
     registry = load_registry(as_labels(_network_labels(training_sets)))
     definitions = load_definitions(shipped(configuration.recommended.definitions), registry.names)
     _check_publication(configuration, registry)

@@ -46,6 +46,15 @@ def stellar_inputs(configuration: Configuration) -> list[str]:
     return list(dict.fromkeys(file for files in found for file in sorted(files)))
 
 
+def require_map(configuration: Configuration) -> None:
+    """Raise `UserError` if the configuration names a dust map that is not there."""
+    path = configuration.photometry.bayestar
+    if path is not None and not Path(path).is_file():
+        raise UserError(
+            f"photometry.bayestar: there is no file {path}; name bayestar2019.h5, or write null"
+        )
+
+
 def _files(root: str, patterns: Iterable[str], key: str) -> list[list[str]]:
     """The files of each pattern below a folder; `key` has the patterns, for the message."""
     found = []

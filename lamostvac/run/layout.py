@@ -127,6 +127,7 @@ class Layout:
     cds_readme = _Below("catalog/ReadMe")
     votable = _Below("catalog/recommended.vot")
     hats = _Below("catalog/hats")
+    published = _Below("catalog/{table}.fits")
     explorer = _Below("explorer.html")
 
     comparisons = _Below("validation/comparisons.csv")

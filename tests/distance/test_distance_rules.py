@@ -7,12 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from dust_map import write_map
 
 from lamostvac.catalog.files import read_fields, read_rows, write_rows
 from lamostvac.catalog.registry import NetworkLabel, load_registry
 from lamostvac.configuration.root import Configuration
 from lamostvac.core.vocabulary import BANDS
 from lamostvac.distance import type_distances
+from lamostvac.distance.bayestar import ebv_at_distance
 from lamostvac.distance.schema import load_photometry
 from lamostvac.simulate import counterparts, measurement, population
 from lamostvac.simulate import photometry as simulated
@@ -83,7 +85,7 @@ def sky(tmp_path_factory):
     return folder, stars
 
 
-def run(project, folder, output, table="G.fits", labels=LABELS, **changes):
+def run(project, folder, output, table="G.fits", labels=LABELS, dust=(), **changes):
     """Both scripts on the table; the result."""
     configuration = Configuration.model_validate(changes)
     present, _ = load_photometry(project / "config" / "photometry.yaml").present(
@@ -93,9 +95,11 @@ def run(project, folder, output, table="G.fits", labels=LABELS, **changes):
     joined = output.with_name(f"{output.stem}_photometry.parquet")
     script(project, "photometry").main(
         SimpleNamespace(
-            input=SimpleNamespace(collected=folder / table), output=[joined], log=[output.with_suffix(".log")],
+            input=SimpleNamespace(collected=folder / table, dust=list(dust)), output=[joined],
+            log=[output.with_suffix(".log")],
             params=SimpleNamespace(
-                **common, tables=present.model_dump(mode="json", by_alias=True), root=folder / "catalogs"
+                **common, tables=present.model_dump(mode="json", by_alias=True), root=folder / "catalogs",
+                bayestar_scale=configuration.photometry.bayestar_scale,
             ),
         )
     )  # fmt: skip
@@ -158,6 +162,32 @@ def test_flagged_labels_give_no_distance(result):
     assert np.isnan(result["dist_ks"].iloc[-4])
     assert np.isfinite(result["dist"].iloc[-4])
     assert result["ebv"].iloc[-4:].notna().any()
+
+
+def test_the_map_of_dust_is_read_at_the_geometric_distance(project, sky, tmp_path):
+    folder, _ = sky
+    path = write_map(tmp_path / "bayestar2019.h5")
+    found = run(project, folder, tmp_path / "G.parquet", dust=[path])
+    known = found["r_geo"].notna() & (found["b"] > 45)
+    assert known.sum() > 100
+    expected = ebv_at_distance(path, found["l"], found["b"], found["r_geo"], 0.884)
+    # Coordinates and distances are written in single precision.
+    np.testing.assert_allclose(found["ebv_bayes19"], expected, rtol=1e-5)
+    assert (found["ebv_bayes19"][known] > 0).all()
+    assert found["ebv_bayes19"][found["r_geo"].isna()].isna().all()
+
+
+def test_positions_from_ks_and_flagged_magnitudes_as_published(project, sky, result, tmp_path):
+    folder, _ = sky
+    published = {"correlation": 0.9, "positions": "ks", "flagged": "use"}
+    found = run(project, folder, tmp_path / "G.parquet", distance=published)
+    here = np.hypot(np.hypot(found["x_gal"] + 8.122, found["y_gal"]), found["z_gal"] - 0.0208)
+    known = found["dist_ks"].notna()
+    np.testing.assert_allclose(here[known], found["dist_ks"][known], atol=1e-4)
+    assert not np.allclose(found["dist_ks"][known], found["dist"][known], rtol=0.01)
+    assert (known[-4:] == found["ebv"].iloc[-4:].notna()).all()
+    assert known[-4:].any()
+    assert result["dist_ks"].iloc[-4:].isna().all()
 
 
 def test_the_same_bytes_again(project, sky, result, tmp_path):

@@ -190,6 +190,27 @@ def test_every_form_of_the_catalogue_holds_it(run, accepted):
     assert header["INPUT2"] == "library mastar"
 
 
+def test_the_papers_tables_have_their_rows_and_the_releases_velocities(run, accepted, truth):
+    wang = Table.read(run / "catalog/wang2022_table3.fits").to_pandas()
+    chosen = accepted[accepted["snrg"] > 10]
+    assert wang["obsid"].tolist() == chosen["obsid"].tolist()
+    assert wang["uqflag"].tolist() == chosen["best_spectrum"].tolist()
+    np.testing.assert_array_equal(wang["Teff_PASTEL"], chosen["teff_pastel"])
+    assert np.isnan(wang["log_g_APOGEE"]).all()  # a label that this run has no network of
+    assert (wang["flag_log_g_APOGEE"] == 1).all()
+    liang = Table.read(run / "catalog/liang2024_table1.fits").to_pandas()
+    assert 0 < len(liang) < len(accepted)
+    assert (liang[["FLAG_S_N", "FLAG_chi2"]] == 0).all(axis=None)
+    assert [uid[:1] for uid in liang["uid"].str.decode("ascii")] == ["G"] * len(liang)
+    both = accepted.merge(truth[["spectrum_id", "rv"]], on="spectrum_id", suffixes=("", "_true"))
+    pull = ((both["rv"] - both["rv_true"]) / both["rv_err"])[both["rv"].notna()]
+    assert len(pull) > 0.5 * len(both)
+    assert pull.abs().median() < 1.0
+    text = (run / "catalog/datamodel.md").read_text()
+    assert "| `log_g_APOGEE` | `logg_apogee` (not in this run) | dex |" in text
+    assert "(W22 dist_phot)" in " ".join((run / "catalog/ReadMe").read_text().split())
+
+
 def test_labels_of_accepted_spectra_are_finite_and_near_the_truth(accepted, truth):
     """A coarse check that the columns are what they say; accuracy is measured by larger runs."""
     for label in ("teff", "logg", "feh"):
