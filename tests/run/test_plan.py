@@ -200,11 +200,11 @@ def test_before_the_survey_a_number_of_spectra_makes_the_chunks():
 # ---------------------------------------------------------------- of real workflows
 
 
-def test_every_chunk_adds_four_jobs_and_nothing_else_grows(project, tmp_path):
-    """prepare, both fits and predict are per chunk; the rest is per type, training set, label or run."""
+def test_every_chunk_adds_five_jobs_and_nothing_else_grows(project, tmp_path):
+    """prepare, the search, both fits and predict are per chunk; the rest is per type, set, label or run."""
     small, large = (plan(project, tmp_path / str(n), n) for n in (2_000_000, 4_000_000))
     assert large[3] > small[3] > 6
-    assert large[2] - small[2] == 4 * (large[3] - small[3])
+    assert large[2] - small[2] == 5 * (large[3] - small[3])
 
 
 def run_plan(project, folder, configfile, *arguments):
