@@ -14,6 +14,7 @@ from snakemake.utils import min_version
 
 from lamostvac.configuration.root import load_configuration
 from lamostvac.core.atomic import remove_temporaries
+from lamostvac.core.files import read_sections
 from lamostvac.core.log import user_errors
 from lamostvac.run.context import resolve
 from lamostvac.run.job_records import write_run
@@ -35,6 +36,9 @@ if not workflow.configfiles:
 
 
 with user_errors():
+    # Snakemake has read them already, but passes over what is wrong with them.
+    for path in workflow.configfiles:
+        read_sections(path)
     CFG = load_configuration(config)
     SITE = load_site(workflow.basedir)
     # What the configuration means, and where every file of the run is.

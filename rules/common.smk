@@ -25,6 +25,11 @@ def version_of(script):
     return script_version(Path(workflow.basedir) / "workflow_scripts" / f"{script}.py")
 
 
+def as_it_is(value):
+    """A text of the user, or a list of them, for a rule's params: Snakemake would take what stands in braces for wildcards."""
+    return lambda wildcards: value
+
+
 def own_file(path):
     """What a file of the project contains, for a rule's params: as an input it would be another where the project moved."""
     return sha256(path)

@@ -30,7 +30,7 @@ rule fetch:
         settings=CFG.fetch.model_dump(mode="json", exclude={"file", "sources", "sizes"}),
         catalogues=lambda wildcards: CTX.catalogues,
         column_aliases=CFG.survey.column_aliases,
-        classes=CFG.survey.classes,
+        classes=as_it_is(CFG.survey.classes),
         code_version=version_of("fetch"),
     script:
         "../workflow_scripts/fetch.py"
@@ -47,11 +47,18 @@ rule check_release:
     params:
         **CFG.survey.model_dump(
             mode="json",
-            exclude={"root", "catalogues", "stellar_catalogues", "file_pattern", "gaia_release"},
+            exclude={
+                "root",
+                "catalogues",
+                "stellar_catalogues",
+                "file_pattern",
+                "gaia_release",
+                "classes",
+            },
         ),
-        # Functions, because Snakemake would take the names in braces for wildcards.
+        classes=as_it_is(CFG.survey.classes),
         folder=FILES.release,
-        file_pattern=lambda wildcards: CFG.survey.file_pattern,
+        file_pattern=as_it_is(CFG.survey.file_pattern),
         root=lambda wildcards: CTX.survey_root,
         catalogues=lambda wildcards: CTX.catalogues,
         sizes=CFG.fetch.sizes,

@@ -72,8 +72,8 @@ rule cds:
     resources:
         **asks("cds", spectra=spectra_of),
     params:
-        title=CFG.publication.title,
-        authors=CFG.publication.authors,
+        title=as_it_is(CFG.publication.title),
+        authors=as_it_is(CFG.publication.authors),
         columns=CTX.columns,
         network_labels=CTX.network_labels,
         # The ReadMe says what columns are called in the papers.
@@ -97,7 +97,7 @@ rule votable:
     resources:
         **asks("votable", spectra=spectra_of),
     params:
-        title=CFG.publication.title,
+        title=as_it_is(CFG.publication.title),
         names=CFG.publication.votable_columns,
         rows=CFG.publication.votable_rows,
         max_rows=CFG.publication.votable_max_rows,
@@ -152,7 +152,7 @@ rule hats:
             row_bytes=CTX.row_bytes,
         ),
     params:
-        title=CFG.publication.title,
+        title=as_it_is(CFG.publication.title),
         max_rows=CFG.publication.hats_max_rows,
         columns=CTX.columns,
         network_labels=CTX.network_labels,
@@ -176,7 +176,7 @@ rule explorer:
     resources:
         **asks("explorer", spectra=spectra_of, rows=rows_up_to(CFG.explorer.max_rows)),
     params:
-        title=CFG.publication.title,
+        title=as_it_is(CFG.publication.title),
         names=CFG.explorer.columns,
         rows=CFG.explorer.rows,
         max_rows=CFG.explorer.max_rows,

@@ -274,7 +274,7 @@ if CTX.network_labels:
         params:
             network_labels=CTX.network_labels,
             sets=CTX.sets_trained_here,
-            titles=[CTX.training_sets[name].title for name in CTX.sets_trained_here],
+            titles=as_it_is([CTX.training_sets[name].title for name in CTX.sets_trained_here]),
             code_version=version_of("figures_networks"),
         script:
             "../workflow_scripts/figures_networks.py"

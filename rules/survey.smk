@@ -40,10 +40,17 @@ checkpoint survey:
     params:
         **CFG.survey.model_dump(
             mode="json",
-            exclude={"root", "catalogues", "stellar_catalogues", "file_pattern", "gaia_release"},
+            exclude={
+                "root",
+                "catalogues",
+                "stellar_catalogues",
+                "file_pattern",
+                "gaia_release",
+                "classes",
+            },
         ),
-        # A function, because Snakemake would take the names in braces for wildcards.
-        file_pattern=lambda wildcards: CFG.survey.file_pattern,
+        classes=as_it_is(CFG.survey.classes),
+        file_pattern=as_it_is(CFG.survey.file_pattern),
         root=lambda wildcards: CTX.survey_root,
         digests=lambda wildcards: digests([*CTX.catalogues, *CTX.stellar_catalogues]),
         group_size=CFG.grouped.group_size,

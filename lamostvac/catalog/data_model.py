@@ -7,10 +7,9 @@ of one run, with the labels of its own networks, is `catalog/datamodel.md` among
 import argparse
 from collections.abc import Sequence
 
-import yaml
-
 from lamostvac.catalog.published import names_section
 from lamostvac.catalog.registry import load_registry
+from lamostvac.core.files import read_yaml
 from lamostvac.core.manifest import REJECTED_COLUMNS
 from lamostvac.core.paths import COLUMNS_PATH, PROJECT
 from lamostvac.core.rejection import REASONS
@@ -44,7 +43,7 @@ def document() -> str:
         "| column | type | unit | UCD | meaning | origin |",
         "|---|---|---|---|---|---|",
     ]
-    content = yaml.safe_load(COLUMNS_PATH.read_text(encoding="utf-8"))
+    content = read_yaml(COLUMNS_PATH, "the columns' file")
     lines += [
         _row(
             f"`{entry['name']}`",

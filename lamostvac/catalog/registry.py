@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import yaml
 from astropy import units
 from astropy.io import fits
 from astropy.io.votable.ucd import check_ucd
 from numpy.typing import NDArray
 
+from lamostvac.catalog.registry_file import PLACE, column_lists
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.paths import COLUMNS_PATH
 
@@ -35,7 +35,6 @@ FITS_CODES = {
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _STRING = re.compile(r"string\[(\d+)\]")
-_PLACE = "network_columns"
 _NO_UCD = "stat.value"
 _KEYS = {"name", "dtype", "unit", "ucd", "description", "origin"}
 
@@ -346,14 +345,12 @@ def load_registry(labels: Sequence[NetworkLabel] = (), path: str | Path = COLUMN
         snake_case or occurs twice, a type, unit or UCD that does not exist, a flag without a bit.
         Or a training set breaks one; then the message names set and label.
     """
-    with open(path, encoding="utf-8") as handle:
-        content = yaml.safe_load(handle)
-    templates = content.get(_PLACE, [])
+    entries, templates = column_lists(path)
     made = {label: [_filled(entry, label, path) for entry in templates] for label in labels}
     columns: list[Column] = []
     shipped: list[Column] = []
-    for entry in content["columns"]:
-        if entry == _PLACE:
+    for entry in entries:
+        if entry == PLACE:
             columns += [column for parts in made.values() for column in parts]
         else:
             shipped.append(_column(entry, path))
@@ -373,7 +370,9 @@ def _column(entry: Mapping[str, Any], path: str | Path) -> Column:
     if missing := _KEYS - set(entry):
         raise UserError(f"{path}: column {name!r} lacks {', '.join(sorted(missing))}")
     if unknown := set(entry) - _KEYS - {"bit"}:
-        raise UserError(f"{path}: column {name!r} has unknown keys {', '.join(sorted(unknown))}")
+        raise UserError(
+            f"{path}: column {name!r} has unknown keys {', '.join(sorted(map(str, unknown)))}"
+        )
     if str(name).startswith("flag_") != ("bit" in entry):
         raise UserError(
             f"{path}: column {name!r}: columns named flag_* say which `bit` they have (null for one that stands "
@@ -394,7 +393,7 @@ def _filled(template: Mapping[str, Any], label: NetworkLabel, path: str | Path) 
         }
     except (KeyError, IndexError, ValueError) as error:
         raise UserError(
-            f"{path}: {_PLACE}: {template['name']} has an unknown word in braces: {error}"
+            f"{path}: {PLACE}: {template['name']} has an unknown word in braces: {error}"
         ) from None
     return Column(**fields)
 

@@ -79,4 +79,5 @@ def _unknown_key(
 def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
-    return json.dumps(plain(value), default=str, ensure_ascii=False)
+    text = json.dumps(plain(value), default=str, ensure_ascii=False)
+    return text if len(text) <= 200 else f"{text[:150]}... ({len(text)} characters)"

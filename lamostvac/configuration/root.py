@@ -15,14 +15,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from lamostvac.catalog.settings import Catalog
 from lamostvac.configuration.messages import sentence
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.files import read_sections
 from lamostvac.core.models import submodel
-from lamostvac.core.settings import Section
+from lamostvac.core.settings import PathText, Section
+from lamostvac.core.yaml_text import require_plain
 from lamostvac.distance.settings import Distance, Extinction, PhotometryJoin, StarPairs
 from lamostvac.emulator.settings import Emulator, SecondEmulator
 from lamostvac.experiments.settings import Experiments
@@ -45,11 +46,14 @@ class Run(Section):
 
     not_in_rows: ClassVar = frozenset({"results"})
 
-    results: str = Field(
+    results: PathText = Field(
         "results", min_length=1, description="Folder that receives everything the run writes."
     )
     seed: int = Field(
-        1, ge=0, description="Seed of every random draw; the same seed gives the same bytes."
+        1,
+        ge=0,
+        le=2**32 - 1,
+        description="Seed of every random draw; the same seed gives the same bytes.",
     )
 
 
@@ -185,6 +189,7 @@ def load_configuration(mapping: Mapping[str, Any]) -> Configuration:
         One sentence on the first mistake: an unknown key and the most similar valid one, or a wrong
         value, the allowed values and the most similar one.
     """
+    require_plain(mapping, "the configuration")
     try:
         return Configuration.model_validate(_cleaned(mapping))
     except ValidationError as problems:
@@ -193,17 +198,7 @@ def load_configuration(mapping: Mapping[str, Any]) -> Configuration:
 
 def read_configuration(path: str | Path) -> Configuration:
     """The configuration of a YAML file. Raises `UserError` when it is missing or not a mapping."""
-    try:
-        content = yaml.safe_load(Path(path).read_text())
-    except OSError as error:
-        raise UserError(f"the configuration file {path} cannot be read: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise UserError(
-            f"the configuration file {path} is not YAML: {' '.join(str(error).split())}"
-        ) from None
-    if not isinstance(content or {}, dict):
-        raise UserError(f"the configuration file {path} must consist of `section:` blocks")
-    return load_configuration(content or {})
+    return load_configuration(read_sections(path))
 
 
 def configuration_hash(configuration: Mapping[str, Any]) -> str:

@@ -5,27 +5,53 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from lamostvac.core.atomic import atomic
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.yaml_text import MOST_BYTES, read_yaml_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def read_yaml(path: str | os.PathLike[str], what: str, form: str = "") -> Any:
-    """The content of a YAML file that a user may have written.
+    """The content of a YAML file that a user may have written, within the limits of `yaml_text`.
 
     Raises `UserError` when it cannot be read or is not YAML; the message begins with `what`, the
     key that names the file, and contains `form`, the file's required form.
     """
+    where = f"{what} {os.fspath(path)}"
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for
+            raise UserError(f"{where} is no file")
+        with open(path, "rb") as handle:
+            text = handle.read(MOST_BYTES + 1)
     except OSError as error:
-        raise UserError(f"{what} {path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{what} {path} is no YAML{form}: {' '.join(str(error).split())}") from None
+        raise UserError(f"{where} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(f"{what} {path!a} cannot be read: {error}") from None
+    if len(text) > MOST_BYTES:
+        raise UserError(f"{where} has more than {MOST_BYTES} bytes{form}; is it the right file?")
+    return read_yaml_text(text, where, form)
+
+
+def read_sections(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The content of a configuration file; empty for an empty one.
+
+    Raises `UserError` when it cannot be read, does not consist of sections, or would have Snakemake
+    run code.
+    """
+    where = f"the configuration file {os.fspath(path)}"
+    content = read_yaml(path, "the configuration file")
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"{where} must consist of `section:` blocks")
+    if "__use_yte__" in content:
+        raise UserError(
+            f"{where} has the key __use_yte__, by which Snakemake runs the code inside it; "
+            "write its values out and leave the key away"
+        )
+    return content
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

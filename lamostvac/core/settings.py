@@ -1,5 +1,6 @@
 """What all sections of the configuration share."""
 
+import re
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
@@ -21,6 +22,17 @@ def distinct(values: list[Any]) -> list[Any]:
     return values
 
 
+def plain_path(path: str) -> str:
+    """A path that Snakemake takes as it is; ValueError for others."""
+    if re.search(r"[{}\x00-\x1f]", path):
+        raise ValueError(
+            "a path cannot have braces, which Snakemake takes for wildcards, nor line feeds; "
+            "give the file or folder another name, or a link to it"
+        )
+    return path
+
+
+PathText = Annotated[str, AfterValidator(plain_path)]
 Region = Annotated[tuple[float, float], AfterValidator(_increasing)]
 
 

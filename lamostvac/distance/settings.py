@@ -11,7 +11,7 @@ from pydantic import (
 )
 
 from lamostvac.core.messages import nearest
-from lamostvac.core.settings import Section
+from lamostvac.core.settings import PathText, Section
 from lamostvac.core.vocabulary import BANDS
 
 
@@ -23,12 +23,12 @@ class PhotometryJoin(Section):
     enabled: bool = Field(
         True, description="Join them; without them there is neither E(B-V) nor distance."
     )
-    file: str = Field(
+    file: PathText = Field(
         "config/photometry.yaml",
         min_length=1,
         description="YAML file that names the tables and their columns; tables that are absent are left out.",
     )
-    root: str | None = Field(
+    root: PathText | None = Field(
         None,
         description=(
             "Folder that the tables are relative to; null takes networks.root, then survey.root; a simulated run "

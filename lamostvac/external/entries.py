@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.expressions import FUNCTIONS, parse
 from lamostvac.core.messages import nearest
+from lamostvac.core.settings import PathText
 
 MATCH_COLUMNS = ("ra", "dec", "pmra", "pmdec", "ref_epoch", "gaia_source_id", "obsid")
 """Names with a meaning in `columns` of a catalogue or joined table; they never reach the candidates."""
@@ -66,7 +67,7 @@ class Match(Entry):
 class TableFile(Entry):
     """A table and which of its columns are read."""
 
-    file: str
+    file: PathText
     columns: dict[Name, str]
     units: dict[Name, str] = Field(default_factory=dict)
     missing: list[float] = Field(default_factory=list)

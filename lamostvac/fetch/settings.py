@@ -7,13 +7,13 @@ from pydantic import (
     PositiveInt,
 )
 
-from lamostvac.core.settings import Section
+from lamostvac.core.settings import PathText, Section
 
 
 class FetchedFiles(Section):
     """Which files are brought, in what pieces."""
 
-    file: str = Field(
+    file: PathText = Field(
         "config/sources.yaml",
         min_length=1,
         description="YAML file that says where the public files are from.",

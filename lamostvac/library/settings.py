@@ -10,7 +10,7 @@ from pydantic import (
     model_validator,
 )
 
-from lamostvac.core.settings import Section, distinct
+from lamostvac.core.settings import PathText, Section, distinct
 from lamostvac.core.vocabulary import Label
 
 
@@ -48,13 +48,13 @@ class Library(Section):
     format: Literal["mastar", "miles", "elodie", "stelib", "table"] = Field(
         "mastar", description="How its files are laid out (docs/libraries.md)."
     )
-    spectra: str | None = Field(
+    spectra: PathText | None = Field(
         None,
         description=(
             "File with the spectra, for elodie and stelib the folder with their files; a simulated run brings its own."
         ),
     )
-    labels_file: str | None = Field(
+    labels_file: PathText | None = Field(
         None,
         description="File with the labels; null when they stand with the spectra, or in a simulated run.",
     )
@@ -101,7 +101,7 @@ class ComparedLibrary(Library):
     name: str = Field(
         pattern=r"^[A-Za-z0-9_-]+$", description="Name of the library, part of file names."
     )
-    spectra: str = Field(description="File with the spectra, or folder with their files.")
+    spectra: PathText = Field(description="File with the spectra, or folder with their files.")
     variance: float | None = Field(
         None,
         gt=0,

@@ -9,28 +9,28 @@ from pydantic import (
     PositiveInt,
 )
 
-from lamostvac.core.settings import Section
+from lamostvac.core.settings import PathText, Section
 from lamostvac.spectra.settings import NetworkWindows
 
 
 class NetworkFiles(Section):
     """Where training sets and networks are."""
 
-    training_sets: str | None = Field(
+    training_sets: PathText | None = Field(
         "config/training_sets.yaml",
         description=(
             "YAML file that defines the training sets and their labels; null: no networks. The shipped one has the "
             "published sets."
         ),
     )
-    root: str | None = Field(
+    root: PathText | None = Field(
         None,
         description=(
             "Folder that the training sets' files are relative to; null takes survey.root; a simulated run brings "
             "its own."
         ),
     )
-    pretrained: str | None = Field(
+    pretrained: PathText | None = Field(
         None,
         description=(
             "Folder of networks trained by another run ({label}.h5), used instead of training; null trains."

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from numpy.typing import NDArray
 
+from lamostvac.core.files import read_yaml
 from lamostvac.core.paths import PUBLISHED_INTERNAL_ERRORS_PATH
 from lamostvac.core.vocabulary import GIANT_LOGG, LABELS, TYPE_ORDER
 
@@ -89,6 +89,5 @@ def _published(theirs: dict[str, Any], quantity: str) -> tuple[int | None, float
 
 def published_errors(path: str | Path = PUBLISHED_INTERNAL_ERRORS_PATH) -> dict[str, Any]:
     """The published table: luminosity class to spectral type to quantity."""
-    with open(path, encoding="utf-8") as handle:
-        content: dict[str, Any] = yaml.safe_load(handle)
+    content: dict[str, Any] = read_yaml(path, "the published errors")
     return content

@@ -9,13 +9,13 @@ from pydantic import (
     PositiveInt,
 )
 
-from lamostvac.core.settings import Section
+from lamostvac.core.settings import PathText, Section
 
 
 class Definitions(Section):
     """Where the recommended labels are defined."""
 
-    definitions: str = Field(
+    definitions: PathText = Field(
         "config/recommended.yaml",
         min_length=1,
         description="YAML file that defines the recommended labels: sources, their ranges, and the scale.",

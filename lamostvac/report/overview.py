@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.files import read_yaml
 from lamostvac.core.html import write_page
 from lamostvac.core.messages import mistake
 from lamostvac.core.paths import OVERVIEW_PATH
@@ -90,7 +90,7 @@ def load_limits(path: str | Path = OVERVIEW_PATH) -> dict[str, Limits]:
     UserError
         A check is missing, unknown or wrong; the message names it.
     """
-    content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    content = read_yaml(path, "the checks of the overview")
     if not isinstance(content, dict):
         raise UserError(f"{path} has no checks; it needs {', '.join(CHECKS)}")
     for name in content:

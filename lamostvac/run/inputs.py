@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lamostvac.configuration.root import Configuration
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.settings import plain_path
 from lamostvac.run.layout import Layout
 from lamostvac.simulate import reference_files
 
@@ -18,7 +19,7 @@ def survey_inputs(configuration: Configuration) -> tuple[str, list[str]]:
     Raises
     ------
     UserError
-        A name or pattern of `survey.catalogues` matches no file.
+        A name or pattern of `survey.catalogues` matches no file, or one with braces in its name.
     """
     if configuration.simulation.enabled:
         layout = Layout(configuration.run.results)
@@ -66,6 +67,11 @@ def _files(root: str, patterns: Iterable[str], key: str) -> list[list[str]]:
                 "set survey.root to the folder of the release"
             )
         found.append(files)
+    for path in (path for files in found for path in files):
+        try:
+            plain_path(path)
+        except ValueError as error:
+            raise UserError(f"{key}: {path!r}: {error}") from None
     return found
 
 

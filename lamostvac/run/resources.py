@@ -141,14 +141,24 @@ def load_model(path: str | Path | None = None) -> Model:
     try:
         return Model(
             rules={rule: _cost(rule, entry) for rule, entry in content["rules"].items()},
-            memory=Asked(float(content["memory"]["margin"]), float(content["memory"]["floor_mb"])),
-            runtime=Asked(
-                float(content["runtime"]["margin"]), float(content["runtime"]["floor_minutes"])
+            memory=Asked(
+                _number(content["memory"]["margin"]), _number(content["memory"]["floor_mb"])
             ),
-            overhead_mb=float(content["memory"]["overhead_mb"]),
+            runtime=Asked(
+                _number(content["runtime"]["margin"]), _number(content["runtime"]["floor_minutes"])
+            ),
+            overhead_mb=_number(content["memory"]["overhead_mb"]),
         )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UserError(f"the table of resources {source} is not complete: {error!r}") from None
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        said = f"{type(error).__name__}: {str(error)[:200]}"
+        raise UserError(f"the table of resources {source} is not complete: {said}") from None
+
+
+def _number(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value!r} is no finite number")
+    return number
 
 
 def _cost(rule: str, entry: Mapping[str, Any]) -> Cost:
@@ -158,7 +168,7 @@ def _cost(rule: str, entry: Mapping[str, Any]) -> Cost:
             f"the table of resources: {rule} has {sorted(unknown)[0]}, which means nothing"
         )
     numbers = {
-        quantity: {name: float(value) for name, value in entry.get(quantity, {}).items()}
+        quantity: {name: _number(value) for name, value in entry.get(quantity, {}).items()}
         for quantity in QUANTITIES
     }
     return Cost(**numbers, jobs=int(entry.get("jobs", 0)), guess=frozenset(entry.get("guess", ())))

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.files import read_yaml
 from lamostvac.core.messages import first_mistake, mistake
+from lamostvac.core.settings import plain_path
 
 FILE = "site.yaml"
 
@@ -75,7 +76,7 @@ def load_site(project: str | os.PathLike[str]) -> Site:
         return Site.model_validate(content or {})
     except ValidationError as problems:
         error = first_mistake(problems)
-        if error["type"] == "extra_forbidden":
+        if error["loc"][0] not in Site.model_fields:
             raise UserError(f"the site file {path}: {mistake(problems, Site)}") from None
         key = str(error["loc"][0])
         wanted = (
@@ -84,7 +85,8 @@ def load_site(project: str | os.PathLike[str]) -> Site:
             else "a text"
         )
         raise UserError(
-            f"the site file {path}: {key} = {error['input']!r} must be {wanted} ({Site.model_fields[key].description})"
+            f"the site file {path}: {key} = {repr(error['input'])[:100]} must be {wanted} "
+            f"({Site.model_fields[key].description})"
         ) from None
 
 
@@ -93,11 +95,16 @@ def scratch_folder(site: Site, results: str | os.PathLike[str]) -> str:
 
     The name ends in a hash of the absolute results folder, so that two runs in one scratch folder
     are separate.
+
+    Raises `UserError` for a scratch folder that Snakemake would not take as it is.
     """
     if site.scratch is None:
         return str(results)
     path = Path(results).resolve()
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:10]
-    return str(
-        Path(os.path.expandvars(site.scratch)).expanduser() / f"lamostvac-{path.name}-{digest}"
-    )
+    scratch = str(Path(os.path.expandvars(site.scratch)).expanduser())
+    try:
+        plain_path(scratch)
+    except ValueError as error:
+        raise UserError(f"the site file: scratch = {scratch!r}: {error}") from None
+    return str(Path(scratch) / f"lamostvac-{path.name}-{digest}")

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from lamostvac.core.exceptions import UserError
-from lamostvac.core.files import read_yaml
+from lamostvac.core.files import read_sections
 from lamostvac.core.messages import nearest
 from lamostvac.core.paths import PROJECT, SNAKEFILE
 from lamostvac.core.vocabulary import SPECTRAL_TYPES
+from lamostvac.core.yaml_text import read_yaml_text
 from lamostvac.run.site import FILE as SITE
 
 _RULE = re.compile(r"^(?:rule|checkpoint) (\w+):$", re.MULTILINE)
@@ -42,14 +43,12 @@ def snakemake_command(
     UserError
         A target is invalid, or the configuration is not YAML.
     """
-    content = read_yaml(configfile, "the configuration file")
-    if isinstance(content, dict) and "__use_yte__" in content:
-        raise UserError(
-            f"the configuration file {configfile} has the key __use_yte__, by which Snakemake runs the code inside it; "
-            "write its values out and leave the key away"
-        )
+    content = read_sections(configfile)
+    if not content:
+        raise UserError(f"the configuration file {configfile} is empty; write `section:` blocks")
     first = next((n for n, word in enumerate(words) if word.startswith("-")), len(words))
     targets, options = list(words[:first]), list(words[first:])
+    _check_overrides(options)
     # Options may set other types than the file.
     check_targets(targets, None if "--config" in options else types_of(content))
     command = [sys.executable, "-m", "snakemake", *targets, "--snakefile", str(SNAKEFILE)]
@@ -62,6 +61,18 @@ def snakemake_command(
     elif profile is None and not any(word.split("=")[0] in _CORES for word in options):
         command += ["--cores", "all"]
     return command + options
+
+
+def _check_overrides(options: Sequence[str]) -> None:
+    """Raise `UserError` for a value of --config that is no YAML or breaks the limits of one."""
+    inside = False
+    for word in options:
+        if word.startswith("-"):
+            inside = word.split("=")[0] in ("--config", "-C")
+            word = word.partition("=")[2] if inside else ""
+        key, given, value = word.partition("=")
+        if inside and given:
+            read_yaml_text(value.encode(errors="surrogateescape"), f"--config {key}")
 
 
 def types_of(content: Any) -> Sequence[str]:
@@ -98,8 +109,7 @@ def results_folder(configfile: Path) -> str:
     """A configuration's results folder. Reads only this key: others may be set at the start."""
     from lamostvac.configuration.root import Run
 
-    content = read_yaml(configfile, "the configuration file") or {}
-    section = content.get("run") if isinstance(content, dict) else None
+    section = read_sections(configfile).get("run")
     given = section.get("results") if isinstance(section, dict) else None
     return str(given or Run().results)
 

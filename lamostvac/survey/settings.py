@@ -12,7 +12,7 @@ from pydantic import (
     PositiveInt,
 )
 
-from lamostvac.core.settings import Section, distinct
+from lamostvac.core.settings import PathText, Section, distinct
 from lamostvac.core.vocabulary import SPECTRAL_TYPES, Band, SpectralType
 
 PATTERN_FIELDS = {
@@ -29,9 +29,14 @@ PATTERN_FIELDS = {
 
 def _file_pattern(pattern: str) -> str:
     try:
-        pattern.format(**PATTERN_FIELDS)
-        fields = [name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None]
-    except (KeyError, IndexError, ValueError, AttributeError):
+        parts = [part for part in string.Formatter().parse(pattern) if part[1] is not None]
+        fields = [str(name) for _, name, _, _ in parts]
+        for _, name, spec, conversion in parts:
+            # What `spectrum_paths` does; a width of more digits would fill the memory.
+            if conversion or not re.fullmatch(r"(?:0?\d{1,2})?[ds]?", spec or ""):
+                raise ValueError
+            format(PATTERN_FIELDS[str(name)], spec or "")
+    except (KeyError, ValueError):
         fields = [""]
     if not fields or any(name not in PATTERN_FIELDS for name in fields):
         unknown = re.findall(r"{(\w*)", pattern)
@@ -62,19 +67,19 @@ class Survey(Section):
         {"root", "catalogues", "stellar_catalogues", "file_pattern", "types", "chunk_size"}
     )
 
-    root: str = Field(
+    root: PathText = Field(
         ".",
         min_length=1,
         description="Folder that the names of catalogues and spectra below are relative to.",
     )
-    catalogues: list[str] = Field(
+    catalogues: list[PathText] = Field(
         default_factory=list,
         description=(
             "General catalogues of the release, CSV (| or , between columns, also .gz) or FITS table (also .gz); "
             "file names or patterns with *, relative to survey.root. Not used by a simulated run."
         ),
     )
-    stellar_catalogues: list[str] = Field(
+    stellar_catalogues: list[PathText] = Field(
         default_factory=list,
         description=(
             "Stellar catalogues of the release (those with labels of its pipeline), in the formats of "

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from numpy.typing import NDArray
 
 from lamostvac.catalog.registry import NetworkLabel, Registry
+from lamostvac.core.files import read_yaml
 from lamostvac.core.paths import PUBLISHED_NETWORKS_PATH
 from lamostvac.core.vocabulary import TYPE_ORDER
 from lamostvac.uncertainty.repeats import alike, repeat_pairs
@@ -228,7 +228,7 @@ def _labels_at(
 
 def load_published(path: str | Path = PUBLISHED_NETWORKS_PATH) -> dict[str, dict[str, float]]:
     """Published standard deviations by label: `train` and `test`, where given."""
-    content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    content = read_yaml(path, "the published scatter of networks")
     return {str(label): dict(numbers) for label, numbers in content["networks"].items()}
 
 

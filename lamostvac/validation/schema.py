@@ -17,6 +17,7 @@ from lamostvac.core.exceptions import UserError
 from lamostvac.core.expressions import parse
 from lamostvac.core.files import read_yaml
 from lamostvac.core.messages import entry_name, mistake, nearest
+from lamostvac.core.settings import PathText
 from lamostvac.external.entries import Cut, Formula, Name
 
 KEYS = ("obsid", "gaia_id", "spectrum_id", "designation", "file_name", "sky", "catalogue")
@@ -65,12 +66,20 @@ def _unit(text: str) -> str:
     return text
 
 
+def _title(text: str) -> str:
+    if re.search("[{}]", text):
+        raise ValueError(
+            "a title cannot have braces, which Snakemake takes for wildcards; write it without"
+        )
+    return text
+
+
 class Comparison(_Entry):
     """An entry of config/comparisons.yaml; it and docs/comparisons.md document the fields."""
 
     name: str = Field(pattern=r"^[a-z0-9_]+$")
-    title: str
-    file: str | None = None
+    title: Annotated[str, AfterValidator(_title)]
+    file: PathText | None = None
     key: Literal["obsid", "gaia_id", "spectrum_id", "designation", "file_name", "sky", "catalogue"]
     reference_key: str | None = None
     key_pattern: Annotated[str, AfterValidator(_pattern)] | None = None

@@ -4,7 +4,7 @@ from pydantic import (
     Field,
 )
 
-from lamostvac.core.settings import Section
+from lamostvac.core.settings import PathText, Section
 from lamostvac.library.settings import ComparedLibrary
 
 
@@ -12,17 +12,17 @@ class Validation(Section):
     """Comparisons of the catalogue with other determinations."""
 
     enabled: bool = Field(True, description="Write comparisons, pulls and figures.")
-    truth: str | None = Field(
+    truth: PathText | None = Field(
         None, description="Table of true labels by spectrum_id; a simulated run brings its own."
     )
-    comparisons: str | None = Field(
+    comparisons: PathText | None = Field(
         "config/comparisons.yaml",
         description=(
             "YAML file that defines the comparisons with other catalogues (docs/comparisons.md); those whose file is "
             "absent are skipped. null: none."
         ),
     )
-    isochrone: str | None = Field(
+    isochrone: PathText | None = Field(
         None,
         description=(
             "Table with the columns teff (K) and bp_rp (mag, intrinsic) of an isochrone that the figure of dereddened "

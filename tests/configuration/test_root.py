@@ -107,6 +107,19 @@ def test_schema_refuses_unknown_keys(project):
         ({"survey": {"types": ["M", "M"]}}, ["survey.types", "once"]),
         ({"survey": {"file_pattern": "{date}/x"}}, ["survey.file_pattern", "{date}", "obsdate"]),
         ({"survey": {"file_pattern": "{spid:q}"}}, ["survey.file_pattern", "{spid:02d}"]),
+        ({"survey": {"file_pattern": "{spid[0]}"}}, ["survey.file_pattern", "{spid:02d}"]),
+        ({"survey": {"file_pattern": "{spid.real}"}}, ["survey.file_pattern", "{spid:02d}"]),
+        ({"survey": {"file_pattern": "{spid!r}"}}, ["survey.file_pattern", "{spid:02d}"]),
+        ({"survey": {"file_pattern": "{spid:9999999999d}"}}, ["survey.file_pattern"]),
+        ({"survey": {"file_pattern": "{spid:{spid}}"}}, ["survey.file_pattern"]),
+        ({"survey": {"file_pattern": "{"}}, ["survey.file_pattern"]),
+        ({"run": {"seed": 2**32}}, ["run.seed", "nearest: 4294967295"]),
+        ({"run": {"seed": "1" * 5001}}, ["run.seed", "(5003 characters)"]),
+        ({"run": {"results": "res{x}"}}, ["run.results", "cannot have braces"]),
+        ({"survey": {"catalogues": ["{a}.csv"]}}, ["survey.catalogues", "cannot have braces"]),
+        ({"library": {"spectra": "{a}.fits"}}, ["library.spectra", "cannot have braces"]),
+        ({"networks": {"root": "a\nb"}}, ["networks.root", "nor line feeds"]),
+        ({1: 2}, ["the key 1 is no text"]),
         ({"errors": {"bins": 3}}, ["errors.bins", "at least 4"]),
         ({"errors": {"bins": [5, 10, 20, 20, 50]}}, ["errors.bins", "five increasing numbers"]),
         (
@@ -228,7 +241,7 @@ def test_a_configuration_file_that_is_missing_or_no_yaml_is_named(tmp_path):
     with pytest.raises(UserError, match=r"none\.yaml cannot be read"):
         read_configuration(tmp_path / "none.yaml")
     (tmp_path / "bad.yaml").write_text("survey: [")
-    with pytest.raises(UserError, match=r"bad\.yaml is not YAML"):
+    with pytest.raises(UserError, match=r"bad\.yaml is no YAML"):
         read_configuration(tmp_path / "bad.yaml")
     (tmp_path / "list.yaml").write_text("- a")
     with pytest.raises(UserError, match=r"list\.yaml must consist of"):

@@ -1,0 +1,61 @@
+"""Snakemake's command line: what is typed is looked at before Snakemake starts."""
+
+import pytest
+
+from lamostvac.core.exceptions import UserError
+from lamostvac.run.inputs import survey_inputs
+from lamostvac.run.site import Site, scratch_folder
+from lamostvac.run.start import snakemake_command
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("simulation: {enabled: true}\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ("run={a: &a [*a]}", "--config run: a[0], line 1: it contains itself"),
+        (f"run={{seed: {'1' * 5001}}}", "--config run: seed, line 1: the number 1111"),
+        ("run={seed: 2", "--config run is no YAML"),
+        ("run={seed: 1, seed: 2}", "--config run: seed, line 1: this key stands there a second"),
+        ("run={results: r\udce9s}", "--config run is not UTF-8 text"),
+    ],
+)
+@pytest.mark.parametrize("before", [["--config"], ["-C"], ["--config", "fit={}"], ["--config="]])
+def test_a_wrong_value_of_config_is_named(config, tmp_path, value, sentence, before):
+    glued = before[-1].endswith("=")
+    words = ["-n", before[0] + value] if glued else ["-n", *before, value]
+    with pytest.raises(UserError) as caught:
+        snakemake_command(config, tmp_path, words)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_other_options_are_left_to_snakemake(config, tmp_path):
+    words = ["all", "--config", "run={seed: 2}", "--set-resources", "fit:mem_mb=[", "--cores", "2"]
+    assert snakemake_command(config, tmp_path, words)[-len(words) + 1 :] == words[1:]
+
+
+def test_an_empty_configuration_file_is_named(config, tmp_path):
+    config.write_text("# nothing\n")
+    with pytest.raises(UserError, match="is empty; write `section:` blocks"):
+        snakemake_command(config, tmp_path)
+
+
+def test_names_that_snakemake_would_take_for_wildcards_are_refused(tmp_path, monkeypatch):
+    from lamostvac.configuration.root import load_configuration
+
+    (tmp_path / "c{x}.csv").write_text("")
+    sections = {
+        "simulation": {"enabled": False}, "library": {"spectra": "m.fits"},
+        "survey": {"root": str(tmp_path), "catalogues": ["*.csv"]},
+    }  # fmt: skip
+    with pytest.raises(UserError, match=r"^survey\.catalogues: .*a path cannot have braces"):
+        survey_inputs(load_configuration(sections))
+    monkeypatch.setenv("WHERE", str(tmp_path))
+    assert str(tmp_path) in scratch_folder(Site(scratch="${WHERE}/s"), "r")
+    with pytest.raises(UserError, match=r"^the site file: scratch = .*cannot have braces"):
+        scratch_folder(Site(scratch="${NOWHERE_AT_ALL}/s"), "r")
