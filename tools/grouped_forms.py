@@ -2,7 +2,7 @@
 
 `python tools/grouped_forms.py RESULTS [LABELS]` after a run with `prepare.keep: true` that has got as far as its fits;
 RESULTS is its folder. Labels are compared with the truth of a simulated run, else with LABELS, a CSV file with
-`obsid` and labels. Prints, by type and method, the number of stars, the mean of the plain misfit that the search
+`obsid` and labels. Prints as CSV, by type and method, the number of stars, the mean of the plain misfit that the search
 minimises and, for each label, the median and the robust sigma of the difference; then seconds per 1000 spectra.
 """
 
@@ -155,7 +155,7 @@ def main(arguments: list[str]) -> None:
         stars = read_stars(results, spectral_type, emulator, whole, library)
         if stars is not None:
             rows += lines(stars, spectral_type, emulator, key, given)
-    print(pd.DataFrame(rows).to_string(index=False))
+    print(pd.DataFrame(rows).to_csv(index=False), end="")
 
 
 if __name__ == "__main__":

@@ -224,10 +224,9 @@ def search_bayesian(
 
     The first surrogate is made from random points and the first match. Then the upper confidence
     bound chooses each point, until `patience` points in a row have not lowered the minimum by more
-    than its share `tolerance`. The
-    package searches in d less its lower bound, divided by the widest range. So lengths keep their
-    proportions, and the surrogate's length scale starts near the right one, whatever N and the
-    labels' units are.
+    than its share `tolerance`. The package searches in d less its lower bound, divided by the
+    widest range. So lengths keep their proportions, and the surrogate's length scale starts near
+    the right one, whatever N and the labels' units are.
     """
     width = float((high - low).max())
     top = (high - low) / width

@@ -257,7 +257,7 @@ def test_the_forms_of_the_search_are_compared_with_the_truth(published):
     done = subprocess.run(
         [sys.executable, tool, published], capture_output=True, text=True, check=True
     )
-    table = pd.read_csv(io.StringIO(done.stdout), sep=r"\s{2,}", engine="python")
+    table = pd.read_csv(io.StringIO(done.stdout))
     assert set(table["type"]) == set(TYPES)
     chi2 = table.pivot(index="type", columns="method", values="chi2")
     # Where the first match is a point of the search, the search does not end above it.
