@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -125,4 +126,17 @@ def snakemake_environment(folder: Path) -> dict[str, str]:
     for place in (Path.cwd(), folder, PROJECT):
         if "LAMOSTVAC_SITE" not in environment and (place / SITE).is_file():
             environment["LAMOSTVAC_SITE"] = str(place / SITE)
+    if not environment.get("XDG_CACHE_HOME") and not _home_can_be_written():
+        # Snakemake makes its cache before anything else, also for a dry run.
+        environment["XDG_CACHE_HOME"] = str(folder / ".snakemake" / "cache")
     return environment
+
+
+def _home_can_be_written() -> bool:
+    try:
+        cache = Path("~/.cache").expanduser()
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            return True
+    except (OSError, RuntimeError):  # RuntimeError: there is no home
+        return False

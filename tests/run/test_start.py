@@ -5,7 +5,7 @@ import pytest
 from lamostvac.core.exceptions import UserError
 from lamostvac.run.inputs import survey_inputs
 from lamostvac.run.site import Site, scratch_folder
-from lamostvac.run.start import snakemake_command
+from lamostvac.run.start import snakemake_command, snakemake_environment
 
 
 @pytest.fixture
@@ -59,3 +59,20 @@ def test_names_that_snakemake_would_take_for_wildcards_are_refused(tmp_path, mon
     assert str(tmp_path) in scratch_folder(Site(scratch="${WHERE}/s"), "r")
     with pytest.raises(UserError, match=r"^the site file: scratch = .*cannot have braces"):
         scratch_folder(Site(scratch="${NOWHERE_AT_ALL}/s"), "r")
+
+
+def test_where_the_home_cannot_be_written_the_cache_is_in_the_folder_of_the_run(
+    tmp_path, monkeypatch
+):
+    """Compute nodes and containers run under a foreign user; Snakemake ends in a traceback there."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    for home in (tmp_path / "file", tmp_path / "file/below", "/proc/none"):
+        monkeypatch.setenv("HOME", str(home))
+        cache = snakemake_environment(tmp_path)["XDG_CACHE_HOME"]
+        assert cache == str(tmp_path / ".snakemake/cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", "mine")
+    assert snakemake_environment(tmp_path)["XDG_CACHE_HOME"] == "mine"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert "XDG_CACHE_HOME" not in snakemake_environment(tmp_path)
