@@ -35,7 +35,7 @@ from lamostvac.recommend.definitions import load_definitions
 from lamostvac.spectra.identity import check_header
 from lamostvac.spectra.network_grid import NetworkPreparation, normalise_network_spectrum
 from lamostvac.spectra.normalise import normalise_spectrum
-from lamostvac.spectra.reader import read_spectrum
+from lamostvac.spectra.reader import finite_number, read_spectrum
 from lamostvac.spectra.rest_frame import rest_spectrum
 from lamostvac.spectra.settings import Preparation
 from lamostvac.survey import files, selection
@@ -72,16 +72,16 @@ def spectrum(path: Path) -> None:
     found = read_spectrum(path)
     header = found.header
 
-    def number(keyword: str, absent: float) -> Any:
-        value = header.get(keyword)
-        return absent if isinstance(value, str | bool) or value is None else value
+    def number(keyword: str, absent: float) -> float:
+        value = finite_number(header.get(keyword))
+        return absent if value is None else value
 
     row = SimpleNamespace(
         lmjd=header.get("LMJD", 1),
         planid=str(header.get("PLANID")),
         spid=header.get("SPID", 1),
         fiberid=header.get("FIBERID", 1),
-        obsid=number("OBSID", -1),
+        obsid=int(number("OBSID", -1)),
         ra=number("RA", 10.0),
         dec=number("DEC", 10.0),
         z=number("Z", 0.0) if abs(number("Z", 0.0)) < SURVEY.max_abs_redshift else 0.0,

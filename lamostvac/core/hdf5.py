@@ -23,6 +23,7 @@ from lamostvac.core.exceptions import UserError
 
 _MOST_OBJECTS = 100_000  # in a file; ours have a few thousand at most
 _MOST_BYTES = 1 << 30  # of the arrays that `read_arrays` reads from a group
+_PACKING = 16  # most bytes of arrays for one of the file, which can have arrays that nobody wrote
 # Filters that are part of HDF5 and h5py: deflate, shuffle, Fletcher32, LZF. Others are programs that
 # HDF5 would load from a folder that an environment variable names.
 _FILTERS = (1, 2, 3, 32000)
@@ -143,7 +144,7 @@ def read_arrays(
         One is missing, of another type or shape, too large, or has values that it cannot have.
     """
     lengths = {} if lengths is None else lengths
-    total = 0
+    total, most = 0, min(_MOST_BYTES, _PACKING * group.file.id.get_filesize())
     for name, layout in layouts.items():
         item = group.get(name)
         if not isinstance(item, h5py.Dataset):
@@ -153,7 +154,7 @@ def read_arrays(
             raise ValueError(f"{name} has values of type {item.dtype}, not {wanted}")
         _check_shape(name, item.shape, layout.shape, lengths)
         total += item.size * max(item.dtype.itemsize, wanted.itemsize)
-        if total > _MOST_BYTES:
+        if total > most:
             raise ValueError(f"{name} has {item.size} values, more than any file of this program")
     arrays = {}
     for name, layout in layouts.items():

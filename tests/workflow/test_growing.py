@@ -362,6 +362,16 @@ def test_a_spectrum_that_changed_since_is_told_when_it_is_prepared_again(copy):
     assert rejected.loc[rejected["spectrum_id"] == spectrum, "stage"].tolist() == ["prepare"]
 
 
+def test_networks_that_were_trained_on_other_spectra_stop_the_run_before_its_first_job(copy):
+    """With another median filter their labels would be wrong by hundreds of K, in a catalogue that looks right."""
+    results = state(copy, "**/*.h5")
+    configure(copy, {"networks": {"median_window": 41}})
+    said = snakemake(copy, "--cores", "1", code=1)
+    assert "was trained on spectra with networks.median_window 21, this run has 41" in said
+    assert not re.search(r"^Finished jobid", said, re.MULTILINE)
+    assert state(copy, "**/*.h5") == results
+
+
 # ---------------------------------------------------------------- times, places, cores
 
 
