@@ -19,6 +19,7 @@ INPUTS = {
     "catalogue": 500,
     "library": 240,
     "hdf5": 1000,
+    "configuration": 120,
 }
 
 
