@@ -7,6 +7,7 @@ and prepared again by the same functions as in the run, which takes milliseconds
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from lamostvac.fit.fitter import StarFitter
 from lamostvac.fit.settings import FitSettings
 from lamostvac.library.library import read_library_labels
 from lamostvac.spectra.grid import GRID
-from lamostvac.spectra.identity import check_identity
+from lamostvac.spectra.identity import check_header
 from lamostvac.spectra.masks import diffuse_band_regions, in_regions
 from lamostvac.spectra.normalise import normalise_spectrum
 from lamostvac.spectra.reader import read_spectrum
@@ -89,7 +90,7 @@ def read_star(
     Parameters
     ----------
     path : of the survey's file
-    identity : `lmjd planid spid fiberid obsid z` of the spectrum
+    identity : `lmjd planid spid fiberid obsid ra dec z` of the spectrum
     preparation : as for the survey's spectra
     labels : (d,) in the emulator's order
     spectral_type : OB A F G K M
@@ -97,11 +98,12 @@ def read_star(
     Raises
     ------
     SpectrumRejected
-        The file is missing, damaged, or that of another spectrum.
+        The file is missing, damaged, or says something else than the catalogue.
     """
     spectrum = read_spectrum(path)
-    names = ("lmjd", "planid", "spid", "fiberid", "obsid")
-    check_identity(spectrum.header, *(identity[name] for name in names))
+    names = ("lmjd", "planid", "spid", "fiberid", "obsid", "ra", "dec", "z")
+    row = SimpleNamespace(**{name: identity[name] for name in names})
+    check_header(spectrum.header, row, preparation)
     z = float(identity["z"])
     flux, ivar = normalise_spectrum(
         rest_spectrum(spectrum.wave, spectrum.flux, spectrum.ivar, z),

@@ -14,6 +14,7 @@ from lamostvac.catalog.flags import set_flags
 from lamostvac.catalog.lookup import find_star, repeats_of, require_star, sample_of, spectrum_path
 from lamostvac.catalog.registry import load_registry, network_labels
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.emulator.model import build_emulator, write_emulator
 from lamostvac.external.match import group_stars
 from lamostvac.fit.fitter import StarFitter
@@ -232,6 +233,17 @@ def test_a_spectrum_whose_file_is_gone_still_has_a_page(run, tmp_path):
     said = check_page(tmp_path / "a.html")
     assert "cannot be read any more: missing_file" in said
     assert "Nearest stars of the library" in said
+
+
+@pytest.mark.parametrize(("name", "reason"), [("dec", "position"), ("z", "redshift")])
+def test_a_file_that_contradicts_the_catalogue_is_refused(run, name, reason):
+    row = dict(row_of(run, CLEAN))
+    row[name] = float(row[name]) + 0.01
+    with pytest.raises(SpectrumRejected, match=f"wrong_{reason}"):
+        page.read_star(
+            run.folder / "spectra" / f"{CLEAN}.fits", row, run.settings.preparation, run.emulator,
+            FitSettings(), page.label_vector(run.emulator, row), "G",
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(
