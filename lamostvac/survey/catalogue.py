@@ -95,17 +95,37 @@ def read_catalogue(
         raise UserError(
             f"the catalogue {path} does not exist; check survey.root and survey.catalogues"
         )
-    known = {*COLUMNS, *ALIASES, *(name.lower() for name in aliases or {})}
+    columns = columns_by_our_names(path, COLUMNS, REQUIRED, aliases, notes, "the catalogue")
+    table = _complete(pa.table(columns))
+    return table.set_column(table.column_names.index("obsdate"), "obsdate", _days(table["obsdate"]))
+
+
+def columns_by_our_names(
+    path: str | Path,
+    kinds: Mapping[str, pa.DataType],
+    required: Sequence[str],
+    aliases: Mapping[str, str] | None,
+    notes: list[str] | None,
+    what: str,
+) -> dict[str, pa.ChunkedArray]:
+    """Those columns of a release's table that it has, by our names.
+
+    Parameters
+    ----------
+    kinds : our name to type in memory, some of `COLUMNS`
+    required : of these
+    what : the table in error messages, before its path
+    """
+    known = {*kinds, *ALIASES, *(name.lower() for name in aliases or {})}
     columns, found = read_columns(
         path,
-        lambda names: match_columns(names, aliases or {}, path),
-        COLUMNS,
+        lambda names: _match_columns(names, kinds, required, aliases or {}, f"{what} {path}"),
+        kinds,
         lambda names: sum(name.lower() in known for name in names),
     )
     if notes is not None:
         notes.extend(found.sentences(path))
-    table = _complete(pa.table(columns))
-    return table.set_column(table.column_names.index("obsdate"), "obsdate", _days(table["obsdate"]))
+    return columns
 
 
 def _days(dates: pa.ChunkedArray) -> pa.Array:
@@ -116,15 +136,19 @@ def _days(dates: pa.ChunkedArray) -> pa.Array:
     return days.combine_chunks().dictionary_encode().cast(TEXT)
 
 
-def match_columns(
-    names: Sequence[str], aliases: Mapping[str, str], path: str | Path
+def _match_columns(
+    names: Sequence[str],
+    kinds: Mapping[str, pa.DataType],
+    required: Sequence[str],
+    aliases: Mapping[str, str],
+    what: str,
 ) -> dict[str, int]:
     """Which of a file's columns serve as ours: `{our name: index in names}`.
 
     Raises `UserError` naming the first required column that is absent and how to give an alias.
     """
     clean = [name.strip().strip('"').lstrip("#").strip().lower() for name in names]
-    own = {ours: clean.index(ours) for ours in COLUMNS if ours in clean}
+    own = {ours: clean.index(ours) for ours in kinds if ours in clean}
     configured = {theirs.lower(): ours.lower() for theirs, ours in aliases.items()}
     for theirs, ours in configured.items():
         if ours not in COLUMNS:
@@ -132,15 +156,15 @@ def match_columns(
             raise UserError(
                 f"survey.column_aliases: {ours} is not a column that is read; those are {known}"
             )
-        if theirs in clean:
+        if theirs in clean and ours in kinds:
             own[ours] = clean.index(theirs)  # the user's aliases have precedence
     for theirs, ours in ALIASES.items():
-        if ours not in own and theirs in clean:
+        if ours in kinds and ours not in own and theirs in clean:
             own[ours] = clean.index(theirs)
-    for name in REQUIRED:
+    for name in required:
         if name not in own:
             raise UserError(
-                f"the catalogue {path} has no column {name}; if it stands there under another name, write "
+                f"{what} has no column {name}; if it stands there under another name, write "
                 f"`survey: column_aliases: {{that name: {name}}}` (its columns are {listed(clean)})"
             )
     return own

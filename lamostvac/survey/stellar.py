@@ -4,7 +4,7 @@ The release's general catalogue has a redshift for every object; the velocities 
 pipeline measures (LASP; Wang et al. 2022, Table 3) stand in catalogues of stars of some types.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from lamostvac.core.exceptions import UserError
-from lamostvac.external.columns import read_columns
 from lamostvac.external.match import match_identifiers
-from lamostvac.survey.catalogue import ALIASES, COLUMNS
+from lamostvac.survey.catalogue import COLUMNS, columns_by_our_names
 
 _NEEDED = ("obsid", "rv")
 _READ = (*_NEEDED, "rv_err")
@@ -35,29 +33,10 @@ def read_velocities(
     UserError
         The file is unreadable or has no column obsid or rv.
     """
-
-    def choose(names: Sequence[str]) -> dict[str, int]:
-        clean = [name.strip().strip('"').lstrip("#").strip().lower() for name in names]
-        found = {ours: clean.index(ours) for ours in _READ if ours in clean}
-        configured = {theirs.lower(): ours.lower() for theirs, ours in (aliases or {}).items()}
-        for theirs, ours in {**ALIASES, **configured}.items():
-            if ours in _READ and theirs in clean and (ours not in found or theirs in configured):
-                found[ours] = clean.index(theirs)
-        for name in _NEEDED:
-            if name not in found:
-                raise UserError(
-                    f"survey.stellar_catalogues: {path} has no column {name}; if it stands there under another name, "
-                    f"write `survey: column_aliases: {{that name: {name}}}` (its columns are {', '.join(clean)})"
-                )
-        return found
-
     kinds = {name: COLUMNS[name] for name in _READ}
-    known = {*_READ, *ALIASES, *(name.lower() for name in aliases or {})}
-    columns, changes = read_columns(
-        path, choose, kinds, lambda names: sum(name.lower() in known for name in names)
+    columns = columns_by_our_names(
+        path, kinds, _NEEDED, aliases, notes, "survey.stellar_catalogues:"
     )
-    if notes is not None:
-        notes.extend(changes.sentences(path))
     obsid = np.asarray(columns["obsid"].fill_null(-1).to_numpy(), np.int64)
     numbers = {
         name: np.array(columns[name].fill_null(np.nan).to_numpy(), np.float32)
