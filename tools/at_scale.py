@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lamostvac.catalog.files import read_rows, write_fits, write_json
-from lamostvac.catalog.registry import Registry
+from lamostvac.catalog.registry import Registry, load_registry
 from lamostvac.core.atomic import atomic
 from lamostvac.core.manifest import read_manifest
 from lamostvac.run.layout import Layout
-from tools.error_models import registry_of
+from tools.error_models import labels_of
 
 ROOT = Path(__file__).resolve().parent.parent
 # The rules that are measured, and what of them is asked for.
@@ -138,7 +138,7 @@ def main() -> None:
     if not target.exists():
         ignored = shutil.ignore_patterns(*NOT_LINKED)
         shutil.copytree(given.results, target, copy_function=os.link, ignore=ignored)
-        registry = registry_of(given.results)
+        registry = load_registry(labels_of(given.results))
         for name, number in times.items():
             print(
                 f"{name}: {multiply(given.results, target, name, number, registry):,} rows",

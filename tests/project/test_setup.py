@@ -273,6 +273,7 @@ def test_no_file_names_a_package_host_or_a_place_on_some_machine(project):
             path.suffix in (".gz", ".png", ".fits")
             or not path.is_file()
             or path == project / "tests/project/test_setup.py"
+            or "fuzz_corpus" in path.parts  # damaged on purpose
         ):
             continue
         assert not wrong.search(path.read_text()), path
@@ -284,6 +285,8 @@ def test_tools_find_the_library_without_being_installed(project):
     checked = 0
     for path in sorted((project / "tools").glob("*.py")):
         text = path.read_text()
+        if '__name__ == "__main__"' not in text:
+            continue  # imported by a tool
         used = [text.index(line) for line in ("\nfrom lamostvac", "\nfrom tools") if line in text]
         assert not used or 0 <= text.find(inserted) < min(used), path.name
         checked += bool(used)

@@ -285,7 +285,8 @@ def test_a_full_disk_is_told_in_a_sentence_and_the_run_goes_on_when_there_is_roo
 @pytest.mark.parametrize("name", ["fit/M/0000.h5", "predicted/M/0000.h5"])
 def test_a_damaged_result_is_named_and_made_anew(run, tmp_path, name):
     """Cut in half behind Snakemake's back, its time as before."""
-    kept = ("fit/M/0000.h5", "fit_imig/M/0000.h5", "predicted/M/0000.h5", "prepared/M/0000_meta.h5")
+    folders = ("fit", "fit_imig", "chunk_groups", "predicted")
+    kept = (*(f"{one}/M/0000.h5" for one in folders), "prepared/M/0000_meta.h5")
     results = start_again(run, tmp_path / "run", keep=kept)
     path = results / name
     modified = path.stat().st_mtime_ns

@@ -419,9 +419,11 @@ def test_a_copy_that_lost_its_times_runs_nothing_once_they_are_restored(copy, tm
 # ---------------------------------------------------------------- settings
 
 # The headers of the catalogue have a hash of all settings.
-HEADER = {"catalog", "merge", "internal_errors"}
+HEADER = {"catalog", "merge", "internal_errors", "published"}
 FLAGS = HEADER | {"recommend", "distance"}
 ROWS = FLAGS | {"collect", "errors", "photometry"}
+# What reads a chunk after the fit follows it; the networks' part is kept, and short.
+FITS = ROWS | {"fit", "search_chunk", "predict"}
 KEYS = [
     ({"catalog": {"snr_flag_threshold": {"M": 33}}}, FLAGS),
     ({"catalog": {"outlier_flag_fraction": 0.011}}, FLAGS),
@@ -430,13 +432,13 @@ KEYS = [
     ({"errors": {"emulator": "published"}}, FLAGS | {"errors"}),
     ({"recommended": {"definitions": "other.yaml"}}, FLAGS),
     ({"distance": {"r0": 8.3}}, HEADER | {"distance"}),
-    ({"fit": {"max_outlier_fraction": 0.21}}, ROWS | {"fit"}),
-    ({"fit": {"outlier_sigma": 7.5}}, ROWS | {"fit", "crossvalidation"}),
-    ({"emulator": {"variance": 0.98}}, ROWS | {"emulator", "crossvalidation", "fit"}),
+    ({"fit": {"max_outlier_fraction": 0.21}}, FITS),
+    ({"fit": {"outlier_sigma": 7.5}}, FITS | {"crossvalidation"}),
+    ({"emulator": {"variance": 0.98}}, FITS | {"emulator", "crossvalidation"}),
     ({"emulator": {"folds": 3}}, FLAGS | {"errors", "crossvalidation"}),
     ({"publication": {"votable": True}}, {"votable"}),
     ({"explorer": {"enabled": True}}, {"explorer"}),
-    ({"run": {"seed": 7}}, HEADER | FLAGS | {"errors", "crossvalidation"}),
+    ({"run": {"seed": 7}}, ROWS | {"crossvalidation", "search_chunk", "predict"}),
 ]
 
 
