@@ -22,11 +22,11 @@ rule recommend:
     resources:
         **asks("recommend", spectra=spectra_of, row_bytes=CTX.row_bytes),
     params:
+        **CTX.flag_settings,
         snr_band=CFG.survey.snr_band,
         snr_threshold=lambda wildcards: CFG.catalog.snr_flag_threshold.of(wildcards.type),
         snr_flag=CFG.catalog.snr_flag,
         keep_errors=CFG.errors.few_repeats != "none",
-        flags=CTX.flag_settings,
         definitions=[definition.model_dump(mode="json") for definition in CTX.definitions],
         settings=CFG.recommended.model_dump(mode="json", exclude={"definitions"}),
         columns=CTX.columns,

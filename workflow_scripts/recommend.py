@@ -32,7 +32,10 @@ def main(snakemake: Job) -> None:
     dwarf_snr, giant_snr = threshold_in_use(params.snr_threshold, wanted)
     log.info("flag_snr: S/N of dwarfs and giants not above %.3g and %.3g", dwarf_snr, giant_snr)
     labels = read_catalogue_labels(inputs.library)
-    set_flags(rows, registry, labels, params.snr_band, dwarf_snr, giant_snr, **params.flags)
+    set_flags(
+        rows, registry, labels, params.snr_band, dwarf_snr, giant_snr, params.alpha_max_teff,
+        params.outlier_fraction, params.cold_giant_max_teff, params.cold_giant_logg,
+    )  # fmt: skip
     definitions = [Definition.model_validate(entry) for entry in params.definitions]
     settings = Settings(snr_band=params.snr_band, **params.settings)
     pairs = repeat_pairs(rows["ra"], rows["dec"], rows["lmjd"])

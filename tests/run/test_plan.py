@@ -240,11 +240,7 @@ def test_a_changed_threshold_is_named_and_the_jobs_are_snakemakes(project, run):
         yaml.safe_dump(settings | {"catalog": {"outlier_flag_fraction": 0.123}}, sort_keys=False)
     )
     shown = run_plan(folder, folder, "changed.yaml")
-    (changed,) = re.findall(r"params changed +recommend +6 jobs: before: (.*) now: (.*)", shown)
-    assert [
-        "'outlier_fraction': 0.02" in changed[0],
-        "'outlier_fraction': 0.123" in changed[1],
-    ] == [True] * 2
+    assert re.search(r"params changed +recommend +6 jobs: before: 0\.02 now: 0\.123", shown)
     said = snakemake(
         folder, "--dry-run", "--cores", "1", "--config", "catalog={outlier_flag_fraction: 0.123}"
     )
