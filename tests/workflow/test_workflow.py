@@ -183,7 +183,7 @@ def test_every_form_of_the_catalogue_holds_it(run, accepted):
     release = json.loads((run / "survey/summary.json").read_text())["inputs"][0]
     header = fits.getheader(run / "catalog/recommended.fits")
     assert (header["INPUT1"], header["INHASH1"]) == (Path(release["file"]).name, release["sha256"])
-    assert header["INPUT2"] == "library mastar"
+    assert (header["INPUT2"], header["INPUT3"]) == ("lrs_afgk.csv", "library mastar")
 
 
 def test_the_papers_tables_have_their_rows_and_the_releases_velocities(run, accepted, truth):
