@@ -36,8 +36,10 @@ def width(pull: np.ndarray) -> str:
 
 
 def labels_of(results: Path):
-    """Those of the shipped networks' labels that a run has a network of."""
-    sets = Path(__file__).resolve().parent.parent / "config" / "training_sets.yaml"
+    """Those of the shipped networks' labels that a run has a network of, simulated or real."""
+    config = Path(__file__).resolve().parent.parent / "config"
+    files = ("training_sets.yaml", "training_sets_real.yaml")
+    sets = [entry for name in files for entry in load_training_sets(config / name)]
     entries = [
         {
             "label": label.name,
@@ -45,7 +47,7 @@ def labels_of(results: Path):
             "snr_band": entry.snr_band,
             **label.model_dump(include={"unit", "ucd", "description"}),
         }
-        for entry in load_training_sets(sets)
+        for entry in sets
         for label in entry.labels
         if (results / "networks" / f"{label.name}.h5").exists()
     ]

@@ -26,7 +26,7 @@ from error_models import labels_of
 from lamostvac.catalog.files import read_fields
 from lamostvac.catalog.registry import NetworkLabel, load_registry
 from lamostvac.catalog.rows import apply_curves, apply_errors
-from lamostvac.core.vocabulary import CONVERGED, TYPE_ORDER
+from lamostvac.core.vocabulary import CONVERGED, LABELS, TYPE_ORDER
 from lamostvac.numerics.statistics import robust_sigma
 from lamostvac.uncertainty.all_types import curves_of_all_types
 from lamostvac.uncertainty.repeats import Alike
@@ -34,7 +34,6 @@ from lamostvac.uncertainty.settings import Errors
 from lamostvac.uncertainty.type_errors import TypeErrors
 from lamostvac.validation.truth import read_truth
 
-THETA = ["teff", "logg", "feh", "alpha_fe"]
 OTHER = "snrr"
 SETTINGS = Errors().model_dump()
 KINDS = ("predicted", "one band", "mixed", "curve", "curve mixed")
@@ -48,7 +47,7 @@ def rows_of(path: Path, registry, labels: list[NetworkLabel]) -> np.ndarray:
     """A type's spectra as rows of the catalogue."""
     parts = [f"{one.label}{part}" for one in labels for part in ("", "_err", "_random")]
     flags = [flag for one in labels for flag in one.flags]
-    names = ["spectrum_id", "ra", "dec", "lmjd", "snrg", "snrr", "fit_status", *THETA]
+    names = ["spectrum_id", "ra", "dec", "lmjd", "snrg", "snrr", "fit_status", *LABELS]
     table = read_fields(path, registry, [*names, *parts, *flags])
     rows = np.zeros(len(table["ra"]), [(name, table[name].dtype) for name in table])
     for name, values in table.items():
@@ -63,12 +62,19 @@ def errors_of(rows, labels, left_out, curves) -> dict[str, np.ndarray]:
     for kind, band in (("one band", None), ("mixed", OTHER)):
         here = [in_band(one, band) for one in labels]
         alike = {one.label: Alike(one.snr_band, 0.1) for one in here}
-        learner = TypeErrors(columns, alike, THETA, rows["fit_status"] == CONVERGED, SETTINGS)
+        learner = TypeErrors(
+            columns, alike, theta_of(rows), rows["fit_status"] == CONVERGED, SETTINGS
+        )
         models = {one: learner.network_label(one, left_out[one]) for one in alike}
         apply_errors(found.setdefault(kind, rows.copy()), models)
     for kind, models in curves.items():
         apply_curves(found.setdefault(kind, rows.copy()), models, keep=True)
     return found
+
+
+def theta_of(rows) -> list[str]:
+    """The labels that the run's library has."""
+    return [name for name in LABELS if np.isfinite(rows[name]).any()]
 
 
 def width(pull: np.ndarray) -> str:
@@ -105,7 +111,7 @@ def main(results: Path, types: list[str]) -> None:
         kinds = errors_of(rows, labels, left_out, curves)
         columns = {key: rows[key] for key in rows.dtype.names}
         pairs = TypeErrors(
-            columns, {"all": Alike("snrg", 0.1)}, THETA, np.ones(len(rows), bool), SETTINGS
+            columns, {"all": Alike("snrg", 0.1)}, theta_of(rows), np.ones(len(rows), bool), SETTINGS
         ).pairs["all"]
         known = truth.reindex(rows["spectrum_id"].astype(str)) if truth is not None else None
         for one in labels:
