@@ -46,8 +46,9 @@ ifneq ($(lastword $(shell cat $(STAMP) 2>/dev/null)),$(realpath $(VENV)))
 .PHONY: $(STAMP)
 endif
 
-$(STAMP): requirements.lock tools/bootstrap.py
+$(STAMP): requirements.lock tools/bootstrap.py tools/compile_native.py lamostvac/spectra/native.c
 	@PATH="$(SYSTEM_PATH)" $(PYTHON) tools/bootstrap.py
+	@PATH="$(SYSTEM_PATH)" $(PYTHON) tools/compile_native.py
 
 demo: $(STAMP)
 	$(RUN) --demo

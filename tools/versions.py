@@ -24,7 +24,7 @@ from lamostvac.core.code_version import package_version
 
 PROJECT = Path(__file__).resolve().parent.parent
 RECORD = PROJECT / "tools" / "versions.json"
-_OF_PAGES = (".j2", ".css", ".js")
+_AS_THEY_ARE = (".j2", ".css", ".js", ".c")  # files that count with every character
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -60,9 +60,9 @@ def _words(node: object) -> Iterator[str]:
 
 
 def digest(folder: Path) -> str:
-    """What the code and the pages' templates of a package mean, in one number; its VERSION does not count."""
+    """What the code, C code and pages' templates of a package mean, in one number; its VERSION does not count."""
     total = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.suffix in (".py", *_OF_PAGES)):
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in (".py", *_AS_THEY_ARE)):
         text = path.read_text(encoding="utf-8")
         if path == folder / "__init__.py":
             text = re.sub(r"^VERSION = \d+$", "", text, flags=re.MULTILINE)

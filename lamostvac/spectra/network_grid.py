@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Self
 
-import bottleneck
 import numpy as np
 from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
 from lamostvac.core.rejection import SpectrumRejected
+from lamostvac.spectra.continuum import divide, running_median
 from lamostvac.spectra.rest_frame import RestSpectrum, rest_spectrum
 from lamostvac.spectra.settings import FluxLimits, NetworkWindows
 
@@ -141,7 +141,7 @@ def normalise_network_spectrum(
     parts, start = [], 0
     for window in settings._windows:
         part = slice(start, start + len(window.padded))
-        median = _median(padded_flux[part], padded_ivar[part] > 0, settings.median_window)
+        median = running_median(padded_flux[part], padded_ivar[part] > 0, settings.median_window)
         inside = window.inside
         parts.append((padded_flux[part][inside], padded_ivar[part][inside], median[inside]))
         start = part.stop
@@ -151,30 +151,17 @@ def normalise_network_spectrum(
     ]
     flux, ivar, smooth = (np.concatenate(part) for part in zip(*parts, strict=True))
     continuum = np.concatenate(continua)
-    positive = continuum > 0  # false for NaN
-    scale = np.where(positive, continuum, 1.0)
-    with np.errstate(over="ignore", invalid="ignore"):
-        normalised = (flux / scale).astype(np.float32)
-        information = (ivar * scale**2).astype(np.float32)
-        local = (smooth / scale).astype(np.float32)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        local = (smooth / continuum).astype(np.float32)
     low, high = settings.lowest_flux, settings.max_normalised_flux
-    usable = positive & np.isfinite(information) & (information > 0)
-    usable &= (normalised >= low) & (normalised <= high)
-    good_fraction = np.count_nonzero(usable) / len(usable)
+    plausible = (continuum > 0) & (local >= low) & (local <= high)
+    replacement = np.where(plausible, local, np.float32(1.0))
+    flux, information, (_, _, usable) = divide(flux, ivar, continuum, settings, replacement)
+    good_fraction = usable / len(flux)
     if good_fraction < settings.min_good_fraction:
         if all(np.isnan(part).all() or (part > 0).any() for part in continua):
             raise SpectrumRejected(
                 "too_few_pixels", f"{100 * good_fraction:.1f} % of the pixels usable"
             )
         raise SpectrumRejected("negative_continuum")
-    plausible = positive & (local >= low) & (local <= high)
-    replacement = np.where(plausible, local, np.float32(1.0))
-    return np.where(usable, normalised, replacement), np.where(usable, information, np.float32(0.0))
-
-
-def _median(flux: NDArray[np.float64], good: NDArray[np.bool_], width: int) -> NDArray[np.float64]:
-    """Median of the good pixels within `width` pixels centred on each; NaN without any."""
-    half = width // 2
-    padded = np.full(len(flux) + half, np.nan)
-    padded[: len(flux)] = np.where(good, flux, np.nan)
-    return np.asarray(bottleneck.move_median(padded, width, min_count=1)[half:])
+    return flux, information

@@ -6,15 +6,17 @@ to 1. The same function prepares survey spectra and library spectra, so that nor
 the lines of both in the same way.
 """
 
-import bottleneck
 import numpy as np
 from numpy.typing import NDArray
 
 from lamostvac.core.rejection import SpectrumRejected
+from lamostvac.spectra.continuum import divide, running_median
 from lamostvac.spectra.grid import GRID
 from lamostvac.spectra.masks import in_regions
 from lamostvac.spectra.rest_frame import RestSpectrum, rest_spectrum
 from lamostvac.spectra.settings import Preparation
+
+_MASKED = np.ones(1, np.float32)
 
 
 def prepare_spectrum(
@@ -82,39 +84,12 @@ def _require_pixels(ivar: NDArray[np.floating], settings: Preparation) -> None:
         )
 
 
-def running_median(
-    flux: NDArray[np.floating], good: NDArray[np.bool_], window: int
-) -> NDArray[np.float64]:
-    """Median of the good pixels within `window` pixels centred on each pixel (last axis).
-
-    At the ends the window is cut off, not mirrored. NaN where a window holds no good pixel.
-    """
-    half = window // 2
-    n = flux.shape[-1]
-    # Bottleneck's windows end at their pixel and are cut off at the beginning; it needs at least
-    # one full window.
-    padded = np.full((*flux.shape[:-1], max(n, half + 1) + half), np.nan)
-    np.copyto(padded[..., :n], flux, where=good)
-    medians = bottleneck.move_median(padded, 2 * half + 1, min_count=1, axis=-1)
-    return np.asarray(medians[..., half : half + n])
-
-
 def _normalise(
     flux: NDArray[np.float64], ivar: NDArray[np.float64], settings: Preparation
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    good = ivar > 0
-    continuum = running_median(flux, good, settings.median_window)
-    positive = np.isfinite(continuum) & (continuum > 0)
-    if np.count_nonzero(positive & good) < settings.min_good_fraction * np.count_nonzero(good):
+    continuum = running_median(flux, ivar > 0, settings.median_window)
+    normalised, information, counts = divide(flux, ivar, continuum, settings, _MASKED)
+    good, with_continuum, _ = counts
+    if with_continuum < settings.min_good_fraction * good:
         raise SpectrumRejected("negative_continuum")
-    scale = np.where(positive, continuum, 1.0)
-    with np.errstate(over="ignore"):
-        normalised = (flux / scale).astype(np.float32)
-        normalised_ivar = (ivar * scale**2).astype(np.float32)
-    usable = good & positive & (normalised <= settings.max_normalised_flux)
-    usable &= normalised >= settings.lowest_flux
-    # Values that float32 cannot hold, or holds only as 0, have no information.
-    usable &= np.isfinite(normalised) & np.isfinite(normalised_ivar) & (normalised_ivar > 0)
-    return np.where(usable, normalised, np.float32(1.0)), np.where(
-        usable, normalised_ivar, np.float32(0.0)
-    )
+    return normalised, information

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from lamostvac.core.rejection import SpectrumRejected
+from lamostvac.spectra import native
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,14 @@ class RestSpectrum:
         2 A wide, and the sum over an interval equals the native sum. So weighted sums over many
         grid pixels have the right variance although neighbouring grid pixels are correlated.
         """
+        if library := native.compiled():
+            pixels = (self.wave, self.flux, self.slope, self.ivar)
+            return native.onto(library, pixels, grid, width)
+        return self._onto(grid, width)
+
+    def _onto(
+        self, grid: NDArray[np.float64], width: float | NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         wave = self.wave
         position = np.minimum(np.maximum(grid, wave[0]), wave[-1])
         left = _interval(wave, position)
@@ -102,12 +111,23 @@ def rest_spectrum(
     # Bad pixels are interpolated linearly before the spline, so that a cosmic ray does not cause
     # ringing.
     bridged = np.where(good, flux, 0.0).astype(np.float64)
+    if library := native.compiled():
+        slope = native.bridge_with_slopes(library, rest, bridged, good)
+    else:
+        slope = _bridge_with_slopes(rest, bridged, good)
+    information = np.where(good, ivar, 0.0).astype(np.float64)
+    return RestSpectrum(rest, bridged, slope, information, redshift)
+
+
+def _bridge_with_slopes(
+    x: NDArray[np.float64], y: NDArray[np.float64], good: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Bridges the pixels of y (n,) that are not good, in place; slopes (n,) of the spline through it."""
     bad = np.flatnonzero(~good)
     if len(bad):
         known = np.flatnonzero(good)
-        bridged[bad] = np.interp(rest[bad], rest[known], bridged[known])
-    information = np.where(good, ivar, 0.0).astype(np.float64)
-    return RestSpectrum(rest, bridged, _slopes(rest, bridged), information, redshift)
+        y[bad] = np.interp(x[bad], x[known], y[known])
+    return _slopes(x, y)
 
 
 def _interval(wave: NDArray[np.float64], position: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -162,7 +162,9 @@ def test_a_moved_environment_is_noticed_by_make_and_by_setup(project, tmp_path, 
     old, new = tmp_path / "old", tmp_path / "new"
     (old / ".venv").mkdir(parents=True)
     (old / "tools").mkdir()
-    for name in ("Makefile", "requirements.lock", "tools/bootstrap.py"):
+    (old / "lamostvac/spectra").mkdir(parents=True)
+    needed = ("tools/bootstrap.py", "tools/compile_native.py", "lamostvac/spectra/native.c")
+    for name in ("Makefile", "requirements.lock", *needed):
         shutil.copy(project / name, old / name)
     lock = (project / "requirements.lock").read_text()
     stamp = bootstrap.stamp_text(lock, sys.version_info, old / ".venv")

@@ -29,6 +29,7 @@ RUN_BY = {
     "bootstrap.py": "project/test_setup.py::test_setup_is_done_when_the_stamp_says_so",
     "build_hook.py": "project/test_wheel.py::test_a_wheel_says_which_commit_it_is",
     "network_errors.py": "project/test_tools.py::test_network_errors_prints_widths_in_one_band_and_mixed",
+    "compile_native.py": "spectra/test_native.py::test_what_cannot_be_compiled_is_said_and_leaves_what_was_there",
     "error_models.py": "project/test_tools.py::test_error_models_prints_widths_for_each_type_and_label",
     "error_pairs.py": "project/test_tools.py::test_error_pairs_finds_the_factor_better_from_more_pairs",
     "full_scale.py": "project/test_tools.py::test_full_scale_prints_all_its_tables",

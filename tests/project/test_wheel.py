@@ -5,6 +5,7 @@ The environment is a new one that sees the packages of this one but not the chec
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -60,7 +61,12 @@ def run(installed: Path, *words: str) -> str:
 
 
 def test_a_wheel_has_every_file_that_a_run_needs_and_no_other(project, wheel):
-    assert wheel.name == f"lamostvac-{__version__}-py3-none-any.whl"
+    if shutil.which("cc"):
+        platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+        compiled = {"lamostvac/spectra/native.lib"}
+    else:
+        platform, compiled = "any", set()
+    assert wheel.name == f"lamostvac-{__version__}-py3-none-{platform}.whl"
     with ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     wanted = {
@@ -69,13 +75,13 @@ def test_a_wheel_has_every_file_that_a_run_needs_and_no_other(project, wheel):
         for path in (
             [project / part] if (project / part).is_file() else (project / part).rglob("*")
         )
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".lib"
     }
     inside = {
         name if name.startswith("lamostvac/") else f"lamostvac/workflow/{name}" for name in wanted
     }
     assert {"lamostvac/py.typed", "lamostvac/workflow/Snakefile"} <= inside
-    assert names == inside | {"lamostvac/workflow/COMMIT"}
+    assert names == inside | {"lamostvac/workflow/COMMIT"} | compiled
 
 
 def test_a_wheel_says_which_commit_it_is(project, wheel):
@@ -96,6 +102,8 @@ def test_the_installed_command_needs_no_checkout(installed):
     assert Path(module).resolve().is_relative_to(inside)
     assert Path(project).resolve().is_relative_to(inside)
     assert commit == (Path(project) / "COMMIT").read_text().strip()
+    native = "from lamostvac.spectra import native; print(native.compiled() is not None)"
+    assert run(installed, "python", "-c", native) == f"{shutil.which('cc') is not None}\n"
     assert "Commands:" in run(installed, "lamostvac", "--help")
     assert run(installed, "lamostvac", "configuration", "run.seed").startswith("run.seed: 1")
 
