@@ -70,7 +70,7 @@ rule distance:
     params:
         snr_band=CFG.survey.snr_band,
         repeat_radius=CFG.photometry.repeat_radius,
-        extinction=CFG.extinction.model_dump(mode="json"),
+        extinction=CFG.extinction_used.model_dump(mode="json"),
         star_pairs=CFG.star_pairs.model_dump(mode="json"),
         distance=CFG.distance.model_dump(mode="json"),
         bands=CTX.left_out_bands,

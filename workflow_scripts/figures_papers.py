@@ -79,7 +79,8 @@ def main(snakemake: Job) -> None:
     )
     save(distances(table), outputs.distances)
     isochrone = read_isochrone(inputs.isochrone[0]) if inputs.isochrone else None
-    save(colour_teff(table, isochrone), outputs.colour_teff)
+    reddening = params.coefficients["bp"] - params.coefficients["rp"]
+    save(colour_teff(table, reddening, isochrone), outputs.colour_teff)
     save(flags(table, list(registry.flag_bits)), outputs.flags)
     log.info("figures of %d spectra", len(table))
 

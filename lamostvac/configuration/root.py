@@ -24,7 +24,8 @@ from lamostvac.core.files import read_sections
 from lamostvac.core.models import submodel
 from lamostvac.core.settings import PathText, Section
 from lamostvac.core.yaml_text import require_plain
-from lamostvac.distance.settings import Distance, Extinction, PhotometryJoin, StarPairs
+from lamostvac.distance.extinction import of_bands
+from lamostvac.distance.settings import Distance, Extinction, PhotometryJoin, Scale, StarPairs
 from lamostvac.emulator.settings import Emulator, SecondEmulator
 from lamostvac.experiments.settings import Experiments
 from lamostvac.fetch.settings import Fetch
@@ -140,6 +141,19 @@ class Configuration(Section):
             "label_columns": self.library.label_columns | columns,
         }
         return self.library.model_copy(update=changed)
+
+    @property
+    def extinction_used(self) -> Extinction:
+        """The section `extinction` with the scale that null stands for."""
+        default: Scale = "mixed" if self.simulation.enabled else "sfd"
+        return self.extinction.changed(scale=self.extinction.scale or default)
+
+    @property
+    def band_coefficients(self) -> dict[str, float]:
+        """Band to A / E(B-V) on the run's scale, without what depends on the star."""
+        section = self.extinction_used
+        assert section.scale is not None
+        return of_bands(section, section.scale)
 
     def chunk_rules(self, networks: bool) -> list[str]:
         """The rules with a job for each chunk, in the order of the data; `networks`: if there are

@@ -1,8 +1,7 @@
-"""A(band) / E(B-V) for the 14 bands, and which E(B-V) each number belongs to.
+"""A(band) / E(B-V) for the 14 bands on one scale of E(B-V).
 
-Two scales of E(B-V) are in use: that of the map of Schlegel, Finkbeiner & Davis (1998, `sfd`), and
-the true one, `corrected`, which is 0.86 of it (Schlafly & Finkbeiner 2011). An extinction is the
-same on both, so a coefficient for the one scale is that for the other times 0.86, or divided by it.
+`core/extinction_coefficients.py` has the numbers and the scales. An extinction is the same on both,
+so a coefficient for the one scale is that for the other times 0.86, or divided by it.
 """
 
 from collections.abc import Mapping
@@ -11,15 +10,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lamostvac.core.extinction_coefficients import SFD_TO_TRUE
 from lamostvac.core.vocabulary import BANDS
-from lamostvac.distance.settings import Extinction
+from lamostvac.distance.settings import Extinction, Scale
 
-_SECTION = Extinction()  # for defaults of parameters
-
-SFD_TO_TRUE = 0.86
-"""True E(B-V) over that of Schlegel et al. (Schlafly & Finkbeiner 2011, section 5)."""
-
-Scale = Literal["published", "sfd", "corrected"]
 Kind = Literal["constant", "zhang_yuan_2022"]
 
 # Zhang & Yuan (2023, ApJS 264, 14), numbers as in their package extinction-coefficient 1.8: R = a
@@ -41,7 +35,7 @@ _ZHANG_YUAN = {
 
 
 def constants(
-    sfd: Mapping[str, float], corrected: Mapping[str, float], scale: Scale = _SECTION.scale
+    sfd: Mapping[str, float], corrected: Mapping[str, float], scale: Scale
 ) -> NDArray[np.float64]:
     """Coefficients (14,) in the order of `BANDS`, on one scale of E(B-V).
 
@@ -49,16 +43,22 @@ def constants(
     ----------
     sfd, corrected : band to its coefficient for E(B-V) of Schlegel et al. and for the true one;
         together all bands
-    scale : `published` takes the numbers unchanged, whichever scale they belong to
+    scale : `mixed` takes the numbers unchanged, whichever scale they belong to
     """
     factor = {
-        "published": (1.0, 1.0),
+        "mixed": (1.0, 1.0),
         "sfd": (1.0, SFD_TO_TRUE),
         "corrected": (1 / SFD_TO_TRUE, 1.0),
     }[scale]
     return np.array(
         [factor[0] * sfd[band] if band in sfd else factor[1] * corrected[band] for band in BANDS]
     )
+
+
+def of_bands(section: Extinction, scale: Scale) -> dict[str, float]:
+    """Band to its coefficient on one scale of E(B-V), from the configuration's section."""
+    found = constants(section.sfd, section.corrected, scale)
+    return dict(zip(BANDS, found.round(6).tolist(), strict=True))
 
 
 def zhang_yuan(teff: ArrayLike, ebv: ArrayLike) -> NDArray[np.float64]:

@@ -7,12 +7,16 @@ from pydantic import (
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
+from lamostvac.core.extinction_coefficients import printed
 from lamostvac.core.messages import nearest
 from lamostvac.core.settings import PathText, Section
 from lamostvac.core.vocabulary import BANDS
+
+Scale = Literal["mixed", "sfd", "corrected"]
 
 
 class PhotometryJoin(Section):
@@ -63,37 +67,35 @@ class Extinction(Section):
             "E(B-V), for all bands but those of APASS."
         ),
     )
-    scale: Literal["published", "sfd", "corrected"] = Field(
-        "published",
+    scale: Scale | None = Field(
+        None,
         description=(
-            "published: one E(B-V) times the numbers as their papers print them, which belong to two scales (Wang et "
-            "al. 2022 print none); sfd or corrected: all numbers and E(B-V) on the scale of Schlegel et al. (1998) or "
-            "on the true one, 0.86 times as large. sfd is right for real data."
+            "sfd, corrected: all numbers and E(B-V) on the scale of Schlegel et al. (1998), or on the true one, 0.86 "
+            "times as large; mixed: one E(B-V) times the numbers as their papers print them, which belong to two "
+            "scales. null: sfd, and mixed for a simulated survey, which is made so."
         ),
     )
     sfd: dict[str, PositiveFloat] = Field(
-        {
-            "j": 0.72,
-            "h": 0.46,
-            "ks": 0.306,
-            "w1": 0.19,
-            "w2": 0.15,
-            "b_apass": 3.626,
-            "v_apass": 2.742,
-            "r_apass": 2.285,
-            "g_sdss": 3.31,
-            "r_sdss": 2.32,
-            "i_sdss": 1.72,
-        },
+        printed("sfd"),
         description=(
             "Coefficients for E(B-V) of Schlegel et al.: Yuan et al. (2013), those of APASS Schlafly & Finkbeiner "
             "(2011)."
         ),
     )
     corrected: dict[str, PositiveFloat] = Field(
-        {"g_gaia": 2.50, "bp": 3.24, "rp": 1.91},
+        printed("corrected"),
         description="Coefficients for the true E(B-V): Chen et al. (2018).",
     )
+
+    @field_validator("scale", mode="before")
+    @classmethod
+    def _earlier_name(cls, value: object) -> object:
+        if value == "published":
+            raise ValueError(
+                "this scale is called mixed, since no paper publishes it; write mixed for the same "
+                "numbers as before, or sfd, which is right for real data"
+            )
+        return value
 
     @model_validator(mode="after")
     def _every_band_once(self) -> Self:

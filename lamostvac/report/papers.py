@@ -40,8 +40,6 @@ _BANDS = {
     "g_gaia": "G", "bp": "BP", "rp": "RP", "j": "J", "ks": "Ks", "w1": "W1", "w2": "W2", "b_apass": "B",
     "v_apass": "V", "g_sdss": "g", "r_sdss": "r", "i_sdss": "i",
 }  # fmt: skip
-# A(BP) - A(RP) over E(B-V), as in config/training_sets.yaml (Chen et al. 2018).
-BP_RP_EXTINCTION = 3.24 - 1.91
 
 
 def hr_diagrams(table: pd.DataFrame) -> Figure:
@@ -218,15 +216,15 @@ def read_isochrone(path: str | Path) -> pd.DataFrame:
     return read_table(path, {"teff": "teff", "bp_rp": "bp_rp"})
 
 
-def colour_teff(table: pd.DataFrame, isochrone: pd.DataFrame | None = None) -> Figure:
+def colour_teff(
+    table: pd.DataFrame, reddening: float, isochrone: pd.DataFrame | None = None
+) -> Figure:
     """Teff against dereddened BP - RP (Liang et al. 2024, Figure 23), on either side of 7500 K.
 
-    `table` has `teff_rec`, `logg_rec`, `mag_bp`, `mag_rp`, `ebv`; `isochrone` is what
-    `read_isochrone` returns.
+    `table` has `teff_rec`, `logg_rec`, `mag_bp`, `mag_rp`, `ebv`; `reddening` is
+    E(BP - RP) / E(B-V); `isochrone` is what `read_isochrone` returns.
     """
-    colour = (table["mag_bp"] - table["mag_rp"] - BP_RP_EXTINCTION * table["ebv"]).to_numpy(
-        np.float64
-    )
+    colour = (table["mag_bp"] - table["mag_rp"] - reddening * table["ebv"]).to_numpy(np.float64)
     teff, logg = table["teff_rec"].to_numpy(np.float64), table["logg_rec"].to_numpy(np.float64)
     known = np.isfinite(colour) & np.isfinite(teff)
     if known.sum() < 2:

@@ -369,7 +369,9 @@ def resolve(configuration: Configuration, site: Site) -> Context:
     _check_publication(configuration, registry)
     comparisons: list[Comparison] = []
     if configuration.validation.enabled and configuration.validation.comparisons:
-        comparisons = load_comparisons(shipped(configuration.validation.comparisons), registry)
+        comparisons = load_comparisons(
+            shipped(configuration.validation.comparisons), registry, configuration.band_coefficients
+        )
     files, skipped = available(
         comparisons, [configuration.survey.root, catalogues_root], produced=simulated
     )
@@ -427,7 +429,9 @@ def _training_sets(
         sets, skipped = available_sets(sets, root, produced=simulated)
     except UserError as error:
         missing = str(error)
-    return {entry.name: entry for entry in sets}, skipped, missing
+    coefficients = configuration.band_coefficients
+    found = {entry.name: entry.with_coefficients(coefficients) for entry in sets}
+    return found, skipped, missing
 
 
 def _check_publication(configuration: Configuration, registry: Registry) -> None:

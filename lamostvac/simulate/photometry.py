@@ -10,28 +10,15 @@ bands; below [Fe/H] of about -2 hardly any lines are left, so colours change lit
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
+from lamostvac.core.extinction_coefficients import COEFFICIENTS
 from lamostvac.simulate.constants import SOLAR_TEFF
 from lamostvac.simulate.population import Stars, bolometric_correction_g
 
-# Name of each absolute magnitude: A(band) / E(B-V), and the source of the number. Those of Yuan et
-# al. and of Schlafly & Finkbeiner belong to the E(B-V) of Schlegel et al. (1998), those of Chen et
-# al. to a true E(B-V), about 14 % smaller; Wang et al. multiply all by the one E(B-V) of the
-# star-pair method, and so does the simulation.
+# Name of each absolute magnitude: A(band) / E(B-V), and the source of the number. Each is as its
+# paper prints it, although they belong to two scales of E(B-V): `extinction.scale: mixed`.
 EXTINCTION = {
-    "abs_mag_g_gaia": (2.50, "Chen et al. 2018, true E(B-V)"),
-    "abs_mag_bp": (3.24, "Chen et al. 2018, true E(B-V)"),
-    "abs_mag_rp": (1.91, "Chen et al. 2018, true E(B-V)"),
-    "abs_mag_j": (0.72, "Yuan et al. 2013, SFD E(B-V)"),
-    "abs_mag_h": (0.46, "Yuan et al. 2013, SFD E(B-V)"),
-    "abs_mag_ks": (0.306, "Yuan et al. 2013, SFD E(B-V)"),
-    "abs_mag_w1": (0.19, "Yuan et al. 2013, SFD E(B-V)"),
-    "abs_mag_w2": (0.15, "Yuan et al. 2013, SFD E(B-V)"),
-    "abs_mag_b_apass": (3.626, "Schlafly & Finkbeiner 2011, SFD E(B-V)"),
-    "abs_mag_v_apass": (2.742, "Schlafly & Finkbeiner 2011, SFD E(B-V)"),
-    "abs_mag_r_apass": (2.285, "Schlafly & Finkbeiner 2011, SFD E(B-V)"),
-    "abs_mag_g_sdss": (3.31, "Yuan et al. 2013, SFD E(B-V)"),
-    "abs_mag_r_sdss": (2.32, "Yuan et al. 2013, SFD E(B-V)"),
-    "abs_mag_i_sdss": (1.72, "Yuan et al. 2013, SFD E(B-V)"),
+    f"abs_mag_{band}": (coefficient.value, coefficient.source)
+    for band, coefficient in COEFFICIENTS.items()
 }
 BANDS = tuple(EXTINCTION)
 

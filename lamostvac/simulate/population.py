@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import pandas as pd
 
+from lamostvac.core.extinction_coefficients import COEFFICIENTS
 from lamostvac.core.vocabulary import TYPE_ORDER
 from lamostvac.simulate.constants import SOLAR_LOGG, SOLAR_TEFF
 from lamostvac.simulate.settings import SimulationSettings
@@ -41,7 +42,7 @@ _SEQUENCE = np.array(
 
 # Extinction in V over E(B-V), and G over E(B-V) for a solar-type star
 R_V = 3.1
-R_G = 2.5
+R_G = COEFFICIENTS["g_gaia"].value
 
 
 @dataclass

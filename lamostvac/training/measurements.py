@@ -216,7 +216,8 @@ def absolute_magnitudes(table: pd.DataFrame, settings: AbsoluteMagnitudes) -> pd
     """M = m - 5 log10(d / 10 pc) - R E(B-V) and its error, for each band.
 
     The error is the sum in quadrature of those of magnitude, distance and E(B-V). An error without
-    a configured column counts as 0; one that is missing in a row makes the result NaN.
+    a configured column counts as 0; one that is missing in a row makes the result NaN. Every band
+    has its number (`AbsoluteMagnitudes.with_coefficients`).
     """
 
     def column(name: str | None) -> NDArray[np.float64]:
@@ -229,6 +230,7 @@ def absolute_magnitudes(table: pd.DataFrame, settings: AbsoluteMagnitudes) -> pd
     ebv, ebv_error = column(settings.ebv), column(settings.ebv_error)
     added = {}
     for label, band in settings.bands.items():
+        assert band.coefficient is not None, f"{label}: no coefficient"
         added[label] = column(band.magnitude) - modulus - band.coefficient * ebv
         variance = column(band.error) ** 2 + modulus_error**2 + (band.coefficient * ebv_error) ** 2
         added[f"{label}_err"] = np.sqrt(variance)

@@ -4,11 +4,13 @@ Names of columns are checked when the file is read, as far as the file alone all
 a catalogue are known only when it is read.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from lamostvac.core.messages import nearest
+from lamostvac.core.vocabulary import BANDS
 from lamostvac.external.entries import (
     Catalogue,
     Cut,
@@ -65,14 +67,25 @@ class Combine(Entry):
 
 
 class Band(Entry):
-    """The apparent magnitude of a band and its extinction per E(B-V); `scale` says of which
-    E(B-V).
+    """The apparent magnitude of a band and its extinction per E(B-V): that of a band of the section
+    `extinction`, or a number, where `scale` may say of which E(B-V).
     """
 
     magnitude: Name
     error: Name | None = None
-    coefficient: float = Field(ge=0)
-    scale: str
+    band: Name | None = None
+    coefficient: float | None = Field(default=None, ge=0)
+    scale: str = ""
+
+    @model_validator(mode="after")
+    def _one_coefficient(self) -> Self:
+        if (self.band is None) == (self.coefficient is None):
+            raise ValueError(
+                "write either band (one of the section extinction) or coefficient (a number)"
+            )
+        if self.band is not None and self.band not in BANDS:
+            raise ValueError(f"band: there is no band {self.band}{nearest(self.band, BANDS)}")
+        return self
 
 
 class AbsoluteMagnitudes(Entry):
@@ -88,6 +101,16 @@ class AbsoluteMagnitudes(Entry):
     def columns(self) -> list[str]:
         """The columns that it adds: label and error of each band."""
         return [name for label in self.bands for name in (label, f"{label}_err")]
+
+    def with_coefficients(self, of_bands: Mapping[str, float]) -> Self:
+        """The same with numbers in the place of names of bands; `of_bands` is band to A / E(B-V)."""
+        bands = {
+            label: entry
+            if entry.band is None
+            else entry.model_copy(update={"band": None, "coefficient": of_bands[entry.band]})
+            for label, entry in self.bands.items()
+        }
+        return self.model_copy(update={"bands": bands})
 
 
 class Label(Entry):
@@ -188,6 +211,13 @@ class TrainingSet(Entry):
     def label_names(self) -> list[str]:
         """Names of the labels in their order."""
         return [label.name for label in self.labels]
+
+    def with_coefficients(self, of_bands: Mapping[str, float]) -> Self:
+        """The same with the numbers of extinction, band to A / E(B-V), of the run."""
+        if self.absolute_magnitudes is None:
+            return self
+        filled = self.absolute_magnitudes.with_coefficients(of_bands)
+        return self.model_copy(update={"absolute_magnitudes": filled})
 
     def files(self) -> list[str]:
         """The files that the set needs, as the entry writes them."""

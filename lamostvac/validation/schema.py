@@ -5,7 +5,7 @@ file are checked when that is read.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -18,6 +18,8 @@ from lamostvac.core.expressions import parse
 from lamostvac.core.files import read_yaml
 from lamostvac.core.messages import entry_name, mistake, nearest
 from lamostvac.core.settings import PathText
+from lamostvac.distance.extinction import of_bands
+from lamostvac.distance.settings import Extinction
 from lamostvac.external.entries import Cut, Formula, Name
 
 KEYS = ("obsid", "gaia_id", "spectrum_id", "designation", "file_name", "sky", "catalogue")
@@ -190,7 +192,12 @@ def _known(expressions: Iterable[str], names: Sequence[str], where: str) -> None
                 )
 
 
-def load_comparisons(path: str | Path, registry: Registry) -> list[Comparison]:
+_SFD = of_bands(Extinction(), "sfd")  # for a default
+
+
+def load_comparisons(
+    path: str | Path, registry: Registry, coefficients: Mapping[str, float] = _SFD
+) -> list[Comparison]:
     """The comparisons that a YAML file defines, as far as this run has their labels.
 
     Labels under `network_labels` without a network in the run are left out, and so are entries
@@ -199,6 +206,8 @@ def load_comparisons(path: str | Path, registry: Registry) -> list[Comparison]:
     Parameters
     ----------
     registry : the catalogue's columns, with those of the run's networks
+    coefficients : band to A / E(B-V), which formulas of entries with key catalogue call
+        coefficient_BAND
 
     Raises
     ------
@@ -214,6 +223,7 @@ def load_comparisons(path: str | Path, registry: Registry) -> list[Comparison]:
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"{path}: two entries are called {name}")
+    comparisons = [_with_coefficients(comparison, coefficients) for comparison in comparisons]
     found = [
         for_run(comparison, registry, f"{path}: entry {comparison.name}")
         for comparison in comparisons
@@ -228,6 +238,22 @@ def _entry(entry: Any, number: int, path: str | Path) -> Comparison:
         raise UserError(
             f"{path}: entry {entry_name(entry, number)}: {mistake(error, Comparison)}"
         ) from None
+
+
+def _with_coefficients(comparison: Comparison, coefficients: Mapping[str, float]) -> Comparison:
+    """The entry with numbers in the place of coefficient_BAND in formulas of the catalogue."""
+    if comparison.key != "catalogue":
+        return comparison
+    numbers = {f"coefficient_{band}": f"{value:g}" for band, value in coefficients.items()}
+
+    def filled(formulas: Mapping[str, str | None]) -> dict[str, str | None]:
+        return {
+            name: text and re.sub(r"\bcoefficient_\w+", lambda m: numbers.get(m[0], m[0]), text)
+            for name, text in formulas.items()
+        }
+
+    keys = ("derived", "labels", "network_labels", "errors")
+    return comparison.model_copy(update={key: filled(getattr(comparison, key)) for key in keys})
 
 
 def numeric_columns(registry: Registry) -> list[str]:

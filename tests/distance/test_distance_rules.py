@@ -109,7 +109,7 @@ def run(project, folder, output, table="G.fits", labels=LABELS, dust=(), **chang
             output=[output], log=[output.with_suffix(".log")],
             params=SimpleNamespace(
                 **common, snr_band="snrg", bands=list(BANDS), members=5,
-                extinction=configuration.extinction.model_dump(mode="json"),
+                extinction=configuration.extinction_used.model_dump(mode="json"),
                 star_pairs=configuration.star_pairs.model_dump(mode="json"),
                 distance=configuration.distance.model_dump(mode="json"),
             ),

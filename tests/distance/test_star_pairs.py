@@ -224,7 +224,7 @@ def test_the_order_of_stars_and_the_size_of_blocks_do_not_matter(controls, monke
 def test_scales_of_coefficients():
     sfd = {band: 1.0 for band in BANDS if band != "bp"}
     published, on_sfd, on_true = (
-        extinction.constants(sfd, {"bp": 2.0}, scale) for scale in ("published", "sfd", "corrected")
+        extinction.constants(sfd, {"bp": 2.0}, scale) for scale in ("mixed", "sfd", "corrected")
     )
     bp = BANDS.index("bp")
     assert published[bp] == 2.0

@@ -185,7 +185,9 @@ def drawn(n):
     yield papers.hr_diagrams(wide)
     yield papers.positions(*rng.normal(-8, 1, (3, n)), 8.1)
     yield papers.distances(wide)
-    yield papers.colour_teff(wide, pd.DataFrame({"teff": [4000.0, 7000], "bp_rp": [1.5, 0.3]}))
+    yield papers.colour_teff(
+        wide, 1.33, pd.DataFrame({"teff": [4000.0, 7000], "bp_rp": [1.5, 0.3]})
+    )
     yield papers.flags(wide, ["flag_snr", "flag_alpha_fe"])
     ra = np.repeat(np.arange(n // 2 + 1), 2)[:n] * 0.1
     pairs = similar_pairs(ra, np.zeros(n), np.arange(n), np.full(n, 30.0), 0.2)
