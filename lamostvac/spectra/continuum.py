@@ -5,7 +5,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamostvac.spectra import native
-from lamostvac.spectra.settings import FluxLimits
 
 
 def running_median(
@@ -31,7 +30,7 @@ def divide(
     flux: NDArray[np.float64],
     ivar: NDArray[np.float64],
     continuum: NDArray[np.float64],
-    limits: FluxLimits,
+    limits: tuple[float, float],
     replacement: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], tuple[int, int, int]]:
     """A spectrum over its pseudo-continuum, as far as it is believed.
@@ -43,6 +42,7 @@ def divide(
     Parameters
     ----------
     flux, ivar, continuum : (n,); NaN where there is no continuum
+    limits : least and largest normalised flux
     replacement : (n,) or (1,), what pixels that are not usable get as flux
 
     Returns
@@ -50,7 +50,7 @@ def divide(
     flux, ivar : (n,), with ivar 0 where not usable
     counts : of pixels with ivar above 0, of those of them with a continuum, of usable ones
     """
-    low, high = limits.lowest_flux, limits.max_normalised_flux
+    low, high = limits
     if library := native.compiled():
         return native.divide(library, (flux, ivar, continuum), (low, high), replacement)
     positive = np.isfinite(continuum) & (continuum > 0)

@@ -12,11 +12,12 @@ from typing import Self
 import numpy as np
 from numpy.polynomial import legendre
 from numpy.typing import NDArray
+from pydantic import Field
 
 from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.spectra.continuum import divide, running_median
 from lamostvac.spectra.rest_frame import RestSpectrum, rest_spectrum
-from lamostvac.spectra.settings import FluxLimits, NetworkWindows
+from lamostvac.spectra.settings import NetworkWindows
 
 STEP = 1e-4
 """Step of the grid in log10(wavelength), that of LAMOST's spectra."""
@@ -24,12 +25,16 @@ STEP = 1e-4
 Windows = Sequence[tuple[float, float]]
 
 
-class NetworkPreparation(FluxLimits, NetworkWindows):
+class NetworkPreparation(NetworkWindows):
     """How a spectrum is normalised for the networks, and the grid that follows from it."""
+
+    min_good_fraction: float = Field(
+        0.5, ge=0, le=1, description="Spectra with a smaller share of usable pixels are rejected."
+    )
 
     @classmethod
     def of(cls, section: NetworkWindows) -> Self:
-        """The preparation by a section on spectra for networks, with the default limits."""
+        """The preparation by a section on spectra for networks."""
         return cls(**{name: getattr(section, name) for name in NetworkWindows.model_fields})
 
     @cached_property
@@ -153,10 +158,10 @@ def normalise_network_spectrum(
     continuum = np.concatenate(continua)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         local = (smooth / continuum).astype(np.float32)
-    low, high = settings.lowest_flux, settings.max_normalised_flux
+    low, high = settings.flux_limits
     plausible = (continuum > 0) & (local >= low) & (local <= high)
     replacement = np.where(plausible, local, np.float32(1.0))
-    flux, information, (_, _, usable) = divide(flux, ivar, continuum, settings, replacement)
+    flux, information, (_, _, usable) = divide(flux, ivar, continuum, (low, high), replacement)
     good_fraction = usable / len(flux)
     if good_fraction < settings.min_good_fraction:
         if all(np.isnan(part).all() or (part > 0).any() for part in continua):

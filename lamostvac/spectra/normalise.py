@@ -88,7 +88,7 @@ def _normalise(
     flux: NDArray[np.float64], ivar: NDArray[np.float64], settings: Preparation
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     continuum = running_median(flux, ivar > 0, settings.median_window)
-    normalised, information, counts = divide(flux, ivar, continuum, settings, _MASKED)
+    normalised, information, counts = divide(flux, ivar, continuum, settings.flux_limits, _MASKED)
     good, with_continuum, _ = counts
     if with_continuum < settings.min_good_fraction * good:
         raise SpectrumRejected("negative_continuum")

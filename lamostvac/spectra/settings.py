@@ -8,6 +8,8 @@ from pydantic import Field, NonNegativeFloat
 from lamostvac.core.settings import Region, Section
 from lamostvac.spectra.masks import diffuse_band_regions
 
+_LARGEST = 3.4028234663852886e38  # of single precision
+
 
 class FluxLimits(Section):
     """Which normalised fluxes are believed, and how many must be."""
@@ -33,6 +35,11 @@ class FluxLimits(Section):
     def lowest_flux(self) -> float:
         """`min_normalised_flux`, minus infinity for none."""
         return float("-inf") if self.min_normalised_flux is None else self.min_normalised_flux
+
+    @property
+    def flux_limits(self) -> tuple[float, float]:
+        """Least and largest normalised flux."""
+        return (self.lowest_flux, self.max_normalised_flux)
 
 
 class ObservedMasks(Section):
@@ -126,3 +133,22 @@ class NetworkWindows(Section):
     polynomial_degree: int = Field(
         6, ge=0, le=20, description="Degree of the pseudo-continuum's polynomial in each window."
     )
+    max_normalised_flux: float | None = Field(
+        2.0,
+        gt=1,
+        description=(
+            "Normalised fluxes above this, such as cosmic rays, are replaced by the local median and count as bad; "
+            "null: no limit, which is the published method."
+        ),
+    )
+    min_normalised_flux: float | None = Field(
+        0.0,
+        lt=1,
+        description="The same for normalised fluxes below this; null: no limit, which is the published method.",
+    )
+
+    @property
+    def flux_limits(self) -> tuple[float, float]:
+        """Least and largest normalised flux; without a limit what single precision holds."""
+        low, high = self.min_normalised_flux, self.max_normalised_flux
+        return (-_LARGEST if low is None else low, _LARGEST if high is None else high)

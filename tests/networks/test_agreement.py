@@ -40,7 +40,7 @@ def test_a_network_is_taken_by_a_run_that_prepares_spectra_as_its_training_did(t
         ({"polynomial_degree": 4}, "networks.polynomial_degree 3, this run has 4"),
         (
             {"max_normalised_flux": 3.0},
-            "max_normalised_flux 2.0, this run has 3.0.*take networks",
+            "networks.max_normalised_flux 2.0, this run has 3.0.*set networks.max_normalised_flux",
         ),
         ({"min_normalised_flux": None}, "min_normalised_flux 0.0, this run has null"),
     ],

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamostvac.core.rejection import SpectrumRejected
+from lamostvac.networks.settings import Networks
 from lamostvac.spectra.network_grid import NetworkPreparation, prepare_network_spectrum
 from lamostvac.spectra.reader import read_spectrum
 
@@ -104,6 +105,21 @@ def test_an_unrecorded_cosmic_ray_is_replaced():
     near = np.argmin(np.abs(PREPARATION.wave - 5000))
     assert information[near] == 0
     assert found[near] == pytest.approx(1, abs=0.05)
+
+
+def test_the_limits_of_the_flux_are_keys_and_null_keeps_what_is_there_as_published():
+    flux = lines(WAVE)
+    for wavelength, value in ((4200.0, 1.7), (5300.0, 3.0), (5000.0, -0.4)):
+        flux[np.argmin(np.abs(WAVE - wavelength))] = value
+    at = [np.argmin(np.abs(PREPARATION.wave - one)) for one in (4200.0, 5300.0, 5000.0)]
+    section = Networks(min_normalised_flux=None, max_normalised_flux=None)
+    found, ivar = prepared(flux, preparation=NetworkPreparation.of(section))
+    assert found[at] == pytest.approx([1.7, 3.0, -0.4], abs=0.05)
+    assert (ivar[at] > 0).all()
+    narrow = NetworkPreparation.of(Networks(min_normalised_flux=-1, max_normalised_flux=1.5))
+    found, ivar = prepared(flux, preparation=narrow)
+    assert found[at] == pytest.approx([1, 1, -0.4], abs=0.05)
+    assert (ivar[at] > 0).tolist() == [False, False, True]
 
 
 def test_a_spectrum_that_ends_early_has_no_weight_there():
