@@ -62,8 +62,23 @@ class ObservedMasks(Section):
         description="Observed wavelengths where blue and red arm overlap, masked; in A; null masks nothing.",
     )
     mask_diffuse_bands: bool = Field(
-        True, description="Mask diffuse interstellar bands (Hobbs et al. 2008)."
+        True,
+        description="Mask the 17 strongest diffuse interstellar bands, and extra_diffuse_bands.",
     )
+    extra_diffuse_bands: list[Region] = Field(
+        [],
+        description=(
+            "Further intervals with diffuse interstellar bands; in A, vacuum, observed frame. Liang et al. (2024) mask "
+            "all 380 of Hobbs et al. (2008, VizieR J/ApJ/680/1256, wavelengths in air); docs/method.md says how."
+        ),
+    )
+
+    @property
+    def diffuse_regions(self) -> list[tuple[float, float]]:
+        """The diffuse interstellar bands that are masked, in A, vacuum, observed frame."""
+        if not self.mask_diffuse_bands:
+            return []
+        return [*diffuse_band_regions(), *self.extra_diffuse_bands]
 
     @cached_property
     def masked_regions(self) -> tuple[tuple[float, float], ...]:
@@ -71,7 +86,7 @@ class ObservedMasks(Section):
         regions = [*self.telluric_regions, *self.extra_telluric_regions]
         if self.dichroic_region is not None:
             regions.append(self.dichroic_region)
-        return (*regions, *(diffuse_band_regions() if self.mask_diffuse_bands else ()))
+        return (*regions, *self.diffuse_regions)
 
 
 class _Median(ObservedMasks):

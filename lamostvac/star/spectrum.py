@@ -20,7 +20,7 @@ from lamostvac.fit.settings import FitSettings
 from lamostvac.library.library import read_library_labels
 from lamostvac.spectra.grid import GRID
 from lamostvac.spectra.identity import check_header
-from lamostvac.spectra.masks import diffuse_band_regions, in_regions
+from lamostvac.spectra.masks import in_regions
 from lamostvac.spectra.normalise import normalise_spectrum
 from lamostvac.spectra.reader import read_spectrum
 from lamostvac.spectra.rest_frame import rest_spectrum
@@ -167,7 +167,7 @@ def _regions(preparation: Preparation, z: float) -> Sequence[Mask]:
         (
             "diffuse bands",
             "interstellar absorption",
-            diffuse_band_regions() if preparation.mask_diffuse_bands else [],
+            preparation.diffuse_regions,
         ),
     )
     return [

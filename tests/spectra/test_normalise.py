@@ -269,6 +269,13 @@ def test_settings_become_regions_in_vacuum():
     assert masking().masked_regions == ()
 
 
+def test_more_diffuse_bands_can_be_masked_as_liang_et_al_mask_all():
+    own = [(4880.0, 4884.0), (6089.0, 6092.0)]
+    assert set(own) <= set(Preparation(extra_diffuse_bands=own).masked_regions)
+    assert len(Preparation(extra_diffuse_bands=own).diffuse_regions) == 17 + 2
+    assert Preparation(extra_diffuse_bands=own, mask_diffuse_bands=False).diffuse_regions == []
+
+
 def test_pixels_that_clipping_takes_do_not_count_as_usable():
     """Half of the pixels are usable before the fluxes above the limit are masked, and few after."""
     wave = 10 ** (3.5682 + 1e-4 * np.arange(3909))
