@@ -16,6 +16,7 @@ def validation_targets():
     names += ["comparison_truth", "pulls"] if CTX.truth else []
     names += ["libraries"]
     tables = [FILES.comparisons, FILES.pulls, FILES.trends, FILES.clusters, FILES.libraries]
+    tables.append(FILES.samples)
     if CTX.network_labels:
         tables += [FILES.network_scatter, FILES.repeat_errors]
         names += ["network_curves"] + (["network_truth", "network_pulls"] if CTX.truth else [])

@@ -1,29 +1,10 @@
 # How right the labels and their errors are.
 
-from lamostvac.core.paths import PUBLISHED_ERRORS_PATH, PUBLISHED_NETWORKS_PATH
-
-QUESTIONS = {
-    "overview": "0 Overview",
-    "complete": "1 Is the data complete?",
-    "labels": "2 Are the labels right?",
-    "errors": "3 Are the errors right?",
-    "use": "4 Where not to use it?",
-}
-
-
-def shown(path, question, title, caption):
-    """An output that the report shows under a question."""
-    return report(
-        path,
-        caption=f"../report/{caption}.rst",
-        category=QUESTIONS[question],
-        labels={"what": title},
-    )
-
-
-def figure(name, question, title, caption=None):
-    """A figure that the report shows under a question."""
-    return shown(FILES.figure(name), question, title, caption or name)
+from lamostvac.core.paths import (
+    PUBLISHED_ERRORS_PATH,
+    PUBLISHED_NETWORKS_PATH,
+    PUBLISHED_SAMPLES_PATH,
+)
 
 
 rule validation:
@@ -126,3 +107,28 @@ rule libraries:
         code_version=version_of("libraries"),
     script:
         "../workflow_scripts/libraries.py"
+
+
+# How many stars and spectra the run learns from.
+rule samples:
+    input:
+        cuts=[FILES.training_cuts.format(training_set=name) for name in CTX.sets_trained_here],
+        library=CTX.library,
+    output:
+        table=shown(FILES.samples, "complete", "Sample sizes beside the papers'", "samples_table"),
+    log:
+        FILES.log("samples"),
+    benchmark:
+        FILES.benchmark("samples")
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        **asks("samples"),
+    params:
+        training_sets=CTX.sets_trained_here,
+        library=[CFG.library.name, CFG.library.format],
+        simulated=CFG.simulation.enabled,
+        published=own_file(PUBLISHED_SAMPLES_PATH),
+        code_version=version_of("samples"),
+    script:
+        "../workflow_scripts/samples.py"

@@ -19,6 +19,7 @@ PUBLISHED_ERRORS_PATH = PROJECT / "config" / "published_errors.yaml"
 PUBLISHED_INTERNAL_ERRORS_PATH = PROJECT / "config" / "published_internal_errors.yaml"
 PUBLISHED_NETWORKS_PATH = PROJECT / "config" / "published_networks.yaml"
 PUBLISHED_TABLES_PATH = PROJECT / "config" / "published_tables.yaml"
+PUBLISHED_SAMPLES_PATH = PROJECT / "config" / "published_samples.yaml"
 OVERVIEW_PATH = PROJECT / "config" / "overview.yaml"
 
 

@@ -126,6 +126,8 @@ class Layout:
     cds_table = _Below("catalog/recommended.dat.gz")
     cds_readme = _Below("catalog/ReadMe")
     votable = _Below("catalog/recommended.vot")
+    metal_poor = _Below("catalog/metal_poor.fits")
+    metal_poor_counts = _Below("catalog/metal_poor.csv")
     hats = _Below("catalog/hats")
     published = _Below("catalog/{table}.fits")
     explorer = _Below("explorer.html")
@@ -138,6 +140,7 @@ class Layout:
     pairs = _Below("validation/pairs.parquet")
     repeat_errors = _Below("validation/repeat_errors.csv")
     libraries = _Below("validation/libraries.csv")
+    samples = _Below("validation/samples.csv")
     overview = _Below("validation/overview.html")
 
     stars = _Below("stars")

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from registries import REGISTRY
 
 from lamostvac.configuration.root import load_configuration
 from lamostvac.core.exceptions import UserError
@@ -10,7 +11,6 @@ from lamostvac.core.extinction_coefficients import COEFFICIENTS, SFD_TO_TRUE
 from lamostvac.core.vocabulary import BANDS
 from lamostvac.training.load import load_training_sets
 from lamostvac.validation.schema import load_comparisons
-from tests.helpers.registries import REGISTRY
 
 REAL = {
     "simulation": {"enabled": False},
