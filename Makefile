@@ -59,7 +59,8 @@ demo: $(STAMP)
 	@echo "Explorer:  results/explorer.html"
 
 REAL_CONFIG = --config 'survey={root: "$(LAMOSTVAC_REAL_DATA)"}' \
-	'library={spectra: "$(LAMOSTVAC_REAL_DATA)/libraries/miles/miles_v9.1_stack.fits.gz"}'
+	'library={spectra: "$(LAMOSTVAC_REAL_DATA)/libraries/miles/miles_v9.1_stack.fits.gz"}' \
+	'validation={libraries_root: "$(LAMOSTVAC_REAL_DATA)/libraries"}'
 
 real: $(STAMP)
 	@test -d "$(LAMOSTVAC_REAL_DATA)" || { echo "Error: there is no folder $(LAMOSTVAC_REAL_DATA); \

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from lamostvac.catalog.registry import Registry, load_registry
 from lamostvac.catalog.registry import network_labels as as_labels
+from lamostvac.configuration.libraries import with_libraries_on_disk
 from lamostvac.configuration.root import Configuration, configuration_hash
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.files import sha256
@@ -341,6 +342,7 @@ def resolve(configuration: Configuration, site: Site) -> Context:
         raise nothing, because the rule that fetches them must start without them
         (`Context.missing_data`).
     """
+    configuration = with_libraries_on_disk(configuration)
     results = configuration.run.results
     layout = Layout(results, None if configuration.prepare.keep else scratch_folder(site, results))
     simulated = _simulated(configuration, layout)

@@ -37,3 +37,13 @@ class Validation(Section):
             "another than emulator.variance; resolution.survey_fwhm is that of library.resolution unless it is given."
         ),
     )
+    libraries_file: PathText | None = Field(
+        "config/libraries.yaml",
+        description=(
+            "YAML file with libraries that are compared besides, those whose files are on disk, in a run on real files "
+            "(docs/libraries.md); null: only those of the key libraries."
+        ),
+    )
+    libraries_root: PathText = Field(
+        "data", min_length=1, description="Folder that the files of libraries_file are relative to."
+    )
