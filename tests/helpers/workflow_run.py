@@ -14,7 +14,7 @@ PARTS = ("Snakefile", "rules", "workflow_scripts", "lamostvac", "config", "envs"
 CATALOGUE = (
     *("recommended.fits", "recommended.parquet", "rejected.csv", "accounting.json", "datamodel.md"),
     *("summary.csv", "recommended.dat.gz", "ReadMe", "recommended.vot"),
-    *("wang2022_table3.fits", "liang2024_table1.fits"),
+    *("wang2022_table3.fits", "liang2024_table1.fits", "metal_poor.fits", "metal_poor.csv"),
 )
 
 

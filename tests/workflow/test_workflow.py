@@ -208,6 +208,22 @@ def test_the_papers_tables_have_their_rows_and_the_releases_velocities(run, acce
     assert "(W22 dist_phot)" in " ".join((run / "catalog/ReadMe").read_text().split())
 
 
+def test_metal_poor_stars_and_sizes_of_samples_are_those_of_the_run(run, accepted):
+    chosen = accepted.query("feh_vmp <= -2 and snrg > 20 and best_spectrum == 1")
+    listed = Table.read(run / "catalog/metal_poor.fits")
+    assert listed["obsid"].tolist() == chosen["obsid"].tolist()
+    assert "logg_pastel" not in listed.colnames  # no network of this run
+    counts = pd.read_csv(run / "catalog/metal_poor.csv").set_index("name")
+    assert counts.loc["very_metal_poor", ["n", "published"]].tolist() == [len(chosen), 26868]
+    sizes = pd.read_csv(run / "validation/samples.csv").set_index(["sample", "part"])
+    trained = Table.read(run / "training/pastel.fits").to_pandas()
+    stars = trained[trained["split"] != b"test"]["star"].nunique()
+    assert sizes.loc[("training set pastel", "train"), ["n", "published"]].tolist() == [stars, 1281]
+    log = (run / "logs/samples.log").read_text()
+    assert "a simulated survey" in log
+    assert "W22 section 3.1 has 1,281, so this run is off by" in log
+
+
 def test_labels_of_accepted_spectra_are_finite_and_near_the_truth(accepted, truth):
     """A coarse check that the columns are what they say; accuracy is measured by larger runs."""
     for label in ("teff", "logg", "feh"):
