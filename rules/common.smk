@@ -116,27 +116,3 @@ def asks(name, **amounts):
         return resources_library.runtime_minutes(name, attempt, limit, **known)
 
     return {"mem_mb": mem_mb, "runtime": runtime, **own}
-
-
-QUESTIONS = {
-    "overview": "0 Overview",
-    "complete": "1 Is the data complete?",
-    "labels": "2 Are the labels right?",
-    "errors": "3 Are the errors right?",
-    "use": "4 Where not to use it?",
-}
-
-
-def shown(path, question, title, caption):
-    """An output that the report shows under a question."""
-    return report(
-        path,
-        caption=f"../report/{caption}.rst",
-        category=QUESTIONS[question],
-        labels={"what": title},
-    )
-
-
-def figure(name, question, title, caption=None):
-    """A figure that the report shows under a question."""
-    return shown(FILES.figure(name), question, title, caption or name)

@@ -2,11 +2,7 @@
 
 from lamostvac.core.files import sha256
 from lamostvac.catalog.published import published_tables
-from lamostvac.core.paths import (
-    PUBLISHED_INTERNAL_ERRORS_PATH,
-    PUBLISHED_SAMPLES_PATH,
-    PUBLISHED_TABLES_PATH,
-)
+from lamostvac.core.paths import PUBLISHED_INTERNAL_ERRORS_PATH, PUBLISHED_TABLES_PATH
 from lamostvac.publish.explorer import page_hash
 
 
@@ -137,30 +133,6 @@ rule published:
         code_version=version_of("published"),
     script:
         "../workflow_scripts/published.py"
-
-
-# The list and the counts of very metal-poor stars (Wang et al. 2022, section 5), where the run has feh_vmp.
-rule metal_poor:
-    input:
-        catalogue=FILES.catalogue_fits,
-    output:
-        table=FILES.metal_poor,
-        counts=shown(FILES.metal_poor_counts, "labels", "Very metal-poor stars", "metal_poor_table"),
-    log:
-        FILES.log("metal_poor"),
-    benchmark:
-        FILES.benchmark("metal_poor")
-    conda:
-        "../envs/lamostvac.yaml"
-    resources:
-        **asks("metal_poor", spectra=spectra_of),
-    params:
-        columns=CTX.columns,
-        network_labels=CTX.network_labels,
-        published=own_file(PUBLISHED_SAMPLES_PATH),
-        code_version=version_of("metal_poor"),
-    script:
-        "../workflow_scripts/metal_poor.py"
 
 
 rule hats:

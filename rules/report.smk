@@ -118,7 +118,8 @@ rule figures_papers:
         snr_band=CFG.survey.snr_band,
         tolerances=CFG.errors.pair_snr_tolerance.model_dump(),
         sun=CFG.distance.r0,
-        coefficients=CFG.band_coefficients,
+        # E(BP - RP) / E(B-V)
+        reddening=CFG.band_coefficients["bp"] - CFG.band_coefficients["rp"],
         network_labels=CTX.network_labels,
         columns=CTX.columns,
         code_version=version_of("figures_papers"),

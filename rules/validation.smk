@@ -6,6 +6,29 @@ from lamostvac.core.paths import (
     PUBLISHED_SAMPLES_PATH,
 )
 
+QUESTIONS = {
+    "overview": "0 Overview",
+    "complete": "1 Is the data complete?",
+    "labels": "2 Are the labels right?",
+    "errors": "3 Are the errors right?",
+    "use": "4 Where not to use it?",
+}
+
+
+def shown(path, question, title, caption):
+    """An output that the report shows under a question."""
+    return report(
+        path,
+        caption=f"../report/{caption}.rst",
+        category=QUESTIONS[question],
+        labels={"what": title},
+    )
+
+
+def figure(name, question, title, caption=None):
+    """A figure that the report shows under a question."""
+    return shown(FILES.figure(name), question, title, caption or name)
+
 
 rule validation:
     input:
@@ -132,3 +155,27 @@ rule samples:
         code_version=version_of("samples"),
     script:
         "../workflow_scripts/samples.py"
+
+
+# The list and the counts of very metal-poor stars (Wang et al. 2022, section 5), where the run has feh_vmp.
+rule metal_poor:
+    input:
+        catalogue=FILES.catalogue_fits,
+    output:
+        table=FILES.metal_poor,
+        counts=shown(FILES.metal_poor_counts, "labels", "Very metal-poor stars", "metal_poor_table"),
+    log:
+        FILES.log("metal_poor"),
+    benchmark:
+        FILES.benchmark("metal_poor")
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        **asks("metal_poor", spectra=spectra_of),
+    params:
+        columns=CTX.columns,
+        network_labels=CTX.network_labels,
+        published=own_file(PUBLISHED_SAMPLES_PATH),
+        code_version=version_of("metal_poor"),
+    script:
+        "../workflow_scripts/metal_poor.py"

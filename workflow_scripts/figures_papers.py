@@ -79,8 +79,7 @@ def main(snakemake: Job) -> None:
     )
     save(distances(table), outputs.distances)
     isochrone = read_isochrone(inputs.isochrone[0]) if inputs.isochrone else None
-    reddening = params.coefficients["bp"] - params.coefficients["rp"]
-    save(colour_teff(table, reddening, isochrone), outputs.colour_teff)
+    save(colour_teff(table, params.reddening, isochrone), outputs.colour_teff)
     save(flags(table, list(registry.flag_bits)), outputs.flags)
     log.info("figures of %d spectra", len(table))
 
