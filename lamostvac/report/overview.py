@@ -42,7 +42,7 @@ _MEASURES = {"pulls": "width", "bias": "mean"}
 PER_SPECTRUM = (
     "survey", "prepare", "predict", "project", "candidates", "sort_groups", "search",
     "grouped_labels", "search_chunk", "fit", "fit_imig", "collected", "errors", "recommended",
-    "photometry", "distance", "catalog", "merge", "cds", "votable", "published", "hats",
+    "photometry", "distance", "catalog", "merge", "cds", "votable", "published", "metal_poor", "hats",
 )  # fmt: skip
 
 
