@@ -211,7 +211,7 @@ def test_the_papers_tables_have_their_rows_and_the_releases_velocities(run, acce
 def test_metal_poor_stars_and_sizes_of_samples_are_those_of_the_run(run, accepted):
     chosen = accepted.query("feh_vmp <= -2 and snrg > 20 and best_spectrum == 1")
     listed = Table.read(run / "catalog/metal_poor.fits")
-    assert listed["obsid"].tolist() == chosen["obsid"].tolist()
+    assert [str(name) for name in listed["spectrum_id"]] == chosen["spectrum_id"].tolist()
     assert "logg_pastel" not in listed.colnames  # no network of this run
     counts = pd.read_csv(run / "catalog/metal_poor.csv").set_index("name")
     assert counts.loc["very_metal_poor", ["n", "published"]].tolist() == [len(chosen), 26868]
