@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from benchmarks.sizes import Size
+from lamostvac.core.vocabulary import TYPE_LIMITS
 from lamostvac.emulator.distil import distil
 from lamostvac.emulator.model import Emulator
 from lamostvac.emulator.settings import DistilSettings
@@ -64,9 +65,9 @@ def make_full_size(pixels: NDArray[np.bool_], size: Size, seed: int) -> FullSize
             scaled, weights, np.zeros((0, n_components)), 2.1, 1.5, 0.2, "zero"
         ),
         library_scaled=scaled,
-        discrepancy={"F": np.zeros((n_components, n_components))},
-        lines={"F": np.zeros((n_components, n_components))},
-        truncation={"F": np.zeros(len(x))},
+        discrepancy={name: 1e-4 * np.eye(n_components) for name in TYPE_LIMITS},
+        lines={name: np.zeros((n_components, n_components)) for name in TYPE_LIMITS},
+        truncation={name: np.zeros(len(x)) for name in TYPE_LIMITS},
         variance_kept=1.0,
     )
     spectra = np.empty((n_library, len(x)), dtype=np.float32)

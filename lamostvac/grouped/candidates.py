@@ -74,13 +74,22 @@ def filled_candidates(
     n, t = similar.shape
     labels = np.asarray(library_labels, dtype=float)
     scaled, teff = emulator.to_scaled(labels), labels[:, 0]
+    by_teff = np.argsort(teff, kind="stable")
     low, high = prior_intervals(emulator, labels[similar[:, 0]])
     inside = ((scaled[similar] >= low[:, None]) & (scaled[similar] <= high[:, None])).all(axis=2)
     result = np.empty((n, t), dtype=np.int64)
+    among = np.zeros(len(teff), dtype=np.bool_)
     for star in range(n):
         chosen = similar[star, inside[star]]
         result[star, : len(chosen)] = chosen
         if len(chosen) == t:
+            continue
+        if 2 * t <= len(teff):
+            # Of the 2 t closest at least t are not among the t most similar.
+            close = _closest(teff, by_teff, similar[star, 0], 2 * t)
+            among[similar[star]] = True
+            result[star, len(chosen) :] = close[~among[close]][: t - len(chosen)]
+            among[similar[star]] = False
             continue
         distance = np.abs(teff - teff[similar[star, 0]])
         # Removed stars come last, in the order of their distance; chosen ones are never repeated.
@@ -88,6 +97,25 @@ def filled_candidates(
         distance[chosen] = np.inf
         result[star, len(chosen) :] = _smallest(distance, t - len(chosen))
     return result
+
+
+def _closest(
+    values: NDArray[np.floating], order: NDArray[np.int64], row: np.integer, count: int
+) -> NDArray[np.int64]:
+    """As `_smallest` of the distances of values (N,) from that of `row`, for increasing
+    values[order].
+    """
+    value = values[row]
+    place = int(np.searchsorted(values, value, sorter=order))
+    window = order[max(place - count, 0) : place + count]
+    limit = np.partition(np.abs(values[window] - value), count - 1)[count - 1]
+    # More than the window has only where several are equally far.
+    slack = limit + 1e-9 * (abs(value) + limit)
+    first = np.searchsorted(values, value - slack, sorter=order)
+    last = np.searchsorted(values, value + slack, side="right", sorter=order)
+    rows = order[first:last]
+    distance = np.abs(values[rows] - value)
+    return np.asarray(rows[np.lexsort((rows, distance))][:count])
 
 
 def _smallest(values: NDArray[np.floating], count: int) -> NDArray[np.int64]:

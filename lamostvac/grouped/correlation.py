@@ -37,7 +37,7 @@ _WIDTH = 2048  # library spectra of a float32 product: bounds memory
 # Standard deviations of the residuals' product: those that step 1 allows for, those that must be
 # allowed for with the standard deviation measured in step 2. One spectrum of 20,000 is beyond 6 for
 # one star in 25,000.
-_DEPTH, _SAFE = 7.0, 6.0
+_DEPTH, _SAFE = 5.0, 6.0
 _MASKED = 0.1  # share of masked pixels from which components say too little
 _MANY = 500  # missed spectra of a star from which on the whole library is compared faster
 _SHARE = 0.05  # of a residual's square in one pixel, from which it is no noise
@@ -249,9 +249,13 @@ def _might_be_missed(
     factor = float(own @ guess[compared]) / max(float(guess[compared] @ guess[compared]), 1e-30)
     away = (own - factor * guess[compared]) / width[compared]
     scatter = max(1.0, float(np.sqrt(np.mean(away**2)))) if len(away) else np.inf
-    most = np.float32(factor) * guess + np.float32(_SAFE * scatter) * width
-    most[near] = -1.0
-    return np.flatnonzero(most >= limit)
+    if not np.isfinite(scatter):
+        return np.setdiff1d(np.arange(len(guess)), near)
+    # Few are within the largest of all widths.
+    beyond = limit - _SAFE * scatter * float(width.max())
+    rows = np.flatnonzero(np.float32(factor) * guess >= beyond)
+    rows = rows[factor * guess[rows] + _SAFE * scatter * width[rows] >= limit]
+    return np.setdiff1d(rows, near, assume_unique=True)
 
 
 def _best(

@@ -27,3 +27,24 @@ class ReducedLabels:
     def labels(self, d: NDArray[np.float64]) -> NDArray[np.float64]:
         """Labels (N, L) at the coordinates d (m,)."""
         return np.asarray(self.offset + np.tensordot(d, self.basis, axes=1))
+
+
+def group_equations(
+    basis: NDArray[np.float64], matrix: NDArray[np.float64], vector: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Normal equations of a group's mean in the coordinates d, from those of its N stars.
+
+    Parameters
+    ----------
+    basis : (m, N, L) of `ReducedLabels`
+    matrix, vector : (N, L, L) and (N, L) of each star in its labels
+
+    Returns
+    -------
+    hessian : (m, m)
+    gradient : (m,)
+    """
+    n, flat = len(vector), basis.reshape(len(basis), -1)
+    # matmul is fast when the stars are the first axis.
+    half = (basis.swapaxes(0, 1) @ matrix).swapaxes(0, 1).reshape(len(basis), -1)
+    return half @ flat.T / n, flat @ vector.reshape(-1) / n

@@ -24,16 +24,17 @@ docs/grouped.md compares the forms of the reduction and the searches.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lamostvac.emulator.model import Emulator
 from lamostvac.fit import refine
-from lamostvac.grouped.reduced import ReducedLabels
+from lamostvac.grouped.reduced import ReducedLabels, group_equations
 from lamostvac.grouped.settings import GroupedSettings
-from lamostvac.grouped.steps import step_labels
+from lamostvac.grouped.steps import Posterior
 
 Form = Literal["published", "centred", "scaled"]
 Search = Literal["bayesian", "gradient"]
@@ -41,7 +42,10 @@ Search = Literal["bayesian", "gradient"]
 _BATCH = 256  # stars emulated at once; bounds the memory of kernel and Jacobian
 _RANK = 1e-12  # directions below this share of the largest eigenvalue are rounding errors
 _ROUNDING = 1e-10  # labels with a smaller relative difference are equal
-_SAME = 1e-4  # of the Bayesian search: misfits with a smaller relative difference are the same
+_SAME = 1e-3  # of the Bayesian search: misfits with a smaller relative difference are the same
+# Of the Bayesian search: points at which the acquisition function is tried, climbs to its maximum from
+# the best of them, and further starts for the surrogate's length scale (the package: 10,000, 10, 5).
+_TRIALS, _CLIMBS, _RESTARTS = 2000, 2, 1
 _TOLERANCE = 1e-5  # of the gradient search: expected decrease, as a share of chi2
 _MAX_DAMPING = 1e8
 
@@ -55,7 +59,8 @@ class GroupFit:
     labels : (N, L)
     chi2, chi2_first : (N,) misfit at the solution and at the first match itself
     coordinates : (m,) the solution d
-    history : best mean chi2 after the initial points and after each iteration that followed
+    history : least value of what is minimised after the initial points and after each iteration that
+        followed: the mean chi2, or with the form `steps` the mean of `steps.Posterior.values`
     n_dimensions : m
     n_evaluations : how often all spectra of the group were emulated
     settled : whether the search ended by itself, not by `max_iterations`
@@ -190,10 +195,7 @@ def normal_equations(
         chi2[rows] = residual[rows] + (difference**2).sum(axis=1)
         vector[rows] = np.matvec(jacobian, difference)
         matrix[rows] = jacobian @ jacobian.swapaxes(1, 2)
-    flat = basis.reshape(len(basis), -1)
-    # matmul is fast when the stars are the first axis.
-    half = (basis.swapaxes(0, 1) @ matrix).swapaxes(0, 1).reshape(len(basis), -1)
-    return chi2, half @ flat.T / n, flat @ vector.reshape(-1) / n
+    return chi2, *group_equations(basis, matrix, vector)
 
 
 def group_seed(seed: int, spectral_type: str, group: int) -> int:
@@ -247,13 +249,28 @@ def search_bayesian(
     from bayes_opt import BayesianOptimization
     from bayes_opt.acquisition import UpperConfidenceBound
 
+    class Acquisition(UpperConfidenceBound):
+        """With fewer trials than the package has by default, which take most of a search's time."""
+
+        def suggest(
+            self,
+            gp: Any,
+            target_space: Any,
+            n_random: int = _TRIALS,
+            n_smart: int = _CLIMBS,
+            fit_gp: bool = True,
+            random_state: Any = None,
+        ) -> NDArray[np.floating]:
+            return super().suggest(gp, target_space, n_random, n_smart, fit_gp, random_state)
+
     optimiser = BayesianOptimization(
         f=target,
         pbounds={name: (0.0, float(limit)) for name, limit in zip(names, top, strict=True)},
-        acquisition_function=UpperConfidenceBound(kappa=settings.kappa),
+        acquisition_function=Acquisition(kappa=settings.kappa),
         random_state=seed,
         verbose=0,
     )
+    optimiser.set_gp_params(n_restarts_optimizer=_RESTARTS)
     match = np.clip((first - low) / width, 0.0, top)
     for point in [
         *optimiser.random_sample(settings.random_points),
@@ -339,22 +356,25 @@ def fit_group(
     candidates = np.asarray(candidates, dtype=np.float64)
     limits = label_limits(emulator, settings.max_extrapolation)
     if settings.form == "steps":
-        reduced = step_labels(emulator, components, residual, candidates, limits)
+        posterior = Posterior(emulator, components, residual, candidates, limits)
+        reduced, values, derivatives = (
+            posterior.step_labels(),
+            posterior.values,
+            posterior.equations,
+        )
     else:
         reduced = reduce_labels(candidates.swapaxes(0, 1), settings.variance, settings.form)
+        values = partial(misfits, emulator, components, residual)
+        derivatives = partial(normal_equations, emulator, components, residual)
 
     def objective(d: NDArray[np.float64]) -> float:
-        return float(
-            misfits(emulator, components, residual, np.clip(reduced.labels(d), *limits)).mean()
-        )
+        return float(values(np.clip(reduced.labels(d), *limits)).mean())
 
     def equations(d: NDArray[np.float64]) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
         labels = reduced.labels(d)
         inside = (labels >= limits[0]) & (labels <= limits[1])
-        chi2, hessian, gradient = normal_equations(
-            emulator, components, residual, np.clip(labels, *limits), inside, reduced.basis
-        )
-        return float(chi2.mean()), hessian, gradient
+        value, hessian, gradient = derivatives(np.clip(labels, *limits), inside, reduced.basis)
+        return float(value.mean()), hessian, gradient
 
     bounds = reduced.low, reduced.high, reduced.first
     if not (reduced.high > reduced.low).any():

@@ -33,9 +33,10 @@ class SearchSettings(Section):
     form: Literal["steps", "published", "centred", "scaled"] = Field(
         "steps",
         description=(
-            "Along which directions labels move. steps: from the mean of the five best candidates along each star's "
-            "own step and towards its first match; published: principal components of the candidates' labels; "
-            "centred: less their mean; scaled: each label also divided by its standard deviation."
+            "Along which directions labels move. steps: from the mean of the ten best candidates along each star's "
+            "own step, weighed by the emulator's own errors, and towards its first match; published: principal "
+            "components of the candidates' labels; centred: less their mean; scaled: each label also divided by its "
+            "standard deviation."
         ),
     )
     search: Literal["bayesian", "gradient"] = Field(

@@ -1,9 +1,12 @@
 """The grouped search: groups, candidates, the reduction of their labels, and both searches."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from toy import BUILD, toy_library, toy_spectra
 
+from lamostvac.core.vocabulary import spectral_type_of
 from lamostvac.emulator.distil import distil
 from lamostvac.emulator.model import build_emulator
 from lamostvac.emulator.settings import DistilSettings
@@ -23,7 +26,7 @@ from lamostvac.grouped.search import (
     reduce_labels,
 )
 from lamostvac.grouped.settings import GroupedSettings
-from lamostvac.grouped.steps import step_labels
+from lamostvac.grouped.steps import Posterior
 
 pytestmark = pytest.mark.numeric
 
@@ -398,43 +401,101 @@ def test_labels_beyond_the_library_are_set_to_its_limits(emulator):
 # The form steps
 
 
-def test_first_match_and_mean_of_five_are_points_of_the_search(emulator):
-    _, components, residual, candidates = stars(emulator)
-    limits = label_limits(emulator, 0.05)
-    reduced = step_labels(emulator, components, residual, candidates, limits)
+def posterior(emulator, candidates=None, n=12):
+    """That of toy stars, with given candidates instead of their own."""
+    _, components, residual, own = stars(emulator, n)
+    chosen = own if candidates is None else candidates
+    return Posterior(emulator, components, residual, chosen, label_limits(emulator, 0.05)), own
+
+
+def test_first_match_and_mean_of_ten_are_points_of_the_search(emulator):
+    of, candidates = posterior(emulator)
+    reduced = of.step_labels()
     np.testing.assert_allclose(reduced.labels(reduced.first), candidates[:, 0])
-    np.testing.assert_allclose(reduced.labels(np.zeros(2)), candidates[:, :5].mean(axis=1))
+    np.testing.assert_allclose(reduced.labels(np.zeros(2)), candidates[:, :10].mean(axis=1))
     assert (reduced.low <= reduced.first).all()
     assert (reduced.first <= reduced.high).all()
 
 
-def test_a_whole_step_of_each_star_lowers_its_misfit_and_stays_within_the_limits(emulator):
-    _, components, residual, candidates = stars(emulator)
-    limits = label_limits(emulator, 0.05)
-    reduced = step_labels(emulator, components, residual, candidates, limits)
+def test_a_whole_step_of_each_star_lowers_what_is_minimised_and_stays_within_the_limits(emulator):
+    of, _ = posterior(emulator)
+    limits, reduced = label_limits(emulator, 0.05), of.step_labels()
     mean, moved = reduced.labels(np.zeros(2)), reduced.labels(np.array([1.0, 0.0]))
-    at = [misfits(emulator, components, residual, labels) for labels in (mean, moved)]
-    assert (at[1] < at[0]).mean() > 0.8
+    assert (of.values(moved) < of.values(mean)).mean() > 0.8
     assert (moved >= limits[0] - 1e-9).all()
     assert (moved <= limits[1] + 1e-9).all()
 
 
 def test_without_scatter_among_the_candidates_no_star_moves(emulator):
-    _, components, residual, candidates = stars(emulator)
-    same = np.repeat(candidates[:, :1], 20, axis=1)
-    reduced = step_labels(emulator, components, residual, same, label_limits(emulator, 0.05))
-    np.testing.assert_allclose(reduced.labels(np.array([1.0, 0.0])), same[:, 0], rtol=1e-6)
+    same = np.repeat(stars(emulator)[3][:, :1], 20, axis=1)
+    reduced = posterior(emulator, same)[0].step_labels()
+    moved = emulator.to_scaled(reduced.labels(np.array([1.0, 0.0])))
+    np.testing.assert_allclose(moved, emulator.to_scaled(same[:, 0]), atol=1e-4)
+
+
+def test_what_is_minimised_is_the_misfit_in_units_of_its_errors_and_the_distance_from_the_candidates(
+    emulator,
+):
+    of, candidates = posterior(emulator, n=5)
+    _, components, residual, _ = stars(emulator, n=5)
+    labels = candidates[:, 3]
+    scaled = emulator.to_scaled(candidates[:, :10].reshape(-1, 3)).reshape(5, 10, 3)
+    scatter = np.array([np.cov(own.T, bias=True) for own in scaled])
+    scatter = 0.8 * scatter + 0.2 * scatter.mean(axis=0) + 1e-8 * np.eye(3)
+    noise = residual / (emulator.basis.shape[1] - components.shape[1])
+    error = emulator.discrepancy["G"] + noise[:, None, None] * np.eye(components.shape[1])
+    difference = components - emulator.process.predict(emulator.to_scaled(labels))
+    away = emulator.to_scaled(labels) - emulator.to_scaled(candidates[:, :10].mean(axis=1))
+    expected = [
+        d @ np.linalg.solve(e, d) + a @ np.linalg.solve(s, a)
+        for d, e, a, s in zip(difference, error, away, scatter, strict=True)
+    ]
+    chosen = spectral_type_of(candidates[:, 0, 0]) == "G"
+    assert chosen.any()
+    np.testing.assert_allclose(of.values(labels)[chosen], np.array(expected)[chosen], rtol=1e-6)
+
+
+def test_each_star_is_weighed_with_the_errors_of_its_own_type(emulator):
+    _, _, _, candidates = stars(emulator)
+    warm = candidates.copy()
+    warm[:6, :, 0] += 1000.0  # F stars, beside G stars
+    types = spectral_type_of(warm[:, 0, 0])
+    assert len(set(types)) == 2
+    both = posterior(emulator, warm)[0].values(warm[:, 1])
+    for name in set(types):
+        alike = replace(emulator, discrepancy=dict.fromkeys("FG", emulator.discrepancy[name]))
+        alone = posterior(alike, warm)[0].values(warm[:, 1])
+        np.testing.assert_allclose(both[types == name], alone[types == name], rtol=1e-9)
+        assert not np.allclose(both[types != name], alone[types != name], rtol=1e-3)
+
+
+def test_derivatives_of_what_is_minimised_are_those_of_its_differences(emulator):
+    of, candidates = posterior(emulator)
+    reduced, moving = of.step_labels(), np.ones(candidates[:, 0].shape, dtype=bool)
+    d = np.array([0.6, 0.3])
+    _, _, gradient = of.equations(reduced.labels(d), moving, reduced.basis)
+    for axis in np.eye(2):
+        up, down = (of.values(reduced.labels(d + s * axis)).mean() for s in (1e-5, -1e-5))
+        assert -(up - down) / 2e-5 / 2 == pytest.approx(gradient @ axis, rel=1e-4, abs=1e-6)
 
 
 @pytest.mark.parametrize("search", ["bayesian", "gradient"])
-def test_the_search_is_never_worse_than_the_first_match_and_better_than_published(emulator, search):
+def test_the_search_is_nearer_to_the_truth_than_the_first_match_and_the_published_form(
+    emulator, search
+):
     flux, components, residual, candidates = stars(emulator, n=30)
     settings = QUICK.changed(form="steps", search=search)
     found = fit_group(emulator, components, residual, candidates, settings, seed=1)
     published = QUICK.changed(form="published")
     theirs = fit_group(emulator, components, residual, candidates, published, seed=1)
+    truth = np.random.default_rng([3, 30]).uniform([5500, 3.5, -0.6], [6000, 4.5, -0.1], (30, 3))
+    error, first, other = (
+        np.abs(labels - truth).mean(axis=0)
+        for labels in (found.labels, candidates[:, 0], theirs.labels)
+    )
+    assert (error < first).all()
+    assert (error < other).all()
     assert found.chi2.mean() <= found.chi2_first.mean()
-    assert found.chi2.mean() < theirs.chi2.mean()
     assert found.n_dimensions == 2
     # The distilled emulator, in fewer components, finds about the same labels.
     small, _ = distil(emulator, DistilSettings())
