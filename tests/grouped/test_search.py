@@ -118,6 +118,17 @@ def test_a_library_with_fewer_stars_than_candidates_gives_each_once(emulator):
         assert (rows[:, 0] == similarity.argmax(axis=1)).all()
 
 
+@pytest.mark.parametrize("step", [0.001, 10.0, 250.0, 1e5])
+def test_the_closest_in_teff_are_found_whichever_of_them_are_equally_close(emulator, step):
+    rng = np.random.default_rng(7)
+    labels = LIBRARY.label_array().copy()
+    labels[:, 0] = np.maximum(np.round(labels[:, 0] / step) * step, 3000.0)
+    similarity = rng.uniform(-1, 1, (6, len(labels)))
+    rows = candidate_rows(emulator, similarity, labels, 40)
+    for star in range(6):
+        assert rows[star].tolist() == brute_candidates(similarity[star], labels, 40)
+
+
 # Reduction
 
 
