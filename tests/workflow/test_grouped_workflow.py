@@ -260,8 +260,12 @@ def test_the_forms_of_the_search_are_compared_with_the_truth(published):
     table = pd.read_csv(io.StringIO(done.stdout))
     assert set(table["type"]) == set(TYPES)
     chi2 = table.pivot(index="type", columns="method", values="chi2")
-    # Where the first match is a point of the search, the search does not end above it.
-    assert (chi2["steps"] <= chi2["first match"]).all()
+    # Where the first match is a point of a search for the least chi2, it does not end above that of the first match.
     assert (chi2["gradient"] <= chi2["first match"]).all()
     assert (chi2["published"] != chi2["steps"]).all()
+    assert (chi2["steps"] != chi2["first match"]).all()
     assert (table["teff sigma"] > 0).all()
+    itself = table["method"] == "first match"
+    assert (table.loc[itself, "logg ratio"] == 1).all()
+    assert (table.loc[itself, "logg ratio error"] == 0).all()
+    assert (table.loc[~itself, "logg ratio error"] >= 0).all()
