@@ -249,13 +249,14 @@ def _might_be_missed(
     factor = float(own @ guess[compared]) / max(float(guess[compared] @ guess[compared]), 1e-30)
     away = (own - factor * guess[compared]) / width[compared]
     scatter = max(1.0, float(np.sqrt(np.mean(away**2)))) if len(away) else np.inf
+    others = np.ones(len(guess), dtype=np.bool_)
+    others[near] = False
     if not np.isfinite(scatter):
-        return np.setdiff1d(np.arange(len(guess)), near)
+        return np.flatnonzero(others)
     # Few are within the largest of all widths.
     beyond = limit - _SAFE * scatter * float(width.max())
-    rows = np.flatnonzero(np.float32(factor) * guess >= beyond)
-    rows = rows[factor * guess[rows] + _SAFE * scatter * width[rows] >= limit]
-    return np.setdiff1d(rows, near, assume_unique=True)
+    rows = np.flatnonzero((np.float32(factor) * guess >= beyond) & others)
+    return rows[factor * guess[rows] + _SAFE * scatter * width[rows] >= limit]
 
 
 def _best(
