@@ -5,6 +5,7 @@ import fcntl
 import importlib
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import chdir
@@ -42,15 +43,33 @@ def pytest_make_parametrize_id(val, argname):
     return argname if isinstance(val, bytes) else None
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items) -> None:
     """What reads the shared run is slow wherever it stands: it waits for that run.
 
-    Slow tests come first, so that their long files do not keep one core busy when all others are done.
+    With `--dist loadgroup` a slow test goes to whichever process is free, unless it shares something with its file;
+    other files stay whole. Runs of the workflow come first and what is short last, so that all cores end together.
     """
     for item in items:
         if "run" in item.fixturenames:
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)  # the rest stays in order
+        if item.get_closest_marker("slow") is None or shares_with_its_file(item):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    items.sort(key=turn)  # the rest stays in order
+
+
+def shares_with_its_file(item) -> bool:
+    fixtures = item._fixtureinfo.name2fixturedefs.values()
+    return any(definition.scope == "module" for found in fixtures for definition in found)
+
+
+def turn(item) -> int:
+    """0 for what shares a run of its own with its file, then other runs of the workflow, other slow tests, the rest."""
+    if item.get_closest_marker("slow") is None:
+        return 3
+    if "workflow" not in item.path.parts:
+        return 2
+    return 0 if shares_with_its_file(item) else 1
 
 
 def blas_kernels() -> str:
@@ -120,7 +139,8 @@ def run(project, tmp_path_factory) -> Path:
     with open(root / "workflow.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
-            snakemake(copy_project(project, folder), "--cores", "2")
+            # Processes of their own, as a user's: their times and memory are read, and other runs are held to it.
+            snakemake(copy_project(project, folder), "--cores", "2", python=sys.executable)
     assert (folder / "results/catalog/recommended.fits").exists(), (
         "the shared run failed in another test"
     )

@@ -54,9 +54,19 @@ STYLE: Any = {
 
 def save(figure: Figure, path: str | Path) -> None:
     """Write a figure as PNG without Matplotlib's version and time, and close it."""
+    lay_out(figure)
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None}, facecolor="white")
     plt.close(figure)
+
+
+def lay_out(figure: Figure) -> None:
+    """Give the axes their places now: `savefig` would draw all of the figure once for that alone."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        with plt.rc_context({"figure.constrained_layout.use": False, "figure.autolayout": False}):
+            figure.set_layout_engine(None)
 
 
 def svg_source(figure: Figure) -> str:

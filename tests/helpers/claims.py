@@ -49,11 +49,15 @@ def checking_functions(trees: Iterable[ast.Module], known: Iterable[str] = ()) -
         node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)
     ]
     found = set(known)
-    while True:
-        new = {node.name for node in functions if node.name not in found and checks(node, found)}
-        if not new:
-            return found
+    found |= {node.name for node in functions if checks(node)}
+    calls = {
+        node.name: {called(each) for each in ast.walk(node)}
+        for node in functions
+        if node.name not in found
+    }
+    while new := {name for name, names in calls.items() if name not in found and names & found}:
         found |= new
+    return found
 
 
 def tests_without_a_check(tree: ast.Module, checking: Iterable[str]) -> list[str]:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import yaml
+from warm_python import warm_python
 
 TYPES = ("OB", "A", "F", "G", "K", "M")
 PARTS = ("Snakefile", "rules", "workflow_scripts", "lamostvac", "config", "envs", "report")
@@ -92,9 +93,20 @@ def command(folder: Path, *arguments: str) -> dict:
     }
 
 
-def snakemake(folder: Path, *arguments: str, code: int = 0, programs: Path | None = None) -> str:
-    """Run Snakemake to its end and return what it wrote; it finds what lies in the folder `programs` before others."""
+def snakemake(
+    folder: Path,
+    *arguments: str,
+    code: int = 0,
+    programs: Path | None = None,
+    python: str | None = None,
+) -> str:
+    """Run Snakemake to its end and return what it wrote.
+
+    It finds what lies in the folder `programs` before others. `python` is the interpreter of it and its jobs, by
+    default one whose start costs nothing.
+    """
     settings = command(folder, *arguments)
+    settings["args"][0] = python or warm_python()
     if programs is not None:
         settings["env"]["PATH"] = f"{programs}:{settings['env']['PATH']}"
     done = subprocess.run(**settings, timeout=900, check=False)

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from warm_python import warm_python
 
 from lamostvac.configuration.root import read_configuration
 from lamostvac.core.hdf5 import atomic_hdf5
@@ -55,9 +56,9 @@ RUN_BY = {
 }
 
 
-def run_tool(project, name, *arguments, cwd=None):
+def run_tool(project, name, *arguments, cwd=None, python=None):
     """What a tool prints, started as its users do."""
-    command = [sys.executable, project / "tools" / name, *map(str, arguments)]
+    command = [python or warm_python(), project / "tools" / name, *map(str, arguments)]
     done = subprocess.run(command, cwd=cwd or project, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     return done.stdout
@@ -213,7 +214,9 @@ def test_time_training_trains_one_label_of_each_set(project, run):
 def test_at_scale_multiplies_a_run_and_does_its_rules(project, run, beside):
     target = beside / "target"
     options = ["--do", "recommend", "--config", beside / "tiny.yaml", "--directory", beside]
-    shown = run_tool(project, "at_scale.py", run, target, "K=3", *options)
+    # It shows the memory of jobs, so that they have to be processes of their own.
+    plain = {"python": sys.executable}
+    shown = run_tool(project, "at_scale.py", run, target, "K=3", *options, **plain)
     counts = [len(pd.read_parquet(folder / "photometry/K.parquet")) for folder in (run, target)]
     assert counts[1] == 3 * counts[0]
     rows = [line.split() for line in shown.splitlines() if line.startswith("recommended ")]

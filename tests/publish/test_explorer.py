@@ -15,6 +15,7 @@ import pytest
 from browser import Browser
 from html_checks import HOSTILE
 from registries import PROJECT
+from warm_python import warm_python
 
 from lamostvac.catalog.registry import NetworkLabel, load_registry
 from lamostvac.configuration.root import load_configuration
@@ -581,7 +582,7 @@ def test_a_catalogue_without_rows_has_a_page_too(tmp_path):
 def snakemake(folder, *words):
     """Run the workflow in a folder; its output."""
     command = [
-        "snakemake",
+        *(warm_python(), "-m", "snakemake"),
         "--cores",
         "1",
         "--snakefile",

@@ -5,9 +5,9 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 
 import pytest
+from warm_python import warm_python
 
 from lamostvac.core.exceptions import UserError
 from lamostvac.run.mock import mock_snakemake, run_script
@@ -61,7 +61,7 @@ def test_a_script_run_by_it_writes_the_same_bytes(folder, run):
     name = "fit/M/0000.h5"
     made = folder / "results" / name
     shutil.rmtree(made.parent)
-    command = [sys.executable, "-m", "lamostvac.run.mock", "fit", "type=M", "chunk=0000"]
+    command = [warm_python(), "-m", "lamostvac.run.mock", "fit", "type=M", "chunk=0000"]
     where = ["--configfile", str(folder / "tiny.yaml"), "--directory", str(folder)]
     environment = {**os.environ, "PYTHONPATH": str(run.parent)}
     subprocess.run([*command, *where], env=environment, check=True, cwd=folder)

@@ -4,7 +4,6 @@ import io
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -13,6 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 from astropy.table import Table
+from warm_python import warm_python
 from workflow_run import copy_project, snakemake
 
 from lamostvac.core.hdf5 import read_columns
@@ -255,7 +255,7 @@ def test_the_labels_of_each_star_do_not_depend_on_the_groups(project, published,
 def test_the_forms_of_the_search_are_compared_with_the_truth(published):
     tool = Path(__file__).parents[2] / "tools/grouped_forms.py"
     done = subprocess.run(
-        [sys.executable, tool, published], capture_output=True, text=True, check=True
+        [warm_python(), tool, published], capture_output=True, text=True, check=True
     )
     table = pd.read_csv(io.StringIO(done.stdout))
     assert set(table["type"]) == set(TYPES)

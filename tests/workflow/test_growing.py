@@ -64,6 +64,11 @@ def manifest(folder: Path) -> dict[tuple[str, str], str]:
     return {(row.type, row.chunk): row.digest for row in table.itertuples()}
 
 
+def sizes(folder: Path) -> list[int]:
+    """Numbers of spectra of the chunks."""
+    return pd.read_csv(folder / "results/survey/manifest.csv")["n_spectra"].tolist()
+
+
 def state(folder: Path, pattern: str) -> dict[str, tuple[bytes, int]]:
     """Bytes and time of files of the results."""
     return {
@@ -150,42 +155,49 @@ def listed(folder: Path, run: Path, left_out: set[int]) -> None:
     (folder / "release/lamost/catalogue.csv").write_text("\n".join([text[0], *kept]) + "\n")
 
 
-def accepted_rows(folder: Path, run: Path, n: int) -> list[int]:
-    """Numbers of the last rows of K stars of the simulated catalogue that are in the folder's results."""
+def swapped(run: Path) -> set[int]:
+    """Rows to leave out of the whole release for that before it grew, but one K star for one that is new."""
     text = (run / "simulated/lamost/catalogue.csv").read_text().splitlines()
-    names = text[0].split("|")
+    names, rows = text[0].split("|"), [line.split("|") for line in text[1:]]
     parts = [names.index(name) for name in ("lmjd", "planid", "spid", "fiberid")]
-    there = set(pd.read_parquet(folder / "results/catalog/recommended.parquet")["spectrum_id"])
-    rows = [
-        number
-        for number, line in enumerate(text[1:])
-        if "-".join(line.split("|")[part] for part in parts) in there
-    ]
-    assert len(rows) >= n
-    return rows[-n:]
+    accepted = pd.read_parquet(run / "catalog/recommended.parquet").set_index("spectral_type")
+    k_stars = set(accepted.loc["K", "spectrum_id"])
+    of_k = [n for n, row in enumerate(rows) if "-".join(row[part] for part in parts) in k_stars]
+    new = {n for n, row in enumerate(rows) if int(row[parts[0]]) >= NEW}
+    return new - {next(n for n in of_k if n in new)} | {next(n for n in of_k if n not in new)}
 
 
 def test_a_release_and_settings_that_change_between_runs_give_what_a_run_from_nothing_gives(
-    project, run, whole, tmp_path
+    project, run, whole, copy, tmp_path
 ):
     """With as many rows as before, and with other many: nothing runs on what the survey has made old."""
-    one, two, three = accepted_rows(whole, run, 3)
-    folder = set_up(project, run, tmp_path / "changing", lambda lmjd: True)
-    listed(folder, run, {one})
-    snakemake(folder, "--cores", "2")
-    for number, (left_out, radius) in enumerate((({two}, 2.0), ({two, three}, 4.0))):
-        changes = {"photometry": {"repeat_radius": radius}, "star_pairs": {"max_ebv": radius}}
-        listed(folder, run, left_out)
-        configure(folder, changes)
-        snakemake(folder, "--cores", "2")
-        fresh = set_up(project, run, tmp_path / f"fresh{number}", lambda lmjd: True)
-        listed(fresh, run, left_out)
-        configure(fresh, changes)
-        snakemake(fresh, "--cores", "2")
-        found, expected = results_of(folder), results_of(fresh)
-        # Chunks that the release has no more leave their files behind, which nothing reads.
-        assert set(expected) <= set(found)
-        assert [name for name in expected if found[name] != expected[name]] == []
+    left_out = swapped(run)
+    changes = {"photometry": {"repeat_radius": 2.0}, "star_pairs": {"max_ebv": 2.0}}
+    before, n_before, configuration = manifest(copy), sizes(copy), (copy / "tiny.yaml").read_text()
+    listed(copy, run, left_out)
+    configure(copy, changes)
+    snakemake(copy, "--cores", "2")
+    after = manifest(copy)
+    assert (after.keys(), sizes(copy)) == (before.keys(), n_before)
+    assert after != before
+    fresh = set_up(project, run, tmp_path / "fresh", lambda lmjd: True)
+    listed(fresh, run, left_out)
+    configure(fresh, changes)
+    snakemake(fresh, "--cores", "2")
+    assert_as_from_nothing(copy, fresh)
+    # The whole release with the settings of the start: what the run `whole` has made from nothing.
+    select(copy, run, lambda lmjd: True)
+    (copy / "tiny.yaml").write_text(configuration)
+    snakemake(copy, "--cores", "2")
+    assert sizes(copy) != n_before
+    assert_as_from_nothing(copy, whole)
+
+
+def assert_as_from_nothing(folder: Path, fresh: Path) -> None:
+    found, expected = results_of(folder), results_of(fresh)
+    # Chunks that the release has no more leave their files behind, which nothing reads.
+    assert set(expected) <= set(found)
+    assert [name for name in expected if found[name] != expected[name]] == []
 
 
 # ---------------------------------------------------------------- a release that grows
@@ -332,15 +344,16 @@ def test_a_label_that_is_trained_anew_leaves_the_others(run, tmp_path, change, j
     assert done["predict"] == len(list((folder / "results").glob("predicted/*/*_parts.h5")))
     for path in some((folder / "results/logs/predict").rglob("*.log")):
         assert "1 of them new: feh_pastel" in path.read_text()
-    # From nothing it is the same.
-    here = state(folder, "predicted/*/*.h5")
-    shutil.rmtree(folder / "results/networks")
+    # From nothing it is the same; the other networks are those that the shared run made from nothing.
+    chunks = [f"results/predicted/{kind}/0000.h5" for kind in TYPES]
+    here = {name: (folder / name).read_bytes() for name in chunks}
+    for path in some((folder / "results/networks").rglob("*feh_pastel*")):
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     shutil.rmtree(folder / "results/predicted")
-    snakemake(folder, "--cores", "2", "--until", "predict", "--forcerun", "train", "predict")
-    again = state(folder, "predicted/*/*.h5")
-    assert {name: content for name, (content, _) in again.items()} == {
-        name: content for name, (content, _) in here.items()
-    }
+    done = counts(snakemake(folder, "--cores", "2", *chunks))
+    assert (done["train"], done["predict"]) == (1, len(chunks))
+    assert "its network is kept" not in (folder / "results/logs/train/feh_pastel.log").read_text()
+    assert {name: (folder / name).read_bytes() for name in chunks} == here
 
 
 def test_a_spectrum_that_changed_since_is_told_when_it_is_prepared_again(copy):

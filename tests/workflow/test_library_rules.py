@@ -2,11 +2,11 @@
 
 import shutil
 import subprocess
-import sys
 
 import pandas as pd
 import pytest
 import yaml
+from warm_python import warm_python
 
 from lamostvac.simulate import elodie
 from lamostvac.validation.libraries import COLUMNS
@@ -47,7 +47,7 @@ def folder(project, tmp_path_factory):
 
 def snakemake(folder, *options):
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "1", *options, "--configfile", "mine.yaml"],
+        [warm_python(), "-m", "snakemake", "--cores", "1", *options, "--configfile", "mine.yaml"],
         cwd=folder, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
