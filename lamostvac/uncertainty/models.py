@@ -27,6 +27,7 @@ from lamostvac.core.hdf5 import read_text
 from lamostvac.spectra.names import values_at
 from lamostvac.uncertainty.repeats import RepeatPairs
 from lamostvac.uncertainty.scale_process import (
+    Bases,
     ScaleProcess,
     Scaling,
     read_process,
@@ -88,6 +89,11 @@ class LabelErrors:
     random: ScaleProcess
     systematic: ScaleProcess
 
+    @property
+    def processes(self) -> tuple[ScaleProcess, ScaleProcess]:
+        """Of the random part and of the systematic one."""
+        return self.random, self.systematic
+
     def apply(
         self,
         theta: NDArray[np.floating],
@@ -105,10 +111,22 @@ class LabelErrors:
 
         A star whose labels or S/N are missing keeps the predicted parts.
         """
+        factors = [
+            process.factor_of_error(theta[:, : len(process.scaling.names)], snr)
+            for process in self.processes
+        ]
+        return self.corrected(factors[0], factors[1], random, systematic)
+
+    def corrected(
+        self,
+        random_factor: NDArray[np.floating],
+        systematic_factor: NDArray[np.floating],
+        random: NDArray[np.floating],
+        systematic: NDArray[np.floating],
+    ) -> tuple[Array, Array]:
+        """As `apply`, with the factors (n,) of both processes, NaN where there is none."""
         parts = []
-        for process, predicted in ((self.random, random), (self.systematic, systematic)):
-            names = process.scaling.names
-            factor = process.factor_of_error(theta[:, : len(names)], snr)
+        for factor, predicted in ((random_factor, random), (systematic_factor, systematic)):
             base = np.asarray(predicted, np.float64)
             corrected = factor * (
                 base if self.kind == "calibrated" else np.where(np.isnan(base), np.nan, 1.0)
@@ -150,6 +168,7 @@ def learn(
     snr_band: str,
     repeats: Residuals,
     known: Residuals,
+    bases: Bases | None = None,
 ) -> LabelErrors:
     """Both processes of a label.
 
@@ -161,6 +180,7 @@ def learn(
     known : label minus true label of the library's or of training stars; with fewer than
         `MIN_STARS` of them with theta there is no dependence on labels; without any
         (networks from elsewhere) theta has no columns
+    bases : of labels before, which may have learned from the same stars
     """
     if not len(known.residual):
         known = replace(known, theta=np.empty((0, len(theta))))
@@ -174,6 +194,7 @@ def learn(
         repeats.snr,
         repeats.random if calibrated else None,
         weight=repeats.weight,
+        bases=bases,
     )
     scaling = _scaling(known.theta, names, MIN_STARS)
     part = known.theta[:, : len(scaling.names)]
@@ -183,10 +204,11 @@ def learn(
         noise = known.random * np.where(np.isfinite(factor), factor, 1.0)
         other = np.hypot(noise, known.known)
         systematic = train(
-            scaling, part, known.residual, base=known.systematic, known=other, weight=known.weight
-        )
+            scaling, part, known.residual, base=known.systematic, known=other, weight=known.weight,
+            bases=bases,
+        )  # fmt: skip
     else:
-        systematic = train(scaling, part, known.residual, weight=known.weight)
+        systematic = train(scaling, part, known.residual, weight=known.weight, bases=bases)
     return LabelErrors(label, kind, names, snr_band, random, systematic)
 
 

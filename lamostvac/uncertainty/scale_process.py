@@ -19,6 +19,7 @@ f is a linear function of features made from a few hundred points that represent
 for millions of stars is a matrix product.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -37,6 +38,7 @@ from lamostvac.numerics.pivoted_cholesky import pivoted_cholesky
 Array = NDArray[np.float64]
 
 FREEDOM = 2.0  # degrees of freedom of Student's t
+_FISHER = 0.5 * FREEDOM / (FREEDOM + 3)  # its information on ln variance
 _POINTS = 150
 _TOLERANCE = 1e-3  # share of the variance of f that the points may miss
 # In widths of the sample; some hundred residuals cannot determine shorter ones in five dimensions.
@@ -191,6 +193,39 @@ class ScaleProcess:
         return np.exp(mean + deviation**2)
 
 
+class Bases:
+    """Points that represent stars, kept for the labels that learn from the same stars.
+
+    `made` counts those that were not known.
+    """
+
+    def __init__(self) -> None:
+        self.made = 0
+        self._known: dict[tuple[bytes, float], tuple[Array, Array, Array]] = {}
+
+    def __call__(self, inputs: Array, length_scale: float) -> tuple[Array, Array, Array]:
+        """Points (m, d), Cholesky factor (m, m) of their kernel, features (n, m) for amplitude 1.
+
+        The last are those of `inputs` (n, d).
+        """
+        key = hashlib.sha256(repr(inputs.shape).encode() + inputs.tobytes()).digest(), length_scale
+        basis = self._known.pop(key, None)
+        if basis is None:
+            basis = _basis(inputs, length_scale)
+            self.made += 1
+        self._known[key] = basis  # the last ones are those of repeats and of known labels
+        while len(self._known) > 2 * len(_LENGTH_SCALES):
+            del self._known[next(iter(self._known))]
+        return basis
+
+
+def _basis(inputs: Array, length_scale: float) -> tuple[Array, Array, Array]:
+    if not len(inputs):
+        return np.zeros((1, inputs.shape[1])), np.ones((1, 1)), np.empty((0, 1))
+    rows, factor = pivoted_cholesky(inputs, 1.0, length_scale, _POINTS, _TOLERANCE)
+    return inputs[rows], factor[rows], factor
+
+
 def train(
     scaling: Scaling,
     labels: NDArray[np.floating],
@@ -199,6 +234,7 @@ def train(
     base: NDArray[np.floating] | None = None,
     known: NDArray[np.floating] | None = None,
     weight: NDArray[np.floating] | None = None,
+    bases: Bases | None = None,
 ) -> ScaleProcess:
     """Learn f from residuals.
 
@@ -210,6 +246,7 @@ def train(
     known : (n,) standard deviation that the residuals have in addition
     weight : (n,) how much each residual counts, at most 1 (residuals of one star are not
         independent)
+    bases : of processes before, which may have learned from the same stars
 
     Returns
     -------
@@ -235,13 +272,17 @@ def train(
         if len(residuals):
             size = 1.4826 * np.median(np.abs(residuals))
             start = float(np.log(size)) if size > 0 else 0.0
-    best = None
+    best, bases = None, bases or Bases()
     for length in _LENGTH_SCALES if len(inputs) else _LENGTH_SCALES[:1]:
-        points, factor, features = _basis(inputs, length)
+        points, factor, features = bases(inputs, length)
+        design = np.column_stack([np.ones(len(inputs)), features])
+        gram = None if others.any() else (design * counts[:, None]).T @ design
         for amplitude in amplitudes:
-            design = np.column_stack([np.ones(len(inputs)), amplitude * features])
+            scales = np.r_[1.0, np.full(features.shape[1], amplitude)]
             prior = np.r_[allowed, np.ones(features.shape[1])]
-            mean, root, evidence = _laplace(design, residuals, sizes, others, counts, start, prior)
+            mean, root, evidence = _laplace(
+                design, scales, residuals, sizes, others, counts, start, prior, gram
+            )
             if best is None or evidence > best[0] + 1e-6:
                 best = evidence, points, amplitude * factor, mean, root, length, amplitude
     assert best is not None
@@ -249,27 +290,22 @@ def train(
     return ScaleProcess(scaling, points, factor, mean, root, length, amplitude, len(residuals))
 
 
-def _basis(inputs: Array, length_scale: float) -> tuple[Array, Array, Array]:
-    """Points (m, d), Cholesky factor (m, m) of their kernel, features (n, m) for amplitude 1."""
-    if not len(inputs):
-        return np.zeros((1, inputs.shape[1])), np.ones((1, 1)), np.empty((0, 1))
-    rows, factor = pivoted_cholesky(inputs, 1.0, length_scale, _POINTS, _TOLERANCE)
-    return inputs[rows], factor[rows], factor
-
-
 def _laplace(
     design: Array,
+    size: Array,
     residual: Array,
     base: Array,
     known: Array,
     weight: Array,
     start: float,
     prior: Array,
+    gram: Array | None,
 ) -> tuple[Array, Array, float]:
     """Posterior mode, root of its covariance, and the logarithm of the evidence.
 
-    `design` (n, p) times weights is f; `prior` (p,) are the weights' standard deviations about
-    (start, 0, ...).
+    `design` (n, p) times `size` (p,) times weights is f; `prior` (p,) are the weights' standard
+    deviations about (start, 0, ...). `gram` (p, p) is design' weight design where nothing is
+    `known`: then the curvature of every residual is the same for every f.
     """
     p = design.shape[1]
     centre = np.zeros(p)
@@ -278,15 +314,20 @@ def _laplace(
     penalty = np.diag(prior**-2.0)
 
     def objective(value: Array) -> float:
-        log_likelihood, _, _ = _likelihood(design @ value, residual, base, known)
+        log_likelihood, _, _ = _likelihood(design @ (size * value), residual, base, known)
         return float(weight @ log_likelihood - 0.5 * ((value - centre) ** 2 / prior**2).sum())
+
+    def hessian_at(curvature: Array) -> Array:
+        if gram is not None:
+            return size[:, None] * (4.0 * _FISHER * gram) * size + penalty
+        product = (design * (weight * curvature)[:, None]).T @ design
+        return size[:, None] * product * size + penalty
 
     current = objective(mean)
     for _ in range(_MAX_STEPS):
-        _, slope, curvature = _likelihood(design @ mean, residual, base, known)
-        gradient = design.T @ (weight * slope) - penalty @ (mean - centre)
-        hessian = (design * (weight * curvature)[:, None]).T @ design + penalty
-        step = np.linalg.solve(hessian, gradient)
+        _, slope, curvature = _likelihood(design @ (size * mean), residual, base, known)
+        gradient = size * (design.T @ (weight * slope)) - penalty @ (mean - centre)
+        step = np.linalg.solve(hessian_at(curvature), gradient)
         if gradient @ step < 1e-8:
             break
         share = 1.0
@@ -299,9 +340,8 @@ def _laplace(
             break
         mean = mean + share * step
         current = trial
-    _, _, curvature = _likelihood(design @ mean, residual, base, known)
-    hessian = (design * (weight * curvature)[:, None]).T @ design + penalty
-    factor = np.linalg.cholesky(hessian)
+    _, _, curvature = _likelihood(design @ (size * mean), residual, base, known)
+    factor = np.linalg.cholesky(hessian_at(curvature))
     root = solve_triangular(factor, np.eye(p), lower=True).T
     evidence = current - np.log(np.diag(factor)).sum() - np.log(prior).sum()
     return mean, root, float(evidence)
@@ -318,8 +358,7 @@ def _likelihood(f: Array, residual: Array, base: Array, known: Array) -> tuple[A
     value = -0.5 * np.log(scale) - 0.5 * (FREEDOM + 1) * np.log1p(ratio)
     by_log_variance = 0.5 * ((FREEDOM + 1) * ratio / (1 + ratio) - 1)
     slope = 2.0 * share / variance  # d ln variance / d f
-    fisher = 0.5 * FREEDOM / (FREEDOM + 3)  # of ln variance, of Student's t
-    return value, by_log_variance * slope, fisher * slope**2
+    return value, by_log_variance * slope, _FISHER * slope**2
 
 
 def write_process(group: h5py.Group, process: ScaleProcess) -> None:

@@ -24,6 +24,7 @@ from lamostvac.uncertainty.models import (
     write_errors,
 )
 from lamostvac.uncertainty.repeats import Alike, RepeatPairs, pairs_of_labels
+from lamostvac.uncertainty.scale_process import Bases
 from lamostvac.uncertainty.snr_curve import RandomErrorModel, network_curve
 
 Array = NDArray[np.float64]
@@ -61,6 +62,7 @@ class TypeErrors:
             points[:, number] = columns[label]
         points[~converged] = np.nan
         self.points: Array = points
+        self._bases = Bases()
         self.row_of = RowsByName(columns["spectrum_id"])
         self.pairs: dict[str, RepeatPairs] = pairs_of_labels(
             columns, conditions, self.row_of.fingerprints
@@ -71,7 +73,8 @@ class TypeErrors:
         pairs = self.pairs[label].sample(self.settings["max_pairs"], identity)
         random = self.columns[f"{label}_random"]
         repeats = pair_residuals(self.columns[label], self.points, random, pairs)
-        return learn(label, self.theta, kind, self.conditions[label].snr_band, repeats, known)
+        band = self.conditions[label].snr_band
+        return learn(label, self.theta, kind, band, repeats, known, self._bases)
 
     def emulator_label(
         self, label: str, crossvalidation: pd.DataFrame, spectral_type: str, name: str

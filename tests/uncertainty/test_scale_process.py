@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lamostvac.numerics.kernel import rbf
 from lamostvac.uncertainty.scale_process import (
+    Bases,
     ScaleProcess,
     _likelihood,
     read_process,
@@ -106,6 +107,34 @@ def test_the_order_of_stars_and_weights_of_half_say_the_same():
     np.testing.assert_allclose(
         once.factor_of_error(labels, snr), other.factor_of_error(labels, snr), rtol=5e-3
     )
+
+
+def test_the_curvature_without_known_errors_is_the_one_of_vanishing_known_errors():
+    """Nothing known: one curvature for all steps. Something known: one for each step."""
+    labels, snr, rng = stars(800)
+    residual, scaling = rng.normal(0, true_scale(labels, snr)), scaling_of(labels, NAMES, snr)
+    weight = rng.choice([0.5, 1.0], 800)
+    some, none = (
+        train(scaling, labels, residual, snr, known=np.full(800, known), weight=weight)
+        for known in (1e-12, 0.0)
+    )
+    assert some.amplitude == none.amplitude
+    np.testing.assert_allclose(none.mean, some.mean, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(none.root, some.root, rtol=1e-6, atol=1e-9)
+
+
+def test_labels_that_learn_from_the_same_stars_find_the_points_that_represent_them():
+    labels, snr, rng = stars(600)
+    bases, scaling = Bases(), scaling_of(labels, NAMES, snr)
+    again = scaling_of(labels[:300], NAMES, snr[:300])
+    for _ in range(3):  # by turns, as random and systematic parts
+        for n, scale in ((600, scaling), (300, again)):
+            residual = rng.normal(0, true_scale(labels, snr))[:n]
+            shared = train(scale, labels[:n], residual, snr[:n], bases=bases)
+            alone = train(scale, labels[:n], residual, snr[:n])
+            for name in ("points", "factor", "mean", "root"):
+                np.testing.assert_array_equal(getattr(shared, name), getattr(alone, name))
+    assert bases.made == 4  # two length scales of either
 
 
 def test_mean_and_deviation_are_those_of_the_features():
