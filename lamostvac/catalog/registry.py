@@ -249,15 +249,23 @@ class Registry:
             for column in self.columns
         ]
         table = fits.BinTableHDU.from_columns(fits.ColDefs(columns), nrows=0, name=name)
-        header = table.header
-        header["NAXIS2"] = n
+        table.header["NAXIS2"] = n
+        following: dict[str, list[fits.Card]] = {}
         for number, column in enumerate(self.columns, start=1):
-            anchor = f"TUNIT{number}" if column.unit else f"TFORM{number}"
-            header.set(f"TCOMM{number}", column.description, after=anchor)
-            header.set(f"TUCD{number}", column.ucd, after=anchor)
+            following[f"TUNIT{number}" if column.unit else f"TFORM{number}"] = [
+                fits.Card(f"TUCD{number}", column.ucd),
+                fits.Card(f"TCOMM{number}", column.description),
+            ]
         if any(len(f"'{column.description}'") > 70 for column in self.columns):
             # Long descriptions continue in CONTINUE cards, which LONGSTRN announces.
-            header.set("LONGSTRN", "OGIP 1.0", "texts may go on in CONTINUE cards", after="TFIELDS")
+            following["TFIELDS"] = [
+                fits.Card("LONGSTRN", "OGIP 1.0", "texts may go on in CONTINUE cards")
+            ]
+        # One after the other: astropy renumbers all cards for each that is put between others.
+        header = fits.Header()
+        for card in table.header.cards:
+            for one in (card, *following.get(card.keyword, ())):
+                header.append(one, end=True)
         primary = fits.PrimaryHDU().header
         for target in (primary, header):
             for keyword, (value, comment) in (cards or {}).items():
