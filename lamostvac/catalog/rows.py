@@ -286,7 +286,7 @@ def apply_errors(
                 random = part[f"{label}_random"].astype(np.float64)
                 systematic = systematic_part(part[f"{label}_err"].astype(np.float64), random)
                 part[f"{label}_err"], part[f"{label}_random"] = models[label].corrected(
-                    *found[:, 2 * number : 2 * number + 2].T, random, systematic
+                    found[:, 2 * number], found[:, 2 * number + 1], random, systematic
                 )
 
 

@@ -171,14 +171,14 @@ class Factors:
         result = np.full((len(labels), self.count), np.nan)
         for group in self._groups:
             inputs = group.scaling(labels[:, : len(group.scaling.names)], snr)
-            usable = np.isfinite(inputs).all(axis=1)
-            if usable.all():
+            usable = np.flatnonzero(np.isfinite(inputs).all(axis=1))
+            if len(usable) == len(inputs):
                 group.fill(inputs, result)
                 continue
-            places = [one.place for one in group.members]
-            found = np.empty((int(usable.sum()), self.count))
+            found = np.empty((len(usable), self.count))
             group.fill(inputs[usable], found)
-            result[np.ix_(usable, places)] = found[:, places]
+            for one in group.members:
+                result[usable, one.place] = found[:, one.place]
         return result
 
 
