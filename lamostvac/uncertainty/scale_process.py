@@ -383,7 +383,7 @@ _LAYOUT = {
     "mean": Layout(("term",), "f8"),
     "root": Layout(("term", "term"), "f8"),
     "length_scale": Layout((), "f8", (float(np.finfo(np.float32).tiny), np.inf)),
-    "amplitude": Layout((), "f8"),
+    "amplitude": Layout((), "f8", (float(np.finfo(np.float32).tiny), 1e6)),
     "n": Layout((), "i8"),
 }
 
