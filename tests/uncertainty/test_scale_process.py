@@ -209,3 +209,14 @@ def test_wild_rows_are_left_out_and_never_spoil_the_others(wild):
         np.concatenate([snr, np.abs(rows[:, 2])]),
     )
     assert np.isfinite(process.factor_of_error(labels, snr)).all()
+
+
+@pytest.mark.parametrize("amplitude", [0.0, -0.3])
+def test_a_file_with_an_amplitude_that_is_not_positive_is_refused(tmp_path, amplitude):
+    labels, snr, rng = stars(50)
+    process = train(scaling_of(labels, NAMES, snr), labels, rng.normal(size=50), snr)
+    with h5py.File(tmp_path / "p.h5", "w") as handle:
+        write_process(handle.create_group("p"), process)
+        handle["p/amplitude"][()] = amplitude
+        with pytest.raises(ValueError, match="amplitude has values outside"):
+            read_process(handle["p"])
