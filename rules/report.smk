@@ -3,15 +3,23 @@
 from lamostvac.core.paths import OVERVIEW_PATH
 
 
+# Comparisons with a figure of Teff against colour, those of clusters' members, and of these those with networks' labels.
+COLOURED = [comparison for comparison in CTX.comparisons if comparison.colour_teff]
+GROUPED = [comparison for comparison in CTX.comparisons if comparison.group is not None]
+NETWORK_GROUPED = [comparison for comparison in GROUPED if comparison.network_labels]
+
+
 def validation_targets():
     """Tables and figures of validation that a complete run has; none when it is switched off."""
     if not CFG.validation.enabled:
         return []
-    names = ["accounting", "kiel", "chi2", "spectra"]
+    names = ["accounting", "kiel", "chi2", "spectra", "anomalous"]
     names += ["repeats", "hr", "positions", "distances", "colour_teff", "flags"]
     for comparison in CTX.comparisons:
         names += [f"comparison_{comparison.name}", f"trends_{comparison.name}"]
-    names += [f"clusters_{comparison.name}" for comparison in CTX.comparisons if comparison.group]
+    names += [f"colour_{comparison.name}" for comparison in COLOURED]
+    for comparison in GROUPED:
+        names += [f"clusters_{comparison.name}", f"cluster_kiel_{comparison.name}"]
     names += [f"crossvalidation_{CFG.library.name}"]
     names += ["comparison_truth", "pulls"] if CTX.truth else []
     names += ["libraries"]
@@ -19,9 +27,12 @@ def validation_targets():
     tables.append(FILES.samples)
     if CTX.network_labels:
         tables += [FILES.network_scatter, FILES.repeat_errors]
-        names += ["network_curves"] + (["network_truth", "network_pulls"] if CTX.truth else [])
+        names += ["network_curves", "network_planes"]
+        names += ["network_truth", "network_pulls"] if CTX.truth else []
         for name in CTX.sets_trained_here:
             names += [f"network_stars_{name}", f"network_predictions_{name}"]
+        if CTX.sets_trained_here:
+            names += [f"network_outliers_{comparison.name}" for comparison in NETWORK_GROUPED]
     return [*tables, FILES.overview, *(FILES.figure(name) for name in names)]
 
 
@@ -102,6 +113,11 @@ rule figures_papers:
     output:
         repeats=figure("repeats", "errors", "Random errors from repeats"),
         hr=figure("hr", "labels", "Hertzsprung-Russell diagrams by survey"),
+        planes=(
+            figure("network_planes", "labels", "Networks: all spectra in the planes of their labels")
+            if CTX.network_labels
+            else []
+        ),
         positions=figure("positions", "labels", "Where the stars are in the Galaxy"),
         distances=figure("distances", "labels", "Distances against Gaia"),
         colour_teff=figure("colour_teff", "labels", "Teff against dereddened colour"),
@@ -130,8 +146,12 @@ rule figures_papers:
 rule figures_spectra:
     input:
         fits=first_fits,
+        catalogue=FILES.catalogue,
+        manifest=FILES.manifest,
+        emulator=CTX.fit_emulator(CFG.library.name),
     output:
-        figure("spectra", "labels", "Observed and model spectra"),
+        spectra=figure("spectra", "labels", "Observed and model spectra"),
+        anomalous=figure("anomalous", "use", "Spectra most unlike any star"),
     log:
         FILES.log("figures_spectra"),
     benchmark:
@@ -141,6 +161,11 @@ rule figures_spectra:
     resources:
         **asks("figures_spectra", spectra=spectra_of),
     params:
+        # A function, because Snakemake would take the names in braces for wildcards.
+        chunks=lambda wildcards: FILES.chunk,
+        preparation=CTX.prepare_settings,
+        fit=CTX.fit_settings | ({"outlier_sigma": 0.0} if CFG.fit.method == "grouped" else {}),
+        snr_band=CFG.survey.snr_band,
         code_version=version_of("figures_spectra"),
     script:
         "../workflow_scripts/figures_spectra.py"
@@ -151,6 +176,8 @@ rule figures_comparison:
         pairs=FILES.pairs,
         trends=FILES.trends,
         clusters=FILES.clusters,
+        isochrone=[CFG.validation.isochrone] if CFG.validation.isochrone else [],
+        isochrones=[CFG.validation.cluster_isochrones] if CFG.validation.cluster_isochrones else [],
     output:
         comparisons=[
             figure(
@@ -178,10 +205,27 @@ rule figures_comparison:
             )
             for comparison in CTX.comparisons
         ],
+        colours=[
+            figure(
+                f"colour_{comparison.name}",
+                "labels",
+                f"Teff against colour: {comparison.title}",
+                "colour_beside",
+            )
+            for comparison in COLOURED
+        ],
         clusters=[
             figure(f"clusters_{comparison.name}", "errors", comparison.title, "clusters")
-            for comparison in CTX.comparisons
-            if comparison.group is not None
+            for comparison in GROUPED
+        ],
+        kiel=[
+            figure(
+                f"cluster_kiel_{comparison.name}",
+                "labels",
+                f"Teff and log g: {comparison.title}",
+                "cluster_kiel",
+            )
+            for comparison in GROUPED
         ],
     log:
         FILES.log("figures_comparison"),
@@ -198,7 +242,9 @@ rule figures_comparison:
         + [
             f"Cross-validation on {CFG.library.name}: each star predicted without its tenth of the library"
         ],
-        grouped=[comparison.name for comparison in CTX.comparisons if comparison.group is not None],
+        ours=as_it_is([comparison.ours for comparison in CTX.comparisons] + ["this catalogue"]),
+        coloured=[(comparison.name, comparison.colour_teff) for comparison in COLOURED],
+        grouped=[comparison.name for comparison in GROUPED],
         code_version=version_of("figures_comparison"),
     script:
         "../workflow_scripts/figures_comparison.py"
@@ -256,6 +302,19 @@ if CTX.network_labels:
                 )
                 for name in CTX.sets_trained_here
             ],
+            outliers=(
+                [
+                    figure(
+                        f"network_outliers_{comparison.name}",
+                        "errors",
+                        f"Networks, outliers: {comparison.title}",
+                        "network_outliers",
+                    )
+                    for comparison in NETWORK_GROUPED
+                ]
+                if CTX.sets_trained_here
+                else []
+            ),
             truth=(
                 figure("network_truth", "labels", "Networks: against the injected truth")
                 if CTX.truth
@@ -278,6 +337,7 @@ if CTX.network_labels:
             network_labels=CTX.network_labels,
             sets=CTX.sets_trained_here,
             titles=as_it_is([CTX.training_sets[name].title for name in CTX.sets_trained_here]),
+            grouped=[(comparison.name, comparison.title) for comparison in NETWORK_GROUPED],
             code_version=version_of("figures_networks"),
         script:
             "../workflow_scripts/figures_networks.py"

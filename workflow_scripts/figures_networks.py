@@ -7,6 +7,7 @@ from lamostvac.catalog.registry import network_labels
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.networks.ensemble import load_network
+from lamostvac.report.members import cluster_outliers
 from lamostvac.report.networks import (
     learning_curves,
     network_pulls,
@@ -42,7 +43,7 @@ def main(snakemake: Job) -> None:
         learning_curves({name: history for name, history in histories.items() if history}),
         outputs.curves,
     )
-    pairs = pd.read_parquet(inputs.pairs)
+    pairs, training = pd.read_parquet(inputs.pairs), {}
     for name, title, table, plane, predicted in zip(
         params.sets,
         params.titles,
@@ -51,13 +52,15 @@ def main(snakemake: Job) -> None:
         outputs.predictions,
         strict=True,
     ):
-        training = read_training(table)
-        training["teff"] = catalogue_teff(inputs.catalogue, training["spectrum_id"])
+        training[name] = read_training(table)
+        training[name]["teff"] = catalogue_teff(inputs.catalogue, training[name]["spectrum_id"])
         of_set = [label for label in labels if label.set == name]
-        save(training_planes(title, training, of_set), plane)
+        save(training_planes(title, training[name], of_set), plane)
         of_pairs = pairs[pairs["dataset"] == f"training_{name}"]
         save(predictions(title, of_pairs, [label.label for label in of_set]), predicted)
         log.info("training set %s", name)
+    for (name, title), path in zip(params.grouped, outputs.get("outliers", []), strict=False):
+        save(cluster_outliers(title, pairs[pairs["dataset"] == name], labels, training), path)
     if outputs.get("truth"):
         save(residuals_by_snr(pairs[pairs["dataset"] == "truth"], names), outputs.truth)
         save(network_pulls(pd.read_csv(inputs.pulls), names), outputs.pulls)

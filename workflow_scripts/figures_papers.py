@@ -1,4 +1,4 @@
-"""The papers' own figures of the catalogue: repeats, HR diagrams, positions, distances, colours, flags."""
+"""The papers' own figures of the catalogue: repeats, planes of labels, positions, distances, flags."""
 
 from typing import Any
 
@@ -11,16 +11,9 @@ from lamostvac.catalog.snr import repeat_conditions
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.vocabulary import LABELS
-from lamostvac.report.papers import (
-    DIAGRAMS,
-    colour_teff,
-    distances,
-    flags,
-    hr_diagrams,
-    positions,
-    read_isochrone,
-    repeats,
-)
+from lamostvac.report.colours import colour_teff, read_isochrone
+from lamostvac.report.network_planes import diagrams, needed_columns, network_planes
+from lamostvac.report.papers import DIAGRAMS, distances, flags, hr_diagrams, positions, repeats
 from lamostvac.report.style import save
 from lamostvac.uncertainty.repeats import pairs_of_labels
 
@@ -42,24 +35,28 @@ def figure_of_repeats(path: str, params: Any, curves: pd.DataFrame) -> Any:
     return repeats(pairs, values, stated, curves)
 
 
+def figure_of_magnitudes(path: str, names: list[str]) -> Any:
+    """Hertzsprung-Russell diagrams of the bands that the run's networks have."""
+    bands = {
+        f"{start}abs_mag_{band}"
+        for _, *bands in DIAGRAMS
+        for band in bands
+        for start in ("", "flag_")
+    }
+    return hr_diagrams(read_table(path, ["teff_rec", *(name for name in names if name in bands)]))
+
+
 def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
-    registry, path = load_registry(network_labels(params.network_labels)), inputs.catalogue
+    labels = network_labels(params.network_labels)
+    registry, path = load_registry(labels), inputs.catalogue
     curves = pd.read_csv(inputs.curves[0]) if inputs.curves else pd.DataFrame(columns=["label"])
     save(figure_of_repeats(path, params, curves), outputs.repeats)
-    bands = {
-        f"{start}abs_mag_{band}"
-        for _, *names in DIAGRAMS
-        for band in names
-        for start in ("", "flag_")
-    }
-    save(
-        hr_diagrams(
-            read_table(path, ["teff_rec", *(name for name in registry.names if name in bands)])
-        ),
-        outputs.hr,
-    )
+    save(figure_of_magnitudes(path, registry.names), outputs.hr)
+    if outputs.get("planes"):
+        panels = diagrams(labels)
+        save(network_planes(read_table(path, needed_columns(panels)), panels), outputs.planes)
     table = read_table(
         path,
         [
@@ -68,15 +65,8 @@ def main(snakemake: Job) -> None:
             *registry.flag_bits,
         ],
     )
-    save(
-        positions(
-            table["x_gal"].to_numpy(),
-            table["y_gal"].to_numpy(),
-            table["z_gal"].to_numpy(),
-            params.sun,
-        ),
-        outputs.positions,
-    )
+    place = (table[name].to_numpy() for name in ("x_gal", "y_gal", "z_gal"))
+    save(positions(*place, params.sun), outputs.positions)
     save(distances(table), outputs.distances)
     isochrone = read_isochrone(inputs.isochrone[0]) if inputs.isochrone else None
     save(colour_teff(table, params.reddening, isochrone), outputs.colour_teff)

@@ -31,8 +31,7 @@ def main(snakemake: Job) -> None:
     for sentence in params.skipped:
         log.info("%s", sentence)
     for entry in map(Comparison.model_validate, params.comparisons):
-        file = params.files[entry.name]
-        found += against.against_catalogue(catalogue, entry, file, params.seed, log)
+        found += against.against_catalogue(catalogue, entry, params.files, params.seed, log)
     found += against.against_library(pd.read_csv(inputs.crossvalidation), params.library)
     if inputs.truth:
         found += against.against_truth(catalogue, inputs.truth[0])

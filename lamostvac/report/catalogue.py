@@ -28,6 +28,7 @@ from lamostvac.report.style import (
     point_size,
     temperature_axis,
 )
+from lamostvac.spectra.grid import GRID
 from lamostvac.validation.libraries import PUBLISHED_FGK, SUBCLASSES, curve
 
 
@@ -236,6 +237,65 @@ def spectra(wave: NDArray[np.floating], examples: Sequence[Mapping[str, Any]]) -
             )
         grid[0, 0].legend(loc="upper right", ncols=2, borderaxespad=0.1)
         grid[-1, 0].set_xlabel("rest wavelength / A (vacuum); grey: not used by the fit")
+        figure.align_ylabels()
+    return figure
+
+
+def most_anomalous(table: pd.DataFrame, snr_band: str, n: int = 4) -> list[str]:
+    """The `n` spectra of most pixels unlike any star, then of largest chi2, as `spectrum_id`.
+
+    `table` has `spectrum_id outlier_fraction chi2` and the S/N; only spectra of S/N above 20, whose
+    anomalies are no noise, and one of each star, its best, if there is `best_spectrum`.
+    """
+    good = (table[snr_band] > 20) & np.isfinite(table["chi2"])
+    if "best_spectrum" in table:
+        good &= table["best_spectrum"] != 0
+    order = ["outlier_fraction", "chi2", "spectrum_id"]
+    worst = table[good].sort_values(order, ascending=[False, False, True], kind="stable")
+    return [str(name) for name in worst["spectrum_id"].head(n)]
+
+
+def anomalous(examples: Sequence[Mapping[str, Any]]) -> Figure:
+    """Spectra that are unlike any star, as released and normalised (Liang et al. 2024, Figure 21).
+
+    Parameters
+    ----------
+    examples : mappings with `title`; `wave`, `raw` (m,) as released, at rest, and `good` (m,) where
+        there are data; `flux`, `model` (4901,) normalised, with `masked` (4901,) by the preparation
+        and `left_out` (4901,) by the fit
+    """
+    if not examples:
+        return message("No spectrum with S/N above 20 has labels of the emulator.")
+    with plt.rc_context(STYLE):
+        figure, grid = plt.subplots(
+            2 * len(examples), 1, figsize=(10, 2.7 * len(examples)), sharex=True, squeeze=False
+        )
+        for example, upper, lower in zip(examples, grid[::2, 0], grid[1::2, 0], strict=True):
+            good = np.asarray(example["good"], bool)
+            raw = np.where(good, np.asarray(example["raw"], np.float64), np.nan)
+            low, high = (np.nanmin(raw), np.nanmax(raw)) if good.any() else (0.0, 1.0)
+            upper.plot(example["wave"], (raw - low) / ((high - low) or 1.0), color=GREY, lw=0.5)
+            upper.set(ylim=(-0.05, 1.05), ylabel="released,\n0 to 1")
+            upper.set_title(example["title"], loc="left", fontsize=8.5, pad=2)
+            flux = np.asarray(example["flux"], np.float64)
+            masked, left_out = (np.asarray(example[name], bool) for name in ("masked", "left_out"))
+            lower.plot(GRID, np.where(masked, np.nan, flux), color=ACCEPTED, lw=0.5, label="flux")
+            lower.plot(GRID, example["model"], color="#d9480f", lw=0.7, label="model")
+            lower.plot(
+                GRID[left_out], flux[left_out], ".", ms=3, color="#c92a2a", label="left out by the fit"
+            )
+            shown = np.concatenate([flux[~masked], np.asarray(example["model"])])
+            bottom, top = np.nanpercentile(shown, [0.1, 99.9])
+            margin = 0.15 * max(top - bottom, 0.1)
+            lower.set(ylim=(bottom - margin, top + margin), ylabel="normalised")
+            lower.plot(
+                GRID, np.where(masked, bottom - 0.6 * margin, np.nan), color="black", lw=3,
+                solid_capstyle="butt", label="masked",
+            )  # fmt: skip
+            for axes in (upper, lower):
+                axes.set_xlim(GRID[0], GRID[-1])
+        grid[1, 0].legend(loc="upper right", ncols=4, borderaxespad=0.1)
+        grid[-1, 0].set_xlabel("rest wavelength / A (vacuum)")
         figure.align_ylabels()
     return figure
 

@@ -1,4 +1,4 @@
-"""Figures of residual trends and of open clusters."""
+"""Figures of residual trends and of open clusters: labels of members against Teff."""
 
 from collections.abc import Sequence
 

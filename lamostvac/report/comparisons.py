@@ -38,13 +38,19 @@ from lamostvac.validation.truth import DISTANCES
 _DENSE = 4_000  # the same for a panel of a comparison
 
 
-def comparison(title: str, pairs: pd.DataFrame, labels: Iterable[str] = LABELS) -> Figure:
+def comparison(
+    title: str,
+    pairs: pd.DataFrame,
+    labels: Iterable[str] = LABELS,
+    ours: str = "this catalogue",
+) -> Figure:
     """One-to-one and residuals of each label against a reference (Wang et al. 2022, Figures 6-9).
 
     `pairs` is what `lamostvac.validation.comparisons.pairs` returns, for one dataset. Axes cover
     the central 99 % of the values; stars whose fit carries a warning are open grey circles. Points
     are coloured by S/N; for more than `_DENSE` points their density is drawn. The cross is the
-    typical (median) error of both sides. Residuals of distances are relative.
+    typical (median) error of both sides. Residuals of distances are relative. `ours` names the
+    catalogue that the values are from.
     """
     labels = [name for name in labels if np.isfinite(labelled(pairs, name)["difference"]).any()]
     if not labels:
@@ -96,7 +102,7 @@ def comparison(title: str, pairs: pd.DataFrame, labels: Iterable[str] = LABELS) 
             if number >= len(labels) - columns:
                 lower.set_xlabel("reference")
             if number % columns == 0:
-                upper.set_ylabel("this catalogue")
+                upper.set_ylabel(ours)
                 lower.set_ylabel("relative diff." if label in DISTANCES else "difference")
         if mappable is not None:
             ticks = [5, 10, 20, 50, 100, 200]

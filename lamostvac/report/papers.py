@@ -1,7 +1,6 @@
-"""The papers' own figures: repeats, HR diagrams, positions, distances, colours, flags."""
+"""The papers' own figures: repeats, HR diagrams, positions, distances, flags."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -11,7 +10,6 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from lamostvac.external.read import read_table
 from lamostvac.report.density import DENSE, axis_limits, density, quartiles
 from lamostvac.report.style import (
     ACCEPTED,
@@ -202,69 +200,6 @@ def distances(table: pd.DataFrame) -> Figure:
             if mappable is not None:
                 figure.colorbar(mappable, ax=axes, label="stars", pad=0.02)
         grid[0, 0].set_ylabel("(Gaia - D) / D")
-    return figure
-
-
-def read_isochrone(path: str | Path) -> pd.DataFrame:
-    """`teff` (K) and `bp_rp` (mag, intrinsic) of an isochrone, in the file's order.
-
-    Raises
-    ------
-    UserError
-        The table lacks one of these columns.
-    """
-    return read_table(path, {"teff": "teff", "bp_rp": "bp_rp"})
-
-
-def colour_teff(
-    table: pd.DataFrame, reddening: float, isochrone: pd.DataFrame | None = None
-) -> Figure:
-    """Teff against dereddened BP - RP (Liang et al. 2024, Figure 23), on either side of 7500 K.
-
-    `table` has `teff_rec`, `logg_rec`, `mag_bp`, `mag_rp`, `ebv`; `reddening` is
-    E(BP - RP) / E(B-V); `isochrone` is what `read_isochrone` returns.
-    """
-    colour = (table["mag_bp"] - table["mag_rp"] - reddening * table["ebv"]).to_numpy(np.float64)
-    teff, logg = table["teff_rec"].to_numpy(np.float64), table["logg_rec"].to_numpy(np.float64)
-    known = np.isfinite(colour) & np.isfinite(teff)
-    if known.sum() < 2:
-        return message("No star has Teff, BP - RP and E(B-V).")
-    colour, teff, logg = colour[known], teff[known], logg[known]
-    panels = [
-        (name, part)
-        for name, part in (("below 7500 K", teff < 7500), ("from 7500 K", teff >= 7500))
-        if part.sum() > 1
-    ]
-    with plt.rc_context(STYLE):
-        figure, grid = plt.subplots(1, len(panels), figsize=(5.4 * len(panels), 4.2), squeeze=False)
-        for axes, (name, part) in zip(grid[0], panels, strict=True):
-            x, y, gravity = colour[part], teff[part], logg[part]
-            limits = (*axis_limits(x), *axis_limits(y))
-            mappable = density(axes, x, y, limits)
-            for chosen, line_colour, label in (
-                (gravity >= 3.8, ACCEPTED, "dwarfs, median and quartiles"),
-                (gravity < 3.8, REJECTED, "giants"),
-            ):
-                lines = quartiles(x[chosen], y[chosen])
-                if len(lines):
-                    axes.plot(lines[:, 0], lines[:, 2], color="white", lw=3.5)
-                    axes.plot(lines[:, 0], lines[:, 2], color=line_colour, lw=1.8, label=label)
-                    for column in (1, 3):
-                        axes.plot(lines[:, 0], lines[:, column], color=line_colour, lw=0.8, ls="--")
-            if isochrone is not None:
-                axes.plot(
-                    isochrone["bp_rp"], isochrone["teff"], color="black", lw=1.4, label="isochrone"
-                )
-            axes.set(
-                xlim=limits[:2],
-                ylim=limits[2:],
-                xlabel="(BP - RP)$_0$",
-                title=f"{name}, {part.sum():,}",
-            )
-            axes.legend(loc="upper right", frameon=True, framealpha=0.8)
-            if mappable is not None:
-                figure.colorbar(mappable, ax=axes, label="stars", pad=0.02)
-        grid[0, 0].set_ylabel(r"$T_{\rm eff}$ / K")
     return figure
 
 

@@ -87,22 +87,24 @@ def learned_from(training: Mapping[str, pd.DataFrame]) -> dict[str, list[str]]:
 def against_catalogue(
     catalogue: Catalogue,
     comparison: Comparison,
-    file: str,
+    files: Mapping[str, str],
     seed: int,
     log: logging.Logger,
 ) -> Findings:
-    """Comparisons, trends, clusters and pairs with another catalogue, which is in `file`."""
+    """Comparisons, trends, clusters and pairs with another catalogue; `files` as in `available`."""
     found = Findings()
     set_of = {label.label: label.set for label in catalogue.labels}
-    table = match(catalogue.path, comparison, file, catalogue.registry)
     name, snr_band = comparison.name, catalogue.snr_band
+    paths = files[name], files.get(f"{name}.other", "")
+    table = match(catalogue.path, comparison, paths[0], catalogue.registry, paths[1])
+    other = comparison.other.name if comparison.other else ""
     log.info("%s: %d spectra of %d stars", name, len(table), table["star"].nunique())
     group = None if comparison.group is None else f"ref_{comparison.group}"
     for label in comparison.all_labels:
         used = without_training(table, label, set_of, catalogue.trained)
         found.rows += compare(used, comparison.only(label), seed)
         found.trends += trend_rows(name, used, [label], snr_band, seed)
-        found.pairs.append(pairs(name, used, [label], group=group))
+        found.pairs.append(pairs(name, used, [label], group=group, other=other))
         if group is not None:
             found.clusters += cluster_rows(name, used, group, [label], snr_band, seed)
     return found

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from astropy.stats import sigma_clip
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 
@@ -45,6 +46,26 @@ def intrinsic_scatter(value: ArrayLike, error: ArrayLike) -> float:
         loss, bounds=(0.0, top), method="bounded", options={"xatol": 1e-5 * top}
     )
     return 0.0 if loss(0.0) <= found.fun else float(found.x)
+
+
+def outlying(
+    value: ArrayLike, group: ArrayLike, n_sigma: float = 3.0
+) -> NDArray[np.int8]:
+    """-1 for values (n,) far below their group's, 1 for those far above, else 0 (n,).
+
+    Far is beyond `n_sigma` standard deviations about the mean of those that are not, until none is
+    left (Wang et al. 2022, Figures 11 and 18). Values that are not finite are 0.
+    """
+    x, groups = np.asarray(value, np.float64), np.asarray(group)
+    side = np.zeros(len(x), np.int8)
+    for name in np.unique(groups):
+        members = np.flatnonzero((groups == name) & np.isfinite(x))
+        if len(members) < _FEWEST:
+            continue
+        clipped = sigma_clip(x[members], sigma=n_sigma, maxiters=None, cenfunc="mean")
+        middle = float(np.mean(x[members][~clipped.mask]))
+        side[members] = np.where(clipped.mask, np.sign(x[members] - middle), 0)
+    return side
 
 
 def slope(x: ArrayLike, y: ArrayLike, star: ArrayLike, seed: int = 0) -> tuple[float, float]:

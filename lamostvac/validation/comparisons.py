@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lamostvac.core.vocabulary import LABELS
+from lamostvac.validation.colour import dereddened_bp_rp
 from lamostvac.validation.schema import Comparison
 from lamostvac.validation.statistics import _recommended, statistics
 from lamostvac.validation.subsets import FGK, RECOMMENDED, recommended, select, warned
@@ -110,12 +111,13 @@ def pairs(
     limit: int = 50_000,
     subset: str = "",
     group: str | None = None,
+    other: str = "",
 ) -> pd.DataFrame:
     """Pairs for the figures: `dataset subset label value error reference snr spectral_type
-    fit_flagged reference_error star teff logg group`.
+    fit_flagged reference_error star teff logg bp_rp group`.
 
-    teff and logg are the catalogue's, group is the cluster where there is one, star -1 for a star
-    of its own.
+    teff and logg are the catalogue's, or those of the one that is compared in its place, `other`.
+    bp_rp is dereddened, group is the cluster where there is one, star -1 for a star of its own.
 
     fit_flagged is true where a warning concerns the label (`warned`). At most `limit` rows per
     label, evenly thinned in the table's order. [alpha/Fe] only where flag_alpha_fe recommends it.
@@ -138,17 +140,22 @@ def pairs(
             "fit_flagged": warned(used, label),
             "reference_error": used.get(f"ref_{label}_err", empty).astype(np.float64),
             "star": used.get("star", pd.Series(-1, used.index)).astype(np.int64),
-            "teff": _context(used, "teff"),
-            "logg": _context(used, "logg"),
+            "teff": _context(used, "teff", other),
+            "logg": _context(used, "logg", other),
+            "bp_rp": dereddened_bp_rp(used),
             "group": used[group].astype(str) if group else pd.Series("", used.index),
         }
         frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True)
 
 
-def _context(table: pd.DataFrame, label: str) -> pd.Series:
-    """The catalogue's recommended label (n,) float64, or the emulator's where that is absent."""
+def _context(table: pd.DataFrame, label: str, other: str = "") -> pd.Series:
+    """The catalogue's recommended label (n,) float64, or the emulator's where that is absent; for
+    labels of another catalogue that one's.
+    """
     result = pd.Series(np.nan, table.index)
+    if other and f"{label}_{other}" in table:
+        return table[f"{label}_{other}"].astype(np.float64)
     for name in (label, f"{label}_rec"):
         if name in table:
             values = table[name].astype(np.float64)

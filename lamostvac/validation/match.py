@@ -25,7 +25,7 @@ from lamostvac.validation.subsets import label_columns, network_flags, read_cata
 MOST_MATCHES = 2_000_000
 # Spectra within this show one star, arcsec, as in the whole workflow.
 STAR_RADIUS = 3.0
-_CONTEXT = ("teff", "logg", "feh", "teff_rec", "logg_rec", "feh_rec", "mag_bp", "mag_rp")
+_CONTEXT = ("teff", "logg", "feh", "teff_rec", "logg_rec", "feh_rec", "mag_bp", "mag_rp", "ebv")
 _IDENTITY = (
     "spectrum_id", "obsid", "gaia_source_id", "designation", "lmjd", "planid", "spid", "fiberid", "ra", "dec",
 )  # fmt: skip
@@ -117,6 +117,57 @@ def read_reference(comparison: Comparison, path: str | Path, registry: Registry)
     return reference.dropna(subset=["key"]).drop_duplicates("key").reset_index(drop=True)
 
 
+def read_other(comparison: Comparison, path: str | Path) -> pd.DataFrame | None:
+    """The labels of another catalogue that an entry compares in the place of ours.
+
+    Returns
+    -------
+    The labels by the catalogue's key (text) in the index, the first of rows with the same; None for
+    an entry without `other`
+
+    Raises
+    ------
+    UserError
+        A column that the entry names is not in the file.
+    """
+    other = comparison.other
+    if other is None:
+        return None
+    try:
+        frame = read_table(
+            path,
+            {**other.columns, "key": other.reference_key},
+            identifiers=["key"] if other.key in ("obsid", "gaia_id") else [],
+            missing=other.missing,
+        )
+    except UserError as error:
+        raise UserError(f"comparison {comparison.name}: other: {error}") from None
+    keys = frame["key"].astype("string").str.strip()
+    values = {
+        other.label(name): pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64)
+        for name in other.columns
+    }
+    table = pd.DataFrame(values, index=pd.Index(keys.mask(keys.isin(["", "-1"])), name="key"))
+    return table[table.index.notna() & ~table.index.duplicated()]
+
+
+def with_other(
+    block: pd.DataFrame, comparison: Comparison, labels: pd.DataFrame | None
+) -> pd.DataFrame:
+    """Those rows of the catalogue that `read_other` has labels for, with these.
+
+    Nothing in our catalogue warns of another's labels, so their flags are 0.
+    """
+    if comparison.other is None or labels is None:
+        return block
+    keys = catalogue_key(block, comparison.other.key)
+    block = block[keys.isin(labels.index)]
+    found = labels.reindex(keys[block.index]).set_axis(block.index)
+    names = map(comparison.other.label, comparison.other.columns)
+    flags = {flag: np.uint8(0) for name in names for flag in network_flags(name)}
+    return block.join(found).assign(**flags)
+
+
 def part_of(keys: pd.Series, pattern: str) -> pd.Series:
     """The first group of a regular expression in each text, missing where it does not match.
 
@@ -189,7 +240,11 @@ def needed_columns(comparison: Comparison, registry: Registry) -> list[str]:
 
 
 def match(
-    catalogue: str | Path, comparison: Comparison, path: str | Path, registry: Registry
+    catalogue: str | Path,
+    comparison: Comparison,
+    path: str | Path,
+    registry: Registry,
+    other: str | Path = "",
 ) -> pd.DataFrame:
     """Catalogue rows that are also in the reference, after the cuts on both.
 
@@ -199,6 +254,7 @@ def match(
     Parameters
     ----------
     path : the comparison's file; not read by an entry with key catalogue
+    other : the file of the labels that it compares in the place of ours, where it does
 
     Returns
     -------
@@ -206,12 +262,15 @@ def match(
     columns of `read_reference`, and `star`, the same number for spectra of one star
     """
     needed = needed_columns(comparison, registry)
+    theirs = read_other(comparison, other)
     if comparison.key == "catalogue":
         blocks = [
-            _own_reference(block, comparison) for block in _blocks(catalogue, needed, comparison)
+            _own_reference(block, comparison)
+            for block in _blocks(catalogue, needed, comparison, theirs)
         ]
     elif comparison.key == "sky":
-        blocks = _by_sky(catalogue, needed, comparison, read_reference(comparison, path, registry))
+        reference = read_reference(comparison, path, registry)
+        blocks = _by_sky(catalogue, needed, comparison, reference, theirs)
     else:
         reference = read_reference(comparison, path, registry)
         if len(reference) > MOST_MATCHES:
@@ -221,7 +280,7 @@ def match(
             block.assign(key=catalogue_key(block, comparison.key)).merge(
                 reference, on="key", how="inner"
             )
-            for block in _blocks(catalogue, needed, comparison)
+            for block in _blocks(catalogue, needed, comparison, theirs)
         ]
     table = pd.concat(blocks, ignore_index=True)
     table["star"] = stars_of(table)
@@ -235,7 +294,10 @@ def match(
 
 
 def _blocks(
-    catalogue: str | Path, needed: Sequence[str], comparison: Comparison
+    catalogue: str | Path,
+    needed: Sequence[str],
+    comparison: Comparison,
+    theirs: pd.DataFrame | None,
 ) -> Iterator[pd.DataFrame]:
     """The catalogue after its cuts, a row group at a time; thinned evenly if it is the reference.
 
@@ -247,11 +309,14 @@ def _blocks(
     for block in read_catalogue(catalogue, needed):
         first = -start % step
         start += len(block)
-        yield _cut(block.iloc[first::step], comparison)
+        yield _cut(block.iloc[first::step], comparison, theirs)
 
 
-def _cut(block: pd.DataFrame, comparison: Comparison) -> pd.DataFrame:
-    """A block of the catalogue with its formulas, after its cuts."""
+def _cut(
+    block: pd.DataFrame, comparison: Comparison, theirs: pd.DataFrame | None
+) -> pd.DataFrame:
+    """A block of the catalogue with the other's labels and with its formulas, after its cuts."""
+    block = with_other(block, comparison, theirs)
     for name, formula in comparison.catalogue_derived.items():
         where = f"comparison {comparison.name}: catalogue_derived.{name}"
         expression = parse(formula, where)
@@ -291,7 +356,11 @@ def _own_reference(block: pd.DataFrame, comparison: Comparison) -> pd.DataFrame:
 
 
 def _by_sky(
-    catalogue: str | Path, needed: Sequence[str], comparison: Comparison, reference: pd.DataFrame
+    catalogue: str | Path,
+    needed: Sequence[str],
+    comparison: Comparison,
+    reference: pd.DataFrame,
+    theirs: pd.DataFrame | None,
 ) -> list[pd.DataFrame]:
     positions = pd.concat(read_catalogue(catalogue, ["ra", "dec"]), ignore_index=True)
     star, separation = match_sky(
@@ -309,7 +378,8 @@ def _by_sky(
         start += len(block)
         found = row >= 0
         matched = values.iloc[row[found]].set_axis(block.index[found])
-        blocks.append(_cut(block[found].join(matched).assign(separation=apart[found]), comparison))
+        joined = block[found].join(matched).assign(separation=apart[found])
+        blocks.append(_cut(joined, comparison, theirs))
     return blocks
 
 

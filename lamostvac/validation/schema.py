@@ -76,6 +76,31 @@ def _title(text: str) -> str:
     return text
 
 
+class Other(_Entry):
+    """Labels of another catalogue for our spectra, which an entry compares in the place of ours.
+
+    A column `teff` becomes the label `teff_{name}`, and `teff_err` its error.
+    """
+
+    name: Name
+    title: Annotated[str, AfterValidator(_title)]
+    file: PathText
+    key: Literal["obsid", "gaia_id", "spectrum_id", "designation", "file_name"]
+    reference_key: str
+    missing: list[float] = Field(default_factory=list)
+    columns: dict[Name, str]
+
+    def label(self, column: str) -> str:
+        """The name under which the entry has a column."""
+        base = column.removesuffix("_err")
+        return f"{base}_{self.name}" + ("_err" if base != column else "")
+
+    @property
+    def labels(self) -> list[str]:
+        """The names that its columns have in the entry."""
+        return [self.label(column) for column in self.columns]
+
+
 class Comparison(_Entry):
     """An entry of config/comparisons.yaml; it and docs/comparisons.md document the fields."""
 
@@ -97,6 +122,8 @@ class Comparison(_Entry):
     labels: dict[Name, str | None] = Field(default_factory=dict)
     network_labels: dict[Name, str | None] = Field(default_factory=dict)
     errors: dict[Name, str] = Field(default_factory=dict)
+    other: Other | None = None
+    colour_teff: list[Literal["OB", "A", "F", "G", "K", "M"]] = Field(default_factory=list)
     group: Name | None = None
     group_names: dict[str, str] = Field(default_factory=dict)
     subsets: dict[str, Formula] = Field(default_factory=dict)
@@ -117,11 +144,16 @@ class Comparison(_Entry):
         kept = {name: source for name, source in self.all_labels.items() if name == label}
         return self.model_copy(update={"labels": kept, "network_labels": {}})
 
-    def find(self, roots: Iterable[str | Path], produced: Iterable[str | Path] = ()) -> Path | None:
-        """The file below the first root that has it, or None; `produced` need not exist yet."""
-        written = {str(Path(path)) for path in produced}
-        paths = [Path(root) / self.file for root in roots] if self.file else []
-        return next((path for path in paths if path.is_file() or str(path) in written), None)
+    @property
+    def ours(self) -> str:
+        """Whose labels are compared, for people."""
+        return self.other.title if self.other else "this catalogue"
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Name, under which `available` lists it, and path of each file that the entry reads."""
+        found = {self.name: self.file} if self.file else {}
+        return found | ({f"{self.name}.other": self.other.file} if self.other else {})
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -170,6 +202,8 @@ class Comparison(_Entry):
             raise ValueError(
                 f"group: there is no column {self.group}{nearest(self.group, self.columns)}"
             )
+        if self.colour_teff and not {"teff", "teff_rec"} & set(self.all_labels):
+            raise ValueError("colour_teff: the figure needs the label teff or teff_rec")
         if self.group_names and self.group is None:
             raise ValueError("group_names: name the column of groups with `group`")
         if self.key != "catalogue":
@@ -270,6 +304,10 @@ def for_run(comparison: Comparison, registry: Registry, where: str) -> Compariso
         The entry names a label or column that the catalogue does not have; `where` names it.
     """
     known = registry.names
+    others = comparison.other.labels if comparison.other else []
+    for name in others:
+        if name in known:
+            raise UserError(f"{where}: other.name: {name} is a column of the catalogue; choose another")
     derived: dict[str, str] = {}
     absent: dict[str, str] = {}
     for name, formula in comparison.catalogue_derived.items():
@@ -287,14 +325,14 @@ def for_run(comparison: Comparison, registry: Registry, where: str) -> Compariso
             raise UserError(
                 f"{where}: catalogue_derived.{name}: the catalogue has no column {column}{nearest(column, known)}"
             )
-    labels = (*numeric_columns(registry), *derived)
+    labels = (*numeric_columns(registry), *derived, *others)
     for label in comparison.labels:
         if label not in labels:
             raise UserError(
                 f"{where}: labels: this run has no label {label}{nearest(label, labels)}"
             )
     kept = {label: source for label, source in comparison.network_labels.items() if label in labels}
-    ours = [*known, *derived]
+    ours = [*known, *others, *derived]
     conditions = [("catalogue_cuts", cut.cut) for cut in comparison.catalogue_cuts]
     if comparison.key == "catalogue":
         seen = list(ours)
@@ -348,17 +386,22 @@ def available(
     roots : folders in which files are searched, in this order
     produced : files that the run itself writes, which need not exist yet
     """
-    written = [str(path) for path in produced]
     files, skipped = {}, []
     for comparison in comparisons:
-        path = comparison.find(roots, written)
-        if comparison.key == "catalogue":
-            files[comparison.name] = ""
-        elif path is None:
-            places = " nor ".join(
-                dict.fromkeys(str(Path(root) / (comparison.file or "")) for root in roots)
-            )
+        found = {name: find(file, roots, produced) for name, file in comparison.files.items()}
+        absent = [comparison.files[name] for name, path in found.items() if path is None]
+        if absent:
+            places = " nor ".join(dict.fromkeys(str(Path(root) / absent[0]) for root in roots))
             skipped.append(f"comparison {comparison.name}: skipped, there is no {places}")
         else:
-            files[comparison.name] = str(path)
+            files |= {comparison.name: ""} | {name: str(path) for name, path in found.items()}
     return files, skipped
+
+
+def find(
+    file: str, roots: Iterable[str | Path], produced: Iterable[str | Path] = ()
+) -> Path | None:
+    """The file below the first root that has it, or None; `produced` need not exist yet."""
+    written = {str(Path(path)) for path in produced}
+    paths = [Path(root) / file for root in roots]
+    return next((path for path in paths if path.is_file() or str(path) in written), None)

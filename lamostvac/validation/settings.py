@@ -29,6 +29,13 @@ class Validation(Section):
             "colours shows; null: none."
         ),
     )
+    cluster_isochrones: PathText | None = Field(
+        None,
+        description=(
+            "Isochrones that the figures of open clusters show: the text file of the CMD web interface (PARSEC, "
+            "stev.oapd.inaf.it/cmd) with the columns MH logAge logTe logg, any ages and metallicities; null: none."
+        ),
+    )
     libraries: list[ComparedLibrary] = Field(
         default_factory=list,
         description=(
