@@ -2,7 +2,6 @@
 
 from lamostvac.core.paths import OVERVIEW_PATH
 
-
 # Comparisons with a figure of Teff against colour, those of clusters' members, and of these those with networks' labels.
 COLOURED = [comparison for comparison in CTX.comparisons if comparison.colour_teff]
 GROUPED = [comparison for comparison in CTX.comparisons if comparison.group is not None]
@@ -114,7 +113,9 @@ rule figures_papers:
         repeats=figure("repeats", "errors", "Random errors from repeats"),
         hr=figure("hr", "labels", "Hertzsprung-Russell diagrams by survey"),
         planes=(
-            figure("network_planes", "labels", "Networks: all spectra in the planes of their labels")
+            figure(
+                "network_planes", "labels", "Networks: all spectra in the planes of their labels"
+            )
             if CTX.network_labels
             else []
         ),
@@ -243,6 +244,8 @@ rule figures_comparison:
             f"Cross-validation on {CFG.library.name}: each star predicted without its tenth of the library"
         ],
         ours=as_it_is([comparison.ours for comparison in CTX.comparisons] + ["this catalogue"]),
+        # E(BP - RP) / E(B-V)
+        reddening=CFG.band_coefficients["bp"] - CFG.band_coefficients["rp"],
         coloured=[(comparison.name, comparison.colour_teff) for comparison in COLOURED],
         grouped=[comparison.name for comparison in GROUPED],
         code_version=version_of("figures_comparison"),

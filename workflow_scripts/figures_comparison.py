@@ -27,7 +27,8 @@ def main(snakemake: Job) -> None:
         save(trends(titles[name], of_bins[of_bins["dataset"] == name]), path)
     isochrone = read_isochrone(inputs.isochrone[0]) if inputs.isochrone else None
     for (name, types), path in zip(params.coloured, outputs.colours, strict=True):
-        save(colour_teff_beside(titles[name], of[name], types, isochrone), path)
+        figure = colour_teff_beside(titles[name], of[name], types, params.reddening, isochrone)
+        save(figure, path)
     isochrones = read_isochrones(inputs.isochrones[0]) if inputs.isochrones else None
     for name, page, kiel in zip(params.grouped, outputs.clusters, outputs.kiel, strict=True):
         table = members[members["dataset"] == name]

@@ -65,8 +65,8 @@ def main(snakemake: Job) -> None:
             *registry.flag_bits,
         ],
     )
-    place = (table[name].to_numpy() for name in ("x_gal", "y_gal", "z_gal"))
-    save(positions(*place, params.sun), outputs.positions)
+    x, y, z = (table[name].to_numpy() for name in ("x_gal", "y_gal", "z_gal"))
+    save(positions(x, y, z, params.sun), outputs.positions)
     save(distances(table), outputs.distances)
     isochrone = read_isochrone(inputs.isochrone[0]) if inputs.isochrone else None
     save(colour_teff(table, params.reddening, isochrone), outputs.colour_teff)

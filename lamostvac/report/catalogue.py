@@ -282,7 +282,12 @@ def anomalous(examples: Sequence[Mapping[str, Any]]) -> Figure:
             lower.plot(GRID, np.where(masked, np.nan, flux), color=ACCEPTED, lw=0.5, label="flux")
             lower.plot(GRID, example["model"], color="#d9480f", lw=0.7, label="model")
             lower.plot(
-                GRID[left_out], flux[left_out], ".", ms=3, color="#c92a2a", label="left out by the fit"
+                GRID[left_out],
+                flux[left_out],
+                ".",
+                ms=3,
+                color="#c92a2a",
+                label="left out by the fit",
             )
             shown = np.concatenate([flux[~masked], np.asarray(example["model"])])
             bottom, top = np.nanpercentile(shown, [0.1, 99.9])

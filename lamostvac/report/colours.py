@@ -15,7 +15,6 @@ from lamostvac.core.vocabulary import GIANT_LOGG
 from lamostvac.external.read import read_table
 from lamostvac.report.density import axis_limits, density, quartiles
 from lamostvac.report.style import ACCEPTED, REJECTED, STYLE, message
-from lamostvac.validation.colour import dereddened_bp_rp
 
 # Where Liang et al. (2024) divide the figure, in K.
 HOT = 7500
@@ -32,13 +31,15 @@ def read_isochrone(path: str | Path) -> pd.DataFrame:
     return read_table(path, {"teff": "teff", "bp_rp": "bp_rp"})
 
 
-def colour_teff(table: pd.DataFrame, isochrone: pd.DataFrame | None = None) -> Figure:
+def colour_teff(
+    table: pd.DataFrame, reddening: float, isochrone: pd.DataFrame | None = None
+) -> Figure:
     """Teff against dereddened BP - RP (Liang et al. 2024, Figure 23), on either side of 7500 K.
 
-    `table` has `teff_rec`, `logg_rec`, `mag_bp`, `mag_rp`, `ebv`; `isochrone` is what
-    `read_isochrone` returns.
+    `table` has `teff_rec`, `logg_rec`, `mag_bp`, `mag_rp`, `ebv`; `reddening` is
+    E(BP - RP) / E(B-V); `isochrone` is what `read_isochrone` returns.
     """
-    colour = dereddened_bp_rp(table).to_numpy(np.float64)
+    colour = (table["mag_bp"] - table["mag_rp"] - reddening * table["ebv"]).to_numpy(np.float64)
     teff, logg = table["teff_rec"].to_numpy(np.float64), table["logg_rec"].to_numpy(np.float64)
     known = np.isfinite(colour) & np.isfinite(teff)
     if known.sum() < 2:
@@ -60,6 +61,7 @@ def colour_teff_beside(
     title: str,
     pairs: pd.DataFrame,
     types: Sequence[str],
+    reddening: float,
     isochrone: pd.DataFrame | None = None,
 ) -> Figure:
     """A reference's Teff and ours against dereddened BP - RP (Liang et al. 2024, Figure 23).
@@ -71,13 +73,15 @@ def colour_teff_beside(
     ----------
     pairs : of one dataset; the recommended Teff is drawn, or the emulator's where there is none
     types : spectral types that are drawn
+    reddening : E(BP - RP) / E(B-V)
     isochrone : what `read_isochrone` returns
     """
-    stars = pairs[np.isfinite(pairs[["value", "reference", "bp_rp"]]).all(axis=1)]
+    stars = pairs[np.isfinite(pairs[["value", "reference", "bp_rp", "ebv"]]).all(axis=1)]
     stars = stars[stars["spectral_type"].isin(types)]
     label = "teff_rec" if (stars["label"] == "teff_rec").any() else "teff"
     stars = stars[stars["label"] == label]
-    colour, logg = stars["bp_rp"].to_numpy(np.float64), stars["logg"].to_numpy(np.float64)
+    colour = (stars["bp_rp"] - reddening * stars["ebv"]).to_numpy(np.float64)
+    logg = stars["logg"].to_numpy(np.float64)
     theirs, ours = (stars[name].to_numpy(np.float64) for name in ("reference", "value"))
     sides = _sides(theirs)
     if not sides:

@@ -15,7 +15,6 @@ from lamostvac.catalog.registry import NetworkLabel
 from lamostvac.numerics.statistics import robust_sigma
 from lamostvac.report.style import (
     ACCEPTED,
-    GREY,
     REJECTED,
     STYLE,
     TITLES,
@@ -32,9 +31,7 @@ _CLUSTERS_PER_PAGE = 6
 _GRAVITY, _TEFF = "phys.gravity", "phys.temperature.effective"
 
 
-def cluster_kiel(
-    title: str, pairs: pd.DataFrame, isochrones: pd.DataFrame | None = None
-) -> Figure:
+def cluster_kiel(title: str, pairs: pd.DataFrame, isochrones: pd.DataFrame | None = None) -> Figure:
     """Teff against log g of clusters' members by [Fe/H] (Liang et al. 2024, Figures 26 and 27).
 
     Each cluster has the isochrones of the metallicity nearest to its median [Fe/H].
@@ -47,8 +44,8 @@ def cluster_kiel(
     """
     metals = [name for name in dict.fromkeys(pairs["label"]) if title_of(name).startswith("[Fe/H]")]
     label = "feh_rec" if "feh_rec" in metals else metals[0] if metals else ""
-    known = np.isfinite(pairs[["value", "teff", "logg"]]).all(axis=1) & (pairs["label"] == label)
-    stars = pairs[known]
+    stars = pairs[pairs["label"] == label]
+    stars = stars[np.isfinite(stars[["value", "teff", "logg"]]).all(axis=1)]
     count = stars["group"].value_counts(sort=False).sort_index()
     names = list(count.sort_values(ascending=False, kind="stable").index[:_CLUSTERS_PER_PAGE])
     if not names:
@@ -170,9 +167,7 @@ def cluster_outliers(
             axes.set(xlabel=TITLES["teff"], ylabel=TITLES["logg"])
             n_far = int(np.count_nonzero(side))
             axes.set_title(f"{title_of(label.label)}: {n_far} of {len(part):,}", fontsize=9)
-        figure.legend(
-            *grid[0, 0].get_legend_handles_labels(), loc="outside lower right", ncols=3
-        )
+        figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower right", ncols=3)
         figure.suptitle(f"{title}: labels three sigma off their cluster's", fontsize=11)
     return figure
 

@@ -54,7 +54,9 @@ def diagrams(labels: Sequence[NetworkLabel]) -> list[Diagram]:
     [Fe/H] for dwarfs and giants. Where no network gives Teff or log g, it is the recommended one.
     """
     names = [label.label for label in labels]
-    of = {kind: [label for label in labels if label.ucd == kind] for kind in (_TEFF, _GRAVITY, _METAL)}
+    of = {
+        kind: [label for label in labels if label.ucd == kind] for kind in (_TEFF, _GRAVITY, _METAL)
+    }
     teff = of[_TEFF][0].label if of[_TEFF] else "teff_rec"
     found = [Diagram((teff,), label.label, "kiel") for label in of[_GRAVITY]]
     if "abs_mag_g_gaia" in names:
@@ -86,9 +88,7 @@ def network_planes(table: pd.DataFrame, found: Sequence[Diagram]) -> Figure:
     left out.
     """
     shown = [
-        (diagram, *values)
-        for diagram in found
-        if len((values := _values(table, diagram))[0]) > 1
+        (diagram, *values) for diagram in found if len((values := _values(table, diagram))[0]) > 1
     ]
     if not shown:
         return message("No spectrum has the networks' labels of any of these planes.")
@@ -126,12 +126,12 @@ def _values(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Abscissa, log10 of a temperature, and ordinate (n,) of the spectra that a panel shows."""
     flags = [f"flag_{name}" for name in diagram.columns if f"flag_{name}" in table]
-    known = np.isfinite(table[list(diagram.columns)]).all(axis=1)
-    known &= ~table[flags].any(axis=1).astype(bool)
+    known = np.isfinite(table[list(diagram.columns)].to_numpy(np.float64)).all(axis=1)
+    known &= ~table[flags].to_numpy(bool).any(axis=1)
     if diagram.gravity:
-        known &= (table[diagram.gravity] < GIANT_LOGG) == diagram.giants
+        known &= (table[diagram.gravity].to_numpy() < GIANT_LOGG) == diagram.giants
     if diagram.log_teff:
-        known &= table[diagram.x[0]] > 0
+        known &= table[diagram.x[0]].to_numpy() > 0
     x, *less = (table.loc[known, name].to_numpy(np.float64) for name in diagram.x)
     x = np.log10(x) if diagram.log_teff else x - sum(less)
     return x, table.loc[known, diagram.y].to_numpy(np.float64)

@@ -48,9 +48,10 @@ def read_anomaly(
         return None
     number = f", obsid {int(row['obsid'])}" if int(row["obsid"]) > 0 else ""
     share = 100 * float(row["outlier_fraction"])
-    title = f"{kind}  {spectrum_id}{number}, S/N {row['snrg']:.0f} (g), {share:.1f} % left out, "
+    # A dollar sign would begin a formula.
+    name = spectrum_id.replace("$", r"\$")
     return {
-        "title": title + f"$\\chi^2$ {row['chi2']:.1f}",
+        "title": f"{kind}  {name}{number}, {share:.1f} % left out, chi2 {row['chi2']:.2f}",
         "wave": spectrum.wave,
         "raw": spectrum.flux,
         "good": spectrum.good,

@@ -48,9 +48,7 @@ def intrinsic_scatter(value: ArrayLike, error: ArrayLike) -> float:
     return 0.0 if loss(0.0) <= found.fun else float(found.x)
 
 
-def outlying(
-    value: ArrayLike, group: ArrayLike, n_sigma: float = 3.0
-) -> NDArray[np.int8]:
+def outlying(value: ArrayLike, group: ArrayLike, n_sigma: float = 3.0) -> NDArray[np.int8]:
     """-1 for values (n,) far below their group's, 1 for those far above, else 0 (n,).
 
     Far is beyond `n_sigma` standard deviations about the mean of those that are not, until none is

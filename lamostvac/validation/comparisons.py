@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from lamostvac.core.vocabulary import LABELS
-from lamostvac.validation.colour import dereddened_bp_rp
 from lamostvac.validation.schema import Comparison
 from lamostvac.validation.statistics import _recommended, statistics
 from lamostvac.validation.subsets import FGK, RECOMMENDED, recommended, select, warned
@@ -114,10 +113,10 @@ def pairs(
     other: str = "",
 ) -> pd.DataFrame:
     """Pairs for the figures: `dataset subset label value error reference snr spectral_type
-    fit_flagged reference_error star teff logg bp_rp group`.
+    fit_flagged reference_error star teff logg bp_rp ebv group`.
 
     teff and logg are the catalogue's, or those of the one that is compared in its place, `other`.
-    bp_rp is dereddened, group is the cluster where there is one, star -1 for a star of its own.
+    bp_rp is as observed, group is the cluster where there is one, star -1 for a star of its own.
 
     fit_flagged is true where a warning concerns the label (`warned`). At most `limit` rows per
     label, evenly thinned in the table's order. [alpha/Fe] only where flag_alpha_fe recommends it.
@@ -142,7 +141,8 @@ def pairs(
             "star": used.get("star", pd.Series(-1, used.index)).astype(np.int64),
             "teff": _context(used, "teff", other),
             "logg": _context(used, "logg", other),
-            "bp_rp": dereddened_bp_rp(used),
+            "bp_rp": used.get("mag_bp", empty) - used.get("mag_rp", empty),
+            "ebv": used.get("ebv", empty).astype(np.float64),
             "group": used[group].astype(str) if group else pd.Series("", used.index),
         }
         frames.append(pd.DataFrame(columns))

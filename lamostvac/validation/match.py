@@ -312,9 +312,7 @@ def _blocks(
         yield _cut(block.iloc[first::step], comparison, theirs)
 
 
-def _cut(
-    block: pd.DataFrame, comparison: Comparison, theirs: pd.DataFrame | None
-) -> pd.DataFrame:
+def _cut(block: pd.DataFrame, comparison: Comparison, theirs: pd.DataFrame | None) -> pd.DataFrame:
     """A block of the catalogue with the other's labels and with its formulas, after its cuts."""
     block = with_other(block, comparison, theirs)
     for name, formula in comparison.catalogue_derived.items():

@@ -307,7 +307,9 @@ def for_run(comparison: Comparison, registry: Registry, where: str) -> Compariso
     others = comparison.other.labels if comparison.other else []
     for name in others:
         if name in known:
-            raise UserError(f"{where}: other.name: {name} is a column of the catalogue; choose another")
+            raise UserError(
+                f"{where}: other.name: {name} is a column of the catalogue; choose another"
+            )
     derived: dict[str, str] = {}
     absent: dict[str, str] = {}
     for name, formula in comparison.catalogue_derived.items():
@@ -386,7 +388,8 @@ def available(
     roots : folders in which files are searched, in this order
     produced : files that the run itself writes, which need not exist yet
     """
-    files, skipped = {}, []
+    files: dict[str, str] = {}
+    skipped = []
     for comparison in comparisons:
         found = {name: find(file, roots, produced) for name, file in comparison.files.items()}
         absent = [comparison.files[name] for name, path in found.items() if path is None]

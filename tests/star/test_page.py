@@ -24,6 +24,7 @@ from lamostvac.simulate import release
 from lamostvac.spectra.grid import GRID
 from lamostvac.spectra.settings import Prepare
 from lamostvac.star import page
+from lamostvac.star.anomaly import read_anomaly
 from lamostvac.star.flags import disagreement_flags, network_flags, star_flags
 from lamostvac.star.page import StarFiles, StarSettings, flag_facts, write_star_page
 
@@ -420,3 +421,23 @@ def test_residuals_at_the_fit_are_those_of_the_fit(run):
     np.testing.assert_allclose(chi2, fits.chi2, rtol=1e-4)
     assert (found.sigma[used] >= 0.01).all()
     assert np.isnan(found.sigma[:, 100:150]).all()
+
+
+def test_an_anomalous_spectrum_is_read_again_with_what_the_fit_left_out(run):
+    def read(row):
+        name = run.rows["spectrum_id"][row].decode()
+        places = run.files.catalogue, run.files.manifest, run.files.chunks
+        return read_anomaly(name, *places, Prepare(), run.emulator, FitSettings())
+
+    found = read(CLEAN)
+    assert "obsid 1010" in found["title"]
+    left_out = GRID[found["left_out"]]
+    assert len(left_out)
+    assert (np.abs(left_out - COSMIC) < 10).all()
+    assert len(found["wave"]) == len(found["raw"]) == len(found["good"])
+    assert found["masked"].any()
+    assert not found["masked"].all()
+    assert "obsid" not in read(PILOT)["title"]
+    # Its file is gone; it has no labels of the emulator.
+    assert read(LOST) is None
+    assert read(UNFIT) is None

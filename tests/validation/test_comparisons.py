@@ -75,8 +75,9 @@ def load(tmp_path, *entries, registry=PLAIN):
 
 def matched(tmp_path, registry=PLAIN, **changes):
     found = load(tmp_path, entry(**changes), registry=registry)[0]
-    path = found.find([tmp_path])
-    return match.match(tmp_path / "c.parquet", found, path or "", registry), found
+    files = schema.available([found], [tmp_path])[0]
+    path, other = files.get("other", ""), files.get("other.other", "")
+    return match.match(tmp_path / "c.parquet", found, path, registry, other), found
 
 
 # ---------------------------------------------------------------- the file
@@ -236,6 +237,74 @@ def test_apogee_of_liang_has_neither_aspcapflag_nor_starflag(tmp_path, name):
 def test_a_subset_of_every_comparison_cannot_be_defined_anew(tmp_path):
     with pytest.raises(UserError, match=r"subsets\.recommended: every comparison has a subset"):
         load(tmp_path, entry(subsets={"recommended": "flags == 0"}))
+
+
+# ---------------------------------------------------------------- another catalogue in our place
+
+LASPM = {
+    "name": "laspm",
+    "title": "LASPM",
+    "file": "laspm.csv",
+    "key": "obsid",
+    "reference_key": "id",
+    "missing": [-9999],
+    "columns": {"teff": "t", "teff_err": "e"},
+}
+
+
+def test_another_catalogue_is_compared_in_the_place_of_ours(tmp_path):
+    catalogue(tmp_path / "c.parquet", flag_edge=1, recommended=1)
+    pd.DataFrame({"id": [101, 103, 105], "T": [5000.0, 5100.0, 5200.0]}).to_csv(
+        tmp_path / "other.csv", index=False
+    )
+    pd.DataFrame(
+        {"id": [101, 103, 101, 139], "t": [5010.0, -9999, 1, 2], "e": [40.0, 1, 1, 1]}
+    ).to_csv(tmp_path / "laspm.csv", index=False)
+    table, found = matched(
+        tmp_path,
+        other=LASPM,
+        labels={"teff_laspm": "T"},
+        subsets={"cool": "ref_teff_laspm < 5050 and teff_laspm > 5000"},
+    )
+    assert found.ours == "LASPM"
+    assert table["obsid"].tolist() == [101, 103]
+    rows = {row["subset"]: row for row in comparisons.compare(table, found)}
+    assert rows["all"]["n"] == rows["cool"]["n"] == rows["recommended"]["n"] == 1
+    assert rows["all"]["offset"] == pytest.approx(10)
+    # A flag of our fit says nothing of another's label.
+    drawn = comparisons.pairs("other", table, ["teff_laspm"], other="laspm")
+    assert not drawn["fit_flagged"].any()
+    assert drawn["error"][0] == 40
+    assert drawn["teff"][0] == 5010
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"other": LASPM}, "labels: this run has no label teff_lasp; did you mean teff_laspm"),
+        ({"other": LASPM | {"name": "err"}}, "other.name: teff_err is a column of the catalogue"),
+        ({"other": LASPM | {"key": "sky"}}, "other.key: Input should be 'obsid'"),
+        ({"labels": {"feh": "m"}, "colour_teff": ["A"]}, "colour_teff: the figure needs the label teff"),
+        ({"colour_teff": ["X"]}, "colour_teff.0: Input should be 'OB'"),
+    ],
+)  # fmt: skip
+def test_a_wrong_other_catalogue_or_colour_is_answered_by_a_sentence(tmp_path, changes, complaint):
+    labels = {"labels": {"teff_lasp": "T"}} if "other" in changes else {}
+    with pytest.raises(UserError, match=complaint):
+        load(tmp_path, entry(**labels | changes))
+
+
+def test_an_entry_without_the_file_of_its_other_catalogue_is_skipped(tmp_path):
+    entries = load(tmp_path, entry(other=LASPM, labels={"teff_laspm": "T"}))
+    (tmp_path / "other.csv").write_text("")
+    files, skipped = schema.available(entries, [tmp_path])
+    assert files == {}
+    assert "there is no" in skipped[0]
+    assert "laspm.csv" in skipped[0]
+    (tmp_path / "laspm.csv").write_text("")
+    files, skipped = schema.available(entries, [tmp_path])
+    assert set(files) == {"other", "other.other"}
+    assert not skipped
 
 
 # ---------------------------------------------------------------- matching

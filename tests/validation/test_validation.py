@@ -208,6 +208,16 @@ def every_figure(frame):
         "model": np.ones(4901),
         "used": used,
     }
+    anomaly = {
+        "title": "G",
+        "wave": np.linspace(3700.0, 9000, 3900),
+        "raw": np.linspace(2.0, 5, 3900),
+        "good": np.arange(3900) > 10,
+        "flux": np.ones(4901),
+        "model": np.ones(4901),
+        "masked": used,
+        "left_out": ~used,
+    }
     balance = {
         "n_in": 3,
         "n_accepted": 2,
@@ -222,6 +232,7 @@ def every_figure(frame):
         report_catalogue.kiel(*(np.tile(label, 600) for label in labels)),
         report_catalogue.chi2(frame, "snrr", thresholds),
         report_catalogue.spectra(wave, [example] if len(frame) else []),
+        report_catalogue.anomalous([anomaly] if len(frame) else []),
         report_comparisons.comparison("Title", pairs),
         report_comparisons.pulls(pairs, pulls),
         report_catalogue.accounting(balance),
@@ -237,4 +248,19 @@ def test_figures_are_drawn_for_many_one_and_no_stars_with_the_same_bytes(tmp_pat
     if n == 40:
         for path in some(tmp_path.glob("b*.png")):
             assert path.read_bytes() == (tmp_path / path.name.replace("b", "a", 1)).read_bytes()
-    assert len(list(tmp_path.glob("a*.png"))) == 7
+    assert len(list(tmp_path.glob("a*.png"))) == 8
+
+
+def test_the_spectra_most_unlike_a_star_are_chosen_by_pixels_then_by_misfit():
+    table = pd.DataFrame(
+        {
+            "spectrum_id": list("abcdef"),
+            "outlier_fraction": [0.1, 0.3, 0.3, 0.9, 0.8, 0.7],
+            "chi2": [1.0, 2, 3, 1, 1, np.nan],
+            "snrr": [50.0, 50, 50, 10, 50, 50],
+            "best_spectrum": [1, 1, 1, 1, 0, 1],
+        }
+    )
+    assert report_catalogue.most_anomalous(table, "snrr", 3) == ["c", "b", "a"]
+    without = table.drop(columns="best_spectrum")
+    assert report_catalogue.most_anomalous(without, "snrr", 1) == ["e"]
