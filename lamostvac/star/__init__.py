@@ -1,3 +1,3 @@
 """The page of one star."""
 
-VERSION = 6
+VERSION = 7
