@@ -44,8 +44,8 @@ def cluster_kiel(title: str, pairs: pd.DataFrame, isochrones: pd.DataFrame | Non
     """
     metals = [name for name in dict.fromkeys(pairs["label"]) if title_of(name).startswith("[Fe/H]")]
     label = "feh_rec" if "feh_rec" in metals else metals[0] if metals else ""
-    stars = pairs[pairs["label"] == label]
-    stars = stars[np.isfinite(stars[["value", "teff", "logg"]]).all(axis=1)]
+    known = np.isfinite(pairs[["value", "teff", "logg"]].to_numpy(np.float64)).all(axis=1)
+    stars = pairs[known & (pairs["label"] == label).to_numpy()]
     count = stars["group"].value_counts(sort=False).sort_index()
     names = list(count.sort_values(ascending=False, kind="stable").index[:_CLUSTERS_PER_PAGE])
     if not names:
