@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lamostvac.core.atomic import atomic
 from lamostvac.networks.predict import NetworkStack
-from lamostvac.networks.problem import TrainingSpectra, parts_of
+from lamostvac.networks.inputs import TrainingSpectra, parts_of
 from lamostvac.networks.settings import Networks, NetworkTraining
 from lamostvac.networks.train import train_network
 from lamostvac.spectra.network_grid import NetworkPreparation, prepare_network_spectrum

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from lamostvac.core.hdf5 import open_hdf5
-from lamostvac.networks.problem import TrainingSpectra
+from lamostvac.networks.inputs import TrainingSpectra
 from lamostvac.networks.settings import Networks
 from lamostvac.networks.train import train_network
 from lamostvac.spectra.network_grid import NetworkPreparation

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lamostvac.core.expressions import Expression
-from lamostvac.networks.problem import TrainingSpectra
+from lamostvac.networks.inputs import TrainingSpectra
 from lamostvac.networks.settings import NetworkTraining
 from lamostvac.networks.train import train_network
 

@@ -27,7 +27,9 @@ from lamostvac.core.hdf5 import (
 )
 from lamostvac.networks.domain import TrainingCloud
 
-FORMAT = "lamost-vac network 1"
+FORMAT = "lamost-vac network 2"
+# Those of the first format have no projection: their first layers see pixels.
+_READABLE = ("lamost-vac network 1", FORMAT)
 _LEAST_RANDOM = 0.3
 _MOST_LAYERS = 100
 
@@ -63,10 +65,13 @@ class Network:
     wave : (n_pixels,) A, vacuum, rest frame: the grid of `NetworkPreparation`
     pixels : (n_pixels,) which of them the network sees; p is their number
     flux_mean, flux_scale : (p,) the standardisation of the input
+    projection : (p, c) directions along which the first layers see the standardised flux, the same
+        for all labels of a training set (`inputs.py`); None where they see pixels, as published
     label_kind : linear, or reciprocal when the network learns -5040 / label (Teff)
     label_mean, label_scale : the standardisation of what is learned
     label_range : (low, high) outside which the label is an extrapolation
-    weights, biases : per layer, (members, n_in, n_out) and (members, n_out)
+    weights, biases : per layer, (members, n_in, n_out) and (members, n_out); the first n_in is c,
+        or p without a projection
     cloud : where the training spectra lie
     error_snr, error : S/N levels, and at each the robust standard deviation of standardised output
         minus label for stars left out of training, with noise added to reach that S/N; it includes
@@ -87,6 +92,7 @@ class Network:
     weights: tuple[Array, ...]
     biases: tuple[Array, ...]
     cloud: TrainingCloud
+    projection: Array | None = None
     label_kind: LabelScale = "linear"
     error_snr: Array = field(default_factory=lambda: np.ones(1, np.float32))
     error: Array = field(default_factory=lambda: np.full(1, np.nan, np.float32))
@@ -116,15 +122,22 @@ class Network:
 
         The plain form of what `lamostvac.networks.predict` does for many networks at once.
         """
+        shared = scaled if self.projection is None else scaled @ self.projection
         answers = []
         for member in range(self.n_members):
-            values = scaled
+            values = shared
             for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
                 values = values @ weight[member] + bias[member]
                 if layer < len(self.weights) - 1:
                     values = np.maximum(values, 0)
             answers.append(values[:, 0])
         return np.array(answers)
+
+    def pixel_weights(self) -> tuple[Array, ...]:
+        """`weights` with the first layer's on pixels, (members, p, n_out): the published form."""
+        if self.projection is None:
+            return self.weights
+        return np.matmul(self.projection, self.weights[0]), *self.weights[1:]
 
     def to_label(self, outputs: Array) -> Array:
         """Labels of standardised outputs (any shape)."""
@@ -205,6 +218,8 @@ def save_network(path: str | Path, network: Network) -> None:
             handle.attrs[f"training_{name}"] = value
         for name in ("wave", "pixels", "flux_mean", "flux_scale", "error_snr", "error"):
             put(handle, name, getattr(network, name))
+        if network.projection is not None:
+            put(handle, "projection", network.projection)
         for number, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
             put(handle, f"layers/{number}/weight", weight)
             put(handle, f"layers/{number}/bias", bias)
@@ -221,7 +236,7 @@ def load_network(path: str | Path) -> Network:
     """
     remedy = "copy it anew, or delete it to have it trained again"
     with whole_file(path, "the network", remedy) as handle:
-        if handle.attrs.get("format") != FORMAT:
+        if handle.attrs.get("format") not in _READABLE:
             raise UserError(f"{path} is not a {FORMAT!r} file; delete it and train again")
         attributes = {
             name.removeprefix("training_"): value.item() if isinstance(value, np.generic) else value
@@ -247,6 +262,7 @@ def load_network(path: str | Path) -> Network:
             label_mean=read_number(handle.attrs, "label_mean", finite=trained),
             label_scale=read_number(handle.attrs, "label_scale"),
             label_range=(float(bounds[0]), float(bounds[1])),
+            projection=arrays.get("projection"),
             weights=tuple(arrays[f"layers/{number}/weight"] for number in range(count)),
             biases=tuple(arrays[f"layers/{number}/bias"] for number in range(count)),
             cloud=TrainingCloud(**parts),
@@ -287,8 +303,11 @@ def _layout(handle: h5py.File) -> dict[str, Layout]:
     count = len(layers) if isinstance(layers, h5py.Group) else 0
     if not 1 <= count <= _MOST_LAYERS:
         raise ValueError(f"{count} layers")
+    first = "seen"
+    if "projection" in handle:
+        layout["projection"], first = Layout(("seen", "direction")), "direction"
     for number in range(count):
-        before: str | int = f"neurons of layer {number - 1}" if number else "seen"
+        before: str | int = f"neurons of layer {number - 1}" if number else first
         after: str | int = f"neurons of layer {number}" if number < count - 1 else 1
         layout[f"layers/{number}/weight"] = Layout(("member", before, after))
         layout[f"layers/{number}/bias"] = Layout(("member", after))
@@ -305,7 +324,8 @@ def _check_arrays(arrays: Mapping[str, NDArray[Any]]) -> None:
     for name in ("wave", "error_snr"):
         if not (np.diff(arrays[name]) > 0).all():
             raise ValueError(f"{name} does not increase")
-    for name in ("flux_mean", "error_snr", "cloud/radii", "cloud/weights", "layers/0/bias"):
+    filled = ("flux_mean", "error_snr", "cloud/radii", "cloud/weights", "layers/0/bias")
+    for name in (*filled, *(("projection",) if "projection" in arrays else ())):
         if not arrays[name].size:
             raise ValueError(f"{name} is empty")
 
@@ -318,6 +338,6 @@ def keras_model(network: Network, member: int = 0) -> Any:
         keras.layers.Dense(size, activation="relu") for size in network.layers
     ]
     model = keras.Sequential([*layers, keras.layers.Dense(1)])
-    pairs = zip(network.weights, network.biases, strict=True)
+    pairs = zip(network.pixel_weights(), network.biases, strict=True)
     model.set_weights([array[member] for pair in pairs for array in pair])
     return model

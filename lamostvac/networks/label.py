@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from lamostvac.networks.agreement import preparation_text
 from lamostvac.networks.ensemble import Network, untrained_network
-from lamostvac.networks.problem import TrainingSpectra
+from lamostvac.networks.inputs import SetInputs, TrainingSpectra
 from lamostvac.networks.settings import NetworkTraining
-from lamostvac.networks.train import TooFewStars, train_network
+from lamostvac.networks.train import TooFewStars, check_stars, train_network
 from lamostvac.spectra.network_grid import NetworkPreparation, seen_pixels
 
 # A type with fewer training spectra counts as unknown to the network.
@@ -45,7 +46,7 @@ def train_label(
     entry : the configuration of the label (`label`: `name unit range learn`) and of its `set`
         (`optional snr_band`, `network`: `windows`)
     seed : of the run; each label has a stream of its own, so that no network depends on which
-        others there are
+        others there are, and what a set's labels share has one of its own
 
     Returns
     -------
@@ -67,10 +68,15 @@ def train_label(
         "preparation": preparation_text(preparation),
         "spectral_types": known_types(rows.loc[np.isfinite(rows[name]), "spectral_type"]),
     }
+    values = rows[name].to_numpy(np.float64)
     try:
+        check_stars(name, values, spectra.star)
+        with threadpool_limits(limits=1):
+            of_set = zlib.crc32(f"{seed} {entry['set']} inputs".encode())
+            inputs = SetInputs.of(spectra, pixels, settings, of_set)
         return train_network(
             name,
-            rows[name].to_numpy(np.float64),
+            values,
             spectra,
             preparation.wave,
             pixels,
@@ -80,6 +86,7 @@ def train_label(
             scale=label["learn"],
             attributes=attributes,
             log=log,
+            inputs=inputs,
         )
     except TooFewStars as problem:
         if not entry["optional"]:

@@ -82,7 +82,7 @@ def _members_model(inputs: int, layers: Sequence[int], members: int, seed: int) 
 def optimise(
     problem: Problem, settings: NetworkTraining, seed: int, log: logging.Logger | None
 ) -> tuple[tuple[Array, ...], tuple[Array, ...], dict[str, Array]]:
-    """Weights and biases by layer, the first one's on pixels, and learning curves."""
+    """Weights and biases by layer, the first one's on the problem's projection, and learning curves."""
     tf = _tensorflow()
 
     tf.config.experimental.enable_op_determinism()
@@ -119,15 +119,16 @@ def optimise(
         adam.step(tape.gradient(loss, variables), rate)
         return tf.reduce_sum(losses, axis=1)
 
-    forward = tf.function(lambda values: model(project(values)), autograph=False)
+    forward = tf.function(model, autograph=False)
     generator = np.random.default_rng([seed, 1])
     steps = -(-n // batch)
     # Validation uses the spectra as they are and, when noise is added, fixed noisy copies as well.
-    copies = [flux]
+    copies = [project(flux)]
     if augment:
         factor = noise_factors(problem.snr, settings.augmentation_snr, generator)
         draw = generator.standard_normal(problem.flux.shape, dtype=np.float32)
-        copies.append(tf.constant(problem.flux + factor[:, None] * problem.noise * draw))
+        noisy = problem.flux + factor[:, None] * problem.noise * draw
+        copies.append(project(tf.constant(noisy)))
     kept = problem.kept / problem.kept.sum(axis=1, keepdims=True)
     curves = np.full((2, members, settings.epochs), np.nan, np.float32)
     lowest, last = np.full(members, np.inf), np.zeros(members, int)
@@ -180,8 +181,6 @@ def optimise(
         )
     arrays = [value.numpy() for value in best]
     kernels, biases = arrays[::2], [array[:, 0] for array in arrays[1::2]]
-    if projection is not None:
-        kernels[0] = np.matmul(projection, kernels[0])
     history = {"loss": curves[0, :, : epoch + 1], "validation": curves[1, :, : epoch + 1]}
     return tuple(kernels), tuple(biases), history
 

@@ -4,8 +4,8 @@ The members of an ensemble are trained together in one model, each with its own 
 its own part of the stars kept for early stopping, so that every star is kept by some member. What
 goes beyond the paper can be switched off: the ensemble, noise added to the training spectra so that
 the network learns what a faint star looks like, and first layers that see the training set's
-leading principal components instead of single pixels (folded back into weights of pixels
-afterwards, so that the trained network has the published form).
+leading principal components instead of single pixels (`Network.pixel_weights` has the published
+form).
 """
 
 import logging
@@ -19,10 +19,10 @@ from threadpoolctl import threadpool_limits
 
 from lamostvac.core.exceptions import UserError
 from lamostvac.networks import VERSION
-from lamostvac.networks.domain import fit_cloud
 from lamostvac.networks.ensemble import LabelScale, Network
+from lamostvac.networks.inputs import SetInputs, TrainingSpectra
 from lamostvac.networks.optimise import optimise
-from lamostvac.networks.problem import Array, Problem, TrainingSpectra
+from lamostvac.networks.problem import Array, Problem
 from lamostvac.networks.settings import NetworkTraining
 
 MIN_STARS = 20
@@ -31,6 +31,18 @@ ERROR_SNR = (5.0, 10.0, 15.0, 20.0, 30.0, 50.0, 80.0, 130.0, 200.0)
 
 class TooFewStars(UserError):
     """Too few stars have the label to train a network."""
+
+
+def check_stars(label: str, values: NDArray[np.floating], star: NDArray[np.integer]) -> int:
+    """How many stars `star` (n,) have a label (n,); `TooFewStars` where they do not suffice."""
+    known = np.isfinite(values)
+    stars = len(np.unique(star[known]))
+    if stars < MIN_STARS or np.ptp(np.asarray(values)[known]) == 0:
+        raise TooFewStars(
+            f"{label}: {stars} stars with different labels are too few to train on; {MIN_STARS} are needed, so "
+            "loosen the training set's cuts or take the label out of the set"
+        )
+    return stars
 
 
 def train_network(
@@ -45,16 +57,20 @@ def train_network(
     scale: LabelScale = "linear",
     attributes: Mapping[str, Any] | None = None,
     log: logging.Logger | None = None,
+    inputs: SetInputs | None = None,
 ) -> tuple[Network, Array]:
     """Train an ensemble for one label.
 
     Parameters
     ----------
-    values : (n,) the label, NaN for spectra that are not used
+    values : (n,) the label, NaN for spectra that do not have it
+    spectra : the n training spectra of the set
     wave, pixels : (n_pixels,) grid, and which of its pixels the network may see
     seed : of everything random; equal seeds give equal bytes, whatever the number of cores
     label_range : (low, high) outside which the label is an extrapolation; None takes the training
         stars' range
+    inputs : what the label shares with the others of its set; None learns it from `spectra`, those
+        without the label included
 
     Returns
     -------
@@ -80,6 +96,7 @@ def train_network(
             scale,
             attributes,
             log,
+            inputs,
         )
 
 
@@ -95,31 +112,28 @@ def _train(
     scale: LabelScale,
     attributes: Mapping[str, Any] | None,
     log: logging.Logger | None,
+    inputs: SetInputs | None,
 ) -> tuple[Network, Array]:
-    known = np.isfinite(values)
-    stars = len(np.unique(spectra.star[known]))
-    if stars < MIN_STARS or np.ptp(np.asarray(values)[known]) == 0:
-        raise TooFewStars(
-            f"{label}: {stars} stars with different labels are too few to train on; {MIN_STARS} are needed, so "
-            "loosen the training set's cuts or take the label out of the set"
-        )
+    known, stars = np.isfinite(values), check_stars(label, values, spectra.star)
     chosen = spectra.take(np.flatnonzero(known))
-    problem = Problem.of(np.asarray(values)[known], chosen, pixels, settings, seed, scale)
+    inputs = inputs or SetInputs.of(spectra, pixels, settings, seed)
+    problem = Problem.of(np.asarray(values)[known], chosen, inputs, settings, seed, scale)
     weights, biases, history = optimise(problem, settings, seed, log)
     finite = np.asarray(values, np.float64)[known]
     network = Network(
         label=label,
         wave=wave,
-        pixels=pixels,
-        flux_mean=problem.flux_mean,
-        flux_scale=problem.flux_scale,
+        pixels=inputs.pixels,
+        flux_mean=inputs.flux_mean,
+        flux_scale=inputs.flux_scale,
+        projection=inputs.projection,
         label_mean=problem.label_mean,
         label_scale=problem.label_scale,
         label_kind=scale,
         label_range=label_range or (float(finite.min()), float(finite.max())),
         weights=weights,
         biases=biases,
-        cloud=fit_cloud(problem.flux, problem.noise, problem.part, settings.cloud_quantile, seed),
+        cloud=inputs.cloud,
         history=history,
         attributes={
             **(attributes or {}),

@@ -7,7 +7,7 @@ import numpy as np
 from lamostvac.networks.agreement import preparation_text
 from lamostvac.networks.domain import TrainingCloud
 from lamostvac.networks.ensemble import Network
-from lamostvac.networks.problem import TrainingSpectra
+from lamostvac.networks.inputs import TrainingSpectra
 from lamostvac.networks.settings import NetworkTraining
 
 N_PIXELS = 120

@@ -24,7 +24,8 @@ from lamostvac.networks.ensemble import (
     untrained_network,
 )
 from lamostvac.networks.predict import BLOCK, NetworkStack, predict, range_flags
-from lamostvac.networks.problem import noise_factors, parts_of
+from lamostvac.networks.inputs import parts_of
+from lamostvac.networks.problem import noise_factors
 from lamostvac.networks.train import train_network
 
 pytestmark = [pytest.mark.numeric, pytest.mark.slow]
