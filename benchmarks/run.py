@@ -23,7 +23,7 @@ import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -52,7 +52,7 @@ from lamostvac.library.formats.mastar import read_mastar
 from lamostvac.library.library import SpectralLibrary, label_table, prepare_library
 from lamostvac.networks.domain import TrainingCloud
 from lamostvac.networks.ensemble import Network, keras_model
-from lamostvac.networks.predict import BLOCK, NetworkStack
+from lamostvac.networks.predict import BLOCK, NetworkStack, predict
 from lamostvac.numerics.gaussian_process import train
 from lamostvac.numerics.kernel import rbf
 from lamostvac.simulate.mastar import PARAMETERS_NAME, SPECTRA_NAME
@@ -223,54 +223,87 @@ def naive_rate(work: Workload) -> Result:
     return work.naive, 5.0, "Liang+ 2024 without grouping (about 5 spectra/s)"
 
 
-def random_network(
-    label: str, layers: tuple[int, ...], pixels: NDArray[np.bool_], members: int
-) -> Network:
+@dataclass(frozen=True)
+class Sees:
+    """How the networks of a training set see a spectrum, with directions that are random."""
+
+    pixels: NDArray[np.bool_]
+    projection: Array
+    cloud: TrainingCloud
+
+    @classmethod
+    def at_random(cls, seed: int, pixels: NDArray[np.bool_], components: int) -> "Sees":
+        """Directions of a published number, and a cloud of the usual size."""
+        rng, p = np.random.default_rng(seed), int(pixels.sum())
+        ones = np.ones(max(p, 200), np.float32)
+        directions = np.linalg.qr(rng.standard_normal((p, components)))[0].astype(np.float32)
+        near, centres = _draw(rng, 20, p), _draw(rng, 200, 20)
+        cloud = TrainingCloud(near, ones[:20], centres, ones[:200], ones[:200], ones[:p], 1.0, 1.0)
+        return cls(pixels, directions, cloud)
+
+
+def _draw(rng: np.random.Generator, *shape: int) -> Array:
+    return (rng.standard_normal(shape) / np.sqrt(shape[-2])).astype(np.float32)
+
+
+def random_network(label: str, layers: tuple[int, ...], sees: Sees, members: int) -> Network:
     """A network of a published size with weights that were not trained."""
     rng = np.random.default_rng(sum(label.encode()))
-    p = int(pixels.sum())
-    sizes = (p, *layers, 1)
-
-    def draw(*shape: int) -> Array:
-        return (rng.standard_normal(shape) / np.sqrt(shape[-2])).astype(np.float32)
-
-    ones = np.ones(max(p, 200), np.float32)
-    cloud = TrainingCloud(
-        draw(20, p), ones[:20], draw(200, 20), ones[:200], ones[:200], ones[:p], 1.0, 1.0
-    )
-    pairs = list(itertools.pairwise(sizes))
+    p, components = sees.projection.shape
+    pairs = list(itertools.pairwise((components, *layers, 1)))
     return Network(
         label=label,
         wave=NETWORKS.wave,
-        pixels=pixels,
+        pixels=sees.pixels,
         flux_mean=np.ones(p, np.float32),
         flux_scale=np.full(p, 0.1, np.float32),
+        projection=sees.projection,
         label_mean=0.0,
         label_scale=1.0,
         label_range=(-1.0, 1.0),
-        weights=tuple(draw(members, a, b) for a, b in pairs),
-        biases=tuple(draw(members, b) for _, b in pairs),
-        cloud=cloud,
+        weights=tuple(_draw(rng, members, a, b) for a, b in pairs),
+        biases=tuple(_draw(rng, members, b) for _, b in pairs),
+        cloud=sees.cloud,
     )
 
 
 def all_networks(members: int, size: Size) -> NetworkStack:
-    """The 24 networks of Wang+ 2022: 23 of the usual size and the one of very metal-poor stars."""
+    """The 24 networks of Wang+ 2022: three sets of the usual size, and very metal-poor stars."""
     whole, blue = np.ones(NETWORKS.n_pixels, bool), NETWORKS.pixels_in([(3900.0, 4400.0)])
-    networks = [
-        random_network(f"label{number}", size.layers, whole, members)
-        for number in range(size.n_networks)
-    ]
-    return NetworkStack([*networks, random_network("feh_vmp", size.layers[1:], blue, members)])
+    networks = []
+    for number, count in enumerate(size.sets):
+        sees = Sees.at_random(number, whole, size.components)
+        labels = [f"label{number}_{label}" for label in range(count)]
+        networks += [random_network(label, size.layers, sees, members) for label in labels]
+    sees = Sees.at_random(len(size.sets), blue, size.components)
+    return NetworkStack([*networks, random_network("feh_vmp", size.layers[1:], sees, members)])
+
+
+def on_pixels(stack: NetworkStack) -> NetworkStack:
+    """The same networks in the published form, whose first layers see pixels."""
+    return NetworkStack(
+        [
+            replace(network, projection=None, weights=network.pixel_weights())
+            for network in stack.networks
+        ]
+    )
 
 
 def operations(stack: NetworkStack) -> float:
-    """Floating-point operations of all members of all networks for one spectrum."""
-    return float(sum(2 * weight.size for network in stack.networks for weight in network.weights))
+    """Floating-point operations of all members of all networks for one spectrum, each projection once."""
+    weights = sum(weight.size for network in stack.networks for weight in network.weights)
+    projections = {id(network.projection): network.projection for network in stack.networks}
+    return 2.0 * (weights + sum(0 if one is None else one.size for one in projections.values()))
 
 
 def _networks_rate(stack: NetworkStack, flux: Array, seconds: float) -> float:
     return rate(lambda: stack.members(flux)[0].shape[1], seconds)
+
+
+def _columns_rate(stack: NetworkStack, flux: Array, seconds: float) -> float:
+    ivar, snr = np.full(flux.shape, 2500, np.float32), np.full(len(flux), 50, np.float32)
+    bands = {network.label: snr for network in stack.networks}
+    return rate(lambda: len(list(predict(stack, flux, ivar, bands))) and len(flux), seconds)
 
 
 def _spectra_seen(n: int) -> Array:
@@ -284,8 +317,13 @@ def networks_rate(work: Workload) -> Result:
     flux, seconds = _spectra_seen(work.size.n_spectra), work.size.seconds
     with threadpool_limits(work.size.cores):
         members = type(CONFIGURATION.networks).model_fields["members"].default
-        ensembles = _networks_rate(all_networks(members, work.size), flux, seconds)
-        print(f"{'':<23}{ensembles:>8.4g}  with {members} members each, the default")
+        ensembles = all_networks(members, work.size)
+        for text, measure, stack in (
+            (f"with {members} members each, the default", _networks_rate, ensembles),
+            ("the same, first layers on pixels", _networks_rate, on_pixels(ensembles)),
+            ("with the default's errors and clouds", _columns_rate, ensembles),
+        ):
+            print(f"{'':<23}{measure(stack, flux, seconds):>8.4g}  {text}")
         single = all_networks(1, work.size)
         ours = _networks_rate(single, flux, seconds)
     models = [keras_model(network) for network in single.networks]
@@ -299,7 +337,7 @@ def networks_rate(work: Workload) -> Result:
     return (
         ours,
         rate(one_after_the_other, seconds),
-        "Keras, one network after the other, measured now",
+        "Keras, one network after the other, on pixels, measured now",
     )
 
 
@@ -496,7 +534,7 @@ def of_networks(work: Workload) -> str:
     """The networks that were not trained."""
     size = work.size
     layers = " x ".join(str(number) for number in size.layers)
-    networks = f"{size.n_networks} networks of {layers} and one smaller"
+    networks = f"{sum(size.sets)} networks of {layers} and one smaller"
     return f"{networks}, random weights, {size.n_spectra} spectra"
 
 

@@ -32,7 +32,8 @@ class Size:
     cores : processes, or threads, of the benchmarks that use all cores
     chunk : files of a job of `end_to_end_rate`
     n_naive : stars that `naive_rate` fits
-    n_networks, layers : networks of the usual size, and their hidden layers
+    sets, layers : networks of the usual size in each training set, and their hidden layers
+    components : that their first layers see
     n_spectra : that the networks see
     square : rows and columns of the matrices that the peak is measured with
     n_mastar, k_mastar : spectra and components of the synthetic libraries, those of Liang+ 2024
@@ -47,8 +48,9 @@ class Size:
     cores: int = field(default_factory=lambda: os.cpu_count() or 1)
     chunk: int = 500
     n_naive: int = 8
-    n_networks: int = 23
+    sets: tuple[int, ...] = (3, 6, 14)
     layers: tuple[int, ...] = (512, 256, 64)
+    components: int = 150
     n_spectra: int = 2048
     square: int = 4096
     n_mastar: int = 18_654
@@ -67,7 +69,8 @@ TOY = Size(
     cores=1,
     chunk=10,
     n_naive=1,
-    n_networks=2,
+    sets=(1, 1),
+    components=10,
     layers=(16, 8),
     n_spectra=64,
     square=256,

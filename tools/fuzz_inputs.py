@@ -268,7 +268,7 @@ def _numbers(*shape: int) -> np.ndarray:
 
 
 def _network() -> Network:
-    p, sizes = SMALL_WINDOWS.n_pixels, (SMALL_WINDOWS.n_pixels, 4, 3, 1)
+    p, sizes = SMALL_WINDOWS.n_pixels, (5, 4, 3, 1)
     ones, three = np.ones(p, "f4"), np.ones(3, "f4")
     cloud = TrainingCloud(
         _numbers(2, p).astype("f4"),
@@ -293,6 +293,7 @@ def _network() -> Network:
         pixels=np.ones(p, bool),
         flux_mean=ones,
         flux_scale=ones,
+        projection=_numbers(p, sizes[0]).astype("f4"),
         label_mean=0.0,
         label_scale=1.0,
         label_range=(-2.0, 0.5),

@@ -22,8 +22,8 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lamostvac.core.atomic import atomic
-from lamostvac.networks.predict import NetworkStack
 from lamostvac.networks.inputs import TrainingSpectra, parts_of
+from lamostvac.networks.predict import NetworkStack
 from lamostvac.networks.settings import Networks, NetworkTraining
 from lamostvac.networks.train import train_network
 from lamostvac.spectra.network_grid import NetworkPreparation, prepare_network_spectrum
@@ -74,10 +74,11 @@ def fold(
     preparation = PREPARATION.changed(**preparation_changes)
     spectra = spectra_of(preparation, rows)
     out = parts_of(spectra.star, folds, 1) == number
+    # Without the fold, since projection and cloud are learned from all spectra that are given.
     network, _ = train_network(
         label,
-        np.where(out, np.nan, rows[label].to_numpy(float)),
-        spectra,
+        rows[label].to_numpy(float)[~out],
+        spectra.take(np.flatnonzero(~out)),
         preparation.wave,
         np.ones(preparation.n_pixels, bool),
         base.changed(**training_changes),

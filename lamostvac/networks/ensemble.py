@@ -111,11 +111,16 @@ class Network:
 
     def standardise(self, flux: Array, ivar: Array) -> tuple[Array, Array]:
         """Standardised flux and noise (n, p) of spectra (n, n_pixels); noise 0 where ivar is 0."""
-        good = ivar[:, self.pixels] > 0
-        scaled = ((flux[:, self.pixels] - self.flux_mean) / self.flux_scale).astype(np.float32)
-        noise = np.zeros_like(scaled)
-        np.divide(1, np.sqrt(ivar[:, self.pixels]) * self.flux_scale, out=noise, where=good)
-        return scaled, noise
+        weight = ivar[:, _span(self.pixels)]
+        noise = np.zeros(weight.shape, np.float32)
+        np.divide(1, np.sqrt(weight) * self.flux_scale, out=noise, where=weight > 0)
+        return self.scaled(flux), noise
+
+    def scaled(self, flux: Array) -> Array:
+        """Standardised flux (n, p) of spectra (n, n_pixels)."""
+        seen = flux[:, _span(self.pixels)] - self.flux_mean
+        seen /= self.flux_scale
+        return np.asarray(seen, np.float32)
 
     def outputs(self, scaled: Array) -> Array:
         """Standardised outputs (members, n) of standardised spectra (n, p), member by member.
@@ -170,6 +175,14 @@ class Network:
         best = self.label_error(label, np.full_like(snr, np.inf))
         random = np.sqrt(np.maximum(error**2 - best**2, (_LEAST_RANDOM * best) ** 2))
         return random, np.hypot(best, spread)
+
+
+def _span(pixels: NDArray[np.bool_]) -> slice | NDArray[np.intp]:
+    """Chosen pixels as an index: consecutive ones are a slice, which copies nothing."""
+    chosen = np.flatnonzero(pixels)
+    if len(chosen) and len(chosen) == chosen[-1] - chosen[0] + 1:
+        return slice(int(chosen[0]), int(chosen[-1]) + 1)
+    return chosen
 
 
 def untrained_network(

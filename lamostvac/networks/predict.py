@@ -103,19 +103,10 @@ def check_grids(networks: Sequence[Network]) -> None:
             )
 
 
-def _span(pixels: NDArray[np.bool_]) -> slice | NDArray[np.intp]:
-    chosen = np.flatnonzero(pixels)
-    if len(chosen) == chosen[-1] - chosen[0] + 1:
-        return slice(int(chosen[0]), int(chosen[-1]) + 1)
-    return chosen
-
-
 def _seen(flux: Array, network: Network) -> Array:
     """What a network's first layer sees of at most `BLOCK` spectra (n, n_pixels): (BLOCK, c)."""
     scaled = np.zeros((BLOCK, len(network.flux_mean)), np.float32)
-    here = scaled[: len(flux)]
-    np.subtract(flux[:, _span(network.pixels)], network.flux_mean, out=here)
-    here /= network.flux_scale
+    scaled[: len(flux)] = network.scaled(flux)
     return scaled if network.projection is None else scaled @ network.projection
 
 

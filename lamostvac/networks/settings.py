@@ -63,8 +63,8 @@ class NetworkTraining(Section):
         150,
         ge=0,
         description=(
-            "Principal components of the training spectra that the first layers are trained on, folded back into "
-            "pixels afterwards; 0 trains on pixels, which is the published method."
+            "Principal components of a set's training spectra that the first layers see, the same for all its labels; "
+            "0: they see pixels, which is the published method."
         ),
     )
     augmentation_snr: NonNegativeFloat = Field(

@@ -1,17 +1,20 @@
 """Networks: training, files, prediction in one pass, flags."""
 
 import hashlib
+import logging
 import subprocess
 import sys
 from dataclasses import replace
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 from promise import assert_same_labels
 from registries import PROJECT
-from toy_networks import ALL, SMALL, WAVE, toy_spectra
+from toy_networks import ALL, N_PIXELS, SMALL, WAVE, toy_spectra
 
+import lamostvac.networks.predict as predict_module
 from lamostvac.core.exceptions import UserError
 from lamostvac.networks.clipping import judge
 from lamostvac.networks.domain import fit_cloud
@@ -23,10 +26,12 @@ from lamostvac.networks.ensemble import (
     to_learned,
     untrained_network,
 )
-from lamostvac.networks.predict import BLOCK, NetworkStack, predict, range_flags
 from lamostvac.networks.inputs import parts_of
+from lamostvac.networks.label import train_label
+from lamostvac.networks.predict import BLOCK, NetworkStack, predict, range_flags
 from lamostvac.networks.problem import noise_factors
 from lamostvac.networks.train import train_network
+from lamostvac.spectra.network_grid import NetworkPreparation
 
 pytestmark = [pytest.mark.numeric, pytest.mark.slow]
 
@@ -97,6 +102,33 @@ def test_unknown_labels_take_no_part(spectra):
     assert np.isnan(left_out[300:]).all()
 
 
+def test_labels_of_a_set_share_projection_and_cloud_whoever_has_them(spectra):
+    found, teff, feh = spectra
+    preparation = NetworkPreparation(windows=((4000.0, 4100.0),))
+    flux, ivar = (values[:, : preparation.n_pixels] for values in (found.flux, found.ivar))
+    rows = pd.DataFrame({"star": found.star, "snr": found.snr, "spectral_type": "G"}).assign(
+        teff_x=teff, feh_x=np.where(np.arange(len(feh)) < 300, feh, np.nan)
+    )
+    settings, log = SMALL.changed(epochs=1), logging.getLogger("networks")
+    networks = {}
+    for name, of_set in (("teff_x", "a"), ("feh_x", "a"), ("feh_x", "b")):
+        entry = {
+            "label": {"name": name, "unit": "", "range": None, "learn": "linear"},
+            "set": of_set,
+            "optional": False,
+            "snr_band": "snrg",
+            "network": {"windows": None},
+        }
+        found = train_label(rows, flux, ivar, entry, preparation, settings, 1, log)[0]
+        networks[name, of_set] = found
+    one, other, elsewhere = networks.values()
+    assert other.attributes["n_spectra"] == 300
+    for name in ("flux_mean", "flux_scale", "projection"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    np.testing.assert_array_equal(one.cloud.centres, other.cloud.centres)
+    assert not np.array_equal(one.cloud.centres, elsewhere.cloud.centres)
+
+
 def test_too_few_stars_are_said_in_one_sentence(spectra):
     found, teff, _ = spectra
     few = np.where(np.arange(len(teff)) < 7, teff, np.nan)
@@ -138,6 +170,29 @@ def test_a_network_survives_its_file(tmp_path, trained):
     assert again.label_range == network.label_range
     assert again.label_kind == "reciprocal"
     assert again.attributes == dict(network.attributes)
+
+
+def test_a_file_of_the_first_format_is_read_as_a_network_that_sees_pixels(
+    tmp_path, trained, spectra
+):
+    network = on_pixels(trained["teff_x"][0])
+    save_network(tmp_path / "old.h5", network)
+    with h5py.File(tmp_path / "old.h5", "a") as handle:
+        assert "projection" not in handle
+        handle.attrs["format"] = "lamost-vac network 1"
+    again = load_network(tmp_path / "old.h5")
+    scaled = network.scaled(spectra[0].flux)
+    np.testing.assert_array_equal(again.members(scaled), network.members(scaled))
+
+
+@pytest.mark.parametrize("shape", [(N_PIXELS, 0), (N_PIXELS - 1, 20), (N_PIXELS, 19)])
+def test_a_projection_of_another_shape_than_pixels_and_layers_is_refused(tmp_path, trained, shape):
+    save_network(tmp_path / "n.h5", trained["teff_x"][0])
+    with h5py.File(tmp_path / "n.h5", "a") as handle:
+        del handle["projection"]
+        handle["projection"] = np.zeros(shape, np.float32)
+    with pytest.raises(UserError, match=r"n\.h5"):
+        load_network(tmp_path / "n.h5")
 
 
 def test_what_is_no_network_is_refused(tmp_path):
@@ -196,6 +251,48 @@ def test_one_pass_equals_network_by_network(trained, spectra):
     for network, answer in zip(networks, answers, strict=True):
         scaled, _ = network.standardise(found.flux, found.ivar)
         np.testing.assert_allclose(answer, network.members(scaled), rtol=2e-4, atol=2e-4)
+
+
+def on_pixels(network):
+    """A network in the published form."""
+    return replace(network, projection=None, weights=network.pixel_weights())
+
+
+def test_first_layers_on_directions_say_what_those_on_pixels_say(trained, spectra):
+    """To a hundredth of the error that the network states."""
+    found, network = spectra[0], trained["teff_x"][0]
+    assert network.weights[0].shape[1] == SMALL.input_components
+    columns = [
+        dict(predict(NetworkStack([form]), found.flux, found.ivar, {"teff_x": found.snr}))
+        for form in (network, on_pixels(network))
+    ]
+    errors = columns[1]["teff_x_err"]
+    assert_same_labels(columns[0]["teff_x"], columns[1]["teff_x"], errors, share=0.01)
+    np.testing.assert_array_equal(columns[0]["cloud_teff_x"], columns[1]["cloud_teff_x"])
+
+
+def test_networks_of_a_set_project_a_spectrum_once(trained, spectra, monkeypatch):
+    flux, ivar, _, _ = vars(spectra[0]).values()
+    one, other = trained["teff_x"][0], trained["feh_x"][0]
+    sister = replace(
+        other,
+        projection=one.projection.copy(),
+        cloud=replace(one.cloud, radii=one.cloud.radii.copy()),
+    )
+    projected = []
+
+    def counted(flux, network, project=predict_module._seen):
+        projected.append(network.label)
+        return project(flux, network)
+
+    monkeypatch.setattr(predict_module, "_seen", counted)
+    stack = NetworkStack([one, other, sister])
+    answers, outside = stack.members(flux), stack.outside(flux, ivar)
+    assert projected == ["teff_x", "feh_x"]
+    for network, answer, out in zip(stack.networks, answers, outside, strict=True):
+        alone = NetworkStack([network])
+        np.testing.assert_array_equal(answer, alone.members(flux)[0])
+        np.testing.assert_array_equal(out, alone.outside(flux, ivar)[0])
 
 
 def test_the_answer_does_not_depend_on_the_company(trained, spectra):
