@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from lamostvac.core.atomic import atomic
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.hdf5_heaps import damaged_heap
 
 _MOST_OBJECTS = 100_000  # in a file; ours have a few thousand at most
 _MOST_BYTES = 1 << 30  # of the arrays that `read_arrays` reads from a group
@@ -55,6 +56,8 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     # Opening a pipe without a writer would never return.
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise UserError(f"{path} is no file")
+    if damage := damaged_heap(path):
+        raise OSError(f"{path} is damaged: {damage}")
     with h5py.File(path, "r") as handle:
         if found := _from_outside(handle.id):
             raise UserError(

@@ -2,6 +2,7 @@
 
 import os
 import re
+import struct
 
 import h5py
 import numpy as np
@@ -18,6 +19,7 @@ from lamostvac.core.hdf5 import (
     read_text,
     whole_file,
 )
+from lamostvac.core.hdf5_heaps import damaged_heap
 
 
 def soft(handle, other):
@@ -97,6 +99,35 @@ def test_a_missing_file_stays_one_and_a_damaged_one_is_a_sentence(tmp_path):
         whole_file(tmp_path / "x.h5", "the thing", "do that"),
     ):
         pytest.fail("it was opened")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "found"),
+    [
+        ({0: 0}, "a text of an impossible size"),  # HDF5 would go round in circles
+        ({1: 2**40}, "a text of an impossible size"),
+        ({"all": 2**40}, "does not end within the file"),
+    ],
+)
+def test_texts_of_impossible_sizes_are_found_before_hdf5_reads_them(tmp_path, sizes, found):
+    path = tmp_path / "x.h5"
+    with atomic_hdf5(path) as handle:
+        handle.attrs.update({"one": "a text", "other": "b" * 20})
+    content = bytearray(path.read_bytes())
+    start = content.index(b"GCOL")
+    places, at = {"all": start + 8}, 16
+    while at < 4096:
+        index, length = struct.unpack_from("<H6xQ", content, start + at)
+        places[index] = start + at + 8
+        at += 16 + -(-length // 8) * 8 if index else length
+    assert damaged_heap(path) == ""
+    for name, size in sizes.items():
+        struct.pack_into("<Q", content, places[name], size)
+    path.write_bytes(content)
+    with pytest.raises(OSError, match=f"x.h5 is damaged: .*{found}"), open_hdf5(path):
+        pass
+    path.write_bytes(content[: start + 12])
+    assert "cut off" in damaged_heap(path)
 
 
 def test_only_one_place_opens_hdf5_for_reading(project):
