@@ -126,9 +126,8 @@ def test_a_job_under_conda_finds_the_library_and_the_pins_are_used(project, tmp_
     pins = folder / "envs/lamostvac.linux-64.pin.txt"
     pins.write_text("@EXPLICIT\nfile://channel/linux-64/python-3.12.0-0.conda\n")
     # Where there is a network: only make the environments. Nothing else runs.
-    snakemake(
-        folder, "--cores", "1", "--sdm", "conda", "--conda-create-envs-only", programs=conda / "bin"
-    )
+    as_users_do = {"programs": conda / "bin", "python": sys.executable}
+    snakemake(folder, "--cores", "1", "--sdm", "conda", "--conda-create-envs-only", **as_users_do)
     assert not (folder / "results").exists()
     made = [call for call in calls(conda) if "create" in call]
     assert len(made) == 1
@@ -136,15 +135,8 @@ def test_a_job_under_conda_finds_the_library_and_the_pins_are_used(project, tmp_
     assert given.name.endswith(".pin.txt")
     assert given.read_text() == pins.read_text()
     # Where there is none: what exists is used, and scripts find lamostvac without PYTHONPATH.
-    snakemake(
-        folder,
-        "results/survey/manifest.csv",
-        "--cores",
-        "1",
-        "--sdm",
-        "conda",
-        programs=conda / "bin",
-    )
+    manifest = "results/survey/manifest.csv"
+    snakemake(folder, manifest, "--cores", "1", "--sdm", "conda", **as_users_do)
     assert (folder / "results/survey/manifest.csv").exists()
     assert [call for call in calls(conda) if "create" in call] == made
     started = (conda / "started").read_text().splitlines()
