@@ -79,7 +79,7 @@ progress: $(STAMP)
 	lamostvac progress $(RESULTS) --watch 10
 
 test: $(STAMP)
-	python -m pytest -q -n $(TEST_JOBS) --dist loadgroup --no-loadscope-reorder
+	python -m pytest -q -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder
 
 test-fast: $(STAMP)
 	python -m pytest -q -m "not slow" -n $(TEST_JOBS) --dist worksteal

@@ -43,33 +43,48 @@ def pytest_make_parametrize_id(val, argname):
     return argname if isinstance(val, bytes) else None
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items) -> None:
     """What reads the shared run is slow wherever it stands: it waits for that run.
 
-    With `--dist loadgroup` a slow test goes to whichever process is free, unless it shares something with its file;
-    other files stay whole. Runs of the workflow come first and what is short last, so that all cores end together.
+    Runs of the workflow come first and what is short last, so that all processes of pytest-xdist end together.
     """
     for item in items:
         if "run" in item.fixturenames:
             item.add_marker(pytest.mark.slow)
-        if item.get_closest_marker("slow") is None or shares_with_its_file(item):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
     items.sort(key=turn)  # the rest stays in order
 
 
-def shares_with_its_file(item) -> bool:
-    fixtures = item._fixtureinfo.name2fixturedefs.values()
-    return any(definition.scope == "module" for found in fixtures for definition in found)
-
-
 def turn(item) -> int:
-    """0 for what shares a run of its own with its file, then other runs of the workflow, other slow tests, the rest."""
+    """0 for runs of the workflow in files that stay whole, then other such runs, other slow tests, the rest."""
     if item.get_closest_marker("slow") is None:
         return 3
     if "workflow" not in item.path.parts:
         return 2
-    return 0 if shares_with_its_file(item) else 1
+    return 1 if stands_alone(item.nodeid) else 0
+
+
+# Files of long tests that share nothing costly: each of them goes to the process that is free.
+ALONE = (
+    *("tests/workflow/test_workflow.py", "tests/workflow/test_faults.py"),
+    *("tests/project/test_tools.py", "tests/run/test_plan.py"),
+)
+
+
+def stands_alone(nodeid: str) -> bool:
+    return nodeid.partition("::")[0] in ALONE
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """With `--dist loadfile` files stay whole but for those of `ALONE`."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid if stands_alone(nodeid) else super()._split_scope(nodeid)
+
+    return Scheduling(config, log)
 
 
 def blas_kernels() -> str:
