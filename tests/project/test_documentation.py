@@ -7,6 +7,8 @@ import shlex
 import subprocess
 import sys
 
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import yaml
@@ -429,6 +431,10 @@ def test_the_tutorial_reads_a_catalogue(project, tmp_path, monkeypatch, capsys):
     look, plot = blocks((project / "docs/tutorial.md").read_text(), "python")
     exec(look, {})
     assert f"5 rows, {len(registry.names)} columns\n" in capsys.readouterr().out
-    exec(plot, {})
+    # A script begins without the figures and settings that other tests have left.
+    plt.close("all")
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        exec(plot, {})
     assert capsys.readouterr().out == "4 of 5\n"
     assert (tmp_path / "results/kiel.png").stat().st_size > 5000
