@@ -15,11 +15,17 @@ from lamostvac.core.paths import COLUMNS_PATH
 from lamostvac.training.load import load_training_sets
 from lamostvac.validation import comparisons, match, schema, subsets
 
-NETWORKS = [
-    NetworkLabel(label.name, label.unit, label.ucd, label.description, entry.name)
-    for entry in load_training_sets(COLUMNS_PATH.parent / "training_sets.yaml")
-    for label in entry.labels
-]
+
+def networks(training_sets):
+    """The labels of a shipped file of training sets."""
+    return [
+        NetworkLabel(label.name, label.unit, label.ucd, label.description, entry.name)
+        for entry in load_training_sets(COLUMNS_PATH.parent / training_sets)
+        for label in entry.labels
+    ]
+
+
+NETWORKS = networks("training_sets.yaml")
 REGISTRY, PLAIN = load_registry(NETWORKS), load_registry()
 SHIPPED = COLUMNS_PATH.parent / "comparisons.yaml"
 
@@ -111,6 +117,14 @@ def test_shipped_comparisons_are_valid_with_networks_and_without():
         "NGC 2682",
         "M 35",
     }
+
+
+@pytest.mark.parametrize(
+    "training_sets",
+    sorted(path.name for path in COLUMNS_PATH.parent.glob("training_sets*.yaml")),
+)
+def test_no_name_of_a_shipped_comparison_is_that_of_a_shipped_networks_label(training_sets):
+    assert schema.load_comparisons(SHIPPED, load_registry(networks(training_sets)))
 
 
 @pytest.mark.parametrize(
