@@ -84,7 +84,7 @@ def test_the_second_kernel_is_not_the_first():
 
 # ---------------------------------------------------------------- installing programs
 
-COMMANDS = ("fitsverify", "stilts", "chromium")
+COMMANDS = ("fitsverify", "stilts", "chromium", "cc")
 
 
 def install(project, folder, there, uid=0, apt=True, required=False, packages="installed"):
@@ -122,7 +122,7 @@ def test_nothing_is_installed_where_all_programs_are(project, tmp_path):
 def test_what_is_missing_is_installed_after_an_update(project, tmp_path):
     done, calls = install(project, tmp_path, ("google-chrome", "stilts"))
     assert done.returncode == 0, done.stderr
-    assert calls == ["update -qq", "install -y -qq --no-install-recommends fitsverify"]
+    assert calls == ["update -qq", "install -y -qq --no-install-recommends fitsverify gcc libc6-dev"]
     (tmp_path / "b").mkdir()
     done, calls = install(project, tmp_path / "b", COMMANDS, packages="removed", required=True)
     assert done.returncode == 0, done.stderr
@@ -134,7 +134,7 @@ def test_where_nothing_can_be_installed_that_is_an_error_in_ci_only(project, tmp
     for name, required in (("a", False), ("b", True)):
         (tmp_path / name).mkdir()
         done, calls = install(project, tmp_path / name, ["stilts"], required=required, **machine)
-        assert "Missing programs that tests use: chromium fitsverify\n" in done.stdout
+        assert "Missing programs that tests use: chromium fitsverify gcc libc6-dev\n" in done.stdout
         assert (done.returncode, calls) == (int(required), [])
 
 
