@@ -122,7 +122,10 @@ def test_nothing_is_installed_where_all_programs_are(project, tmp_path):
 def test_what_is_missing_is_installed_after_an_update(project, tmp_path):
     done, calls = install(project, tmp_path, ("google-chrome", "stilts"))
     assert done.returncode == 0, done.stderr
-    assert calls == ["update -qq", "install -y -qq --no-install-recommends fitsverify gcc libc6-dev"]
+    assert calls == [
+        "update -qq",
+        "install -y -qq --no-install-recommends fitsverify gcc libc6-dev",
+    ]
     (tmp_path / "b").mkdir()
     done, calls = install(project, tmp_path / "b", COMMANDS, packages="removed", required=True)
     assert done.returncode == 0, done.stderr
