@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lamostvac.core.vocabulary import GIANT_LOGG
 from lamostvac.external.read import read_table
 from lamostvac.report.density import axis_limits, density, quartiles
-from lamostvac.report.style import ACCEPTED, REJECTED, STYLE, message
+from lamostvac.report.style import ACCEPTED, REJECTED, STYLE, message, overall_title
 
 # Where Liang et al. (2024) divide the figure, in K.
 HOT = 7500
@@ -101,7 +101,7 @@ def colour_teff_beside(
             line[0].set_ylabel(r"$T_{\rm eff}$ / K")
         for axes in grid[-1]:
             axes.set_xlabel("(BP - RP)$_0$")
-        figure.suptitle(f"{title}, {' '.join(types)} stars", fontsize=11)
+        overall_title(figure, f"{title}, {' '.join(types)} stars")
     return figure
 
 

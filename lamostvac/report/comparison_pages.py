@@ -14,6 +14,7 @@ from lamostvac.report.style import (
     REJECTED,
     STYLE,
     message,
+    overall_title,
     plain_log_axis,
     title_of,
 )
@@ -80,7 +81,7 @@ def trends(title: str, table: pd.DataFrame) -> Figure:
             if name in ("teff", "snr") and len(x) and x.min() > 0 and x.max() > 3 * x.min():
                 axes.set_xscale("log")
                 plain_log_axis(axes.xaxis, x.min() * 0.95, x.max() * 1.05)
-        figure.suptitle(f"{title}: median difference (points) and its width (band)", fontsize=11)
+        overall_title(figure, f"{title}: median difference (points) and its width (band)")
     return figure
 
 
@@ -165,5 +166,5 @@ def clusters(title: str, pairs: pd.DataFrame, table: pd.DataFrame, labels: Seque
             line[0].invert_xaxis()
         for name, axes in zip(names, grid[0], strict=True):
             axes.set_title(name)
-        figure.suptitle(f"{title} (blue dwarfs, red giants)", fontsize=11)
+        overall_title(figure, f"{title} (blue dwarfs, red giants)")
     return figure

@@ -27,6 +27,7 @@ from lamostvac.report.style import (
     TITLES,
     digits_of,
     message,
+    overall_title,
     plain_log_axis,
     point_size,
     title_of,
@@ -111,7 +112,7 @@ def comparison(
             )
             bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             bar.ax.minorticks_off()
-        figure.suptitle(title, fontsize=11)
+        overall_title(figure, title)
     return figure
 
 

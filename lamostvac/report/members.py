@@ -19,6 +19,7 @@ from lamostvac.report.style import (
     STYLE,
     TITLES,
     message,
+    overall_title,
     point_size,
     temperature_axis,
     title_of,
@@ -91,7 +92,7 @@ def cluster_kiel(title: str, pairs: pd.DataFrame, isochrones: pd.DataFrame | Non
             if number % columns == 0:
                 axes.set_ylabel(TITLES["logg"])
         figure.colorbar(mappable, ax=list(grid.flat), label=title_of(label), pad=0.01, aspect=35)
-        figure.suptitle(title, fontsize=11)
+        overall_title(figure, title)
     return figure
 
 
@@ -168,7 +169,7 @@ def cluster_outliers(
             n_far = int(np.count_nonzero(side))
             axes.set_title(f"{title_of(label.label)}: {n_far} of {len(part):,}", fontsize=9)
         figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower right", ncols=3)
-        figure.suptitle(f"{title}: labels three sigma off their cluster's", fontsize=11)
+        overall_title(figure, f"{title}: labels three sigma off their cluster's")
     return figure
 
 

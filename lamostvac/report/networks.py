@@ -1,6 +1,5 @@
 """The report's figures of networks: learning curves, training sets and accuracy."""
 
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,7 @@ from lamostvac.report.style import (
     STYLE,
     digits_of,
     message,
+    overall_title,
     plain_log_axis,
     point_size,
     temperature_axis,
@@ -331,4 +331,4 @@ def network_pulls(table: pd.DataFrame, labels: Iterable[str]) -> Figure:
 
 def _title(figure: Figure, title: str) -> None:
     """A title in as many lines as the figure's width requires, 11 characters per inch."""
-    figure.suptitle(textwrap.fill(title, max(16, int(11 * figure.get_figwidth()))), fontsize=11)
+    overall_title(figure, title)

@@ -18,6 +18,7 @@ from lamostvac.report.style import (
     STYLE,
     TYPE_COLOURS,
     message,
+    overall_title,
     plain_log_axis,
     point_size,
     temperature_axis,
@@ -275,7 +276,7 @@ def repeats(
             if number == 0:
                 axes.legend(loc="upper right")
         numbers = " and ".join(f"{n:,}" for n in dict.fromkeys(len(pairs[name]) for name in shown))
-        figure.suptitle(f"Random errors: {numbers} pairs of spectra of one star", fontsize=11)
+        overall_title(figure, f"Random errors: {numbers} pairs of spectra of one star")
     return figure
 
 

@@ -151,3 +151,8 @@ def title_of(label: str) -> str:
 def digits_of(label: str, values: pd.Series) -> int:
     """Digits behind the point for statistics of a label: none for temperatures."""
     return DIGITS.get(label, 0 if values.abs().median() > 100 else 2)
+
+
+def overall_title(figure: Figure, text: str) -> None:
+    """The title of a whole figure, in as many lines as its width needs."""
+    figure.suptitle(textwrap.fill(text, max(16, int(11 * figure.get_figwidth()))), fontsize=11)
