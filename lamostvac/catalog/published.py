@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from lamostvac.catalog.registry import Column
 from lamostvac.core.exceptions import UserError
-from lamostvac.core.files import read_yaml
-from lamostvac.core.messages import mistake
+from lamostvac.core.messages import read_model
 from lamostvac.core.paths import PUBLISHED_TABLES_PATH
 
 DEX = "dex"
@@ -77,10 +76,7 @@ def published_tables(path: str | Path = PUBLISHED_TABLES_PATH) -> Mapping[str, P
     UserError
         One sentence with the key that is wrong.
     """
-    try:
-        return _File.model_validate(read_yaml(path, "the published tables")).tables
-    except ValidationError as error:
-        raise UserError(f"{path}: {mistake(error, _File)}") from None
+    return read_model(path, "the published tables", _File).tables
 
 
 def aliases(name: str) -> str:

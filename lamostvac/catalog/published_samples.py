@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from lamostvac.core.exceptions import UserError
-from lamostvac.core.files import read_yaml
-from lamostvac.core.messages import mistake
+from lamostvac.core.messages import read_model
 from lamostvac.core.paths import PUBLISHED_SAMPLES_PATH
 
 
@@ -73,10 +71,7 @@ def published_samples(path: str | Path = PUBLISHED_SAMPLES_PATH) -> PublishedSam
     UserError
         One sentence with the key that is wrong.
     """
-    try:
-        return PublishedSamples.model_validate(read_yaml(path, "the published sample sizes"))
-    except ValidationError as error:
-        raise UserError(f"{path}: {mistake(error, PublishedSamples)}") from None
+    return read_model(path, "the published sample sizes", PublishedSamples)
 
 
 def beside(what: str, n: int, published: int, source: str) -> str:

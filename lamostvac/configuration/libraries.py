@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from lamostvac.configuration.root import Configuration
-from lamostvac.core.exceptions import UserError
-from lamostvac.core.files import read_yaml
-from lamostvac.core.messages import mistake
+from lamostvac.core.messages import read_model
 from lamostvac.core.paths import shipped
 from lamostvac.library.settings import ComparedLibrary
 
@@ -28,10 +26,7 @@ def listed_libraries(path: str | Path) -> Sequence[ComparedLibrary]:
     UserError
         One sentence with the key that is wrong.
     """
-    try:
-        return _File.model_validate(read_yaml(path, "validation.libraries_file:")).libraries
-    except ValidationError as error:
-        raise UserError(f"{path}: {mistake(error, _File)}") from None
+    return read_model(path, "validation.libraries_file:", _File).libraries
 
 
 def with_libraries_on_disk(configuration: Configuration) -> Configuration:

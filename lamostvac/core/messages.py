@@ -8,9 +8,29 @@ import difflib
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.files import read_yaml
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def read_model(path: str | Path, what: str, model: type[_Model]) -> _Model:
+    """A YAML file as a model; `what` is for the sentence, as in `read_yaml`.
+
+    Raises
+    ------
+    UserError
+        One sentence with the key that is wrong.
+    """
+    try:
+        return model.model_validate(read_yaml(path, what))
+    except ValidationError as error:
+        raise UserError(f"{path}: {mistake(error, model)}") from None
 
 
 def first_mistake(problems: ValidationError) -> Mapping[str, Any]:

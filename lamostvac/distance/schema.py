@@ -4,11 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lamostvac.core.exceptions import UserError
-from lamostvac.core.files import read_yaml
-from lamostvac.core.messages import mistake, nearest
+from lamostvac.core.messages import nearest, read_model
 from lamostvac.core.vocabulary import BANDS
 from lamostvac.external.entries import Catalogue, Join, Match, TableFile, check_match
 
@@ -101,8 +99,4 @@ def load_photometry(path: str | Path) -> PhotometryFile:
     UserError
         One sentence with the key that is wrong.
     """
-    content = read_yaml(path, "photometry.file:")
-    try:
-        return PhotometryFile.model_validate(content)
-    except ValidationError as error:
-        raise UserError(f"{path}: {mistake(error, PhotometryFile)}") from None
+    return read_model(path, "photometry.file:", PhotometryFile)
