@@ -8,6 +8,8 @@ rule recommend:
         # The published errors of networks are functions of S/N alone, over all types.
         curves=[FILES.network_curves] if CTX.published_curves else [],
         library=CTX.library,
+        # What networks say of training stars by members that did not learn from them.
+        left_out=CTX.left_out,
     output:
         table=FILES.recommended,
         relations=FILES.recommended_relations,
@@ -31,6 +33,7 @@ rule recommend:
         settings=CFG.recommended.model_dump(mode="json", exclude={"definitions"}),
         columns=CTX.columns,
         network_labels=CTX.network_labels,
+        trained_here=list(CTX.trained_here),
         code_version=version_of("recommend"),
     script:
         "../workflow_scripts/recommend.py"

@@ -1,12 +1,13 @@
 """Recommended values beside each system alone, against the truth of a simulated run, by spectral type.
 
-`python tools/recommended_truth.py RESULTS [DEFINITIONS]` after a simulated run; RESULTS is its folder. Relations are
-fitted anew from the tables of the types, so that other definitions (config/recommended.yaml) can be tried on a
-finished run. Single stars without emission that no network learned from; prints a line per label and type for all
-stars of each column and for those that both systems share, with number, median and robust sigma of the difference
-and the robust width of the pulls, then the relations and correlations.
+`python tools/recommended_truth.py RESULTS [DEFINITIONS] [--weights stated]` after a simulated run; RESULTS is its
+folder. Relations and weights are fitted anew from the tables of the types, so that other definitions
+(config/recommended.yaml) can be tried on a finished run. Single stars without emission that no network learned from;
+prints a line per label and type for all stars of each column and for those that all systems share, with number, median
+and robust sigma of the difference and the robust width of the pulls, then the relations, factors and correlations.
 """
 
+import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,15 +19,23 @@ from astropy.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from lamostvac.catalog.left_out import read_left_out
 from lamostvac.core.vocabulary import TYPE_ORDER
-from lamostvac.recommend.combine import combine
+from lamostvac.recommend.combine import combine, fit_all
 from lamostvac.recommend.definitions import load_definitions, result_columns
-from lamostvac.recommend.relations import fit
+from lamostvac.recommend.files import in_words
 from lamostvac.recommend.settings import Recommended, Settings
 from lamostvac.validation.networks import repeat_pairs
 from lamostvac.validation.statistics import pull_statistics, statistics
 
 SETTINGS = Settings(snr_band="snrr", **Recommended().model_dump(exclude={"definitions"}))
+
+
+def trained_in(results: Path) -> dict[str, str]:
+    """The file with left-out stars of each label that the run has trained."""
+    ending = "_left_out.parquet"
+    files = sorted((results / "networks").glob(f"*{ending}"))
+    return {path.name.removesuffix(ending): str(path) for path in files}
 
 
 def rows_of(results: Path, spectral_type: str) -> dict[str, np.ndarray]:
@@ -69,21 +78,22 @@ def lines(
             }  # fmt: skip
 
 
-def main(results: Path, path: Path) -> None:
+def main(results: Path, path: Path, settings: Settings) -> None:
     truth = truth_of(results)
     table, relations = [], []
     for spectral_type in TYPE_ORDER:
         columns = rows_of(results, spectral_type)
         definitions = load_definitions(path, list(columns))
         pairs = repeat_pairs(columns["ra"], columns["dec"], columns["lmjd"])
-        fitted = fit(columns, definitions, SETTINGS, pairs)
+        left_out = read_left_out(columns["spectrum_id"].astype("S"), trained_in(results))
+        fitted = fit_all(columns, definitions, settings, pairs, left_out)
         found = truth.loc[columns["spectrum_id"].astype(str)]
         for definition, item in zip(definitions, fitted, strict=True):
             label = definition.label
-            values = combine(columns, definition, item, SETTINGS.disagreement)
+            values = combine(columns, definition, item, settings.disagreement, settings.snr_band)
             columns |= dict(zip(result_columns(label), values, strict=True))
             both = np.ones(len(found), bool)
-            for system in ("emulator", "networks"):
+            for system in definition.systems:
                 bits = sum(1 << s.bit for s in definition.sources if s.system == system)
                 both &= (values[2] & bits) > 0
             sources = [source.column for source in definition.sources]
@@ -96,15 +106,17 @@ def main(results: Path, path: Path) -> None:
                     | {"n": relation.n, "scatter": relation.scatter, "coefficients": rounded}
                     | {"disagree": float(values[3][both].mean()) if both.any() else np.nan}
                 )
-            for (a, b), correlation in item.correlations.items():
-                shares = tuple(round(share, 2) for share in correlation.shares)
-                print(
-                    f"{spectral_type} {a} {b}: rho {correlation.rho:.2f}, shares {shares}, {correlation.n} pairs"
-                )
+        print("\n".join(f"{spectral_type} {line}" for line in in_words(fitted)))
     for what in (table, relations):
         print(pd.DataFrame(what).to_string(index=False, float_format=lambda x: f"{x:.4g}"))
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("results", type=Path)
     shipped = Path(__file__).resolve().parent.parent / "config" / "recommended.yaml"
-    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else shipped)
+    parser.add_argument("definitions", type=Path, nargs="?", default=shipped)
+    parser.add_argument("--weights", choices=["learned", "stated"], default="learned")
+    arguments = parser.parse_args()
+    chosen = SETTINGS.changed(weights=arguments.weights)
+    main(arguments.results, arguments.definitions, chosen)

@@ -4,12 +4,13 @@ import numpy as np
 
 from lamostvac.catalog.files import read_rows, write_rows
 from lamostvac.catalog.flags import set_flags
+from lamostvac.catalog.left_out import read_left_out
 from lamostvac.catalog.registry import load_registry, network_labels
 from lamostvac.catalog.rows import apply_curves, apply_errors
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.library.library import read_catalogue_labels
-from lamostvac.recommend import combine, files, relations
+from lamostvac.recommend import combine, files
 from lamostvac.recommend.definitions import Definition
 from lamostvac.recommend.settings import Settings
 from lamostvac.uncertainty.model_files import load_models
@@ -39,15 +40,14 @@ def main(snakemake: Job) -> None:
     definitions = [Definition.model_validate(entry) for entry in params.definitions]
     settings = Settings(snr_band=params.snr_band, **params.settings)
     pairs = repeat_pairs(rows["ra"], rows["dec"], rows["lmjd"])
-    fitted = relations.fit(rows, definitions, settings, pairs)
-    combine.apply(rows, fitted, definitions, settings)
+    left_out = read_left_out(
+        rows["spectrum_id"], dict(zip(params.trained_here, inputs.left_out, strict=True))
+    )
+    fitted = combine.fit_all(rows, definitions, settings, pairs, left_out)
+    combine.apply(rows, fitted, definitions, settings, left_out)
     files.save(snakemake.output.relations, fitted)
-    for item in fitted:
-        for source, relation in item.relations.items():
-            log.info(
-                "%s: %s to the scale of %s from %d stars, %s",
-                item.label, source, item.scale, relation.n, np.round(relation.coefficients, 4).tolist(),
-            )  # fmt: skip
+    for line in files.in_words(fitted):
+        log.info(line)
     write_rows(snakemake.output.table, rows, registry, {})
     known = {item.label: int(np.isfinite(rows[f"{item.label}_rec"]).sum()) for item in fitted}
     log.info(

@@ -1,20 +1,20 @@
-"""One recommended value of each label from both systems, the emulator and the networks.
+"""One recommended value of each label from all systems, such as the emulator and the networks.
 
 The sources of a label are brought to one scale by relations that are fitted, separately for each
 spectral type, to stars where both are valid. The sources of a system become one value by order of
-preference. The recommended value is a weighted mean of both systems; its weights allow for the
-correlation of their errors, since both read the same noisy spectrum. `config/recommended.yaml` says
+preference. The recommended value is a weighted mean of the systems; its weights allow for the
+correlation of their errors, since all read the same noisy spectrum. `config/recommended.yaml` says
 which source is used where; the equations are in docs/recommended.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lamostvac.recommend.definitions import (
-    SYSTEMS,
     Columns,
     Definition,
     Source,
@@ -22,8 +22,11 @@ from lamostvac.recommend.definitions import (
     result_columns,
     validity,
 )
-from lamostvac.recommend.relations import LabelRelations, between
+from lamostvac.recommend.learned import LeftOut, learn, with_left_out
+from lamostvac.recommend.relations import LabelRelations, fit, on_scale
+from lamostvac.recommend.scales import PLACE_TEFF, place
 from lamostvac.recommend.settings import Recommended, Settings
+from lamostvac.recommend.weights import weights_of
 
 _SECTION = Recommended()  # for defaults of parameters
 
@@ -46,27 +49,29 @@ def _system(
     sources: Sequence[Source],
     fitted: LabelRelations,
     covariates: Sequence[NDArray[np.float64]],
-    n: int,
+    at: NDArray[np.float64],
 ) -> _System:
     """The value of a system: the first source has its validity as weight, the next the remainder.
 
     Errors of sources of one system are added linearly, because the sources differ in their training
-    and not in the spectrum that they use.
+    and not in the spectrum that they use. `at` is the `place` of the stars.
     """
+    n = len(at)
     left, value, error = np.ones(n), np.zeros(n), np.zeros(n)
     shares, errors = {}, {}
     for source in sources:
-        valid = validity(source, columns)
-        some = valid > 0
-        x = np.where(some, number(columns, source.column), 0.0)
-        x_err = np.where(some, number(columns, f"{source.column}_err"), 0.0)
-        on_scale, slope, variance = fitted.relations[source.column].apply(x, covariates)
-        share = valid * left
-        left = left * (1.0 - valid)
-        shares[source.column], errors[source.column] = share, slope * x_err
-        value += share * on_scale
-        error += share * np.sqrt((slope * x_err) ** 2 + variance)
-    valid = np.sum(list(shares.values()), axis=0) if shares else np.zeros(n)
+        name = source.column
+        share = validity(source, columns) * left
+        left = left - share
+        source_value, whole, stated = on_scale(columns, source, fitted.relations[name], covariates)
+        if name in fitted.scales:
+            # What the factor was learned on has the relation's own error in it.
+            whole = whole * fitted.scales[name].factor(at)
+            stated = whole
+        shares[name], errors[name] = share, stated
+        value += share * source_value
+        error += share * whole
+    valid = np.sum(list(shares.values()), axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         inverse = np.where(valid > 0, 1.0 / np.where(valid > 0, valid, 1.0), 0.0)
     return _System(
@@ -74,62 +79,86 @@ def _system(
     )
 
 
+def _covariance(systems: Sequence[_System], fitted: LabelRelations) -> NDArray[np.float64]:
+    """Covariance (n, s, s) of the systems' errors."""
+    found = np.empty((len(systems[0].value), len(systems), len(systems)))
+    for i, one in enumerate(systems):
+        found[:, i, i] = one.error**2
+        for j, two in enumerate(systems[:i]):
+            shared = np.zeros(len(found))
+            for a, share_a in one.shares.items():
+                for b, share_b in two.shares.items():
+                    correlation = fitted.correlation(a, b)
+                    shared += correlation * share_a * one.errors[a] * share_b * two.errors[b]
+            found[:, i, j] = found[:, j, i] = shared
+    return found
+
+
+def _largest_difference(
+    systems: Sequence[_System], covariance: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The largest difference of two systems in its sigma (n,), 0 with fewer than two valid systems,
+    and the degree to which both of them are valid.
+    """
+    largest, degree = np.zeros(len(covariance)), np.zeros(len(covariance))
+    for i, j in combinations(range(len(systems)), 2):
+        one, two = systems[i], systems[j]
+        both = one.valid * two.valid
+        v1, v2 = covariance[:, i, i], covariance[:, j, j]
+        variance = np.maximum(v1 + v2 - 2.0 * covariance[:, i, j], 1e-12 * (v1 + v2))
+        sigmas = np.where(both > 0, np.abs(two.value - one.value) / np.sqrt(variance), 0.0)
+        degree = np.where(sigmas > largest, both, degree)
+        largest = np.maximum(largest, sigmas)
+    return largest, degree
+
+
 def combine(
     columns: Columns,
     definition: Definition,
     fitted: LabelRelations,
     disagreement: float = _SECTION.disagreement,
+    snr_band: str = "",
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8]]:
     """Recommended value, error, source bits and disagreement (n,) of a label.
 
     Parameters
     ----------
     columns : columns (n,) of the catalogue, errors and flags included
+    snr_band : the S/N that learned factors depend on; not needed where `fitted` has none
 
     Returns
     -------
     value, error : float32; NaN where no source is valid
     source : sum of 2^bit of the sources that have a weight; 0 where there is none
-    disagree : 1 where both systems are valid and differ by more than `disagreement` sigma of their
+    disagree : 1 where two valid systems differ by more than `disagreement` sigma of their
         difference. The value remains the weighted mean, and its error is multiplied by the Birge
         ratio |difference| / sigma, to the degree that both are valid
     """
     covariates = [number(columns, name) for name in definition.covariates]
     n = len(columns[definition.sources[0].column])
-    one, two = (
-        _system(columns, [s for s in definition.sources if s.system == name], fitted, covariates, n)
-        for name in SYSTEMS
-    )
-    shared = np.zeros(len(one.value))
-    for a, share_a in one.shares.items():
-        for b, share_b in two.shares.items():
-            correlation = between(fitted.correlations, a, b).total
-            shared += correlation * share_a * one.errors[a] * share_b * two.errors[b]
-    both = one.valid * two.valid
-    difference = two.value - one.value
-    v1, v2 = one.error**2, two.error**2
-    variance = np.maximum(v1 + v2 - 2.0 * shared, 1e-12 * (v1 + v2))
+    at = place(columns, snr_band) if fitted.scales else np.zeros((n, 2))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        best = np.clip(np.where(both > 0, (v1 - shared) / variance, 0.0), 0.0, 1.0)
-        either = one.valid + two.valid - both
-        # The weight of the networks: `best` where both are fully valid, 1 or 0 where only one is
-        # valid, and smooth in between even where `best` is 0 or 1.
-        weight = np.where(either > 0, two.valid * (1.0 - one.valid * (1.0 - best)) / either, 0.0)
-        weight = np.where(
-            one.valid <= 0, 1.0, np.where(two.valid <= 0, 0.0, np.clip(weight, 0.0, 1.0))
-        )
-        value = (1.0 - weight) * one.value + weight * two.value
-        spread = ((1.0 - weight) * one.error) ** 2 + (weight * two.error) ** 2
-        error = np.sqrt(np.maximum(spread + 2.0 * weight * (1.0 - weight) * shared, 0.0))
-        sigmas = np.where(both > 0, np.abs(difference) / np.sqrt(variance), 0.0)
+        systems = [
+            _system(
+                columns, [s for s in definition.sources if s.system == name], fitted, covariates, at
+            )
+            for name in definition.systems
+        ]
+        covariance = _covariance(systems, fitted)
+        weights = weights_of(np.stack([s.valid for s in systems], axis=1), covariance)
+        value = sum(weights[:, i] * system.value for i, system in enumerate(systems))
+        variance = np.einsum("ni,nij,nj->n", weights, covariance, weights)
+        error = np.sqrt(np.maximum(variance, 0.0))
+        sigmas, degree = _largest_difference(systems, covariance)
         disagree = sigmas > disagreement
-        error = np.where(disagree, error * (1.0 + (sigmas - 1.0) * both), error)
-        value32, error32 = value.astype(np.float32), error.astype(np.float32)
-    usable = (either > 0) & np.isfinite(value32) & np.isfinite(error32) & (error32 > 0)
-    source = np.zeros(len(usable), np.uint8)
+        error = np.where(disagree, error * (1.0 + (sigmas - 1.0) * degree), error)
+        value32, error32 = np.asarray(value, np.float32), error.astype(np.float32)
+    some = weights.sum(axis=1) > 0
+    usable = some & np.isfinite(value32) & np.isfinite(error32) & (error32 > 0)
+    source = np.zeros(n, np.uint8)
     for item in definition.sources:
-        system, share = (one, 1.0 - weight) if item.system == SYSTEMS[0] else (two, weight)
-        used = usable & (system.shares[item.column] * share > 0)
+        number_of = definition.systems.index(item.system)
+        used = usable & (systems[number_of].shares[item.column] * weights[:, number_of] > 0)
         source |= np.where(used, np.uint8(1 << item.bit), np.uint8(0))
     missing = np.float32(np.nan)
     return (
@@ -140,24 +169,63 @@ def combine(
     )
 
 
+def names_of(definitions: Sequence[Definition], settings: Settings) -> set[str]:
+    """All columns that relations, factors and recommended values are made from."""
+    names = {settings.snr_band, PLACE_TEFF}
+    for definition in definitions:
+        names |= {name for source in definition.sources for name in source.names}
+        names |= set(definition.covariates)
+    return names
+
+
+def fit_all(
+    rows: NDArray[np.void],
+    definitions: Sequence[Definition],
+    settings: Settings,
+    pairs: tuple[NDArray[np.integer], NDArray[np.integer]] | None = None,
+    left_out: Mapping[str, LeftOut] | None = None,
+) -> list[LabelRelations]:
+    """Relations of one spectral type, with `weights: learned` also factors on errors.
+
+    Parameters
+    ----------
+    rows : (n,) of the catalogue, errors and flags included
+    pairs : see `relations.fit_label`
+    left_out : by label of a network
+    """
+    known = left_out or {}
+    columns = with_left_out(rows, names_of(definitions, settings), known)
+    fitted = fit(columns, definitions, settings, pairs)
+    if settings.weights == "stated":
+        return fitted
+    return [
+        learn(columns, definition, item, known, settings)
+        for definition, item in zip(definitions, fitted, strict=True)
+    ]
+
+
 def apply(
     rows: NDArray[np.void],
     fitted: Sequence[LabelRelations],
     definitions: Sequence[Definition],
     settings: Settings,
+    left_out: Mapping[str, LeftOut] | None = None,
 ) -> None:
     """Fill the recommended columns of `rows` (n,) of one spectral type in place.
 
-    `fitted` are that type's relations of each of `definitions`. Labels, errors and flags of both
-    systems must be final.
+    `fitted` are that type's relations of each of `definitions`. Labels, errors and flags of all
+    systems must be final. A training star's recommended value is made from what the network says
+    without it (`left_out`, by label), so that its error holds.
     """
     found = {item.label: item for item in fitted}
     for start in range(0, len(rows), _BLOCK):
         block = rows[start : start + _BLOCK]
+        known = {name: k.within(start, start + _BLOCK) for name, k in (left_out or {}).items()}
         for definition in definitions:
-            names = {name for source in definition.sources for name in source.names}
-            names |= set(definition.covariates)
-            columns = {name: np.ascontiguousarray(block[name]) for name in sorted(names)}
-            results = combine(columns, definition, found[definition.label], settings.disagreement)
+            columns = with_left_out(block, names_of([definition], settings), known)
+            results = combine(
+                {name: np.ascontiguousarray(values) for name, values in columns.items()},
+                definition, found[definition.label], settings.disagreement, settings.snr_band,
+            )  # fmt: skip
             for name, values in zip(result_columns(definition.label), results, strict=True):
                 block[name] = values

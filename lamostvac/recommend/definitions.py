@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,8 @@ from lamostvac.core.expressions import parse
 from lamostvac.core.files import read_yaml
 from lamostvac.core.messages import entry_name, mistake, nearest
 
-SYSTEMS = ("emulator", "networks")
+CORE = 0.5  # a source counts as valid for fits where its weight is at least this
+MOST_SYSTEMS = 4  # all subsets of the systems are gone through for each star
 Columns = Mapping[str, NDArray[Any]] | NDArray[np.void]
 Limit = tuple[float | None, float | None, Annotated[float, Field(ge=0)]]
 
@@ -26,7 +27,7 @@ class Source(_Entry):
     """A source column of a recommended label; config/recommended.yaml documents the keys."""
 
     column: str
-    system: Literal["emulator", "networks"]
+    system: str = Field(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")
     bit: int = Field(ge=0, le=7)
     within: dict[str, Limit] = Field(default_factory=dict)
     where: str | None = None
@@ -76,7 +77,14 @@ class Definition(_Entry):
         for name in self.scale:
             if name not in columns:
                 raise ValueError(f"scale: there is no source {name}{nearest(name, columns)}")
+        if len(self.systems) > MOST_SYSTEMS:
+            raise ValueError(f"{len(self.systems)} systems; at most {MOST_SYSTEMS} are combined")
         return self
+
+    @property
+    def systems(self) -> list[str]:
+        """The systems in the order in which their sources are listed."""
+        return list(dict.fromkeys(source.system for source in self.sources))
 
 
 def load_definitions(path: str | Path, columns: Sequence[str]) -> list[Definition]:

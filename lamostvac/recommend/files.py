@@ -1,17 +1,19 @@
 """Relations as files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from lamostvac.core.hdf5 import atomic_hdf5, open_hdf5
 from lamostvac.recommend.relations import Correlation, LabelRelations, Relation
+from lamostvac.recommend.scales import ErrorScale
 
 
 def save(path: str | Path, fitted: Sequence[LabelRelations]) -> None:
-    """Write relations to HDF5: a group per label with `relations/{source}` and
-    `correlations/{a} {b}`.
+    """Write relations to HDF5: a group per label with `relations/{source}`,
+    `correlations/{a} {b}` and, where weights were learned, `scales/{source}` and `learned/{a} {b}`.
     """
     with atomic_hdf5(path) as handle:
         for item in sorted(fitted, key=lambda item: item.label):
@@ -30,6 +32,34 @@ def save(path: str | Path, fitted: Sequence[LabelRelations]) -> None:
                 part.attrs["shares"] = correlation.shares
                 part.attrs["systematic"] = correlation.systematic
                 part.attrs["n"] = correlation.n
+            for name, scale in sorted(item.scales.items()):
+                part = group.create_group(f"scales/{name}")
+                part.attrs["n"] = scale.n
+                for key in ("coefficients", "centre", "limits"):
+                    part.create_dataset(key, data=getattr(scale, key), track_times=False)
+            for (a, b), learned in sorted(item.learned.items()):
+                group.create_group(f"learned/{a} {b}").attrs["correlation"] = learned
+
+
+def in_words(fitted: Sequence[LabelRelations]) -> Iterator[str]:
+    """What was found, a line for each relation, factor and correlation."""
+    for item in fitted:
+        for source, relation in item.relations.items():
+            numbers = np.round(relation.coefficients, 4).tolist()
+            yield (
+                f"{item.label}: {source} to the scale of {item.scale} from {relation.n} stars, "
+                f"{numbers}"
+            )
+        used = {name: scale for name, scale in item.scales.items() if scale.n}
+        for source, scale in used.items():
+            numbers = np.round(scale.coefficients, 2).tolist()
+            yield (
+                f"{item.label}: errors of {source} times {np.exp(scale.coefficients[0]):.2f} from "
+                f"{scale.n} left-out stars, {numbers}"
+            )
+        for (a, b), learned in item.learned.items():
+            if a in used and b in used:
+                yield f"{item.label}: correlation of the errors of {a} and {b} {learned:.2f}"
 
 
 def load(path: str | Path) -> list[LabelRelations]:
@@ -52,12 +82,28 @@ def _load_label(group: h5py.Group, label: str) -> LabelRelations:
     }
     correlations = {}
     for name, part in group.get("correlations", {}).items():
-        a, b = name.split(" ")
         first, second = (float(share) for share in part.attrs["shares"])
-        correlations[(a, b)] = Correlation(
+        correlations[_pair(name)] = Correlation(
             float(part.attrs["rho"]),
             (first, second),
             int(part.attrs["n"]),
             float(part.attrs["systematic"]),
         )
-    return LabelRelations(label, str(group.attrs["scale"]), relations, correlations)
+    scales = {
+        name: ErrorScale(
+            part["coefficients"][()], part["centre"][()], part["limits"][()], int(part.attrs["n"])
+        )
+        for name, part in group.get("scales", {}).items()
+    }
+    learned = {
+        _pair(name): float(part.attrs["correlation"])
+        for name, part in group.get("learned", {}).items()
+    }
+    return LabelRelations(
+        label, str(group.attrs["scale"]), relations, correlations, scales, learned
+    )
+
+
+def _pair(name: str) -> tuple[str, str]:
+    a, b = name.split(" ")
+    return a, b

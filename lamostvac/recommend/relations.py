@@ -1,29 +1,31 @@
 """Relations between systems, fitted to stars that both have, and correlations of their errors."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lamostvac.recommend.definitions import (
+    CORE,
     Columns,
     Definition,
+    Source,
     number,
     validity,
 )
+from lamostvac.recommend.scales import ErrorScale
 from lamostvac.recommend.settings import Recommended, Settings
 
 _SECTION = Recommended()  # for defaults of parameters
 
 _HUBER = 1.345  # residuals beyond this many sigma have linear loss
-_CORE = 0.5  # a source counts as valid for fits where its taper is at least this
 # A fitted slope depends on the ratio of the errors to the stars' true scatter. Where less than this
 # share of a source's variance is true scatter, a mistake of 10 % in the errors would change the
 # slope by 5 %, so only an offset is fitted.
 _RELIABLE = 0.75
-_MAX_CORRELATION = 0.95  # nearer to 1, weights would depend on the last digits of the errors
+MAX_CORRELATION = 0.95  # nearer to 1, weights would depend on the last digits of the errors
 _SLOPES = (0.2, 5.0)  # allowed for a relation, so that it keeps the order of stars
 
 
@@ -272,7 +274,7 @@ def fit_correlation(
     )
     rho = (n * (plus - minus) / (plus + minus) + weight * known) / (n + weight)
     first, second = (min(1.0, (n * width + weight) / (n + weight)) for width in widths)
-    return Correlation(float(np.clip(rho, -_MAX_CORRELATION, _MAX_CORRELATION)), (first, second), n)
+    return Correlation(float(np.clip(rho, -MAX_CORRELATION, MAX_CORRELATION)), (first, second), n)
 
 
 @dataclass(frozen=True)
@@ -284,12 +286,36 @@ class LabelRelations:
     scale : the source whose scale the label is on
     relations : by source
     correlations : by two sources in the order of the definition
+    scales, learned : factors on the sources' errors, and correlations of the errors of sources of
+        different systems, from left-out stars (`learned.py`); empty: errors are as stated
     """
 
     label: str
     scale: str
     relations: dict[str, Relation]
     correlations: dict[tuple[str, str], Correlation]
+    scales: dict[str, ErrorScale] = field(default_factory=dict)
+    learned: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    def correlation(self, a: str, b: str) -> float:
+        """Correlation of the errors of two sources of different systems."""
+        for pair in ((a, b), (b, a)):
+            if pair in self.learned:
+                return self.learned[pair]
+        return between(self.correlations, a, b).total
+
+
+def on_scale(
+    columns: Columns, source: Source, relation: Relation, covariates: Sequence[NDArray[np.float64]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """A source's value on the scale, its stated error with the relation's own, and the stated error
+    without that (n,); 0 where the source has no validity.
+    """
+    some = validity(source, columns) > 0
+    x = np.where(some, number(columns, source.column), 0.0)
+    x_err = np.where(some, number(columns, f"{source.column}_err"), 0.0)
+    value, slope, variance = relation.apply(x, covariates)
+    return value, np.sqrt((slope * x_err) ** 2 + variance), slope * x_err
 
 
 def fit_label(
@@ -309,7 +335,7 @@ def fit_label(
     sources = definition.sources
     values = {s.column: number(rows, s.column) for s in sources}
     errors = {s.column: number(rows, f"{s.column}_err") for s in sources}
-    core = {s.column: validity(s, rows) >= _CORE for s in sources}
+    core = {s.column: validity(s, rows) >= CORE for s in sources}
     correlations = {
         (one.column, other.column): _correlation_of(
             one.column, other.column, values, errors, core, pairs, settings

@@ -1,6 +1,6 @@
 """The configuration's section recommended."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -75,6 +75,20 @@ class Combination(Section):
             "in the same way; measured on a simulated survey (docs/recommended.md)."
         ),
     )
+    weights: Literal["learned", "stated"] = Field(
+        "learned",
+        description=(
+            "learned: weights and errors follow how far each source is from the labels of training stars that it did "
+            "not learn from; stated: they follow the sources' errors as the catalogue has them."
+        ),
+    )
+    min_left_out: PositiveInt = Field(
+        30,
+        description=(
+            "With recommended.weights: learned, the stated error of a source counts as much as this many left-out "
+            "stars."
+        ),
+    )
     disagreement: PositiveFloat = Field(
         3.0,
         description="flag_{label}_disagree is 1 where the systems differ by more than this many sigma.",
@@ -88,6 +102,6 @@ class Settings(Combination):
 
 
 class Recommended(Combination, Definitions):
-    """One value of each label from both systems."""
+    """One value of each label from all systems."""
 
     not_in_rows: ClassVar = frozenset({"definitions"})

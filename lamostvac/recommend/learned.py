@@ -1,0 +1,233 @@
+"""How good each source of a label really is, from stars that it did not learn from.
+
+The stated errors of two systems are not equally right: a fit's covariance knows nothing of a library
+that has no stars of a kind, a network's errors grow where its training set is thin. Stars of the
+training sets, with the networks' answers by members that did not learn from them, have labels to
+compare with: for each spectral type each source gets a factor on its errors that depends on S/N and
+Teff, and two sources of different systems get the correlation of their errors. A source without such
+stars keeps its stated errors.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamostvac.recommend.definitions import CORE, Columns, Definition, Source, number, validity
+from lamostvac.recommend.relations import (
+    MAX_CORRELATION,
+    LabelRelations,
+    between,
+    on_scale,
+)
+from lamostvac.recommend.scales import PLACE_TEFF, ErrorScale, place
+from lamostvac.recommend.settings import Settings
+
+Array = NDArray[np.float64]
+_SIGMA = 0.67449  # the median of the absolute value of a number from the normal distribution
+_STEPS = 60
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A network's answers for stars of its training set by members that did not learn from them.
+
+    Attributes
+    ----------
+    rows : (k,) of the type's table
+    value, reference : (k,) the answer and the training set's label
+    reference_err : (k,) of the training set's label, NaN where there is none
+    """
+
+    rows: NDArray[np.int64]
+    value: Array
+    reference: Array
+    reference_err: Array
+
+    def within(self, start: int, stop: int) -> "LeftOut":
+        """Those of the rows from `start` up to `stop`, counted from `start`."""
+        here = (self.rows >= start) & (self.rows < stop)
+        parts = (self.value, self.reference, self.reference_err)
+        return LeftOut(self.rows[here] - start, *(part[here] for part in parts))
+
+
+def with_left_out(
+    rows: Columns, names: set[str], left_out: Mapping[str, LeftOut]
+) -> dict[str, NDArray[Any]]:
+    """The columns `names` of `rows`, training stars with what the network says without them."""
+    columns = {name: rows[name] for name in sorted(names)}
+    for name, known in left_out.items():
+        if name in columns:
+            columns[name] = np.array(columns[name], copy=True)
+            columns[name][known.rows] = known.value
+    return columns
+
+
+def fit_scale(residual: Array, error: Array, known: Array, at: Array, stars: int) -> ErrorScale:
+    """The factor on stated errors under which residuals are as large as they are.
+
+    Parameters
+    ----------
+    residual, error : (n,) label minus truth, and its stated error
+    known : (n,) standard deviation of the truth's own error; 0 where it is not known
+    at : (n, 2) `place` of the stars
+    stars : the factor 1, with no slopes, counts as this many stars
+
+    Returns
+    -------
+    ErrorScale : the logarithm of the factor is linear in `at`. Half of the stars are within 0.67
+    errors, whatever the others do: a regression of the median of log |residual / error|
+    """
+    if len(residual) == 0:
+        return ErrorScale()
+    centre = np.median(at, axis=0)
+    low, high = np.quantile(at, [0.02, 0.98], axis=0)
+    scale = ErrorScale(np.zeros(3), centre, np.array([low, high]).T, len(residual))
+    design = scale.design(at)
+    # Residuals of 0 have no logarithm; one of a thousandth of its error is as good as none.
+    size = np.maximum(np.abs(residual) / error, 1e-3)
+    ridge = float(stars) * np.eye(3)
+    a = np.zeros(3)
+    for _ in range(_STEPS):
+        factor = np.exp(design @ a)
+        target = np.log(size / _SIGMA) - 0.5 * np.log1p((known / (error * factor)) ** 2)
+        weight = 1.0 / np.maximum(np.abs(target - design @ a), 0.05)
+        weighted = design * weight[:, None]
+        new = np.linalg.solve(weighted.T @ design + ridge, weighted.T @ target)
+        step, a = np.abs(new - a).max(), 0.5 * (a + new)
+        if step < 1e-6:
+            break
+    return ErrorScale(a, centre, scale.limits, len(residual))
+
+
+def correlation_of(first: Array, second: Array, known: Array, prior: float, stars: int) -> float:
+    """Correlation of two sources' errors, from residuals in units of their errors.
+
+    Parameters
+    ----------
+    first, second : (n,) residuals over errors
+    known : (n,) product of the truth's error in units of either, which both residuals have in common
+    prior : the correlation that counts as `stars` stars
+    """
+    n = len(first)
+    if n == 0:
+        return prior
+    plus, minus = (
+        float(np.median(np.abs(first + sign * second))) ** 2 / _SIGMA**2 for sign in (1, -1)
+    )
+    shared = 0.25 * (plus - minus) - float(np.median(known))
+    found = (n * np.clip(shared, -1.0, 1.0) + stars * prior) / (n + stars)
+    return float(np.clip(found, -MAX_CORRELATION, MAX_CORRELATION))
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Residuals (k,) of a source on the scale, stated errors, the truth's errors, NaN where unknown."""
+
+    residual: Array
+    error: Array
+    truth_err: Array
+
+
+def learn(
+    columns: Columns,
+    definition: Definition,
+    fitted: LabelRelations,
+    left_out: Mapping[str, LeftOut],
+    settings: Settings,
+) -> LabelRelations:
+    """`fitted` with factors on the sources' errors and correlations learned from left-out stars.
+
+    Parameters
+    ----------
+    columns : columns (n,) of one type's stars, with the answers of `left_out` for training stars
+    left_out : by source; sources of networks that are not in it have no stars to learn from
+
+    Returns
+    -------
+    LabelRelations with `scales` and `learned`, unchanged where no source has left-out stars
+    """
+    own = {s.column: left_out[s.column] for s in definition.sources if s.column in left_out}
+    if not own:
+        return fitted
+    rows = np.unique(np.concatenate([known.rows for known in own.values()]))
+    names = {name for source in definition.sources for name in source.names}
+    names |= {*definition.covariates, settings.snr_band, PLACE_TEFF}
+    part = {name: columns[name][rows] for name in names}
+    truths = {
+        name: _truth(part, definition, fitted, name, known, rows) for name, known in own.items()
+    }
+    at = place(part, settings.snr_band)
+    known, scales = {}, {}
+    for source in definition.sources:
+        name = source.column
+        chosen = {name: truths[name]} if name in truths else truths
+        known[name] = _residuals(part, definition, fitted, source, chosen)
+        found = known[name]
+        used = np.isfinite(found.residual) & np.isfinite(at).all(axis=1)
+        scales[name] = fit_scale(
+            found.residual[used], found.error[used], found.truth_err[used], at[used],
+            settings.min_left_out,
+        )  # fmt: skip
+    learned = {
+        (one.column, two.column): _pair(
+            [known[s.column] for s in (one, two)],
+            [scales[s.column].factor(at) for s in (one, two)],
+            between(fitted.correlations, one.column, two.column).total,
+            settings.min_left_out,
+        )
+        for one, two in combinations(definition.sources, 2)
+        if one.system != two.system
+    }
+    return LabelRelations(
+        fitted.label, fitted.scale, fitted.relations, fitted.correlations, scales, learned
+    )
+
+
+def _truth(
+    part: Columns,
+    definition: Definition,
+    fitted: LabelRelations,
+    name: str,
+    known: LeftOut,
+    rows: NDArray[np.int64],
+) -> tuple[Array, Array]:
+    """A training set's labels of the rows on the scale of the recommended value, and their errors."""
+    here = np.searchsorted(rows, known.rows)
+    reference, error = np.full(len(rows), np.nan), np.zeros(len(rows))
+    reference[here] = known.reference
+    error[here] = np.nan_to_num(known.reference_err)
+    covariates = [number(part, covariate) for covariate in definition.covariates]
+    value, slope, _ = fitted.relations[name].apply(reference, covariates)
+    return value, slope * error
+
+
+def _residuals(
+    part: Columns,
+    definition: Definition,
+    fitted: LabelRelations,
+    source: Source,
+    truths: Mapping[str, tuple[Array, Array]],
+) -> _Known:
+    """A source against the first of the `truths` that a star has, where the source is valid."""
+    covariates = [number(part, name) for name in definition.covariates]
+    value, error, _ = on_scale(part, source, fitted.relations[source.column], covariates)
+    truth, truth_err = np.full(len(value), np.nan), np.zeros(len(value))
+    for reference, reference_err in truths.values():
+        free = np.isnan(truth)
+        truth = np.where(free, reference, truth)
+        truth_err = np.where(free, reference_err, truth_err)
+    usable = (validity(source, part) >= CORE) & (error > 0)
+    return _Known(np.where(usable, value - truth, np.nan), error, truth_err)
+
+
+def _pair(known: list[_Known], factors: list[Array], prior: float, stars: int) -> float:
+    """The correlation of two sources' errors."""
+    (one, two), (f1, f2) = known, factors
+    used = np.isfinite(one.residual) & np.isfinite(two.residual) & np.isfinite(f1 * f2)
+    e1, e2 = (one.error * f1)[used], (two.error * f2)[used]
+    shared = (one.truth_err * two.truth_err)[used] / (e1 * e2)
+    return correlation_of(one.residual[used] / e1, two.residual[used] / e2, shared, prior, stars)
