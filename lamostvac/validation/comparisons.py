@@ -13,7 +13,7 @@ import pandas as pd
 from lamostvac.core.vocabulary import LABELS
 from lamostvac.validation.schema import Comparison
 from lamostvac.validation.statistics import _recommended, statistics
-from lamostvac.validation.subsets import FGK, RECOMMENDED, recommended, select, warned
+from lamostvac.validation.subsets import FGK, recommended, select, warned
 from lamostvac.validation.truth import DERIVED, DISTANCES, relative
 
 COMPARISON_COLUMNS = [
@@ -70,14 +70,15 @@ def without_training(
 ) -> pd.DataFrame:
     """The rows on which a label can be tested: without those its networks were trained on.
 
+    Recommended labels are tested on all rows: training stars' are made from what networks say that
+    did not learn from them (`recommend.combine.apply`).
+
     Parameters
     ----------
-    set_of : network label to its training set; labels that combine networks
-        (recommended ones, distances) have all sets
+    set_of : network label to its training set; distances, which combine networks, have all sets
     trained : set to the spectra that its networks learned from in this run
     """
-    combined = (*RECOMMENDED, *DERIVED)
-    names = list(trained) if label in combined else [set_of[label]] if label in set_of else []
+    names = list(trained) if label in DERIVED else [set_of[label]] if label in set_of else []
     known = {spectrum for name in names for spectrum in trained.get(name, ())}
     return table[~table["spectrum_id"].isin(known)] if known else table
 

@@ -535,7 +535,7 @@ def test_networks_are_judged_on_spectra_that_they_did_not_learn_from():
         "teff": "abcd",
         "feh_apogee": "ad",
         "teff_pastel": "bcd",
-        "teff_rec": "d",
+        "teff_rec": "abcd",
         "dist": "d",
     }
 
