@@ -3,7 +3,8 @@
 python tools/at_scale.py RESULTS TARGET G=140 K=20 [--do errors recommend ...]
 
 TARGET becomes a copy of RESULTS in which the collected rows and the photometry of these types are there so many times,
-each time elsewhere on the sky and under other names, so that copies are other stars with the same repeats. Then
+each time elsewhere on the sky and under other names, with labels and magnitudes a little different, so that copies are
+other stars with the same repeats. Then
 `snakemake --cores 1` does the rules of --do for it (errors, recommend, distance, catalog, merge and validation) and
 their time and memory are printed. RESULTS is untouched; the configuration is config/fifty_thousand.yaml unless --config
 says otherwise, and its paths are relative to --directory, this project's unless it is given.
@@ -20,6 +21,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -28,7 +31,9 @@ from lamostvac.catalog.files import read_rows, write_fits, write_json
 from lamostvac.catalog.registry import Registry, load_registry
 from lamostvac.core.atomic import atomic
 from lamostvac.core.manifest import read_manifest
+from lamostvac.external.match import group_stars
 from lamostvac.run.layout import Layout
+from lamostvac.uncertainty.repeats import RADIUS
 from tools.error_models import labels_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,9 +69,20 @@ def renamed(names: NDArray[Any], copy: int) -> NDArray[Any]:
     return np.char.add(f"{copy}-", texts) if copy else texts
 
 
-def copy_rows(rows: NDArray[np.void], copy: int, step: float) -> NDArray[np.void]:
-    """The rows of other stars, `copy * step` degrees away."""
+# How far labels and magnitudes of a copy are from the original's: share of the stars' scatter, and mag.
+SHARE, FAINTER, COLOURS = 0.1, 0.3, 0.02
+
+
+def copy_rows(
+    rows: NDArray[np.void], copy: int, step: float, star: NDArray[np.int64]
+) -> NDArray[np.void]:
+    """The rows of other stars, `copy * step` degrees away; rows of one `star` (n,) stay alike."""
     new = rows.copy()
+    rng = np.random.default_rng(copy)
+    for name in rows.dtype.names or ():
+        if copy and f"{name}_random" in (rows.dtype.names or ()):
+            scatter = SHARE * float(np.nan_to_num(np.nanstd(rows[name].astype(np.float64))))
+            new[name] += scatter * rng.normal(size=star.max() + 1)[star]
     new["spectrum_id"] = renamed(rows["spectrum_id"], copy).astype(rows.dtype["spectrum_id"])
     new["ra"] = (rows["ra"] + copy * step) % 360.0
     for name in ("obsid", "gaia_source_id_release"):
@@ -74,11 +90,22 @@ def copy_rows(rows: NDArray[np.void], copy: int, step: float) -> NDArray[np.void
     return new
 
 
-def copy_table(table: pd.DataFrame, copy: int) -> pd.DataFrame:
-    """The same of a table with a column `spectrum_id`, and perhaps `gaia_source_id`."""
+def copy_table(
+    table: pd.DataFrame, copy: int, star: NDArray[np.int64] | None = None
+) -> pd.DataFrame:
+    """The same of a table with `spectrum_id`, and perhaps `gaia_source_id` and magnitudes, for which
+    it needs `star`.
+    """
     new = table.assign(spectrum_id=renamed(table["spectrum_id"].to_numpy(str), copy))
     if "gaia_source_id" in table:
         new["gaia_source_id"] += (table["gaia_source_id"] >= 0) * copy * FAR
+    if copy and star is not None:
+        rng = np.random.default_rng(copy)
+        fainter = FAINTER * rng.normal(size=star.max() + 1)
+        for name in table.columns:
+            if f"{name}_err" in table and name.startswith("mag_"):
+                change = fainter + COLOURS * rng.normal(size=len(fainter))
+                new[name] = (table[name] + change[star]).astype(table[name].dtype)
     return new
 
 
@@ -91,18 +118,23 @@ def multiply(
         for pattern in (Layout.collected, Layout.collected_rejected, Layout.photometry)
     )
     rows = read_rows(results / collected, registry)
-    copies = (copy_rows(rows, copy, 360.0 / times) for copy in range(times))
+    star = group_stars(rows["ra"], rows["dec"], RADIUS)
+    copies = (copy_rows(rows, copy, 360.0 / times, star) for copy in range(times))
     write_fits(target / collected, copies, times * len(rows), registry, {})
     table = pd.read_csv(results / rejected, dtype=str, keep_default_na=False)
     with atomic(target / rejected) as temporary:
         pd.concat([copy_table(table, copy) for copy in range(times)]).to_csv(
             temporary, index=False, lineterminator="\n"
         )
-    table = pd.read_parquet(results / photometry)
-    with atomic(target / photometry) as temporary:
-        pd.concat([copy_table(table, copy) for copy in range(times)]).to_parquet(
-            temporary, index=False
-        )
+    read = pq.read_table(results / photometry)
+    table = read.to_pandas()
+    with (
+        atomic(target / photometry) as temporary,
+        pq.ParquetWriter(temporary, read.schema) as writer,
+    ):
+        for copy in range(times):
+            new = copy_table(table, copy, star)
+            writer.write_table(pa.Table.from_pandas(new, read.schema, preserve_index=False))
     return times * len(rows)
 
 

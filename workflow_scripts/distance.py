@@ -24,9 +24,8 @@ def main(snakemake: Job) -> None:
     labels = ["teff_rec", "logg_rec", "feh_rec"]
     names = ["spectrum_id", "ra", "dec", "fit_status", params.snr_band, *labels]
     rows = read_fields(path, registry, [*names, *(f"{label}_err" for label in labels)])
-    photometry = in_order_of(
-        rows["spectrum_id"], pd.read_parquet(inputs.photometry), inputs.photometry
-    )
+    found = pd.read_parquet(inputs.photometry)
+    photometry = in_order_of(rows["spectrum_id"], found, inputs.photometry)
     table = {str(name): np.asarray(values) for name, values in photometry.items()}
     table |= {"ra": rows["ra"], "dec": rows["dec"]}
     teff, logg, feh = (rows[label].astype(np.float64) for label in labels)
@@ -37,18 +36,18 @@ def main(snakemake: Job) -> None:
         params.extinction, params.repeat_radius, log,
     )  # fmt: skip
     settings = Distance.model_validate(params.distance)
-    columns = type_distances.magnitude_columns(registry.names, ["", "_err"])
-    magnitudes = read_fields(path, registry, [*columns, "obsid"])
+    measured = settings.correlation is None and bool(inputs.left_out)
+    parts, bands = ["", "_err"], snr_bands(networks, (), params.snr_band)
+    parts += ["_spread"] if measured else []
+    columns = type_distances.magnitude_columns(registry.names, parts)
+    wanted = {*columns, "obsid"} | (set(bands.values()) if measured else set())
+    magnitudes = read_fields(path, registry, sorted(wanted))
     absolute = type_distances.usable_magnitudes(magnitudes, settings.flagged)
     correlation = type_distances.equal_correlation(settings.correlation)
-    if settings.correlation is None and inputs.left_out:
-        tables = map(pd.read_parquet, inputs.left_out)
-        left_out = dict(zip(params.bands, tables, strict=True))
-        columns = type_distances.magnitude_columns(registry.names, ["_spread"])
-        bands = snr_bands(networks, (), params.snr_band)
-        spreads = read_fields(path, registry, [*columns, *set(bands.values()), "obsid"])
+    if measured:
+        left_out = dict(zip(params.bands, map(pd.read_parquet, inputs.left_out), strict=True))
         correlation = type_distances.left_out_correlation(
-            left_out, spreads, params.members, bands, log
+            left_out, magnitudes, params.members, bands, log
         )
     added = type_distances.distances(table, absolute, red, coefficients, correlation, settings)
     log.info("distances of %d of %d stars", np.isfinite(added["dist"]).sum(), len(photometry))

@@ -1,3 +1,3 @@
 """Photometry, extinction by star pairs, distances and positions."""
 
-VERSION = 7
+VERSION = 8

@@ -10,10 +10,11 @@ from lamostvac.distance.settings import StarPairs
 from lamostvac.distance.star_pairs import (
     Array,
     Controls,
+    LocalFits,
     explained,
     intrinsic_colours,
+    of_local_fits,
     scatter_matrices,
-    star_pair_reddening,
     usable_magnitudes,
 )
 
@@ -85,12 +86,11 @@ def choose_controls(
     # Change of the colours by one standard deviation of dust.
     dusty = dust_error[rows, None] * (coefficients[rows] - coefficients[rows][:, [reference]])
     kept = np.ones(len(rows), bool)
-    controls = _measured(everyone, kept, dusty, settings)
+    controls, local = _measured(everyone, kept, dusty, settings)
     for _ in range(iterations):
-        found = star_pair_reddening(
-            np.where(np.isfinite(colours), colours, np.nan), np.sqrt(variance[rows]),
-            everyone.labels,
-            everyone.label_errors, everyone.star, coefficients[rows], controls, settings,
+        found = of_local_fits(
+            colours, np.sqrt(variance[rows]), everyone.label_errors, coefficients[rows], local, controls,
+            settings,
         )  # fmt: skip
         with np.errstate(invalid="ignore"):
             limit = settings.clip * found.error
@@ -105,7 +105,7 @@ def choose_controls(
         if (now == kept).all():
             break
         kept = now
-        controls = _measured(everyone, kept, dusty, settings)
+        controls, local = _measured(everyone, kept, dusty, settings)
     return controls, rows[kept]
 
 
@@ -153,8 +153,9 @@ def cells_of(labels: Array, size: int = 250) -> NDArray[np.int64]:
 
 def _measured(
     everyone: Controls, kept: NDArray[np.bool_], dusty: Array, settings: StarPairs
-) -> Controls:
-    """Some of the controls, with the scatter of their colours about the fit to the others, by cell.
+) -> tuple[Controls, LocalFits]:
+    """Some of the controls, with the scatter of their colours about the fit to the others, by cell;
+    and the fits to them of everyone, kept or not.
 
     `dusty` (m, bands) is the change of colours by one standard deviation of the controls' own
     E(B-V).
@@ -163,7 +164,8 @@ def _measured(
     labels, errors = everyone.labels[kept], everyone.label_errors[kept]
     colours, variance = everyone.colours[kept], everyone.variance[kept]
     plain = _plain(labels, errors, colours, variance, everyone.star[kept], everyone.reference)
-    fitted, slopes, leverage, _ = intrinsic_colours(labels, plain.star, plain, settings)
+    local = intrinsic_colours(everyone.labels, everyone.star, plain, settings)
+    fitted, slopes, leverage = (part[kept] for part in local[:3])
     # A residual includes the error of the fit.
     residual = (colours - fitted) / np.sqrt(1 + np.nan_to_num(leverage))[:, None]
     slopes = np.nan_to_num(slopes)
@@ -172,8 +174,8 @@ def _measured(
     gradient = np.zeros((n_cells, 3, n_bands, n_bands))
     intrinsic, total = np.zeros((2, n_cells, n_bands, n_bands))
     diagonal = np.arange(n_bands)
-    for number in range(n_cells):
-        there = cell == number
+    by_cell = np.split(np.argsort(cell, kind="stable"), np.cumsum(np.bincount(cell))[:-1])
+    for number, there in enumerate(by_cell):
         for label in range(3):
             slope = slopes[there, :, label]
             gradient[number, label] = slope.T @ slope / max(len(slope), 1)
@@ -182,9 +184,9 @@ def _measured(
         expected[:, diagonal, diagonal] += np.nan_to_num(variance[there])
         total[number], left = scatter_matrices(residual[there], expected)
         from_labels = np.einsum("ml,lbc->bc", errors[there] ** 2, gradient[number]) / max(
-            there.sum(), 1
+            len(there), 1
         )
         share = explained(left, from_labels)
         gradient[number] *= share
         intrinsic[number] = nearest_semidefinite(left - share * from_labels)
-    return replace(plain, cell=cell, gradient=gradient, intrinsic=intrinsic, total=total)
+    return replace(plain, cell=cell, gradient=gradient, intrinsic=intrinsic, total=total), local

@@ -18,7 +18,7 @@ from lamostvac.external.sky import unit_vectors
 # is at b = 90: astropy's `Galactocentric` v4.0.
 _CENTRE_RA, _CENTRE_DEC, _ROLL = 266.4051, -28.936175, 58.5986320306
 Array = NDArray[np.float64]
-_BLOCK = 20_000  # stars at a time; no result depends on it
+_BLOCK = 1024  # stars at a time; no result depends on it
 _PER_MAGNITUDE = np.log(10) / 5  # d(ln d) / d(mu)
 
 
@@ -98,21 +98,22 @@ def modulus_of_bands(
             good &= np.isfinite(ebv_err[rows])[:, None]
             y = apparent[rows] - absolute[rows] - coefficients[rows] * ebv[rows, None]
         y = np.where(good, y, np.nan)
-        scale = np.where(good, absolute_err[rows], 1.0)
-        dust = np.where(good, coefficients[rows] * ebv_err[rows, None], 0.0)
-        others = dust[:, :, None] * dust[:, None, :]
-        diagonal = np.arange(others.shape[1])
-        others[:, diagonal, diagonal] += np.where(good, apparent_err[rows], 1.0) ** 2
-        full = correlation * scale[:, :, None] * scale[:, None, :] + others
-        smaller = np.minimum(scale[:, :, None], scale[:, None, :])
-        weighing = correlation * smaller**2 + others if guarded else full
+        # Matrices as (bands, bands, n), which fit_bands likes best.
+        scale = np.where(good, absolute_err[rows], 1.0).T
+        dust = np.where(good, coefficients[rows] * ebv_err[rows, None], 0.0).T
+        others = dust[:, None] * dust[None, :]
+        diagonal = np.arange(len(others))
+        others[diagonal, diagonal] += np.where(good, apparent_err[rows], 1.0).T ** 2
+        full = correlation[:, :, None] * scale[:, None] * scale[None, :] + others
+        smaller = np.minimum(scale[:, None], scale[None, :])
+        weighing = correlation[:, :, None] * smaller**2 + others if guarded else full
         found = fit_bands(
             y,
             np.ones((*y.shape, 1)),
-            weighing,
+            np.moveaxis(weighing, -1, 0),
             clip,
             min_bands=1,
-            error_covariance=full if guarded else None,
+            error_covariance=np.moveaxis(full, -1, 0) if guarded else None,
         )
         value[rows], error[rows], number[rows] = (
             found.values[:, 0],

@@ -10,17 +10,19 @@ to generalised least squares of every colour that the bands can form, with the c
 and a missing band does not affect the others.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from lamostvac.distance.band_fit import fit_bands, nearest_semidefinite
+from lamostvac.distance.band_fit import fit_bands, nearest_semidefinite, solved
 from lamostvac.distance.settings import StarPairs
 
 Array = NDArray[np.float64]
-_BLOCK = 4000  # stars at a time; no result depends on it
+_BLOCK = 1024  # stars at a time; no result depends on it
+_LEAF = 32  # controls in a leaf of the tree: fastest for some forty neighbours
 # Of a slope, in units of the summed weights: keeps slopes finite where all controls have one label.
 _RIDGE = 1e-3
 
@@ -114,12 +116,12 @@ def intrinsic_colours(
     rows = np.flatnonzero(np.isfinite(labels).all(axis=1))
     if m < settings.min_controls or not len(rows):
         return colours, slopes, leverage, nearest
-    tree = cKDTree(controls.labels)
+    tree = cKDTree(controls.labels, _LEAF)
     # One more: the star itself may be among them, and the farthest has weight 0.
     k = min(settings.n_controls + 2, m)
     here = np.isfinite(controls.colours)
-    filled = np.where(here, controls.colours, 0.0)
-    ridge = np.diag([0.0, 1.0, 1.0, 1.0]) * _RIDGE
+    # Which bands a control has, and its colours: one read of memory for each neighbour.
+    both = np.hstack([here, np.where(here, controls.colours, 0.0)])
     for start in range(0, len(rows), _BLOCK):
         part = rows[start : start + _BLOCK]
         # With k as a list the result has two dimensions even for one neighbour.
@@ -135,31 +137,49 @@ def intrinsic_colours(
         reach = np.where(found[:, -1], distance[:, -1], settings.max_distance)
         reach = np.maximum(reach, 1e-9) * (1 + 1e-6)
         share = np.where(usable, distance / reach[:, None], 1.0)
-        weight = np.clip(1 - share**3, 0, None) ** 3
-        design = np.empty((len(part), k, 4))
-        design[:, :, 0] = 1
-        design[:, :, 1:] = controls.labels[near] - labels[part, None]
-        banded = (weight[:, :, None] * here[near]).transpose(0, 2, 1)
-        products = (design[:, :, :, None] * design[:, :, None, :]).reshape(len(part), k, 16)
-        normal = (banded @ products).reshape(len(part), n_bands, 4, 4)
-        total = normal[:, :, 0, 0]
-        right = (banded * filled[near].transpose(0, 2, 1)) @ design
-        enough = (here[near] & usable[:, :, None]).sum(axis=1) >= settings.min_controls
-        enough &= total > 0
-        normal = normal + total[:, :, None, None] * ridge
-        normal[~enough] = np.eye(4)
-        solution = np.linalg.solve(normal, right[..., None])[..., 0]
-        colours[part] = np.where(enough, solution[:, :, 0], np.nan)
-        slopes[part] = np.where(enough[:, :, None], solution[:, :, 1:], np.nan)
+        weight = np.clip(1 - share * share * share, 0, None)
+        weight *= weight * weight
+        away = controls.labels[near] - labels[part, None]
+        products = np.empty((len(part), k, len(_PRODUCTS)))
+        products[:, :, 0] = 1
+        products[:, :, 1:4] = away
+        for number, (one, other) in enumerate(_PRODUCTS[4:], start=4):
+            np.multiply(away[:, :, one - 1], away[:, :, other - 1], out=products[:, :, number])
+        seen = both[near]
+        enough = (usable[:, None, :].astype(np.float64) @ seen[:, :, :n_bands])[:, 0]
+        weighted = weight[:, :, None] * products
+        # The last axis is the star's, as in band_fit.
+        sums = np.ascontiguousarray((seen.transpose(0, 2, 1) @ weighted).transpose(2, 1, 0))
+        normal, right = _symmetric(sums[:, :n_bands]), sums[:4, n_bands:]
+        total = sums[0, :n_bands]
+        fitted = (enough.T >= settings.min_controls) & (total > 0)
+        for slope in (1, 2, 3):
+            normal[slope, slope] += total * _RIDGE
+        normal[:, :, ~fitted] = np.eye(4)[:, :, None]
         # All controls have the reference band.
-        reference = normal[:, controls.reference]
-        squares = ((weight**2)[:, None, :] @ products).reshape(len(part), 4, 4)
-        first = np.linalg.solve(
-            reference, np.broadcast_to(np.eye(4)[0], (len(part), 4))[..., None]
-        )[..., 0]
-        leverage[part] = np.einsum("ni,nij,nj->n", first, squares, first)
-        leverage[part[~enough[:, controls.reference]]] = np.nan
+        reference = normal[:, :, controls.reference].copy()
+        solution = solved(normal.reshape(4, 4, -1), right.reshape(4, 1, -1)).reshape(4, n_bands, -1)
+        colours[part] = np.where(fitted, solution[0], np.nan).T
+        slopes[part] = np.where(fitted, solution[1:], np.nan).T
+        unit = np.zeros((4, 1, len(part)))
+        unit[0] = 1
+        first = solved(reference, unit)[:, 0]
+        squares = _symmetric(((weight**2)[:, None, :] @ products)[:, 0].T)
+        variance = np.einsum("in,ijn,jn->n", first, squares, first)
+        leverage[part] = np.where(fitted[controls.reference], variance, np.nan)
     return colours, slopes, leverage, nearest
+
+
+# What is different among the products of 1 and the three labels.
+_PRODUCTS = [(one, other) for one in range(4) for other in range(one, 4)]
+
+
+def _symmetric(products: Array) -> Array:
+    """Matrices (4, 4, ...) from their `_PRODUCTS` (10, ...)."""
+    matrix = np.empty((4, 4, *products.shape[1:]))
+    for values, (one, other) in zip(products, _PRODUCTS, strict=True):
+        matrix[one, other] = matrix[other, one] = values
+    return matrix
 
 
 def solve_reddening(
@@ -198,15 +218,26 @@ def _covariance(
     """Covariance (n, bands, bands) of magnitudes less dust-free colours; diagonal NaN if missing.
 
     Slopes are those of the cell: a star's own slopes are noisy, and least squares would put too
-    much weight on colours whose slopes are small by chance.
+    much weight on colours whose slopes are small by chance. It is a view of an array (bands, bands,
+    n); fastest where stars of a cell stand together.
     """
-    total = np.einsum("nl,nlbc->nbc", label_errors**2, controls.gradient[cell])
-    total += (
-        controls.intrinsic[cell] + np.nan_to_num(leverage)[:, None, None] * controls.total[cell]
-    )
-    diagonal = np.arange(total.shape[1])
-    total[:, diagonal, diagonal] += variance
-    return total
+    n_bands = variance.shape[1]
+    total = np.empty((n_bands * n_bands, len(variance)))
+    factors = np.column_stack(
+        [label_errors**2, np.ones(len(variance)), np.nan_to_num(leverage)]
+    ).T  # (5, n)
+    order = np.argsort(cell, kind="stable")
+    limits = np.flatnonzero(np.diff(cell[order], prepend=-1, append=-1))
+    for start, stop in itertools.pairwise(limits):
+        rows, number = order[start:stop], cell[order[start]]
+        parts = np.vstack(
+            [controls.gradient[number], controls.intrinsic[[number]], controls.total[[number]]]
+        )
+        total[:, rows] = parts.reshape(5, -1).T @ factors[:, rows]
+    covariance = total.reshape(n_bands, n_bands, -1)
+    diagonal = np.arange(n_bands)
+    covariance[diagonal, diagonal] += variance.T
+    return np.moveaxis(covariance, -1, 0)
 
 
 def star_pair_reddening(
@@ -233,20 +264,48 @@ def star_pair_reddening(
     """
     n = len(magnitudes)
     ebv, error, number = np.full(n, np.nan), np.full(n, np.nan), np.zeros(n, np.int64)
+    if not len(controls.labels):
+        return Reddening(ebv, error, number)
+    together = _by_place(labels, controls)
     for start in range(0, n, _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        seen, variance = usable_magnitudes(magnitudes[rows], errors[rows])
-        colours, _, leverage, nearest = intrinsic_colours(
-            labels[rows], star[rows], controls, settings
-        )
-        if not len(controls.labels):
-            continue
-        covariance = _covariance(
-            variance, label_errors[rows], leverage, controls.cell[nearest], controls
-        )
-        found = solve_reddening(seen, colours, covariance, coefficients[rows], settings)
+        rows = together[start : start + _BLOCK]
+        local = intrinsic_colours(labels[rows], star[rows], controls, settings)
+        found = of_local_fits(
+            magnitudes[rows], errors[rows], label_errors[rows], coefficients[rows], local, controls,
+            settings,
+        )  # fmt: skip
         ebv[rows], error[rows], number[rows] = found.ebv, found.error, found.n_colours
     return Reddening(ebv, error, number)
+
+
+LocalFits = tuple[Array, Array, Array, NDArray[np.int64]]
+
+
+def of_local_fits(
+    magnitudes: Array,
+    errors: Array,
+    label_errors: Array,
+    coefficients: Array,
+    local: LocalFits,
+    controls: Controls,
+    settings: StarPairs,
+) -> Reddening:
+    """`star_pair_reddening` of n stars with what `intrinsic_colours` found for them, `local`."""
+    colours, _, leverage, nearest = local
+    seen, variance = usable_magnitudes(magnitudes, errors)
+    covariance = _covariance(variance, label_errors, leverage, controls.cell[nearest], controls)
+    return solve_reddening(seen, colours, covariance, coefficients, settings)
+
+
+def _by_place(labels: Array, controls: Controls) -> NDArray[np.int64]:
+    """An order of stars (n, 3) in which neighbours follow each other, so that they read the same
+    controls and matrices.
+    """
+    rows = np.flatnonzero(np.isfinite(labels).all(axis=1))
+    nearest = np.full(len(labels), -1)
+    nearest[rows] = cKDTree(controls.labels, _LEAF).query(labels[rows])[1]
+    cell = np.where(nearest < 0, -1, controls.cell[nearest])
+    return np.lexsort((nearest, cell))
 
 
 def usable_magnitudes(magnitudes: Array, errors: Array) -> tuple[Array, Array]:
