@@ -18,7 +18,15 @@ SOURCE = os.path.join(PROJECT, "lamostvac", "spectra", "native.c")
 COMPILED = os.path.join(os.path.dirname(SOURCE), "native.lib")
 # No option for this machine's own processor: the library may be on a disk that others share. And no fused products
 # and sums, which round once where NumPy rounds twice.
-OPTIONS = ["-O3", "-std=c11", "-fPIC", "-shared", "-ffp-contract=off"]
+OPTIONS = [
+    "-O3",
+    "-std=c11",
+    "-fPIC",
+    "-shared",
+    "-ffp-contract=off",
+    "-fno-trapping-math",
+    "-fno-math-errno",
+]
 
 
 def is_compiled(source, target):

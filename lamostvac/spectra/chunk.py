@@ -7,13 +7,13 @@ input of every other reader.
 """
 
 import hashlib
+import itertools
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import h5py
 import numpy as np
@@ -26,15 +26,12 @@ from lamostvac.core.hdf5 import atomic_hdf5, open_hdf5, read_columns, write_colu
 from lamostvac.core.manifest import rejected_table
 from lamostvac.core.progress import Progress
 from lamostvac.core.rejection import SpectrumRejected
+from lamostvac.spectra.batch import BATCH, Pixels, Prepared, Preparer
 from lamostvac.spectra.grid import GRID
 from lamostvac.spectra.identity import check_header
-from lamostvac.spectra.network_grid import NetworkPreparation, normalise_network_spectrum
-from lamostvac.spectra.normalise import normalise_spectrum
-from lamostvac.spectra.reader import Spectrum, read_spectrum
-from lamostvac.spectra.rest_frame import RestSpectrum, rest_spectrum
+from lamostvac.spectra.network_grid import NetworkPreparation
+from lamostvac.spectra.reader import StoredSpectrum, read_stored
 from lamostvac.spectra.settings import Preparation
-
-Normalise: TypeAlias = Callable[[RestSpectrum], tuple[np.ndarray, np.ndarray]]
 
 _ROWS = 64  # spectra per HDF5 chunk; no result depends on it
 NEEDED = [
@@ -55,7 +52,9 @@ class _Datasets:
     """Growing datasets (n, width) of an HDF5 group, and a digest of their content."""
 
     def __init__(self, group: h5py.Group, widths: Mapping[str, int]) -> None:
-        self._rows: list[tuple[np.ndarray, ...]] = []
+        # Rows wait until they fill a chunk of the file, which is then written once.
+        self._blocks = [np.empty((_ROWS, width), "<f4") for width in widths.values()]
+        self._waiting = 0
         self.digests = [hashlib.sha256() for _ in widths]
         self._datasets = [
             group.create_dataset(
@@ -70,20 +69,22 @@ class _Datasets:
         ]
 
     def add(self, *row: np.ndarray) -> None:
-        self._rows.append(row)
-        if len(self._rows) == _ROWS:
+        for block, values in zip(self._blocks, row, strict=True):
+            block[self._waiting] = values
+        self._waiting += 1
+        if self._waiting == _ROWS:
             self.flush()
 
     def flush(self) -> None:
-        if not self._rows:
+        if not self._waiting:
             return
-        for number, dataset in enumerate(self._datasets):
-            first = len(dataset)
-            dataset.resize(first + len(self._rows), axis=0)
-            block = np.array([row[number] for row in self._rows], dtype="<f4")
-            self.digests[number].update(block.tobytes())
-            dataset[first:] = block
-        self._rows.clear()
+        parts = zip(self._datasets, self._blocks, self.digests, strict=True)
+        for dataset, block, digest in parts:
+            first, rows = len(dataset), block[: self._waiting]
+            dataset.resize(first + len(rows), axis=0)
+            digest.update(rows.data)
+            dataset[first:] = rows
+        self._waiting = 0
 
 
 class _System:
@@ -91,26 +92,22 @@ class _System:
 
     Parameters
     ----------
-    normalise : a spectrum at rest to its flux and ivar (width,)
+    width : pixels of a spectrum
     prefix : of the datasets `flux` and `ivar`
     masked : column of `meta` that counts pixels without data
     """
 
-    def __init__(
-        self, handle: h5py.File, width: int, normalise: Normalise, prefix: str, masked: str
-    ) -> None:
+    def __init__(self, handle: h5py.File, width: int, prefix: str, masked: str) -> None:
         names = {f"{prefix}{name}": width for name in ("flux", "ivar")}
-        self._datasets, self._normalise, self._masked = _Datasets(handle, names), normalise, masked
+        self._datasets, self._masked = _Datasets(handle, names), masked
         self._accepted: list[tuple[int, str, int, int]] = []
         self._rejected: list[tuple[str, int, str, str, str]] = []
 
-    def take(self, index: int, row: Any, spectrum: Spectrum, rest: RestSpectrum) -> None:
-        """Add a spectrum; raises `SpectrumRejected` where the system cannot use it."""
-        flux, ivar = self._normalise(rest)
-        self._datasets.add(flux, ivar)
-        sum_ormask = int(spectrum.ormask.sum(dtype=np.int64))
-        n_masked = int(np.count_nonzero(ivar == 0))
-        self._accepted.append((index, spectrum.layout, n_masked, sum_ormask))
+    def take(self, index: int, layout: str, sum_ormask: int, pixels: Pixels) -> None:
+        """Add a spectrum."""
+        self._datasets.add(*pixels)
+        n_masked = int(np.count_nonzero(pixels[1] == 0))
+        self._accepted.append((index, layout, n_masked, sum_ormask))
 
     def reject(self, row: Any, why: SpectrumRejected) -> None:
         self._rejected.append((row.spectrum_id, row.obsid, "prepare", why.reason, why.detail))
@@ -152,36 +149,29 @@ def prepare_chunk(
     the others as `spectrum_id obsid stage reason detail`; with `networks` also `network_meta`, with
     `layout network_masked sum_ormask`, and `network_rejected`
     """
-    systems = {
-        "": _System(
-            handle, len(GRID), partial(normalise_spectrum, settings=settings), "", "n_masked"
-        )
-    }
+    systems = {"": _System(handle, len(GRID), "", "n_masked")}
     if networks:
-        normalise = partial(normalise_network_spectrum, settings=networks)
-        systems["network_"] = _System(
-            handle, networks.n_pixels, normalise, "network_", "network_masked"
-        )
+        systems["network_"] = _System(handle, networks.n_pixels, "network_", "network_masked")
+    preparer = Preparer(settings, networks)
     progress = Progress(log, len(rows), "spectra")
-    named: Iterator[Any] = rows[NEEDED].itertuples(index=False)
-    for index, row in enumerate(named):
-        try:
-            spectrum = read_spectrum(row.path)
-            check_header(spectrum.header, row, settings)
-            rest = rest_spectrum(spectrum.wave, spectrum.flux, spectrum.ivar, row.z)
-        except SpectrumRejected as why:
-            log.info("rejected %s (%s): %s", row.spectrum_id, row.path, why)
-            for system in systems.values():
-                system.reject(row, why)
-        else:
-            for prefix, system in systems.items():
-                try:
-                    system.take(index, row, spectrum, rest)
-                except SpectrumRejected as why:
+    named: Iterator[Any] = enumerate(rows[NEEDED].itertuples(index=False))
+    while batch := list(itertools.islice(named, BATCH)):
+        for (index, row), layout, found in _read_and_prepare(batch, preparer, settings):
+            if isinstance(found, SpectrumRejected):
+                log.info("rejected %s (%s): %s", row.spectrum_id, row.path, found)
+                for system in systems.values():
+                    system.reject(row, found)
+                continue
+            for (prefix, system), seen in zip(systems.items(), found.seen, strict=True):
+                if isinstance(seen, SpectrumRejected):
                     whose = "networks" if prefix else "emulator"
-                    log.info("the %s cannot use %s (%s): %s", whose, row.spectrum_id, row.path, why)
-                    system.reject(row, why)
-        progress.add()
+                    log.info(
+                        "the %s cannot use %s (%s): %s", whose, row.spectrum_id, row.path, seen
+                    )
+                    system.reject(row, seen)
+                else:
+                    system.take(index, layout, found.sum_ormask, seen)
+        progress.add(len(batch))
     tables: dict[str, pd.DataFrame] = {}
     digests: list[bytes] = []
     for prefix, system in systems.items():
@@ -193,6 +183,38 @@ def prepare_chunk(
     handle.attrs["network_digest"] = hashlib.sha256(b"".join(digests[1:])).hexdigest()
     progress.done()
     return tables
+
+
+def _read_and_prepare(
+    batch: list[tuple[int, Any]], preparer: Preparer, settings: Preparation
+) -> Iterator[tuple[tuple[int, Any], str, Prepared | SpectrumRejected]]:
+    """A batch's rows with the layouts of their files and what `Preparer.prepare` says of them."""
+    stored = [_read(row, settings) for _, row in batch]
+    read = [
+        (one, row.z)
+        for one, (_, row) in zip(stored, batch, strict=True)
+        if not isinstance(one, SpectrumRejected)
+    ]
+    prepared = iter(preparer.prepare([one for one, _ in read], [z for _, z in read]))
+    for numbered, one in zip(batch, stored, strict=True):
+        if isinstance(one, SpectrumRejected):
+            yield numbered, "", one
+        else:
+            yield numbered, one.layout, next(prepared)
+
+
+def _read(row: Any, settings: Preparation) -> StoredSpectrum | SpectrumRejected:
+    """The file of a row, which has to hold that row's spectrum; or why it is rejected."""
+    try:
+        stored = read_stored(row.path)
+        try:
+            check_header(stored.header, row, settings)
+        except SpectrumRejected:
+            stored.decoded()  # what is wrong with the file itself comes first
+            raise
+    except SpectrumRejected as why:
+        return why
+    return stored
 
 
 def rejected_by_all(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -51,6 +51,12 @@ def _doubles(array: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.require(array, np.float64, ["C", "W"])
 
 
+def check(status: int) -> None:
+    """Raises `MemoryError` where a function had no memory."""
+    if status:
+        raise MemoryError("no memory to prepare a spectrum")
+
+
 def running_median(
     library: ctypes.CDLL, values: NDArray[np.float64], half: int
 ) -> NDArray[np.float64]:
@@ -62,8 +68,10 @@ def running_median(
     medians = np.empty_like(values)
     n = values.shape[-1]
     if values.size:
-        library.lamostvac_running_median(
-            _at(values), c_int64(values.size // n), c_int64(n), c_int64(half), _at(medians)
+        check(
+            library.lamostvac_running_median(
+                _at(values), c_int64(values.size // n), c_int64(n), c_int64(half), _at(medians)
+            )
         )
     return medians
 
@@ -73,8 +81,10 @@ def bridge_with_slopes(
 ) -> NDArray[np.float64]:
     """Slopes (n,) of the spline through (x, y), of which y is first bridged where not good, in place."""
     slope = np.empty_like(y)
-    library.lamostvac_bridge_with_slopes(
-        _at(_doubles(x)), _at(y), _at(good), c_int64(len(y)), _at(slope)
+    check(
+        library.lamostvac_bridge_with_slopes(
+            _at(_doubles(x)), _at(y), _at(good), c_int64(len(y)), _at(slope)
+        )
     )
     return slope
 
@@ -93,6 +103,7 @@ def onto(
         *pixels,
         c_int64(len(spectrum[0])),
         _at(grid),
+        None,
         c_int64(len(grid)),
         _at(widths),
         c_int64(len(widths)),

@@ -38,21 +38,22 @@ class NetworkPreparation(NetworkWindows):
         return cls(**{name: getattr(section, name) for name in NetworkWindows.model_fields})
 
     @cached_property
-    def _windows(self) -> list["_Window"]:
+    def grids(self) -> list["WindowGrid"]:
+        """Grid and polynomials of each window."""
         half = self.median_window // 2
-        return [_Window(low, high, half, self.polynomial_degree) for low, high in self.windows]
+        return [WindowGrid(low, high, half, self.polynomial_degree) for low, high in self.windows]
 
     @cached_property
-    def _padded(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def padded(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Grid and pixel widths of all windows with their margins, one after the other."""
-        padded = [(window.padded, window.width) for window in self._windows]
+        padded = [(window.padded, window.width) for window in self.grids]
         grid, width = (np.concatenate(parts) for parts in zip(*padded, strict=True))
         return grid, width
 
     @cached_property
     def wave(self) -> NDArray[np.float64]:
         """(n_pixels,) A, vacuum, rest frame."""
-        return np.concatenate([window.wave for window in self._windows])
+        return np.concatenate([window.wave for window in self.grids])
 
     @property
     def n_pixels(self) -> int:
@@ -84,7 +85,7 @@ def seen_pixels(preparation: NetworkPreparation, windows: Windows | None) -> NDA
     return preparation.pixels_in(windows)
 
 
-class _Window:
+class WindowGrid:
     """Grid and polynomials of one window; the grid extends by half a median filter on each side."""
 
     def __init__(self, low: float, high: float, half: int, degree: int) -> None:
@@ -103,11 +104,15 @@ class _Window:
         """The polynomial (m,) fitted to the smoothed spectrum (m,); NaN with too few pixels."""
         known = np.isfinite(smooth)
         if known.all():
-            return np.asarray(self.orthonormal @ (self.orthonormal.T @ smooth))
+            return self.continuum_of_all(smooth)
         if np.count_nonzero(known) < self.basis.shape[1]:
             return np.full(len(smooth), np.nan)
         coefficients = np.linalg.lstsq(self.basis[known], smooth[known], rcond=None)[0]
         return np.asarray(self.basis @ coefficients)
+
+    def continuum_of_all(self, smooth: NDArray[np.float64]) -> NDArray[np.float64]:
+        """`continuum` of a spectrum (m,) without gaps."""
+        return np.asarray(self.orthonormal @ (self.orthonormal.T @ smooth))
 
 
 def prepare_network_spectrum(
@@ -142,9 +147,9 @@ def normalise_network_spectrum(
     spectrum: RestSpectrum, settings: NetworkPreparation
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """`prepare_network_spectrum` of a spectrum that is at rest already."""
-    padded_flux, padded_ivar = spectrum.onto(*settings._padded)
+    padded_flux, padded_ivar = spectrum.onto(*settings.padded)
     parts, start = [], 0
-    for window in settings._windows:
+    for window in settings.grids:
         part = slice(start, start + len(window.padded))
         median = running_median(padded_flux[part], padded_ivar[part] > 0, settings.median_window)
         inside = window.inside
@@ -152,7 +157,7 @@ def normalise_network_spectrum(
         start = part.stop
     continua = [
         window.continuum(smooth)
-        for window, (_, _, smooth) in zip(settings._windows, parts, strict=True)
+        for window, (_, _, smooth) in zip(settings.grids, parts, strict=True)
     ]
     flux, ivar, smooth = (np.concatenate(part) for part in zip(*parts, strict=True))
     continuum = np.concatenate(continua)

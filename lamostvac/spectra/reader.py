@@ -30,7 +30,7 @@ _CARD = 80
 _IMAGE_DTYPES = {-32: ">f4", -64: ">f8"}
 _COLUMN_DTYPES = {"E": ">f4", "D": ">f8", "J": ">i4", "I": ">i2", "K": ">i8", "B": "u1"}
 _TABLE_COLUMNS = ("FLUX", "IVAR", "WAVELENGTH", "ANDMASK", "ORMASK")
-_OPTICAL = (3000.0, 11000.0)  # A; nothing that LAMOST records lies outside
+OPTICAL = (3000.0, 11000.0)  # A; nothing that LAMOST records lies outside
 _MIN_PIXELS = 1000
 _TEXT = re.compile(r"'((?:[^']|'')*)'")
 
@@ -86,13 +86,51 @@ class Spectrum:
     layout: str
 
 
+@dataclass(frozen=True)
+class StoredSpectrum:
+    """A spectrum as its file stores it: arrays (n,) of the file's number types, of equal lengths.
+
+    Parsing ends here where compiled code does the rest (lamostvac/spectra/batch.py).
+    """
+
+    wave: NDArray[np.generic]
+    flux: NDArray[np.generic]
+    ivar: NDArray[np.generic]
+    andmask: NDArray[np.generic]
+    ormask: NDArray[np.generic]
+    header: Header
+    layout: str
+
+    # Values too large for the type become infinite, and are then rejected or masked.
+    @np.errstate(over="ignore", invalid="ignore")
+    def decoded(self) -> Spectrum:
+        """The spectrum with numbers of this machine; raises `SpectrumRejected` (bad_wavelength)."""
+        wave = self.wave.astype(np.float64)
+        if not _plausible(wave):
+            raise SpectrumRejected("bad_wavelength", f"{wave[0]:g} to {wave[-1]:g} A")
+        return Spectrum(
+            wave=wave,
+            flux=self.flux.astype(np.float32),
+            ivar=self.ivar.astype(np.float32),
+            andmask=_mask(self.andmask),
+            ormask=_mask(self.ormask),
+            header=self.header,
+            layout=self.layout,
+        )
+
+
 def read_spectrum(path: str | PathLike[str]) -> Spectrum:
     """Read one LAMOST LRS file, gzipped or not.
 
     Raises `SpectrumRejected` with one of the reasons of stage "prepare" in
-    `lamostvac.core.exceptions`.
+    `lamostvac.core.rejection`.
     """
-    return parse_spectrum(_read_bytes(path))
+    return read_stored(path).decoded()
+
+
+def read_stored(path: str | PathLike[str]) -> StoredSpectrum:
+    """`read_spectrum` up to where numbers are looked at; raises as it does but for wavelengths."""
+    return _parse_stored(_read_bytes(path))
 
 
 def _read_bytes(path: str | PathLike[str]) -> bytes:
@@ -137,10 +175,13 @@ def _gunzip(data: bytes) -> bytes:
         return gzip.decompress(data)
 
 
-# Values too large for the type become infinite, and are then rejected or masked.
-@np.errstate(over="ignore", invalid="ignore")
 def parse_spectrum(data: bytes) -> Spectrum:
     """The spectrum in the bytes of an uncompressed FITS file; raises `SpectrumRejected`."""
+    return _parse_stored(data).decoded()
+
+
+@np.errstate(over="ignore", invalid="ignore")  # of scaled values
+def _parse_stored(data: bytes) -> StoredSpectrum:
     if data[:6] != b"SIMPLE":
         raise SpectrumRejected("not_fits", f"begins with {data[:16]!r}")
     header, data_start = _parse_header(data, 0)
@@ -218,7 +259,7 @@ def _array(data: bytes, dtype: str, start: int, count: int) -> NDArray[np.generi
     return np.frombuffer(data, dtype=dtype, count=count, offset=start)
 
 
-def _parse_image(data: bytes, header: Header, start: int, shape: tuple[int, ...]) -> Spectrum:
+def _parse_image(data: bytes, header: Header, start: int, shape: tuple[int, ...]) -> StoredSpectrum:
     bitpix = _integer(header, "BITPIX")
     if bitpix not in _IMAGE_DTYPES:
         raise SpectrumRejected("unknown_layout", f"BITPIX = {bitpix}")
@@ -231,14 +272,15 @@ def _parse_image(data: bytes, header: Header, start: int, shape: tuple[int, ...]
         _factor(header, "BZERO", 0),
     ).reshape(5, n)
     flux, ivar, third, andmask, ormask = rows
-    wave = third.astype(np.float64)
     # The pilot's third row is the continuum-subtracted spectrum, as its header says. If a header
     # does not, a row whose values cannot be wavelengths is not taken for them.
     says = str(header.get("EXTEN0", "")).lower()
-    if "subcontinuum" in says or ("wavelength" not in says and not _plausible(wave)):
+    if "subcontinuum" in says or (
+        "wavelength" not in says and not _plausible(third.astype(np.float64))
+    ):
         wave = _wave_from_keywords(header, n)
-        return _spectrum(wave, flux, ivar, andmask, ormask, header, "pilot")
-    return _spectrum(wave, flux, ivar, andmask, ormask, header, "image")
+        return _stored(wave, flux, ivar, andmask, ormask, header, "pilot")
+    return _stored(third, flux, ivar, andmask, ormask, header, "image")
 
 
 def _wave_from_keywords(header: Header, n: int) -> NDArray[np.float64]:
@@ -250,7 +292,7 @@ def _wave_from_keywords(header: Header, n: int) -> NDArray[np.float64]:
     return np.asarray(10.0 ** (coefficients[0] + coefficients[1] * np.arange(n)), dtype=np.float64)
 
 
-def _parse_table(data: bytes, header: Header, start: int) -> Spectrum:
+def _parse_table(data: bytes, header: Header, start: int) -> StoredSpectrum:
     if start >= len(data):
         raise SpectrumRejected("unknown_layout", "an empty primary HDU and no extension")
     extension, table_start = _parse_header(data, start)
@@ -264,7 +306,7 @@ def _parse_table(data: bytes, header: Header, start: int) -> Spectrum:
     if missing:
         raise SpectrumRejected("missing_column", ", ".join(missing))
     flux, ivar, wave, andmask, ormask = (columns[name] for name in _TABLE_COLUMNS)
-    return _spectrum(wave.astype(np.float64), flux, ivar, andmask, ormask, header, "table")
+    return _stored(wave, flux, ivar, andmask, ormask, header, "table")
 
 
 @lru_cache(maxsize=64)
@@ -315,35 +357,25 @@ def _scaled(values: NDArray[np.generic], scale: float, zero: float) -> NDArray[n
 
 def _plausible(wave: NDArray[np.float64]) -> bool:
     return bool(
-        wave.min() > _OPTICAL[0]  # false for NaN
-        and wave.max() < _OPTICAL[1]
+        wave.min() > OPTICAL[0]  # false for NaN
+        and wave.max() < OPTICAL[1]
         and (wave[1:] > wave[:-1]).all()
     )
 
 
-def _spectrum(
-    wave: NDArray[np.float64],
+def _stored(
+    wave: NDArray[np.generic],
     flux: NDArray[np.generic],
     ivar: NDArray[np.generic],
     andmask: NDArray[np.generic],
     ormask: NDArray[np.generic],
     header: Header,
     layout: str,
-) -> Spectrum:
+) -> StoredSpectrum:
     n = len(wave)
     if n < _MIN_PIXELS or any(len(a) != n for a in (flux, ivar, andmask, ormask)):
         raise SpectrumRejected("wrong_shape", f"{n} wavelengths, {len(flux)} fluxes")
-    if not _plausible(wave):
-        raise SpectrumRejected("bad_wavelength", f"{wave[0]:g} to {wave[-1]:g} A")
-    return Spectrum(
-        wave=wave,
-        flux=flux.astype(np.float32),
-        ivar=ivar.astype(np.float32),
-        andmask=_mask(andmask),
-        ormask=_mask(ormask),
-        header=header,
-        layout=layout,
-    )
+    return StoredSpectrum(wave, flux, ivar, andmask, ormask, header, layout)
 
 
 def _mask(values: NDArray[np.generic]) -> NDArray[np.int32]:

@@ -1,5 +1,6 @@
 """The compiled loops give the bits of NumPy's, and are used only where they are those of this source."""
 
+import ctypes
 import importlib.util
 import shutil
 
@@ -10,11 +11,14 @@ from hypothesis import strategies as st
 from isolation import missing
 from preparation import LAMOST, masking, outcome, wild_spectrum
 
+from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.spectra import native
+from lamostvac.spectra.batch import BATCH, Preparer
 from lamostvac.spectra.continuum import running_median
+from lamostvac.spectra.grid import GRID
 from lamostvac.spectra.network_grid import NetworkPreparation, normalise_network_spectrum
 from lamostvac.spectra.normalise import normalise_spectrum
-from lamostvac.spectra.reader import read_spectrum
+from lamostvac.spectra.reader import Header, StoredSpectrum, read_spectrum
 from lamostvac.spectra.rest_frame import rest_spectrum
 
 pytestmark = pytest.mark.numeric
@@ -150,6 +154,92 @@ def test_running_medians_are_those_of_bottleneck(library, seed, n, window, kind,
         arguments = (flux.reshape(shape), good.reshape(shape), window)
         found, expected = (with_library(one, running_median, *arguments) for one in (library, None))
         np.testing.assert_array_equal(found, expected)
+
+
+def stored(wave, flux, ivar, layout="image"):
+    """A spectrum as a file of a layout stores it, with some mask bits."""
+    masks = np.arange(len(wave)) % 7
+    if layout == "image":
+        numbers = [values.astype(">f4") for values in (wave, flux, ivar, masks, masks)]
+    else:
+        numbers = [
+            values.astype(">f8" if layout == "wide" else "f8") for values in (wave, flux, ivar)
+        ]
+        numbers += [masks.astype(">i2")] * 2
+    return StoredSpectrum(*numbers, Header(b""), layout)
+
+
+def batch(spectra, redshifts, networks=NETWORKS, before=()):
+    """All that both systems see of a batch; of what cannot be used, why in words."""
+    arrays, preparer = [], Preparer(PREPARATION, networks)
+    if before:
+        preparer.prepare(*before)
+    for found in preparer.prepare(spectra, redshifts):
+        if isinstance(found, SpectrumRejected):
+            arrays.append(np.array([str(found)]))
+            continue
+        arrays.append(np.array([found.sum_ormask]))
+        for seen in found.seen:
+            rejected = isinstance(seen, SpectrumRejected)
+            arrays += [np.array([str(seen)])] if rejected else [one.copy() for one in seen]
+    return arrays
+
+
+def mixed_batch(rng):
+    """Spectra of every kind and length, among them some that cannot be used, and their redshifts."""
+    spectra = []
+    for number in range(BATCH):
+        wave = LAMOST[: len(LAMOST) - int(rng.integers(0, 3)) * int(rng.integers(0, 200))].copy()
+        flux, ivar = wild_spectrum(rng, len(wave), int(rng.choice([0, 3, 40])))
+        if number % 5 == 1:  # spacings with which the spline's elimination exchanges rows
+            wave[1::2] += 0.6
+        if number % 7 == 2:
+            flux[:] = rng.choice([0, np.nan])
+        if number % 11 == 3:
+            wave[100] = wave[99]
+        if number % 6 == 4:
+            ivar[1400:1500] = 0
+        spectra.append(stored(wave, flux, ivar, rng.choice(["image", "table", "wide"])))
+    redshifts = rng.choice([0.0, 1e-4, -2e-3, np.nan, -1.0], BATCH, p=[0.3, 0.3, 0.3, 0.05, 0.05])
+    return spectra, redshifts.tolist()
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_batches_are_prepared_with_the_bits_of_single_spectra(library, seed):
+    spectra, redshifts = mixed_batch(np.random.default_rng(seed))
+    few = spectra[: seed % BATCH + 1]
+    assert_same_bits(library, batch, few, redshifts[: len(few)])
+
+
+def test_a_batch_for_the_emulator_alone_has_the_same_bits(library):
+    spectra, redshifts = mixed_batch(np.random.default_rng(5))
+    assert_same_bits(library, batch, spectra, redshifts, None)
+
+
+def test_what_a_batch_held_before_does_not_show_in_the_next(library):
+    spectra, redshifts = mixed_batch(np.random.default_rng(6))
+    found, expected = (
+        with_library(library, batch, spectra, redshifts, NETWORKS, before)
+        for before in ((spectra[::-1], redshifts[::-1]), ())
+    )
+    assert sum(len(one) == len(GRID) for one in found) >= 6  # flux and ivar of some are compared
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("function", ["running_median", "bridge_with_slopes"])
+def test_without_memory_there_is_an_error_and_the_process_goes_on(library, function):
+    far = ctypes.c_int64(1 << 50)  # numbers, which no machine holds; none of them is looked at
+    space, one = np.zeros(300), ctypes.c_int64(1)
+    at = space.ctypes.data_as(ctypes.c_void_p)
+    arguments = {
+        "running_median": (at, one, far, one, at),
+        "bridge_with_slopes": (at, at, at, far, at),
+    }
+    status = library[f"lamostvac_{function}"](*arguments[function])
+    with pytest.raises(MemoryError, match="no memory to prepare"):
+        native.check(status)
 
 
 def test_a_library_of_another_source_is_not_used(compiler, library, tmp_path):
