@@ -137,8 +137,8 @@ def ungrouped(stars: Stars, kind: str, first: np.ndarray) -> np.ndarray:
         rows = np.arange(start, min(start + 256, n))
         unit = np.broadcast_to(np.eye(k), (len(rows), k, k))
         square = residual[rows] + (components[rows] ** 2).sum(axis=1)
-        pixels, nothing = np.full(len(rows), len(model.mean)), np.zeros_like(unit)
-        plain = Condensed(unit, components[rows], nothing, nothing, square, pixels)
+        pixels, nothing = np.full(len(rows), len(model.mean)), np.empty((len(rows), 0, 0))
+        plain = Condensed(unit, components[rows], square, pixels, nothing, nothing)
         low, high = refine.box(model, 0.05)
         near = prior_intervals(model, first[rows])
         fit = refine.refine(

@@ -6,7 +6,7 @@ so the code that is tested is the code that is used.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,15 +131,9 @@ class StarFitter:
         )
 
     @cached_property
-    def _anchor_models(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Components (a, r) at the anchors, and -2 ln prior (a,)."""
-        components = self.emulator.process.predict(self.anchors)
-        value = (
-            np.zeros(len(self.anchors))
-            if self.prior is None
-            else self.prior.evaluate(self.anchors)[0]
-        )
-        return components, value
+    def _at_anchors(self) -> refine.Points:
+        """Emulator and prior at the anchors."""
+        return refine.at_points(self.emulator, self.anchors, self.prior)
 
     @cached_property
     def _sides(self) -> list[NDArray[np.int64]]:
@@ -153,14 +147,13 @@ class StarFitter:
         sides = [np.flatnonzero(logg >= DWARF_LOGG), np.flatnonzero(logg < DWARF_LOGG)]
         return [side for side in sides if len(side)]
 
-    def _starts(self, condensed: Condensed) -> NDArray[np.float64]:
-        """Scaled labels (n, s, d) of the best anchors, the very best first."""
-        components, prior = self._anchor_models
-        objective = condensed.chi2_of_each(components) + prior
+    def _starts(self, condensed: Condensed) -> NDArray[np.int64]:
+        """The best anchors (n, s) of each star, the very best first."""
+        at = self._at_anchors
+        objective = condensed.chi2_of_each(at.components) + at.value
         best = np.stack([side[objective[:, side].argmin(axis=1)] for side in self._sides], axis=1)
         value = np.take_along_axis(objective, best, axis=1)
-        best = np.take_along_axis(best, np.argsort(value, axis=1, kind="stable"), axis=1)
-        return self.anchors[best]
+        return np.take_along_axis(best, np.argsort(value, axis=1, kind="stable"), axis=1)
 
     def _fit_batch(
         self,
@@ -173,26 +166,37 @@ class StarFitter:
         n, d = len(flux), len(emulator.label_names)
         sums = design.sums(flux, ivar, spectral_type)
         condensed = design.condense(sums, spectral_type)
+        at_start = None
         if starts is None:
-            scaled = self._starts(condensed)
+            anchors = self._starts(condensed)
+            scaled, at_start = self.anchors[anchors], self._at_anchors.take(anchors.ravel())
+            first = self._at_anchors.components[anchors[:, 0]]
         else:
             scaled = emulator.to_scaled(starts.reshape(-1, d)).reshape(n, -1, d)
+            first = emulator.process.predict(scaled[:, 0])
         per_star = scaled.shape[1]
         stars = np.repeat(np.arange(n), per_star)
         points = scaled.reshape(-1, d)
         low, high = self._limits(points)
         fits = refine.refine(
-            emulator, condensed, stars, points, low, high, self.prior, self.settings.max_iterations
+            emulator,
+            condensed,
+            stars,
+            points,
+            low,
+            high,
+            self.prior,
+            self.settings.max_iterations,
+            at_start,
         )
         best = refine.best_starts(fits.objective, stars)
         solution, low, high = fits.take(best), low[best], high[best]
         left_out, difference = self._leave_outliers_out(
             sums, condensed, solution, spectral_type, low, high
         )
-        first = emulator.process.predict(scaled[:, 0])
         used = (sums.weight > 0) & ~left_out
         errors, noise, lines = refine.label_errors(
-            emulator, solution, condensed.noise, condensed.lines
+            emulator, solution, partial(design.covariances, condensed, spectral_type)
         )
         return StarFits(
             labels=emulator.from_scaled(solution.scaled),

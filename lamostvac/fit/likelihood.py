@@ -26,7 +26,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.lapack import dpotrf, dtrtrs
+from scipy.linalg.blas import dsyrk, ssyrk
+from scipy.linalg.lapack import dpotrf, dtrtrs, spotrf, strtrs
 
 from lamostvac.emulator.model import Emulator
 from lamostvac.spectra.grid import GRID
@@ -44,18 +45,19 @@ class Condensed:
     ----------
     q : (n, r, r)
     g : (n, r)
-    noise, lines : (n, r, r) covariance that noise and calibration alone give g, and errors of
-        velocity and line width
     constant : (n,)
     n_pixels : (n,) pixels used
+    factor : (n, d, d) lower triangles L of the normal equations of d directions, L L' = A + P with
+        P the precision of the emulator's error; `Design.covariances` needs them
+    half : (n, r, d) the first r rows of P times L'^-1
     """
 
     q: NDArray[np.float64]
     g: NDArray[np.float64]
-    noise: NDArray[np.float64]
-    lines: NDArray[np.float64]
     constant: NDArray[np.float64]
     n_pixels: NDArray[np.int64]
+    factor: NDArray[np.float64]
+    half: NDArray[np.float64]
 
     def chi2(
         self, components: NDArray[np.float64], rows: NDArray[np.integer]
@@ -140,6 +142,14 @@ class Design:
             name: (flux_floor**2 + truncation).astype(np.float32)
             for name, truncation in emulator.truncation.items()
         }
+        # The emulator's pixels are a few runs of the grid's: where each stands among them, and on
+        # the grid.
+        inside = np.concatenate([[0], emulator.pixels.astype(np.int8), [0]])
+        ends = np.flatnonzero(np.diff(inside)).reshape(-1, 2).tolist()
+        self._runs, done = [], 0
+        for start, stop in ends:
+            self._runs.append((slice(done, done + stop - start), slice(start, stop)))
+            done += stop - start
         self._precision: dict[str, NDArray[np.float64]] = {}
         d = len(emulator.basis)
         i, j = np.tril_indices(d)
@@ -147,9 +157,6 @@ class Design:
         self._rows = np.concatenate([basis, self.bumps.astype(np.float32)])
         self._pairs = basis[i]
         self._pairs *= basis[j]
-        # Where the product of two basis rows stands among the pairs.
-        self._place = np.empty((d, d), dtype=np.intp)
-        self._place[i, j] = self._place[j, i] = np.arange(len(i))
         self._local = [self._bump_table(bump) for bump in range(len(self.bumps))]
 
     def _bump_table(self, bump: int) -> tuple[slice, slice, NDArray[np.float32]]:
@@ -181,19 +188,26 @@ class Design:
         flux, ivar : (n, 4901) prepared spectra; ivar 0 masks
         spectral_type : of all n stars
         """
-        pixels = self.emulator.pixels
-        n, p = len(flux), np.count_nonzero(pixels)
+        n, p = len(flux), len(self.emulator.mean)
         # Empty rows make the number of stars a multiple of what BLAS takes at once. With most BLAS
         # kernels a star's sums are then the same to the last bit, whichever other stars are in the
         # batch (docs/reproducibility.md).
         padded = -(-n // _ROWS) * _ROWS
         weight = np.zeros((padded, p), dtype=np.float32)
-        np.minimum(ivar[:, pixels], np.float32(_MAX_IVAR), out=weight[:n], casting="same_kind")
+        residual = np.zeros((padded, p), dtype=np.float32)
+        for place, run in self._runs:
+            np.minimum(
+                ivar[:, run], np.float32(_MAX_IVAR), out=weight[:n, place], casting="same_kind"
+            )
+            np.subtract(
+                flux[:, run],
+                self.emulator.mean[place],
+                out=residual[:n, place],
+                casting="same_kind",
+            )
         # 1 / (1 / ivar + floor), which is 0 where ivar is.
         weight /= 1.0 + weight * self._floor[spectral_type]
-        residual = np.zeros((padded, p), dtype=np.float32)
-        np.subtract(flux[:, pixels], self.emulator.mean, out=residual[:n], casting="same_kind")
-        residual[weight == 0] = 0.0  # masked pixels may hold any value
+        np.copyto(residual, np.float32(0.0), where=weight == 0)  # masked pixels may hold any value
         weighted = weight * residual
         d = len(self.emulator.basis)
         linear = (weighted @ self._rows.T)[:n].astype(np.float64)
@@ -232,74 +246,102 @@ class Design:
         """
         rows = np.arange(len(sums.square)) if rows is None else rows
         n, d, b, r = len(rows), len(self.emulator.basis), len(self.bumps), self.emulator.n_signal
-        result = Condensed(
-            q=np.empty((n, r, r)),
-            g=np.empty((n, r)),
-            noise=np.empty((n, r, r)),
-            lines=np.empty((n, r, r)),
-            constant=np.empty(n),
-            n_pixels=np.empty(n, dtype=np.int64),
-        )
-        precision, lines = self.precision(spectral_type), self.emulator.lines[spectral_type]
+        precision = self.precision(spectral_type)
+        factor, half = np.zeros((n, d, d)), np.empty((n, r + 1, d))
+        first = 0
+        for i in range(d):
+            row = slice(first, first + i + 1)
+            np.add(sums.pairs[rows, row], precision[i, : i + 1], out=factor[:, i, : i + 1])
+            first += i + 1
+        constant, n_pixels = sums.square[rows], sums.n_pixels[rows]
         right = np.empty((d, r + 1), order="F")
         right[:, :r] = precision[:, :r]
-        bump_right = np.empty((b, d + 1), order="F")
+        bump_right = np.empty((b, d + 1), dtype=np.float32, order="F")
         for place, star in enumerate(rows):
-            a = sums.pairs[star][self._place].astype(np.float64)
-            flux, square = sums.basis_flux[star].copy(), sums.square[star]
-            bump_bump = sums.bump_bump[star].astype(np.float64)
+            a, flux = factor[place], sums.basis_flux[star]
+            bump_bump = sums.bump_bump[star].copy()
             bump_right[:, :d], bump_right[:, d] = sums.bump_basis[star], sums.bump_flux[star]
-            n_pixels = sums.n_pixels[star]
             if left_out is not None and left_out[place].any():
                 out = np.flatnonzero(left_out[place])
-                design = self._rows[:, out].astype(np.float64)
+                design = self._rows[:, out]
                 weighted = design * sums.weight[star, out]
-                residual = sums.residual[star, out].astype(np.float64)
+                residual = sums.residual[star, out]
                 product = weighted @ design.T
                 a -= product[:d, :d]
                 bump_right[:, :d] -= product[d:, :d]
                 bump_bump -= product[d:, d:]
-                flux -= weighted[:d] @ residual
+                flux = flux - weighted[:d] @ residual
                 bump_right[:, d] -= weighted[d:] @ residual
-                square -= sums.weight[star, out] @ residual**2
-                n_pixels -= np.count_nonzero(sums.weight[star, out])
+                constant[place] -= sums.weight[star, out] @ residual**2
+                n_pixels[place] -= np.count_nonzero(sums.weight[star, out])
             if b:
                 bump_bump.flat[:: b + 1] += self._bump_precision
-                half = _whitened(bump_bump, bump_right)[1]
-                inner = half.T @ half
-                a -= inner[:d, :d]
-                flux -= inner[:d, d]
-                square -= inner[d, d]
-            # With v = f + e the whole spectrum, chi2 = v'Av - 2 v'b + (v - f)'P(v - f). Integrating
-            # v out leaves Q = P - P K P and g = P K b with K = (A + P)^-1. b has the covariance
-            # A = K^-1 - P, so g has P K P - P K P K P; and an error e moves g by Q e.
+                # In the precision of the sums, whose rounding this does not add to.
+                bumps = _whitened(bump_bump, bump_right)
+                inner = (ssyrk if bumps.dtype == np.float32 else dsyrk)(1.0, bumps, trans=1)
+                a -= inner[:d, :d].T
+                flux = flux - inner[:d, d]
+                constant[place] -= inner[d, d]
             right[:, r] = flux
-            factor, half = _whitened(a + precision, right)
-            inner = half.T @ half
-            solved = dtrtrs(factor, half[:, :r], lower=0)[0]
-            back = solved.T @ precision
-            result.noise[place] = inner[:r, :r] - back @ solved
-            moved = precision[:r] - back
-            result.lines[place] = moved @ lines @ moved.T
-            result.q[place] = precision[:r, :r] - inner[:r, :r]
-            result.g[place] = inner[:r, r]
-            result.constant[place] = square - inner[r, r]
-            result.n_pixels[place] = n_pixels
-        nothing = result.n_pixels == 0  # without pixels the sums hold rounding errors
-        for values in (result.q, result.g, result.noise, result.lines, result.constant):
+            half[place] = _whitened(a, right).T
+        # With v = f + e the whole spectrum, chi2 = v'Av - 2 v'b + (v - f)'P(v - f). Integrating v
+        # out leaves Q = P - P K P and g = P K b with K = (A + P)^-1.
+        inner = half @ half.swapaxes(1, 2)
+        result = Condensed(
+            q=precision[:r, :r] - inner[:, :r, :r],
+            g=inner[:, :r, r].copy(),
+            constant=constant - inner[:, r, r],
+            n_pixels=n_pixels,
+            factor=factor,
+            half=half[:, :r],
+        )
+        nothing = n_pixels == 0  # without pixels the sums hold rounding errors
+        for values in (result.q, result.g, result.constant):
             values[nothing] = 0.0
         return result
 
+    def covariances(
+        self, condensed: Condensed, spectral_type: str, filters: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Covariances that single causes give to linear functions of g, both (n, m, m).
 
-def _whitened(
-    matrix: NDArray[np.float64], right: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """U and U'^-1 right for matrix = U'U, positive definite; only its lower triangle is read.
+        The first is what noise and calibration alone give, the second what errors of velocity and
+        line width do.
 
-    Calls LAPACK directly: at this size SciPy's wrappers take as long as the computation.
+        Parameters
+        ----------
+        filters : (n, m, r) coefficients of m functions of g
+        """
+        precision, lines = self.precision(spectral_type), self.emulator.lines[spectral_type]
+        r = self.emulator.n_signal
+        # g = P K b. b has the covariance A = K^-1 - P, so g has P K P - P K P K P; and an error e
+        # moves g by Q e = (P - P K P) e.
+        half = filters @ condensed.half
+        solved = np.empty_like(half)  # rows of the filters times P K
+        for place, factor in enumerate(condensed.factor):
+            solved[place] = dtrtrs(factor.T, half[place].T, lower=0)[0].T
+        back = solved @ precision
+        noise = half @ half.swapaxes(1, 2) - back @ solved.swapaxes(1, 2)
+        moved = filters @ precision[:r] - back
+        result = noise, moved @ lines @ moved.swapaxes(1, 2)
+        for values in result:
+            values[condensed.n_pixels == 0] = 0.0
+        return result
+
+
+def _whitened(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """L^-1 right for matrix = L L', positive definite; a matrix of doubles becomes L.
+
+    What single precision cannot factorise is computed in double precision. Calls LAPACK directly:
+    at this size SciPy's wrappers take as long as the computation.
     """
     # The upper triangle of the transpose in Fortran's order is the lower one here.
+    if matrix.dtype == np.float32:
+        factor, failed = spotrf(matrix.T, lower=0, clean=0)
+        if not failed:
+            return np.asarray(strtrs(factor, right, lower=0, trans=1)[0])
+        matrix = matrix.astype(np.float64)
     factor, failed = dpotrf(matrix.T, lower=0, clean=0, overwrite_a=1)
     if failed:
         raise np.linalg.LinAlgError("a matrix of the normal equations is not positive definite")
-    return factor, dtrtrs(factor, right, lower=0, trans=1)[0]
+    return np.asarray(dtrtrs(factor, right, lower=0, trans=1)[0])

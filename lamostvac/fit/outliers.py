@@ -45,22 +45,24 @@ def find_outliers(
     squared *= looked_at
     core = squared > sigma**2
     rows = np.flatnonzero(core.any(axis=1))
-    for row in rows:
-        core[row] = _grown(core[row], squared[row] > _GROW_SIGMA**2, np.sign(difference[row]))
+    core[rows] = _grown(core[rows], squared[rows] > _GROW_SIGMA**2, difference[rows] > 0)
     return core
 
 
 def _grown(
-    core: NDArray[np.bool_], wing: NDArray[np.bool_], side: NDArray[np.floating]
+    core: NDArray[np.bool_], wing: NDArray[np.bool_], above: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Runs (p,) of pixels that are in `core` or `wing`, lie to one side, and hold a pixel of
+    """Runs (n, p) of pixels that are in `core` or `wing`, lie to one side, and hold a pixel of
     `core`.
     """
-    value = np.where(core | wing, side, 0.0)
-    run = np.cumsum(np.diff(value, prepend=0.0) != 0)
-    has_core = np.zeros(run[-1] + 1, dtype=bool)
-    has_core[run[core]] = True
-    return has_core[run] & (value != 0)
+    side = np.where(core | wing, np.where(above, np.int8(1), np.int8(-1)), np.int8(0))
+    begins = np.ones(side.shape, dtype=bool)
+    begins[:, 1:] = side[:, 1:] != side[:, :-1]
+    # Runs of all spectra have one numbering; each spectrum begins a run of its own.
+    run = np.cumsum(begins.ravel(), dtype=np.int32) - 1
+    has_core = np.zeros(run[-1] + 1 if len(run) else 0, dtype=bool)
+    has_core[run[core.ravel()]] = True
+    return (has_core[run] & (side.ravel() != 0)).reshape(side.shape)
 
 
 def hat_functions(wave: NDArray[np.float64], spacing: float) -> NDArray[np.float32]:

@@ -56,21 +56,28 @@ class DensityPrior:
             np.linalg.slogdet(own)[1] - np.linalg.slogdet(covariance)[1]
         )
         pulled = np.matvec(precision, self.centres)
-        # ln of each Gaussian is quadratic in the point: its coefficients for (1, point, point times
-        # point).
+        # Of symmetric matrices one triangle: (i, k) are the pairs, `_place` where each stands.
+        i, k = self._pairs = np.triu_indices(d)
+        self._place = np.empty((d, d), dtype=np.intp)
+        self._place[i, k] = self._place[k, i] = np.arange(len(i))
+        # ln of each Gaussian is quadratic in the point: its coefficients for (1, point, products of
+        # two coordinates).
         constant = height - 0.5 * np.vecdot(self.centres, pulled)
+        twice = np.where(i == k, 1.0, 2.0)
         self._logarithm = np.column_stack(
-            [constant, pulled, -0.5 * precision.reshape(-1, d * d)]
+            [constant, pulled, -0.5 * twice * precision[:, i, k]]
         ).T.copy()
-        # The quantities that are summed over the Gaussians: P m, P, P m m' P, P m P and P P, m the
-        # centre.
+        # What is summed over the Gaussians. With v = P (m - x), m the centre and x the point, v v'
+        # is P m m' P - (P m x'P + P x m'P) + P x x'P: quadratic in x too.
+        outer = pulled[:, i] * pulled[:, k]
+        linear = pulled[:, i, None] * precision[:, k] + pulled[:, k, None] * precision[:, i]
+        product = precision[:, i][:, :, i] * precision[:, k][:, :, k]
+        product += precision[:, i][:, :, k] * precision[:, k][:, :, i]
+        quadratic = 0.5 * twice * product
         self._moments = np.column_stack(
             [
-                pulled,
-                precision.reshape(-1, d**2),
-                np.einsum("ci,cj->cij", pulled, pulled).reshape(-1, d**2),
-                np.einsum("ci,cjk->cijk", pulled, precision).reshape(-1, d**3),
-                np.einsum("cij,ckl->cijkl", precision, precision).reshape(-1, d**4),
+                values.reshape(len(pulled), -1)
+                for values in (pulled, precision[:, i, k], outer, linear, quadratic)
             ]
         )
 
@@ -82,21 +89,20 @@ class DensityPrior:
         The Hessian of the logarithm of a sum may be indefinite.
         """
         m, d = points.shape
-        squares = (points[:, :, None] * points[:, None, :]).reshape(m, d * d)
-        kernel = np.exp(np.column_stack([np.ones(m), points, squares]) @ self._logarithm)
+        i, k = self._pairs
+        products = points[:, i] * points[:, k]
+        kernel = np.column_stack([np.ones(m), points, products]) @ self._logarithm
+        np.exp(kernel, out=kernel)
         total = kernel.sum(axis=1) + _FLOOR
         means = (kernel @ self._moments) / total[:, None]
-        ends = np.cumsum([d, d**2, d**2, d**3, d**4])
-        first, second, outer, mixed, fourth = np.split(means, ends[:-1], axis=1)
-        second = second.reshape(m, d, d)
-        pull = first - np.matvec(second, points)
-        # Mean of v v' with v = P (m - point): P m m' P - P m x'P - P x m'P + P x x'P.
-        cross = np.matvec(mixed.reshape(m, d, d, d), points[:, None, :])
-        along = np.matvec(fourth.reshape(m, d, d, d, d), points[:, None, None, :])
-        own = np.einsum("mijk,mj->mik", along, points)
-        spread = outer.reshape(m, d, d) - cross - cross.swapaxes(1, 2) + own
-        hessian = second - spread + pull[:, :, None] * pull[:, None, :]
-        return -2.0 * np.log(total), pull, hessian
+        n_pairs = len(i)
+        ends = np.cumsum([d, n_pairs, n_pairs, n_pairs * d])
+        first, second, outer, linear, quadratic = np.split(means, ends, axis=1)
+        pull = first - np.matvec(second[:, self._place], points)
+        spread = outer - np.matvec(linear.reshape(m, n_pairs, d), points)
+        spread += np.matvec(quadratic.reshape(m, n_pairs, n_pairs), products)
+        hessian = second - spread + pull[:, i] * pull[:, k]
+        return -2.0 * np.log(total), pull, hessian[:, self._place]
 
 
 def _nearest(points: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.intp]:

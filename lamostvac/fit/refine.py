@@ -6,6 +6,7 @@ leave the batch. A star may begin at several points, because chi2 often has a mi
 and one for a giant.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,13 +31,48 @@ _MAX_DAMPING = 1e8
 
 
 @dataclass(frozen=True)
+class Points:
+    """Emulator and prior at n points: what the objective of any star is made of there.
+
+    Attributes
+    ----------
+    components : (n, r) of the model
+    jacobian : (n, d, r) their derivatives with respect to the scaled labels
+    value : (n,) -2 ln prior
+    pull, curvature : (n, d), (n, d, d) half its negative gradient, and half its Hessian
+    """
+
+    components: NDArray[np.float64]
+    jacobian: NDArray[np.float64]
+    value: NDArray[np.float64]
+    pull: NDArray[np.float64]
+    curvature: NDArray[np.float64]
+
+    def take(self, rows: NDArray[np.integer]) -> "Points":
+        """The points `rows` (m,)."""
+        return Points(**{name: getattr(self, name)[rows] for name in Points.__dataclass_fields__})
+
+
+def at_points(
+    emulator: Emulator, scaled: NDArray[np.float64], prior: DensityPrior | None
+) -> Points:
+    """Emulator and prior at scaled labels (n, d)."""
+    n, d = scaled.shape
+    if prior is None:
+        known = np.zeros(n), np.zeros((n, d)), np.zeros((n, d, d))
+    else:
+        known = prior.evaluate(scaled)
+    return Points(*emulator.process.predict_with_jacobian(scaled), *known)
+
+
+@dataclass(frozen=True)
 class Fit:
     """Solutions of n starts with d labels.
 
     Attributes
     ----------
     scaled : (n, d) scaled labels
-    components : (n, r) of the model
+    components, jacobian : (n, r), (n, d, r) of the model, as in `Points`
     objective : (n,) chi2 plus -2 ln prior
     precision : (n, d, d) inverse covariance of the scaled labels
     status : (n,) int8, CONVERGED, EDGE or NO_PROGRESS
@@ -45,6 +81,7 @@ class Fit:
 
     scaled: NDArray[np.float64]
     components: NDArray[np.float64]
+    jacobian: NDArray[np.float64]
     objective: NDArray[np.float64]
     precision: NDArray[np.float64]
     status: NDArray[np.int8]
@@ -69,6 +106,7 @@ def refine(
     high: NDArray[np.float64],
     prior: DensityPrior | None = None,
     max_iterations: int = _SECTION.max_iterations,
+    at_start: Points | None = None,
 ) -> Fit:
     """Minimise chi2 (plus prior) from each start, all scaled labels.
 
@@ -78,6 +116,7 @@ def refine(
     start : (n, d)
     low, high : (n, d) or (d,) box that the solution stays in
     max_iterations : 0 evaluates objective and precision at the start
+    at_start : emulator and prior at the starts, where they are known
 
     A label on the rim of the box whose gradient points outwards is held there while the others go
     on. Finished starts leave the batch, and those that will not become the best of their star:
@@ -90,7 +129,11 @@ def refine(
     status = np.full(n, NO_PROGRESS, dtype=np.int8)
     n_iterations = np.zeros(n, dtype=np.int64)
     everyone = np.arange(n)
-    components, hessian, gradient, objective = _evaluate(emulator, condensed, stars, scaled, prior)
+    if at_start is None or (scaled != start).any():
+        at_start = at_points(emulator, scaled, prior)
+    components, jacobian = at_start.components, at_start.jacobian
+    curvature = at_start.curvature
+    hessian, gradient, objective = _evaluate(condensed, stars, at_start)
     secant = np.zeros((n, d, d))
     active = everyone
     for _ in range(max_iterations):
@@ -102,16 +145,24 @@ def refine(
         step, expected = _step(hessian[active], secant[active], force, held, damping[active])
         done = expected < _TOLERANCE
         trial = np.clip(scaled[active] + step, low[active], high[active])
-        new = _evaluate(emulator, condensed, stars[active], trial, prior)
-        better = new[3] < objective[active]
-        here = np.where(better[:, None, None], new[1], hessian[active])
-        learned = _learn(secant[active], here, trial - scaled[active], force - new[2])
+        there = at_points(emulator, trial, prior)
+        new_hessian, new_gradient, new_objective = _evaluate(condensed, stars[active], there)
+        better = new_objective < objective[active]
+        here = np.where(better[:, None, None], new_hessian, hessian[active])
+        learned = _learn(secant[active], here, trial - scaled[active], force - new_gradient)
         # Far from the minimum, second derivatives learned from one step no longer hold after the
         # next.
         secant[active] = np.where((expected < _NEAR)[:, None, None], learned, 0.0)
         moved = active[better]
         scaled[moved] = trial[better]
-        for values, found in zip((components, hessian, gradient, objective), new, strict=True):
+        for values, found in (
+            (components, there.components),
+            (jacobian, there.jacobian),
+            (curvature, there.curvature),
+            (hessian, new_hessian),
+            (gradient, new_gradient),
+            (objective, new_objective),
+        ):
             values[moved] = found[better]
         damping[moved] = np.maximum(damping[moved] / 5.0, 1e-9)
         damping[active[~better]] *= 5.0
@@ -124,9 +175,8 @@ def refine(
     status[at_rim & (status == CONVERGED)] = EDGE
     precision = hessian
     if prior is not None:
-        curvature = prior.evaluate(scaled)[2]
         precision = hessian - curvature + _positive(curvature)
-    return Fit(scaled, components, objective, precision, status, n_iterations)
+    return Fit(scaled, components, jacobian, objective, precision, status, n_iterations)
 
 
 def _positive(hessian: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -136,23 +186,15 @@ def _positive(hessian: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _evaluate(
-    emulator: Emulator,
-    condensed: Condensed,
-    stars: NDArray[np.integer],
-    scaled: NDArray[np.float64],
-    prior: DensityPrior | None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Components, half the Hessian (Gauss-Newton), half the negative gradient, the objective."""
-    components, jacobian = emulator.process.predict_with_jacobian(scaled)
+    condensed: Condensed, stars: NDArray[np.integer], at: Points
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Half the Hessian (Gauss-Newton), half the negative gradient, and the objective."""
     q, g = condensed.q[stars], condensed.g[stars]
-    inner = np.matvec(q, components)
-    hessian = jacobian @ q @ jacobian.swapaxes(1, 2)
-    gradient = np.matvec(jacobian, g - inner)
-    objective = condensed.constant[stars] + np.vecdot(components, inner - 2.0 * g)
-    if prior is not None:
-        value, pull, curvature = prior.evaluate(scaled)
-        hessian, gradient, objective = hessian + curvature, gradient + pull, objective + value
-    return components, hessian, gradient, objective
+    inner = np.matvec(q, at.components)
+    hessian = at.jacobian @ q @ at.jacobian.swapaxes(1, 2) + at.curvature
+    gradient = np.matvec(at.jacobian, g - inner) + at.pull
+    objective = condensed.constant[stars] + np.vecdot(at.components, inner - 2.0 * g) + at.value
+    return hessian, gradient, objective
 
 
 def _hopeless(
@@ -234,18 +276,21 @@ def best_starts(objective: NDArray[np.float64], stars: NDArray[np.integer]) -> N
 
 
 def label_errors(
-    emulator: Emulator, fit: Fit, *causes: NDArray[np.float64]
+    emulator: Emulator,
+    fit: Fit,
+    causes: Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], ...]] = lambda filters: (),
 ) -> tuple[NDArray[Any], ...]:
     """Standard deviations of the labels, and the parts of them that are due to single causes.
 
     The first is from the inverse of the fit's precision H and contains the noise of the pixels, the
     emulator's and the calibration's covariance and, when one was used, the prior. A cause that
-    contributes the covariance N to the condensed spectrum (`Condensed.noise`, `Condensed.lines`)
-    contributes H^-1 J N J' H^-1 to the solution's, with J the emulator's Jacobian.
+    contributes the covariance N to the g of a condensed spectrum contributes H^-1 J N J' H^-1 to
+    the solution's, with J the emulator's Jacobian.
 
     Parameters
     ----------
-    causes : (n, r, r) each
+    causes : what each cause contributes (n, d, d) to d linear functions (n, d, r) of g, as
+        `likelihood.Design.covariances` says it
 
     Returns
     -------
@@ -257,10 +302,8 @@ def label_errors(
     singular = np.linalg.cond(correlation) > 1e12
     safe = np.where(singular[:, None, None], np.eye(d), correlation)
     covariance = np.linalg.inv(safe) / scale[:, :, None] / scale[:, None, :]
-    jacobian = emulator.process.predict_with_jacobian(fit.scaled)[1]
-    reaction = covariance @ jacobian
-    variances = [np.einsum("nii->ni", covariance)]
-    variances += [np.vecdot(reaction @ cause, reaction) for cause in causes]
+    parts_of_covariance = causes(covariance @ fit.jacobian)
+    variances = [np.einsum("nii->ni", each) for each in (covariance, *parts_of_covariance)]
     derivative = np.abs(emulator.label_derivative(fit.scaled))
     derivative[singular] = np.nan
     errors, *parts = (np.sqrt(np.maximum(variance, 0.0)) * derivative for variance in variances)

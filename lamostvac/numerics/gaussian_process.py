@@ -79,7 +79,10 @@ class GaussianProcess:
             terms, gradients = mean_terms(points[rows], self.mean)
             value[rows] = sums[:, 0] + terms @ self.coefficients
             slope = (sums[:, 1:] - points[rows, :, None] * sums[:, :1]) / self.length_scale**2
-            jacobian[rows] = slope + gradients @ self.coefficients
+            slope += (gradients.reshape(-1, terms.shape[1]) @ self.coefficients).reshape(
+                slope.shape
+            )
+            jacobian[rows] = slope
         return value, jacobian
 
     def variance(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -120,27 +123,18 @@ def mean_terms(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Terms of the mean (m, h) at `points` (m, d) and their derivatives (m, d, h)."""
     m, d = points.shape
-    terms: list[NDArray[np.float64]] = []
-    gradients: list[NDArray[np.float64]] = []
-    if mean != "zero":
-        terms.append(np.ones(m))
-        gradients.append(np.zeros((m, d)))
+    i, j = np.triu_indices(d)
+    n_terms = {"zero": 0, "constant": 1, "quadratic": 1 + d + len(i)}[mean]
+    terms, gradients = np.ones((m, n_terms)), np.zeros((m, d, n_terms))
     if mean == "quadratic":
-        for i in range(d):
-            gradient = np.zeros((m, d))
-            gradient[:, i] = 1.0
-            terms.append(points[:, i])
-            gradients.append(gradient)
-        for i in range(d):
-            for j in range(i, d):
-                gradient = np.zeros((m, d))
-                gradient[:, i] += points[:, j]
-                gradient[:, j] += points[:, i]
-                terms.append(points[:, i] * points[:, j])
-                gradients.append(gradient)
-    if not terms:
-        return np.zeros((m, 0)), np.zeros((m, d, 0))
-    return np.stack(terms, axis=1), np.stack(gradients, axis=2)
+        terms[:, 1 : 1 + d] = points
+        terms[:, 1 + d :] = points[:, i] * points[:, j]
+        axes = np.arange(d)
+        gradients[:, axes, 1 + axes] = 1.0
+        for place, pair in enumerate(zip(i.tolist(), j.tolist(), strict=True), 1 + d):
+            for axis, other in (pair, pair[::-1]):
+                gradients[:, axis, place] += points[:, other]
+    return terms, gradients
 
 
 def train(

@@ -9,7 +9,7 @@ from toy import BUILD, toy_labels, toy_library
 from lamostvac.emulator.distil import distil
 from lamostvac.emulator.model import build_emulator
 from lamostvac.emulator.settings import DistilSettings
-from lamostvac.fit.likelihood import calibration_bumps
+from lamostvac.fit.likelihood import _whitened, calibration_bumps
 from lamostvac.spectra.grid import GRID
 
 pytestmark = pytest.mark.numeric
@@ -58,6 +58,12 @@ def test_chi2_is_that_of_the_full_covariance_of_the_pixels(emulator, spacing, sm
         assert condensed.n_pixels[star] == used.sum() < emulator.pixels.sum()
 
 
+def covariances_of_g(design, condensed):
+    """What single causes give to each element of g: `covariances` with one filter for each."""
+    n, r = condensed.g.shape
+    return design.covariances(condensed, TYPE, np.broadcast_to(np.eye(r), (n, r, r)))
+
+
 @pytest.mark.parametrize("small", [False, True], ids=["whole", "distilled"])
 def test_noise_is_what_another_spectrum_of_the_star_would_have_other(emulator, small):
     """g = B C^-1 y, so noise and calibration of covariance N give it B C^-1 N C^-1 B'."""
@@ -65,6 +71,7 @@ def test_noise_is_what_another_spectrum_of_the_star_would_have_other(emulator, s
         emulator, _ = distil(emulator, DistilSettings(signal_tolerance=0.02, error_tolerance=1e-3))
     flux, ivar = mask_some(*observe(emulator, toy_labels(2, seed=1), 50))
     condensed = condensed_of(emulator, flux, ivar, 60.0)
+    from_noise, from_lines = covariances_of_g(design_of(emulator, 60.0), condensed)
     for star in range(len(flux)):
         used = ivar[star, emulator.pixels] > 0
         basis = emulator.basis[:, used]
@@ -77,14 +84,10 @@ def test_noise_is_what_another_spectrum_of_the_star_would_have_other(emulator, s
         whole = noise + basis.T @ emulator.discrepancy[TYPE] @ basis
         filters = np.linalg.solve(whole, basis[: emulator.n_signal].T)
         expected = filters.T @ noise @ filters
-        np.testing.assert_allclose(
-            condensed.noise[star], expected, atol=2e-4 * np.abs(expected).max()
-        )
+        np.testing.assert_allclose(from_noise[star], expected, atol=2e-4 * np.abs(expected).max())
         moved = filters.T @ basis.T
         expected = moved @ emulator.lines[TYPE] @ moved.T
-        np.testing.assert_allclose(
-            condensed.lines[star], expected, atol=2e-4 * np.abs(expected).max()
-        )
+        np.testing.assert_allclose(from_lines[star], expected, atol=2e-4 * np.abs(expected).max())
 
 
 def test_pixels_left_out_afterwards_are_as_if_masked_from_the_beginning(emulator):
@@ -101,9 +104,10 @@ def test_pixels_left_out_afterwards_are_as_if_masked_from_the_beginning(emulator
     np.testing.assert_allclose(later.q, before.q, rtol=1e-4, atol=1e-4 * np.abs(before.q).max())
     np.testing.assert_allclose(later.g, before.g, rtol=1e-3, atol=1e-4 * np.abs(before.g).max())
     np.testing.assert_allclose(later.constant, before.constant, rtol=1e-4)
-    np.testing.assert_allclose(
-        later.noise, before.noise, rtol=1e-3, atol=1e-4 * np.abs(before.noise).max()
-    )
+    for one, other in zip(
+        covariances_of_g(design, later), covariances_of_g(design, before), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4 * np.abs(other).max())
 
 
 def test_masked_pixels_never_matter_and_nothing_is_changed(emulator):
@@ -143,6 +147,19 @@ def test_a_stars_condensed_spectrum_says_the_same_of_its_labels_in_any_batch():
         alone = design.condense(part, TYPE)
         beside = design.condense(together, TYPE, numbers)
         assert shift_in_errors(emulator, alone, beside, scaled[rows]).max() < SHARE
+
+
+def test_what_single_precision_cannot_factorise_is_computed_in_double_precision():
+    """Its determinant is 2e-6, which the rounding of 49 / 3 to single precision hides."""
+    matrix = np.array([[3.0, 7.0], [7.0, 16.333334]], dtype=np.float32)
+    right = np.array([[1.0, 2.0], [3.0, 4.0]], dtype=np.float32)
+    half = _whitened(matrix.copy(), right)
+    assert half.dtype == np.float64
+    expected = np.linalg.solve(np.linalg.cholesky(matrix.astype(np.float64)), right)
+    np.testing.assert_allclose(half, expected, rtol=1e-6)
+    assert _whitened(matrix + np.eye(2, dtype=np.float32), right).dtype == np.float32
+    with pytest.raises(np.linalg.LinAlgError, match="not positive definite"):
+        _whitened(matrix - np.float32(0.1), right)
 
 
 def test_bumps_can_follow_any_smooth_curve():
@@ -188,6 +205,10 @@ def test_leaving_out_every_pixel_says_nothing(emulator):
     assert (condensed.q[1] == 0).all()
     assert (condensed.g[1] == 0).all()
     assert condensed.constant[1] == 0
+    noise, lines = covariances_of_g(design, condensed)
+    assert (noise[1] == 0).all()
+    assert (lines[1] == 0).all()
+    assert (np.diagonal(noise[0]) > 0).all()
 
 
 def test_the_quadratic_form_is_a_chi2(emulator):

@@ -1,8 +1,10 @@
 """The search for labels: its derivatives, its errors against injected truth, its ends."""
 
+from functools import partial
+
 import numpy as np
 import pytest
-from noisy import condensed_of, inner_labels, mask_some, observe
+from noisy import TYPE, condensed_of, design_of, inner_labels, mask_some, observe
 from promise import SHARE, assert_same_labels
 from toy import BUILD, toy_labels, toy_library
 
@@ -24,21 +26,24 @@ def free_fit(emulator, condensed, start, **keywords):
     return refine.refine(emulator, condensed, np.arange(len(start)), start, low, high, **keywords)
 
 
+def evaluated(emulator, condensed, at, prior):
+    """Half the Hessian, half the negative gradient, and the objective, of one start a star."""
+    points = refine.at_points(emulator, at, prior)
+    return refine._evaluate(condensed, np.arange(len(at)), points)
+
+
 @pytest.mark.parametrize("with_prior", [False, True])
 def test_the_gradient_is_the_finite_difference(emulator, with_prior):
     condensed = condensed_of(emulator, *mask_some(*observe(emulator, toy_labels(4, seed=3), 50)))
     prior = DensityPrior(emulator.library_scaled, 0.3) if with_prior else None
-    rows = np.arange(4)
     at = emulator.to_scaled(toy_labels(4, seed=4))
-    _, hessian, gradient, _ = refine._evaluate(emulator, condensed, rows, at, prior)
+    hessian, gradient, _ = evaluated(emulator, condensed, at, prior)
     for axis in range(3):
         step = np.zeros(3)
         step[axis] = 1e-5
-        after, before = (
-            refine._evaluate(emulator, condensed, rows, at + s, prior) for s in (step, -step)
-        )
+        after, before = (evaluated(emulator, condensed, at + s, prior) for s in (step, -step))
         np.testing.assert_allclose(
-            -2 * gradient[:, axis], (after[3] - before[3]) / 2e-5, rtol=1e-5, atol=1e-4
+            -2 * gradient[:, axis], (after[2] - before[2]) / 2e-5, rtol=1e-5, atol=1e-4
         )
     if not with_prior:
         assert (np.linalg.eigvalsh(hessian) > 0).all()
@@ -54,10 +59,15 @@ def test_two_visits_of_a_star_differ_by_the_random_part_of_the_error(emulator, s
     scaled = emulator.to_scaled(truth)
     labels, random, errors = [], [], []
     for visit in (1, 2):
-        condensed = condensed_of(emulator, *observe(emulator, truth, snr, visit=visit))
+        design = design_of(emulator)
+        condensed = design.condense(
+            design.sums(*observe(emulator, truth, snr, visit=visit), TYPE), TYPE
+        )
         fit = free_fit(emulator, condensed, scaled)
         labels.append(emulator.from_scaled(fit.scaled))
-        whole, noise, lines = refine.label_errors(emulator, fit, condensed.noise, condensed.lines)
+        whole, noise, lines = refine.label_errors(
+            emulator, fit, partial(design.covariances, condensed, TYPE)
+        )
         part = np.hypot(noise, lines)
         random.append(part)
         errors.append(whole)
@@ -137,6 +147,30 @@ def test_no_iteration_gives_the_value_at_the_start(emulator):
     chi2 = condensed.chi2(emulator.process.predict(start), np.arange(5))
     np.testing.assert_allclose(fit.objective, chi2)
     assert (fit.status == refine.NO_PROGRESS).all()
+
+
+def test_what_is_known_at_the_starts_is_not_used_elsewhere(emulator):
+    """The same fit with and without it; a start that was brought into the box is evaluated there."""
+    condensed = condensed_of(emulator, *observe(emulator, inner_labels(6), 50))
+    prior = DensityPrior(emulator.library_scaled, 0.3)
+    start = emulator.to_scaled(inner_labels(6, seed=7))
+    outside = start.copy()
+    outside[2] = 50.0
+    for points in (start, outside):
+        known = refine.at_points(emulator, points, prior)
+        fit = free_fit(emulator, condensed, points, prior=prior, at_start=known)
+        expected = free_fit(emulator, condensed, points, prior=prior)
+        for name in refine.Fit.__dataclass_fields__:
+            np.testing.assert_array_equal(getattr(fit, name), getattr(expected, name))
+
+
+def test_the_jacobian_of_a_fit_is_that_at_its_solution(emulator):
+    condensed = condensed_of(emulator, *observe(emulator, inner_labels(6), 50))
+    prior = DensityPrior(emulator.library_scaled, 0.3)
+    fit = free_fit(emulator, condensed, emulator.to_scaled(inner_labels(6, seed=7)), prior=prior)
+    there = refine.at_points(emulator, fit.scaled, prior)
+    np.testing.assert_allclose(fit.components, there.components, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(fit.jacobian, there.jacobian, rtol=1e-9, atol=1e-9)
 
 
 def test_a_star_beyond_the_box_stops_at_its_rim_and_says_so(emulator):
