@@ -329,7 +329,7 @@ class Design:
         return result
 
 
-def _whitened(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+def _whitened(matrix: NDArray[np.floating], right: NDArray[np.floating]) -> NDArray[np.floating]:
     """L^-1 right for matrix = L L', positive definite; a matrix of doubles becomes L.
 
     What single precision cannot factorise is computed in double precision. Calls LAPACK directly:

@@ -58,11 +58,10 @@ def at_points(
 ) -> Points:
     """Emulator and prior at scaled labels (n, d)."""
     n, d = scaled.shape
+    model = emulator.process.predict_with_jacobian(scaled)
     if prior is None:
-        known = np.zeros(n), np.zeros((n, d)), np.zeros((n, d, d))
-    else:
-        known = prior.evaluate(scaled)
-    return Points(*emulator.process.predict_with_jacobian(scaled), *known)
+        return Points(*model, np.zeros(n), np.zeros((n, d)), np.zeros((n, d, d)))
+    return Points(*model, *prior.evaluate(scaled))
 
 
 @dataclass(frozen=True)

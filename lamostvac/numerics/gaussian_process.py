@@ -79,10 +79,7 @@ class GaussianProcess:
             terms, gradients = mean_terms(points[rows], self.mean)
             value[rows] = sums[:, 0] + terms @ self.coefficients
             slope = (sums[:, 1:] - points[rows, :, None] * sums[:, :1]) / self.length_scale**2
-            slope += (gradients.reshape(-1, terms.shape[1]) @ self.coefficients).reshape(
-                slope.shape
-            )
-            jacobian[rows] = slope
+            jacobian[rows] = slope + gradients @ self.coefficients
         return value, jacobian
 
     def variance(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
