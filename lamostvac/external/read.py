@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.messages import nearest
 from lamostvac.external.columns import read_columns
+from lamostvac.external.sky import POSITION_NAME, positions_of_names
 from lamostvac.external.values import Notes
 
 _UNITS = {"ra": units.deg, "dec": units.deg}
@@ -44,7 +45,8 @@ def read_table(
     missing : numbers that mean a missing value in the other columns, such as -9999
     conversions : our name: unit in the file.
         `ra` and `dec` are converted to degrees (`hourangle`, also texts such as `12 34
-        56.7`); any other takes `unit in the file -> ours`, for example `nmag -> mag`
+        56.7`, or `name`: the position that the star is called by, `2M18401164+4321331`); any other
+        takes `unit in the file -> ours`, for example `nmag -> mag`
 
     Returns
     -------
@@ -166,6 +168,10 @@ def _convert(values: NDArray[Any], name: str, text: str, where: str) -> NDArray[
         raise UserError(
             f"{where}: units: {name}: write `{source} -> unit`, the unit that it is to have"
         )
+    if source == POSITION_NAME and name in _UNITS:
+        if values.dtype.kind != "O":
+            raise UserError(f"{where}: units: {name}: {source} is for texts, and this is a number")
+        return positions_of_names(values.astype(str))[list(_UNITS).index(name)]
     try:
         unit = units.Unit(source)
         ours = units.Unit(target) if target else _UNITS[name]

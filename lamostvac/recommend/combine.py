@@ -24,7 +24,7 @@ from lamostvac.recommend.definitions import (
 )
 from lamostvac.recommend.learned import LeftOut, learn, with_left_out
 from lamostvac.recommend.relations import LabelRelations, fit, on_scale
-from lamostvac.recommend.scales import PLACE_TEFF, place
+from lamostvac.recommend.scales import PLACE, place
 from lamostvac.recommend.settings import Recommended, Settings
 from lamostvac.recommend.weights import weights_of
 
@@ -136,7 +136,7 @@ def combine(
     """
     covariates = [number(columns, name) for name in definition.covariates]
     n = len(columns[definition.sources[0].column])
-    at = place(columns, snr_band) if fitted.scales else np.zeros((n, 2))
+    at = place(columns, snr_band) if fitted.scales else np.zeros((n, 1 + len(PLACE)))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         systems = [
             _system(
@@ -171,7 +171,7 @@ def combine(
 
 def names_of(definitions: Sequence[Definition], settings: Settings) -> set[str]:
     """All columns that relations, factors and recommended values are made from."""
-    names = {settings.snr_band, PLACE_TEFF}
+    names = {settings.snr_band, *PLACE}
     for definition in definitions:
         names |= {name for source in definition.sources for name in source.names}
         names |= set(definition.covariates)

@@ -7,7 +7,8 @@ import h5py
 import numpy as np
 
 from lamostvac.core.hdf5 import atomic_hdf5, open_hdf5
-from lamostvac.recommend.relations import Correlation, LabelRelations, Relation
+from lamostvac.recommend.correlations import Correlation
+from lamostvac.recommend.relations import LabelRelations, Relation
 from lamostvac.recommend.scales import ErrorScale
 
 

@@ -3,8 +3,8 @@
 The stated errors of two systems are not equally right: a fit's covariance knows nothing of a library
 that has no stars of a kind, a network's errors grow where its training set is thin. Stars of the
 training sets, with the networks' answers by members that did not learn from them, have labels to
-compare with: for each spectral type each source gets a factor on its errors that depends on S/N and
-Teff, and two sources of different systems get the correlation of their errors. A source without such
+compare with: for each spectral type each source gets a factor on its errors that depends on S/N,
+Teff and [Fe/H], and two sources of different systems get the correlation of their errors. A source without such
 stars keeps its stated errors.
 """
 
@@ -16,14 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lamostvac.recommend.correlations import MAX_CORRELATION, between
 from lamostvac.recommend.definitions import CORE, Columns, Definition, Source, number, validity
-from lamostvac.recommend.relations import (
-    MAX_CORRELATION,
-    LabelRelations,
-    between,
-    on_scale,
-)
-from lamostvac.recommend.scales import PLACE_TEFF, ErrorScale, place
+from lamostvac.recommend.relations import LabelRelations, on_scale
+from lamostvac.recommend.scales import PLACE, ErrorScale, place
 from lamostvac.recommend.settings import Settings
 
 Array = NDArray[np.float64]
@@ -73,7 +69,7 @@ def fit_scale(residual: Array, error: Array, known: Array, at: Array, stars: int
     ----------
     residual, error : (n,) label minus truth, and its stated error
     known : (n,) standard deviation of the truth's own error; 0 where it is not known
-    at : (n, 2) `place` of the stars
+    at : (n, k) `place` of the stars
     stars : the factor 1, with no slopes, counts as this many stars
 
     Returns
@@ -85,15 +81,16 @@ def fit_scale(residual: Array, error: Array, known: Array, at: Array, stars: int
         return ErrorScale()
     centre = np.median(at, axis=0)
     low, high = np.quantile(at, [0.02, 0.98], axis=0)
-    scale = ErrorScale(np.zeros(3), centre, np.array([low, high]).T, len(residual))
+    size = at.shape[1] + 1
+    scale = ErrorScale(np.zeros(size), centre, np.array([low, high]).T, len(residual))
     design = scale.design(at)
     # Residuals of 0 have no logarithm; one of a thousandth of its error is as good as none.
-    size = np.maximum(np.abs(residual) / error, 1e-3)
-    ridge = float(stars) * np.eye(3)
-    a = np.zeros(3)
+    distance = np.maximum(np.abs(residual) / error, 1e-3)
+    ridge = float(stars) * np.eye(size)
+    a = np.zeros(size)
     for _ in range(_STEPS):
         factor = np.exp(design @ a)
-        target = np.log(size / _SIGMA) - 0.5 * np.log1p((known / (error * factor)) ** 2)
+        target = np.log(distance / _SIGMA) - 0.5 * np.log1p((known / (error * factor)) ** 2)
         weight = 1.0 / np.maximum(np.abs(target - design @ a), 0.05)
         weighted = design * weight[:, None]
         new = np.linalg.solve(weighted.T @ design + ridge, weighted.T @ target)
@@ -155,7 +152,7 @@ def learn(
         return fitted
     rows = np.unique(np.concatenate([known.rows for known in own.values()]))
     names = {name for source in definition.sources for name in source.names}
-    names |= {*definition.covariates, settings.snr_band, PLACE_TEFF}
+    names |= {*definition.covariates, settings.snr_band, *PLACE}
     part = {name: columns[name][rows] for name in names}
     truths = {
         name: _truth(part, definition, fitted, name, known, rows) for name, known in own.items()

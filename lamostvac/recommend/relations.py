@@ -1,12 +1,13 @@
 """Relations between systems, fitted to stars that both have, and correlations of their errors."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lamostvac.recommend.correlations import Correlation, between, correlation_from_repeats
 from lamostvac.recommend.definitions import (
     CORE,
     Columns,
@@ -25,7 +26,6 @@ _HUBER = 1.345  # residuals beyond this many sigma have linear loss
 # share of a source's variance is true scatter, a mistake of 10 % in the errors would change the
 # slope by 5 %, so only an offset is fitted.
 _RELIABLE = 0.75
-MAX_CORRELATION = 0.95  # nearer to 1, weights would depend on the last digits of the errors
 _SLOPES = (0.2, 5.0)  # allowed for a relation, so that it keeps the order of stars
 
 
@@ -225,59 +225,6 @@ def unshrunk(
 
 
 @dataclass(frozen=True)
-class Correlation:
-    """How the errors of two sources are correlated.
-
-    Attributes
-    ----------
-    rho : correlation of their random errors
-    shares : random part of each source's quoted error, as repeats of a star show it
-    n : number of pairs of repeats used
-    systematic : correlation of the parts that are the same in every spectrum of a star
-    """
-
-    rho: float
-    shares: tuple[float, float]
-    n: int = 0
-    systematic: float = 0.0
-
-    @property
-    def total(self) -> float:
-        """Correlation of the quoted errors."""
-        first, second = self.shares
-        fixed = np.sqrt(max(1.0 - first**2, 0.0) * max(1.0 - second**2, 0.0))
-        return float(self.rho * first * second + self.systematic * fixed)
-
-
-def fit_correlation(
-    a: NDArray[np.float64], b: NDArray[np.float64], known: float = 0.0, weight: int = 30
-) -> Correlation:
-    """Correlation of two sources' random errors from repeats.
-
-    Parameters
-    ----------
-    a, b : (n,) differences of a star's two spectra over sqrt(e1^2 + e2^2) of the quoted errors, by
-        either source
-
-    Returns
-    -------
-    Correlation : from robust widths of a, b and of the sum and difference of a and b each in units
-        of its width (Gnanadesikan & Kettenring 1972), combined with the correlation `known` and
-        shares of 1 as if these had been measured in `weight` pairs
-    """
-    n = len(a)
-    widths = [1.4826 * float(np.median(np.abs(values))) if n else 0.0 for values in (a, b)]
-    if min(widths) <= 0:
-        return Correlation(known, (1.0, 1.0), 0)
-    plus, minus = (
-        float(np.median(np.abs(a / widths[0] + sign * b / widths[1]))) ** 2 for sign in (1, -1)
-    )
-    rho = (n * (plus - minus) / (plus + minus) + weight * known) / (n + weight)
-    first, second = (min(1.0, (n * width + weight) / (n + weight)) for width in widths)
-    return Correlation(float(np.clip(rho, -MAX_CORRELATION, MAX_CORRELATION)), (first, second), n)
-
-
-@dataclass(frozen=True)
 class LabelRelations:
     """All that is fitted for a label and a spectral type.
 
@@ -337,7 +284,7 @@ def fit_label(
     errors = {s.column: number(rows, f"{s.column}_err") for s in sources}
     core = {s.column: validity(s, rows) >= CORE for s in sources}
     correlations = {
-        (one.column, other.column): _correlation_of(
+        (one.column, other.column): correlation_from_repeats(
             one.column, other.column, values, errors, core, pairs, settings
         )
         for one, other in combinations(sources, 2)
@@ -381,35 +328,6 @@ def fit_label(
             settings.max_stars,
         )
     return LabelRelations(definition.label, scale, relations, correlations)
-
-
-def _correlation_of(
-    a: str,
-    b: str,
-    values: Mapping[str, NDArray[np.float64]],
-    errors: Mapping[str, NDArray[np.float64]],
-    core: Mapping[str, NDArray[np.bool_]],
-    pairs: tuple[NDArray[np.integer], NDArray[np.integer]] | None,
-    settings: Settings,
-) -> Correlation:
-    fixed = settings.systematic_correlation
-    if pairs is None:
-        return Correlation(settings.correlation, (1.0, 1.0), 0, fixed)
-    first, second = (np.asarray(part, np.int64) for part in pairs)
-    good = core[a] & core[b]
-    used = good[first] & good[second]
-    first, second = first[used], second[used]
-    da, db = (
-        (values[s][first] - values[s][second]) / np.hypot(errors[s][first], errors[s][second])
-        for s in (a, b)
-    )
-    return replace(
-        fit_correlation(da, db, settings.correlation, settings.min_pairs), systematic=fixed
-    )
-
-
-def between(correlations: Mapping[tuple[str, str], Correlation], a: str, b: str) -> Correlation:
-    return correlations[(a, b)] if (a, b) in correlations else correlations[(b, a)]
 
 
 def fit(

@@ -1,4 +1,4 @@
-"""Factors on stated errors, as functions of S/N and effective temperature."""
+"""Factors on stated errors, as functions of S/N, effective temperature and metallicity."""
 
 from dataclasses import dataclass, field
 
@@ -8,39 +8,40 @@ from numpy.typing import NDArray
 from lamostvac.recommend.definitions import Columns, number
 
 Array = NDArray[np.float64]
-PLACE_TEFF = "teff"  # the column whose temperature factors depend on, the first emulator's
-_DECADE, _THETA = 0.4, 0.1  # steps in log10 S/N and 5040 K/Teff over which a factor may well change
+PLACE = ("teff", "feh")  # the labels that factors depend on, the first emulator's
+# Steps in log10 S/N, 5040 K/Teff and [Fe/H] over which a factor may well change.
+_STEPS = np.array([0.4, 0.1, 0.7])
 _LIMITS = np.log([1 / 3, 3.0])  # of the factor's logarithm
 
 
 def place(columns: Columns, snr_band: str) -> Array:
-    """Where stars are (n, 2): log10 S/N and 5040 K/Teff of the emulator, both in steps."""
-    snr, teff = number(columns, snr_band), number(columns, PLACE_TEFF)
+    """Where stars are (n, 3): log10 S/N, 5040 K/Teff and [Fe/H], in steps; NaN where missing."""
+    snr, teff, feh = (number(columns, name) for name in (snr_band, *PLACE))
     snr = np.log10(np.where(snr > 0, snr, np.nan))
     theta = 5040.0 / np.where(teff > 0, teff, np.nan)
-    return np.stack([snr / _DECADE, theta / _THETA], axis=1)
+    return np.stack([snr, theta, feh], axis=1) / _STEPS
 
 
 @dataclass(frozen=True)
 class ErrorScale:
     """The factor exp(c . (1, x - centre)) on a source's stated errors, x the `place` of a star.
 
-    Outside the limits it is that at the limit, for a missing place that at the centre.
+    Outside the limits it is that at the limit, for what is missing of a place that at the centre.
 
     Attributes
     ----------
-    coefficients : (3,)
-    centre, limits : (2,), (2, 2) of the stars that it was learned from
+    coefficients : (1 + k,)
+    centre, limits : (k,), (k, 2) of the stars that it was learned from
     n : their number; 0 for the factor 1
     """
 
-    coefficients: Array = field(default_factory=lambda: np.zeros(3))
-    centre: Array = field(default_factory=lambda: np.zeros(2))
-    limits: Array = field(default_factory=lambda: np.zeros((2, 2)))
+    coefficients: Array = field(default_factory=lambda: np.zeros(4))
+    centre: Array = field(default_factory=lambda: np.zeros(3))
+    limits: Array = field(default_factory=lambda: np.zeros((3, 2)))
     n: int = 0
 
     def design(self, at: Array) -> Array:
-        """1 and the distances from the centre (n, 3)."""
+        """1 and the distances from the centre (n, 1 + k)."""
         inside = np.clip(at, self.limits[:, 0], self.limits[:, 1]) - self.centre
         return np.column_stack([np.ones(len(at)), np.where(np.isfinite(inside), inside, 0.0)])
 

@@ -21,6 +21,7 @@ from lamostvac.core.settings import PathText
 from lamostvac.distance.extinction import of_bands
 from lamostvac.distance.settings import Extinction
 from lamostvac.external.entries import Cut, Formula, Name
+from lamostvac.external.sky import POSITION_NAME
 
 KEYS = ("obsid", "gaia_id", "spectrum_id", "designation", "file_name", "sky", "catalogue")
 POSITION = ("ra", "dec", "pmra", "pmdec", "ref_epoch")
@@ -60,6 +61,8 @@ def _pattern(text: str) -> str:
 
 
 def _unit(text: str) -> str:
+    if text.strip() == POSITION_NAME:
+        return text
     for part in text.split("->"):
         try:
             astropy_units.Unit(part.strip())

@@ -4,10 +4,14 @@ import gzip
 
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lamostvac.core.exceptions import UserError
 from lamostvac.external.read import read_table
+from lamostvac.external.sky import positions_of_names
 
 GAIA = 2**62 + 1  # not a multiple of 512, as floats of this size are
 
@@ -174,3 +178,30 @@ def test_files_that_cannot_be_read(tmp_path):
     fits.PrimaryHDU().writeto(tmp_path / "image.fits")
     with pytest.raises(UserError, match="contains no FITS table"):
         read_table(tmp_path / "image.fits", {"x": "x"})
+
+
+@given(st.floats(0, 359.9999), st.floats(-89.9999, 89.9999))
+def test_a_name_that_is_a_position_is_read_to_its_last_digit(ra, dec):
+    star = SkyCoord(ra, dec, unit="deg")
+    right = star.ra.to_string(unit="hourangle", sep="", precision=2, pad=True)
+    up = star.dec.to_string(sep="", precision=1, pad=True, alwayssign=True)
+    name = f"2M{right}{up}".replace(".", "")
+    found = SkyCoord(*positions_of_names([name]), unit="deg")[0]
+    assert star.separation(found).arcsec < 0.12  # half of the last digit in both directions
+
+
+def test_names_that_are_no_positions_have_none(tmp_path):
+    names = ["2M18401164+4321331", "HD 1", "", "2M25401164+4321331", "2M18401164-9921331"]
+    ra, dec = positions_of_names(names)
+    np.testing.assert_allclose((ra[0], dec[0]), (280.0485, 43.359194), atol=1e-6)
+    assert np.isnan(ra[1:]).all()
+    assert np.isnan(dec[1:]).all()
+    path = tmp_path / "stars.csv"
+    path.write_text("id,n\n" + "\n".join(f"{name or '-'},{i}" for i, name in enumerate(names)))
+    units = {"ra": "name", "dec": "name"}
+    table = read_table(path, {"ra": "id", "dec": "id"}, conversions=units)
+    np.testing.assert_array_equal(table["dec"], dec)
+    with pytest.raises(
+        UserError, match=r"column n: units: ra: name is for texts, and this is a number"
+    ):
+        read_table(path, {"ra": "n"}, conversions={"ra": "name"})

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from lamostvac.recommend.combine import apply, combine, fit_all
+from lamostvac.recommend.correlations import Correlation
 from lamostvac.recommend.definitions import Definition
 from lamostvac.recommend.files import in_words, load, save
 from lamostvac.recommend.learned import LeftOut, correlation_of, fit_scale, learn, with_left_out
-from lamostvac.recommend.relations import Correlation, LabelRelations, identity
+from lamostvac.recommend.relations import LabelRelations, identity
 from lamostvac.recommend.scales import ErrorScale, place
 from lamostvac.recommend.settings import Recommended, Settings
 
@@ -42,7 +43,7 @@ def three_systems(seed=1, n=20_000, rho=0.5):
     noise = rng.normal(size=(3, n))
     noise[2] = rho * noise[1] + np.sqrt(1 - rho**2) * noise[2]
     true = np.array([np.full(n, 0.5), np.full(n, 1.5), 0.6 * np.sqrt(40 / snr)])
-    columns = {"snrr": snr, "teff": teff}
+    columns = {"snrr": snr, "teff": teff, "feh": rng.normal(-0.5, 0.5, n)}
     for name, error, own in zip("esw", true, noise, strict=True):
         columns |= {name: truth + error * own, f"{name}_err": np.ones(n)}
     return truth, columns, true
@@ -91,8 +92,9 @@ def test_few_stars_change_little():
 
 
 def test_factors_are_bounded_also_far_from_the_stars():
-    scale = ErrorScale(np.array([3.0, 5.0, -5.0]), np.zeros(2), np.array([[-1.0, 1.0]] * 2), 100)
-    at = np.array([[1e9, 0.0], [-1e9, 1e9], [np.nan, np.nan], [0.0, 0.0]])
+    steep = np.array([3.0, 5.0, -5.0, 1.0])
+    scale = ErrorScale(steep, np.zeros(3), np.array([[-1.0, 1.0]] * 3), 100)
+    at = np.array([[1e9, 0, 0], [-1e9, 1e9, 1e9], [np.nan] * 3, [0, 0, 0]])
     factor = scale.factor(at)
     assert ((factor > 0.333) & (factor < 3.001)).all()
     assert factor[2] == factor[3]
@@ -103,7 +105,7 @@ def test_the_errors_of_the_reference_are_not_the_sources():
     n, own, reference = 20_000, 1.0, 1.5
     blunder = rng.normal(0, reference, n)
     residuals = [rng.normal(0, own, n) - blunder for _ in range(2)]
-    at = rng.normal(size=(n, 2))
+    at = rng.normal(size=(n, 3))
     for residual in residuals:
         scale = fit_scale(residual, np.ones(n), np.full(n, reference), at, 30)
         assert np.exp(scale.coefficients[0]) == pytest.approx(own, rel=0.07)
@@ -113,7 +115,7 @@ def test_the_errors_of_the_reference_are_not_the_sources():
 
 def test_a_tenth_of_blunders_does_not_move_a_factor():
     rng = np.random.default_rng(8)
-    residual, at = rng.normal(0, 2.0, 4000), rng.normal(size=(4000, 2))
+    residual, at = rng.normal(0, 2.0, 4000), rng.normal(size=(4000, 3))
     residual[::10] = 1000.0
     factor = np.exp(fit_scale(residual, np.ones(4000), np.zeros(4000), at, 30).coefficients[0])
     assert 2.0 <= factor < 2.4

@@ -14,14 +14,13 @@ from lamostvac.catalog.registry import load_registry
 from lamostvac.core.exceptions import UserError
 from lamostvac.recommend import combine as recommend_combine
 from lamostvac.recommend.combine import apply, combine
+from lamostvac.recommend.correlations import Correlation, fit_correlation
 from lamostvac.recommend.definitions import Definition, Source, load_definitions, ramp
 from lamostvac.recommend.files import load, save
 from lamostvac.recommend.relations import (
-    Correlation,
     LabelRelations,
     Relation,
     fit,
-    fit_correlation,
     fit_label,
     fit_relation,
     identity,
