@@ -51,8 +51,7 @@ $(STAMP): requirements.lock tools/bootstrap.py tools/compile_native.py lamostvac
 	@PATH="$(SYSTEM_PATH)" $(PYTHON) tools/compile_native.py
 
 demo: $(STAMP)
-	$(RUN) --demo
-	$(RUN) --demo -- --report results/report.html
+	$(RUN) --demo -- --report results/report.html --report-after-run
 	@echo
 	@echo "Catalogue: results/catalog/recommended.fits (and .parquet, rejected.csv, accounting.json)"
 	@echo "Report:    results/report.html"
@@ -65,8 +64,7 @@ REAL_CONFIG = --config 'survey={root: "$(LAMOSTVAC_REAL_DATA)"}' \
 real: $(STAMP)
 	@test -d "$(LAMOSTVAC_REAL_DATA)" || { echo "Error: there is no folder $(LAMOSTVAC_REAL_DATA); \
 	set LAMOSTVAC_REAL_DATA to the tree of real files" >&2; exit 1; }
-	$(RUN) --config config/real.yaml -- $(REAL_CONFIG)
-	$(RUN) --config config/real.yaml -- $(REAL_CONFIG) --report results/real/report.html
+	$(RUN) --config config/real.yaml -- $(REAL_CONFIG) --report results/real/report.html --report-after-run
 	@echo
 	@echo "Catalogue: results/real/catalog/recommended.fits (and .parquet, rejected.csv, accounting.json)"
 	@echo "Report:    results/real/report.html"

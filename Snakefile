@@ -17,6 +17,7 @@ from lamostvac.core.atomic import remove_temporaries
 from lamostvac.core.files import read_sections
 from lamostvac.core.log import user_errors
 from lamostvac.run.context import resolve
+from lamostvac.run.forked_scripts import fork_scripts
 from lamostvac.run.job_records import write_run
 from lamostvac.run.site import load_site, scratch_folder
 from lamostvac.run.slurm import cancel_leftovers, require_safe_settings
@@ -84,6 +85,8 @@ onstart:
         types=CFG.survey.types,
         networks=len(CTX.set_of_label) * CFG.networks.members,
     )
+    if CFG.run.fork_scripts and workflow.local_exec:
+        fork_scripts()
 
 
 report: "report/workflow.rst"

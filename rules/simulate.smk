@@ -14,11 +14,7 @@ rule simulate:
     conda:
         "../envs/lamostvac.yaml"
     resources:
-        **asks(
-            "simulate",
-            spectra=sum(CFG.simulation.n_stars.values()),
-            library=CFG.simulation.n_library,
-        ),
+        **asks("simulate", spectra=sum(CFG.simulation.n_stars.values())),
     params:
         settings=CFG.simulation.model_dump(
             mode="json", include=set(SimulationSettings.model_fields)
@@ -26,3 +22,24 @@ rule simulate:
         code_version=version_of("simulate"),
     script:
         "../workflow_scripts/simulate.py"
+
+
+# Beside the release, of which it knows nothing.
+rule simulate_library:
+    output:
+        **FILES.simulated_library(),
+    log:
+        FILES.log("simulate_library"),
+    benchmark:
+        FILES.benchmark("simulate_library")
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        **asks("simulate_library", library=CFG.simulation.n_library),
+    params:
+        settings=CFG.simulation.model_dump(
+            mode="json", include=set(SimulationSettings.model_fields)
+        ),
+        code_version=version_of("simulate_library"),
+    script:
+        "../workflow_scripts/simulate_library.py"

@@ -45,7 +45,7 @@ from lamostvac.validation.settings import Validation
 class Run(Section):
     """The run as a whole."""
 
-    not_in_rows: ClassVar = frozenset({"results"})
+    not_in_rows: ClassVar = frozenset({"results", "fork_scripts"})
 
     results: PathText = Field(
         "results", min_length=1, description="Folder that receives everything the run writes."
@@ -55,6 +55,11 @@ class Run(Section):
         ge=0,
         le=2**32 - 1,
         description="Seed of every random draw; the same seed gives the same bytes.",
+    )
+    fork_scripts: bool = Field(
+        True,
+        description="Whether the scripts of a run on this machine alone are forked from a process that has imported "
+        "their libraries (on Linux, outside Conda and containers), which saves a second or more of each.",
     )
 
 

@@ -102,7 +102,20 @@ def _used() -> dict[str, str]:
     cpu = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
     values = {"seconds": time.time() - _process_start(), "cpu_seconds": cpu, "memory_mb": megabytes}
     values |= {f"{name}_mb": count / 1e6 for name, count in _bytes_moved().items()}
+    if was_forked():
+        values["forked"] = 1.0
     return {name: f"{value:.3f}" for name, value in values.items()}
+
+
+def was_forked() -> bool:
+    """Whether this process was forked from one with the libraries imported
+    (`lamostvac.run.fork_server`): then its account has no start in it, and memory of that process.
+    """
+    try:
+        # A forked process keeps the command line; what it executes has its own.
+        return b"/fork_server.py\0" in Path("/proc/self/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def _peak_memory_kb() -> float:

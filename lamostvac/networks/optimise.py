@@ -22,7 +22,7 @@ os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1
 _HUBER = 1.0  # errors beyond this, in units of the scaled label, count linearly
 
 
-def _tensorflow() -> Any:
+def tensorflow() -> Any:
     """TensorFlow, imported in about half the time.
 
     Keras imports scikit-learn and Matplotlib, if they are installed, for wrappers and plots that
@@ -40,7 +40,7 @@ def _tensorflow() -> Any:
 
 def _members_model(inputs: int, layers: Sequence[int], members: int, seed: int) -> Any:
     """A Keras model (n, inputs) -> (members, n) of networks that share only the input."""
-    tf = _tensorflow()
+    tf = tensorflow()
     import keras
 
     class Members(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
@@ -83,7 +83,7 @@ def optimise(
     problem: Problem, settings: NetworkTraining, seed: int, log: logging.Logger | None
 ) -> tuple[tuple[Array, ...], tuple[Array, ...], dict[str, Array]]:
     """Weights and biases by layer, the first one's on the problem's projection, and learning curves."""
-    tf = _tensorflow()
+    tf = tensorflow()
 
     tf.config.experimental.enable_op_determinism()
     n, members = len(problem.target), settings.members
@@ -193,7 +193,7 @@ class _Adam:
     """
 
     def __init__(self, variables: list[Any], weight_decay: float) -> None:
-        tf = _tensorflow()
+        tf = tensorflow()
 
         self.variables = [variable.value for variable in variables]
         self.decay = weight_decay
@@ -203,7 +203,7 @@ class _Adam:
 
     def step(self, gradients: list[Any], rate: Any) -> None:
         """One step at a learning rate."""
-        tf = _tensorflow()
+        tf = tensorflow()
 
         for value, first, second, gradient in zip(
             self.variables, self.first, self.second, gradients, strict=True
@@ -228,7 +228,7 @@ class _Adam:
 
 def _huber(error: Any) -> Any:
     """Half the square up to 1, linear beyond, so that wrong labels hardly bias the network."""
-    tf = _tensorflow()
+    tf = tensorflow()
 
     size = tf.abs(error)
     return tf.where(size < _HUBER, 0.5 * error * error, _HUBER * (size - 0.5 * _HUBER))

@@ -232,7 +232,7 @@ class Context:
     def library_spectra(self, name: str) -> str | None:
         """The file or folder with a library's spectra; the run's own library may be simulated."""
         if self._is_simulated(name):
-            return self.layout.simulated_files()["spectra"]
+            return self.layout.simulated_library()["spectra"]
         return self.libraries[name].spectra
 
     def library_labels(self, name: str) -> list[str]:
@@ -240,7 +240,7 @@ class Context:
         file.
         """
         if self._is_simulated(name):
-            return [self.layout.simulated_files()["labels"]]
+            return [self.layout.simulated_library()["labels"]]
         file = self.libraries[name].labels_file
         return [file] if file else []
 
@@ -403,7 +403,11 @@ def resolve(configuration: Configuration, site: Site) -> Context:
 def _simulated(configuration: Configuration, layout: Layout) -> list[str]:
     if not configuration.simulation.enabled:
         return []
-    return [*layout.simulated_files().values(), *layout.simulated_references()]
+    return [
+        *layout.simulated_files().values(),
+        *layout.simulated_library().values(),
+        *layout.simulated_references(),
+    ]
 
 
 def _network_labels(training_sets: dict[str, TrainingSet]) -> list[dict[str, str]]:

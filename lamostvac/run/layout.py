@@ -13,12 +13,14 @@ from lamostvac.simulate.reference_files import NAMES as REFERENCE_FILES
 # Logs and benchmark files are in a folder with the name of their rule, except for these rules.
 LOG_FOLDERS = {"collect": "collected", "recommend": "recommended", "star": "stars"}
 
-# The simulated survey's files, below its folder, by their names in its rule.
-_SIMULATED = {
-    "catalogue": "lamost/catalogue.csv",
-    "truth": "truth.fits",
+# Files of the simulated library and release, below their folder, by their names in their rules.
+_SIMULATED_LIBRARY = {
     "spectra": "mastar/mastar-goodspec-v3_1_1-v1_7_7.fits.gz",
     "labels": "mastar/mastar-goodvisits-v3_1_1-v1_7_7-params-v2.fits",
+}
+_SIMULATED_RELEASE = {
+    "catalogue": "lamost/catalogue.csv",
+    "truth": "truth.fits",
     "pastel": "catalogs/pastel/pastel.tsv",
     "apogee": "catalogs/apogee/allStar-r12-l33.fits",
     "gaia": "catalogs/gaia/gaia_edr3.csv",
@@ -154,8 +156,12 @@ class Layout:
         return f"{self.scratch or self.results}/prepared/{{type}}/{{chunk}}.h5"
 
     def simulated_files(self) -> dict[str, str]:
-        """The simulated survey's files without reference catalogues, by their names in its rule."""
-        return {name: f"{self.simulated}/{path}" for name, path in _SIMULATED.items()}
+        """The simulated release's files without reference catalogues, by their names in its rule."""
+        return {name: f"{self.simulated}/{path}" for name, path in _SIMULATED_RELEASE.items()}
+
+    def simulated_library(self) -> dict[str, str]:
+        """The simulated library's files, by their names in its rule."""
+        return {name: f"{self.simulated}/{path}" for name, path in _SIMULATED_LIBRARY.items()}
 
     def simulated_references(self) -> list[str]:
         """The simulated reference catalogues, which labels are compared with."""

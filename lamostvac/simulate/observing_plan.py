@@ -14,12 +14,11 @@ from lamostvac.simulate.settings import SimulationSettings
 
 
 def n_spectra(settings: SimulationSettings) -> int:
-    """Approximate number of spectra that `simulate_survey` makes, for a progress report."""
+    """Approximate number of spectra that `simulate_release` makes, for a progress report."""
     n_stars = (
         sum(settings.n_stars.values()) + settings.n_low_snr + sum(settings.n_training.values())
     )
-    lamost = n_stars * (1 + 1.45 * settings.repeat_fraction)
-    return int(lamost + settings.n_library * (1 + settings.library_repeat_fraction))
+    return int(n_stars * (1 + 1.45 * settings.repeat_fraction))
 
 
 def plan(

@@ -61,12 +61,24 @@ def simulate_survey(
     seed: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> pd.DataFrame:
-    """Write a simulated survey below `folder` and return the truth, one row per spectrum.
+    """`simulate_release`, and the library (`mastar/*`, see `mastar.write_library`)."""
+    table = simulate_release(folder, settings, seed, progress)
+    seed = settings.seed if seed is None else seed
+    mastar.write_library(Path(folder) / "mastar", settings, seed, progress)
+    return table
 
-    Files: `lamost/catalogue.csv`, `lamost/{night}/{plan}/spec-*.fits.gz`, `mastar/*`, `catalogs/*`
-    (see `counterparts` and `references`), `truth.fits`. seed: `settings.seed` when None. progress:
-    called with a number of spectra that have been made, including the library's. The bytes depend
-    on settings and seed only.
+
+def simulate_release(
+    folder: str | Path,
+    settings: SimulationSettings,
+    seed: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> pd.DataFrame:
+    """Write a simulated release below `folder` and return the truth, one row per spectrum.
+
+    Files: `lamost/catalogue.csv`, `lamost/{night}/{plan}/spec-*.fits.gz`, `catalogs/*` (see
+    `counterparts` and `references`), `truth.fits`. seed: `settings.seed` when None. progress:
+    called with a number of spectra that have been made. The bytes depend on settings and seed only.
 
     Raises UserError when there is nothing to simulate.
     """
@@ -93,7 +105,6 @@ def simulate_survey(
         rows, truth = broken.break_release(folder / "lamost", rows, truth, settings.n_broken, seed)
     release.write_catalogue(folder / CATALOGUE_NAME, rows)
     counterparts.write_catalogues(folder / "catalogs", stars, seed)
-    mastar.write_library(folder / "mastar", settings, seed, progress)
     table = pd.DataFrame(truth)
     references.write_references(folder / "catalogs", table, seed)
     _write_truth(folder / TRUTH_NAME, table)

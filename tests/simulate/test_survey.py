@@ -18,7 +18,7 @@ from lamostvac.core.vocabulary import TYPE_ORDER
 from lamostvac.simulate import broken, instrument, mastar, population, release
 from lamostvac.simulate.observing_plan import n_spectra
 from lamostvac.simulate.settings import SimulationSettings
-from lamostvac.simulate.survey import simulate_survey
+from lamostvac.simulate.survey import simulate_release, simulate_survey
 from lamostvac.spectra.identity import check_identity
 from lamostvac.spectra.normalise import prepare_spectrum
 from lamostvac.spectra.reader import read_spectrum
@@ -423,10 +423,10 @@ def test_nothing_to_simulate_is_a_users_mistake(tmp_path):
 
 def test_progress_counts_about_all_spectra(tmp_path):
     settings = SETTINGS.model_copy(
-        update={"n_stars": {"F": 3}, "n_training": {}, "n_library": 3, "n_other": 0, "n_broken": 0}
+        update={"n_stars": {"F": 3}, "n_training": {}, "n_other": 0, "n_broken": 0}
     )
     counts = []
-    simulate_survey(tmp_path, settings, seed=1, progress=counts.append)
+    simulate_release(tmp_path, settings, seed=1, progress=counts.append)
     assert sum(counts) == pytest.approx(n_spectra(settings), abs=5)
 
 
