@@ -5,7 +5,7 @@
 
 Each finished job has left what it asked for, how much it had to do and what it took in its log
 (`lamostvac.run.job_records`). For each rule the coefficients of its terms are fitted to these: seconds (of CPU, so that
-a busy machine does little harm) by least squares of the relative deviations, memory the same and then raised until no
+a busy machine does little harm; jobs that were forked, `run.fork_scripts`, do not count) by least squares of the relative deviations, memory the same and then raised until no
 job is above it. Coefficients are never negative. Rules that no run has keep what the table says of them, and `also` in
 the table are jobs measured elsewhere, mostly far larger, which hold the lines where no run on one machine can.
 
@@ -76,7 +76,8 @@ def measured(folders: Sequence[Path]) -> pd.DataFrame:
     rows = []
     for folder in folders:
         for job, account, benchmark in accounts(folder):
-            if not account.used:
+            # A forked script's account has no start in it, and memory of the process that it was forked from.
+            if not account.used or account.used.get("forked"):
                 continue
             amounts = {
                 name: value for name, value in account.asked.items() if name not in NOT_AMOUNTS
@@ -253,6 +254,8 @@ def main() -> None:
             arguments.cores,
             "--configfile",
             path,
+            "--config",
+            "run={fork_scripts: false}",
         ]
         subprocess.run(command, check=True)
         section = (read_yaml(path, "the configuration") or {}).get("run") or {}

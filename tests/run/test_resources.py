@@ -190,6 +190,14 @@ def test_with_scatter_the_slope_stays_and_no_job_is_above_the_memory(tmp_path):
         )  # four digits are written
 
 
+def test_forked_jobs_are_not_measured(tmp_path):
+    folders = invented_runs(tmp_path)
+    jobs = measure.measured(folders)
+    log = next((folders[0] / "logs").rglob("*.log"))
+    log.write_text(log.read_text().rstrip("\n") + " forked=1.000\n")
+    assert len(measure.measured(folders)) == len(jobs) - 1
+
+
 def test_a_large_job_measured_elsewhere_holds_the_line(tmp_path):
     also = measure.points(
         [
