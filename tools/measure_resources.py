@@ -5,9 +5,10 @@
 
 Each finished job has left what it asked for, how much it had to do and what it took in its log
 (`lamostvac.run.job_records`). For each rule the coefficients of its terms are fitted to these: seconds (of CPU, so that
-a busy machine does little harm; jobs that were forked, `run.fork_scripts`, do not count) by least squares of the relative deviations, memory the same and then raised until no
-job is above it. Coefficients are never negative. Rules that no run has keep what the table says of them, and `also` in
-the table are jobs measured elsewhere, mostly far larger, which hold the lines where no run on one machine can.
+a busy machine does little harm) by least squares of the relative deviations, memory the same and then raised until no
+job is above it. Coefficients are never negative. Jobs that were forked (`run.fork_scripts`) do not count. Rules that no
+run has keep what the table says of them, and `also` in the table are jobs measured elsewhere, mostly far larger, which
+hold the lines where no run on one machine can.
 
 Without --write the table stays as it is, and the errors are printed all the same: measured against predicted by
 all runs, and by the other runs only.
