@@ -175,10 +175,7 @@ rule figures_spectra:
 rule figures_comparison:
     input:
         pairs=FILES.pairs,
-        trends=FILES.trends,
-        clusters=FILES.clusters,
         isochrone=[CFG.validation.isochrone] if CFG.validation.isochrone else [],
-        isochrones=[CFG.validation.cluster_isochrones] if CFG.validation.cluster_isochrones else [],
     output:
         comparisons=[
             figure(
@@ -197,15 +194,6 @@ rule figures_comparison:
                 "crossvalidation",
             )
         ],
-        trends=[
-            figure(
-                f"trends_{comparison.name}",
-                "use",
-                f"Residual trends: {comparison.title}",
-                "trends",
-            )
-            for comparison in CTX.comparisons
-        ],
         colours=[
             figure(
                 f"colour_{comparison.name}",
@@ -214,19 +202,6 @@ rule figures_comparison:
                 "colour_beside",
             )
             for comparison in COLOURED
-        ],
-        clusters=[
-            figure(f"clusters_{comparison.name}", "errors", comparison.title, "clusters")
-            for comparison in GROUPED
-        ],
-        kiel=[
-            figure(
-                f"cluster_kiel_{comparison.name}",
-                "labels",
-                f"Teff and log g: {comparison.title}",
-                "cluster_kiel",
-            )
-            for comparison in GROUPED
         ],
     log:
         FILES.log("figures_comparison"),
@@ -247,10 +222,80 @@ rule figures_comparison:
         # E(BP - RP) / E(B-V)
         reddening=CFG.band_coefficients["bp"] - CFG.band_coefficients["rp"],
         coloured=[(comparison.name, comparison.colour_teff) for comparison in COLOURED],
-        grouped=[comparison.name for comparison in GROUPED],
         code_version=version_of("figures_comparison"),
     script:
         "../workflow_scripts/figures_comparison.py"
+
+
+# The cross-validation has no trends.
+if CTX.comparisons:
+
+    rule figures_trends:
+        input:
+            trends=FILES.trends,
+        output:
+            trends=[
+                figure(
+                    f"trends_{comparison.name}",
+                    "use",
+                    f"Residual trends: {comparison.title}",
+                    "trends",
+                )
+                for comparison in CTX.comparisons
+            ],
+        log:
+            FILES.log("figures_trends"),
+        benchmark:
+            FILES.benchmark("figures_trends")
+        conda:
+            "../envs/lamostvac.yaml"
+        resources:
+            **asks("figures_trends"),
+        params:
+            datasets=[comparison.name for comparison in CTX.comparisons],
+            titles=[comparison.title for comparison in CTX.comparisons],
+            code_version=version_of("figures_trends"),
+        script:
+            "../workflow_scripts/figures_trends.py"
+
+
+if GROUPED:
+
+    rule figures_clusters:
+        input:
+            pairs=FILES.pairs,
+            clusters=FILES.clusters,
+            isochrones=(
+                [CFG.validation.cluster_isochrones] if CFG.validation.cluster_isochrones else []
+            ),
+        output:
+            clusters=[
+                figure(f"clusters_{comparison.name}", "errors", comparison.title, "clusters")
+                for comparison in GROUPED
+            ],
+            kiel=[
+                figure(
+                    f"cluster_kiel_{comparison.name}",
+                    "labels",
+                    f"Teff and log g: {comparison.title}",
+                    "cluster_kiel",
+                )
+                for comparison in GROUPED
+            ],
+        log:
+            FILES.log("figures_clusters"),
+        benchmark:
+            FILES.benchmark("figures_clusters")
+        conda:
+            "../envs/lamostvac.yaml"
+        resources:
+            **asks("figures_clusters", spectra=spectra_of),
+        params:
+            datasets=[comparison.name for comparison in GROUPED],
+            titles=[comparison.title for comparison in GROUPED],
+            code_version=version_of("figures_clusters"),
+        script:
+            "../workflow_scripts/figures_clusters.py"
 
 
 if CTX.truth:

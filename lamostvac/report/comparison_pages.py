@@ -13,6 +13,7 @@ from lamostvac.report.style import (
     GREY,
     REJECTED,
     STYLE,
+    lay_out_grid,
     message,
     overall_title,
     plain_log_axis,
@@ -82,6 +83,7 @@ def trends(title: str, table: pd.DataFrame) -> Figure:
                 axes.set_xscale("log")
                 plain_log_axis(axes.xaxis, x.min() * 0.95, x.max() * 1.05)
         overall_title(figure, f"{title}: median difference (points) and its width (band)")
+        lay_out_grid(figure, grid, -1)
     return figure
 
 
@@ -167,4 +169,5 @@ def clusters(title: str, pairs: pd.DataFrame, table: pd.DataFrame, labels: Seque
         for name, axes in zip(names, grid[0], strict=True):
             axes.set_title(name)
         overall_title(figure, f"{title} (blue dwarfs, red giants)")
+        lay_out_grid(figure, grid, 0)
     return figure
