@@ -30,7 +30,7 @@ SERVER = Path(__file__).with_name("fork_server.py")
 _LONGEST = 90
 # Modules that import a large library when they first need it, and the function that does so: scripts that reach them
 # are forked from a process of their own, so that the others are not as large as with it.
-_BRANCHES = {LIBRARY / "networks/optimise.py": "lamostvac.networks.optimise:tensorflow"}
+_BRANCHES = {LIBRARY / "networks" / "optimise.py": "lamostvac.networks.optimise:tensorflow"}
 
 
 class ServerGone(Exception):
