@@ -26,8 +26,7 @@ def test_panels_with_shared_axes_get_the_places_that_all_of_them_would(title):
     lay_out_grid(one, grid, -1)
     lay_out(other)
     places = [
-        np.array([axes.get_position().bounds for axes in drawn.flat])
-        for drawn in (grid, all_asked)
+        np.array([axes.get_position().bounds for axes in drawn.flat]) for drawn in (grid, all_asked)
     ]
     size = np.array([6, 5, 6, 5]) * 150
     assert np.abs((places[0] - places[1]) * size).max() < 3  # pixels
