@@ -32,6 +32,8 @@ if os.path.isdir(f"{HERE}/lamostvac") and not os.environ.get("PYTHONPATH", "").s
 
 # A file given with --configfile must not be mixed with the default one.
 if not workflow.configfiles:
+    with user_errors():
+        read_sections("config/config.yaml")  # Snakemake would end in a traceback, or never
 
     configfile: "config/config.yaml"
 

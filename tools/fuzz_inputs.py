@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
+from fuzz_mutations import with_long_texts
 from fuzz_readers import SMALL_WINDOWS
 
 from lamostvac.core.paths import shipped
@@ -342,9 +343,13 @@ def _hdf5(folder: Path) -> list[tuple[str, bytes]]:
     save_network(folder / "network.h5", _network())
     write_emulator(_emulator(), folder / "emulator.h5", {"library": "toy"})
     write_type_errors(folder / "errors.h5", _error_models(), 10.0)
-    return [
+    files = [
         (f"{name}_.h5", (folder / f"{name}.h5").read_bytes())
         for name in ("network", "emulator", "errors")
+    ]
+    return [
+        *files,
+        *((name.replace(".h5", "old.h5"), with_long_texts(data)) for name, data in files),
     ]
 
 

@@ -3,6 +3,7 @@
 import gzip
 import io
 import re
+import struct
 from collections.abc import Callable
 
 import h5py
@@ -12,6 +13,7 @@ import yaml
 Rng = np.random.Generator
 _GZIP = b"\x1f\x8b"
 _CARD, _BLOCK = 80, 2880
+_MOST_VALUES = 1 << 22
 
 NUMBERS = (
     *(
@@ -317,6 +319,8 @@ def _change_yaml_text(rng: Rng, data: bytes) -> bytes:
 
 def change_hdf5(rng: Rng, data: bytes) -> bytes:
     """Arrays and attributes of an HDF5 file: others, none, or links in their place."""
+    if rng.random() < 0.1 and b"GCOL" in data:
+        return _change_length(rng, data)
     memory = io.BytesIO(data)
     try:
         with h5py.File(memory, "r+") as handle:
@@ -349,7 +353,22 @@ def change_hdf5(rng: Rng, data: bytes) -> bytes:
     return memory.getvalue()
 
 
+def _change_length(rng: Rng, data: bytes) -> bytes:
+    """Another length, place or number of a text of any length, where an attribute uses it."""
+    place = struct.pack("<Q", data.index(b"GCOL"))
+    uses = [found.start() for found in re.finditer(re.escape(place), data) if found.start() > 4]
+    if not uses:  # an earlier change broke it
+        return change_bytes(rng, data)
+    content = bytearray(data)
+    at = uses[int(rng.integers(len(uses)))] + int(rng.choice([-4, -4, -4, 0, 4, 8]))
+    struct.pack_into("<I", content, at, int(rng.integers(1 << 32)))
+    return bytes(content)
+
+
 def _change_array(rng: Rng, handle: h5py.File, places: list[str], name: str) -> None:
+    if handle[name].size > _MOST_VALUES:  # an earlier change made it
+        del handle[name]
+        return
     values = handle[name][()]
     choice = int(rng.integers(10))
     if choice < 3 and values.dtype.kind == "f" and np.size(values):
@@ -399,3 +418,18 @@ def mutated(rng: Rng, reader: str, data: bytes) -> bytes:
     if packed and data[:2] != _GZIP and rng.random() < 0.7:
         data = gzip.compress(data, 1, mtime=0)
     return data
+
+
+def with_long_texts(data: bytes) -> bytes:
+    """An HDF5 file whose attributes have texts of any length, as this program wrote them before."""
+    memory = io.BytesIO(data)
+    with h5py.File(memory, "r+") as handle:
+        places: list[str] = ["/"]
+        handle.visit(places.append)
+        for attributes in (handle[place].attrs for place in places):
+            for name, value in list(attributes.items()):
+                if isinstance(value, bytes):
+                    attributes[name] = value.decode()
+                elif isinstance(value, np.ndarray) and value.dtype.kind == "S":
+                    attributes[name] = [text.decode() for text in value]
+    return memory.getvalue()

@@ -10,7 +10,7 @@ from lamostvac.catalog.merge import accounting, merge_rejections, merge_tables, 
 from lamostvac.catalog.published import names_section
 from lamostvac.catalog.registry import load_registry, network_labels
 from lamostvac.core.atomic import atomic
-from lamostvac.core.hdf5 import open_hdf5
+from lamostvac.core.hdf5 import open_hdf5, read_text
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.manifest import read_manifest
@@ -23,7 +23,10 @@ def hashes(summary: dict[str, Any], library: str) -> list[tuple[str, str]]:
     with open_hdf5(library) as handle:
         return [
             *catalogues,
-            (f"library {handle.attrs['name']}", str(handle.attrs["source_sha256"])),
+            (
+                f"library {read_text(handle.attrs, 'name')}",
+                read_text(handle.attrs, "source_sha256"),
+            ),
         ]
 
 

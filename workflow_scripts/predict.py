@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lamostvac.core.hdf5 import atomic_hdf5, open_hdf5, read_columns, write_columns
+from lamostvac.core.hdf5 import atomic_hdf5, open_hdf5, read_columns, read_text, write_columns
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
@@ -28,7 +28,8 @@ def main(snakemake: Job) -> None:
     for label, path, network in zip(params.grids, inputs.networks, networks, strict=True):
         check_agreement(label, path, network, preparation, params.snr_bands[label])
     with open_hdf5(inputs.meta) as handle:
-        meta, digest = read_columns(handle["network_meta"]), str(handle.attrs["network_digest"])
+        meta = read_columns(handle["network_meta"])
+        digest = read_text(handle.attrs, "network_digest")
     bands = {one.label: str(one.attributes["snr_band"]) for one in networks}
     snr = {label: meta[band].to_numpy(np.float32) for label, band in bands.items()}
     files = {one.label: path for one, path in zip(networks, inputs.networks, strict=True)}

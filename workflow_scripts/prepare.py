@@ -4,7 +4,7 @@ from collections import Counter
 
 import pyarrow.parquet as pq
 
-from lamostvac.core.hdf5 import atomic_hdf5, write_columns
+from lamostvac.core.hdf5 import atomic_hdf5, read_attributes, write_attributes, write_columns
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.rejection import REASONS
@@ -18,11 +18,11 @@ def main(snakemake: Job) -> None:
     rows = pq.read_table(snakemake.input.chunk).to_pandas()
     with atomic_hdf5(params.spectra) as handle:
         tables = prepare_chunk(rows, handle, *settings_of(params.settings, params.networks), log)
-        digests = dict(handle.attrs)
+        digests = read_attributes(handle)
     with atomic_hdf5(snakemake.output.meta) as handle:
         for name, table in tables.items():
             write_columns(handle.create_group(name), table)
-        handle.attrs.update(digests)
+        write_attributes(handle, digests)
     lost = rejected_by_all(tables)
     for reason, count in sorted(Counter(lost["reason"]).items()):
         log.info("%d rejected: %s", count, REASONS[reason])

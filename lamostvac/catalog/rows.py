@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lamostvac.catalog.files import ROW_GROUP
 from lamostvac.catalog.registry import NetworkLabel, Registry
 from lamostvac.core.exceptions import UserError
-from lamostvac.core.hdf5 import open_hdf5, read_columns
+from lamostvac.core.hdf5 import open_hdf5, read_columns, read_text
 from lamostvac.core.manifest import REJECTED_COLUMNS
 from lamostvac.core.rejection import REASON_FLAGS
 from lamostvac.core.vocabulary import CONVERGED, NO_FIT
@@ -171,7 +171,7 @@ def _read_grouped(path: str | Path, chunk: str) -> pd.DataFrame:
         chunks = [name.decode() for name in handle["chunks"][()]]
         number = chunks.index(chunk) if chunk in chunks else None
         rows = slice(0, 0) if number is None else slice(*handle["limits"][number : number + 2])
-        names = str(handle.attrs["label_names"]).split(",")
+        names = read_text(handle.attrs, "label_names").split(",")
         found = handle["labels"][rows].T
         labels = {f"{name}_grouped": found[i] for i, name in enumerate(names)}
         return pd.DataFrame(

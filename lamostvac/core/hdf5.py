@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lamostvac.core.atomic import atomic
 from lamostvac.core.exceptions import UserError
-from lamostvac.core.hdf5_heaps import damaged_heap
+from lamostvac.core.hdf5_heaps import damaged_heap, damaged_text
 
 _MOST_OBJECTS = 100_000  # in a file; ours have a few thousand at most
 _MOST_BYTES = 1 << 30  # of the arrays that `read_arrays` reads from a group
@@ -59,7 +59,7 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     if damage := damaged_heap(path):
         raise OSError(f"{path} is damaged: {damage}")
     with h5py.File(path, "r") as handle:
-        if found := _from_outside(handle.id):
+        if found := _from_outside(path, handle.id):
             raise UserError(
                 f"{path} has {found}, which no file of this program has; it is not read, so that it "
                 "cannot show content of other files: take one that was written by lamostvac"
@@ -67,8 +67,12 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
         yield handle
 
 
-def _from_outside(root: h5py.h5g.GroupID) -> str:
-    """What in a file leads out of it, or in circles, in a few words; "" for nothing."""
+def _from_outside(file: str | os.PathLike[str], root: h5py.h5g.GroupID) -> str:
+    """What in a file leads out of it, or in circles, in a few words; "" for nothing.
+
+    Raises `OSError` where a text or value states a length that it does not have.
+    """
+    _check_lengths(file, root, "/")
     pending, seen = [(root, "")], {h5py.h5o.get_info(root).addr}
     while pending:
         group, place = pending.pop()
@@ -94,7 +98,16 @@ def _from_outside(root: h5py.h5g.GroupID) -> str:
                 filters = (created.get_filter(i)[0] for i in range(created.get_nfilters()))
                 if any(number not in _FILTERS for number in filters):
                     return f"an unknown filter at {path}"
+            if isinstance(item, h5py.h5g.GroupID | h5py.h5d.DatasetID):
+                _check_lengths(file, item, path)
     return ""
+
+
+def _check_lengths(
+    file: str | os.PathLike[str], item: h5py.h5g.GroupID | h5py.h5d.DatasetID, place: str
+) -> None:
+    if damage := damaged_text(file, item):
+        raise OSError(f"{file} is damaged: {place} has {damage}")
 
 
 @contextmanager
@@ -182,12 +195,45 @@ def _check_shape(
             raise ValueError(f"{name} has shape {found}, but {axis} is {expected}")
 
 
+def write_attributes(place: h5py.HLObject, values: Mapping[str, Any]) -> None:
+    """Write attributes of a group or dataset; texts and lists of them become fixed-length UTF-8.
+
+    HDF5 takes memory for whatever length a damaged file states for a text of any length.
+    """
+    for name, value in values.items():
+        array = np.asarray(value)
+        if array.dtype.kind in "OUT":
+            array = _encoded(array)
+            kind = h5py.string_dtype("utf-8", array.dtype.itemsize)
+            place.attrs.create(name, array, dtype=kind)
+        else:
+            place.attrs[name] = value
+
+
+def read_attributes(place: h5py.HLObject) -> dict[str, Any]:
+    """The attributes of a group or dataset; texts as `str`, lists of them as object arrays.
+
+    Raises `ValueError` where a text is no UTF-8.
+    """
+    return {name: _decoded(value) for name, value in place.attrs.items()}
+
+
 def read_text(attributes: h5py.AttributeManager, name: str) -> str:
     """An attribute that is a text; raises `ValueError` where it is missing or none."""
-    value = attributes.get(name)
+    value = _decoded(attributes.get(name))
     if not isinstance(value, str):
         raise ValueError(f"the attribute {name} is not a text")
     return value
+
+
+def read_texts(attributes: h5py.AttributeManager, name: str) -> tuple[str, ...]:
+    """An attribute that is a list of texts; raises `ValueError` where it is missing or none."""
+    values = _decoded(attributes.get(name))
+    if not isinstance(values, np.ndarray) or values.ndim != 1:
+        raise ValueError(f"the attribute {name} is not a list of texts")
+    if not all(isinstance(value, str) for value in values):
+        raise ValueError(f"the attribute {name} is not a list of texts")
+    return tuple(values)
 
 
 def read_number(attributes: h5py.AttributeManager, name: str, finite: bool = True) -> float:
@@ -203,9 +249,7 @@ def write_columns(group: h5py.Group, columns: Mapping[str, np.ndarray] | pd.Data
     for name, values in columns.items():
         array = np.asarray(values)
         if array.dtype.kind in "OUT":
-            array = np.char.encode(array.astype(str), "utf-8") if array.size else np.empty(0, "S1")
-            if array.dtype.itemsize == 0:
-                array = array.astype("S1")
+            array = _encoded(array)
         group.create_dataset(str(name), data=array, track_times=False)
 
 
@@ -214,9 +258,22 @@ def read_columns(group: h5py.Group, names: list[str] | None = None) -> pd.DataFr
     columns = {}
     for name in names if names is not None else sorted(group):
         array = group[name][()]
-        if array.dtype.kind == "S":
-            array = (
-                np.char.decode(array, "utf-8").astype(object) if array.size else np.empty(0, object)
-            )
-        columns[name] = array
+        columns[name] = _decoded(array)
     return pd.DataFrame(columns)
+
+
+def _encoded(texts: NDArray[Any]) -> NDArray[np.bytes_]:
+    """Texts of any shape as UTF-8 of a fixed length, of which HDF5 has none of 0."""
+    array = np.char.encode(texts.astype(str), "utf-8") if texts.size else np.empty(0, "S1")
+    return array if array.dtype.itemsize else array.astype("S1")
+
+
+def _decoded(value: Any) -> Any:
+    """The inverse of `_encoded`; a single text is a `str`, and what is no text stays what it is."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8")
+    if isinstance(value, np.ndarray) and value.dtype.kind == "S":
+        if not value.size:
+            return np.empty(value.shape, object)
+        return np.char.decode(value, "utf-8").astype(object)
+    return value

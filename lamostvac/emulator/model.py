@@ -19,7 +19,15 @@ from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
 from lamostvac.core.exceptions import MADE_ANEW, UserError
-from lamostvac.core.hdf5 import Layout, atomic_hdf5, read_arrays, read_number, read_text, whole_file
+from lamostvac.core.hdf5 import (
+    Layout,
+    atomic_hdf5,
+    read_arrays,
+    read_number,
+    read_text,
+    whole_file,
+    write_attributes,
+)
 from lamostvac.core.vocabulary import TYPE_LIMITS, spectral_type_of
 from lamostvac.emulator.discrepancy import line_covariance, residual_covariance, truncated_variance
 from lamostvac.emulator.settings import EmulatorSettings
@@ -254,14 +262,15 @@ def write_emulator(
             arrays |= {f"variance_{name}": getattr(process.spread, name) for name in _SPREAD}
         for name, values in arrays.items():
             handle.create_dataset(name, data=values, track_times=False)
-        handle.attrs["label_names"] = ",".join(emulator.label_names)
-        handle.attrs["amplitude"] = process.amplitude
-        handle.attrs["length_scale"] = process.length_scale
-        handle.attrs["noise"] = process.noise
-        handle.attrs["mean_function"] = process.mean
-        handle.attrs["variance_kept"] = emulator.variance_kept
-        for name, text in attributes.items():
-            handle.attrs[name] = text
+        own = {
+            "label_names": ",".join(emulator.label_names),
+            "amplitude": process.amplitude,
+            "length_scale": process.length_scale,
+            "noise": process.noise,
+            "mean_function": process.mean,
+            "variance_kept": emulator.variance_kept,
+        }
+        write_attributes(handle, own | attributes)
 
 
 _LAYOUT = {

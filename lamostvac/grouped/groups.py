@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamostvac.core.exceptions import UserError
-from lamostvac.core.hdf5 import atomic_hdf5, open_hdf5
+from lamostvac.core.hdf5 import atomic_hdf5, open_hdf5, write_attributes
 from lamostvac.core.vocabulary import CONVERGED, EDGE, NO_PROGRESS
 from lamostvac.emulator.model import Emulator
 from lamostvac.fit.fitter import StarFits, StarFitter
@@ -193,7 +193,7 @@ def write_labels(
     """Write the stars of a type or a chunk, given in the order of their groups, chunk by chunk."""
     back = np.lexsort((order.row, order.chunk))
     with atomic_hdf5(path) as handle:
-        handle.attrs["label_names"] = ",".join(label_names)
+        write_attributes(handle, {"label_names": ",".join(label_names)})
         handle.create_dataset(
             "chunks",
             data=np.array(order.chunks, dtype="S") if order.chunks else np.empty(0, "S1"),

@@ -23,7 +23,15 @@ from numpy.typing import NDArray
 from lamostvac.core.damage import damage
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.fits_headers import headers
-from lamostvac.core.hdf5 import atomic_hdf5, open_hdf5, read_columns, write_columns
+from lamostvac.core.hdf5 import (
+    atomic_hdf5,
+    open_hdf5,
+    read_attributes,
+    read_columns,
+    read_text,
+    write_attributes,
+    write_columns,
+)
 from lamostvac.core.messages import listed
 from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.core.vocabulary import LABELS
@@ -294,24 +302,22 @@ def write_library(library: SpectralLibrary, path: str | PathLike[str]) -> None:
         handle.create_dataset("ivar", data=library.ivar, track_times=False)
         write_columns(handle.create_group("labels"), library.labels)
         write_columns(handle.create_group("ids"), {"id": library.ids})
-        handle.attrs["name"] = library.name
-        handle.attrs["label_names"] = ",".join(library.label_names)
-        for key, value in library.attributes.items():
-            handle.attrs[key] = value
+        fixed = {"name": library.name, "label_names": ",".join(library.label_names)}
+        write_attributes(handle, fixed | library.attributes)
 
 
 def read_library(path: str | PathLike[str]) -> SpectralLibrary:
     """The library that `write_library` wrote."""
     with open_hdf5(path) as handle:
-        fixed = ("name", "label_names")
+        attributes = read_attributes(handle)
         return SpectralLibrary(
-            name=str(handle.attrs["name"]),
+            name=attributes.pop("name"),
             ids=read_columns(handle["ids"])["id"].to_numpy(str),
             flux=handle["flux"][()],
             ivar=handle["ivar"][()],
             labels=read_columns(handle["labels"]),
-            label_names=tuple(str(handle.attrs["label_names"]).split(",")),
-            attributes={key: value for key, value in handle.attrs.items() if key not in fixed},
+            label_names=tuple(attributes.pop("label_names").split(",")),
+            attributes=attributes,
         )
 
 
@@ -325,7 +331,7 @@ def read_library_labels(path: str | PathLike[str]) -> NDArray[np.float64]:
 def read_label_names(path: str | PathLike[str]) -> tuple[str, ...]:
     """`label_names` of the library that `write_library` wrote."""
     with open_hdf5(path) as handle:
-        return tuple(str(handle.attrs["label_names"]).split(","))
+        return tuple(read_text(handle.attrs, "label_names").split(","))
 
 
 def read_catalogue_labels(path: str | PathLike[str]) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lamostvac.core.atomic import atomic
 from lamostvac.core.files import sha256
-from lamostvac.core.hdf5 import atomic_hdf5, open_hdf5, write_columns
+from lamostvac.core.hdf5 import atomic_hdf5, open_hdf5, read_text, write_attributes, write_columns
 from lamostvac.networks.predict import Columns, column_names
 
 # The columns that training reads in every training set.
@@ -110,7 +110,7 @@ def read_parts(path: str | os.PathLike[str], states: Mapping[str, str]) -> dict[
         same = [
             label
             for label, state in states.items()
-            if label in handle and handle[label].attrs["state"] == state
+            if label in handle and read_text(handle[label].attrs, "state") == state
         ]
         return {
             label: {
@@ -129,5 +129,5 @@ def write_parts(
     with atomic_hdf5(path) as out:
         for label, state in states.items():
             group = out.create_group(label)
-            group.attrs["state"] = state
+            write_attributes(group, {"state": state})
             write_columns(group, parts[label])

@@ -21,9 +21,11 @@ from lamostvac.core.hdf5 import (
     Layout,
     atomic_hdf5,
     read_arrays,
+    read_attributes,
     read_number,
     read_text,
     whole_file,
+    write_attributes,
 )
 from lamostvac.networks.domain import TrainingCloud
 
@@ -221,14 +223,10 @@ def save_network(path: str | Path, network: Network) -> None:
         def put(group: h5py.Group, name: str, values: Any) -> None:
             group.create_dataset(name, data=np.asarray(values), track_times=False)
 
-        handle.attrs["format"] = FORMAT
-        handle.attrs["label"] = network.label
-        handle.attrs["label_kind"] = network.label_kind
-        for name in ("label_mean", "label_scale"):
-            handle.attrs[name] = getattr(network, name)
-        handle.attrs["label_range"] = network.label_range
-        for name, value in sorted(network.attributes.items()):
-            handle.attrs[f"training_{name}"] = value
+        names = ("label", "label_kind", "label_mean", "label_scale", "label_range")
+        write_attributes(handle, {"format": FORMAT} | {n: getattr(network, n) for n in names})
+        training = sorted(network.attributes.items())
+        write_attributes(handle, {f"training_{name}": value for name, value in training})
         for name in ("wave", "pixels", "flux_mean", "flux_scale", "error_snr", "error"):
             put(handle, name, getattr(network, name))
         if network.projection is not None:
@@ -249,11 +247,12 @@ def load_network(path: str | Path) -> Network:
     """
     remedy = "copy it anew, or delete it to have it trained again"
     with whole_file(path, "the network", remedy) as handle:
-        if handle.attrs.get("format") not in _READABLE:
+        found = read_attributes(handle)
+        if found.get("format") not in _READABLE:
             raise UserError(f"{path} is not a {FORMAT!r} file; delete it and train again")
         attributes = {
             name.removeprefix("training_"): value.item() if isinstance(value, np.generic) else value
-            for name, value in handle.attrs.items()
+            for name, value in found.items()
             if name.startswith("training_")
         }
         kind = read_text(handle.attrs, "label_kind")

@@ -6,10 +6,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from lamostvac.core.hdf5 import atomic_hdf5, open_hdf5
+from lamostvac.core.hdf5 import atomic_hdf5, open_hdf5, read_text, write_attributes
 from lamostvac.recommend.correlations import Correlation
 from lamostvac.recommend.relations import LabelRelations, Relation
 from lamostvac.recommend.scales import ErrorScale
+
+_RELATION = ("order", "scatter", "n")
+_CORRELATION = ("rho", "shares", "systematic", "n")
 
 
 def save(path: str | Path, fitted: Sequence[LabelRelations]) -> None:
@@ -19,27 +22,23 @@ def save(path: str | Path, fitted: Sequence[LabelRelations]) -> None:
     with atomic_hdf5(path) as handle:
         for item in sorted(fitted, key=lambda item: item.label):
             group = handle.create_group(item.label)
-            group.attrs["scale"] = item.scale
+            write_attributes(group, {"scale": item.scale})
             for name, relation in sorted(item.relations.items()):
                 part = group.create_group(f"relations/{name}")
-                part.attrs["order"] = relation.order
-                part.attrs["scatter"] = relation.scatter
-                part.attrs["n"] = relation.n
+                write_attributes(part, {key: getattr(relation, key) for key in _RELATION})
                 for key in ("coefficients", "covariance", "limits"):
                     part.create_dataset(key, data=getattr(relation, key), track_times=False)
             for (a, b), correlation in sorted(item.correlations.items()):
                 part = group.create_group(f"correlations/{a} {b}")
-                part.attrs["rho"] = correlation.rho
-                part.attrs["shares"] = correlation.shares
-                part.attrs["systematic"] = correlation.systematic
-                part.attrs["n"] = correlation.n
+                write_attributes(part, {key: getattr(correlation, key) for key in _CORRELATION})
             for name, scale in sorted(item.scales.items()):
                 part = group.create_group(f"scales/{name}")
-                part.attrs["n"] = scale.n
+                write_attributes(part, {"n": scale.n})
                 for key in ("coefficients", "centre", "limits"):
                     part.create_dataset(key, data=getattr(scale, key), track_times=False)
             for (a, b), learned in sorted(item.learned.items()):
-                group.create_group(f"learned/{a} {b}").attrs["correlation"] = learned
+                part = group.create_group(f"learned/{a} {b}")
+                write_attributes(part, {"correlation": learned})
 
 
 def in_words(fitted: Sequence[LabelRelations]) -> Iterator[str]:
@@ -101,7 +100,7 @@ def _load_label(group: h5py.Group, label: str) -> LabelRelations:
         for name, part in group.get("learned", {}).items()
     }
     return LabelRelations(
-        label, str(group.attrs["scale"]), relations, correlations, scales, learned
+        label, read_text(group.attrs, "scale"), relations, correlations, scales, learned
     )
 
 

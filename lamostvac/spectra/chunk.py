@@ -22,7 +22,14 @@ import pyarrow.parquet as pq
 
 from lamostvac.core.atomic import temporary_path
 from lamostvac.core.exceptions import UserError
-from lamostvac.core.hdf5 import atomic_hdf5, open_hdf5, read_columns, write_columns
+from lamostvac.core.hdf5 import (
+    atomic_hdf5,
+    open_hdf5,
+    read_columns,
+    read_text,
+    write_attributes,
+    write_columns,
+)
 from lamostvac.core.manifest import rejected_table
 from lamostvac.core.progress import Progress
 from lamostvac.core.rejection import SpectrumRejected
@@ -179,8 +186,10 @@ def prepare_chunk(
         tables |= {f"{prefix}meta": meta, f"{prefix}rejected": rejected}
         write_columns(handle.create_group(f"{prefix}meta"), meta)
         digests.append("\n".join(meta["spectrum_id"]).encode() + parts)
-    handle.attrs["digest"] = hashlib.sha256(b"".join(digests)).hexdigest()
-    handle.attrs["network_digest"] = hashlib.sha256(b"".join(digests[1:])).hexdigest()
+    names = ("digest", "network_digest")
+    values = (b"".join(digests), b"".join(digests[1:]))
+    sums = (hashlib.sha256(value).hexdigest() for value in values)
+    write_attributes(handle, dict(zip(names, sums, strict=True)))
     progress.done()
     return tables
 
@@ -265,7 +274,7 @@ def open_prepared(
         Prepared again they differ: a file of the release has changed or disappeared.
     """
     with open_hdf5(meta) as handle:
-        expected = str(handle.attrs["digest"])
+        expected = read_text(handle.attrs, "digest")
         groups = [name for name in ("meta", "network_meta") if name in handle]
         names = {
             one
@@ -274,7 +283,7 @@ def open_prepared(
         }
     try:
         with open_hdf5(spectra) as handle:
-            if str(handle.attrs["digest"]) == expected:
+            if read_text(handle.attrs, "digest") == expected:
                 yield handle
                 return
     except FileNotFoundError:
@@ -287,7 +296,7 @@ def open_prepared(
         with atomic_hdf5(own) as handle:
             prepare_chunk(rows, handle, *settings_of(settings, networks), log)
         with open_hdf5(own) as handle:
-            if str(handle.attrs["digest"]) != expected:
+            if read_text(handle.attrs, "digest") != expected:
                 raise UserError(
                     f"the spectra of {chunk} are not what they were when they were prepared; run again with "
                     f"--forcerun {meta}, which makes them and what depends on them anew"

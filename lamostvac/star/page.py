@@ -16,7 +16,7 @@ from lamostvac.catalog.lookup import (
     sample_of,
     spectrum_path,
 )
-from lamostvac.core.hdf5 import open_hdf5, read_columns
+from lamostvac.core.hdf5 import open_hdf5, read_attributes, read_columns
 from lamostvac.core.html import write_page
 from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.core.vocabulary import LABELS, NO_FIT
@@ -203,7 +203,7 @@ def flag_facts(
                 float(handle.attrs["label_range"][0]),
                 float(handle.attrs["label_range"][1]),
             )
-            types[label] = str(handle.attrs.get("training_spectral_types", "")).split()
+            types[label] = read_attributes(handle).get("training_spectral_types", "").split()
     return FlagFacts(
         snr_band=settings.snr_band,
         dwarf_snr=dwarf,

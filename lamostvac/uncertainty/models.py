@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lamostvac.core.hdf5 import read_text
+from lamostvac.core.hdf5 import read_text, read_texts, write_attributes
 from lamostvac.spectra.names import values_at
 from lamostvac.uncertainty.repeats import RepeatPairs
 from lamostvac.uncertainty.scale_process import (
@@ -300,9 +300,9 @@ def write_errors(group: h5py.Group, errors: Mapping[str, LabelErrors]) -> None:
     """Write the models of several labels."""
     for label, model in errors.items():
         place = group.create_group(label)
-        place.attrs["kind"] = model.kind
-        place.attrs["theta"] = list(model.theta)
-        place.attrs["snr_band"] = model.snr_band
+        write_attributes(
+            place, {"kind": model.kind, "theta": list(model.theta), "snr_band": model.snr_band}
+        )
         write_process(place.create_group("random"), model.random)
         write_process(place.create_group("systematic"), model.systematic)
 
@@ -316,7 +316,7 @@ def _read_label(place: h5py.Group, label: str) -> LabelErrors:
     kind = read_text(place.attrs, "kind")
     if kind not in get_args(Kind):
         raise ValueError(f"the model of {label} is {kind}")
-    theta = tuple(str(name) for name in np.atleast_1d(place.attrs.get("theta", ())))
+    theta = read_texts(place.attrs, "theta")
     parts = {}
     for part in ("random", "systematic"):
         if not isinstance(place.get(part), h5py.Group):

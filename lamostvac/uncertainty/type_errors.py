@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lamostvac.core.exceptions import MADE_ANEW
-from lamostvac.core.hdf5 import atomic_hdf5, read_number, whole_file
+from lamostvac.core.hdf5 import atomic_hdf5, read_number, whole_file, write_attributes
 from lamostvac.core.vocabulary import LABELS
 from lamostvac.spectra.names import RowsByName, values_at
 from lamostvac.uncertainty.models import (
@@ -141,7 +141,7 @@ def write_type_errors(
     """Write what was learned of a type as HDF5; `snr_threshold` is NaN where none was found."""
     with atomic_hdf5(path) as handle:
         write_errors(handle.create_group("errors"), errors)
-        handle.attrs["snr_threshold"] = snr_threshold
+        write_attributes(handle, {"snr_threshold": snr_threshold})
 
 
 def read_type_errors(
