@@ -50,11 +50,15 @@ def configuration_file(config: Path | None, demo: bool) -> Path:
     Raises
     ------
     UserError
-        None or two were requested, or there is no such file.
+        None or two were requested, there is no such file, or it is no YAML within our limits.
     """
+    from lamostvac.core.files import read_sections
+
     if demo == (config is not None):
         raise UserError("name the run's configuration with --config FILE, or give --demo instead")
     path = PROJECT / "config" / "demo.yaml" if config is None else config.absolute()
     if not path.is_file():
         raise UserError(f"there is no configuration file {path}")
+    # Snakemake, which most subcommands start, would end in a traceback, or not at all.
+    read_sections(path)
     return path

@@ -1,6 +1,11 @@
 """Snakemake's command line: what is typed is looked at before Snakemake starts."""
 
+import re
+import subprocess
+
 import pytest
+from command import lamostvac
+from warm_python import warm_python
 
 from lamostvac.core.exceptions import UserError
 from lamostvac.run.inputs import survey_inputs
@@ -43,6 +48,52 @@ def test_an_empty_configuration_file_is_named(config, tmp_path):
     config.write_text("# nothing\n")
     with pytest.raises(UserError, match="is empty; write `section:` blocks"):
         snakemake_command(config, tmp_path)
+
+
+def merge_bomb() -> str:
+    """A kilobyte that Snakemake's own reader, PyYAML, would be busy with for years."""
+    lines = ["a0: &a0 {x: 1, y: 2}"]
+    lines += [f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}" for i in range(1, 50)]
+    return "\n".join(lines)
+
+
+# What Snakemake cannot read, and how the sentence goes on behind the file's name.
+UNREADABLE = {
+    merge_bomb(): r"[a-z0-9.<]+, line \d+: it stands for more than \d+ values",
+    "run: {seed: 1": "is no YAML: while parsing a flow mapping",
+    "run: &a [*a]": "run.*: it contains itself",
+    "run: {seed: 2000-13-45}": "line 1: 2000-13-45 is no value of the kind timestamp",
+    "run: \udce9": "is not UTF-8 text: line 1 has the byte 0xe9",
+    "- run": "must consist of `section:` blocks",
+}
+
+
+@pytest.mark.parametrize("text", UNREADABLE, ids=[*"abcdef"])
+def test_a_file_that_snakemake_cannot_read_is_a_sentence_before_it_starts(
+    config, tmp_path, monkeypatch, text
+):
+    config.write_bytes(text.encode(errors="surrogateescape"))
+    monkeypatch.setattr("subprocess.Popen", None)
+    for words in (("run", "--config"), ("plan", "--config"), ("run", "type_M", "--config")):
+        said = lamostvac(*words, str(config), code=1)
+        assert said.count("\n") == 1
+        assert re.match(rf"Error: the configuration file \S+c\.yaml:? {UNREADABLE[text]}", said)
+
+
+@pytest.mark.slow
+def test_snakemake_typed_without_a_file_says_the_same_of_the_default_one(project, tmp_path):
+    """One that is named with --configfile Snakemake reads before any code of ours (docs/faults.md)."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/config.yaml").write_text(merge_bomb())
+    command = [warm_python(), "-m", "snakemake", "-n", "--snakefile", str(project / "Snakefile")]
+    done = subprocess.run(
+        [*command, "--directory", str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    (said,) = [line for line in done.stderr.splitlines() if line.startswith("Error")]
+    assert "the configuration file config/config.yaml: a" in said
+    assert "it stands for more than 100000 values" in said
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 1
 
 
 def test_names_that_snakemake_would_take_for_wildcards_are_refused(tmp_path, monkeypatch):
