@@ -10,6 +10,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -77,13 +78,19 @@ def make_survey(folder: Path, configuration: Configuration, n: int) -> int:
     return len(chunks)
 
 
-def plan(project: Path, folder: Path, n: int = N_SPECTRA) -> tuple[float, float, int, int]:
-    """Seconds and peak GB of a dry run, the number of its jobs, and of the survey's chunks."""
+def plan(
+    project: Path, folder: Path, n: int = N_SPECTRA, before: Sequence[str] = ()
+) -> tuple[float, float, int, int]:
+    """Seconds and peak GB of a dry run, the number of its jobs, and of the survey's chunks.
+
+    `before` are words that stand before the command, which run it.
+    """
     configuration = read_configuration(project / "config/lamost_dr10.yaml")
     n_chunks = make_survey(folder, configuration, n)
     settings = yaml.safe_load((project / "config/lamost_dr10.yaml").read_text(encoding="utf-8"))
     (folder / "plan.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     command = [
+        *before,
         sys.executable,
         "-m",
         "snakemake",

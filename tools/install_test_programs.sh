@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the programs that tests use and pip does not bring: Chromium (pages), fitsverify and STILTS (the catalogue's
-# files), a C compiler (lamostvac/spectra/native.c), and a Slurm of one's own (packages: tools/slurm_lab.py). Nothing
-# happens when all are there.
+# files), a C compiler (lamostvac/spectra/native.c), strace (tools/file_system.py), and a Slurm of one's own (packages:
+# tools/slurm_lab.py). Nothing happens when all are there.
 #
 # tools/install_test_programs.sh          with apt-get, as root, on Debian or Ubuntu
 # tools/install_test_programs.sh --list   only says what is missing
@@ -27,6 +27,7 @@ has chromium chromium-browser google-chrome chrome || missing="$missing chromium
 has fitsverify || missing="$missing fitsverify"
 has stilts || missing="$missing stilts"
 has cc || missing="$missing gcc libc6-dev"
+has strace || missing="$missing strace"
 # Some of these are plug-ins and no commands.
 lab=$(PYTHONPATH=tools python3 -c 'import slurm_lab; print(*slurm_lab.PACKAGES)')
 for package in $lab; do

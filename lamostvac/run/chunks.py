@@ -54,7 +54,11 @@ class Chunks:
         ]
 
     def _modified(self) -> float | None:
-        return os.path.getmtime(self._path) if os.path.exists(self._path) else None
+        # Asked once a job: one look at the file, as a shared file system has to answer each.
+        try:
+            return os.stat(self._path).st_mtime
+        except FileNotFoundError:
+            return None
 
 
 @functools.lru_cache(maxsize=4)

@@ -135,14 +135,7 @@ def read_stored(path: str | PathLike[str]) -> StoredSpectrum:
 
 def _read_bytes(path: str | PathLike[str]) -> bytes:
     try:
-        # Non-blocking, because opening a pipe without a writer would never return.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as handle:
-            status = os.fstat(handle.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise SpectrumRejected("unreadable_file", f"{path} is no file")
-            if status.st_size > _LARGEST:
-                raise SpectrumRejected("too_large", f"{path}: {status.st_size} bytes")
-            data = handle.read()
+        data = _content(path)
     except FileNotFoundError as error:
         raise SpectrumRejected("missing_file", str(path)) from error
     except OSError as error:
@@ -158,6 +151,25 @@ def _read_bytes(path: str | PathLike[str]) -> bytes:
             raise SpectrumRejected("too_large", f"{path}: more than {_LARGEST} bytes when unpacked")
         if not data:
             raise SpectrumRejected("empty_file", str(path))
+    return data
+
+
+def _content(path: str | PathLike[str]) -> bytes:
+    """A regular file's bytes; one call each to open, to look, to read, as there are ten million."""
+    # Non-blocking, because opening a pipe without a writer would never return.
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            raise SpectrumRejected("unreadable_file", f"{path} is no file")
+        size = status.st_size
+        if size > _LARGEST:
+            raise SpectrumRejected("too_large", f"{path}: {size} bytes")
+        data = os.read(file, size)
+        while len(data) < size and (more := os.read(file, size - len(data))):
+            data += more  # not all at once where a signal or the file system cuts it
+    finally:
+        os.close(file)
     return data
 
 

@@ -84,7 +84,7 @@ def test_the_second_kernel_is_not_the_first():
 
 # ---------------------------------------------------------------- installing programs
 
-COMMANDS = ("fitsverify", "stilts", "chromium", "cc")
+COMMANDS = ("fitsverify", "stilts", "chromium", "cc", "strace")
 
 
 def install(project, folder, there, uid=0, apt=True, required=False, packages="installed"):
@@ -124,7 +124,7 @@ def test_what_is_missing_is_installed_after_an_update(project, tmp_path):
     assert done.returncode == 0, done.stderr
     assert calls == [
         "update -qq",
-        "install -y -qq --no-install-recommends fitsverify gcc libc6-dev",
+        "install -y -qq --no-install-recommends fitsverify gcc libc6-dev strace",
     ]
     (tmp_path / "b").mkdir()
     done, calls = install(project, tmp_path / "b", COMMANDS, packages="removed", required=True)
@@ -137,7 +137,10 @@ def test_where_nothing_can_be_installed_that_is_an_error_in_ci_only(project, tmp
     for name, required in (("a", False), ("b", True)):
         (tmp_path / name).mkdir()
         done, calls = install(project, tmp_path / name, ["stilts"], required=required, **machine)
-        assert "Missing programs that tests use: chromium fitsverify gcc libc6-dev\n" in done.stdout
+        assert (
+            "Missing programs that tests use: chromium fitsverify gcc libc6-dev strace\n"
+            in done.stdout
+        )
         assert (done.returncode, calls) == (int(required), [])
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from isolation import missing
 from warm_python import warm_python
 
 from lamostvac.configuration.root import read_configuration
@@ -33,6 +34,7 @@ RUN_BY = {
     "compile_native.py": "spectra/test_native.py::test_what_cannot_be_compiled_is_said_and_leaves_what_was_there",
     "error_models.py": "project/test_tools.py::test_error_models_prints_widths_for_each_type_and_label",
     "error_pairs.py": "project/test_tools.py::test_error_pairs_finds_the_factor_better_from_more_pairs",
+    "file_system.py": "project/test_tools.py::test_file_system_counts_what_a_command_and_its_children_open",
     "full_scale.py": "project/test_tools.py::test_full_scale_prints_all_its_tables",
     "fuzz.py": "project/test_fuzz.py::test_every_damaged_file_is_a_sentence_or_a_finite_result",
     "fuzz_inputs.py": "project/test_fuzz.py::test_every_damaged_file_is_a_sentence_or_a_finite_result",
@@ -76,6 +78,28 @@ def beside(run, tmp_path):
     (tmp_path / "config").symlink_to(run.parent / "config")
     (tmp_path / "results").symlink_to(run)
     return tmp_path
+
+
+def test_file_system_counts_what_a_command_and_its_children_open(project, tmp_path):
+    if shutil.which("strace") is None:
+        missing("no strace on this machine; install it (apt-get install strace)")
+    folder = tmp_path / "results"
+    folder.mkdir()
+    (folder / "one").write_bytes(bytes(4000))
+    command = "head -c 4000 results/one > results/two; sh -c 'cp results/two results/three'; cat results/none; true"
+    arguments = ("--place", f"results={folder}", "--per", "2", "--", "sh", "-c", command)
+    said = run_tool(project, "file_system.py", *arguments, cwd=tmp_path, python=sys.executable)
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in said.splitlines()
+        if "| results |" in line
+    ]
+    found = {row[0]: [float(cell) for cell in row[2:]] for row in rows[len(rows) // 2 :]}
+    # opened, missed, looked at, listed, changed names, kB read and written, of each of two
+    assert [found["head"][column] for column in (0, 1, -2, -1)] == [0.5, 0.0, 2.0, 2.0]
+    assert [found["cp"][column] for column in (0, -2, -1)] == [1.0, 2.0, 2.0]
+    assert found["cat"] == [0.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0]
+    assert found["sh"][0] == 0.5  # opens what head writes to
 
 
 def test_every_tool_is_run_by_a_test_that_is_there(project):
