@@ -5,8 +5,8 @@ python tools/at_scale.py RESULTS TARGET G=140 K=20 [--do errors recommend ...]
 TARGET becomes a copy of RESULTS in which the collected rows and the photometry of these types are there so many times,
 each time elsewhere on the sky and under other names, with labels and magnitudes a little different, so that copies are
 other stars with the same repeats. Then
-`snakemake --cores 1` does the rules of --do for it (errors, recommend, distance, catalog, merge and validation) and
-their time and memory are printed. RESULTS is untouched; the configuration is config/fifty_thousand.yaml unless --config
+`snakemake --cores 1` does the rules of --do for it, of these types alone, and their time and memory are printed; what
+other types have is copied. RESULTS is untouched; the configuration is config/fifty_thousand.yaml unless --config
 says otherwise, and its paths are relative to --directory, this project's unless it is given.
 """
 
@@ -16,6 +16,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from lamostvac.catalog.files import read_rows, write_fits, write_json
 from lamostvac.catalog.registry import Registry, load_registry
 from lamostvac.core.atomic import atomic
 from lamostvac.core.manifest import read_manifest
+from lamostvac.core.vocabulary import TYPE_ORDER
 from lamostvac.external.match import group_stars
 from lamostvac.run.layout import Layout
 from lamostvac.uncertainty.repeats import RADIUS
@@ -44,11 +46,23 @@ RULES = {
     "distance": Layout.distance,
     "catalog": Layout.catalogue_of_type,
     "merge": Layout.catalogue_fits,
+    "internal_errors": Layout.error_summary,
+    "cds": Layout.cds_table,
+    "votable": Layout.votable,
+    "metal_poor": Layout.metal_poor,
+    "explorer": Layout.explorer,
     "validation": Layout.comparisons,
     "repeat_errors": Layout.repeat_errors,
+    "overview": Layout.overview,
     "figures_catalog": "validation/figures/accounting.png",
     "figures_papers": "validation/figures/hr.png",
+    "figures_truth": "validation/figures/comparison_truth.png",
 }
+# Files of a type, which those of other types keep.
+OF_TYPES = [
+    Layout.errors, Layout.errors_summary, Layout.errors_curves, Layout.errors_threshold,
+    Layout.recommended, Layout.recommended_relations, Layout.distance, Layout.catalogue_of_type,
+]  # fmt: skip
 # Made anew, or opened for writing under their names: a link would change the original.
 NOT_LINKED = (
     "logs",
@@ -138,6 +152,16 @@ def multiply(
     return times * len(rows)
 
 
+def keep_others(results: Path, target: Path, changed: Iterable[str]) -> None:
+    """Copy what is there of the types that stay as they are, with its times: it is not made anew."""
+    for pattern in OF_TYPES:
+        for name in set(TYPE_ORDER).difference(changed):
+            if (source := results / pattern.format(type=name)).exists():
+                copy = target / pattern.format(type=name)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, copy)
+
+
 def account(target: Path, times: dict[str, int]) -> None:
     """Let the survey's own numbers be those of the larger run, so that the merged catalogue's sum is right."""
     manifest = read_manifest(target / Layout.manifest)
@@ -170,6 +194,7 @@ def main() -> None:
     if not target.exists():
         ignored = shutil.ignore_patterns(*NOT_LINKED)
         shutil.copytree(given.results, target, copy_function=os.link, ignore=ignored)
+        keep_others(given.results, target, times)
         registry = load_registry(labels_of(given.results))
         for name, number in times.items():
             print(
@@ -177,13 +202,14 @@ def main() -> None:
                 flush=True,
             )
         account(target, times)
+    files = {str(target / RULES[rule].format(type=name)) for rule in given.do for name in times}
     done = subprocess.run(
         [
             *(sys.executable, "-m", "snakemake", "--cores", "1", "--quiet", "all", "--rerun-triggers", "mtime"),
             *("--snakefile", ROOT / "Snakefile", "--directory", given.directory),
             *("--configfile", given.config.resolve()),
-            *("--config", f"run={{results: {target}}}", "--allowed-rules", *given.do, "--forcerun", *given.do),
-            *("--", *sorted({str(target / RULES[rule].format(type=name)) for rule in given.do for name in times})),
+            *("--config", f"run={{results: {target}}}", "--allowed-rules", *given.do, "--forcerun", *sorted(files)),
+            *("--", *sorted(files)),
         ],
         cwd=ROOT,
         env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},

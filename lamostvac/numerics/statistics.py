@@ -4,6 +4,8 @@ Spectra of one star have common errors, so stars are drawn and not spectra: a st
 is one draw of all five.
 """
 
+from functools import lru_cache
+
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
@@ -22,7 +24,7 @@ def star_index(star: ArrayLike) -> tuple[NDArray[np.int64], int]:
     stars = np.asarray(star, np.int64)
     alone = stars < 0
     stars = np.where(alone, 0, stars)
-    _, index = np.unique(stars[~alone], return_inverse=True)
+    index = _ranks(stars[~alone])
     result = np.empty(len(stars), np.int64)
     result[~alone] = index
     n_shared = int(index.max()) + 1 if len(index) else 0
@@ -30,15 +32,45 @@ def star_index(star: ArrayLike) -> tuple[NDArray[np.int64], int]:
     return result, n_shared + int(np.count_nonzero(alone))
 
 
-def resampled_weights(
-    index: NDArray[np.int64], n_stars: int, seed: int, resamples: int = RESAMPLES
-) -> NDArray[np.float64]:
-    """How often each row's star was drawn in each resample (resamples, n)."""
+def _ranks(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Place (n,) of each whole number, none negative, among the different ones."""
+    largest = int(numbers.max(initial=-1))
+    if largest > 10 * len(numbers):
+        return np.unique(numbers, return_inverse=True)[1]
+    # Without sorting, since stars are numbered from 0.
+    present = np.zeros(largest + 1, bool)
+    present[numbers] = True
+    return (np.cumsum(present) - 1)[numbers]
+
+
+@lru_cache(maxsize=2)
+def resampled_counts(n_stars: int, seed: int, resamples: int = RESAMPLES) -> NDArray[np.float64]:
+    """How often each star was drawn in each resample (resamples, n_stars); not to be written to."""
     rng = np.random.default_rng(seed)
     drawn = rng.integers(0, n_stars, (resamples, n_stars))
     drawn += n_stars * np.arange(resamples)[:, None]
     counts = np.bincount(drawn.ravel(), minlength=resamples * n_stars).reshape(resamples, n_stars)
-    return counts[:, index].astype(np.float64)
+    result = counts.astype(np.float64)
+    result.flags.writeable = False
+    return result
+
+
+def resampled_weights(
+    index: NDArray[np.int64], n_stars: int, seed: int, resamples: int = RESAMPLES
+) -> NDArray[np.float64]:
+    """How often each row's star was drawn in each resample (resamples, n)."""
+    return resampled_counts(n_stars, seed, resamples)[:, index]
+
+
+def _order(values: NDArray[np.float64], index: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows (n,) by value, and by index where values are equal."""
+    order = np.argsort(values)
+    ordered = values[order]
+    follows = ordered[1:] == ordered[:-1]
+    equal = np.flatnonzero(np.append(follows, False) | np.append(False, follows))
+    rows = order[equal]
+    order[equal] = rows[np.lexsort((index[rows], values[rows]))]
+    return order
 
 
 def offset_and_scatter_errors(
@@ -62,7 +94,7 @@ def offset_and_scatter_errors(
     if n_stars < 2:
         return float("nan"), float("nan"), n_stars
     # Stars are numbered by their smallest value, so that the order of rows does not matter.
-    order = np.lexsort((index, values))
+    order = _order(values, index)
     values, index = values[order], pd.factorize(index[order])[0]
     scale = 1.0
     if n_stars > MOST_STARS:
@@ -74,16 +106,17 @@ def offset_and_scatter_errors(
         scale, drawn = float(np.sqrt(MOST_STARS / n_stars)), MOST_STARS
     else:
         drawn = n_stars
-    weights = resampled_weights(index, drawn, seed)
-    total = weights.sum(axis=1)
-    running = np.cumsum(weights, axis=1)
-    half = 0.5 * total[:, None]
-    last = len(values) - 1
-    low = values[np.minimum((running < half).sum(axis=1), last)]
-    high = values[np.minimum((running <= half).sum(axis=1), last)]
+    # A star comes with all its spectra: what is summed over rows can be summed over stars.
+    counts = resampled_counts(drawn, seed)
+    total = counts @ np.bincount(index, minlength=drawn)
+    running = np.cumsum(counts.astype(np.int32)[:, index], axis=1, dtype=np.int32)
+    # Where half of the spectra are reached and passed, in whole numbers.
+    half = np.column_stack([np.ceil(0.5 * total), np.floor(0.5 * total) + 1]).astype(np.int32)
+    middle = [np.searchsorted(row, wanted) for row, wanted in zip(running, half, strict=True)]
+    low, high = values[np.minimum(np.array(middle).T, len(values) - 1)]
     centred = values - values.mean()
-    mean = weights @ centred / total
-    variance = weights @ centred**2 / total - mean**2
+    mean = counts @ np.bincount(index, centred, drawn) / total
+    variance = counts @ np.bincount(index, centred**2, drawn) / total - mean**2
     sigma = np.sqrt(np.maximum(variance, 0.0))
     return (
         float(scale * np.std(0.5 * (low + high), ddof=1)),

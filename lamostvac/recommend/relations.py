@@ -180,12 +180,19 @@ def _limits(values: NDArray[np.float64]) -> tuple[float, float]:
 def _excess(residual: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
     """The s for which residual / sqrt(variance + s^2) has robust width 1; 0 if it is narrower."""
 
+    size = np.abs(residual)
+
     def narrow(s: float) -> bool:
-        return float(1.4826 * np.median(np.abs(residual) / np.sqrt(variance + s * s))) <= 1.0
+        pull = size / np.sqrt(variance + s * s)
+        # The median is below a limit where more than half of the values are: no need to find it.
+        below = int(np.count_nonzero(1.4826 * pull <= 1.0))
+        if 2 * below != len(pull):
+            return 2 * below > len(pull)
+        return float(1.4826 * np.median(pull)) <= 1.0
 
     if narrow(0.0):
         return 0.0
-    low, high = 0.0, float(1.4826 * np.median(np.abs(residual)))
+    low, high = 0.0, float(1.4826 * np.median(size))
     while high - low > 1e-6 * high:
         middle = 0.5 * (low + high)
         low, high = (low, middle) if narrow(middle) else (middle, high)

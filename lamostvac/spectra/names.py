@@ -35,6 +35,14 @@ def check_distinct(identities: NDArray[np.bytes_]) -> None:
         raise UserError(f"the spectrum {name} is in two chunks; run the survey stage again")
 
 
+def among(names: pd.Series, others: pd.Series) -> pd.Series:
+    """Whether each name (n,) is among others (m,).
+
+    Pandas' own search in its texts takes ten times as long as in Python's.
+    """
+    return names.astype(object).isin(others.astype(object))
+
+
 class RowsByName:
     """Finds the rows of spectra by name, for repeated searches in the same rows.
 

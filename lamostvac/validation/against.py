@@ -17,6 +17,7 @@ from lamostvac.validation.comparisons import (
     compare_crossvalidation,
     comparison_rows,
     pairs,
+    sets_of_label,
     without_training,
 )
 from lamostvac.validation.match import match
@@ -100,8 +101,11 @@ def against_catalogue(
     other = comparison.other.name if comparison.other else ""
     log.info("%s: %d spectra of %d stars", name, len(table), table["star"].nunique())
     group = None if comparison.group is None else f"ref_{comparison.group}"
+    used, sets = table, None
     for label in comparison.all_labels:
-        used = without_training(table, label, set_of, catalogue.trained)
+        # The same rows for the next label of the same training sets.
+        if sets != (sets := sets_of_label(label, set_of, catalogue.trained)):
+            used = without_training(table, label, set_of, catalogue.trained)
         found.rows += compare(used, comparison.only(label), seed)
         found.trends += trend_rows(name, used, [label], snr_band, seed)
         found.pairs.append(pairs(name, used, [label], group=group, other=other))

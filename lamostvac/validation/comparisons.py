@@ -4,16 +4,17 @@ Differences are always catalogue minus reference. offset is their median, sigma 
 deviation, robust_sigma 1.4826 times their median absolute deviation.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from lamostvac.core.expressions import parse
 from lamostvac.core.vocabulary import LABELS
 from lamostvac.validation.schema import Comparison
 from lamostvac.validation.statistics import _recommended, statistics
-from lamostvac.validation.subsets import FGK, recommended, select, warned
+from lamostvac.validation.subsets import FGK, own_flags, recommended, warned
 from lamostvac.validation.truth import DERIVED, DISTANCES, relative
 
 COMPARISON_COLUMNS = [
@@ -38,15 +39,21 @@ def comparison_rows(
     return rows
 
 
-def comparison_subsets(table: pd.DataFrame, comparison: Comparison) -> dict[str, pd.DataFrame]:
-    """The rows of each subset of an entry: all rows, the entry's own subsets, and its groups."""
-    subsets = {"all": table} | {
-        name: select(table, condition, f"comparison {comparison.name}: subsets.{name}")
-        for name, condition in comparison.subsets.items()
-    }
+def comparison_subsets(
+    table: pd.DataFrame, comparison: Comparison, columns: Sequence[str] | None = None
+) -> dict[str, pd.DataFrame]:
+    """The rows of each subset of an entry: all rows, the entry's own subsets, and its groups.
+
+    `columns` are those wanted of the subsets; None: all. Millions of rows are copied for each.
+    """
+    wanted = table if columns is None else table[list(columns)]
+    subsets = {"all": wanted}
+    for name, condition in comparison.subsets.items():
+        where = f"comparison {comparison.name}: subsets.{name}"
+        subsets[name] = wanted[parse(condition, where).holds(table)]
     if comparison.group is not None:
         groups = table[f"ref_{comparison.group}"]
-        subsets |= {str(name): table[groups == name] for name in sorted(groups.unique())}
+        subsets |= {str(name): wanted[groups == name] for name in sorted(groups.unique())}
     return subsets
 
 
@@ -55,10 +62,12 @@ def compare(table: pd.DataFrame, comparison: Comparison, seed: int = 0) -> list[
 
     Besides the entry's subsets each label has the subset `recommended`. Differences of distances are relative.
     """
-    subsets = comparison_subsets(table, comparison)
     rows = []
     for label in comparison.all_labels:
-        parts = subsets | {"recommended": recommended(table, label)}
+        needed = (label, f"ref_{label}", "star", "recommended", *own_flags(label, table))
+        columns = [name for name in dict.fromkeys(needed) if name in table]
+        parts = comparison_subsets(table, comparison, columns)
+        parts["recommended"] = recommended(parts["all"], label)
         if label in DISTANCES:
             parts = {name: relative(part, label) for name, part in parts.items()}
         rows += comparison_rows(comparison.name, parts, [label], seed)
@@ -78,9 +87,16 @@ def without_training(
     set_of : network label to its training set; distances, which combine networks, have all sets
     trained : set to the spectra that its networks learned from in this run
     """
-    names = list(trained) if label in DERIVED else [set_of[label]] if label in set_of else []
+    names = sets_of_label(label, set_of, trained)
     known = {spectrum for name in names for spectrum in trained.get(name, ())}
-    return table[~table["spectrum_id"].isin(known)] if known else table
+    return table[~table["spectrum_id"].astype(object).isin(known)] if known else table
+
+
+def sets_of_label(
+    label: str, set_of: Mapping[str, str], trained: Mapping[str, Iterable[str]]
+) -> list[str]:
+    """The training sets whose stars a label cannot be tested on; see `without_training`."""
+    return list(trained) if label in DERIVED else [set_of[label]] if label in set_of else []
 
 
 def compare_crossvalidation(table: pd.DataFrame, library: str) -> list[dict[str, Any]]:

@@ -9,7 +9,6 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from lamostvac.catalog.registry import Registry
-from lamostvac.core.expressions import parse
 from lamostvac.core.vocabulary import LABELS, TYPE_ORDER
 
 FEH_EDGES = (-np.inf, -1.5, -0.5, np.inf)
@@ -81,16 +80,15 @@ def recommended(table: pd.DataFrame, label: str) -> pd.DataFrame:
     These have `recommended` = 1, which says so of the emulator's labels (Liang et al. 2024, 4.3 and
     4.4), and no flag that concerns this label alone: of [alpha/Fe], of a network's label.
     """
-    own = [name for name in (f"flag_{label}", *network_flags(label)) if name in table]
+    own = own_flags(label, table)
     return table[(table["recommended"] == 1) & ~table[own].any(axis=1).astype(bool)]
 
 
-def select(table: pd.DataFrame, condition: str, where: str) -> pd.DataFrame:
-    """The rows that fulfil a condition of config/comparisons.yaml (`lamostvac.core.expressions`).
-
-    Raises `UserError` when the condition cannot be evaluated; `where` names it.
-    """
-    return table[parse(condition, where).holds(table)]
+def own_flags(label: str, table: pd.DataFrame) -> list[str]:
+    """The flags of a table that concern a label alone."""
+    return [
+        name for name in dict.fromkeys((f"flag_{label}", *network_flags(label))) if name in table
+    ]
 
 
 def _by_type(table: pd.DataFrame, snr_band: str) -> dict[str, pd.DataFrame]:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lamostvac.validation.statistics import statistics
 from lamostvac.validation.subsets import warned
-from lamostvac.validation.truth import DISTANCES, relative
+from lamostvac.validation.truth import DISTANCES
 
 TREND_COLUMNS = [
     "dataset", "label", "quantity", "low", "high", "x", "n", "n_stars", "offset", "offset_err", "robust_sigma",
@@ -34,23 +34,33 @@ def bin_edges(x: ArrayLike, most: int = MOST_BINS, fewest: int = FEWEST) -> NDAr
     return edges if len(edges) > 2 else np.empty(0)
 
 
-def quantity(table: pd.DataFrame, name: str, snr_band: str) -> NDArray[np.float64]:
-    """The quantity (n,) against which residuals are drawn.
+def quantity(
+    table: pd.DataFrame, name: str, snr_band: str, kept: NDArray[np.bool_] | None = None
+) -> NDArray[np.float64]:
+    """The quantity (n,) against which residuals are drawn, of the rows `kept` or of all.
 
     Labels are the reference's where it has them (a residual is correlated with our value, from
     which it is computed), else the recommended ones, else the emulator's; `bp_rp` is the observed
     colour.
     """
+
+    def column(wanted: str) -> NDArray[np.float64]:
+        values = table[wanted].to_numpy()
+        return np.asarray(values if kept is None else values[kept], np.float64)
+
     if name == "snr":
-        return table[snr_band].to_numpy(np.float64)
+        return column(snr_band)
+    nothing = np.full(len(table) if kept is None else np.count_nonzero(kept), np.nan)
     if name == "bp_rp":
         if "mag_bp" not in table or "mag_rp" not in table:
-            return np.full(len(table), np.nan)
-        return (table["mag_bp"] - table["mag_rp"]).to_numpy(np.float64)
-    for column in (f"ref_{name}", f"ref_{name}_rec", f"{name}_rec", name):
-        if column in table and np.isfinite(table[column]).any():
-            return table[column].to_numpy(np.float64)
-    return np.full(len(table), np.nan)
+            return nothing
+        bp, rp = (table[band].to_numpy() for band in ("mag_bp", "mag_rp"))
+        colour = bp - rp
+        return np.asarray(colour if kept is None else colour[kept], np.float64)
+    for wanted in (f"ref_{name}", f"ref_{name}_rec", f"{name}_rec", name):
+        if wanted in table and np.isfinite(values := column(wanted)).any():
+            return values
+    return nothing
 
 
 def trend_rows(
@@ -65,28 +75,33 @@ def trend_rows(
     """
     rows = []
     for label in labels:
-        used = table[~warned(table, label)]
-        if label == "alpha_fe" and "flag_alpha_fe" in used:
-            used = used[used["flag_alpha_fe"] == 0]
+        kept = ~warned(table, label).to_numpy(bool)
+        if label == "alpha_fe" and "flag_alpha_fe" in table:
+            kept &= (table["flag_alpha_fe"] == 0).to_numpy(bool)
+        # Single columns of these rows: copies of whole tables of millions would take the time.
+        value, reference = (table[name].to_numpy()[kept] for name in (label, f"ref_{label}"))
+        star = table["star"].to_numpy()[kept] if "star" in table else None
         if label in DISTANCES:
-            used = relative(used, label)
+            value, reference = value / reference, np.ones(len(reference))
+        finite = np.isfinite(value) & np.isfinite(reference)
         for name in QUANTITIES:
-            x = quantity(used, name, snr_band)
-            known = np.isfinite(x) & np.isfinite(used[label]) & np.isfinite(used[f"ref_{label}"])
+            x = quantity(table, name, snr_band, kept)
+            known = np.isfinite(x) & finite
             if name == "snr":
                 known &= x > 0
-            part, values = used[known], x[known]
+            values = x[known]
             edges = bin_edges(values)
             if not len(edges):
                 continue
             which = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+            places = np.flatnonzero(known)
             for number in range(len(edges) - 1):
-                members = part[which == number]
+                here = which == number
+                members = places[here]
                 if len(members) < 3:
                     continue
-                found = statistics(
-                    members[label], members[f"ref_{label}"], members.get("star"), seed
-                )
+                stars = None if star is None else star[members]
+                found = statistics(value[members], reference[members], stars, seed)
                 rows.append(
                     {
                         "dataset": dataset,
@@ -94,7 +109,7 @@ def trend_rows(
                         "quantity": name,
                         "low": edges[number],
                         "high": edges[number + 1],
-                        "x": float(np.median(values[which == number])),
+                        "x": float(np.median(values[here])),
                         **{key: found[key] for key in TREND_COLUMNS[6:]},
                     }
                 )

@@ -62,7 +62,7 @@ def test_one_draw_is_the_weighted_median_and_deviation(monkeypatch):
     values, star = np.array([4.0, 1.0, 3.0, 2.0, 9.0]), np.array([0, 0, 1, 2, 2])
     # In the order of values stars are 0 (of 1 and 4), 1 (of 2 and 9), 2 (of 3).
     counts = np.array([[2.0, 0.0, 1.0], [0.0, 2.0, 1.0]])
-    monkeypatch.setattr(bootstrap, "resampled_weights", lambda index, n, seed: counts[:, index])
+    monkeypatch.setattr(bootstrap, "resampled_counts", lambda n_stars, seed: counts)
     drawn = [[1, 1, 4, 4, 3], [2, 2, 9, 9, 3]]
     found = offset_and_scatter_errors(values, star)
     assert found[0] == pytest.approx(np.std([np.median(row) for row in drawn], ddof=1))
@@ -78,6 +78,19 @@ def test_neither_the_order_of_rows_nor_the_numbers_of_stars_matter():
     assert offset_and_scatter_errors(values[order], star[order], 1) == expected
     assert offset_and_scatter_errors(values, named, 1) == expected
     assert offset_and_scatter_errors(values, star, 2) != expected
+
+
+def test_equal_values_and_numbers_far_apart_change_nothing():
+    """Sorting is by value alone, and by star only where values are equal; numbers need no sorting."""
+    rng = np.random.default_rng(5)
+    values, star = rng.integers(0, 9, 300).astype(float), rng.integers(0, 40, 300)
+    order = rng.permutation(300)
+    expected = offset_and_scatter_errors(values, star, 1)
+    assert offset_and_scatter_errors(values[order], star[order], 1) == pytest.approx(expected)
+    assert offset_and_scatter_errors(values, star * 10**12, 1) == expected
+    index, n_stars = star_index(star)
+    assert n_stars == len(np.unique(star))
+    assert np.array_equal(np.unique(star)[index], star)
 
 
 def test_stars_without_number_are_stars_of_their_own():
