@@ -113,7 +113,7 @@ class _System:
     def take(self, index: int, layout: str, sum_ormask: int, pixels: Pixels) -> None:
         """Add a spectrum."""
         self._datasets.add(*pixels)
-        n_masked = int(np.count_nonzero(pixels[1] == 0))
+        n_masked = pixels[1].size - int(np.count_nonzero(pixels[1]))
         self._accepted.append((index, layout, n_masked, sum_ormask))
 
     def reject(self, row: Any, why: SpectrumRejected) -> None:

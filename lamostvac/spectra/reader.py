@@ -8,14 +8,16 @@ raises `SpectrumRejected` with the reason.
 
 import gzip
 import io
+import math
 import os
 import re
 import stat
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from os import PathLike
+from typing import Any
 
 import numpy as np
 from isal import igzip, isal_zlib
@@ -26,7 +28,7 @@ from lamostvac.core.rejection import SpectrumRejected
 _BLOCK = 2880
 _LARGEST = 1 << 26  # bytes of a file, packed or unpacked; real ones have 0.2 MB at most
 _DEFLATE_RATIO = 1032  # largest compression by gzip
-_CARD = 80
+_CARD, _KEY = 80, 10  # bytes of a card, and of its keyword with the "= " before a value
 _IMAGE_DTYPES = {-32: ">f4", -64: ">f8"}
 _COLUMN_DTYPES = {"E": ">f4", "D": ">f8", "J": ">i4", "I": ">i2", "K": ">i8", "B": "u1"}
 _TABLE_COLUMNS = ("FLUX", "IVAR", "WAVELENGTH", "ANDMASK", "ORMASK")
@@ -40,18 +42,30 @@ HeaderValue = str | int | float | bool | None
 class Header(Mapping[str, HeaderValue]):
     """Keyword -> value of a FITS header, the first of cards with the same keyword.
 
-    A card is searched and parsed only on request: a header has some 150, of which a spectrum needs
-    ten. Keywords are compared exactly, padded with spaces to eight characters.
+    A card is parsed only on request: a header has some 150, of which a spectrum needs twenty.
+    Keywords are compared exactly, padded with spaces to eight characters.
     """
 
     def __init__(self, cards: bytes) -> None:
         self.cards = cards
 
+    @cached_property
+    def _places(self) -> dict[bytes, int]:
+        # Most headers of a release have the same keywords in the same order.
+        beginnings = np.frombuffer(self.cards, f"S{_KEY}").reshape(-1, _CARD // _KEY)[:, 0]
+        return _places(beginnings.tobytes())
+
+    def _start(self, keyword: object) -> int | None:
+        return self._places.get(f"{keyword:<8}= ".encode("latin-1"))
+
     def __getitem__(self, keyword: str) -> HeaderValue:
-        start = _find_card(self.cards, f"{keyword:<8}= ".encode("latin-1"))
-        if start < 0 or len(keyword) > 8:
+        if (start := self._start(keyword)) is None:
             raise KeyError(keyword)
-        return _parse_value(self.cards[start + 10 : start + _CARD].decode("latin-1"))
+        return _parse_value(self.cards[start + _KEY : start + _CARD].decode("latin-1"))
+
+    def get(self, keyword: str, default: Any = None) -> Any:
+        # As a mapping's, without the exception for each that is missing, which takes longer.
+        return default if self._start(keyword) is None else self[keyword]
 
     def __iter__(self) -> Iterator[str]:
         cards = (self.cards[at : at + 10] for at in range(0, len(self.cards), _CARD))
@@ -61,6 +75,13 @@ class Header(Mapping[str, HeaderValue]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+@lru_cache(maxsize=64)
+def _places(beginnings: bytes) -> dict[bytes, int]:
+    """Where the first card with each beginning is, from the beginnings of all one after the other."""
+    keys = [beginnings[at : at + _KEY] for at in range(0, len(beginnings), _KEY)]
+    return {key: number * _CARD for number, key in reversed(list(enumerate(keys)))}
 
 
 @dataclass(frozen=True)
@@ -248,7 +269,7 @@ def finite_number(value: object) -> float | None:
         number = float(value)
     except OverflowError:  # a whole number of hundreds of digits
         return None
-    return number if np.isfinite(number) else None
+    return number if math.isfinite(number) else None
 
 
 def _integer(header: Header, keyword: str) -> int:
