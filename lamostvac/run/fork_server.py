@@ -31,6 +31,7 @@ import json
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -82,6 +83,7 @@ def _serve(listening: socket.socket) -> tuple[dict[str, Any], Sequence[int]]:
             os.read(wake, 4096)
             _tell_ends(running)
         if 0 in ready and not os.read(0, 4096):
+            shutil.rmtree(os.path.dirname(listening.getsockname()), ignore_errors=True)
             os._exit(0)
         if asked in ready:
             connection, _ = listening.accept()

@@ -53,7 +53,7 @@ class Program:
             answer = _line(self.connection)
         if answer:
             return int(answer)
-        while _alive(self.pid):
+        while alive(self.pid):
             time.sleep(0.05)
         raise ServerGone
 
@@ -72,12 +72,14 @@ def _line(connection: socket.socket) -> bytes:
     return answer[:-1]
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether a process of this number runs; one that has ended may wait for its parent's question."""
     try:
-        os.kill(pid, 0)
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
         return False
-    return True
+    # The state follows the command's name, which may have blanks and parentheses.
+    return text.rpartition(")")[2].split()[0] not in ("Z", "X")
 
 
 class ForkServer:

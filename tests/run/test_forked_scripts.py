@@ -4,12 +4,13 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from lamostvac.core.paths import PROJECT
-from lamostvac.run.forked_scripts import ForkServer, branch_of, job_environment
+from lamostvac.run.forked_scripts import ForkServer, alive, branch_of, job_environment
 
 SNAKEFILE = """
 import snakemake.benchmark
@@ -149,3 +150,19 @@ def test_a_branch_forks_behind_its_call_and_leaves_the_others_alone(tmp_path, mo
     assert [Path(name).read_text() for name in ("with", "without", "again")] == [
         *("True", "False", "True")
     ]
+
+
+@pytest.mark.slow
+def test_the_server_and_its_folder_go_with_who_started_it_however_that_ends(tmp_path):
+    code = (
+        "import os; from lamostvac.run.forked_scripts import ForkServer; server = ForkServer();"
+        "server.wait_until_ready(); print(server.folder, server._process.pid, flush=True);"
+        "os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    folder, server = done.stdout.split()
+    last = time.monotonic() + 60
+    while (Path(folder).exists() or alive(int(server))) and time.monotonic() < last:
+        time.sleep(0.01)
+    assert not Path(folder).exists()
+    assert not alive(int(server))
