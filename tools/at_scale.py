@@ -95,7 +95,10 @@ def copy_rows(
     rng = np.random.default_rng(copy)
     for name in rows.dtype.names or ():
         if copy and f"{name}_random" in (rows.dtype.names or ()):
-            scatter = SHARE * float(np.nan_to_num(np.nanstd(rows[name].astype(np.float64))))
+            known = np.isfinite(rows[name])
+            scatter = (
+                SHARE * float(rows[name][known].astype(np.float64).std()) if known.any() else 0
+            )
             new[name] += scatter * rng.normal(size=star.max() + 1)[star]
     new["spectrum_id"] = renamed(rows["spectrum_id"], copy).astype(rows.dtype["spectrum_id"])
     new["ra"] = (rows["ra"] + copy * step) % 360.0
