@@ -198,6 +198,10 @@ def _become(request: dict[str, Any], files: Sequence[int]) -> None:
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
+    # What `top` and `ps -o comm` say: `fit` for tmp1234.fit.py.
+    program = request["arguments"][1 if request["arguments"][0] == "-m" else 0]
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(program.removesuffix(".py").split(".")[-1])
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])

@@ -54,7 +54,8 @@ names = [name for name in os.environ if "THREADS" in name or "TMP" in name]
 seen = {name: os.environ[name] for name in names} | {"folder": os.getcwd(), "group": os.getpgrp()}
 seen["threads"], seen["rule"] = threading.active_count(), snakemake.rule
 seen["pid"] = os.getpid()
-ours = {"forked": was_forked(), "before": before, "same": os.getpgrp() == os.getpgid(os.getppid())}
+name = open("/proc/self/comm").read().strip()
+ours = {"called": name,"forked": was_forked(), "before": before, "same": os.getpgrp() == os.getpgid(os.getppid())}
 with open(snakemake.output[0], "w") as file:
     json.dump([seen, ours], file)
 """,
@@ -97,6 +98,8 @@ def test_a_forked_script_finds_what_a_started_one_does(runs):
         assert all([seen.pop("folder"), seen.pop("group"), seen.pop("pid")])
     assert forked[0] == started[0]
     assert forked[0]["OPENBLAS_NUM_THREADS"] == "2"
+    assert forked[1].pop("called") == "seen"
+    assert started[1].pop("called").startswith("python")
     assert forked[1] == {"forked": True, "before": True, "same": True}
     assert started[1] == {"forked": False, "before": False, "same": True}
 

@@ -5,6 +5,7 @@ LAMOSTVAC_FAULTS=file.csv each appends a line: what was done, result files that 
 be made again, seconds from the second start to the end (docs/faults.md).
 """
 
+import contextlib
 import csv
 import gzip
 import os
@@ -111,12 +112,10 @@ class Started:
     def job(self, rule: str) -> psutil.Process | None:
         """The process that runs a rule's script."""
         for process in psutil.Process(self.process.pid).children(recursive=True):
-            try:
-                words = process.cmdline()
-            except psutil.Error:
-                continue
-            if len(words) > 1 and words[-1].endswith(f".{rule}.py") and "python" in words[0]:
-                return process
+            with contextlib.suppress(psutil.Error):
+                # A forked script's process has the rule's name.
+                if process.name() == rule:
+                    return process
         return None
 
     def end(self, code: int | None = None) -> str:
