@@ -72,12 +72,12 @@ def imports(path: Path) -> frozenset[Path]:
 
 
 @functools.cache
-def library_files() -> frozenset[Path]:
-    """The library's modules. A listing of each folder, in the place of a look at each name that
+def modules_below(library: Path) -> frozenset[Path]:
+    """The modules of a library. A listing of each folder, in the place of a look at each name that
     could be a module: 2,400 of these for every job, which a shared file system has to answer.
     """
     found: set[Path] = set()
-    for folder, below, names in os.walk(LIBRARY):
+    for folder, below, names in os.walk(library):
         below[:] = [name for name in below if name != "__pycache__"]
         found.update(Path(folder, name) for name in names if name.endswith(".py"))
     return frozenset(found)
@@ -88,9 +88,9 @@ def find_file(module: str, name: str = "") -> Path:
     """The file of `module`, or of `module.name` where that is a module."""
     folder = LIBRARY.joinpath(*module.split(".")[1:])
     for path in (folder / f"{name}.py", folder / name / "__init__.py"):
-        if name and path in library_files():
+        if name and path in modules_below(LIBRARY):
             return path
     for path in (folder.with_suffix(".py"), folder / "__init__.py"):
-        if path in library_files():
+        if path in modules_below(LIBRARY):
             return path
     raise ValueError(f"there is no module {module} for `from {module} import {name}`")
