@@ -120,13 +120,10 @@ def prepare_library(
     Raises
     ------
     UserError
-        No spectrum remains, or the wavelengths are invalid.
+        No spectrum remains, or wavelengths, line widths or shapes are invalid.
     """
     log = log or logging.getLogger(__name__)
-    if not (np.diff(raw.wave) > 0).all():
-        raise UserError(
-            f"library.spectra: the wavelengths of {name} do not increase from pixel to pixel"
-        )
+    _check_raw(raw, name)
     wave = air_to_vacuum(raw.wave) if raw.in_air else raw.wave
     smoothing = None
     if survey_fwhm is not None:
@@ -285,6 +282,28 @@ def first_table(
             f"{key}: {path} has no column {', '.join(missing)}; it has {listed(rows.names)}"
         )
     return header, rows
+
+
+def _check_raw(raw: RawLibrary, name: str) -> None:
+    """Raise `UserError` where what a format's reader found cannot be spectra."""
+    if not (np.diff(raw.wave) > 0).all():
+        raise UserError(
+            f"library.spectra: the wavelengths of {name} do not increase from pixel to pixel"
+        )
+    shape = (len(raw.labels), len(raw.wave))
+    for what, values in (("fluxes", raw.flux), ("inverse variances", raw.ivar)):
+        if values.shape != shape:
+            raise UserError(
+                f"library.spectra: {name} has {shape[0]} spectra of {shape[1]} wavelengths, but its {what} have the "
+                f"shape {values.shape}"
+            )
+    with np.errstate(divide="ignore"):  # a resolving power of 0
+        width = raw.fwhm(raw.wave)
+    if not (np.isfinite(width) & (width >= 0)).all():
+        raise UserError(
+            f"library.spectra: the line width of {name} is no positive number; correct it in the file's header, or set "
+            "library.resolution.library_fwhm"
+        )
 
 
 def label_table(columns: Mapping[str, NDArray[np.floating]], n: int) -> pd.DataFrame:

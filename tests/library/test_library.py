@@ -449,3 +449,22 @@ def test_each_mistake_in_a_table_is_one_sentence(tmp_path, sentence, header, cha
     with pytest.raises(UserError, match=sentence) as mistake:
         read_table_library(path, label_columns)
     assert "\n" not in str(mistake.value)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "header", "change"),
+    [
+        ("the line width of test is no positive number", {"VACUUM": True, "FWHM": "nan"}, {}),
+        ("the line width of test is no positive number", {"VACUUM": True, "RESOLVE": 0.0}, {}),
+        ("the line width of test is no positive number", {"VACUUM": True, "FWHM": -2.0}, {}),
+        (r"its fluxes have the shape \(2,\)", None, {"FLUX": ("E", [1.0, 2.0])}),
+        (r"its inverse variances have the shape \(2, 3\)", None, {"IVAR": ("3E", np.ones((2, 3)))}),
+    ],
+)
+def test_what_cannot_be_spectra_is_one_sentence_for_every_format(
+    tmp_path, sentence, header, change
+):
+    raw = read_table_library(table_file(tmp_path / "own.fits", header, **change))
+    with pytest.raises(UserError, match=sentence) as mistake:
+        prepared(raw, names=("teff", "feh"))
+    assert "\n" not in str(mistake.value)

@@ -1,12 +1,11 @@
 """What can befall a run: after each fault the same command goes on, to the bytes of the undisturbed run.
 
-Most tests take a copy of the finished run, without M stars' files after `survey`, and ask for `type_M`. With
-LAMOSTVAC_FAULTS=file.csv each appends a line: what was done, result files that were whole after the fault and had to
-be made again, seconds from the second start to the end (docs/faults.md).
+The tests take a copy of the finished run, without M stars' files after `survey`, and ask for `type_M`; a run from
+nothing that is killed is in test_growing.py. With LAMOSTVAC_FAULTS=file.csv each appends a line: what was done, result
+files that were whole after the fault and had to be made again, seconds from the second start to the end
+(docs/faults.md).
 """
 
-import contextlib
-import csv
 import gzip
 import os
 import re
@@ -20,19 +19,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 from astropy.table import Table
+from disturbed_run import Recovery, Started, temporaries
 from isolation import missing
-from workflow_run import (
-    TYPES,
-    command,
-    copy_project,
-    same_files,
-    same_m_stars,
-    snakemake,
-    start_again,
-)
+from workflow_run import same_m_stars, snakemake, start_again
 
 from lamostvac.core.atomic import remove_temporaries
 from lamostvac.core.hdf5 import read_columns
@@ -43,120 +34,7 @@ pytestmark = pytest.mark.slow
 TYPE_M = ("type_M", "--cores", "2", "--rerun-incomplete")
 
 
-def whole_files(results: Path) -> dict[Path, int]:
-    """When each result file was written."""
-    return {
-        path: path.stat().st_mtime_ns
-        for path in results.rglob("*")
-        if path.is_file()
-        and not path.name.startswith(".")
-        and path.relative_to(results).parts[0] not in ("logs", "benchmarks", "prepared")
-    }
-
-
-class Recovery:
-    """Counts and times what a fault costs; `fault` names it for the table."""
-
-    def __init__(self, fault: str, how: str, results: Path) -> None:
-        self.fault, self.how, self.results = fault, how, results
-        self.before = whole_files(results)
-
-    def __enter__(self) -> "Recovery":
-        self.start = time.monotonic()
-        return self
-
-    def __exit__(self, kind, error, trace) -> None:
-        seconds = time.monotonic() - self.start
-        after = whole_files(self.results)
-        self.again = [path for path, modified in self.before.items() if after.get(path) != modified]
-        target = os.environ.get("LAMOSTVAC_FAULTS")
-        if kind is None and target:
-            with open(target, "a", newline="") as handle:
-                csv.writer(handle).writerow(
-                    [self.fault, self.how, len(self.again), f"{seconds:.0f}"]
-                )
-
-
-class Started:
-    """A workflow in the background; it and its jobs are killed when the test leaves it running."""
-
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        # To a file: a pipe that nobody reads would fill up.
-        self.screen = folder / "screen.txt"
-        self.handle = open(self.screen, "w")  # noqa: SIM115
-        self.process = subprocess.Popen(
-            **command(folder, *arguments) | {"stdout": self.handle},
-            start_new_session=True,
-            # Tests that were started in the background ignore Ctrl-C, and so would their children.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
-
-    def __enter__(self) -> "Started":
-        return self
-
-    def __exit__(self, *error) -> None:
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        self.handle.close()
-
-    def until(self, happened, seconds: float = 300):
-        """Wait for `happened()`, a true value, and return it."""
-        deadline = time.monotonic() + seconds
-        while not (found := happened()):
-            assert self.process.poll() is None, self.screen.read_text()[-4000:]
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        return found
-
-    def job(self, rule: str) -> psutil.Process | None:
-        """The process that runs a rule's script."""
-        for process in psutil.Process(self.process.pid).children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                # A forked script's process has the rule's name.
-                if process.name() == rule:
-                    return process
-        return None
-
-    def end(self, code: int | None = None) -> str:
-        """Wait for the end and return what was on the screen."""
-        self.process.wait(300)
-        text = self.screen.read_text()
-        assert code is None or self.process.returncode == code, text[-4000:]
-        return text
-
-
-def temporaries(results: Path) -> list[Path]:
-    return [
-        path
-        for path in results.rglob(".lamostvac-*")
-        if path.relative_to(results).parts[0] != "simulated"
-    ]
-
-
 # ---------------------------------------------------------------- processes that end
-
-
-def test_a_run_that_was_killed_goes_on_to_the_same_bytes(run, project, tmp_path):
-    """SIGKILL for Snakemake and its jobs, as when the machine goes down."""
-    folder = copy_project(project, tmp_path / "run")
-    options = ("--cores", "2", "--config", "validation={enabled: false}")
-    with Started(folder, *options) as started:
-        started.until(lambda: list(folder.glob("results/fit/*/[0-9]*.h5")), 600)
-        os.killpg(started.process.pid, signal.SIGKILL)
-    assert len(list(folder.glob("results/fit/*/[0-9]*.h5"))) < len(TYPES)
-    assert not (folder / "results/catalog/recommended.fits").exists()
-
-    # Snakemake cannot know that the other run is dead, and says what to do.
-    assert "--unlock" in snakemake(folder, *options, "--rerun-incomplete", code=1)
-    snakemake(folder, *options, "--unlock")
-    remove_temporaries(folder / "results")
-    with Recovery(
-        "kill -9 of workflow and jobs", "at the first fit of a whole run", folder / "results"
-    ):
-        snakemake(folder, *options, "--rerun-incomplete")
-    same_files(run, folder / "results")
-    assert temporaries(folder / "results") == []
 
 
 @pytest.mark.parametrize(

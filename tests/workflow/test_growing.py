@@ -7,6 +7,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,7 +18,10 @@ import pytest
 import yaml
 from claims import some
 from command import lamostvac
+from disturbed_run import Recovery, Started, temporaries
 from workflow_run import copy_project, same_files, snakemake
+
+from lamostvac.core.atomic import remove_temporaries
 
 pytestmark = pytest.mark.slow
 
@@ -46,6 +50,8 @@ CONFIGURATION = {
         "epochs": 6,
         "input_components": 20,
     },
+    # Few points: what hangs on the search is said of its code in tests/grouped.
+    "grouped": {"random_points": 4, "patience": 2, "max_iterations": 4},
     "validation": {"enabled": False},
     "explorer": {"enabled": False},
     "publication": {"cds": False, "votable": False, "hats": False},
@@ -224,11 +230,25 @@ def test_new_plates_alone_are_prepared_and_fitted(run, whole, copy):
     same_files(whole / "results", copy / "results", CATALOGUE)
 
 
-def test_one_type_and_then_the_others_are_the_catalogue_made_in_one_go(
+def test_one_type_and_then_the_others_are_the_catalogue_made_in_one_go_also_when_it_was_killed(
     project, run, whole, tmp_path
 ):
+    """SIGKILL for Snakemake and its jobs, as when the machine goes down; then the same command, then all types."""
     folder = set_up(project, run, tmp_path / "run", lambda lmjd: True)
-    plan = snakemake(folder, "type_M", "--cores", "2")
+    type_m = ("type_M", "--cores", "2", "--rerun-incomplete")
+    with Started(folder, *type_m) as started:
+        started.until(lambda: list(folder.glob("results/fit/M/[0-9]*.h5")), 600)
+        os.killpg(started.process.pid, signal.SIGKILL)
+        plan = started.end()
+    assert not (folder / "results/catalog/M.fits").exists()
+    # Snakemake cannot know that the other run is dead, and says what to do.
+    assert "--unlock" in snakemake(folder, *type_m, code=1)
+    snakemake(folder, *type_m, "--unlock")
+    remove_temporaries(folder / "results")
+    fault = ("kill -9 of workflow and jobs", "at the first fit of a run from nothing")
+    with Recovery(*fault, folder / "results"):
+        plan += snakemake(folder, *type_m)
+    assert temporaries(folder / "results") == []
     inputs = re.findall(r"^ +input: (.*)$", plan, re.MULTILINE)
     assert not any(re.search(r"/K[/._]|/K$", line) for line in inputs)
     made = {
