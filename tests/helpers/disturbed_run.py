@@ -1,5 +1,6 @@
 """A workflow in the background that something happens to, and what it costs to go on."""
 
+import contextlib
 import csv
 import os
 import signal
@@ -80,12 +81,10 @@ class Started:
     def job(self, rule: str) -> psutil.Process | None:
         """The process that runs a rule's script."""
         for process in psutil.Process(self.process.pid).children(recursive=True):
-            try:
-                words = process.cmdline()
-            except psutil.Error:
-                continue
-            if len(words) > 1 and words[-1].endswith(f".{rule}.py") and "python" in words[0]:
-                return process
+            with contextlib.suppress(psutil.Error):
+                # A forked script's process has the rule's name.
+                if process.name() == rule:
+                    return process
         return None
 
     def end(self, code: int | None = None) -> str:
