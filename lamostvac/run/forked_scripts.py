@@ -10,6 +10,7 @@ import atexit
 import functools
 import json
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -223,6 +224,10 @@ def fork_scripts() -> None:
     """
     # Elsewhere a fork behind large libraries is not safe.
     if sys.platform != "linux" or was_forked():
+        return
+    # Where addresses are limited (`ulimit -v`), those of the server would count for every script; and OpenBLAS, when it
+    # has none left for its buffers, asks for them for ever.
+    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
         return
     from snakemake.benchmark import benchmarked
     from snakemake.script import PythonScript

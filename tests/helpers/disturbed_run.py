@@ -82,8 +82,10 @@ class Started:
         """The process that runs a rule's script."""
         for process in psutil.Process(self.process.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
+                words = process.cmdline() or [""]
+                started = words[-1].endswith(f".{rule}.py") and "python" in words[0]
                 # A forked script's process has the rule's name.
-                if process.name() == rule:
+                if process.name() == rule or started:
                     return process
         return None
 

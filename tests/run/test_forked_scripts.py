@@ -169,3 +169,12 @@ def test_the_server_and_its_folder_go_with_who_started_it_however_that_ends(tmp_
         time.sleep(0.01)
     assert not Path(folder).exists()
     assert not alive(int(server))
+
+
+def test_where_addresses_are_limited_scripts_are_not_forked(tmp_path):
+    code = (
+        "import resource, sys; sys.modules['snakemake'] = None;"  # what a fork would import
+        "resource.setrlimit(resource.RLIMIT_AS, (sys.maxsize - 1, resource.RLIM_INFINITY));"
+        "from lamostvac.run.forked_scripts import fork_scripts; fork_scripts()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

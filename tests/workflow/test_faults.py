@@ -81,7 +81,9 @@ def test_a_job_that_runs_out_of_memory_is_run_again(run, tmp_path):
     results = start_again(run, tmp_path / "run")
     log = results / "logs/fit/M/0000.log"
     log.unlink()
-    with Started(results.parent, *TYPE_M) as started:
+    # Where memory is limited, scripts are not forked.
+    options = ("--config", "run={fork_scripts: false}")
+    with Started(results.parent, *TYPE_M, *options) as started:
         job = started.until(lambda: log.exists() and started.job("fit"))
         used = job.memory_info().vms
         job.rlimit(resource.RLIMIT_AS, (used, used))
