@@ -35,6 +35,7 @@ from lamostvac.fit import refine
 from lamostvac.grouped.reduced import ReducedLabels, group_equations
 from lamostvac.grouped.settings import GroupedSettings
 from lamostvac.grouped.steps import Posterior
+from lamostvac.grouped.surrogate import Surrogate
 
 Form = Literal["published", "centred", "scaled"]
 Search = Literal["bayesian", "gradient"]
@@ -261,7 +262,8 @@ def search_bayesian(
             fit_gp: bool = True,
             random_state: Any = None,
         ) -> NDArray[np.floating]:
-            return super().suggest(gp, target_space, n_random, n_smart, fit_gp, random_state)
+            surrogate = Surrogate(gp)
+            return super().suggest(surrogate, target_space, n_random, n_smart, fit_gp, random_state)
 
     optimiser = BayesianOptimization(
         f=target,
