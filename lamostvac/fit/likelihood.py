@@ -19,7 +19,8 @@ Cost. Nearly all of it is W = sum over pixels of weight times (basis row)(basis 
 The products of basis rows are the same for all stars, so they are kept in a table, and W of many
 stars is one matrix product of their weights with that table. Only the lower triangle is computed,
 and the product runs at the machine's full rate in single precision. The bumps are local, so their
-tables are small. Integrating out is done in double precision.
+tables are small. The emulator's error is integrated out in double precision, the calibration's in
+that of the sums.
 """
 
 from dataclasses import dataclass
