@@ -21,7 +21,8 @@ class Surrogate:
 
     def __init__(self, process: Any) -> None:
         self._process = process
-        self._mean, self._scale = np.float64(0.0), np.float64(1.0)
+        self._mean: np.floating = np.float64(0.0)
+        self._scale: np.floating = np.float64(1.0)
 
     def fit(self, points: NDArray[np.float64], values: NDArray[np.float64]) -> None:
         """Learn values (n,) at points (n, m)."""
