@@ -23,7 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests/helpers")
 from browser import Browser
 
 from benchmarks.memory import peak_mb
-from lamostvac.catalog.registry import Column, Registry, load_registry
+from lamostvac.catalog.column import Column
+from lamostvac.catalog.registry import Registry, load_registry
 from lamostvac.publish.explorer import (
     DEFAULT_COLUMNS,
     explorer_columns,

@@ -15,6 +15,7 @@ rule collect:
         prepared=chunk_files(FILES.prepared_meta),
         fits=chunk_files(FILES.fit),
         second_fits=chunk_files(FILES.fit_imig) if CTX.second else [],
+        further_fits=chunk_files(FILES.fit_further) if CTX.further else [],
         grouped=GROUPED_OF_ROWS,
         predicted=(chunk_files(FILES.predicted) if CTX.network_labels else []),
     output:
@@ -37,6 +38,7 @@ rule collect:
         carried=lambda wildcards: CHUNKS.carried(wildcards.type),
         columns=CTX.columns,
         network_labels=CTX.network_labels,
+        emulators=CTX.emulator_labels,
         code_version=version_of("collect"),
     script:
         "../workflow_scripts/collect.py"
@@ -62,6 +64,7 @@ rule catalog:
         provenance=CTX.provenance,
         columns=CTX.columns,
         network_labels=CTX.network_labels,
+        emulators=CTX.emulator_labels,
         code_version=version_of("catalog"),
     script:
         "../workflow_scripts/catalog.py"
@@ -94,6 +97,7 @@ rule merge:
         provenance=CTX.provenance,
         columns=CTX.columns,
         network_labels=CTX.network_labels,
+        emulators=CTX.emulator_labels,
         published=own_file(PUBLISHED_TABLES_PATH),
         code_version=version_of("merge"),
     script:

@@ -41,6 +41,7 @@ rule photometry:
         repeat_radius=CFG.photometry.repeat_radius,
         columns=CTX.columns,
         network_labels=CTX.network_labels,
+        emulators=CTX.emulator_labels,
         code_version=version_of("photometry"),
     script:
         "../workflow_scripts/photometry.py"
@@ -77,6 +78,7 @@ rule distance:
         members=CFG.networks.members,
         columns=CTX.columns,
         network_labels=CTX.network_labels,
+        emulators=CTX.emulator_labels,
         code_version=version_of("distance"),
     script:
         "../workflow_scripts/distance.py"

@@ -28,11 +28,14 @@ rule crossvalidation:
     input:
         library=FILES.library,
     output:
-        FILES.crossvalidation,
+        table=FILES.crossvalidation,
     log:
         FILES.log("crossvalidation", "library"),
     benchmark:
         FILES.benchmark("crossvalidation", "library")
+    wildcard_constraints:
+        library="|".join(name for name in CTX.libraries if name not in CTX.survey_libraries)
+        or "none",
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -47,3 +50,18 @@ rule crossvalidation:
         code_version=version_of("crossvalidation"),
     script:
         "../workflow_scripts/crossvalidation.py"
+
+
+# Where the library's stars are the survey's, the emulators without each fold label these stars: none by itself.
+use rule crossvalidation as crossvalidation_survey with:
+    output:
+        table=FILES.crossvalidation,
+        without=expand(FILES.emulator_without, fold=range(CFG.emulator.folds), allow_missing=True),
+    log:
+        FILES.log("crossvalidation_survey", "library"),
+    benchmark:
+        FILES.benchmark("crossvalidation_survey", "library")
+    wildcard_constraints:
+        library="|".join(CTX.survey_libraries) or "none",
+    resources:
+        **asks("crossvalidation_survey", input_kb=size_kb(), folds=CFG.emulator.folds),

@@ -5,6 +5,9 @@ rule fit:
     input:
         meta=FILES.prepared_meta,
         emulator=CTX.fit_emulator(CFG.library.name),
+        # Where the library's stars are the survey's; else empty.
+        without=CTX.emulators_without(CFG.library.name),
+        stars=CTX.library_stars(CFG.library.name),
         grouped=GROUPED_LABELS,
     output:
         FILES.fit,
@@ -39,6 +42,8 @@ if CTX.second:
             # makes this one too, and Snakemake does not look at the params of a job behind one that runs.
             after=FILES.fit,
             emulator=CTX.fit_emulator(CTX.second),
+            without=[],
+            stars=[],
             grouped=[],
         output:
             FILES.fit_imig,
@@ -55,3 +60,44 @@ if CTX.second:
             last=last_reader("fit_imig"),
             max_outlier_fraction=CFG.fit.max_outlier_fraction,
             code_version=version_of("fit"),
+
+
+if CTX.further:
+
+    def further_inputs(wildcards):
+        """`emulator_{name}`, `without_{name}` and `stars_{name}` of each of these emulators."""
+        files = {}
+        for name in CTX.further:
+            files[f"emulator_{name}"] = CTX.fit_emulator(name)
+            files[f"without_{name}"] = CTX.emulators_without(name)
+            files[f"stars_{name}"] = CTX.library_stars(name)
+        return files
+
+    # All of them in one job, for which the spectra are read once.
+    rule fit_further:
+        input:
+            unpack(further_inputs),
+            meta=FILES.prepared_meta,
+            # Not `ancient`, for the reason that fit_imig has.
+            after=CTX.earlier_readers("fit_further"),
+        output:
+            FILES.fit_further,
+        log:
+            FILES.log("fit_further", "type", "chunk"),
+        benchmark:
+            FILES.benchmark("fit_further", "type", "chunk")
+        group:
+            FIT_GROUP
+        conda:
+            "../envs/lamostvac.yaml"
+        resources:
+            **asks("fit_further", spectra=spectra_of, emulators=len(CTX.further)),
+        params:
+            settings=CTX.fit_settings,
+            emulators=CTX.further,
+            prepared=prepared_spectra,
+            last=last_reader("fit_further"),
+            max_outlier_fraction=CFG.fit.max_outlier_fraction,
+            code_version=version_of("fit_further"),
+        script:
+            "../workflow_scripts/fit_further.py"

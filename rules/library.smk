@@ -28,6 +28,9 @@ rule library:
         FILES.log("library", "library"),
     benchmark:
         FILES.benchmark("library", "library")
+    wildcard_constraints:
+        library="|".join(name for name in CTX.libraries if name not in CTX.survey_libraries)
+        or "none",
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -39,3 +42,40 @@ rule library:
         code_version=version_of("library"),
     script:
         "../workflow_scripts/library.py"
+
+
+def training_set_of(wildcards):
+    """The training set whose spectra a library is, and the set that found them."""
+    entry = CTX.training_sets[CTX.survey_libraries[wildcards.library].training_set]
+    found = entry
+    while found.parent is not None:
+        found = CTX.training_sets[found.parent]
+    return {
+        "table": FILES.training.format(training_set=entry.name),
+        "candidates": FILES.training_candidates.format(training_set=found.name),
+    }
+
+
+# The survey's own spectra as a library: those of a training set, read again because the set has them as networks see them.
+rule survey_library:
+    input:
+        unpack(training_set_of),
+    output:
+        FILES.library,
+    log:
+        FILES.log("survey_library", "library"),
+    benchmark:
+        FILES.benchmark("survey_library", "library")
+    wildcard_constraints:
+        library="|".join(CTX.survey_libraries) or "none",
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        **asks("survey_library", input_kb=size_kb()),
+    params:
+        settings=lambda wildcards: CTX.library_settings(wildcards.library),
+        columns=lambda wildcards: CTX.library_columns(wildcards.library),
+        prepare=CTX.prepare_settings,
+        code_version=version_of("survey_library"),
+    script:
+        "../workflow_scripts/survey_library.py"

@@ -53,6 +53,7 @@ rule internal_errors:
         snr_band=CFG.survey.snr_band,
         columns=CTX.columns,
         network_labels=CTX.network_labels,
+        emulators=CTX.emulator_labels,
         published=sha256(PUBLISHED_INTERNAL_ERRORS_PATH),
         code_version=version_of("internal_errors"),
     script:
@@ -78,6 +79,7 @@ rule cds:
         authors=as_it_is(CFG.publication.authors),
         columns=CTX.columns,
         network_labels=CTX.network_labels,
+        emulators=CTX.emulator_labels,
         # The ReadMe says what columns are called in the papers.
         published=own_file(PUBLISHED_TABLES_PATH),
         code_version=version_of("cds"),
@@ -105,6 +107,7 @@ rule votable:
         max_rows=CFG.publication.votable_max_rows,
         columns=CTX.columns,
         network_labels=CTX.network_labels,
+        emulators=CTX.emulator_labels,
         code_version=version_of("votable"),
     script:
         "../workflow_scripts/votable.py"
@@ -129,6 +132,7 @@ rule published:
     params:
         columns=CTX.columns,
         network_labels=CTX.network_labels,
+        emulators=CTX.emulator_labels,
         published=own_file(PUBLISHED_TABLES_PATH),
         code_version=version_of("published"),
     script:
@@ -158,6 +162,7 @@ rule hats:
         max_rows=CFG.publication.hats_max_rows,
         columns=CTX.columns,
         network_labels=CTX.network_labels,
+        emulators=CTX.emulator_labels,
         code_version=version_of("hats"),
     script:
         "../workflow_scripts/hats.py"
@@ -186,6 +191,7 @@ rule explorer:
         stars=FILES.stars,
         columns=CTX.columns,
         network_labels=CTX.network_labels,
+        emulators=CTX.emulator_labels,
         page=page_hash(),
         code_version=version_of("explorer"),
     script:

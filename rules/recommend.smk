@@ -10,6 +10,7 @@ rule recommend:
         library=CTX.library,
         # What networks say of training stars by members that did not learn from them.
         left_out=CTX.left_out,
+        further=[FILES.library.format(library=name) for name in CTX.further],
     output:
         table=FILES.recommended,
         relations=FILES.recommended_relations,
@@ -34,6 +35,7 @@ rule recommend:
         columns=CTX.columns,
         network_labels=CTX.network_labels,
         trained_here=list(CTX.trained_here),
+        emulators=CTX.emulator_labels,
         code_version=version_of("recommend"),
     script:
         "../workflow_scripts/recommend.py"

@@ -138,6 +138,7 @@ rule figures_papers:
         # E(BP - RP) / E(B-V)
         reddening=CFG.band_coefficients["bp"] - CFG.band_coefficients["rp"],
         network_labels=CTX.network_labels,
+        emulators=CTX.emulator_labels,
         columns=CTX.columns,
         code_version=version_of("figures_papers"),
     script:

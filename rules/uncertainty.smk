@@ -10,6 +10,7 @@ rule errors:
         second_crossvalidation=(
             FILES.crossvalidation.format(library=CTX.second) if CTX.second else []
         ),
+        further=[FILES.crossvalidation.format(library=name) for name in CTX.further],
         left_out=CTX.left_out,
         networks=NETWORK_INPUTS,
     output:
@@ -33,6 +34,7 @@ rule errors:
         settings=CFG.errors.model_dump(mode="json"),
         snr_band=CFG.survey.snr_band,
         network_labels=CTX.network_labels,
+        emulators=CTX.emulator_labels,
         trained_here=list(CTX.trained_here),
         columns=CTX.columns,
         code_version=version_of("errors"),
@@ -61,6 +63,7 @@ rule network_curves:
         digests=network_digests,
         settings=CFG.errors.model_dump(mode="json"),
         network_labels=CTX.network_labels,
+        emulators=CTX.emulator_labels,
         trained_here=list(CTX.trained_here),
         columns=CTX.columns,
         code_version=version_of("network_curves"),

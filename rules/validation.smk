@@ -69,6 +69,7 @@ rule validation:
         library=CFG.library.name,
         snr_band=CFG.survey.snr_band,
         network_labels=CTX.network_labels,
+        emulators=CTX.emulator_labels,
         trained_here=CTX.sets_trained_here,
         columns=CTX.columns,
         code_version=version_of("validation"),
@@ -99,6 +100,7 @@ rule repeat_errors:
         published=own_file(PUBLISHED_ERRORS_PATH),
         settings=CFG.errors.model_dump(mode="json"),
         network_labels=CTX.network_labels,
+        emulators=CTX.emulator_labels,
         trained_here=list(CTX.trained_here),
         columns=CTX.columns,
         code_version=version_of("repeat_errors"),
@@ -175,6 +177,7 @@ rule metal_poor:
     params:
         columns=CTX.columns,
         network_labels=CTX.network_labels,
+        emulators=CTX.emulator_labels,
         published=own_file(PUBLISHED_SAMPLES_PATH),
         code_version=version_of("metal_poor"),
     script:

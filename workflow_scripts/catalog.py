@@ -5,7 +5,7 @@ import pandas as pd
 import lamostvac
 from lamostvac.catalog.best_spectrum import set_unique
 from lamostvac.catalog.files import provenance, read_rows, write_rows
-from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.catalog.registry import run_registry
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.paths import PROJECT
@@ -15,7 +15,7 @@ from lamostvac.spectra.names import in_order_of
 def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     params, inputs = snakemake.params, snakemake.input
-    registry = load_registry(network_labels(params.network_labels))
+    registry = run_registry(params)
     rows = read_rows(inputs.recommended, registry)
     found = in_order_of(rows["spectrum_id"], pd.read_parquet(inputs.distance), inputs.distance)
     registry.fill(rows, found)

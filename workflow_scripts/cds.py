@@ -1,7 +1,7 @@
 """The catalogue as a text table, and the ReadMe that describes it byte by byte."""
 
 from lamostvac.catalog.files import read_blocks, read_cards
-from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.catalog.registry import run_registry
 from lamostvac.core.atomic import atomic
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
@@ -12,7 +12,7 @@ from lamostvac.publish.fixed_width import layout, write_text
 def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     catalogue, params = snakemake.input.catalogue, snakemake.params
-    registry = load_registry(network_labels(params.network_labels))
+    registry = run_registry(params)
     fields, n = layout(read_blocks(catalogue, registry), registry)
     log.info("%d rows of %d bytes", n, fields[-1].end)
     write_text(snakemake.output.table, read_blocks(catalogue, registry), fields)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from lamostvac.catalog.files import write_type
-from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.catalog.registry import emulator_labels, network_labels, run_registry
 from lamostvac.catalog.rows import assemble, read_chunk
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
@@ -18,7 +18,8 @@ def main(snakemake: Job) -> None:
     spectral_type = snakemake.wildcards.type
     params, inputs = snakemake.params, snakemake.input
     labels = network_labels(params.network_labels)
-    registry = load_registry(labels)
+    emulators = emulator_labels(params.emulators)
+    registry = run_registry(params)
     manifest = read_manifest(inputs.manifest)
     n_spectra = int(manifest.loc[manifest["type"] == spectral_type, "n_spectra"].sum())
     progress = Progress(log, len(inputs.chunks), "chunks")
@@ -29,10 +30,12 @@ def main(snakemake: Job) -> None:
         # One file for all chunks where groups are those of the type.
         found = inputs.grouped
         grouped = [found] * len(none) if isinstance(found, str) else found or none
-        for rows, prepared, fit, networks, other, groups in zip(
-            inputs.chunks, inputs.prepared, inputs.fits, predicted, second, grouped, strict=True
-        ):
-            yield read_chunk(rows, prepared, fit, networks, labels, other, groups)
+        further = inputs.further_fits or none
+        for one, prepared, fit, networks, other, groups, beside in zip(
+            inputs.chunks, inputs.prepared, inputs.fits, predicted, second, grouped, further,
+            strict=True,
+        ):  # fmt: skip
+            yield read_chunk(one, prepared, fit, networks, labels, other, groups, beside, emulators)
             progress.add()
 
     rows, rejected = assemble(

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from lamostvac.catalog.files import read_fields
-from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.catalog.registry import network_labels, run_registry
 from lamostvac.catalog.snr import snr_bands
 from lamostvac.core.atomic import atomic
 from lamostvac.core.job import Job
@@ -20,7 +20,7 @@ def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     params, inputs, path = snakemake.params, snakemake.input, snakemake.input.recommended
     networks = network_labels(params.network_labels)
-    registry = load_registry(networks)
+    registry = run_registry(params)
     labels = ["teff_rec", "logg_rec", "feh_rec"]
     names = ["spectrum_id", "ra", "dec", "fit_status", params.snr_band, *labels]
     rows = read_fields(path, registry, [*names, *(f"{label}_err" for label in labels)])

@@ -1,6 +1,6 @@
 """The catalogue explorer: one page that opens without network."""
 
-from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.catalog.registry import run_registry
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.publish.explorer import (
@@ -15,7 +15,7 @@ from lamostvac.publish.votable import chosen_columns, chosen_rows
 def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     params = snakemake.params
-    registry = load_registry(network_labels(params.network_labels))
+    registry = run_registry(params)
     chosen = chosen_columns(params.names, registry, "explorer.columns", DEFAULT_COLUMNS)
     columns = explorer_columns(chosen, registry, params.snr_band)
     condition = chosen_rows(params.rows, registry, "explorer.rows")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lamostvac.catalog.files import read_table
-from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.catalog.registry import network_labels, run_registry
 from lamostvac.catalog.snr import repeat_conditions
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
@@ -50,7 +50,7 @@ def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
     labels = network_labels(params.network_labels)
-    registry, path = load_registry(labels), inputs.catalogue
+    registry, path = run_registry(params), inputs.catalogue
     curves = pd.read_csv(inputs.curves[0]) if inputs.curves else pd.DataFrame(columns=["label"])
     save(figure_of_repeats(path, params, curves), outputs.repeats)
     save(figure_of_magnitudes(path, registry.names), outputs.hr)

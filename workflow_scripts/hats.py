@@ -1,7 +1,7 @@
 """The catalogue as Parquet files by position on the sky."""
 
 from lamostvac.catalog.files import read_cards
-from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.catalog.registry import run_registry
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.publish.hats import write_hats
@@ -10,7 +10,7 @@ from lamostvac.publish.hats import write_hats
 def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     catalogue, params = snakemake.input.catalogue, snakemake.params
-    registry = load_registry(network_labels(params.network_labels))
+    registry = run_registry(params)
     files = write_hats(
         snakemake.output.folder,
         catalogue,

@@ -1,7 +1,7 @@
 """The errors of recommended stars by luminosity class and spectral type."""
 
 from lamostvac.catalog.files import read_blocks
-from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.catalog.registry import run_registry
 from lamostvac.core.files import write_csv
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
@@ -11,7 +11,7 @@ from lamostvac.publish.error_summary import internal_errors, published_errors
 def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     params = snakemake.params
-    registry = load_registry(network_labels(params.network_labels))
+    registry = run_registry(params)
     table = internal_errors(
         read_blocks(snakemake.input.catalogue, registry), params.snr_band, published_errors()
     )

@@ -8,7 +8,7 @@ import lamostvac
 from lamostvac.catalog.files import input_cards, provenance, write_json
 from lamostvac.catalog.merge import accounting, merge_rejections, merge_tables, require_some
 from lamostvac.catalog.published import names_section
-from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.catalog.registry import run_registry
 from lamostvac.core.atomic import atomic
 from lamostvac.core.hdf5 import open_hdf5, read_text
 from lamostvac.core.job import Job
@@ -33,7 +33,7 @@ def hashes(summary: dict[str, Any], library: str) -> list[tuple[str, str]]:
 def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
-    registry = load_registry(network_labels(params.network_labels))
+    registry = run_registry(params)
     summary = json.loads(Path(inputs.summary).read_text(encoding="utf-8"))
     cards = provenance(PROJECT, lamostvac.__version__, **params.provenance) | input_cards(
         hashes(summary, inputs.library)

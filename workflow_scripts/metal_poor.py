@@ -2,7 +2,7 @@
 
 from lamostvac.catalog.files import read_blocks, read_cards, write_rows
 from lamostvac.catalog.published_samples import beside, published_samples
-from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.catalog.registry import run_registry
 from lamostvac.core.files import write_csv
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
@@ -12,7 +12,7 @@ from lamostvac.publish.metal_poor import metal_poor
 def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     catalogue, outputs = snakemake.input.catalogue, snakemake.output
-    registry = load_registry(network_labels(snakemake.params.network_labels))
+    registry = run_registry(snakemake.params)
     definition = published_samples().metal_poor
     rows, columns, counts = metal_poor(read_blocks(catalogue, registry), definition, registry)
     cards = {keyword: (value, "") for keyword, value in read_cards(catalogue).items()}

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from lamostvac.catalog.files import read_fields
-from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.catalog.registry import network_labels, run_registry
 from lamostvac.core.hdf5 import atomic_hdf5
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
@@ -18,7 +18,7 @@ def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     params, inputs = snakemake.params, snakemake.input
     labels = network_labels(params.network_labels)
-    registry = load_registry(labels)
+    registry = run_registry(params)
 
     def column(name: str) -> np.ndarray:
         return np.concatenate(

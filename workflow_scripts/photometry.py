@@ -3,7 +3,7 @@
 import numpy as np
 
 from lamostvac.catalog.files import read_fields
-from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.catalog.registry import run_registry
 from lamostvac.core.atomic import atomic
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
@@ -17,7 +17,7 @@ def main(snakemake: Job) -> None:
     """Inputs `collected`, `tables`, `dust`; output Parquet, one row per row of `collected` in its order."""
     log = rule_log(snakemake)
     params = snakemake.params
-    registry = load_registry(network_labels(params.network_labels))
+    registry = run_registry(params)
     names = ["spectrum_id", "ra", "dec", "gaia_source_id_release"]
     spectra = read_fields(snakemake.input.collected, registry, names)
     spectra["gaia_source_id"] = spectra.pop("gaia_source_id_release")

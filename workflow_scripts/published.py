@@ -2,7 +2,7 @@
 
 from lamostvac.catalog.files import read_blocks, read_cards
 from lamostvac.catalog.published import published_tables
-from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.catalog.registry import run_registry
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.publish.published_fits import write_published
@@ -11,7 +11,7 @@ from lamostvac.publish.published_fits import write_published
 def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     catalogue = snakemake.input.catalogue
-    registry = load_registry(network_labels(snakemake.params.network_labels))
+    registry = run_registry(snakemake.params)
     table = published_tables()[snakemake.wildcards.table]
     cards = {keyword: (value, "") for keyword, value in read_cards(catalogue).items()}
     cards["PAPER"] = (table.paper, "whose columns these are")

@@ -3,13 +3,13 @@
 import numpy as np
 
 from lamostvac.catalog.files import read_rows, write_rows
-from lamostvac.catalog.flags import set_flags
+from lamostvac.catalog.flags import flag_further, set_flags
 from lamostvac.catalog.left_out import read_left_out
-from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.catalog.registry import emulator_labels, run_registry
 from lamostvac.catalog.rows import apply_curves, apply_errors
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
-from lamostvac.library.library import read_catalogue_labels
+from lamostvac.library.library import read_catalogue_labels, read_library_labels
 from lamostvac.recommend import combine, files
 from lamostvac.recommend.definitions import Definition
 from lamostvac.recommend.settings import Settings
@@ -22,7 +22,7 @@ from lamostvac.uncertainty.type_errors import read_type_errors
 def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     params, inputs = snakemake.params, snakemake.input
-    registry = load_registry(network_labels(params.network_labels))
+    registry = run_registry(params)
     rows = read_rows(inputs.collected, registry)
     models, found = read_type_errors(inputs.errors)
     apply_errors(rows, models)
@@ -37,6 +37,8 @@ def main(snakemake: Job) -> None:
         rows, registry, labels, params.snr_band, dwarf_snr, giant_snr, params.alpha_max_teff,
         params.outlier_fraction, params.cold_giant_max_teff, params.cold_giant_logg,
     )  # fmt: skip
+    for system, path in zip(emulator_labels(params.emulators), inputs.further, strict=True):
+        flag_further(rows, system, read_library_labels(path))
     definitions = [Definition.model_validate(entry) for entry in params.definitions]
     settings = Settings(snr_band=params.snr_band, **params.settings)
     pairs = repeat_pairs(rows["ra"], rows["dec"], rows["lmjd"])

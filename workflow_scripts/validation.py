@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.catalog.registry import emulator_labels, network_labels, run_registry
 from lamostvac.catalog.snr import snr_bands
 from lamostvac.core.atomic import atomic
 from lamostvac.core.files import write_csv
@@ -24,8 +24,9 @@ def main(snakemake: Job) -> None:
     labels = network_labels(params.network_labels)
     training = dict(zip(params.trained_here, map(read_training, inputs.training), strict=True))
     trained = against.learned_from(training)
+    emulators = emulator_labels(params.emulators)
     catalogue = against.Catalogue(
-        inputs.catalogue, load_registry(labels), params.snr_band, labels, trained
+        inputs.catalogue, run_registry(params), params.snr_band, labels, trained, emulators
     )
     found = against.Findings()
     for sentence in params.skipped:
@@ -40,7 +41,8 @@ def main(snakemake: Job) -> None:
     for name, table in training.items():
         found += against.against_training(catalogue, name, table, left_out)
         log.info("training set %s: %d spectra", name, len(table))
-    bands = snr_bands(labels, LABELS, params.snr_band)
+    theirs = [column for one in emulators for column in one.columns.values()]
+    bands = snr_bands(labels, [*LABELS, *theirs], params.snr_band)
     found.rows += networks.repeat_rows(inputs.catalogue, bands, catalogue.registry)
     for name, rows, columns in (
         ("comparisons", found.rows, COMPARISON_COLUMNS),

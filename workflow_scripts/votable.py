@@ -1,7 +1,7 @@
 """Some columns and rows of the catalogue as a VOTable."""
 
 from lamostvac.catalog.files import read_blocks, read_cards
-from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.catalog.registry import run_registry
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.publish.votable import chosen_columns, chosen_rows, selected, write_votable
@@ -10,7 +10,7 @@ from lamostvac.publish.votable import chosen_columns, chosen_rows, selected, wri
 def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     catalogue, params = snakemake.input.catalogue, snakemake.params
-    registry = load_registry(network_labels(params.network_labels))
+    registry = run_registry(params)
     rows = selected(
         read_blocks(catalogue, registry), chosen_rows(params.rows, registry), params.max_rows
     )

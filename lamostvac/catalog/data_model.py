@@ -5,11 +5,12 @@ of one run, with the labels of its own networks, is `catalog/datamodel.md` among
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from lamostvac.catalog.published import names_section
 from lamostvac.catalog.registry import load_registry
-from lamostvac.core.files import read_yaml
+from lamostvac.catalog.registry_file import EMULATOR_LABELS, EMULATORS, PLACE, column_lists
 from lamostvac.core.manifest import REJECTED_COLUMNS
 from lamostvac.core.paths import COLUMNS_PATH, PROJECT
 from lamostvac.core.rejection import REASONS
@@ -21,6 +22,19 @@ TRAINING_SETS = PROJECT / "config" / "training_sets.yaml"
 
 def _row(*cells: str) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+_TABLE = ("| column | type | unit | UCD | meaning | origin |", "|---|---|---|---|---|---|")
+
+
+def _templates(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Rows of a table of columns with words in braces."""
+    keys = ("name", "dtype", "unit", "ucd", "description", "origin")
+    quoted = ("name", "ucd")
+    return [
+        _row(*(f"`{entry[key]}`" if key in quoted else entry[key] for key in keys))
+        for entry in entries
+    ]
 
 
 def document() -> str:
@@ -40,20 +54,19 @@ def document() -> str:
         "They stand before `teff_rec`, for each label in turn, with its name for `{label}` and the training set's unit",
         "and UCD.",
         "",
-        "| column | type | unit | UCD | meaning | origin |",
-        "|---|---|---|---|---|---|",
+        *_TABLE,
     ]
-    content = read_yaml(COLUMNS_PATH, "the columns' file")
+    content = column_lists(COLUMNS_PATH)
+    lines += _templates(content[PLACE])
     lines += [
-        _row(
-            f"`{entry['name']}`",
-            entry["dtype"],
-            entry["unit"],
-            f"`{entry['ucd']}`",
-            entry["description"],
-            entry["origin"],
-        )
-        for entry in content["network_columns"]
+        "",
+        "## Columns of further emulators",
+        "",
+        "Of each entry of the list `emulators` ([emulators.md](emulators.md)), with its name for `{emulator}`; they",
+        "stand before those of networks. The first three are those of each of its labels.",
+        "",
+        *_TABLE,
+        *_templates([*content[EMULATOR_LABELS], *content[EMULATORS]]),
     ]
     lines += [
         "",

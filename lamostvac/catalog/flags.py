@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from lamostvac.catalog.registry import Registry
+from lamostvac.catalog.registry import EmulatorLabels, Registry
 from lamostvac.catalog.settings import Catalog
-from lamostvac.core.vocabulary import EDGE, GIANT_LOGG, LABELS, NO_FIT, NO_PROGRESS
+from lamostvac.core.vocabulary import CONVERGED, EDGE, GIANT_LOGG, LABELS, NO_FIT, NO_PROGRESS
 
 _SECTION = Catalog()  # for defaults of parameters
 
@@ -139,6 +139,23 @@ def _log_teff(labels: NDArray[np.floating]) -> NDArray[np.float64]:
         scaled[:, 0] = np.log10(scaled[:, 0])
     scaled[~np.isfinite(scaled)] = np.nan
     return scaled
+
+
+def flag_further(
+    rows: NDArray[np.void], system: EmulatorLabels, library_labels: NDArray[np.floating]
+) -> None:
+    """Set the flag of an emulator beside the first in `rows` (n,), in place.
+
+    It is 1 where the first emulator would have `flag_edge`, `flag_no_convergence` or
+    `flag_outside_library`, and where there is no fit.
+
+    Parameters
+    ----------
+    library_labels : (m, k) of the stars of the emulator's library, in the order of `system.labels`
+    """
+    columns = [rows[name].astype(np.float32) for name in system.columns.values()]
+    outside = outside_library(np.column_stack(columns), library_labels)
+    rows[system.flag] = outside | (rows[system.status] != CONVERGED)
 
 
 def set_flags(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from lamostvac.catalog.registry import Column
+from lamostvac.catalog.column import Column
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.messages import read_model
 from lamostvac.core.paths import PUBLISHED_TABLES_PATH

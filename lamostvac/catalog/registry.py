@@ -20,77 +20,14 @@ from astropy.io import fits
 from astropy.io.votable.ucd import check_ucd
 from numpy.typing import NDArray
 
-from lamostvac.catalog.registry_file import PLACE, column_lists
+from lamostvac.catalog.column import FITS_CODES, STRING, Column, fixed_width
+from lamostvac.catalog.registry_file import EMULATOR_LABELS, EMULATORS, PLACE, column_lists
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.paths import COLUMNS_PATH
 
-FITS_CODES = {
-    "uint8": "B",
-    "int16": "I",
-    "int32": "J",
-    "int64": "K",
-    "float32": "E",
-    "float64": "D",
-}
-
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_STRING = re.compile(r"string\[(\d+)\]")
 _NO_UCD = "stat.value"
 _KEYS = {"name", "dtype", "unit", "ucd", "description", "origin"}
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of the catalogue; the fields are those of `config/columns.yaml`."""
-
-    name: str
-    dtype: str
-    unit: str
-    ucd: str
-    description: str
-    origin: str
-    bit: int | None = None
-
-    @property
-    def is_string(self) -> bool:
-        """Whether the column holds text of fixed width."""
-        return self.dtype.startswith("string")
-
-    @property
-    def width(self) -> int:
-        """Bytes of a text column."""
-        match = _STRING.fullmatch(self.dtype)
-        if match is None:
-            raise ValueError(f"{self.name} is not a text column")
-        return int(match[1])
-
-    @property
-    def numpy(self) -> str:
-        """NumPy's name of the type in a FITS record: big-endian."""
-        return f"S{self.width}" if self.is_string else np.dtype(self.dtype).newbyteorder(">").str
-
-    @property
-    def tform(self) -> str:
-        """FITS TFORM."""
-        return f"{self.width}A" if self.is_string else FITS_CODES[self.dtype]
-
-    @property
-    def arrow(self) -> pa.DataType:
-        """Arrow's type."""
-        return pa.string() if self.is_string else pa.from_numpy_dtype(np.dtype(self.dtype))
-
-    @property
-    def missing(self) -> Any:
-        """The missing value: NaN, -1, 0 for unsigned numbers, the empty text."""
-        if self.is_string:
-            return b""
-        kind = np.dtype(self.dtype).kind
-        return {"f": np.nan, "i": -1, "u": 0}[kind]
-
-    @property
-    def null(self) -> int | None:
-        """FITS TNULL: the missing value of signed whole numbers; None for other columns."""
-        return -1 if not self.is_string and np.dtype(self.dtype).kind == "i" else None
 
 
 @dataclass(frozen=True)
@@ -121,6 +58,46 @@ class NetworkLabel:
 def network_labels(entries: Iterable[Mapping[str, str]]) -> list[NetworkLabel]:
     """Labels from dictionaries with the fields of `NetworkLabel`, as rules pass them."""
     return [NetworkLabel(**entry) for entry in entries]
+
+
+@dataclass(frozen=True)
+class EmulatorLabels:
+    """An emulator beside the first: a system of labels with columns of its own.
+
+    Attributes
+    ----------
+    name : of the emulator and of its library
+    labels : the labels that its library has, of `LABELS`
+    survey : whether its library is spectra of the survey itself
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    survey: bool = False
+
+    def column(self, label: str) -> str:
+        """The column of a label."""
+        return f"{label}_{self.name}"
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Label to its column; `{column}_err` and `{column}_random` are its errors."""
+        return {label: self.column(label) for label in self.labels}
+
+    @property
+    def status(self) -> str:
+        """The column that says how the fit ended."""
+        return f"fit_status_{self.name}"
+
+    @property
+    def flag(self) -> str:
+        """The flag of labels that should not be used."""
+        return f"flag_{self.name}"
+
+
+def emulator_labels(entries: Iterable[Mapping[str, Any]]) -> list[EmulatorLabels]:
+    """Emulators from dictionaries with the fields of `EmulatorLabels`, as rules pass them."""
+    return [EmulatorLabels(**{**entry, "labels": tuple(entry["labels"])}) for entry in entries]
 
 
 @dataclass(frozen=True)
@@ -188,7 +165,7 @@ class Registry:
 
     def _converted(self, column: Column, values: NDArray[Any]) -> NDArray[Any]:
         if column.is_string:
-            return _fixed_width(column, values)
+            return fixed_width(column, values)
         kind = np.dtype(column.dtype).kind
         if kind in "iu" and values.size:
             if values.dtype.kind == "f" and not np.isfinite(values).all():
@@ -313,7 +290,7 @@ class Registry:
         if alone:
             lines += [
                 "",
-                "Flags that stand for themselves, each for one label: "
+                "Flags that stand for themselves, each for one label or one emulator: "
                 + ", ".join(f"`{name}`" for name in alone)
                 + ".",
             ]
@@ -325,52 +302,78 @@ class Registry:
         return "\n".join(lines) + "\n"
 
 
-def _fixed_width(column: Column, values: NDArray[Any]) -> NDArray[np.bytes_]:
-    if values.dtype.kind != "S":
-        texts = ["" if value is None or value != value else str(value) for value in values.tolist()]
-        values = np.array([text.encode("ascii", "replace") for text in texts], dtype="S")
-    values = np.char.strip(values) if values.size else values.astype("S1")
-    if values.size and (longest := int(np.char.str_len(values).max())) > column.width:
-        culprit = values[np.char.str_len(values) == longest][0].decode("ascii", "replace")
-        raise UserError(
-            f"column {column.name} is {column.width} bytes wide in config/columns.yaml but holds {culprit!r} of "
-            f"{longest}; widen its dtype"
-        )
-    return values
-
-
-def load_registry(labels: Sequence[NetworkLabel] = (), path: str | Path = COLUMNS_PATH) -> Registry:
+def load_registry(
+    labels: Sequence[NetworkLabel] = (),
+    path: str | Path = COLUMNS_PATH,
+    emulators: Sequence[EmulatorLabels] = (),
+) -> Registry:
     """Read and check the registry.
 
     Parameters
     ----------
     labels : labels that networks give in this run, in the order of the catalogue
+    emulators : the emulators beside the first that this run has
 
     Raises
     ------
     UserError
         The file breaks a rule of the registry: unknown or missing keys, a name that is not
         snake_case or occurs twice, a type, unit or UCD that does not exist, a flag without a bit.
-        Or a training set breaks one; then the message names set and label.
+        Or a training set or an emulator breaks one; then the message names it.
     """
-    entries, templates = column_lists(path)
-    made = {label: [_filled(entry, label, path) for entry in templates] for label in labels}
-    columns: list[Column] = []
-    shipped: list[Column] = []
-    for entry in entries:
-        if entry == PLACE:
-            columns += [column for parts in made.values() for column in parts]
-        else:
-            shipped.append(_column(entry, path))
-            columns.append(shipped[-1])
-    # A set is checked against the fixed columns and the sets before it.
+    lists = column_lists(path)
+    places = (PLACE, EMULATORS)
+    parts = [entry if entry in places else _column(entry, path) for entry in lists["columns"]]
+    shipped = [part for part in parts if isinstance(part, Column)]
     for problem in problems(Registry(tuple(shipped))):
         raise UserError(f"{path}: {problem}")
+    first = {column.name: column for column in shipped}
+    made: dict[str, dict[str, list[Column]]] = {PLACE: {}, EMULATORS: {}}
+    for label in labels:
+        words = {**vars(label), "ucd": label.ucd or _NO_UCD}
+        made[PLACE][f"training set {label.set}: label {label.label}"] = [
+            _filled(entry, words, f"{path}: {PLACE}") for entry in lists[PLACE]
+        ]
+    for emulator in emulators:
+        made[EMULATORS][f"emulators: {emulator.name}"] = [
+            _filled(entry, _words(emulator, one, first), f"{path}: {name}")
+            for name, of in ((EMULATOR_LABELS, emulator.labels), (EMULATORS, ("",)))
+            for one in of
+            for entry in lists[name]
+        ]
+    columns: list[Column] = []
+    for part in parts:
+        if isinstance(part, Column):
+            columns.append(part)
+        else:
+            columns += [column for own in made[part].values() for column in own]
+    # A set is checked against the fixed columns and the sets before it.
     registry = Registry(tuple(columns))
-    for label, parts in made.items():
-        for problem in problems(registry, parts):
-            raise UserError(f"training set {label.set}: label {label.label}: {problem}")
+    for owner, own in made[EMULATORS].items():
+        for problem in problems(registry, own):
+            raise UserError(f"{owner}: {problem}; choose another name")
+    for owner, own in made[PLACE].items():
+        for problem in problems(registry, own):
+            raise UserError(f"{owner}: {problem}")
     return registry
+
+
+def run_registry(params: Any) -> Registry:
+    """The registry of a run, from a rule's params `network_labels` and `emulators`."""
+    further = emulator_labels(params.emulators)
+    return load_registry(network_labels(params.network_labels), emulators=further)
+
+
+def _words(emulator: EmulatorLabels, label: str, shipped: Mapping[str, Column]) -> dict[str, str]:
+    """What stands for the words in braces of a template: those of the first emulator's label."""
+    words = {"emulator": emulator.name}
+    if not label:
+        return words
+    if label not in shipped:
+        raise UserError(f"emulators: {emulator.name}: config/columns.yaml has no column {label}")
+    first = shipped[label]
+    about = first.description.partition(";")[0]
+    return words | {"label": label, "unit": first.unit, "ucd": first.ucd, "description": about}
 
 
 def _column(entry: Mapping[str, Any], path: str | Path) -> Column:
@@ -389,11 +392,10 @@ def _column(entry: Mapping[str, Any], path: str | Path) -> Column:
     return Column(**entry)
 
 
-def _filled(template: Mapping[str, Any], label: NetworkLabel, path: str | Path) -> Column:
-    """A column of a label from a template with {label}, {unit}, {ucd}, {description} and {set}."""
-    words = {**vars(label), "ucd": label.ucd or _NO_UCD}
+def _filled(template: Mapping[str, Any], words: Mapping[str, str], where: str) -> Column:
+    """A column from a template with words in braces; `where` the template stands."""
     # The name in the template decides, because a label may be called flag_something.
-    column = _column(template, path)
+    column = _column(template, where)
     try:
         fields: dict[str, Any] = {
             key: value.format(**words) if isinstance(value, str) else value
@@ -401,7 +403,7 @@ def _filled(template: Mapping[str, Any], label: NetworkLabel, path: str | Path) 
         }
     except (KeyError, IndexError, ValueError) as error:
         raise UserError(
-            f"{path}: {PLACE}: {template['name']} has an unknown word in braces: {error}"
+            f"{where}: {template['name']} has an unknown word in braces: {error}"
         ) from None
     return Column(**fields)
 
@@ -414,7 +416,7 @@ def problems(registry: Registry, columns: Sequence[Column] | None = None) -> Ite
             yield f"column {column.name!r} is not lower-case snake_case"
         if names.count(column.name) > 1:
             yield f"column {column.name!r} stands twice"
-        if column.dtype not in FITS_CODES and not _STRING.fullmatch(column.dtype):
+        if column.dtype not in FITS_CODES and not STRING.fullmatch(column.dtype):
             yield f"column {column.name!r} has unknown dtype {column.dtype!r}; use string[N], {', '.join(FITS_CODES)}"
         if column.unit and not _is_fits_unit(column.unit):
             yield f"column {column.name!r} has unit {column.unit!r}, which the FITS standard does not know"

@@ -7,22 +7,28 @@ from lamostvac.core.exceptions import UserError
 from lamostvac.core.files import read_yaml
 
 PLACE = "network_columns"
-"""The list of the labels' columns, and the place among the others where they stand."""
+"""The list of the columns of networks' labels, and the place among the others where they stand."""
+EMULATORS = "emulator_columns"
+"""The same of the emulators beside the first: columns of each, behind those of its labels."""
+EMULATOR_LABELS = "emulator_label_columns"
+"""The list of the columns of these emulators' labels."""
+_LISTS = ("columns", PLACE, EMULATORS, EMULATOR_LABELS)
 
 
-def column_lists(path: str | Path) -> tuple[list[Any], list[Any]]:
-    """The entries of the file's lists `columns` and `network_columns`, whose values have their types.
+def column_lists(path: str | Path) -> dict[str, list[Any]]:
+    """The entries of the file's lists by name, `columns` and those above; values have their types.
 
     Raises `UserError` for a file of another form; which keys an entry has is not checked here.
     """
     content = read_yaml(path, "the columns' file", " with a list `columns:`")
     mapping = content if isinstance(content, dict) else {}
-    lists = mapping.get("columns"), mapping.get(PLACE, [])
-    for name, entries in zip(("columns", PLACE), lists, strict=True):
+    lists = {"columns": mapping.get("columns")}
+    lists |= {name: mapping.get(name, []) for name in _LISTS[1:]}
+    for name, entries in lists.items():
         if not isinstance(entries, list):
             raise UserError(f"{path}: `{name}:` must be a list of columns")
         for number, entry in enumerate(entries, start=1):
-            if name == "columns" and entry == PLACE:
+            if name == "columns" and entry in (PLACE, EMULATORS):
                 continue
             values = entry if isinstance(entry, dict) else {"the entry": entry}
             for key, value in values.items():
@@ -33,4 +39,4 @@ def column_lists(path: str | Path) -> tuple[list[Any], list[Any]]:
                         f"{path}: {name}: column {values.get('name', number)!r}: {key} must be "
                         f"{wanted.get(str(key), 'a text')}, not {str(value)[:60]!r}"
                     )
-    return lists[0] or [], lists[1] or []
+    return {name: entries or [] for name, entries in lists.items()}

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lamostvac.catalog.files import ROW_GROUP
-from lamostvac.catalog.registry import NetworkLabel, Registry
+from lamostvac.catalog.registry import EmulatorLabels, NetworkLabel, Registry
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.hdf5 import open_hdf5, read_columns, read_text
 from lamostvac.core.manifest import REJECTED_COLUMNS
@@ -33,6 +33,8 @@ def read_chunk(
     labels: Sequence[NetworkLabel] = (),
     second_fit: str | Path | None = None,
     grouped: str | Path | None = None,
+    further_fit: str | Path | None = None,
+    emulators: Sequence[EmulatorLabels] = (),
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One chunk's accepted and rejected spectra.
 
@@ -49,6 +51,8 @@ def read_chunk(
     second_fit : like `fit`, by the second emulator; None in a run without one
     grouped : HDF5 of `grouped.groups.write_labels`, of the chunk or of its type; None in a run
         without a grouped search
+    further_fit : HDF5 with groups like those of `fit` in a group for each of `emulators`, the
+        emulators beside the first; None in a run without any
 
     Returns
     -------
@@ -57,7 +61,8 @@ def read_chunk(
         together. Columns of a system that does not label the spectrum are missing (NaN, -1), and
         the flag of that system's reason (`REASON_FLAGS`) is 1; `fit_status` is NO_FIT without a fit. With
         `second_fit` its log g as `logg_imig` with `_err` and `_random`, NaN where it rejected the
-        spectrum, and with `grouped` the labels `{label}_grouped`, `chi2_grouped` and `fit_group`
+        spectrum, with `grouped` the labels `{label}_grouped`, `chi2_grouped` and `fit_group`, and
+        with `further_fit` the columns of `emulators`
     rejected : `spectrum_id obsid stage reason network_reason detail` plus the manifest's sort key
 
     Raises
@@ -94,6 +99,13 @@ def read_chunk(
     table = rows.rename(columns={"gaia_source_id": "gaia_source_id_release"})
     table = table.merge(emulator, on="spectrum_id", how="left", validate="1:1")
     table["fit_status"] = table["fit_status"].fillna(NO_FIT).astype(np.uint8)
+    table["in_library"] = table["in_library"].fillna(0).astype(np.uint8)
+    for system in emulators:
+        found = _read_further(str(further_fit), system, meta)
+        table = table.merge(found, on="spectrum_id", how="left", validate="1:1")
+        missing = {system.status: NO_FIT, f"in_library_{system.name}": 0}
+        for name, value in missing.items():
+            table[name] = table[name].fillna(value).astype(np.uint8)
     if grouped is not None:
         table["fit_group"] = table["fit_group"].fillna(-1).astype(np.int64)
     table = _with_reasons(table, "emulator", without_fit)
@@ -118,6 +130,20 @@ def read_chunk(
 
 
 _SECOND = ("logg", "logg_err", "logg_random")
+
+
+def _read_further(path: str, emulator: EmulatorLabels, meta: pd.DataFrame) -> pd.DataFrame:
+    """`spectrum_id` and the columns of an emulator beside the first, under the catalogue's names."""
+    with open_hdf5(path) as handle:
+        if emulator.name not in handle:
+            raise UserError(f"{path} lacks {emulator.name}; delete the file and run again")
+        tables = {name: read_columns(handle[emulator.name][name]) for name in ("fit", "rejected")}
+    _check_partition(meta["spectrum_id"], tuple(tables.values()), path)
+    names = {"spectrum_id": "spectrum_id", "chi2": f"chi2_{emulator.name}"}
+    names |= {"fit_status": emulator.status, "in_library": f"in_library_{emulator.name}"}
+    for label, column in emulator.columns.items():
+        names |= {f"{label}{part}": f"{column}{part}" for part in ("", "_err", "_random")}
+    return tables["fit"][list(names)].rename(columns=names)
 
 
 def _read_groups(path: str | Path, names: Sequence[str] = ()) -> dict[str, pd.DataFrame]:
@@ -276,19 +302,19 @@ def apply_errors(
 
     Errors are within a hundredth of those of `LabelErrors.apply` (`uncertainty.factors`).
     """
-    alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    alike: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
     for label, model in models.items():
-        alike.setdefault((model.snr_band, model.theta), []).append(label)
+        alike.setdefault((model.snr_band, model.theta, model.status), []).append(label)
     factors = {
         key: Factors([part for name in labels for part in models[name].processes])
         for key, labels in alike.items()
     }
     for start in range(0, len(rows), block):
         part = rows[start : start + block]
-        for (band, names), labels in alike.items():
+        for (band, names, status), labels in alike.items():
             theta = np.column_stack([part[name].astype(np.float64) for name in names])
-            theta[part["fit_status"] != CONVERGED] = np.nan
-            found = factors[band, names](theta, part[band].astype(np.float64))
+            theta[part[status] != CONVERGED] = np.nan
+            found = factors[band, names, status](theta, part[band].astype(np.float64))
             for number, label in enumerate(labels):
                 random = part[f"{label}_random"].astype(np.float64)
                 systematic = systematic_part(part[f"{label}_err"].astype(np.float64), random)

@@ -15,6 +15,7 @@ from lamostvac.core.exceptions import UserError
 from lamostvac.core.messages import nearest
 from lamostvac.core.models import (
     allowed,
+    item_model,
     plain,
     submodel,
     walk,
@@ -51,7 +52,7 @@ def default_yaml() -> str:
                 text = (
                     (inner.__doc__ or "").strip().splitlines()[0]
                     if inner
-                    else field.description or ""
+                    else f"{field.description or ''} [{allowed(field)}]"
                 )
             else:
                 text = field.description or ""
@@ -114,11 +115,13 @@ def documentation() -> str:
         "A wrong key or value ends the run before any job starts, with one sentence that names it.",
     ]
     for section, field in Configuration.model_fields.items():
-        inner = submodel(field)
-        assert inner is not None
-        lines += ["", f"## {section}", "", (inner.__doc__ or "").strip(), ""]
+        inner, item = submodel(field), item_model(field)
+        # A list of sections is one key.
+        model = inner or item
+        assert model is not None
+        lines += ["", f"## {section}", "", (model.__doc__ or "").strip(), ""]
         lines += ["| key | default | allowed | meaning |", "|---|---|---|---|"]
-        for path, key in walk(inner, f"{section}."):
+        for path, key in walk(inner, f"{section}.") if inner else [(section, field)]:
             owner: Any = Configuration()
             for part in path.split("."):
                 owner = getattr(owner, part)

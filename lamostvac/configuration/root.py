@@ -21,7 +21,7 @@ from lamostvac.catalog.settings import Catalog
 from lamostvac.configuration.messages import sentence
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.files import read_sections
-from lamostvac.core.models import submodel
+from lamostvac.core.models import item_model, submodel
 from lamostvac.core.settings import PathText, Section
 from lamostvac.core.yaml_text import require_plain
 from lamostvac.distance.extinction import of_bands
@@ -31,7 +31,7 @@ from lamostvac.experiments.settings import Experiments
 from lamostvac.fetch.settings import Fetch
 from lamostvac.fit.settings import Fit
 from lamostvac.grouped.settings import Grouped
-from lamostvac.library.settings import Library
+from lamostvac.library.settings import FurtherEmulator, Library
 from lamostvac.networks.settings import Networks
 from lamostvac.publish.settings import Explorer, Publication
 from lamostvac.recommend.settings import Recommended
@@ -73,6 +73,13 @@ class Configuration(Section):
     library: Library = Field(Library(), description="The empirical library.")
     emulator: Emulator = Field(Emulator(), description="Labels to spectrum.")
     second_emulator: SecondEmulator = Field(SecondEmulator(), description="Another log g.")
+    emulators: list[FurtherEmulator] = Field(
+        default_factory=list,
+        description=(
+            "Emulators of other libraries beside that of section library, each a name and keys of that section; each "
+            "labels every spectrum, in columns {label}_{name} (docs/emulators.md)."
+        ),
+    )
     fit: Fit = Field(Fit(), description="The labels of each spectrum.")
     grouped: Grouped = Field(Grouped(), description="The grouped search.")
     networks: Networks = Field(Networks(), description="Labels by networks.")
@@ -104,18 +111,42 @@ class Configuration(Section):
             raise ValueError(
                 "survey.catalogues is empty; name the release's catalogue, or set simulation.enabled to true"
             )
-        elif self.library.spectra is None:
+        elif self.library.format != "survey" and self.library.spectra is None:
             raise ValueError("library.spectra is not set; name the file with the library's spectra")
+        return self
+
+    @model_validator(mode="after")
+    def _libraries_have_spectra(self) -> Self:
+        """Those of the survey itself are found among the networks' training sets."""
+        own = [("library", self.library)]
+        own += [(f"emulators[{number}]", entry) for number, entry in enumerate(self.emulators)]
+        for place, library in own:
+            if library.format != "survey" and library.spectra is None and place != "library":
+                raise ValueError(
+                    f"{place}.spectra is not set; name the file with the spectra of {library.name}"
+                )
+            if library.format == "survey" and not self.networks.training_sets:
+                raise ValueError(
+                    f"{place}.training_set is set but networks.training_sets names no file; name one that has the set "
+                    f"{library.training_set}"
+                )
+        if self.library.format == "survey" and self.searches_groups:
+            raise ValueError(
+                "the grouped search knows no labels of stars left out of the library, which library.format: survey "
+                "needs; set grouped.run to false and fit.method to refine"
+            )
         return self
 
     @model_validator(mode="after")
     def _libraries_have_names_of_their_own(self) -> Self:
         names = [self.library.name, *(library.name for library in self.validation.libraries)]
         names += [self.second_library.name] if self.second_library else []
+        names += [entry.name for entry in self.emulators]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(
-                    f"two libraries are called {name}; give each entry of validation.libraries a name of its own"
+                    f"two libraries are called {name}; give each entry of emulators and of validation.libraries a name "
+                    "of its own"
                 )
         return self
 
@@ -132,6 +163,11 @@ class Configuration(Section):
         if self.library.format == "miles":
             raise ValueError(
                 "second_emulator.label_columns is set but the format miles has one set of labels; leave it out"
+            )
+        if self.library.format == "survey":
+            raise ValueError(
+                "second_emulator.label_columns is set but library.format is survey; leave it out, and name the other "
+                "labels in an entry of emulators"
             )
         return self
 
@@ -171,6 +207,8 @@ class Configuration(Section):
                 ["search_chunk"] if self.grouped.scope == "chunk" else ["project", "candidates"]
             )
         rules = [*fits, *searches] if self.fit.method == "refine" else [*searches, *fits]
+        # Behind the others, so that a new emulator makes none of them run again.
+        rules += ["fit_further"] if self.emulators else []
         return ["prepare", *rules, *(["predict"] if networks else [])]
 
     @property
@@ -179,7 +217,7 @@ class Configuration(Section):
         return self.grouped.run or self.fit.method != "refine"
 
     def libraries(self) -> dict[str, Library]:
-        """The run's library, that of the second emulator and those compared with them, by name.
+        """The libraries of the run's emulators and those compared with them, by name.
 
         All have the same line width of the survey.
         """
@@ -187,7 +225,7 @@ class Configuration(Section):
         found: dict[str, Library] = {self.library.name: self.library}
         if self.second_library:
             found[self.second_library.name] = self.second_library
-        for library in self.validation.libraries:
+        for library in (*self.emulators, *self.validation.libraries):
             if library.resolution.survey_fwhm is None and width is not None:
                 matched = library.resolution.model_copy(update={"survey_fwhm": width})
                 library = library.model_copy(update={"resolution": matched})
@@ -230,16 +268,23 @@ def configuration_hash(configuration: Mapping[str, Any]) -> str:
     are left out.
     """
     kept = {
-        section: {key: value for key, value in content.items() if key not in _not_in_rows(section)}
+        section: _without(content, _not_in_rows(section))
         for section, content in configuration.items()
         if section not in ("validation", "publication", "explorer")
     }
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
+def _without(content: Any, keys: frozenset[str]) -> Any:
+    """A section, or a list of sections, without some of its keys."""
+    if isinstance(content, list):
+        return [_without(entry, keys) for entry in content]
+    return {key: value for key, value in content.items() if key not in keys}
+
+
 def _not_in_rows(section: str) -> frozenset[str]:
     field = Configuration.model_fields.get(section)
-    model = submodel(field) if field else None
+    model = (submodel(field) or item_model(field)) if field else None
     return model.not_in_rows if model and issubclass(model, Section) else frozenset()
 
 

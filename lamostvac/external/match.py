@@ -15,6 +15,8 @@ from scipy.spatial import cKDTree
 
 from lamostvac.external.sky import ARCSEC, unit_vectors
 
+STAR_RADIUS = 3.0
+"""Spectra within this are of one star, arcsec; the fibre's diameter is 3.3."""
 _BLOCK = 1_000_000  # positions in a tree at a time; no result depends on it
 
 

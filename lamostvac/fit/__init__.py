@@ -1,3 +1,3 @@
 """Labels of single stars from their spectra, with covariance."""
 
-VERSION = 2
+VERSION = 3

@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 
 from lamostvac.core.vocabulary import spectral_type_of
 from lamostvac.emulator.distil import distil
-from lamostvac.emulator.model import SURVEY_RESOLVING_POWER, build_emulator, label_columns
+from lamostvac.emulator.model import (
+    SURVEY_RESOLVING_POWER,
+    Emulator,
+    build_emulator,
+    label_columns,
+)
 from lamostvac.emulator.settings import DistilSettings, EmulatorSettings
 from lamostvac.fit.fitter import StarFitter
 from lamostvac.fit.settings import FitSettings
@@ -37,6 +42,7 @@ def cross_validate(
     distilled: DistilSettings | None = None,
     progress: Callable[[int], None] | None = None,
     resolving_power: float = SURVEY_RESOLVING_POWER,
+    keep: Callable[[int, Emulator], None] | None = None,
 ) -> pd.DataFrame:
     """Each library star fitted by an emulator without its fold.
 
@@ -48,6 +54,7 @@ def cross_validate(
     ----------
     distilled : how the emulators are distilled for the fit; None fits with the whole ones
     resolving_power : as in `build_emulator`
+    keep : gets the number of each fold and the emulator without its stars
 
     Returns
     -------
@@ -71,6 +78,8 @@ def cross_validate(
         )
         if distilled is not None:
             emulator, _ = distil(emulator, distilled)
+        if keep is not None:
+            keep(number, emulator)
         fits = StarFitter(emulator, fit).fit(library.flux[test], library.ivar[test], types[test])
         parts.append(
             pd.DataFrame(

@@ -124,11 +124,7 @@ class StarFitter:
                 own = None if starts is None else np.asarray(starts[rows], dtype=np.float64)
                 parts.append(self._fit_batch(flux[rows], ivar[rows], str(name), own))
                 places.append(rows)
-        order = np.argsort(np.concatenate(places), kind="stable")
-        joined = join(parts)
-        return StarFits(
-            **{name: getattr(joined, name)[order] for name in StarFits.__dataclass_fields__}
-        )
+        return in_order(join(parts), np.concatenate(places))
 
     @cached_property
     def _at_anchors(self) -> refine.Points:
@@ -367,3 +363,9 @@ def join(parts: Sequence[StarFits]) -> StarFits:
     return StarFits(
         **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     )
+
+
+def in_order(fits: StarFits, places: NDArray[np.int64]) -> StarFits:
+    """The stars of `fits` in the order of their `places` (n,)."""
+    order = np.argsort(places, kind="stable")
+    return StarFits(**{name: getattr(fits, name)[order] for name in StarFits.__dataclass_fields__})

@@ -2,6 +2,7 @@
 models.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from lamostvac.core.hdf5 import atomic_hdf5, write_columns
 from lamostvac.core.manifest import rejected_table
-from lamostvac.core.vocabulary import LABELS
+from lamostvac.core.vocabulary import LABELS, STATUS_NAMES
 from lamostvac.emulator.model import Emulator, label_columns
 from lamostvac.fit.fitter import StarFits
 from lamostvac.spectra.grid import GRID
@@ -77,6 +78,17 @@ def rejections(identity: pd.DataFrame, fits: StarFits, max_outlier_fraction: flo
         ]
     )  # fmt: skip
     return table.set_axis(rows, axis=0)
+
+
+def described(fits: StarFits, rejected: pd.DataFrame) -> list[str]:
+    """How the fits ended, in sentences for a log; `rejected` as by `rejections`."""
+    counts = Counter(np.delete(fits.status, rejected.index).tolist())
+    n_spoiled, n_left_out = np.count_nonzero(fits.n_outliers), fits.n_outliers.sum()
+    return [
+        ", ".join(f"{counts[code]} {name}" for code, name in enumerate(STATUS_NAMES)),
+        f"{n_spoiled} spectra with outliers, {n_left_out} pixels of them left out",
+        f"{len(rejected)} without labels of the emulator",
+    ]
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,11 @@ from collections.abc import Callable
 from typing import Literal
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
 
-from lamostvac.fit.fitter import StarFits, StarFitter, join
+from lamostvac.fit.fitter import StarFits, join
+from lamostvac.fit.left_out import LeftOutFitter
 from lamostvac.fit.settings import FitSettings
 from lamostvac.grouped.groups import GroupedStars, fit_at
 
@@ -19,10 +22,11 @@ def method_settings(settings: FitSettings, method: Method) -> FitSettings:
 
 
 def fit_chunk(
-    fitter: StarFitter,
+    fitter: LeftOutFitter,
     flux: h5py.Dataset,
     ivar: h5py.Dataset,
     spectral_type: str,
+    fold: NDArray[np.int64],
     method: Method = "refine",
     stars: GroupedStars | None = None,
     progress: Callable[[int], None] = lambda count: None,
@@ -32,20 +36,21 @@ def fit_chunk(
     Parameters
     ----------
     fitter : with settings by `method_settings`
+    fold : (n,) of the library's star that each spectrum shows, -1 for others; by `refine` alone
     method : `refine`: each star alone; `grouped_refine`: each from its labels in `stars`;
         `grouped`: errors at those
     stars : what the grouped search found for the n stars; not used by `refine`
     progress : called with the number of spectra done since it was called last
     """
+    if method == "refine" or stars is None:
+        return fitter.fit(flux, ivar, spectral_type, fold, progress)
     parts = []
     for first in range(0, max(len(flux), 1), _BATCH):
         rows = slice(first, first + _BATCH)
         seen = flux[rows], ivar[rows]
-        if method == "refine" or stars is None:
-            parts.append(fitter.fit(*seen, spectral_type))
-        elif method == "grouped":
-            parts.append(fit_at(fitter, *seen, stars[rows], spectral_type))
+        if method == "grouped":
+            parts.append(fit_at(fitter.whole, *seen, stars[rows], spectral_type))
         else:
-            parts.append(fitter.fit(*seen, spectral_type, stars[rows].labels[:, None]))
+            parts.append(fitter.whole.fit(*seen, spectral_type, stars[rows].labels[:, None]))
         progress(len(seen[0]))
     return join(parts)

@@ -129,7 +129,7 @@ def prepare_library(
     if survey_fwhm is not None:
         smoothing = smoothing_fwhm(wave, raw.fwhm, survey_fwhm)
     coverage = _coverage(wave, settings)
-    complete = _complete_labels(raw.labels, label_names)
+    complete = complete_labels(raw.labels, label_names)
     log.info(
         "%d of %d spectra have all of %s", complete.sum(), len(complete), ", ".join(label_names)
     )
@@ -191,7 +191,8 @@ def _coverage(wave: NDArray[np.float64], settings: Preparation) -> tuple[float, 
     return float(inside[0]), float(inside[-1])
 
 
-def _complete_labels(labels: pd.DataFrame, names: Sequence[str]) -> NDArray[np.bool_]:
+def complete_labels(labels: pd.DataFrame, names: Sequence[str]) -> NDArray[np.bool_]:
+    """Where the labels (n rows) `names` are all known and physically possible (n,)."""
     complete = np.ones(len(labels), dtype=bool)
     for name in names:
         low, high = _LABEL_LIMITS[name]

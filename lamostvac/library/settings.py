@@ -1,4 +1,4 @@
-"""The configuration's section library."""
+"""The configuration's section library, and its lists of further libraries."""
 
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -45,8 +45,18 @@ class Library(Section):
         pattern=r"^[A-Za-z0-9_-]+$",
         description="Name of the library, part of file names.",
     )
-    format: Literal["mastar", "miles", "elodie", "stelib", "table"] = Field(
-        "mastar", description="How its files are laid out (docs/libraries.md)."
+    format: Literal["mastar", "miles", "elodie", "stelib", "table", "survey"] = Field(
+        "mastar",
+        description=(
+            "How its files are laid out (docs/libraries.md); survey: the spectra of training_set, without files of its "
+            "own."
+        ),
+    )
+    training_set: str | None = Field(
+        None,
+        description=(
+            "Training set of networks.training_sets whose spectra that train are the library; for format: survey."
+        ),
     )
     spectra: PathText | None = Field(
         None,
@@ -68,7 +78,10 @@ class Library(Section):
     )
     label_columns: dict[Label, str] = Field(
         default_factory=dict,
-        description="Columns of the labels file where they differ from the format's usual ones.",
+        description=(
+            "Columns of the labels file where they differ from the format's usual ones; with format: survey labels of "
+            "the training set, usually {label}_{training set}."
+        ),
     )
     quality_columns: dict[Label, str] = Field(
         default_factory=dict,
@@ -94,6 +107,30 @@ class Library(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _spectra_are_of_a_set_or_of_files(self) -> Self:
+        """A file that the format does not read would be ignored."""
+        if self.format != "survey":
+            if self.training_set is not None:
+                raise ValueError(
+                    f"library.training_set is set but the format is {self.format}; write format: survey or leave it out"
+                )
+            return self
+        if self.training_set is None:
+            raise ValueError(
+                "library.training_set is not set; with format: survey name a set of networks.training_sets"
+            )
+        for key in ("spectra", "labels_file"):
+            if getattr(self, key) is not None:
+                raise ValueError(
+                    f"library.{key} is set but the format survey takes the spectra of training_set; leave it out"
+                )
+        return self
+
+    def column_of(self, label: str) -> str:
+        """The training set's label that is `label` in a library of format survey."""
+        return self.label_columns.get(label, f"{label}_{self.training_set}")  # type: ignore[call-overload]
+
 
 class ComparedLibrary(Library):
     """A further library, cross-validated beside the one that the run uses."""
@@ -107,4 +144,28 @@ class ComparedLibrary(Library):
         gt=0,
         le=1,
         description="Share of its variance that the components keep; null: emulator.variance.",
+    )
+
+    @model_validator(mode="after")
+    def _spectra_are_of_a_set_or_of_files(self) -> Self:
+        if self.format == "survey" or self.training_set is not None:
+            raise ValueError(
+                "a library of the survey's own spectra (format: survey, training_set) goes into the section library or "
+                "the list emulators"
+            )
+        return self
+
+
+class FurtherEmulator(Library):
+    """An emulator beside that of section library: keys of a library, and the name of its columns."""
+
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$",
+        description="Name of the emulator and of its library; its columns are {label}_{name}.",
+    )
+    variance: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Share of its library's variance that the components keep; null: emulator.variance.",
     )

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 
 from astropy import units
 
+from lamostvac.catalog.column import Column
 from lamostvac.catalog.published import aliases
-from lamostvac.catalog.registry import Column, Registry
+from lamostvac.catalog.registry import Registry
 from lamostvac.publish.fixed_width import Field
 
 TABLE = "recommended.dat"

@@ -20,7 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from lamostvac.catalog.registry import Column, Registry
+from lamostvac.catalog.column import Column
+from lamostvac.catalog.registry import Registry
 from lamostvac.core.code_version import LIBRARY
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.expressions import Expression

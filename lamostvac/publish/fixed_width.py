@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lamostvac.catalog.registry import Column, Registry
+from lamostvac.catalog.column import Column
+from lamostvac.catalog.registry import Registry
 from lamostvac.core.atomic import atomic
 
 # Least number of significant digits for nine tenths of a column's values.

@@ -14,7 +14,8 @@ import numpy as np
 from astropy import units
 from numpy.typing import NDArray
 
-from lamostvac.catalog.registry import Column, Registry
+from lamostvac.catalog.column import Column
+from lamostvac.catalog.registry import Registry
 from lamostvac.core.atomic import atomic
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.expressions import Expression, check_names, parse

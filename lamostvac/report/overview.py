@@ -41,7 +41,7 @@ _MEASURES = {"pulls": "width", "bias": "mean"}
 # Stages whose cost grows with the spectra; the others run once.
 PER_SPECTRUM = (
     "survey", "prepare", "predict", "project", "candidates", "sort_groups", "search",
-    "grouped_labels", "search_chunk", "fit", "fit_imig", "collected", "errors", "recommended",
+    "grouped_labels", "search_chunk", "fit", "fit_imig", "fit_further", "collected", "errors", "recommended",
     "photometry", "distance", "catalog", "merge", "cds", "votable", "published", "metal_poor", "hats",
 )  # fmt: skip
 

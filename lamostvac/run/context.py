@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 from lamostvac.catalog.registry import Registry, load_registry
+from lamostvac.catalog.registry import emulator_labels as as_emulators
 from lamostvac.catalog.registry import network_labels as as_labels
 from lamostvac.configuration.libraries import with_libraries_on_disk
 from lamostvac.configuration.root import Configuration, configuration_hash
@@ -19,11 +20,11 @@ from lamostvac.core.paths import COLUMNS_PATH, shipped
 from lamostvac.core.vocabulary import BANDS
 from lamostvac.distance.schema import PhotometryFile, load_photometry
 from lamostvac.fit.settings import FitSettings
-from lamostvac.library.settings import Library
 from lamostvac.library.source import folder_state
 from lamostvac.networks.settings import NetworkTraining
 from lamostvac.publish.votable import chosen_columns, chosen_rows
 from lamostvac.recommend.definitions import Definition, load_definitions
+from lamostvac.run.emulators import Emulators, emulator_labels, with_training_sets
 from lamostvac.run.inputs import require_map, stellar_inputs, survey_inputs
 from lamostvac.run.layout import Layout
 from lamostvac.run.site import Site, scratch_folder
@@ -36,7 +37,7 @@ Settings: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Context:
+class Context(Emulators):
     """A run's configuration with everything that follows from it and from the existing files.
 
     Attributes
@@ -47,7 +48,7 @@ class Context:
         catalogues in reading order
     stellar_catalogues : the release's stellar catalogues, in the order in which they give velocities
     catalogues_root : folder of the training sets' and comparisons' catalogues
-    libraries : the run's library, that of the second emulator and those compared with them, by name
+    libraries : the libraries of the run's emulators and those compared with them, by name
     library_folders : state and size in MB of libraries that are folders, because Snakemake does not
         check these
     training_sets : the sets of the networks by name, parents first; without optional ones whose
@@ -62,14 +63,11 @@ class Context:
     notes : sentences on missing optional files, shown when the run starts
     """
 
-    configuration: Configuration
     site: Site
-    layout: Layout
     survey_root: str
     catalogues: list[str]
     stellar_catalogues: list[str]
     catalogues_root: str
-    libraries: dict[str, Library]
     library_folders: dict[str, tuple[str, float]]
     training_sets: dict[str, TrainingSet]
     missing_data: str | None
@@ -189,6 +187,7 @@ class Context:
             "search_chunk": self.layout.chunk_groups,
             "fit": self.layout.fit,
             "fit_imig": self.layout.fit_imig,
+            "fit_further": self.layout.fit_further,
         }
         # Rules are declared in runs without them too.
         readers = [name for name in self.chunk_rules if name in {*outputs, reader}]
@@ -200,67 +199,7 @@ class Context:
         """The rules that have a job for each chunk."""
         return self.configuration.chunk_rules(networks=bool(self.set_of_label))
 
-    # Libraries, emulators and fits.
-
-    @cached_property
-    def second(self) -> str | None:
-        """Name of the library with the labels of the second emulator; None without one."""
-        library = self.configuration.second_library
-        return library.name if library else None
-
-    @property
-    def library(self) -> str:
-        """The run's own library, prepared."""
-        return self.layout.library.format(library=self.configuration.library.name)
-
-    @property
-    def emulator(self) -> str:
-        """The whole emulator of the run's own library."""
-        return self.layout.emulator.format(library=self.configuration.library.name)
-
-    @property
-    def crossvalidation(self) -> str:
-        """The cross-validation of the emulator of the run's own library."""
-        return self.layout.crossvalidation.format(library=self.configuration.library.name)
-
-    def fit_emulator(self, library: str) -> str:
-        """The emulator of a library in the form that the fit uses."""
-        distilled = self.configuration.fit.emulator == "distilled"
-        pattern = self.layout.emulator_distilled if distilled else self.layout.emulator
-        return pattern.format(library=library)
-
-    def library_spectra(self, name: str) -> str | None:
-        """The file or folder with a library's spectra; the run's own library may be simulated."""
-        if self._is_simulated(name):
-            return self.layout.simulated_library()["spectra"]
-        return self.libraries[name].spectra
-
-    def library_labels(self, name: str) -> list[str]:
-        """The file with a library's labels, in a list; empty if labels are in the spectra's
-        file.
-        """
-        if self._is_simulated(name):
-            return [self.layout.simulated_library()["labels"]]
-        file = self.libraries[name].labels_file
-        return [file] if file else []
-
-    def _is_simulated(self, name: str) -> bool:
-        own = name in (self.configuration.library.name, self.second)
-        given = self.configuration.library.spectra
-        return own and self.configuration.simulation.enabled and given is None
-
-    def library_settings(self, name: str) -> Settings:
-        """The settings of a library's section on which its reader and its preparation depend."""
-        return self.libraries[name].model_dump(
-            mode="json", exclude={"spectra", "labels_file", "variance"}
-        )
-
-    def emulator_settings(self, name: str, exclude: set[str] | None = None) -> Settings:
-        """The section `emulator`, with the variance that a compared library may have of its own."""
-        configuration = self.configuration
-        settings = configuration.emulator.model_dump(mode="json", exclude=exclude)
-        own = getattr(self.libraries[name], "variance", None)
-        return settings if own is None else settings | {"variance": own}
+    # Fits; libraries and emulators are those of `Emulators`.
 
     @cached_property
     def fit_settings(self) -> Settings:
@@ -353,6 +292,9 @@ def resolve(configuration: Configuration, site: Site) -> Context:
         else configuration.networks.root or configuration.survey.root
     )
     training_sets, without_sets, missing = _training_sets(configuration, catalogues_root, simulated)
+    configuration, without_emulators = with_training_sets(
+        configuration, training_sets, without_sets
+    )
     libraries = configuration.libraries()
     library_folders = {
         name: folder_state(library.spectra)
@@ -366,13 +308,17 @@ def resolve(configuration: Configuration, site: Site) -> Context:
         tables = load_photometry(shipped(configuration.photometry.file))
         photometry, without_tables = tables.present(photometry_root, produced=simulated)
     require_map(configuration)
-    registry = load_registry(as_labels(_network_labels(training_sets)))
+    emulators = as_emulators(emulator_labels(configuration))
+    registry = load_registry(as_labels(_network_labels(training_sets)), emulators=emulators)
     definitions = load_definitions(shipped(configuration.recommended.definitions), registry.names)
     _check_publication(configuration, registry)
     comparisons: list[Comparison] = []
     if configuration.validation.enabled and configuration.validation.comparisons:
         comparisons = load_comparisons(
-            shipped(configuration.validation.comparisons), registry, configuration.band_coefficients
+            shipped(configuration.validation.comparisons),
+            registry,
+            configuration.band_coefficients,
+            emulators,
         )
     files, skipped = available(
         comparisons, [configuration.survey.root, catalogues_root], produced=simulated
@@ -396,7 +342,7 @@ def resolve(configuration: Configuration, site: Site) -> Context:
         comparisons=[comparison for comparison in comparisons if comparison.name in files],
         comparison_files=files,
         comparisons_skipped=skipped,
-        notes=[*without_sets, *without_tables],
+        notes=[*without_sets, *without_emulators, *without_tables],
     )
 
 

@@ -93,6 +93,7 @@ class Layout:
     library = _Below("library/{library}.h5")
     emulator = _Below("emulator/{library}.h5")
     emulator_distilled = _Below("emulator/{library}_distilled.h5")
+    emulator_without = _Below("emulator/{library}_without_{fold}.h5")
     crossvalidation = _Below("emulator/{library}_crossvalidation.csv")
 
     project = _Below("project/{type}/{chunk}.h5")
@@ -105,6 +106,7 @@ class Layout:
 
     fit = _Below("fit/{type}/{chunk}.h5")
     fit_imig = _Below("fit_imig/{type}/{chunk}.h5")
+    fit_further = _Below("fit_further/{type}/{chunk}.h5")
 
     collected = _Below("collected/{type}.fits")
     collected_rejected = _Below("collected/{type}_rejected.csv")

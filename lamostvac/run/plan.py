@@ -88,6 +88,7 @@ def _emulators(configuration: Configuration, jobs: Sequence[Job], run: Path) -> 
     made = {path for job in jobs for path in job.outputs}
     libraries = [configuration.library.name]
     libraries += [configuration.second_library.name] if configuration.second_library else []
+    libraries += [entry.name for entry in configuration.emulators]
     for name in libraries:
         path = layout.emulator_distilled.format(library=name)
         if path not in made and not (run / path).exists():

@@ -80,6 +80,7 @@ class LabelErrors:
     theta : names of the labels that they depend on
     snr_band : column of the S/N that they depend on
     random, systematic : the processes of both parts, the first with S/N, the second without
+    status : column that is CONVERGED where the labels of `theta` may be used
     """
 
     label: str
@@ -88,6 +89,7 @@ class LabelErrors:
     snr_band: str
     random: ScaleProcess
     systematic: ScaleProcess
+    status: str = "fit_status"
 
     @property
     def processes(self) -> tuple[ScaleProcess, ScaleProcess]:
@@ -169,6 +171,7 @@ def learn(
     repeats: Residuals,
     known: Residuals,
     bases: Bases | None = None,
+    status: str = "fit_status",
 ) -> LabelErrors:
     """Both processes of a label.
 
@@ -181,6 +184,7 @@ def learn(
         `MIN_STARS` of them with theta there is no dependence on labels; without any
         (networks from elsewhere) theta has no columns
     bases : of labels before, which may have learned from the same stars
+    status : column that is CONVERGED where the labels of `theta` may be used
     """
     if not len(known.residual):
         known = replace(known, theta=np.empty((0, len(theta))))
@@ -209,7 +213,7 @@ def learn(
         )  # fmt: skip
     else:
         systematic = train(scaling, part, known.residual, weight=known.weight, bases=bases)
-    return LabelErrors(label, kind, names, snr_band, random, systematic)
+    return LabelErrors(label, kind, names, snr_band, random, systematic, status)
 
 
 def _scaling(theta: Array, names: tuple[str, ...], least: int, snr: Array | None = None) -> Scaling:
@@ -300,9 +304,8 @@ def write_errors(group: h5py.Group, errors: Mapping[str, LabelErrors]) -> None:
     """Write the models of several labels."""
     for label, model in errors.items():
         place = group.create_group(label)
-        write_attributes(
-            place, {"kind": model.kind, "theta": list(model.theta), "snr_band": model.snr_band}
-        )
+        texts = {"kind": model.kind, "snr_band": model.snr_band, "status": model.status}
+        write_attributes(place, {**texts, "theta": list(model.theta)})
         write_process(place.create_group("random"), model.random)
         write_process(place.create_group("systematic"), model.systematic)
 
@@ -325,7 +328,8 @@ def _read_label(place: h5py.Group, label: str) -> LabelErrors:
         names = parts[part].scaling.names
         if names != theta[: len(names)]:
             raise ValueError(f"the model of {label}: {part} depends on {names}, not on {theta}")
-    return LabelErrors(label, cast(Kind, kind), theta, read_text(place.attrs, "snr_band"), **parts)
+    band, status = (read_text(place.attrs, name) for name in ("snr_band", "status"))
+    return LabelErrors(label, cast(Kind, kind), theta, band, **parts, status=status)
 
 
 def summary(errors: Mapping[str, LabelErrors], spectral_type: str) -> list[dict[str, Any]]:

@@ -11,10 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lamostvac.external.match import group_stars
+from lamostvac.external.match import STAR_RADIUS, group_stars
 
-# Spectra within this are of one star, arcsec; the fibre's diameter is 3.3.
-RADIUS = 3.0
+RADIUS = STAR_RADIUS
 # Each spectrum of a star observed often is compared with this many of the following ones only, so
 # that a few stars do not dominate.
 FOLLOWING = 4

@@ -1,6 +1,7 @@
 """Errors of the labels of one spectral type, estimated from its stars."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from os import PathLike
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from lamostvac.core.exceptions import MADE_ANEW
 from lamostvac.core.hdf5 import atomic_hdf5, read_number, whole_file, write_attributes
-from lamostvac.core.vocabulary import LABELS
+from lamostvac.core.vocabulary import CONVERGED, LABELS
 from lamostvac.spectra.names import RowsByName, values_at
 from lamostvac.uncertainty.models import (
     Kind,
@@ -37,8 +38,8 @@ class TypeErrors:
 
     Parameters
     ----------
-    columns : `spectrum_id` (bytes), `ra dec lmjd`, the S/N, and each label with `{label}_random`,
-        all (n,)
+    columns : `spectrum_id` (bytes), `ra dec lmjd`, the S/N, each label with `{label}_random`, and
+        how fits of further emulators ended, all (n,)
     conditions : label to the S/N that its errors are functions of, and how alike the S/N of two
         spectra of one star must be
     theta : labels that the scale of errors depends on, of `LABELS`
@@ -54,19 +55,47 @@ class TypeErrors:
         converged: NDArray[np.bool_],
         settings: Mapping[str, Any],
     ) -> None:
-        self.columns, self.theta, self.settings = columns, list(theta), settings
+        self.columns, self.settings = columns, settings
         self.conditions = conditions
-        n = len(columns["ra"])
-        points = np.empty((n, len(self.theta)))
-        for number, label in enumerate(self.theta):
-            points[:, number] = columns[label]
-        points[~converged] = np.nan
-        self.points: Array = points
-        self._bases = Bases()
+        self._depend_on(theta, converged, "fit_status")
         self.row_of = RowsByName(columns["spectrum_id"])
         self.pairs: dict[str, RepeatPairs] = pairs_of_labels(
             columns, conditions, self.row_of.fingerprints
         )
+
+    def _depend_on(self, theta: Sequence[str], converged: NDArray[np.bool_], status: str) -> None:
+        self.theta, self.status = list(theta), status
+        points = np.empty((len(self.columns["ra"]), len(self.theta)))
+        for number, label in enumerate(self.theta):
+            points[:, number] = self.columns[label]
+        points[~converged] = np.nan
+        self.points: Array = points
+        self._bases = Bases()
+
+    def further_labels(
+        self,
+        columns: Mapping[str, str],
+        status: str,
+        crossvalidation: pd.DataFrame,
+        spectral_type: str,
+    ) -> dict[str, LabelErrors | None]:
+        """`emulator_label` of each label of an emulator beside the first, by its column.
+
+        The scale of these errors depends on this emulator's own labels.
+
+        Parameters
+        ----------
+        columns : label to its column, for each label of the emulator's library
+        status : the column that says how its fits ended
+        crossvalidation : of its library
+        """
+        own = copy(self)
+        theta = [columns[label] for label in theta_labels(crossvalidation)]
+        own._depend_on(theta, self.columns[status] == CONVERGED, status)
+        return {
+            column: own.emulator_label(column, crossvalidation, spectral_type, label)
+            for label, column in columns.items()
+        }
 
     def _learn(self, label: str, kind: Kind, known: Residuals) -> LabelErrors:
         identity = self.row_of.fingerprints
@@ -74,7 +103,7 @@ class TypeErrors:
         random = self.columns[f"{label}_random"]
         repeats = pair_residuals(self.columns[label], self.points, random, pairs)
         band = self.conditions[label].snr_band
-        return learn(label, self.theta, kind, band, repeats, known, self._bases)
+        return learn(label, self.theta, kind, band, repeats, known, self._bases, self.status)
 
     def emulator_label(
         self, label: str, crossvalidation: pd.DataFrame, spectral_type: str, name: str
@@ -87,7 +116,8 @@ class TypeErrors:
         """
         if self.settings["emulator"] == "covariance" or name not in crossvalidation:
             return None
-        known = library_residuals(crossvalidation, spectral_type, name, self.theta)
+        labels = theta_labels(crossvalidation)
+        known = library_residuals(crossvalidation, spectral_type, name, labels)
         kind: Kind = self.settings["emulator"]
         return self._learn(label, kind, known)
 

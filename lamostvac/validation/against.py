@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lamostvac.catalog.registry import NetworkLabel, Registry
+from lamostvac.catalog.registry import EmulatorLabels, NetworkLabel, Registry
 from lamostvac.core.vocabulary import LABELS
 from lamostvac.validation import networks
 from lamostvac.validation.clusters import cluster_rows
@@ -66,6 +66,7 @@ class Catalogue:
     registry : of its columns
     snr_band : column of S/N by which subsets are made
     labels : the networks' labels
+    emulators : the emulators beside the first
     trained : the spectra on which each training set's networks were trained; a label is tested on
         the others
     """
@@ -75,6 +76,7 @@ class Catalogue:
     snr_band: str
     labels: Sequence[NetworkLabel]
     trained: Mapping[str, list[str]]
+    emulators: Sequence[EmulatorLabels] = ()
 
 
 def learned_from(training: Mapping[str, pd.DataFrame]) -> dict[str, list[str]]:
@@ -126,12 +128,18 @@ def against_library(crossvalidation: pd.DataFrame, library: str) -> Findings:
 def against_truth(catalogue: Catalogue, path: str) -> Findings:
     """Comparisons, pulls and pairs with a simulated survey's injected truth, the file `path`."""
     labels, snr_band = catalogue.labels, catalogue.snr_band
-    names = [*RECOMMENDED, *DERIVED, *(label.label for label in labels)]
-    table = match_spectra(catalogue.path, read_truth(path, labels), names, catalogue.registry)
+    further = [column for one in catalogue.emulators for column in one.columns.values()]
+    names = [*RECOMMENDED, *DERIVED, *further, *(label.label for label in labels)]
+    truth = read_truth(path, labels, catalogue.emulators)
+    table = match_spectra(catalogue.path, truth, names, catalogue.registry)
     subsets = truth_subsets(table, snr_band)
     rows, pulls = comparison_rows("truth", subsets), pull_rows(subsets)
     single = ~table["binary"] & ~table["emission"]
-    drawn = [pairs("truth", table[single], LABELS)]
+    drawn = [pairs("truth", table[single], [*LABELS, *further])]
+    for system in catalogue.emulators:
+        subsets = truth_subsets(table, snr_band, [system.flag])
+        rows += comparison_rows("truth", subsets, system.columns.values())
+        pulls += pull_rows(subsets, system.columns.values())
     seen = {
         name: networks.mark_trained(table, spectra) for name, spectra in catalogue.trained.items()
     }

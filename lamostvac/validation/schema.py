@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from astropy import units as astropy_units
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lamostvac.catalog.registry import Registry
+from lamostvac.catalog.registry import EmulatorLabels, Registry
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.expressions import parse
 from lamostvac.core.files import read_yaml
@@ -233,7 +233,10 @@ _SFD = of_bands(Extinction(), "sfd")  # for a default
 
 
 def load_comparisons(
-    path: str | Path, registry: Registry, coefficients: Mapping[str, float] = _SFD
+    path: str | Path,
+    registry: Registry,
+    coefficients: Mapping[str, float] = _SFD,
+    emulators: Sequence[EmulatorLabels] = (),
 ) -> list[Comparison]:
     """The comparisons that a YAML file defines, as far as this run has their labels.
 
@@ -245,6 +248,7 @@ def load_comparisons(
     registry : the catalogue's columns, with those of the run's networks
     coefficients : band to A / E(B-V), which formulas of entries with key catalogue call
         coefficient_BAND
+    emulators : the emulators beside the first, whose labels are compared where the first's are
 
     Raises
     ------
@@ -260,7 +264,10 @@ def load_comparisons(
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"{path}: two entries are called {name}")
-    comparisons = [_with_coefficients(comparison, coefficients) for comparison in comparisons]
+    comparisons = [
+        _with_emulators(_with_coefficients(comparison, coefficients), emulators)
+        for comparison in comparisons
+    ]
     found = [
         for_run(comparison, registry, f"{path}: entry {comparison.name}")
         for comparison in comparisons
@@ -291,6 +298,25 @@ def _with_coefficients(comparison: Comparison, coefficients: Mapping[str, float]
 
     keys = ("derived", "labels", "network_labels", "errors")
     return comparison.model_copy(update={key: filled(getattr(comparison, key)) for key in keys})
+
+
+def _with_emulators(comparison: Comparison, emulators: Sequence[EmulatorLabels]) -> Comparison:
+    """The entry with the labels of further emulators, compared with what the first's are."""
+
+    def with_theirs(values: Mapping[str, Any]) -> dict[str, Any]:
+        of_labels = {name: value for name, value in values.items() if name in comparison.labels}
+        added = {
+            emulator.column(name): value
+            for emulator in emulators
+            for name, value in of_labels.items()
+            if name in emulator.labels
+        }
+        return {**values, **{name: value for name, value in added.items() if name not in values}}
+
+    keys = ("labels", "errors", "units")
+    return comparison.model_copy(
+        update={key: with_theirs(getattr(comparison, key)) for key in keys}
+    )
 
 
 def numeric_columns(registry: Registry) -> list[str]:

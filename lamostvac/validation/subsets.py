@@ -39,7 +39,7 @@ def label_columns(labels: Iterable[str], registry: Registry) -> list[str]:
     own = [
         name
         for label in labels
-        for name in (*network_flags(label), disagreement_flag(label))
+        for name in (*network_flags(label), disagreement_flag(label), emulator_flag(label))
         if name in registry.names
     ]
     flags = [*registry.flag_bits, *own]
@@ -58,6 +58,14 @@ def network_flags(label: str) -> tuple[str, str]:
     return f"flag_{label}", f"flag_cloud_{label}"
 
 
+def emulator_flag(label: str) -> str:
+    """The flag of the labels of an emulator beside the first, by one of them: flag_stelib of
+    teff_stelib; "" for the first's.
+    """
+    found = [label.removeprefix(f"{name}_") for name in LABELS if label.startswith(f"{name}_")]
+    return f"flag_{found[0]}" if found else ""
+
+
 def disagreement_flag(label: str) -> str:
     """The own flag of a recommended label, `teff_rec` for example."""
     return f"flag_{label.removesuffix('_rec')}_disagree"
@@ -65,9 +73,11 @@ def disagreement_flag(label: str) -> str:
 
 def warned(table: pd.DataFrame, label: str) -> pd.Series:
     """Where a warning concerns a label (n,): the fit's flags for the emulator's labels, own flags
-    for networks' and recommended labels.
+    for networks', further emulators' and recommended labels.
     """
     own = network_flags(label)
+    if (flag := emulator_flag(label)) in table:
+        return table[flag].astype(bool)
     names: tuple[str, ...] = own if own[1] in table else FIT_FLAGS
     if label in RECOMMENDED:
         names = (disagreement_flag(label),)
@@ -86,9 +96,8 @@ def recommended(table: pd.DataFrame, label: str) -> pd.DataFrame:
 
 def own_flags(label: str, table: pd.DataFrame) -> list[str]:
     """The flags of a table that concern a label alone."""
-    return [
-        name for name in dict.fromkeys((f"flag_{label}", *network_flags(label))) if name in table
-    ]
+    flags = (f"flag_{label}", *network_flags(label), emulator_flag(label))
+    return [name for name in dict.fromkeys(flags) if name in table]
 
 
 def _by_type(table: pd.DataFrame, snr_band: str) -> dict[str, pd.DataFrame]:

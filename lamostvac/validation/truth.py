@@ -9,7 +9,7 @@ import pandas as pd
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from lamostvac.catalog.registry import NetworkLabel, Registry
+from lamostvac.catalog.registry import EmulatorLabels, NetworkLabel, Registry
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.vocabulary import LABELS
 from lamostvac.validation.subsets import (
@@ -36,11 +36,15 @@ def truth_column(label: NetworkLabel) -> str:
     return _TRUTH_ALIASES.get(name, name)
 
 
-def read_truth(path: str | Path, networks: Sequence[NetworkLabel] = ()) -> pd.DataFrame:
+def read_truth(
+    path: str | Path,
+    networks: Sequence[NetworkLabel] = (),
+    emulators: Sequence[EmulatorLabels] = (),
+) -> pd.DataFrame:
     """True labels of a simulated survey: `spectrum_id ref_{label} star binary emission`.
 
-    There is a `ref_{label}` for labels of the emulator, those of networks, the recommended ones and
-    `DERIVED`.
+    There is a `ref_{label}` for labels of all emulators, those of networks, the recommended ones
+    and `DERIVED`.
 
     The table (FITS or CSV) has the labels under the catalogue's names, those of networks without
     the name of their training set; NaN or absent where unknown. Optional are `is_binary`,
@@ -63,6 +67,7 @@ def read_truth(path: str | Path, networks: Sequence[NetworkLabel] = ()) -> pd.Da
     columns: dict[str, Any] = {"spectrum_id": source["spectrum_id"].astype(str).str.strip()}
     sources = dict(zip((*LABELS, *RECOMMENDED), (*LABELS, *LABELS), strict=True))
     sources |= {label.label: truth_column(label) for label in networks}
+    sources |= {column: label for one in emulators for label, column in one.columns.items()}
     for label, column in sources.items():
         columns[f"ref_{label}"] = source[column].astype(np.float64) if column in source else np.nan
     for label, (column, factor) in DERIVED.items():
@@ -92,14 +97,17 @@ def match_spectra(
     return pd.concat(blocks, ignore_index=True)
 
 
-def truth_subsets(table: pd.DataFrame, snr_band: str) -> dict[str, pd.DataFrame]:
+def truth_subsets(
+    table: pd.DataFrame, snr_band: str, flags: Sequence[str] = FIT_FLAGS
+) -> dict[str, pd.DataFrame]:
     """The subsets for which accuracy and pulls are given.
 
     Single stars without emission and without a warning from the fit come as `all`, by S/N, by type,
-    and by type and S/N; binaries, emission-line stars and fits with a warning are separate subsets.
+    and by type and S/N; binaries, emission-line stars and fits with a warning, one of `flags`, are
+    separate subsets.
     """
     ordinary = ~table["binary"] & ~table["emission"]
-    doubtful = table[list(FIT_FLAGS)].any(axis=1)
+    doubtful = table[list(flags)].any(axis=1)
     good = table[ordinary & ~doubtful]
     return {
         "all": good,

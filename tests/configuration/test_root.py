@@ -64,6 +64,7 @@ def test_shipped_configurations_name_only_what_differs(project, name):
     repeated = [
         f"{section}.{key}"
         for section, values in given_values.items()
+        if isinstance(values, dict)  # a list of sections is empty by default
         for key, value in values.items()
         if value == defaults[section][key]
     ]

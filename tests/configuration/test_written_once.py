@@ -10,7 +10,7 @@ from lamostvac.core.models import submodel, walk
 
 
 def sections():
-    """Every model of the configuration, by its place."""
+    """Every model of the configuration, by its place; the entries of lists are made of sections."""
 
     def of(model, place):
         yield place, model
@@ -19,7 +19,8 @@ def sections():
                 yield from of(inner, f"{place}.{name}")
 
     for name, field in Configuration.model_fields.items():
-        yield from of(submodel(field), name)
+        if inner := submodel(field):
+            yield from of(inner, name)
 
 
 def repeating(text, name="x.py", common=3):

@@ -57,6 +57,7 @@ def fitted(table):
             "outlier_fraction": 0.0,
             "n_iterations": 5,
             "fit_status": np.int8(0),
+            "in_library": False,
         }
     )
 

@@ -145,6 +145,66 @@ def test_the_second_emulator_has_a_library_and_a_fit_of_its_own(simulated):
     assert found.fit_emulator(found.second) == f"results/emulator/{name}_imig_distilled.h5"
 
 
+SECOND = {"second_emulator": {"label_columns": {"logg": "X"}}}
+SURVEY = {"name": "mine", "format": "survey", "training_set": "pastel", "labels": ["teff", "feh"]}
+
+
+def test_emulators_beside_the_first_have_a_fit_behind_the_others():
+    found = context({"emulators": [SURVEY]})
+    assert found.further == ["mine"]
+    assert found.chunk_rules == ["prepare", "fit", "search_chunk", "fit_further", "predict"]
+    assert found.earlier_readers("fit_further") == found.earlier_readers("predict")[:-1]
+    assert found.library_columns("mine") == {"teff": "teff_pastel", "feh": "feh_pastel"}
+    assert len(found.emulators_without("mine")) == found.configuration.emulator.folds
+    assert found.emulators_without("mastar") == found.library_stars("mastar") == []
+    assert {"teff_mine", "feh_mine_err", "flag_mine"} <= set(found.registry.names)
+    assert "logg_mine" not in found.registry.names
+    labels = {label for comparison in found.comparisons for label in comparison.labels}
+    assert {"teff_mine", "feh_mine"} <= labels
+
+
+def test_the_runs_own_library_can_be_of_the_survey():
+    keys = {"library": SURVEY, "grouped": {"run": False}}
+    found = context(keys)
+    assert found.chunk_rules == ["prepare", "fit", "predict"]
+    assert found.library_stars("mine") == [
+        "results/library/mine.h5",
+        "results/emulator/mine_crossvalidation.csv",
+    ]
+
+
+WRONG = [
+    (
+        SURVEY | {"training_set": "pastl"},
+        r"emulators\[0\]\.training_set: .*pastl; did you mean pastel",
+    ),
+    (
+        SURVEY | {"labels": ["alpha_fe"]},
+        r"no label alpha_fe_pastel, only teff_pastel.*label_columns",
+    ),
+    ({"name": "miles", "format": "miles"}, r"emulators\[0\]\.spectra is not set"),
+    (SURVEY | {"name": "mastar"}, "two libraries are called mastar"),
+    (
+        SURVEY | {"name": "pastel"},
+        "emulators: pastel: column 'teff_pastel' stands twice; choose another",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("keys", "complaint"),
+    [
+        *(({"emulators": [entry]}, complaint) for entry, complaint in WRONG),
+        ({"emulators": [SURVEY], "networks": {"training_sets": None}}, "names no file"),
+        ({"library": SURVEY}, "grouped.run to false and fit.method to refine"),
+        ({"library": SURVEY, "grouped": {"run": False}, **SECOND}, "second_emulator"),
+    ],
+)
+def test_a_wrong_emulator_is_answered_by_a_sentence_with_the_key(keys, complaint):
+    with pytest.raises(UserError, match=complaint):
+        context(keys)
+
+
 def test_the_whole_emulator_fits_where_it_is_asked_for():
     found = context({"fit": {"emulator": "whole"}})
     assert found.fit_emulator("mastar") == "results/emulator/mastar.h5"

@@ -1,0 +1,145 @@
+"""Labels of stars that are in the emulator's own library: by emulators that have not seen them.
+
+Where the library is spectra of the survey itself (`library.survey`), an emulator knows its own
+stars' spectra with their noise, and would give them the labels that the library has. The
+cross-validation has emulators without each fold of the library's stars. A spectrum within a few
+arcsec of a star of the library is fitted by the emulator without that star's fold, every other one
+by the whole emulator; so the catalogue's labels of both kinds are equally honest.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from os import PathLike
+
+import h5py
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from lamostvac.core.hdf5 import open_hdf5, read_columns
+from lamostvac.emulator.model import read_emulator
+from lamostvac.external.match import STAR_RADIUS, sky_pairs
+from lamostvac.fit.fitter import StarFits, StarFitter, in_order, join
+from lamostvac.fit.settings import FitSettings
+
+Path = str | PathLike[str]
+_BATCH = 1024  # spectra read at once; no result depends on it
+
+
+def fold_by_star(
+    ra: ArrayLike,
+    dec: ArrayLike,
+    star_ra: ArrayLike,
+    star_dec: ArrayLike,
+    fold: ArrayLike,
+    radius: float = STAR_RADIUS,
+) -> NDArray[np.int64]:
+    """Fold (n,) of the library's star that each spectrum shows; -1 for other stars.
+
+    Parameters
+    ----------
+    ra, dec : (n,) degrees, of the spectra
+    star_ra, star_dec, fold : (m,) of the library's spectra
+    radius : arcsec; the nearest star within it counts
+    """
+    folds = np.asarray(fold, np.int64)
+    result = np.full(len(np.asarray(ra)), -1, np.int64)
+    spectrum, star, separation = sky_pairs(ra, dec, star_ra, star_dec, radius)
+    # The last one put in remains, so the nearest comes last; equally near ones by fold.
+    order = np.lexsort((folds[star], -separation))
+    result[spectrum[order]] = folds[star[order]]
+    return result
+
+
+def library_folds(library: Path, crossvalidation: Path) -> pd.DataFrame:
+    """`ra dec fold` of the spectra of a library of the survey's own.
+
+    Parameters
+    ----------
+    library : file of `library.library.write_library`
+    crossvalidation : table of `cross_validate`, with the fold of each spectrum
+    """
+    with open_hdf5(library) as handle:
+        stars = read_columns(handle["labels"], ["ra", "dec"])
+        stars["id"] = read_columns(handle["ids"], ["id"])["id"].astype(str)
+    folds = pd.read_csv(crossvalidation, usecols=["id", "fold"], dtype={"id": str})
+    return stars.merge(folds, on="id", validate="1:1")[["ra", "dec", "fold"]]
+
+
+@dataclass(frozen=True)
+class LeftOutFitter:
+    """A whole emulator and those without each fold of its library's stars.
+
+    Attributes
+    ----------
+    whole : of all stars
+    without : the emulator without the stars of a fold, by number
+    stars : `ra dec fold` of the library's spectra
+    """
+
+    whole: StarFitter
+    without: Callable[[int], StarFitter]
+    stars: pd.DataFrame
+
+    def folds(self, ra: ArrayLike, dec: ArrayLike) -> NDArray[np.int64]:
+        """`fold_by_star` of spectra at positions (n,) in degrees."""
+        stars = self.stars
+        return fold_by_star(ra, dec, stars["ra"], stars["dec"], stars["fold"])
+
+    def fit(
+        self,
+        flux: h5py.Dataset | NDArray[np.floating],
+        ivar: h5py.Dataset | NDArray[np.floating],
+        spectral_type: str,
+        fold: NDArray[np.int64],
+        progress: Callable[[int], None] = lambda count: None,
+    ) -> StarFits:
+        """Labels of prepared spectra (n, 4901), each by the emulator that has not seen its star.
+
+        Parameters
+        ----------
+        fold : (n,) by `folds`
+        progress : called with the number of spectra done since it was called last
+        """
+        parts = []
+        for first in range(0, max(len(fold), 1), _BATCH):
+            rows = slice(first, first + _BATCH)
+            flux_here, ivar_here, own = flux[rows], ivar[rows], fold[rows]
+            numbers = np.unique(own).tolist() or [-1]
+            members = [np.flatnonzero(own == number) for number in numbers]
+            fits = [
+                self._fitter(number).fit(flux_here[chosen], ivar_here[chosen], spectral_type)
+                for number, chosen in zip(numbers, members, strict=True)
+            ]
+            parts.append(in_order(join(fits), np.concatenate(members)))
+            progress(len(own))
+        return join(parts)
+
+    def _fitter(self, fold: int) -> StarFitter:
+        return self.whole if fold < 0 else self.without(fold)
+
+
+def left_out_fitter(
+    emulator: Path,
+    without: Sequence[Path],
+    stars: Sequence[Path],
+    settings: FitSettings,
+) -> LeftOutFitter:
+    """The fitter from the files of an emulator; those of folds are read when they are needed.
+
+    Parameters
+    ----------
+    emulator : the whole one
+    without : those without each fold, in the order of folds
+    stars : library and cross-validation, as for `library_folds`; empty where `without` is
+    settings : of the fit
+    """
+
+    @cache
+    def fitter(fold: int) -> StarFitter:
+        return StarFitter(read_emulator(without[fold]), settings)
+
+    nowhere = pd.DataFrame({name: np.empty(0) for name in ("ra", "dec", "fold")})
+    whole = StarFitter(read_emulator(emulator), settings)
+    return LeftOutFitter(whole, fitter, library_folds(*stars) if stars else nowhere)
