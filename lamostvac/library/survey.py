@@ -28,7 +28,7 @@ from lamostvac.spectra.rest_frame import rest_spectrum
 from lamostvac.spectra.settings import Preparation
 
 ENOUGH = 300
-"""Stars from which the labels of 700 real stars stop getting much better (docs/emulators.md)."""
+"""Below this many stars a trial on real spectra of DR10 gave worse labels; the log says so, no more."""
 
 
 def survey_library(
