@@ -211,7 +211,9 @@ def main() -> None:
             *(sys.executable, "-m", "snakemake", "--cores", "1", "--quiet", "all", "--rerun-triggers", "mtime"),
             *("--snakefile", ROOT / "Snakefile", "--directory", given.directory),
             *("--configfile", given.config.resolve()),
-            *("--config", f"run={{results: {target}}}", "--allowed-rules", *given.do, "--forcerun", *sorted(files)),
+            # Memory and processor time are those of jobs that share nothing.
+            *("--config", f"run={{results: {target}, fork_scripts: false}}"),
+            *("--allowed-rules", *given.do, "--forcerun", *sorted(files)),
             *("--", *sorted(files)),
         ],
         cwd=ROOT,

@@ -235,7 +235,8 @@ def test_the_configuration_is_printed_as_it_is_shipped(here):
     assert shipped == (PROJECT / "config/lamost_dr10.yaml").read_text()
     assert json.loads(schema_json())["properties"]["survey"]
     section = lamostvac("configuration", "run")
-    assert re.findall(r"^(\S+): ", section, re.MULTILINE) == ["run.results", "run.seed"]
+    keys = re.findall(r"^(\S+): ", section, re.MULTILINE)
+    assert keys == ["run.results", "run.seed", "run.fork_scripts"]
     (here / "right.yaml").write_text("survey: {chunk_size: 3}\n")
     assert lamostvac("configuration", "--check", "right.yaml") == "right.yaml is right\n"
 

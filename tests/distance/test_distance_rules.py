@@ -91,7 +91,7 @@ def run(project, folder, output, table="G.fits", labels=LABELS, dust=(), **chang
     present, _ = load_photometry(project / "config" / "photometry.yaml").present(
         folder / "catalogs"
     )
-    common = {"network_labels": labels, "repeat_radius": 1.0, "columns": ""}
+    common = {"network_labels": labels, "emulators": [], "repeat_radius": 1.0, "columns": ""}
     joined = output.with_name(f"{output.stem}_photometry.parquet")
     script(project, "photometry").main(
         SimpleNamespace(
@@ -331,7 +331,9 @@ def test_the_catalogue_has_the_identifier_of_the_matched_star_beside_that_of_the
         SimpleNamespace(
             input=SimpleNamespace(**inputs), output=SimpleNamespace(table=tmp_path / "G.fits"),
             log=[tmp_path / "G.log"], wildcards=SimpleNamespace(type="G"),
-            params=SimpleNamespace(provenance=provenance, columns="", network_labels=LABELS),
+            params=SimpleNamespace(
+                provenance=provenance, columns="", network_labels=LABELS, emulators=[]
+            ),
         )
     )  # fmt: skip
     found = read_rows(tmp_path / "G.fits", REGISTRY)

@@ -13,7 +13,8 @@ SHARE = 1e-3  # of a label's stated error
 ON_A_THRESHOLD = (
     0.005  # largest share of stars that may lie within the margin of one of the many thresholds
 )
-_DECISIONS = ("flag_", "flags", "n_outliers", "fit_status", "cloud_")
+# The end of a search is a decision too (docs/reproducibility.md).
+_DECISIONS = ("flag_", "flags", "n_outliers", "n_iterations", "fit_status", "cloud_")
 _ENDS = ("_source", "_sources")
 
 

@@ -129,7 +129,8 @@ def test_scripts_of_a_checkout_take_its_library_where_another_is_installed(
     """Rules find it because Snakemake puts their folder first; a script's own Python has to be told."""
     checkout = copy_project(project, tmp_path / "checkout")
     module = checkout / "lamostvac/simulate/release.py"
-    here = "import pathlib\n\npathlib.Path('the_checkouts').touch()\n"
+    seen = tmp_path / "the_checkouts"
+    here = f"import pathlib\n\npathlib.Path({str(seen)!r}).touch()\n"
     module.write_text(module.read_text() + here)
     few = "simulation={n_stars: {OB: 2, A: 2, F: 2, G: 2, K: 2, M: 2}, n_broken: 0, n_library: 20}"
     where = (
@@ -141,6 +142,6 @@ def test_scripts_of_a_checkout_take_its_library_where_another_is_installed(
     target = "results/simulated/truth.fits"
     words = ("-m", "snakemake", target, "--cores", "1", *where, "--config", few)
     run(installed, "python", *words, "--dry-run")
-    assert not Path("the_checkouts").exists()
+    assert not seen.exists()
     run(installed, "python", *words)
-    assert Path("the_checkouts").exists()
+    assert seen.exists()
