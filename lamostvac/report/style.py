@@ -159,15 +159,18 @@ _BASES = TITLES | {
 
 
 def title_of(label: str) -> str:
-    """A label for people: `feh_rec` as [Fe/H] (recommended), `abs_mag_ks` as M ks."""
+    """A label for people: `feh_rec` as [Fe/H] (recommended), `feh_survey_lasp` as [Fe/H]
+    (survey lasp), `abs_mag_ks` as M ks.
+    """
     if label in _BASES:
         return _BASES[label]
     if label.startswith("abs_mag_"):
         return "M " + label.removeprefix("abs_mag_").replace("_", " ")
-    base, _, suffix = label.rpartition("_")
-    if base not in _BASES:
+    base = max((name for name in _BASES if label.startswith(f"{name}_")), key=len, default="")
+    if not base:
         return label
-    return f"{_BASES[base]} ({'recommended' if suffix == 'rec' else suffix})"
+    source = label.removeprefix(f"{base}_").replace("_", " ")
+    return f"{_BASES[base]} ({'recommended' if source == 'rec' else source})"
 
 
 def digits_of(label: str, values: pd.Series) -> int:

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from lamostvac.report.style import STYLE, lay_out, lay_out_grid
+from lamostvac.report.style import STYLE, lay_out, lay_out_grid, title_of
 
 
 def panels(title):
@@ -32,3 +32,15 @@ def test_panels_with_shared_axes_get_the_places_that_all_of_them_would(title):
     assert np.abs((places[0] - places[1]) * size).max() < 3  # pixels
     assert all(axes.get_in_layout() for axes in grid.flat)
     plt.close("all")
+
+
+def test_a_label_has_a_title_for_people_whatever_system_it_is_of():
+    titles = {
+        "feh_rec": "[Fe/H] (recommended)",
+        "teff_survey_lasp": r"$T_{\rm eff}$ / K (survey lasp)",
+        "c_fe_apogee": "[C/Fe] (apogee)",
+        "dist_ks": "distance (Ks) / kpc",
+        "abs_mag_ks": "M ks",
+        "chi2_of_nothing": "chi2_of_nothing",
+    }
+    assert {label: title_of(label) for label in titles} == titles
