@@ -26,7 +26,7 @@ from lamostvac.recommend.learned import LeftOut, learn, with_left_out
 from lamostvac.recommend.relations import LabelRelations, fit, on_scale
 from lamostvac.recommend.scales import PLACE, place
 from lamostvac.recommend.settings import Recommended, Settings
-from lamostvac.recommend.weights import weights_of
+from lamostvac.recommend.weights import LEAST, weights_of
 
 _SECTION = Recommended()  # for defaults of parameters
 
@@ -61,9 +61,12 @@ def _system(
     shares, errors = {}, {}
     for source in sources:
         name = source.column
-        share = validity(source, columns) * left
+        own = validity(source, columns)
+        share = own * left
         left = left - share
-        source_value, whole, stated = on_scale(columns, source, fitted.relations[name], covariates)
+        source_value, whole, stated = on_scale(
+            columns, source, own, fitted.relations[name], covariates
+        )
         if name in fitted.scales:
             # What the factor was learned on has the relation's own error in it.
             whole = whole * fitted.scales[name].factor(at)
@@ -105,7 +108,7 @@ def _largest_difference(
         one, two = systems[i], systems[j]
         both = one.valid * two.valid
         v1, v2 = covariance[:, i, i], covariance[:, j, j]
-        variance = np.maximum(v1 + v2 - 2.0 * covariance[:, i, j], 1e-12 * (v1 + v2))
+        variance = np.maximum(v1 + v2 - 2.0 * covariance[:, i, j], LEAST * (v1 + v2))
         sigmas = np.where(both > 0, np.abs(two.value - one.value) / np.sqrt(variance), 0.0)
         degree = np.where(sigmas > largest, both, degree)
         largest = np.maximum(largest, sigmas)

@@ -211,13 +211,14 @@ def _residuals(
 ) -> _Known:
     """A source against the first of the `truths` that a star has, where the source is valid."""
     covariates = [number(part, name) for name in definition.covariates]
-    value, error, _ = on_scale(part, source, fitted.relations[source.column], covariates)
+    valid = validity(source, part)
+    value, error, _ = on_scale(part, source, valid, fitted.relations[source.column], covariates)
     truth, truth_err = np.full(len(value), np.nan), np.zeros(len(value))
     for reference, reference_err in truths.values():
         free = np.isnan(truth)
         truth = np.where(free, reference, truth)
         truth_err = np.where(free, reference_err, truth_err)
-    usable = (validity(source, part) >= CORE) & (error > 0)
+    usable = (valid >= CORE) & (error > 0)
     return _Known(np.where(usable, value - truth, np.nan), error, truth_err)
 
 

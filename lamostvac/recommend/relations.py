@@ -260,12 +260,16 @@ class LabelRelations:
 
 
 def on_scale(
-    columns: Columns, source: Source, relation: Relation, covariates: Sequence[NDArray[np.float64]]
+    columns: Columns,
+    source: Source,
+    valid: NDArray[np.float64],
+    relation: Relation,
+    covariates: Sequence[NDArray[np.float64]],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """A source's value on the scale, its stated error with the relation's own, and the stated error
-    without that (n,); 0 where the source has no validity.
+    without that (n,); those of the value 0 where its validity `valid` (n,) is 0.
     """
-    some = validity(source, columns) > 0
+    some = valid > 0
     x = np.where(some, number(columns, source.column), 0.0)
     x_err = np.where(some, number(columns, f"{source.column}_err"), 0.0)
     value, slope, variance = relation.apply(x, covariates)

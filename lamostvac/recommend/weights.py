@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 # The variance of a mean is never taken as smaller than this share of its systems' variances, so that
 # systems with a correlation of 1 do not divide by 0.
-_LEAST = 1e-12
+LEAST = 1e-12
 
 
 def _subsets(members: Sequence[int]) -> Iterator[tuple[int, ...]]:
@@ -51,11 +51,11 @@ def _free(covariance: Array, subset: tuple[int, ...]) -> tuple[Array, Array]:
     part = covariance[:, subset][:, :, subset]
     if len(subset) == 2:
         v1, v2, shared = part[:, 0, 0], part[:, 1, 1], part[:, 0, 1]
-        sum_of = np.maximum(v1 + v2 - 2.0 * shared, _LEAST * (v1 + v2))
+        sum_of = np.maximum(v1 + v2 - 2.0 * shared, LEAST * (v1 + v2))
         free = np.stack([v2 - shared, v1 - shared], axis=1) / sum_of[:, None]
     else:
         size = np.trace(part, axis1=1, axis2=2)
-        part = part + (_LEAST * size)[:, None, None] * np.eye(len(subset))
+        part = part + (LEAST * size)[:, None, None] * np.eye(len(subset))
         free = np.linalg.solve(part, np.ones((len(part), len(subset), 1)))[:, :, 0]
         free /= free.sum(axis=1, keepdims=True)
     return free, np.einsum("ni,nij,nj->n", free, part, free)
