@@ -8,7 +8,7 @@ from lamostvac.publish.explorer import page_hash
 
 def publication_targets():
     """The forms of the catalogue that this run wants."""
-    wanted = [FILES.error_summary]
+    wanted = [FILES.error_summary, FILES.main_fits, FILES.main_parquet]
     if CFG.publication.cds:
         wanted += [FILES.cds_readme, FILES.cds_table]
     if CFG.publication.votable:
@@ -58,6 +58,30 @@ rule internal_errors:
         code_version=version_of("internal_errors"),
     script:
         "../workflow_scripts/internal_errors.py"
+
+
+# The columns that most readers want, of all rows.
+rule main_table:
+    input:
+        catalogue=FILES.catalogue_fits,
+    output:
+        fits=FILES.main_fits,
+        parquet=FILES.main_parquet,
+    log:
+        FILES.log("main_table"),
+    benchmark:
+        FILES.benchmark("main_table")
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        **asks("main_table", spectra=spectra_of),
+    params:
+        columns=CTX.columns,
+        network_labels=CTX.network_labels,
+        emulators=CTX.emulator_labels,
+        code_version=version_of("main_table"),
+    script:
+        "../workflow_scripts/main_table.py"
 
 
 rule cds:

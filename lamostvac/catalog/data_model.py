@@ -51,8 +51,8 @@ def document() -> str:
         "",
         "## Columns of each label that networks give",
         "",
-        "They stand before `teff_rec`, for each label in turn, with its name for `{label}` and the training set's unit",
-        "and UCD.",
+        "They stand behind those of the emulators, for each label in turn, with its name for `{label}` and the",
+        "training set's unit and UCD.",
         "",
         *_TABLE,
     ]

@@ -5,7 +5,6 @@ the same file. The writers (FITS, Parquet), the data model and the tests read th
 column's type, unit and description are written nowhere else.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,17 +14,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from astropy import units
 from astropy.io import fits
-from astropy.io.votable.ucd import check_ucd
 from numpy.typing import NDArray
 
-from lamostvac.catalog.column import FITS_CODES, STRING, Column, fixed_width
-from lamostvac.catalog.registry_file import EMULATOR_LABELS, EMULATORS, PLACE, column_lists
+from lamostvac.catalog.column import Column, fixed_width
+from lamostvac.catalog.column_rules import problems
+from lamostvac.catalog.registry_file import (
+    EMULATOR_LABELS,
+    EMULATORS,
+    MAIN,
+    PLACE,
+    column_lists,
+)
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.paths import COLUMNS_PATH
 
-_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _NO_UCD = "stat.value"
 _KEYS = {"name", "dtype", "unit", "ucd", "description", "origin"}
 
@@ -102,9 +105,15 @@ def emulator_labels(entries: Iterable[Mapping[str, Any]]) -> list[EmulatorLabels
 
 @dataclass(frozen=True)
 class Registry:
-    """The columns in the order of the catalogue."""
+    """The columns in the order of the catalogue.
+
+    Attributes
+    ----------
+    main_names : names of the main columns; those that the run does not have are no columns of it
+    """
 
     columns: tuple[Column, ...]
+    main_names: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Column]:
         return iter(self.columns)
@@ -120,6 +129,11 @@ class Registry:
     def names(self) -> list[str]:
         """Names of the columns, in order."""
         return [column.name for column in self.columns]
+
+    @property
+    def main(self) -> "Registry":
+        """The main columns that the run has, in the order of their list."""
+        return Registry(tuple(self[name] for name in self.main_names if name in self._by_name))
 
     @property
     def flag_bits(self) -> dict[str, int]:
@@ -274,6 +288,15 @@ class Registry:
                 column.origin,
             ]
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        if names := self.main.names:
+            lines += [
+                "",
+                "## The main columns",
+                "",
+                "Those of `recommended_main.fits` and `.parquet`, in this order, as far as the run has them: "
+                + ", ".join(f"`{name}`" for name in names)
+                + ".",
+            ]
         lines += [
             "",
             "## Bits of `flags`",
@@ -348,7 +371,7 @@ def load_registry(
         else:
             columns += [column for own in made[part].values() for column in own]
     # A set is checked against the fixed columns and the sets before it.
-    registry = Registry(tuple(columns))
+    registry = Registry(tuple(columns), tuple(lists[MAIN]))
     for owner, own in made[EMULATORS].items():
         for problem in problems(registry, own):
             raise UserError(f"{owner}: {problem}; choose another name")
@@ -406,43 +429,3 @@ def _filled(template: Mapping[str, Any], words: Mapping[str, str], where: str) -
             f"{where}: {template['name']} has an unknown word in braces: {error}"
         ) from None
     return Column(**fields)
-
-
-def problems(registry: Registry, columns: Sequence[Column] | None = None) -> Iterator[str]:
-    """What is wrong with a registry, or with some of its columns, one sentence each."""
-    names = registry.names
-    for column in registry.columns if columns is None else columns:
-        if not _NAME.fullmatch(column.name):
-            yield f"column {column.name!r} is not lower-case snake_case"
-        if names.count(column.name) > 1:
-            yield f"column {column.name!r} stands twice"
-        if column.dtype not in FITS_CODES and not STRING.fullmatch(column.dtype):
-            yield f"column {column.name!r} has unknown dtype {column.dtype!r}; use string[N], {', '.join(FITS_CODES)}"
-        if column.unit and not _is_fits_unit(column.unit):
-            yield f"column {column.name!r} has unit {column.unit!r}, which the FITS standard does not know"
-        if not check_ucd(column.ucd, check_controlled_vocabulary=True, has_colon=False):
-            yield f"column {column.name!r} has UCD {column.ucd!r}, which is not UCD1+"
-        if not column.description.isascii():
-            yield f"the description of column {column.name!r} is not ASCII, as FITS headers must be"
-        if column.name.endswith("_err"):
-            if column.name.removesuffix("_err") not in names:
-                yield f"column {column.name!r} is the error of no column"
-            if not column.ucd.startswith("stat.error;"):
-                yield f"column {column.name!r} is an error, so its UCD must start with stat.error;"
-        elif column.ucd.startswith("stat.error"):
-            yield f"column {column.name!r} has the UCD of an error but does not end in _err"
-        if column.bit is not None and not column.name.startswith("flag_"):
-            yield f"column {column.name!r}: only columns named flag_* have a bit"
-        if column.name.startswith("flag_") and column.dtype != "uint8":
-            yield f"column {column.name!r} is a flag, so its dtype must be uint8"
-    bits = list(registry.flag_bits.values())
-    if len(set(bits)) < len(bits):
-        yield "two flags share a bit"
-
-
-def _is_fits_unit(text: str) -> bool:
-    try:
-        units.Unit(text, format="fits")
-    except ValueError:
-        return False
-    return True

@@ -12,11 +12,14 @@ EMULATORS = "emulator_columns"
 """The same of the emulators beside the first: columns of each, behind those of its labels."""
 EMULATOR_LABELS = "emulator_label_columns"
 """The list of the columns of these emulators' labels."""
+MAIN = "main_columns"
+"""The list of the names of the main columns."""
 _LISTS = ("columns", PLACE, EMULATORS, EMULATOR_LABELS)
 
 
 def column_lists(path: str | Path) -> dict[str, list[Any]]:
-    """The entries of the file's lists by name, `columns` and those above; values have their types.
+    """The entries of the file's lists by name, `columns` and those above; values have their types,
+    and those of `MAIN` are different texts.
 
     Raises `UserError` for a file of another form; which keys an entry has is not checked here.
     """
@@ -39,4 +42,8 @@ def column_lists(path: str | Path) -> dict[str, list[Any]]:
                         f"{path}: {name}: column {values.get('name', number)!r}: {key} must be "
                         f"{wanted.get(str(key), 'a text')}, not {str(value)[:60]!r}"
                     )
-    return {name: entries or [] for name, entries in lists.items()}
+    names = mapping.get(MAIN, [])
+    texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not texts or len(set(names)) < len(names):
+        raise UserError(f"{path}: `{MAIN}:` must be a list of columns' names, each once")
+    return {name: entries or [] for name, entries in lists.items()} | {MAIN: names}

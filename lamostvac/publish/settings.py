@@ -29,7 +29,7 @@ class Publication(Section):
     )
     votable_columns: list[str] | None = Field(
         None,
-        description="Columns of recommended.vot; null: identity, position, recommended labels, quality.",
+        description="Columns of recommended.vot; null: those of recommended_main.fits.",
     )
     votable_rows: str | None = Field(
         "best_spectrum == 1 and recommended == 1",

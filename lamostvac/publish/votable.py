@@ -21,42 +21,6 @@ from lamostvac.core.exceptions import UserError
 from lamostvac.core.expressions import Expression, check_names, parse
 from lamostvac.core.messages import nearest
 
-# Position, recommended labels and quality; columns that the run lacks are skipped.
-DEFAULT_COLUMNS = [
-    *(
-        "spectrum_id",
-        "obsid",
-        "designation",
-        "gaia_source_id",
-        "ra",
-        "dec",
-        "snrg",
-        "class",
-        "subclass",
-    ),
-    *("spectral_type", "z", "z_err"),
-    *("teff_rec", "teff_rec_err", "teff_rec_source", "logg_rec", "logg_rec_err", "logg_rec_source"),
-    *(
-        "feh_rec",
-        "feh_rec_err",
-        "feh_rec_source",
-        "alpha_fe_rec",
-        "alpha_fe_rec_err",
-        "alpha_fe_rec_source",
-    ),
-    *("teff", "teff_err", "logg", "logg_err", "feh", "feh_err", "alpha_fe", "alpha_fe_err"),
-    *(
-        "dist",
-        "dist_err",
-        "ebv",
-        "ebv_err",
-        "chi2",
-        "recommended",
-        "flags",
-        "best_spectrum",
-        "n_spectra",
-    ),
-]
 _TYPES = {
     "uint8": "unsignedByte",
     "int16": "short",
@@ -74,20 +38,22 @@ def chosen_columns(
     names: Sequence[str] | None,
     registry: Registry,
     key: str = "publication.votable_columns",
-    default: Sequence[str] = DEFAULT_COLUMNS,
+    default: Sequence[str] | None = None,
 ) -> list[Column]:
     """Columns of the registry by name, in the order given; if `names` is None, those in `default`.
 
-    Columns of `default` that the registry lacks are skipped. `key` is the configuration's key, for
-    the message.
+    Without a `default` these are the main columns. Those that the registry lacks are skipped. `key`
+    is the configuration's key, for the message.
 
     Raises
     ------
     UserError
         The registry has no such column; the message names the most similar one.
     """
+    if names is None and default is None:
+        return list(registry.main)
     if names is None:
-        return [registry[name] for name in default if name in registry.names]
+        return [registry[name] for name in default or () if name in registry.names]
     for name in names:
         if name not in registry.names:
             raise UserError(f"{key}: there is no column {name}{nearest(name, registry.names)}")

@@ -123,6 +123,8 @@ class Layout:
     catalogue_of_type = _Below("catalog/{type}.fits")
     catalogue_fits = _Below("catalog/recommended.fits")
     catalogue = _Below("catalog/recommended.parquet")
+    main_fits = _Below("catalog/recommended_main.fits")
+    main_parquet = _Below("catalog/recommended_main.parquet")
     rejected = _Below("catalog/rejected.csv")
     accounting = _Below("catalog/accounting.json")
     data_model = _Below("catalog/datamodel.md")

@@ -33,7 +33,7 @@ def test_each_has_columns_of_its_own_between_the_first_emulators_and_the_network
         starts = ("chi2", "fit_status", "in_library", "flag")
         expected += [f"{start}_{one.name}" for start in starts]
     assert added == expected
-    assert names.index("fit_status") < names.index(added[0]) < names.index("teff_rec")
+    assert names.index("fit_status") < names.index(added[0]) < names.index("mag_g_gaia")
     assert REGISTRY["teff_survey_mine"].unit == "K"
     assert REGISTRY["feh_stelib_err"].ucd == "stat.error;phys.abund.Fe"
     assert "flag_stelib" not in REGISTRY.flag_bits

@@ -9,9 +9,11 @@ from astropy import units
 from astropy.io import fits
 from astropy.table import Table
 
-from lamostvac.catalog.registry import Registry, load_registry, problems
+from lamostvac.catalog.column_rules import problems
+from lamostvac.catalog.registry import NetworkLabel, Registry, load_registry
 from lamostvac.core.exceptions import UserError
-from lamostvac.core.paths import COLUMNS_PATH
+from lamostvac.core.paths import COLUMNS_PATH, PROJECT
+from lamostvac.training.load import load_training_sets
 
 REGISTRY = load_registry()
 
@@ -154,3 +156,30 @@ def test_datamodel_lists_every_column_and_flag_bit():
         assert f"| `{column.name}` | {column.dtype} | {column.unit} | `{column.ucd}` |" in text
     for name, bit in REGISTRY.flag_bits.items():
         assert f"| {bit} | {1 << bit} | `{name}` |" in text
+
+
+def test_every_main_column_is_one_of_a_run_with_the_shipped_training_sets():
+    entries = load_training_sets(PROJECT / "config/training_sets.yaml")
+    labels = [
+        NetworkLabel(label.name, label.unit, label.ucd, label.description, entry.name)
+        for entry in entries
+        for label in entry.labels
+    ]
+    registry = load_registry(labels)
+    assert registry.main.names == list(registry.main_names)
+    assert {"spectrum_id", "teff_rec", "recommended", "dist"} <= set(registry.main.names)
+
+
+def test_what_is_no_list_of_different_names_is_no_list_of_main_columns(tmp_path):
+    path = tmp_path / "columns.yaml"
+    for wrong in ("ra", "[ra, ra]", "[1]"):
+        path.write_text(f"columns: []\nmain_columns: {wrong}\n")
+        with pytest.raises(UserError, match="each once"):
+            load_registry(path=path)
+
+
+def test_a_reader_finds_the_recommended_values_before_what_they_are_made_of():
+    names = REGISTRY.names
+    places = [names.index(name) for name in ("spectrum_id", "teff_rec", "flags", "dist", "teff")]
+    assert places == sorted(places)
+    assert names.index("flag_snr") > names.index("fit_status")

@@ -14,6 +14,7 @@ TYPES = ("OB", "A", "F", "G", "K", "M")
 PARTS = ("Snakefile", "rules", "workflow_scripts", "lamostvac", "config", "envs", "report")
 CATALOGUE = (
     *("recommended.fits", "recommended.parquet", "rejected.csv", "accounting.json", "datamodel.md"),
+    *("recommended_main.fits", "recommended_main.parquet"),
     *("summary.csv", "recommended.dat.gz", "ReadMe", "recommended.vot"),
     *("wang2022_table3.fits", "liang2024_table1.fits", "metal_poor.fits", "metal_poor.csv"),
 )

@@ -27,6 +27,7 @@ from lamostvac.publish.error_summary import internal_errors, published_errors
 from lamostvac.publish.fixed_width import is_present, layout, write_text
 from lamostvac.publish.hats import write_hats
 from lamostvac.publish.healpix import MAX_ORDER, partitions, pixels
+from lamostvac.publish.main_table import write_main
 
 REGISTRY = load_registry(
     [NetworkLabel("abs_mag_ks", "mag", "phys.magAbs;em.IR.K", "a magnitude", "gaia")]
@@ -107,6 +108,31 @@ def write_vot(folder, path, columns=None, rows=None, limit=None):
     found = votable.selected(blocks(folder), votable.chosen_rows(rows, REGISTRY), limit)
     cards = catalog_files.read_cards(folder / "recommended.fits")
     return votable.write_votable(path, found, chosen, REGISTRY, cards, TITLE)
+
+
+# ---------------------------------------------------------------- the main columns
+
+
+def test_the_main_tables_have_the_main_columns_of_every_row(merged, tmp_path):
+    rows, main = rows_of(merged), REGISTRY.main
+    write_main(tmp_path / "a.fits", tmp_path / "a.parquet", blocks(merged), len(rows), main, CARDS)
+    found = catalog_files.read_rows(tmp_path / "a.fits", main)
+    frame = catalog_files.read_table(tmp_path / "a.parquet")
+    assert list(frame) == list(found.dtype.names) == main.names
+    assert "abs_mag_ks" in main.names
+    assert len(main.names) < 50
+    for name in main.names:
+        np.testing.assert_array_equal(found[name], rows[name])
+    np.testing.assert_array_equal(frame["dist"], rows["dist"])
+    assert frame["spectrum_id"].tolist() == np.char.decode(rows["spectrum_id"]).tolist()
+    assert catalog_files.read_cards(tmp_path / "a.fits")["INHASH2"] == "b" * 64
+    assert pq.read_schema(tmp_path / "a.parquet").field("ra").metadata[b"unit"] == b"deg"
+
+
+def test_blocks_that_are_fewer_than_announced_leave_no_main_table(merged, tmp_path):
+    with pytest.raises(ValueError, match="announced"):
+        write_main(tmp_path / "a.fits", tmp_path / "a.pq", blocks(merged), 7, REGISTRY.main, CARDS)
+    assert not list(tmp_path.iterdir())
 
 
 # ---------------------------------------------------------------- CDS

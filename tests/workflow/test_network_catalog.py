@@ -70,7 +70,7 @@ def test_every_label_has_six_columns_after_those_of_the_emulator():
     assert load_registry().names == [name for name in REGISTRY.names if name not in own]
     start = REGISTRY.names.index("fit_status") + 1
     assert REGISTRY.names[start : start + 12] == columns_of("teff_pastel") + columns_of("mh_apogee")
-    assert REGISTRY.names[start + 12] == "teff_rec"
+    assert REGISTRY.names[start + 12] == "l"
     column = REGISTRY["teff_pastel"]
     assert (column.unit, column.ucd) == ("K", "phys.temperature.effective")
     assert "effective temperature" in column.description
