@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from lamostvac.catalog.registry import load_registry
 from lamostvac.configuration.root import read_configuration
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.expressions import parse
+from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.distance.schema import load_photometry
 from lamostvac.emulator.model import read_emulator
 from lamostvac.external.columns import read_columns
@@ -32,10 +34,11 @@ from lamostvac.networks.agreement import check_agreement
 from lamostvac.networks.ensemble import load_network
 from lamostvac.networks.predict import NetworkStack, predict
 from lamostvac.recommend.definitions import load_definitions
+from lamostvac.spectra.batch import Prepared, Preparer
 from lamostvac.spectra.identity import check_header
 from lamostvac.spectra.network_grid import NetworkPreparation, normalise_network_spectrum
 from lamostvac.spectra.normalise import normalise_spectrum
-from lamostvac.spectra.reader import finite_number, read_spectrum
+from lamostvac.spectra.reader import Header, StoredSpectrum, finite_number, read_stored
 from lamostvac.spectra.rest_frame import rest_spectrum
 from lamostvac.spectra.settings import Preparation
 from lamostvac.survey import files, selection
@@ -67,9 +70,64 @@ def require_finite(name: str, values: Any) -> None:
         raise NotFinite(name)
 
 
+class OtherInBatch(Exception):
+    """A spectrum is not prepared in a batch as it is by itself."""
+
+
+def _words(found: Prepared | SpectrumRejected) -> list[str]:
+    """Rejections in words and digits of all pixels of what `Preparer.prepare` gives."""
+    if isinstance(found, SpectrumRejected):
+        return [f"{found.reason}: {found}"]
+    words = [str(found.sum_ormask)]
+    for seen in found.seen:
+        if isinstance(seen, SpectrumRejected):
+            words.append(f"{seen.reason}: {seen}")
+        else:
+            # Which NaN it is, and the sign of a zero, say nothing.
+            words += [str(np.nan_to_num(pixels + np.float32(0)).tobytes()) for pixels in seen]
+    return words
+
+
+@cache
+def _preparers() -> tuple[Preparer, Preparer]:
+    """What prepares a batch in compiled code, where there is any, and what prepares one by one."""
+    batch, alone = Preparer(PREPARATION, NETWORKS), Preparer(PREPARATION, NETWORKS)
+    alone._compiled = None
+    return batch, alone
+
+
+@cache
+def _neighbours() -> list[StoredSpectrum]:
+    """Two ordinary spectra of different lengths; the second in the order of bytes of a file."""
+    rng = np.random.default_rng(3)
+    found = []
+    for n, kind in ((3909, "f8"), (3700, ">f4")):
+        wave = 10 ** (3.5682 + 1e-4 * np.arange(n))
+        numbers = (wave, 1000 + 20 * rng.normal(size=n), np.full(n, 0.01), np.arange(n) % 3)
+        wave, flux, ivar, mask = (values.astype(kind) for values in numbers)
+        masks = mask.astype(">i2" if kind == "f8" else ">f4")
+        found.append(StoredSpectrum(wave, flux, ivar, masks, masks, Header(b""), "image"))
+    return found
+
+
+def in_a_batch(stored: StoredSpectrum, redshift: float) -> None:
+    """Raise `OtherInBatch` unless a spectrum and its neighbours are prepared together as alone."""
+    long, short = _neighbours()
+    spectra = [long, stored, short, stored, long]
+    redshifts = [0.0, redshift, 1e-4, -redshift, 0.0]
+    batch, alone = _preparers()
+    found = [_words(one) for one in batch.prepare(spectra, redshifts)]
+    for number, (one, z) in enumerate(zip(spectra, redshifts, strict=True)):
+        if found[number] != _words(alone.prepare([one], [z])[0]):
+            raise OtherInBatch(f"spectrum {number} of the batch, redshift {z!r}")
+
+
 def spectrum(path: Path) -> None:
     """As a chunk's spectra are read; the catalogue's row says what the header says where it can."""
-    found = read_spectrum(path)
+    stored = read_stored(path)
+    z = finite_number(stored.header.get("Z"))
+    in_a_batch(stored, 0.0 if z is None else z)
+    found = stored.decoded()
     header = found.header
 
     def number(keyword: str, absent: float) -> float:

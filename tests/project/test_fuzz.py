@@ -53,6 +53,24 @@ def test_what_was_found_once_stays_mended(project, tmp_path):
     assert int(counts["rejected"]) + int(counts["accepted"]) == len(files)
 
 
+def test_a_batch_that_mixes_up_its_spectra_is_found(project, monkeypatch):
+    """What stands in for the compiled preparation gives every spectrum the pixels of the one before."""
+    monkeypatch.syspath_prepend(project / "tools")
+    import fuzz_readers
+
+    usable = fuzz_readers._neighbours()[0]
+    fuzz_readers.in_a_batch(usable, 0.0)
+    batch, alone = fuzz_readers._preparers()
+    right = alone.prepare
+
+    def mixed(spectra, redshifts):
+        return right([spectra[-1], *spectra[:-1]], [redshifts[-1], *redshifts[:-1]])
+
+    monkeypatch.setattr(batch, "prepare", mixed)
+    with pytest.raises(fuzz_readers.OtherInBatch):
+        fuzz_readers.in_a_batch(usable, 0.0)
+
+
 def test_findings_are_kept_and_end_with_an_error(project, tmp_path):
     """A file of an unknown kind makes the tool's own function fail, which stands for a reader that does."""
     folder = tmp_path / "corpus/hdf5"
