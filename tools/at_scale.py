@@ -2,6 +2,9 @@
 
 python tools/at_scale.py RESULTS TARGET G=140 K=20 [--do errors recommend ...]
 
+Snakemake's --allowed-rules holds for what is out of date by itself, not for what a rule of --do needs: what is missing
+for it, or lies between two of them, is made too. The table says so.
+
 TARGET becomes a copy of RESULTS in which the collected rows and the photometry of these types are there so many times,
 each time elsewhere on the sky and under other names, with labels and magnitudes a little different, so that copies are
 other stars with the same repeats. Then
@@ -16,7 +19,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,36 +31,32 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lamostvac.catalog.files import read_rows, write_fits, write_json
+from lamostvac.catalog.files import count_rows, read_rows, write_fits, write_json
+from lamostvac.catalog.published import published_tables
 from lamostvac.catalog.registry import Registry, load_registry
 from lamostvac.core.atomic import atomic
 from lamostvac.core.manifest import read_manifest
 from lamostvac.core.vocabulary import TYPE_ORDER
 from lamostvac.external.match import group_stars
-from lamostvac.run.layout import Layout
+from lamostvac.run.layout import LOG_FOLDERS, Layout
 from lamostvac.uncertainty.repeats import RADIUS
 from tools.error_models import labels_of
 
 ROOT = Path(__file__).resolve().parent.parent
-# The rules that are measured, and what of them is asked for.
-RULES = {
+# The rules that are measured: those of a type, or of a published table, with the file that is asked for, ...
+PATTERNS = {
     "errors": Layout.errors,
     "recommend": Layout.recommended,
     "distance": Layout.distance,
     "catalog": Layout.catalogue_of_type,
-    "merge": Layout.catalogue_fits,
-    "internal_errors": Layout.error_summary,
-    "cds": Layout.cds_table,
-    "votable": Layout.votable,
-    "metal_poor": Layout.metal_poor,
-    "explorer": Layout.explorer,
-    "validation": Layout.comparisons,
-    "repeat_errors": Layout.repeat_errors,
-    "overview": Layout.overview,
-    "figures_catalog": "validation/figures/accounting.png",
-    "figures_papers": "validation/figures/hr.png",
-    "figures_truth": "validation/figures/comparison_truth.png",
+    "published": Layout.published,
 }
+# ... and those of the whole catalogue.
+WHOLE = (
+    "merge", "internal_errors", "cds", "votable", "metal_poor", "samples", "explorer", "validation", "repeat_errors",
+    "overview", "figures_catalog", "figures_papers", "figures_comparison", "figures_trends", "figures_clusters",
+    "figures_truth", "figures_networks",
+)  # fmt: skip
 # Files of a type, which those of other types keep.
 OF_TYPES = [
     Layout.errors, Layout.errors_summary, Layout.errors_curves, Layout.errors_threshold,
@@ -74,6 +73,7 @@ NOT_LINKED = (
     "validation",
     "figures",
 )
+RULE_OF = {folder: rule for rule, folder in LOG_FOLDERS.items()}
 FAR = 10**12  # between identifiers of copies
 
 
@@ -177,6 +177,34 @@ def account(target: Path, times: dict[str, int]) -> None:
     write_json(target / Layout.survey_summary, summary | {"n_in": summary["n_in"] + more})
 
 
+def wanted(target: Path, rules: Iterable[str], types: Iterable[str]) -> list[str]:
+    """What Snakemake is asked for: files of types and of published tables, and other rules by name."""
+    found = []
+    for rule in rules:
+        if rule in WHOLE:
+            found.append(rule)
+            continue
+        names = published_tables() if rule == "published" else types
+        found += [str(target / PATTERNS[rule].format(type=name, table=name)) for name in names]
+    return found
+
+
+def measured(target: Path, rules: Iterable[str], rows: dict[str, int]) -> Iterator[str]:
+    """A line for each job, in the order in which they ended."""
+    yield f"{'rule':<20} {'job':<16} {'rows':>11} {'CPU, s':>8} {'us a row':>9} {'MB':>7}"
+    files = (target / Layout.benchmarks).rglob("*.tsv")
+    for path in sorted(files, key=lambda path: path.stat().st_mtime):
+        found = pd.read_csv(path, sep="\t").iloc[0]
+        folder, job = path.parent.name, path.stem
+        rule, job = (job, "") if folder == "benchmarks" else (RULE_OF.get(folder, folder), job)
+        n = rows.get(job, sum(rows.values()))
+        beside = "" if rule in rules else "  not asked for: what was asked for needs it"
+        yield (
+            f"{rule:<20} {job:<16} {n:>11,} {found['cpu_time']:>8.1f} "
+            f"{1e6 * found['cpu_time'] / n:>9.2f} {found['max_rss']:>7.0f}{beside}"
+        )
+
+
 def multiplicity(text: str) -> tuple[str, int]:
     name, _, number = text.partition("=")
     return name, int(number)
@@ -186,10 +214,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    rules = [*PATTERNS, *WHOLE]
     parser.add_argument("results", type=Path)
     parser.add_argument("target", type=Path)
     parser.add_argument("types", type=multiplicity, nargs="+", metavar="TYPE=TIMES")
-    parser.add_argument("--do", nargs="+", choices=RULES, default=[*RULES], metavar="RULE")
+    parser.add_argument("--do", nargs="+", choices=rules, default=rules, metavar="RULE")
     parser.add_argument("--config", type=Path, default=ROOT / "config/fifty_thousand.yaml")
     parser.add_argument("--directory", type=Path, default=ROOT)
     given = parser.parse_args()
@@ -205,7 +234,7 @@ def main() -> None:
                 flush=True,
             )
         account(target, times)
-    files = {str(target / RULES[rule].format(type=name)) for rule in given.do for name in times}
+    asked = wanted(target, given.do, times)
     done = subprocess.run(
         [
             *(sys.executable, "-m", "snakemake", "--cores", "1", "--quiet", "all", "--rerun-triggers", "mtime"),
@@ -213,22 +242,15 @@ def main() -> None:
             *("--configfile", given.config.resolve()),
             # Memory and processor time are those of jobs that share nothing.
             *("--config", f"run={{results: {target}, fork_scripts: false}}"),
-            *("--allowed-rules", *given.do, "--forcerun", *sorted(files)),
-            *("--", *sorted(files)),
+            *("--allowed-rules", *given.do, "--forcerun", *asked, "--", *asked),
         ],
         cwd=ROOT,
         env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
         check=False,
     )  # fmt: skip
-    print(f"{'rule':<12} {'job':<14} {'wall, s':>8} {'CPU, s':>8} {'MB':>8}")
-    for path in sorted(
-        (target / Layout.benchmarks).rglob("*.tsv"), key=lambda path: path.stat().st_mtime
-    ):
-        measured = pd.read_csv(path, sep="\t").iloc[0]
-        print(
-            f"{path.parent.name:<12} {path.stem:<14} {measured['s']:>8.1f} {measured['cpu_time']:>8.1f} "
-            f"{measured['max_rss']:>8.0f}"
-        )
+    files = {name: target / Layout.collected.format(type=name) for name in TYPE_ORDER}
+    rows = {name: count_rows(path) for name, path in files.items() if path.exists()}
+    print("\n".join(measured(target, given.do, rows)))
     sys.exit(done.returncode)
 
 
