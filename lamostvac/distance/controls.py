@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from lamostvac.distance.band_fit import nearest_semidefinite
 from lamostvac.distance.settings import StarPairs
@@ -11,6 +12,7 @@ from lamostvac.distance.star_pairs import (
     Array,
     Controls,
     LocalFits,
+    by_place,
     explained,
     intrinsic_colours,
     of_local_fits,
@@ -78,6 +80,8 @@ def choose_controls(
     rows = np.sort(
         rows[np.lexsort((rows, -np.nan_to_num(quality[rows], nan=-1.0)))][: settings.max_controls]
     )
+    # Neighbours stand together, so that stars of like labels read the same piece of memory.
+    rows = rows[by_place(labels[rows])]
     colours = seen[rows] - dust[rows, None] * coefficients[rows]
     colours = colours - colours[:, [reference]]
     everyone = _plain(
@@ -104,8 +108,8 @@ def choose_controls(
         now |= ~np.isfinite(found.ebv)
         if (now == kept).all():
             break
-        kept = now
-        controls, local = _measured(everyone, kept, dusty, settings)
+        before, kept = (kept, local), now
+        controls, local = _measured(everyone, kept, dusty, settings, before)
     return controls, rows[kept]
 
 
@@ -151,11 +155,42 @@ def cells_of(labels: Array, size: int = 250) -> NDArray[np.int64]:
     return cell
 
 
+def _fitted(
+    everyone: Controls,
+    kept: NDArray[np.bool_],
+    plain: Controls,
+    settings: StarPairs,
+    before: tuple[NDArray[np.bool_], LocalFits] | None,
+) -> LocalFits:
+    """Fits of everyone to the controls `plain`, which are those of everyone that are `kept`.
+
+    A fit `before`, to those kept then, stands where no control within its reach came or went.
+    """
+    if before is None:
+        return intrinsic_colours(everyone.labels, everyone.star, plain, settings)
+    was, local = before
+    changed = cKDTree(everyone.labels[was != kept])
+    near = changed.query(everyone.labels, distance_upper_bound=settings.max_distance)[0]
+    rows = np.flatnonzero(near <= local.reach)
+    again = intrinsic_colours(everyone.labels[rows], everyone.star[rows], plain, settings)
+    # The row of the nearest control among those that are kept now.
+    number = np.cumsum(kept) - 1
+    local = local._replace(nearest=number[np.flatnonzero(was)[local.nearest]])
+    for values, new in zip(local, again, strict=True):
+        values[rows] = new
+    return local
+
+
 def _measured(
-    everyone: Controls, kept: NDArray[np.bool_], dusty: Array, settings: StarPairs
+    everyone: Controls,
+    kept: NDArray[np.bool_],
+    dusty: Array,
+    settings: StarPairs,
+    before: tuple[NDArray[np.bool_], LocalFits] | None = None,
 ) -> tuple[Controls, LocalFits]:
     """Some of the controls, with the scatter of their colours about the fit to the others, by cell;
-    and the fits to them of everyone, kept or not.
+    and the fits to them of everyone, kept or not. What was kept, and those fits, in the round
+    `before` are used again where they are the same.
 
     `dusty` (m, bands) is the change of colours by one standard deviation of the controls' own
     E(B-V).
@@ -164,7 +199,7 @@ def _measured(
     labels, errors = everyone.labels[kept], everyone.label_errors[kept]
     colours, variance = everyone.colours[kept], everyone.variance[kept]
     plain = _plain(labels, errors, colours, variance, everyone.star[kept], everyone.reference)
-    local = intrinsic_colours(everyone.labels, everyone.star, plain, settings)
+    local = _fitted(everyone, kept, plain, settings, before)
     fitted, slopes, leverage = (part[kept] for part in local[:3])
     # A residual includes the error of the fit.
     residual = (colours - fitted) / np.sqrt(1 + np.nan_to_num(leverage))[:, None]

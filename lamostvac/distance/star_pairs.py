@@ -12,6 +12,8 @@ and a missing band does not affect the others.
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,38 +96,59 @@ class Controls:
     intrinsic: Array
     total: Array
 
+    @cached_property
+    def tree(self) -> cKDTree:
+        """The controls by their labels."""
+        return cKDTree(self.labels, _LEAF)
 
-def intrinsic_colours(
-    labels: Array, star: NDArray[np.int64], controls: Controls, settings: StarPairs
-) -> tuple[Array, Array, Array, NDArray[np.int64]]:
-    """Colours of stars with scaled labels (n, 3) by a linear fit to the controls nearest to each.
+    @cached_property
+    def seen(self) -> Array:
+        """Which bands each control has, and its colours with 0 for those missing (m, 2 bands): one
+        read of memory for each neighbour.
+        """
+        here = np.isfinite(self.colours)
+        return np.hstack([here, np.where(here, self.colours, 0.0)])
 
-    Weights fall to zero at the farthest control (tricube). A star is not used as its own control.
 
-    Returns
-    -------
+class LocalFits(NamedTuple):
+    """Colours of n stars by linear fits to the controls nearest to each.
+
+    Attributes
+    ----------
     colours : (n, bands), NaN where fewer than `min_controls` controls with the band are near
     slopes : (n, bands, 3) their change with the scaled labels
     leverage : (n,) variance of the fit over that of a single control
     nearest : (n,) row of the nearest control, 0 where none is near
+    reach : (n,) no control farther than this has a part in the fit
+    """
+
+    colours: Array
+    slopes: Array
+    leverage: Array
+    nearest: NDArray[np.int64]
+    reach: Array
+
+
+def intrinsic_colours(
+    labels: Array, star: NDArray[np.int64], controls: Controls, settings: StarPairs
+) -> LocalFits:
+    """Colours of stars with scaled labels (n, 3) by a linear fit to the controls nearest to each.
+
+    Weights fall to zero at the farthest control (tricube). A star is not used as its own control.
     """
     n, n_bands = len(labels), controls.colours.shape[1]
     colours, slopes = np.full((n, n_bands), np.nan), np.full((n, n_bands, 3), np.nan)
-    leverage, nearest = np.full(n, np.nan), np.zeros(n, np.int64)
+    leverage, nearest, reach = np.full(n, np.nan), np.zeros(n, np.int64), np.full(n, np.inf)
     m = len(controls.labels)
     rows = np.flatnonzero(np.isfinite(labels).all(axis=1))
     if m < settings.min_controls or not len(rows):
-        return colours, slopes, leverage, nearest
-    tree = cKDTree(controls.labels, _LEAF)
+        return LocalFits(colours, slopes, leverage, nearest, reach)
     # One more: the star itself may be among them, and the farthest has weight 0.
     k = min(settings.n_controls + 2, m)
-    here = np.isfinite(controls.colours)
-    # Which bands a control has, and its colours: one read of memory for each neighbour.
-    both = np.hstack([here, np.where(here, controls.colours, 0.0)])
     for start in range(0, len(rows), _BLOCK):
         part = rows[start : start + _BLOCK]
         # With k as a list the result has two dimensions even for one neighbour.
-        asked = tree.query(
+        asked = controls.tree.query(
             labels[part], k=list(range(1, k + 1)), distance_upper_bound=settings.max_distance
         )
         distance, near = np.asarray(asked[0]), np.asarray(asked[1])
@@ -134,9 +157,9 @@ def intrinsic_colours(
         nearest[part] = near[:, 0]
         usable = found & (controls.star[near] != star[part, None])
         # Where fewer than k are near, the radius is the largest distance.
-        reach = np.where(found[:, -1], distance[:, -1], settings.max_distance)
-        reach = np.maximum(reach, 1e-9) * (1 + 1e-6)
-        share = np.where(usable, distance / reach[:, None], 1.0)
+        far = np.where(found[:, -1], distance[:, -1], settings.max_distance)
+        reach[part] = far = np.maximum(far, 1e-9) * (1 + 1e-6)
+        share = np.where(usable, distance / far[:, None], 1.0)
         weight = np.clip(1 - share * share * share, 0, None)
         weight *= weight * weight
         away = controls.labels[near] - labels[part, None]
@@ -145,7 +168,7 @@ def intrinsic_colours(
         products[:, :, 1:4] = away
         for number, (one, other) in enumerate(_PRODUCTS[4:], start=4):
             np.multiply(away[:, :, one - 1], away[:, :, other - 1], out=products[:, :, number])
-        seen = both[near]
+        seen = controls.seen[near]
         enough = (usable[:, None, :].astype(np.float64) @ seen[:, :, :n_bands])[:, 0]
         weighted = weight[:, :, None] * products
         # The last axis is the star's, as in band_fit.
@@ -167,7 +190,7 @@ def intrinsic_colours(
         squares = _symmetric(((weight**2)[:, None, :] @ products)[:, 0].T)
         variance = np.einsum("in,ijn,jn->n", first, squares, first)
         leverage[part] = np.where(fitted[controls.reference], variance, np.nan)
-    return colours, slopes, leverage, nearest
+    return LocalFits(colours, slopes, leverage, nearest, reach)
 
 
 # What is different among the products of 1 and the three labels.
@@ -278,9 +301,6 @@ def star_pair_reddening(
     return Reddening(ebv, error, number)
 
 
-LocalFits = tuple[Array, Array, Array, NDArray[np.int64]]
-
-
 def of_local_fits(
     magnitudes: Array,
     errors: Array,
@@ -291,10 +311,15 @@ def of_local_fits(
     settings: StarPairs,
 ) -> Reddening:
     """`star_pair_reddening` of n stars with what `intrinsic_colours` found for them, `local`."""
-    colours, _, leverage, nearest = local
     seen, variance = usable_magnitudes(magnitudes, errors)
-    covariance = _covariance(variance, label_errors, leverage, controls.cell[nearest], controls)
-    return solve_reddening(seen, colours, covariance, coefficients, settings)
+    cell = controls.cell[local.nearest]
+    covariance = _covariance(variance, label_errors, local.leverage, cell, controls)
+    return solve_reddening(seen, local.colours, covariance, coefficients, settings)
+
+
+def by_place(points: Array) -> NDArray[np.int64]:
+    """An order of points (m, 3) in which neighbours follow each other."""
+    return np.asarray(cKDTree(points, _LEAF).indices, np.int64)
 
 
 def _by_place(labels: Array, controls: Controls) -> NDArray[np.int64]:
@@ -303,7 +328,7 @@ def _by_place(labels: Array, controls: Controls) -> NDArray[np.int64]:
     """
     rows = np.flatnonzero(np.isfinite(labels).all(axis=1))
     nearest = np.full(len(labels), -1)
-    nearest[rows] = cKDTree(controls.labels, _LEAF).query(labels[rows])[1]
+    nearest[rows] = controls.tree.query(labels[rows])[1]
     cell = np.where(nearest < 0, -1, controls.cell[nearest])
     return np.lexsort((nearest, cell))
 

@@ -178,25 +178,12 @@ def _limits(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _excess(residual: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
-    """The s for which residual / sqrt(variance + s^2) has robust width 1; 0 if it is narrower."""
+    """The s for which residual / sqrt(variance + s^2) has robust width 1; 0 if it is narrower.
 
-    size = np.abs(residual)
-
-    def narrow(s: float) -> bool:
-        pull = size / np.sqrt(variance + s * s)
-        # The median is below a limit where more than half of the values are: no need to find it.
-        below = int(np.count_nonzero(1.4826 * pull <= 1.0))
-        if 2 * below != len(pull):
-            return 2 * below > len(pull)
-        return float(1.4826 * np.median(pull)) <= 1.0
-
-    if narrow(0.0):
-        return 0.0
-    low, high = 0.0, float(1.4826 * np.median(size))
-    while high - low > 1e-6 * high:
-        middle = 0.5 * (low + high)
-        low, high = (low, middle) if narrow(middle) else (middle, high)
-    return high
+    A residual is within 1 / 1.4826 of its width where s^2 is at least (1.4826 residual)^2 -
+    variance, which has to be so for half of them.
+    """
+    return float(np.sqrt(max(np.median((1.4826 * residual) ** 2 - variance), 0.0)))
 
 
 def reliability(value: NDArray[np.float64], error: NDArray[np.float64], shrunk: bool) -> float:

@@ -193,6 +193,31 @@ class ScaleProcess:
         return np.exp(mean + deviation**2)
 
 
+class Basis:
+    """Points that represent n stars.
+
+    Attributes
+    ----------
+    points : (m, d) scaled inputs; factor : (m, m) Cholesky factor of their kernel of amplitude 1
+    design : (n, 1 + m), 1 and the stars' features for that amplitude
+    """
+
+    def __init__(self, inputs: Array, length_scale: float) -> None:
+        self.points, self.factor = np.zeros((1, inputs.shape[1])), np.ones((1, 1))
+        features = np.empty((0, 1))
+        if len(inputs):
+            rows, features = pivoted_cholesky(inputs, 1.0, length_scale, _POINTS, _TOLERANCE)
+            self.points, self.factor = inputs[rows], features[rows]
+        self.design: Array = np.column_stack([np.ones(len(inputs)), features])
+        self._gram: tuple[Array, Array] | None = None
+
+    def gram(self, weight: Array) -> Array:
+        """design' weight design for weights (n,); kept, as the next label's are mostly the same."""
+        if self._gram is None or not np.array_equal(self._gram[0], weight):
+            self._gram = weight, (self.design * weight[:, None]).T @ self.design
+        return self._gram[1]
+
+
 class Bases:
     """Points that represent stars, kept for the labels that learn from the same stars.
 
@@ -201,29 +226,19 @@ class Bases:
 
     def __init__(self) -> None:
         self.made = 0
-        self._known: dict[tuple[bytes, float], tuple[Array, Array, Array]] = {}
+        self._known: dict[tuple[bytes, float], Basis] = {}
 
-    def __call__(self, inputs: Array, length_scale: float) -> tuple[Array, Array, Array]:
-        """Points (m, d), Cholesky factor (m, m) of their kernel, features (n, m) for amplitude 1.
-
-        The last are those of `inputs` (n, d).
-        """
+    def __call__(self, inputs: Array, length_scale: float) -> Basis:
+        """The points of stars with `inputs` (n, d)."""
         key = hashlib.sha256(repr(inputs.shape).encode() + inputs.tobytes()).digest(), length_scale
         basis = self._known.pop(key, None)
         if basis is None:
-            basis = _basis(inputs, length_scale)
+            basis = Basis(inputs, length_scale)
             self.made += 1
         self._known[key] = basis  # the last ones are those of repeats and of known labels
         while len(self._known) > 2 * len(_LENGTH_SCALES):
             del self._known[next(iter(self._known))]
         return basis
-
-
-def _basis(inputs: Array, length_scale: float) -> tuple[Array, Array, Array]:
-    if not len(inputs):
-        return np.zeros((1, inputs.shape[1])), np.ones((1, 1)), np.empty((0, 1))
-    rows, factor = pivoted_cholesky(inputs, 1.0, length_scale, _POINTS, _TOLERANCE)
-    return inputs[rows], factor[rows], factor
 
 
 def train(
@@ -274,20 +289,27 @@ def train(
             start = float(np.log(size)) if size > 0 else 0.0
     best, bases = None, bases or Bases()
     for length in _LENGTH_SCALES if len(inputs) else _LENGTH_SCALES[:1]:
-        points, factor, features = bases(inputs, length)
-        design = np.column_stack([np.ones(len(inputs)), features])
-        gram = None if others.any() else (design * counts[:, None]).T @ design
+        basis = bases(inputs, length)
+        gram = None if others.any() else basis.gram(counts)
+        number = len(basis.points)
+        # Each amplitude's search begins at the f that the one before has found.
+        found = np.r_[start, np.zeros(number)]
         for amplitude in amplitudes:
-            scales = np.r_[1.0, np.full(features.shape[1], amplitude)]
-            prior = np.r_[allowed, np.ones(features.shape[1])]
+            scales = np.r_[1.0, np.full(number, amplitude)]
+            prior = np.r_[allowed, np.ones(number)]
             mean, root, evidence = _laplace(
-                design, scales, residuals, sizes, others, counts, start, prior, gram
-            )
+                basis.design, scales, residuals, sizes, others, counts, start, prior, gram,
+                found / scales,
+            )  # fmt: skip
+            found = mean * scales
             if best is None or evidence > best[0] + 1e-6:
-                best = evidence, points, amplitude * factor, mean, root, length, amplitude
+                best = evidence, basis, mean, root, length, amplitude
     assert best is not None
-    _, points, factor, mean, root, length, amplitude = best
-    return ScaleProcess(scaling, points, factor, mean, root, length, amplitude, len(residuals))
+    _, basis, mean, root, length, amplitude = best
+    factor = amplitude * basis.factor
+    return ScaleProcess(
+        scaling, basis.points, factor, mean, root, length, amplitude, len(residuals)
+    )
 
 
 def _laplace(
@@ -300,22 +322,28 @@ def _laplace(
     start: float,
     prior: Array,
     gram: Array | None,
+    first: Array,
 ) -> tuple[Array, Array, float]:
     """Posterior mode, root of its covariance, and the logarithm of the evidence.
 
     `design` (n, p) times `size` (p,) times weights is f; `prior` (p,) are the weights' standard
     deviations about (start, 0, ...). `gram` (p, p) is design' weight design where nothing is
-    `known`: then the curvature of every residual is the same for every f.
+    `known`: then the curvature of every residual is the same for every f. The search begins at the
+    weights `first` (p,).
     """
     p = design.shape[1]
     centre = np.zeros(p)
     centre[0] = start
-    mean = centre.copy()
+    mean = first
     penalty = np.diag(prior**-2.0)
 
-    def objective(value: Array) -> float:
-        log_likelihood, _, _ = _likelihood(design @ (size * value), residual, base, known)
-        return float(weight @ log_likelihood - 0.5 * ((value - centre) ** 2 / prior**2).sum())
+    def at(value: Array) -> tuple[float, Array, Array]:
+        """The objective, and of each residual slope and curvature by f."""
+        log_likelihood, slope, curvature = _likelihood(
+            design @ (size * value), residual, base, known
+        )
+        less = 0.5 * ((value - centre) ** 2 / prior**2).sum()
+        return float(weight @ log_likelihood - less), slope, curvature
 
     def hessian_at(curvature: Array) -> Array:
         if gram is not None:
@@ -323,24 +351,22 @@ def _laplace(
         product = (design * (weight * curvature)[:, None]).T @ design
         return size[:, None] * product * size + penalty
 
-    current = objective(mean)
+    current, slope, curvature = at(mean)
     for _ in range(_MAX_STEPS):
-        _, slope, curvature = _likelihood(design @ (size * mean), residual, base, known)
         gradient = size * (design.T @ (weight * slope)) - penalty @ (mean - centre)
         step = np.linalg.solve(hessian_at(curvature), gradient)
         if gradient @ step < 1e-8:
             break
         share = 1.0
         while share > 1e-4:
-            trial = objective(mean + share * step)
+            trial, *there = at(mean + share * step)
             if trial >= current:
                 break
             share *= 0.5
         else:
             break
         mean = mean + share * step
-        current = trial
-    _, _, curvature = _likelihood(design @ (size * mean), residual, base, known)
+        current, (slope, curvature) = trial, there
     factor = np.linalg.cholesky(hessian_at(curvature))
     root = solve_triangular(factor, np.eye(p), lower=True).T
     evidence = current - np.log(np.diag(factor)).sum() - np.log(prior).sum()
