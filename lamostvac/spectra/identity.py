@@ -8,7 +8,7 @@ from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.spectra.reader import finite_number
 from lamostvac.spectra.settings import HeaderTolerances
 
-_POSITIONS = (("RA", "DEC"), ("RA_OBS", "DEC_OBS"), ("OBS_RA", "OBS_DEC"))
+POSITIONS = (("RA", "DEC"), ("RA_OBS", "DEC_OBS"), ("OBS_RA", "OBS_DEC"))
 _FRAME = {"VACUUM": "not_vacuum", "HELIO": "not_heliocentric"}
 
 
@@ -59,7 +59,7 @@ def check_identity(
             continue
         same = (
             str(found).strip() == str(value).strip()
-            or _as_integer(found) == _as_integer(value) is not None
+            or as_integer(found) == as_integer(value) is not None
         )
         if not same:
             raise SpectrumRejected(
@@ -70,7 +70,7 @@ def check_identity(
 def _check_position(header: Mapping[str, object], ra: float, dec: float, tolerance: float) -> None:
     """The target's or the fibre's position must be near the catalogue's, which may be either."""
     distance, swapped = math.inf, False
-    for keys in _POSITIONS:
+    for keys in POSITIONS:
         first, second = (finite_number(header.get(key)) for key in keys)
         if first is None or second is None or not (0 <= first <= 360 and -90 <= second <= 90):
             continue
@@ -109,7 +109,7 @@ def _check_redshift(value: object, z: float, tolerance: float) -> None:
         )
 
 
-def _as_integer(value: object) -> int | None:
+def as_integer(value: object) -> int | None:
     try:
         return int(str(value))
     except ValueError:

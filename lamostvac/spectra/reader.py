@@ -6,13 +6,8 @@ several times as long per file (`make bench`). The reader never guesses: a file 
 raises `SpectrumRejected` with the reason.
 """
 
-import gzip
-import io
 import math
-import os
 import re
-import stat
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -20,14 +15,13 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
-from isal import igzip, isal_zlib
 from numpy.typing import NDArray
 
 from lamostvac.core.rejection import SpectrumRejected
+from lamostvac.spectra.file_bytes import read_beginning, read_bytes
 
 _BLOCK = 2880
-_LARGEST = 1 << 26  # bytes of a file, packed or unpacked; real ones have 0.2 MB at most
-_DEFLATE_RATIO = 1032  # largest compression by gzip
+_HEADER_BYTES = 7 * _BLOCK  # real primary headers have four to six blocks
 _CARD, _KEY = 80, 10  # bytes of a card, and of its keyword with the "= " before a value
 _IMAGE_DTYPES = {-32: ">f4", -64: ">f8"}
 _COLUMN_DTYPES = {"E": ">f4", "D": ">f8", "J": ">i4", "I": ">i2", "K": ">i8", "B": "u1"}
@@ -151,61 +145,19 @@ def read_spectrum(path: str | PathLike[str]) -> Spectrum:
 
 def read_stored(path: str | PathLike[str]) -> StoredSpectrum:
     """`read_spectrum` up to where numbers are looked at; raises as it does but for wavelengths."""
-    return _parse_stored(_read_bytes(path))
+    return _parse_stored(read_bytes(path))
 
 
-def _read_bytes(path: str | PathLike[str]) -> bytes:
-    try:
-        data = _content(path)
-    except FileNotFoundError as error:
-        raise SpectrumRejected("missing_file", str(path)) from error
-    except OSError as error:
-        raise SpectrumRejected("unreadable_file", f"{path}: {error.strerror}") from error
-    if not data:
-        raise SpectrumRejected("empty_file", str(path))
-    if data[:2] == b"\x1f\x8b":  # the content decides, not the suffix
-        try:
-            data = _gunzip(data)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise SpectrumRejected("corrupt_gzip", f"{path}: {error}") from error
-        if len(data) > _LARGEST:
-            raise SpectrumRejected("too_large", f"{path}: more than {_LARGEST} bytes when unpacked")
-        if not data:
-            raise SpectrumRejected("empty_file", str(path))
-    return data
+def read_header(path: str | PathLike[str]) -> Header:
+    """The primary header of a LAMOST LRS file, gzipped or not, from the file's first bytes.
 
-
-def _content(path: str | PathLike[str]) -> bytes:
-    """A regular file's bytes; one call each to open, to look, to read, as there are ten million."""
-    # Non-blocking, because opening a pipe without a writer would never return.
-    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        status = os.fstat(file)
-        if not stat.S_ISREG(status.st_mode):
-            raise SpectrumRejected("unreadable_file", f"{path} is no file")
-        size = status.st_size
-        if size > _LARGEST:
-            raise SpectrumRejected("too_large", f"{path}: {size} bytes")
-        data = os.read(file, size)
-        while len(data) < size and (more := os.read(file, size - len(data))):
-            data += more  # not all at once where a signal or the file system cuts it
-    finally:
-        os.close(file)
-    return data
-
-
-def _gunzip(data: bytes) -> bytes:
-    """As `gzip.decompress`, two to three times as fast; data that ISA-L refuses go to zlib.
-
-    Of a file that could hold more than `_LARGEST` bytes, only that many plus one are unpacked.
+    Raises `SpectrumRejected` where the file cannot be read, or its primary array is that of no
+    layout. Damage behind the header is not seen.
     """
-    if len(data) * _DEFLATE_RATIO > _LARGEST:
-        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
-            return stream.read(_LARGEST + 1)
-    try:
-        return igzip.decompress(data)  # type: ignore[no-untyped-call]  # its stub has no types
-    except (EOFError, isal_zlib.IsalError, gzip.BadGzipFile):  # type: ignore[misc]  # no stub
-        return gzip.decompress(data)
+    data = read_beginning(path, _HEADER_BYTES)
+    if _find_card(data, b"END     ") < 0:  # longer than others, or damaged
+        data = read_bytes(path)
+    return _primary(data)[0]
 
 
 def parse_spectrum(data: bytes) -> Spectrum:
@@ -215,15 +167,21 @@ def parse_spectrum(data: bytes) -> Spectrum:
 
 @np.errstate(over="ignore", invalid="ignore")  # of scaled values
 def _parse_stored(data: bytes) -> StoredSpectrum:
+    header, shape, data_start = _primary(data)
+    if shape:
+        return _parse_image(data, header, data_start, shape)
+    return _parse_table(data, header, data_start)
+
+
+def _primary(data: bytes) -> tuple[Header, tuple[int, ...], int]:
+    """Primary header, shape of its array, (5, n) or () where a table follows, and their end."""
     if data[:6] != b"SIMPLE":
         raise SpectrumRejected("not_fits", f"begins with {data[:16]!r}")
-    header, data_start = _parse_header(data, 0)
+    header, end = _parse_header(data, 0)
     shape = _shape(header)
-    if len(shape) == 2 and shape[0] == 5:
-        return _parse_image(data, header, data_start, shape)
-    if not shape:
-        return _parse_table(data, header, data_start)
-    raise SpectrumRejected("unknown_layout", f"primary array of shape {shape}")
+    if shape and (len(shape) != 2 or shape[0] != 5):
+        raise SpectrumRejected("unknown_layout", f"primary array of shape {shape}")
+    return header, shape, end
 
 
 def _parse_header(data: bytes, start: int) -> tuple[Header, int]:

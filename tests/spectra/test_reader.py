@@ -18,8 +18,9 @@ from preparation import masking
 
 from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.simulate import release
+from lamostvac.spectra.file_bytes import read_bytes
 from lamostvac.spectra.normalise import prepare_spectrum
-from lamostvac.spectra.reader import _read_bytes, parse_spectrum, read_spectrum
+from lamostvac.spectra.reader import parse_spectrum, read_spectrum
 
 NAMES = ("FLUX", "IVAR", "WAVELENGTH", "ANDMASK", "ORMASK")
 ROW = {
@@ -371,7 +372,7 @@ def test_streams_are_unpacked_or_refused_as_python_does(tmp_path_factory, change
         with pytest.raises(SpectrumRejected, match="corrupt_gzip"):
             read_spectrum(path)
     if expected[:6] == b"SIMPLE":
-        assert _read_bytes(path) == expected
+        assert read_bytes(path) == expected
 
 
 def astropy_arrays(path):

@@ -1,0 +1,248 @@
+"""What spectra's headers say is the catalogue of a folder; every file is a row or is rejected."""
+
+import gzip
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from preparation import outcome
+
+from lamostvac.core.rejection import REASONS
+from lamostvac.simulate import release
+from lamostvac.spectra import file_bytes
+from lamostvac.spectra.reader import Header
+from lamostvac.survey.catalogue import COLUMNS, TEXT
+from lamostvac.survey.headers import REJECTED, catalogue_row, scan
+from lamostvac.survey.paths import spectrum_ids
+
+ROW = {
+    "obsid": 123405017, "obsdate": "2012-03-04", "lmjd": 55991, "mjd": 55990, "planid": "GAC_080N28_B1", "spid": 5,
+    "fiberid": 17, "ra": 80.1, "dec": 28.2, "ra_obs": 80.2, "dec_obs": 28.3, "designation": "LAMOST J052024+281200",
+    "tsource": "O'Brien", "tfrom": "x", "fibermask": 0, "class": "STAR", "subclass": "G5", "z": 1e-4, "z_err": 1e-5,
+    "helio_rv": 3.0, **{f"mag_ps_{band}": 14.0 for band in "grizy"},
+    **{f"snr{band}": 30.5 + i for i, band in enumerate("ugriz")},
+}  # fmt: skip
+IDENTITY = ("LMJD", "PLANID", "SPID", "FIBERID")
+
+
+def spectrum(layout="table", **changes):
+    """Bytes of a released file without gzip."""
+    pixels = [np.ones(1200)] * 5
+    return release.spectrum_bytes(ROW | changes, layout, *pixels)
+
+
+def without(data, *keywords, **renamed):
+    """The file with some cards' keywords blanked, or under other names."""
+    for old, new in [(name, "COMMENT") for name in keywords] + list(renamed.items()):
+        data = data.replace(f"{old:<8}=".encode(), f"{new:<8}=".encode(), 1)
+    return data
+
+
+def pilot(**changes):
+    """A header as the pilot survey's pipeline wrote it."""
+    bands = {f"SNR{band}": f"SN_{band}" for band in "UGRIZ"}
+    return without(spectrum("image", **changes), "OBSID", "RA_OBS", "DEC_OBS", "DATA_V", **bands)
+
+
+def put(path, data):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(data, 1) if path.suffix == ".gz" else data)
+    return path
+
+
+def reasons(found):
+    return {Path(row.path).name: row.reason for row in found.rejected.itertuples()}
+
+
+@pytest.mark.parametrize("packed", ["", ".gz"])
+@pytest.mark.parametrize("write", [lambda: spectrum("table"), lambda: spectrum("image"), pilot])
+def test_a_row_says_what_the_header_of_any_layout_says(tmp_path, write, packed):
+    path = put(tmp_path / release.file_name(ROW).removesuffix(".gz").__add__(packed), write())
+    found = scan([tmp_path])
+    assert [found.table.schema.field(name).type for name in COLUMNS] == list(COLUMNS.values())
+    (row,) = found.table.to_pylist()
+    assert row["path"] == str(path)
+    assert row["obsid"] == (None if write is pilot else ROW["obsid"])
+    for name in (
+        "designation",
+        "obsdate",
+        "lmjd",
+        "planid",
+        "spid",
+        "fiberid",
+        "class",
+        "subclass",
+    ):
+        assert row[name] == ROW[name], name
+    for name in ("ra", "dec", "z", "z_err", *(f"snr{band}" for band in "ugriz")):
+        assert row[name] == pytest.approx(ROW[name], rel=1e-6), name
+    assert [row[name] for name in ("gaia_source_id", "uid", "rv", "rv_err")] == [None] * 4
+    assert found.rejected.empty
+
+
+def test_what_the_header_does_not_say_is_null_and_never_zero(tmp_path):
+    for fiber, changes in enumerate(({"z": -9999.0, "z_err": -9999.0, "snrg": -9999.0}, {}), 1):
+        data = spectrum(fiberid=fiber, **changes)
+        if not changes:
+            data = without(data, "Z", "Z_ERR", "SNRG", "CLASS", "SUBCLASS", "DESIG", "RA", "RA_OBS")
+        put(tmp_path / f"{fiber}.fits", data)
+    missing, absent = scan([tmp_path]).table.to_pylist()
+    for row in (missing, absent):
+        assert (row["z"], row["z_err"], row["snrg"]) == (None, None, None)
+        assert row["snrr"] == 32.5
+    nothing = ("class", "subclass", "designation", "ra", "dec")
+    assert [absent[name] for name in nothing] == [None] * 5
+
+
+def test_a_file_name_gives_the_identity_that_the_header_does_not(tmp_path):
+    bare = without(spectrum(), *IDENTITY, "FILENAME", "OBSID")
+    put(tmp_path / "spec-55991-GAC_080N28_B1_sp05-017.fits.gz", bare)
+    put(tmp_path / "777001.fits", without(spectrum(fiberid=3), "OBSID"))
+    put(tmp_path / "777002.fits", bare)
+    found = scan([tmp_path])
+    assert found.table["obsid"].to_pylist() == [777001, None]
+    assert spectrum_ids(found.table).to_pylist() == [
+        "55991-GAC_080N28_B1-5-3", "55991-GAC_080N28_B1-5-17",
+    ]  # fmt: skip
+    assert reasons(found) == {"777002.fits": "bad_identifier"}
+
+
+def test_every_file_is_a_row_or_is_rejected_by_name_with_a_reason(tmp_path):
+    good = put(tmp_path / "night" / "plate" / "spec-a.fits.gz", spectrum())
+    files = {
+        "med-55991-P_sp01-001.fits": (spectrum(fiberid=20), "unknown_layout"),
+        "renamed.fits": (
+            spectrum(fiberid=21).replace(b"'spec-55991", b"'med-55991-"), "unknown_layout",
+        ),
+        "image.fits": (without(spectrum("image"), NAXIS2="NAXIS3"), "missing_keyword"),
+        "other.fits": (without(spectrum(), *IDENTITY, "FILENAME"), "bad_identifier"),
+        "page.fits": (b'{"error": "no such file"}', "not_fits"),
+        "empty.fits": (b"", "empty_file"),
+        "cut.fits": (spectrum()[:2880], "truncated_fits"),
+        "copy.fits": (spectrum(), "duplicate_spectrum"),
+    }  # fmt: skip
+    for name, (data, _) in files.items():
+        put(tmp_path / "z" / name, data)
+    damaged = tmp_path / "z" / "damaged.fits.gz"
+    damaged.write_bytes(gzip.compress(spectrum())[:900])
+    (tmp_path / "z" / "dangling.fits").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "catalogue.csv").write_text("not a spectrum, and not said to be one\n")
+    put(tmp_path / ".hidden" / "spec-b.fits.gz", spectrum(fiberid=99))
+    (tmp_path / "z" / "round").symlink_to(tmp_path)
+    found = scan([tmp_path, tmp_path / "absent.fits"], threads=3)
+    expected = {name: reason for name, (_, reason) in files.items()} | {
+        "damaged.fits.gz": "corrupt_gzip",
+        "dangling.fits": "missing_file",
+        "absent.fits": "missing_file",
+    }
+    assert reasons(found) == expected
+    assert set(expected.values()) <= set(REASONS)
+    assert found.table["path"].to_pylist() == [str(good)]
+    copy = found.rejected.set_index("reason").loc["duplicate_spectrum"]
+    assert str(good) in copy["detail"]
+    assert (copy["spectrum_id"], copy["obsid"]) == ("55991-GAC_080N28_B1-5-17", ROW["obsid"])
+    assert tuple(found.rejected.columns) == REJECTED
+
+
+def test_a_file_given_itself_is_read_whatever_its_name_and_only_once(tmp_path):
+    path = put(tmp_path / "spectrum.dat", spectrum())
+    inside = put(tmp_path / "folder" / "one.fits", spectrum(fiberid=2))
+    found = scan([path, inside, tmp_path / "folder"])
+    assert found.table["path"].to_pylist() == [str(path), str(inside)]
+    assert found.rejected.empty
+
+
+def test_a_name_that_is_no_text_is_rejected(tmp_path):
+    path = os.fsencode(tmp_path) + b"/spec-\xff.fits"
+    with open(path, "wb") as file:
+        file.write(spectrum())
+    for given_path in (tmp_path, os.fsdecode(path)):
+        found = scan([given_path])
+        assert found.rejected["reason"].tolist() == ["unreadable_file"]
+        assert "udcff" in found.rejected["path"][0]
+
+
+def test_a_second_scan_opens_no_file_that_has_not_changed(tmp_path, monkeypatch):
+    tree, cache = tmp_path / "tree", tmp_path / "cache"
+    for fiber in range(1, 6):
+        put(tree / f"{fiber}.fits.gz", spectrum(fiberid=fiber, planid=f"P{fiber % 2}"))
+    put(tree / "broken.fits", b"no FITS")
+    first = scan([tree], cache=cache)
+    assert first.n_read == 6
+
+    def opened(*arguments):
+        raise AssertionError("a file was opened")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(file_bytes, "_content", opened)
+        again = scan([tree], cache=cache)
+    assert again.n_read == 0
+    assert again.table.equals(first.table)
+    pd.testing.assert_frame_equal(again.rejected, first.rejected)
+
+    put(tree / "3.fits.gz", spectrum(fiberid=33))
+    os.utime(tree / "3.fits.gz", ns=(1, 1))
+    put(tree / "6.fits.gz", spectrum(fiberid=6))
+    (tree / "1.fits.gz").unlink()
+    changed = scan([tree], cache=cache)
+    assert changed.n_read == 2
+    assert changed.table["fiberid"].to_pylist() == [2, 33, 4, 5, 6]
+    assert changed.table.equals(scan([tree]).table)
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_an_interrupted_scan_goes_on_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.setattr("lamostvac.survey.headers._FLUSH", 2)
+    for fiber in range(1, 6):
+        put(tmp_path / f"{fiber}.fits", spectrum(fiberid=fiber))
+
+    def interrupted(done, total):
+        if done > 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scan([tmp_path], cache=tmp_path / "cache", progress=interrupted)
+    said = []
+    found = scan([tmp_path], cache=tmp_path / "cache", progress=lambda *now: said.append(now))
+    assert found.n_read == 1
+    assert said == [(0, 1), (1, 1)]
+    assert found.table["fiberid"].to_pylist() == [1, 2, 3, 4, 5]
+
+
+def test_a_damaged_or_older_cache_does_not_count(tmp_path, monkeypatch):
+    tree, cache = tmp_path / "tree", tmp_path / "cache"
+    put(tree / "1.fits", spectrum())
+    scan([tree], cache=cache)
+    (part,) = cache.iterdir()
+    whole = part.read_bytes()
+    part.write_bytes(whole[: len(whole) // 2])
+    assert scan([tree], cache=cache).n_read == 1
+    assert scan([tree], cache=cache).n_read == 0
+    monkeypatch.setattr("lamostvac.survey.scan_cache.package_version", lambda name: 10**6)
+    assert scan([tree], cache=cache).n_read == 1
+
+
+def test_an_empty_folder_gives_an_empty_catalogue(tmp_path):
+    found = scan([tmp_path], cache=tmp_path / "cache")
+    assert (len(found.table), len(found.rejected), found.n_read) == (0, 0, 0)
+    assert found.table.schema.field("planid").type == TEXT
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from([*IDENTITY, "OBSID", "Z", "Z_ERR", "RA", "SNRG", "CLASS"]), st.text(
+        st.characters(min_codepoint=32, max_codepoint=255), max_size=30)), max_size=6)
+)  # fmt: skip
+def test_no_header_does_anything_but_give_a_row_or_a_reason(cards):
+    at = Header(spectrum()[: 80 * 100]).cards
+    for keyword, value in cards:
+        start = at.index(f"{keyword:<8}=".encode())
+        card = f"{keyword:<8}= {value}".encode("latin-1").ljust(80)
+        at = at[:start] + card + at[start + 80 :]
+    row = outcome(catalogue_row, Header(at), "1.fits")
+    assert row == "bad_identifier" or 0 <= row["lmjd"] <= 100_000
+    assert row == "bad_identifier" or row["z"] is None or -1 < row["z"] < 20
