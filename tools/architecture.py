@@ -24,7 +24,7 @@ LAYERS = (
     ("fit", "publish", "validation"),
     ("grouped", "report"),
     ("experiments", "star"),
-    ("configuration",),
+    ("configuration", "label"),
     ("run",),
     ("cli",),
 )

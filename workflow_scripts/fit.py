@@ -7,7 +7,7 @@ from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
 from lamostvac.core.rejection import REASONS
-from lamostvac.fit.left_out import left_out_fitter
+from lamostvac.fit.left_out import left_out_fitter, library_folds
 from lamostvac.fit.results import (
     Examples,
     choose_examples,
@@ -27,7 +27,8 @@ def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     inputs, params, wildcards = snakemake.input, snakemake.params, snakemake.wildcards
     settings = method_settings(FitSettings.model_validate(params.settings), params.method)
-    fitter = left_out_fitter(inputs.emulator, inputs.without, inputs.stars, settings)
+    stars_of_library = library_folds(inputs.stars)
+    fitter = left_out_fitter(inputs.emulator, inputs.without, stars_of_library, settings)
     emulator = fitter.whole.emulator
     with open_prepared(**params.prepared, log=log) as handle:
         identity = read_columns(handle["meta"], ["spectrum_id", "obsid", "ra", "dec"])

@@ -6,8 +6,8 @@ from lamostvac.core.hdf5 import atomic_hdf5, read_columns, write_columns
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
-from lamostvac.fit.left_out import left_out_fitter
-from lamostvac.fit.results import fit_columns, rejections
+from lamostvac.fit.left_out import left_out_fitter, library_folds
+from lamostvac.fit.results import fit_tables
 from lamostvac.fit.settings import FitSettings
 from lamostvac.spectra.chunk import open_prepared
 
@@ -27,19 +27,17 @@ def main(snakemake: Job) -> None:
             emulator, without, stars = (
                 inputs.get(f"{part}_{name}") for part in ("emulator", "without", "stars")
             )
-            fitter = left_out_fitter(emulator, without, stars, settings)
+            fitter = left_out_fitter(emulator, without, library_folds(stars), settings)
             fold = fitter.folds(meta["ra"], meta["dec"])
             fits = fitter.fit(handle["flux"], handle["ivar"], spectral_type, fold, progress.add)
-            rejected = rejections(meta, fits, params.max_outlier_fraction)
-            table = meta[["spectrum_id"]].assign(
-                **fit_columns(fitter.whole.emulator.label_names, fits), in_library=fold >= 0
-            )
+            names = fitter.whole.emulator.label_names
+            tables = fit_tables(meta, names, fits, fold, params.max_outlier_fraction)
             group = written.create_group(name)
-            write_columns(group.create_group("fit"), table.drop(index=rejected.index))
-            write_columns(group.create_group("rejected"), rejected)
+            for part, table in tables.items():
+                write_columns(group.create_group(part), table)
             log.info(
                 "%s: %d in, %d labelled, %d of stars in the library",
-                name, len(meta), len(meta) - len(rejected), (fold >= 0).sum(),
+                name, len(meta), len(tables["fit"]), (fold >= 0).sum(),
             )  # fmt: skip
     if params.last:
         Path(params.prepared["spectra"]).unlink(missing_ok=True)

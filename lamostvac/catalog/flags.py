@@ -1,5 +1,7 @@
 """The quality flags of the catalogue."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
@@ -33,8 +35,63 @@ def snr_flag(
     return ~(snr > np.where(logg < GIANT_LOGG, giant, dwarf))
 
 
-def chi2_flag(
+@dataclass(frozen=True)
+class Chi2Regression:
+    """chi2 of a type's stars as a linear function of their labels (Liang et al. 2024, section 4.4).
+
+    Attributes
+    ----------
+    used : numbers of the labels that it depends on
+    centre, scale : (k,) by which these labels are standardised
+    coefficients : (1 + k,) constant and slopes; empty where there were too few stars
+    """
+
+    used: tuple[int, ...] = ()
+    centre: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+    coefficients: tuple[float, ...] = ()
+
+    def expected(self, labels: NDArray[np.floating]) -> NDArray[np.float64] | None:
+        """The regression (n,) at all labels (n, d), or None without one."""
+        if not self.coefficients:
+            return None
+        chosen = labels[:, list(self.used)].astype(np.float64)
+        scaled = (chosen - np.array(self.centre)) / np.array(self.scale)
+        with np.errstate(invalid="ignore"):
+            return np.asarray(
+                np.column_stack([np.ones(len(labels)), scaled]) @ np.array(self.coefficients)
+            )
+
+
+def chi2_regression(
     labels: NDArray[np.floating], chi2: NDArray[np.floating], reliable: NDArray[np.bool_]
+) -> Chi2Regression:
+    """The regression from a type's stars; without coefficients where these are fewer than ten each.
+
+    Parameters
+    ----------
+    labels : (n, d); columns with no finite value are left out
+    chi2 : (n,)
+    reliable : (n,) the stars that count: S/N above the threshold
+    """
+    columns = np.flatnonzero(np.isfinite(labels).any(axis=0))
+    chosen = labels[:, columns].astype(np.float64)
+    used = reliable & np.isfinite(chosen).all(axis=1) & np.isfinite(chi2)
+    if used.sum() < 10 * (len(columns) + 1):
+        return Chi2Regression()
+    centre, scale = chosen[used].mean(axis=0), chosen[used].std(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    design = np.column_stack([np.ones(used.sum()), (chosen[used] - centre) / scale])
+    found = np.linalg.lstsq(design, chi2[used].astype(np.float64), rcond=None)[0]
+    parts = (values.tolist() for values in (columns, centre, scale, found))
+    return Chi2Regression(*(tuple(values) for values in parts))
+
+
+def chi2_flag(
+    labels: NDArray[np.floating],
+    chi2: NDArray[np.floating],
+    reliable: NDArray[np.bool_],
+    regression: Chi2Regression | None = None,
 ) -> NDArray[np.bool_]:
     """Where chi2 exceeds its linear regression on the labels (Liang et al. 2024, section 4.4).
 
@@ -43,35 +100,19 @@ def chi2_flag(
     labels : (n, k); columns with no finite value are left out
     chi2 : (n,)
     reliable : (n,) the stars that the regression is fitted to: S/N above the threshold
+    regression : of a larger sample, in its place
 
     Returns
     -------
-    (n,) True where chi2 exceeds the regression, or is missing. With fewer than ten stars per
-    coefficient there is no regression, and only missing values are flagged.
+    (n,) True where chi2 exceeds the regression, or is missing. Without a regression only missing
+    values are flagged.
     """
-    expected = expected_chi2(labels, chi2, reliable)
+    found = regression or chi2_regression(labels, chi2, reliable)
+    expected = found.expected(labels)
     if expected is None:
         return ~np.isfinite(chi2)
     with np.errstate(invalid="ignore"):
         return ~(chi2 <= expected)
-
-
-def expected_chi2(
-    labels: NDArray[np.floating], chi2: NDArray[np.floating], reliable: NDArray[np.bool_]
-) -> NDArray[np.float64] | None:
-    """The regression (n,) that `chi2_flag` compares chi2 with, or None with too few stars."""
-    labels = labels[:, np.isfinite(labels).any(axis=0)].astype(np.float64)
-    complete = np.isfinite(labels).all(axis=1) & np.isfinite(chi2)
-    used = reliable & complete
-    if used.sum() < 10 * (labels.shape[1] + 1):
-        return None
-    centre, scale = labels[used].mean(axis=0), labels[used].std(axis=0)
-    design = np.column_stack(
-        [np.ones(len(labels)), (labels - centre) / np.where(scale > 0, scale, 1.0)]
-    )
-    coefficients = np.linalg.lstsq(design[used], chi2[used].astype(np.float64), rcond=None)[0]
-    with np.errstate(invalid="ignore"):
-        return np.asarray(design @ coefficients)
 
 
 def outside_library(
@@ -169,17 +210,19 @@ def set_flags(
     outlier_fraction: float,
     cold_giant_max_teff: float = _SECTION.cold_giant_max_teff,
     cold_giant_logg: tuple[float, float] = _SECTION.cold_giant_logg,
+    regression: Chi2Regression | None = None,
 ) -> None:
     """Compute every flag of `rows` (n,) in place, `flags`, the sum of their bits, and `recommended`.
 
     Flags of systems that do not label a spectrum (`REASON_FLAGS`) are in `rows` already.
+    `regression` is that of chi2 from a larger sample than `rows`, which else give it.
     """
     labels = np.column_stack([rows[label].astype(np.float32) for label in LABELS])
     fitted = rows["fit_status"] != NO_FIT
     low_snr = snr_flag(rows[snr_band], rows["logg"], dwarf_snr, giant_snr)
     flags = {
         "flag_snr": low_snr,
-        "flag_chi2": chi2_flag(labels, rows["chi2"].astype(np.float64), ~low_snr),
+        "flag_chi2": chi2_flag(labels, rows["chi2"].astype(np.float64), ~low_snr, regression),
         "flag_alpha_fe": ~(rows["teff"] <= alpha_max_teff) | ~np.isfinite(rows["alpha_fe"]),
         "flag_edge": rows["fit_status"] == EDGE,
         "flag_no_convergence": rows["fit_status"] == NO_PROGRESS,

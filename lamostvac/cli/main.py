@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from lamostvac import __version__
-from lamostvac.cli import look, setting, start
+from lamostvac.cli import label, look, setting, start
 from lamostvac.core.exceptions import UserError
 
 
@@ -49,6 +49,8 @@ for command in (
     look.progress,
     look.trace,
     start.star,
+    label.pack,
+    label.label,
     look.efficiency,
     look.damage,
     look.restore_times,

@@ -52,19 +52,22 @@ def fold_by_star(
     return result
 
 
-def library_folds(library: Path, crossvalidation: Path) -> pd.DataFrame:
+def library_folds(stars: Sequence[Path]) -> pd.DataFrame:
     """`ra dec fold` of the spectra of a library of the survey's own.
 
     Parameters
     ----------
-    library : file of `library.library.write_library`
-    crossvalidation : table of `cross_validate`, with the fold of each spectrum
+    stars : the file of `library.library.write_library` and the table of `cross_validate`, which has
+        the fold of each spectrum; empty where the library's stars are not the survey's
     """
+    if not stars:
+        return pd.DataFrame({name: np.empty(0) for name in ("ra", "dec", "fold")})
+    library, crossvalidation = stars
     with open_hdf5(library) as handle:
-        stars = read_columns(handle["labels"], ["ra", "dec"])
-        stars["id"] = read_columns(handle["ids"], ["id"])["id"].astype(str)
+        places = read_columns(handle["labels"], ["ra", "dec"])
+        places["id"] = read_columns(handle["ids"], ["id"])["id"].astype(str)
     folds = pd.read_csv(crossvalidation, usecols=["id", "fold"], dtype={"id": str})
-    return stars.merge(folds, on="id", validate="1:1")[["ra", "dec", "fold"]]
+    return places.merge(folds, on="id", validate="1:1")[["ra", "dec", "fold"]]
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ class LeftOutFitter:
 def left_out_fitter(
     emulator: Path,
     without: Sequence[Path],
-    stars: Sequence[Path],
+    stars: pd.DataFrame,
     settings: FitSettings,
 ) -> LeftOutFitter:
     """The fitter from the files of an emulator; those of folds are read when they are needed.
@@ -132,7 +135,7 @@ def left_out_fitter(
     ----------
     emulator : the whole one
     without : those without each fold, in the order of folds
-    stars : library and cross-validation, as for `library_folds`; empty where `without` is
+    stars : `library_folds`; empty where `without` is
     settings : of the fit
     """
 
@@ -140,6 +143,5 @@ def left_out_fitter(
     def fitter(fold: int) -> StarFitter:
         return StarFitter(read_emulator(without[fold]), settings)
 
-    nowhere = pd.DataFrame({name: np.empty(0) for name in ("ra", "dec", "fold")})
     whole = StarFitter(read_emulator(emulator), settings)
-    return LeftOutFitter(whole, fitter, library_folds(*stars) if stars else nowhere)
+    return LeftOutFitter(whole, fitter, stars)

@@ -80,6 +80,27 @@ def rejections(identity: pd.DataFrame, fits: StarFits, max_outlier_fraction: flo
     return table.set_axis(rows, axis=0)
 
 
+def fit_tables(
+    identity: pd.DataFrame,
+    names: tuple[str, ...],
+    fits: StarFits,
+    fold: NDArray[np.int64],
+    max_outlier_fraction: float,
+) -> dict[str, pd.DataFrame]:
+    """A chunk's fits as two tables: `fit`, a row for each spectrum with labels, and `rejected`.
+
+    Parameters
+    ----------
+    identity : `spectrum_id obsid` of the n spectra
+    names : labels of the emulator's library
+    fold : (n,) of the library's star that each spectrum shows, -1 for others
+    max_outlier_fraction : as for `rejections`
+    """
+    rejected = rejections(identity, fits, max_outlier_fraction)
+    table = identity[["spectrum_id"]].assign(**fit_columns(names, fits), in_library=fold >= 0)
+    return {"fit": table.drop(index=rejected.index), "rejected": rejected}
+
+
 def described(fits: StarFits, rejected: pd.DataFrame) -> list[str]:
     """How the fits ended, in sentences for a log; `rejected` as by `rejections`."""
     counts = Counter(np.delete(fits.status, rejected.index).tolist())

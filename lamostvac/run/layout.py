@@ -137,6 +137,7 @@ class Layout:
     hats = _Below("catalog/hats")
     published = _Below("catalog/{table}.fits")
     explorer = _Below("explorer.html")
+    pack = _Below("models.lvpack")
 
     comparisons = _Below("validation/comparisons.csv")
     pulls = _Below("validation/pulls.csv")

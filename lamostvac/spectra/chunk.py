@@ -10,10 +10,11 @@ import hashlib
 import itertools
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import h5py
 import numpy as np
@@ -53,6 +54,10 @@ NEEDED = [
     "z",
     "path",
 ]  # to read a spectrum
+
+
+Reader: TypeAlias = Callable[[Any], StoredSpectrum]
+"""Gives the spectrum of a chunk's row; raises `SpectrumRejected`."""
 
 
 class _Datasets:
@@ -138,6 +143,7 @@ def prepare_chunk(
     settings: Preparation,
     networks: NetworkPreparation | None,
     log: logging.Logger,
+    read: Reader | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Read the spectra of a chunk and write them prepared for the fit and the networks.
 
@@ -149,6 +155,8 @@ def prepare_chunk(
     handle : an empty file; it gets `flux`, `ivar` (n, 4901) and the group `meta` of these rows,
         with `networks` also `network_flux`, `network_ivar` (m, pixels) and the group
         `network_meta`, and the attributes `digest` of all of them and `network_digest`
+
+    read : gives the spectrum of a row; by default `read_row`
 
     Returns
     -------
@@ -163,7 +171,9 @@ def prepare_chunk(
     progress = Progress(log, len(rows), "spectra")
     named: Iterator[Any] = enumerate(rows[NEEDED].itertuples(index=False))
     while batch := list(itertools.islice(named, BATCH)):
-        for (index, row), layout, found in _read_and_prepare(batch, preparer, settings):
+        for (index, row), layout, found in _read_and_prepare(
+            batch, preparer, read or partial(read_row, settings=settings)
+        ):
             if isinstance(found, SpectrumRejected):
                 log.info("rejected %s (%s): %s", row.spectrum_id, row.path, found)
                 for system in systems.values():
@@ -195,16 +205,16 @@ def prepare_chunk(
 
 
 def _read_and_prepare(
-    batch: list[tuple[int, Any]], preparer: Preparer, settings: Preparation
+    batch: list[tuple[int, Any]], preparer: Preparer, read: Reader
 ) -> Iterator[tuple[tuple[int, Any], str, Prepared | SpectrumRejected]]:
     """A batch's rows with the layouts of their files and what `Preparer.prepare` says of them."""
-    stored = [_read(row, settings) for _, row in batch]
-    read = [
+    stored = [_outcome(read, row) for _, row in batch]
+    usable = [
         (one, row.z)
         for one, (_, row) in zip(stored, batch, strict=True)
         if not isinstance(one, SpectrumRejected)
     ]
-    prepared = iter(preparer.prepare([one for one, _ in read], [z for _, z in read]))
+    prepared = iter(preparer.prepare([one for one, _ in usable], [z for _, z in usable]))
     for numbered, one in zip(batch, stored, strict=True):
         if isinstance(one, SpectrumRejected):
             yield numbered, "", one
@@ -212,17 +222,24 @@ def _read_and_prepare(
             yield numbered, one.layout, next(prepared)
 
 
-def _read(row: Any, settings: Preparation) -> StoredSpectrum | SpectrumRejected:
-    """The file of a row, which has to hold that row's spectrum; or why it is rejected."""
+def _outcome(read: Reader, row: Any) -> StoredSpectrum | SpectrumRejected:
     try:
-        stored = read_stored(row.path)
-        try:
-            check_header(stored.header, row, settings)
-        except SpectrumRejected:
-            stored.decoded()  # what is wrong with the file itself comes first
-            raise
+        return read(row)
     except SpectrumRejected as why:
         return why
+
+
+def read_row(row: Any, settings: Preparation) -> StoredSpectrum:
+    """The file of a chunk's row, which has to hold that row's spectrum.
+
+    Raises `SpectrumRejected` with a reason of stage "prepare".
+    """
+    stored = read_stored(row.path)
+    try:
+        check_header(stored.header, row, settings)
+    except SpectrumRejected:
+        stored.decoded()  # what is wrong with the file itself comes first
+        raise
     return stored
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lamostvac.catalog.flags import expected_chi2, library_distances, snr_flag
+from lamostvac.catalog.flags import chi2_regression, library_distances, snr_flag
 from lamostvac.catalog.lookup import (
     column_names,
     repeats_of,
@@ -180,12 +180,8 @@ def flag_facts(
     low_snr = snr_flag(
         sample[settings.snr_band].to_numpy(), sample["logg"].to_numpy(np.float32), dwarf, giant
     )
-    # The star is the last row; it is excluded from the fit of the regression, which has it already.
-    expected = expected_chi2(
-        np.concatenate([others, own.astype(np.float32)]),
-        np.append(sample["chi2"].to_numpy(np.float64), float(row["chi2"])),
-        np.append(~low_snr, False),
-    )
+    regression = chi2_regression(others, sample["chi2"].to_numpy(np.float64), ~low_snr)
+    expected = regression.expected(own.astype(np.float32))
     with open_hdf5(files.library) as handle:
         known = read_columns(handle["labels"])
     library = np.column_stack(
@@ -208,7 +204,7 @@ def flag_facts(
         snr_band=settings.snr_band,
         dwarf_snr=dwarf,
         giant_snr=giant,
-        expected_chi2=float("nan") if expected is None else float(expected[-1]),
+        expected_chi2=float("nan") if expected is None else float(expected[0]),
         alpha_max_teff=settings.alpha_max_teff,
         limits=label_limits(low, high, emulator.label_names),
         library_distance=float(distances[0]),

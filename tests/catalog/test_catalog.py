@@ -432,7 +432,7 @@ def test_cold_giants_are_those_of_the_paper():
     ]  # fmt: skip
 
 
-def test_recommended_is_what_the_paper_asks_for(monkeypatch):
+def test_recommended_is_what_the_paper_asks_for():
     # Stars that nothing is wrong with, but for one thing each of the first: S/N, how the fit ended,
     # distance from the library, a cold giant, no fit, chi2; heat and outliers do not count.
     rows, _ = finished(spectra(200))
@@ -448,8 +448,8 @@ def test_recommended_is_what_the_paper_asks_for(monkeypatch):
             for teff, logg in ((5500, 4.4), (5400, 4.4), (4400, 3), (7200, 4.4))
         ]
     )
-    monkeypatch.setattr(flags, "expected_chi2", lambda *arguments: np.full(len(rows), 2.0))
-    flags.set_flags(rows, REGISTRY, library, "snrr", 8.0, 8.0, 7000.0, 0.02)
+    twice = flags.Chi2Regression(coefficients=(2.0,))
+    flags.set_flags(rows, REGISTRY, library, "snrr", 8.0, 8.0, 7000.0, 0.02, regression=twice)
     assert np.flatnonzero(rows["recommended"] == 0).tolist() == [1, 2, 3, 4, 5, 6, 7]
     assert rows["flag_cold_giant"].nonzero()[0].tolist() == [5]
     assert rows["flags"][5] == 1 << REGISTRY["flag_cold_giant"].bit

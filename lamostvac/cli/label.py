@@ -1,0 +1,149 @@
+"""Subcommands for spectra without a release: label, and pack, which makes what label needs."""
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from lamostvac.cli.options import FILE, FOLDER, configuration_file, example, run_options
+from lamostvac.core.exceptions import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REJECTED_SOME, NOTHING = 3, 1
+_BAR = 40  # characters
+
+
+class _Bar:
+    """One line on a terminal that says how far the work is; nothing where standard error is a file."""
+
+    def __init__(self, what: str, stream: IO[str] | None = None) -> None:
+        self._what, self._stream = what, stream or sys.stderr
+        self._start = time.monotonic()
+        self._shown = self._stream.isatty()
+
+    def __call__(self, done: int, total: int) -> None:
+        if not self._shown or not total:
+            return
+        filled = _BAR * done // total
+        rate = done / max(time.monotonic() - self._start, 1e-3)
+        left = f", {(total - done) / rate:.0f} s left" if done and done < total else ""
+        bar = "#" * filled + "." * (_BAR - filled)
+        end = "\n" if done == total else ""
+        self._stream.write(f"\r\x1b[K{self._what} [{bar}] {done}/{total}, {rate:.0f}/s{left}{end}")
+        self._stream.flush()
+
+
+@click.command(epilog=example("lamostvac label spectra/ --model dr10.lvpack -o labels.fits"))
+@click.argument("paths", nargs=-1, required=True, metavar="FILE|FOLDER...", type=click.Path())
+@click.option("--model", type=FILE, required=True, metavar="PACK", help="File by lamostvac pack.")
+@click.option(
+    "-o",
+    "--output",
+    type=FILE,
+    default="labels.fits",
+    show_default=True,
+    metavar="TABLE",
+    help="Table of labels, by its suffix .fits, .parquet, .csv or .vot.",
+)
+@click.option(
+    "--plot", type=FOLDER, metavar="DIR", help="Also draw each spectrum with its model there (PNG)."
+)
+def label(paths: tuple[str, ...], model: Path, output: Path, plot: Path | None) -> None:
+    """Label LAMOST spectra without a release's catalogue.
+
+    What cannot be labelled is in TABLE's folder as {TABLE}_rejected.csv, with reasons. The exit code
+    is 0 when all spectra have labels, 3 when some are rejected, and 1 when none has labels.
+    """
+    from lamostvac.label.folder import find_work, label_work
+    from lamostvac.label.models import Models
+    from lamostvac.label.pack import Pack
+    from lamostvac.label.tables import require_form, write_table
+
+    require_form(output)
+    start = time.monotonic()
+    with Pack(model) as pack:
+        models = Models(pack)
+        if pack.settings.simulated:
+            click.echo(
+                f"{model} was made from a SIMULATED survey: these labels are no measurements of real "
+                "stars, only a trial of the program",
+                err=True,
+            )
+        work = find_work(paths, models, _Bar("headers"))
+        found = label_work(work, models, _Bar("spectra"))
+        cards = pack.settings.provenance | {"PACK": model.name}
+        if pack.settings.simulated:
+            cards["SIMULATE"] = "models of a simulated survey"
+        rejected = output.with_name(f"{output.stem}_rejected.csv")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        found.rejected.to_csv(rejected, index=False, lineterminator="\n")
+        write_table(output, found.rows, found.registry, cards)
+        if plot is not None:
+            from lamostvac.label.plots import draw_all
+
+            draw_all(plot, found, models, _Bar("plots"))
+    _say(found.rejected, len(found.rows), output, rejected, time.monotonic() - start)
+
+
+def _say(rejected: "pd.DataFrame", n: int, output: Path, path: Path, seconds: float) -> None:
+    """What was done, and the exit code."""
+    from lamostvac.core.rejection import REASONS
+
+    for reason, count in rejected["reason"].value_counts().items():
+        click.echo(f"{count} rejected: {REASONS[str(reason)]}", err=True)
+    click.echo(f"{n} spectra labelled in {seconds:.1f} s: {output}")
+    if len(rejected):
+        click.echo(f"{len(rejected)} rejected: {path}")
+    if not n:
+        sys.exit(NOTHING)
+    if len(rejected):
+        sys.exit(REJECTED_SOME)
+
+
+@click.command(
+    epilog=example("lamostvac pack --config mine.yaml -o dr10.lvpack"),
+    options_metavar="(--config FILE | --demo) [OPTIONS]",
+)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- OPTIONS OF SNAKEMAKE]")
+@run_options
+@click.option(
+    "-o",
+    "--output",
+    type=FILE,
+    metavar="PACK",
+    help="Where to copy it; by default it stays in the results folder.",
+)
+def pack(
+    words: tuple[str, ...],
+    config: Path | None,
+    demo: bool,
+    directory: Path | None,
+    output: Path | None,
+) -> None:
+    """Put all that a run has learned into one file, for lamostvac label."""
+    from lamostvac.run.layout import Layout
+    from lamostvac.run.start import results_folder, snakemake_command, snakemake_environment
+
+    path = configuration_file(config, demo)
+    folder = (directory or Path()).absolute()
+    made = Layout(results_folder(path)).pack
+    command = snakemake_command(path, folder, (made, *words))
+    folder.mkdir(parents=True, exist_ok=True)
+    ended = subprocess.run(command, env=snakemake_environment(folder)).returncode
+    if ended:
+        sys.exit(ended)
+    result = folder / made
+    if not result.is_file():  # a dry run
+        return
+    if output is not None:
+        if output.suffix != ".lvpack":
+            raise UserError(f"{output}: the name of a pack has to end in .lvpack")
+        shutil.copyfile(result, output)
+        result = output
+    click.echo(f"pack: {result} ({result.stat().st_size / 1e6:.0f} MB)")

@@ -1,0 +1,169 @@
+"""Labels of spectra in memory or in files by a model pack, in Python."""
+
+import os
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from astropy import units
+from astropy.nddata import InverseVariance
+from astropy.table import QTable
+from numpy.typing import ArrayLike, NDArray
+
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.vocabulary import SPECTRAL_TYPES
+from lamostvac.label.arrays import Spectra, chunk_of, reader, spectra_of
+from lamostvac.label.folder import LabelledFiles, find_work, label_work
+from lamostvac.label.models import Models
+from lamostvac.label.pack import Pack
+from lamostvac.label.tables import as_qtable
+from lamostvac.spectra.grid import GRID
+
+
+class Labeller:
+    """Gives spectra the labels that the run of a pack would give them.
+
+    It can be used in a `with` statement, after which its temporary files are gone.
+
+    Parameters
+    ----------
+    pack : file that `lamostvac pack` wrote
+
+    Raises
+    ------
+    UserError
+        There is no such file, it is no pack of this version, or it is damaged.
+    """
+
+    def __init__(self, pack: str | os.PathLike[str]) -> None:
+        self._pack = Pack(pack)
+        self.models = Models(self._pack)
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """Where its labels come from; the `meta` of each table that it gives."""
+        settings = self.models.settings
+        return {
+            "pack": self._pack.path.name,
+            "simulated": settings.simulated,
+            **settings.provenance,
+        }
+
+    def label(
+        self,
+        wavelength: Any,
+        flux: Any = None,
+        ivar: Any = None,
+        *,
+        z: ArrayLike | None = None,
+        spectral_type: str | Sequence[str] | None = None,
+        mask: Any = None,
+        ra: ArrayLike | None = None,
+        dec: ArrayLike | None = None,
+    ) -> QTable:
+        """Labels of one spectrum or several.
+
+        Parameters
+        ----------
+        wavelength : (p,) for all spectra or (n, p), A or a quantity, in vacuum, as observed and
+            barycentric; or a specutils `Spectrum` with an uncertainty, and nothing for `flux` and
+            `ivar`
+        flux : (p,), (n, p), or n arrays, in any unit
+        ivar : inverse variance, like `flux`; 0 where a pixel is not to be used
+        z : redshift of one or of all (n,); by default it is found from each spectrum
+        spectral_type : OB A F G K M, of one or of all (n,), on which errors depend; by default it
+            is found from each spectrum
+        mask : true where a pixel is not to be used, like `flux`
+        ra, dec : degrees, by which stars that the models learned from are known and labelled
+            without what they taught; by default the spectra are taken to be of other stars
+
+        Returns
+        -------
+        A row for each spectrum in their order; `rejected` is "", or why it has no labels.
+        Descriptions of the columns are in their `info.description`.
+
+        Raises
+        ------
+        UserError
+            Shapes, units or types are wrong.
+        """
+        if flux is None:
+            wavelength, flux, ivar, mask = _parts(wavelength)
+        spectra = spectra_of(wavelength, flux, ivar, mask)
+        chunk = chunk_of(spectra, np.nan if z is None else z, ra, dec)
+        types = self._types(spectra, chunk, spectral_type)
+        read = reader(spectra)
+        n, registry = len(spectra), self.models.columns
+        rows, rejected = registry.empty(n), np.full(n, "", object)
+        for name in SPECTRAL_TYPES:
+            part = np.flatnonzero(types == name)
+            if not len(part):
+                continue
+            found = self.models.label(chunk.iloc[part].reset_index(drop=True), name, read)
+            for column in registry.names:
+                rows[column][found.rows["spectrum_id"].astype(int)] = found.rows[column]
+            why = found.rejected
+            rejected[why["spectrum_id"].astype(int)] = (why["reason"] + ": " + why["detail"]).to_numpy()
+        rows["spectrum_id"] = np.arange(n).astype(bytes)
+        table = as_qtable(rows, registry, self.meta)
+        table["rejected"] = rejected.astype(str)
+        return table
+
+    def label_files(self, paths: Sequence[str | os.PathLike[str]]) -> LabelledFiles:
+        """Labels of the spectra in files and folders, by what their headers say (`label.folder`)."""
+        work = find_work(paths, self.models)
+        return label_work(work, self.models)
+
+    def model(
+        self, labels: Mapping[str, Any]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """The first emulator's normalised spectrum at given labels.
+
+        Parameters
+        ----------
+        labels : the emulator's labels by name (K, dex), such as a row of `label` has them
+
+        Returns
+        -------
+        wave : (4901,) A, vacuum, at rest
+        flux : (4901,) NaN where the emulator has no pixel
+        """
+        emulator = self.models.emulator(self.models.settings.library).whole.emulator
+        names = emulator.label_names
+        if missing := [name for name in names if name not in labels]:
+            raise UserError(f"labels: there is no {missing[0]}; the emulator has {', '.join(names)}")
+        values = [float(units.Quantity(labels[name]).value) for name in names]
+        flux = np.full(len(GRID), np.nan, np.float32)
+        flux[emulator.pixels] = emulator.spectra(np.array([values]))[0]
+        return GRID.copy(), flux
+
+    def close(self) -> None:
+        """Remove temporary files."""
+        self._pack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _parts(spectrum: Any) -> tuple[Any, Any, Any, Any]:
+    """Wavelength, flux, inverse variance and mask of a specutils `Spectrum`.
+
+    Raises `UserError` where it is none, or has no uncertainty.
+    """
+    if not hasattr(spectrum, "spectral_axis"):
+        raise UserError("label takes wavelength, flux and ivar, or a specutils Spectrum")
+    uncertainty = getattr(spectrum, "uncertainty", None)
+    if uncertainty is None:
+        raise UserError("the spectrum has no uncertainty; labels need the noise of each pixel")
+    ivar = uncertainty.represent_as(InverseVariance).array
+    axis = units.Quantity(spectrum.spectral_axis).to(units.AA, units.spectral())
+    return axis, units.Quantity(spectrum.flux).value, ivar, getattr(spectrum, "mask", None)

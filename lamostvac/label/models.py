@@ -1,0 +1,254 @@
+"""The models of a pack, read once, and the labels that they give to the spectra of one chunk.
+
+Each step is the function that the workflow's script of that name calls, so a spectrum gets the
+labels that the run would give it. What differs: errors, relations, factors and the regression of
+chi2 are the run's, whatever the few spectra here; each star is fitted from its own spectrum alone;
+and there is no photometry, so no distance and no extinction.
+"""
+
+import logging
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lamostvac.catalog.best_spectrum import set_unique
+from lamostvac.catalog.flags import flag_further, set_flags
+from lamostvac.catalog.left_out import read_left_out
+from lamostvac.catalog.registry import (
+    EmulatorLabels,
+    NetworkLabel,
+    Registry,
+    emulator_labels,
+    load_registry,
+    network_labels,
+)
+from lamostvac.catalog.rows import apply_curves, apply_errors, assemble, read_chunk
+from lamostvac.core.hdf5 import atomic_hdf5, write_columns
+from lamostvac.core.vocabulary import SpectralType
+from lamostvac.emulator.model import read_emulator
+from lamostvac.fit.fitter import StarFitter
+from lamostvac.fit.left_out import LeftOutFitter
+from lamostvac.fit.results import fit_tables
+from lamostvac.label.pack import Pack, PackSettings
+from lamostvac.networks.ensemble import Network, load_network
+from lamostvac.networks.predict import joined, predict_chunk, restrict
+from lamostvac.networks.predict import set_flags as set_network_flags
+from lamostvac.recommend import combine, files
+from lamostvac.spectra.chunk import Reader, prepare_chunk
+from lamostvac.uncertainty.model_files import load_models
+from lamostvac.uncertainty.type_errors import read_type_errors
+
+# Stages of the workflow without a part in this, by the first word of a column's origin.
+_ELSEWHERE = ("photometry", "distance", "search", "merge")
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Rows of the catalogue (n,) and the rejected spectra, `spectrum_id obsid stage reason detail`."""
+
+    rows: NDArray[np.void]
+    rejected: pd.DataFrame
+
+
+class Models:
+    """What a pack holds, read when it is needed first.
+
+    Raises
+    ------
+    UserError
+        A member of the pack is damaged or missing.
+    """
+
+    def __init__(self, pack: Pack) -> None:
+        self.pack = pack
+        self.settings: PackSettings = pack.settings
+        self.emulator = cache(self._emulator)
+        self.library_labels = cache(self._library_labels)
+
+    @cached_property
+    def network_labels(self) -> list[NetworkLabel]:
+        """The labels that its networks give."""
+        return network_labels(self.settings.network_labels)
+
+    @cached_property
+    def emulators(self) -> list[EmulatorLabels]:
+        """Its emulators beside the first."""
+        return emulator_labels(self.settings.emulators)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """All columns of the run's catalogue."""
+        return load_registry(self.network_labels, emulators=self.emulators)
+
+    @cached_property
+    def columns(self) -> Registry:
+        """The columns of the run's catalogue that a pack can fill."""
+        elsewhere = _ELSEWHERE if self.settings.second else (*_ELSEWHERE, "fit_imig")
+        return Registry(
+            tuple(
+                column
+                for column in self.registry
+                if column.origin.partition(":")[0].split(",")[0] not in elsewhere
+            )
+        )
+
+    @cached_property
+    def networks(self) -> list[Network]:
+        """The networks in the order of the catalogue."""
+        names = [one.label for one in self.network_labels]
+        return [self.pack.read(f"networks/{name}.h5", load_network) for name in names]
+
+    def _emulator(self, name: str) -> LeftOutFitter:
+        """An emulator, with those without each fold where its library's stars are the survey's."""
+
+        def fitter(member: str) -> StarFitter:
+            emulator = self.pack.read(f"emulators/{member}.h5", read_emulator)
+            return StarFitter(emulator, self.settings.fit)
+
+        stars = self.pack.read(f"emulators/{name}_stars.parquet", pd.read_parquet)
+        without = cache(lambda fold: fitter(f"{name}_without_{fold}"))
+        return LeftOutFitter(fitter(name), without, stars)
+
+    def _library_labels(self, name: str) -> NDArray[np.float64]:
+        """Labels (m, k) of a library's stars."""
+        table = self.pack.read(f"emulators/{name}_labels.parquet", pd.read_parquet)
+        return np.asarray(table.to_numpy(np.float64))
+
+    def label(
+        self,
+        chunk: pd.DataFrame,
+        spectral_type: SpectralType,
+        read: Reader | None = None,
+        progress: Callable[[int], None] = lambda count: None,
+    ) -> Labels:
+        """Labels of spectra of one spectral type.
+
+        Parameters
+        ----------
+        chunk : rows with the columns `survey.chunks.CHUNK_COLUMNS`
+        read : gives a row's spectrum; by default from the file at `path`
+        progress : called with the number of spectra done since it was called last
+        """
+        with tempfile.TemporaryDirectory(prefix="lamostvac-label-") as folder:
+            accepted, rejected = self._systems(Path(folder), chunk, spectral_type, read, progress)
+        rows, rejected = assemble(
+            spectral_type, len(chunk), [(accepted, rejected)], self.registry,
+            self.settings.library, self.settings.gaia_release,
+        )  # fmt: skip
+        self._errors_and_flags(rows, spectral_type)
+        self._recommend(rows, spectral_type)
+        set_unique(rows)
+        return Labels(rows, rejected)
+
+    def _systems(
+        self,
+        folder: Path,
+        chunk: pd.DataFrame,
+        spectral_type: SpectralType,
+        read: Reader | None,
+        progress: Callable[[int], None],
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """What emulators and networks say of a chunk: accepted and rejected (`rows.read_chunk`)."""
+        settings = self.settings
+        names = (
+            "chunk.parquet",
+            "prepared.h5",
+            "fit.h5",
+            "predicted.h5",
+            "second.h5",
+            "further.h5",
+        )
+        rows, prepared, fit, predicted, second, further = (folder / name for name in names)
+        chunk.to_parquet(rows, index=False)
+        with atomic_hdf5(folder / "spectra.h5") as handle:
+            tables = prepare_chunk(chunk, handle, settings.prepare, settings.networks, _LOG, read)
+            _write_tables(prepared, tables)
+            meta = tables["meta"]
+            _write_tables(fit, self._fit(settings.library, handle, meta, spectral_type))
+            if settings.second:
+                _write_tables(second, self._fit(settings.second, handle, meta, spectral_type))
+            with atomic_hdf5(further) as written:
+                for system in self.emulators:
+                    found = self._fit(system.name, handle, meta, spectral_type)
+                    for part, table in found.items():
+                        write_columns(written.create_group(f"{system.name}/{part}"), table)
+            if settings.networks:
+                _write_tables(predicted, {"labels": self._predict(handle, tables, spectral_type)})
+        progress(len(chunk))
+        return read_chunk(
+            rows,
+            prepared,
+            fit,
+            predicted if settings.networks else None,
+            self.network_labels,
+            second if settings.second else None,
+            further_fit=further,
+            emulators=self.emulators,
+        )
+
+    def _fit(
+        self, name: str, handle: h5py.File, meta: pd.DataFrame, spectral_type: SpectralType
+    ) -> dict[str, pd.DataFrame]:
+        """`fit_tables` of an emulator for the prepared spectra `meta`."""
+        fitter = self.emulator(name)
+        fold = fitter.folds(meta["ra"], meta["dec"])
+        fits = fitter.fit(handle["flux"], handle["ivar"], spectral_type, fold)
+        names = fitter.whole.emulator.label_names
+        return fit_tables(meta, names, fits, fold, self.settings.max_outlier_fraction)
+
+    def _predict(
+        self, handle: h5py.File, tables: Mapping[str, pd.DataFrame], spectral_type: SpectralType
+    ) -> pd.DataFrame:
+        """The networks' columns for the spectra that they see."""
+        meta = tables["network_meta"]
+        snr = {
+            network.label: meta[str(network.attributes["snr_band"])].to_numpy(np.float32)
+            for network in self.networks
+        }
+        seen = handle["network_flux"], handle["network_ivar"]
+        columns = joined(self.networks, predict_chunk(self.networks, *seen, snr))
+        for label, condition in self.settings.apply.items():
+            restrict(columns, label, condition)
+        set_network_flags(columns, self.networks, spectral_type, self.settings.grids)
+        return meta[["spectrum_id"]].assign(**columns)
+
+    def _errors_and_flags(self, rows: NDArray[np.void], spectral_type: SpectralType) -> None:
+        """Errors and flags by what the run learned of this type."""
+        settings = self.settings
+        models, _ = self.pack.read(f"errors/{spectral_type}.h5", read_type_errors)
+        apply_errors(rows, models)
+        if "errors/network_curves.h5" in self.pack:
+            curves = self.pack.read("errors/network_curves.h5", load_models)
+            apply_curves(rows, curves, settings.keep_errors)
+        dwarf, giant = settings.snr_thresholds[spectral_type]
+        set_flags(
+            rows, self.registry, self.library_labels(settings.library), settings.snr_band,
+            dwarf, giant, **settings.flags, regression=settings.chi2[spectral_type],
+        )  # fmt: skip
+        for system in self.emulators:
+            flag_further(rows, system, self.library_labels(system.name))
+
+    def _recommend(self, rows: NDArray[np.void], spectral_type: SpectralType) -> None:
+        """Recommended values by the run's relations and factors."""
+        settings = self.settings
+        fitted = self.pack.read(f"recommended/{spectral_type}.h5", files.load)
+        members = {
+            name: self.pack.file(f"networks/{name}_left_out.parquet") for name in settings.trained
+        }
+        left_out = read_left_out(rows["spectrum_id"], {k: str(v) for k, v in members.items()})
+        combine.apply(rows, fitted, settings.definitions, settings.recommended, left_out)
+
+
+def _write_tables(path: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Tables as groups of an HDF5 file, as the workflow passes them on."""
+    with atomic_hdf5(path) as handle:
+        for name, table in tables.items():
+            write_columns(handle.create_group(name), table)

@@ -1,0 +1,217 @@
+"""A model pack: all that a run has learned, in one file that labels spectra without the run.
+
+The file is an uncompressed ZIP archive. `pack.json` in it says what the models are, how they were
+made and the SHA-256 of every other member; emulators, networks, errors and relations are the run's
+own files. Nothing in it is a pickle or code, and a member is read only after its digest was found
+right.
+"""
+
+import hashlib
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lamostvac.catalog.flags import Chi2Regression
+from lamostvac.core.atomic import atomic
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.messages import mistake
+from lamostvac.core.vocabulary import SpectralType
+from lamostvac.fit.settings import FitSettings
+from lamostvac.recommend.definitions import Definition
+from lamostvac.recommend.settings import Settings
+from lamostvac.spectra.network_grid import NetworkPreparation
+from lamostvac.spectra.settings import Preparation
+from lamostvac.survey.settings import SnrThresholds
+
+FORMAT = "lamost-vac pack 1"
+CONTENT = "pack.json"
+_LARGEST = 1 << 24  # bytes of `pack.json`; real ones have 0.1 MB
+_READ = 1 << 20
+_TIME = (1980, 1, 1, 0, 0, 0)  # of every member, so that equal content gives equal bytes
+
+
+class PackSettings(BaseModel):
+    """What a pack says of its models.
+
+    Attributes
+    ----------
+    name : of the run's results folder
+    simulated : whether the models were made from a simulated survey and know no real star
+    provenance : cards of the run's catalogue: program, commit, configuration, input files
+    references : of methods and data that went into it
+    types, classes, snr_band, snr_min, max_abs_redshift, gaia_release : of the section `survey`
+    prepare, networks : how spectra are prepared for emulators and networks; None without networks
+    fit, max_outlier_fraction : of the section `fit`
+    library, second : the first emulator, and the one that gives log g besides; None without
+    emulators : those beside the first, as rules pass them (`catalog.registry.emulator_labels`)
+    network_labels : the networks' labels, as rules pass them (`catalog.registry.network_labels`)
+    apply, grids : by network's label the condition on spectra, and the limits of the training set
+    flags : what flags depend on besides S/N
+    snr_thresholds, chi2 : by type the S/N of dwarfs and giants below which `flag_snr` is set, and
+        the regression of `flag_chi2`
+    keep_errors : whether labels without a curve keep their errors
+    definitions, recommended : of the recommended labels
+    trained : labels of networks with answers of members that did not learn from a star
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal["lamost-vac pack 1"] = "lamost-vac pack 1"
+    name: str
+    simulated: bool
+    provenance: dict[str, str]
+    references: str = ""
+    types: list[SpectralType]
+    classes: list[str]
+    snr_band: str
+    snr_min: SnrThresholds
+    max_abs_redshift: float
+    gaia_release: str
+    prepare: Preparation
+    networks: NetworkPreparation | None
+    fit: FitSettings
+    max_outlier_fraction: float
+    library: str
+    second: str | None
+    emulators: list[dict[str, Any]]
+    network_labels: list[dict[str, str]]
+    apply: dict[str, str]
+    grids: dict[str, dict[str, tuple[float, float]]]
+    flags: dict[str, Any]
+    snr_thresholds: dict[SpectralType, tuple[float, float]]
+    chi2: dict[SpectralType, Chi2Regression]
+    keep_errors: bool
+    definitions: list[Definition]
+    recommended: Settings
+    trained: list[str]
+
+
+class _Content(BaseModel):
+    """`pack.json`: the settings, and the SHA-256 of each other member."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    settings: PackSettings
+    members: dict[str, str]
+
+
+def write_pack(path: Path, settings: PackSettings, members: Mapping[str, Path]) -> int:
+    """Write a pack and return its size in bytes.
+
+    Parameters
+    ----------
+    members : name in the archive to file
+    """
+    digests = {}
+    with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, file in sorted(members.items()):
+            digest = hashlib.sha256()
+            with open(file, "rb") as source, archive.open(_entry(name), "w") as target:
+                while part := source.read(_READ):
+                    digest.update(part)
+                    target.write(part)
+            digests[name] = digest.hexdigest()
+        content = _Content(settings=settings, members=digests)
+        archive.writestr(_entry(CONTENT), content.model_dump_json(indent=1))
+    return path.stat().st_size
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    return zipfile.ZipInfo(name, _TIME)
+
+
+class Pack:
+    """An open pack. Its members become files of a temporary folder when they are asked for.
+
+    Attributes
+    ----------
+    settings : what it says of its models
+
+    Raises
+    ------
+    UserError
+        There is no such file, it is no pack, a pack of another format, or damaged.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise UserError(f"there is no model pack {self.path}; `lamostvac pack` makes one")
+        try:
+            self._archive = zipfile.ZipFile(self.path)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise UserError(f"{self.path} is no model pack: {error}") from None
+        try:
+            content = self._content()
+        except BaseException:
+            self._archive.close()
+            raise
+        self.settings, self._members = content.settings, content.members
+        self._folder = tempfile.TemporaryDirectory(prefix="lamostvac-pack-")
+
+    def _content(self) -> _Content:
+        try:
+            if self._archive.getinfo(CONTENT).file_size > _LARGEST:
+                raise UserError(f"{self.path} is no model pack: {CONTENT} is too large")
+            return _Content.model_validate_json(self._archive.read(CONTENT))
+        except KeyError:
+            raise UserError(f"{self.path} is no model pack: it has no {CONTENT}") from None
+        except ValidationError as error:
+            raise UserError(
+                f"{self.path} is a model pack of another version of this program "
+                f"({mistake(error, _Content)}); make it anew with `lamostvac pack`"
+            ) from None
+        except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
+            raise UserError(f"{self.path} is damaged: {error}") from None
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._members
+
+    def file(self, name: str) -> Path:
+        """A member as a file; raises `UserError` where it is missing or damaged."""
+        place = Path(self._folder.name) / hashlib.sha256(name.encode()).hexdigest()
+        place = place.with_suffix(Path(name).suffix)
+        if place.exists():
+            return place
+        digest = hashlib.sha256()
+        try:
+            with self._archive.open(name) as source, open(place, "xb") as target:
+                while part := source.read(_READ):
+                    digest.update(part)
+                    target.write(part)
+        except (KeyError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+            place.unlink(missing_ok=True)
+            raise UserError(f"{self.path} is damaged: {name}: {error}") from None
+        if digest.hexdigest() != self._members.get(name):
+            place.unlink()
+            raise UserError(f"{self.path} is damaged: {name} is not what {CONTENT} says")
+        return place
+
+    def read(self, name: str, reader: Callable[[Path], Any]) -> Any:
+        """What `reader` makes of a member; the message of a mistake names the pack."""
+        try:
+            return reader(self.file(name))
+        except OSError as error:
+            raise UserError(f"{self.path} is damaged: {name}: {error}") from None
+
+    def close(self) -> None:
+        """Remove the temporary folder."""
+        self._archive.close()
+        self._folder.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

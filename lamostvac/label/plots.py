@@ -1,0 +1,69 @@
+"""A picture of each labelled spectrum with the model at its labels."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+
+from lamostvac.core.atomic import atomic
+from lamostvac.core.vocabulary import NO_FIT
+from lamostvac.label.folder import LabelledFiles, Progress
+from lamostvac.label.models import Models
+from lamostvac.star.figures import spectrum as draw
+from lamostvac.star.spectrum import label_vector, read_star
+
+
+def draw_all(folder: Path, found: LabelledFiles, models: Models, progress: Progress) -> int:
+    """Draw the spectra that the first emulator labels as `{spectrum_id}.png`; returns how many.
+
+    Parameters
+    ----------
+    folder : made where it does not exist
+    progress : called with the spectra done so far and their number
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    fitted = np.flatnonzero(found.rows["fit_status"] != NO_FIT)
+    with matplotlib.rc_context({"backend": "agg"}):
+        for done, number in enumerate(fitted.tolist()):
+            row = {name: found.rows[name][number] for name in found.registry.names}
+            _draw(folder, {name: _native(value) for name, value in row.items()}, models)
+            progress(done + 1, len(fitted))
+    return len(fitted)
+
+
+def _native(value: Any) -> Any:
+    return value.decode("ascii") if isinstance(value, bytes) else value.item()
+
+
+def _draw(folder: Path, row: dict[str, Any], models: Models) -> None:
+    settings = models.settings
+    emulator = models.emulator(settings.library).whole.emulator
+    star = read_star(
+        row["file"],
+        row,
+        settings.prepare,
+        emulator,
+        settings.fit,
+        label_vector(emulator, row),
+        row["spectral_type"],
+    )
+    figure = draw(star)
+    figure.suptitle(title_of(row), fontsize=11)
+    with atomic(folder / f"{row['spectrum_id']}.png") as temporary:
+        figure.savefig(temporary, format="png", dpi=90, bbox_inches="tight")
+    plt.close(figure)
+
+
+def title_of(row: dict[str, Any]) -> str:
+    """Identity and labels of a row in one line: recommended ones, else the emulator's."""
+    parts = [f"{row['spectrum_id']}  {row['subclass']}  S/N(r) {row['snrr']:.0f}"]
+    for label, name, digits in (("teff", "Teff", 0), ("logg", "log g", 2), ("feh", "[Fe/H]", 2)):
+        column = next(
+            (one for one in (f"{label}_rec", label) if np.isfinite(row.get(one, np.nan))), None
+        )
+        if column:
+            error = row[f"{column}_err"]
+            parts.append(f"{name} {row[column]:.{digits}f} ± {error:.{digits}f}")
+    return "   ".join(parts)
