@@ -42,7 +42,9 @@ class Spectra:
     def snr(self) -> dict[str, NDArray[np.float32]]:
         """S/N (n,) by band (`SNR_RANGES`); NaN where a band has fewer than 50 usable pixels."""
         found = {band: np.full(len(self), np.nan, np.float32) for band in SNR_RANGES}
-        for number, (wave, flux, ivar) in enumerate(zip(self.wave, self.flux, self.ivar, strict=True)):
+        for number, (wave, flux, ivar) in enumerate(
+            zip(self.wave, self.flux, self.ivar, strict=True)
+        ):
             for band, (low, high) in SNR_RANGES.items():
                 part = (wave >= low) & (wave < high) & (ivar > 0) & np.isfinite(flux)
                 if np.count_nonzero(part) >= 50:
@@ -52,7 +54,11 @@ class Spectra:
     def stored(self, number: int) -> StoredSpectrum:
         """One of them as a file would hold it."""
         mask = np.zeros(len(self.wave[number]), ">f4")
-        parts = (self.wave[number], self.flux[number].astype(">f4"), self.ivar[number].astype(">f4"))
+        parts = (
+            self.wave[number],
+            self.flux[number].astype(">f4"),
+            self.ivar[number].astype(">f4"),
+        )
         return StoredSpectrum(*parts, mask, mask, Header(b""), "array")
 
 
@@ -79,11 +85,16 @@ def spectra_of(wavelength: Any, flux: Any, ivar: Any, mask: Any = None) -> Spect
     masks = _rows(mask) if mask is not None else [np.zeros(len(one), bool) for one in fluxes]
     for what, rows in (("ivar", weights), ("wavelength", waves), ("mask", masks)):
         if [len(row) for row in rows] != [len(row) for row in fluxes]:
-            raise UserError(f"{what} has other shapes than flux: give each spectrum as many of both")
+            raise UserError(
+                f"{what} has other shapes than flux: give each spectrum as many of both"
+            )
     return Spectra(
         [np.asarray(wave, np.float64) for wave in waves],
         [np.asarray(one, np.float32) for one in fluxes],
-        [np.where(bad, 0, ivar).astype(np.float32) for ivar, bad in zip(weights, masks, strict=True)],
+        [
+            np.where(bad, 0, ivar).astype(np.float32)
+            for ivar, bad in zip(weights, masks, strict=True)
+        ],
     )
 
 

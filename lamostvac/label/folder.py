@@ -1,14 +1,12 @@
 """Labels of files and folders without a release's catalogue: identity and type from headers."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lamostvac.catalog.registry import Registry
@@ -101,9 +99,7 @@ def complete(table: pa.Table, models: Models) -> pa.Table:
     return table
 
 
-def label_work(
-    work: Work, models: Models, progress: Progress = _silent
-) -> LabelledFiles:
+def label_work(work: Work, models: Models, progress: Progress = _silent) -> LabelledFiles:
     """Labels of all chunks, in this process.
 
     Parameters

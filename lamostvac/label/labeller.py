@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.vocabulary import SPECTRAL_TYPES
-from lamostvac.label.arrays import Spectra, chunk_of, reader, spectra_of
+from lamostvac.label.arrays import chunk_of, reader, spectra_of
 from lamostvac.label.folder import LabelledFiles, find_work, label_work
 from lamostvac.label.models import Models
 from lamostvac.label.pack import Pack
@@ -104,7 +104,9 @@ class Labeller:
             for column in registry.names:
                 rows[column][found.rows["spectrum_id"].astype(int)] = found.rows[column]
             why = found.rejected
-            rejected[why["spectrum_id"].astype(int)] = (why["reason"] + ": " + why["detail"]).to_numpy()
+            rejected[why["spectrum_id"].astype(int)] = (
+                why["reason"] + ": " + why["detail"]
+            ).to_numpy()
         rows["spectrum_id"] = np.arange(n).astype(bytes)
         table = as_qtable(rows, registry, self.meta)
         table["rejected"] = rejected.astype(str)
@@ -115,9 +117,7 @@ class Labeller:
         work = find_work(paths, self.models)
         return label_work(work, self.models)
 
-    def model(
-        self, labels: Mapping[str, Any]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    def model(self, labels: Mapping[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """The first emulator's normalised spectrum at given labels.
 
         Parameters
@@ -132,7 +132,9 @@ class Labeller:
         emulator = self.models.emulator(self.models.settings.library).whole.emulator
         names = emulator.label_names
         if missing := [name for name in names if name not in labels]:
-            raise UserError(f"labels: there is no {missing[0]}; the emulator has {', '.join(names)}")
+            raise UserError(
+                f"labels: there is no {missing[0]}; the emulator has {', '.join(names)}"
+            )
         values = [float(units.Quantity(labels[name]).value) for name in names]
         flux = np.full(len(GRID), np.nan, np.float32)
         flux[emulator.pixels] = emulator.spectra(np.array([values]))[0]

@@ -35,7 +35,9 @@ def with_files(
     ----------
     files : `spectrum_id` to path, in any characters; those that are not ASCII are escaped
     """
-    names = [files[name.decode()].encode("ascii", "backslashreplace") for name in rows["spectrum_id"]]
+    names = [
+        files[name.decode()].encode("ascii", "backslashreplace") for name in rows["spectrum_id"]
+    ]
     width = max((len(name) for name in names), default=1)
     what = "File that the spectrum was read from"
     column = Column("file", f"string[{width}]", "", "meta.file", what, "label")
