@@ -55,7 +55,7 @@ for sentence in CTX.notes:
 # queue would write the same files as the jobs to come.
 onstart:
     with user_errors():
-        if CFG.networks.pretrained and CTX.network_preparation:
+        if NETWORKS_OUTSIDE and CTX.network_preparation:
             # Imported here, because every job reads this file and few need it.
             from lamostvac.networks.agreement import check_files
             from lamostvac.spectra.network_grid import NetworkPreparation

@@ -2,7 +2,8 @@
 
 # Networks from elsewhere are known by their digests; those trained here Snakemake sees anew.
 NETWORK_FILES = list(CTX.network_files.values())
-NETWORK_INPUTS = outside(NETWORK_FILES) if CFG.networks.pretrained else NETWORK_FILES
+NETWORKS_OUTSIDE = CFG.networks.pretrained is not None and not CTX.network_pack
+NETWORK_INPUTS = outside(NETWORK_FILES) if NETWORKS_OUTSIDE else NETWORK_FILES
 
 
 wildcard_constraints:
@@ -31,40 +32,66 @@ def label_entry(wildcards):
     }
 
 
-rule train:
-    input:
-        unpack(training_table),
-    output:
-        network=FILES.network,
-        left_out=FILES.network_left_out,
-    log:
-        FILES.log("train", "label"),
-    benchmark:
-        FILES.benchmark("train", "label")
-    conda:
-        "../envs/lamostvac.yaml"
-    resources:
-        **asks(
-            "train",
-            input_kb=size_kb("spectra"),
-            passes=CFG.networks.members * CFG.networks.epochs,
-            members=CFG.networks.members,
-        ),
-    params:
-        entry=label_entry,
-        # The network with what it was trained on: kept, so that a label runs alone where its set is made anew.
-        kept=lambda wildcards: FILES.network_kept.format(label=wildcards.label),
-        preparation=CTX.network_preparation,
-        settings=CTX.network_training,
-        seed=CFG.run.seed,
-        code_version=version_of("train"),
-    script:
-        "../workflow_scripts/train.py"
+if CTX.network_pack and NETWORK_FILES:
+
+    rule networks_of_pack:
+        input:
+            outside(CTX.network_pack),
+        output:
+            NETWORK_FILES,
+        log:
+            FILES.log("networks_of_pack"),
+        benchmark:
+            FILES.benchmark("networks_of_pack")
+        conda:
+            "../envs/lamostvac.yaml"
+        resources:
+            **asks("networks_of_pack"),
+        params:
+            digests=lambda wildcards: digests([CTX.network_pack]),
+            labels=list(CTX.network_files),
+            preparation=CTX.network_preparation,
+            snr_bands=CTX.snr_bands,
+            code_version=version_of("networks_of_pack"),
+        script:
+            "../workflow_scripts/networks_of_pack.py"
+
+else:
+
+    rule train:
+        input:
+            unpack(training_table),
+        output:
+            network=FILES.network,
+            left_out=FILES.network_left_out,
+        log:
+            FILES.log("train", "label"),
+        benchmark:
+            FILES.benchmark("train", "label")
+        conda:
+            "../envs/lamostvac.yaml"
+        resources:
+            **asks(
+                "train",
+                input_kb=size_kb("spectra"),
+                passes=CFG.networks.members * CFG.networks.epochs,
+                members=CFG.networks.members,
+            ),
+        params:
+            entry=label_entry,
+            # The network with what it was trained on: kept, so that a label runs alone where its set is made anew.
+            kept=lambda wildcards: FILES.network_kept.format(label=wildcards.label),
+            preparation=CTX.network_preparation,
+            settings=CTX.network_training,
+            seed=CFG.run.seed,
+            code_version=version_of("train"),
+        script:
+            "../workflow_scripts/train.py"
 
 
 def network_digests(wildcards):
     """What networks from elsewhere are."""
-    return digests(NETWORK_FILES) if CFG.networks.pretrained else []
+    return digests(NETWORK_FILES) if NETWORKS_OUTSIDE else []
 
 
 rule predict:

@@ -155,7 +155,8 @@ def run(project, tmp_path_factory) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
             # Processes of their own, as a user's: their times and memory are read, and other runs are held to it.
-            snakemake(copy_project(project, folder), "--cores", "2", python=sys.executable)
+            copy = copy_project(project, folder)
+            snakemake(copy, "all", "pack", "--cores", "2", python=sys.executable)
     assert (folder / "results/catalog/recommended.fits").exists(), (
         "the shared run failed in another test"
     )

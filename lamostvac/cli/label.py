@@ -127,9 +127,12 @@ def pack(
     output: Path | None,
 ) -> None:
     """Put all that a run has learned into one file, for lamostvac label."""
+    from lamostvac.networks.settings import PACK_SUFFIX
     from lamostvac.run.layout import Layout
     from lamostvac.run.start import results_folder, snakemake_command, snakemake_environment
 
+    if output is not None and output.suffix != PACK_SUFFIX:
+        raise UserError(f"{output}: the name of a pack has to end in {PACK_SUFFIX}")
     path = configuration_file(config, demo)
     folder = (directory or Path()).absolute()
     made = Layout(results_folder(path)).pack
@@ -142,8 +145,6 @@ def pack(
     if not result.is_file():  # a dry run
         return
     if output is not None:
-        if output.suffix != ".lvpack":
-            raise UserError(f"{output}: the name of a pack has to end in .lvpack")
         shutil.copyfile(result, output)
         result = output
     click.echo(f"pack: {result} ({result.stat().st_size / 1e6:.0f} MB)")

@@ -16,7 +16,7 @@ from lamostvac.label.pack import PackSettings
 from lamostvac.label.tables import with_files
 from lamostvac.survey.chunks import chunk_table
 from lamostvac.survey.headers import scan
-from lamostvac.survey.selection import rejections, select
+from lamostvac.survey.selection import Selection, rejections, select
 from lamostvac.survey.settings import Survey
 
 CHUNK = 1000  # spectra labelled at once; no result depends on it
@@ -76,12 +76,10 @@ def find_work(
     scanned = scan(paths, threads=min(8, (os.cpu_count() or 1) * 2), progress=progress)
     table = complete(scanned.table, models)
     selection = select(table, survey_of(models.settings))
-    bad = rejections(table, selection)
-    files = table["path"].take(pa.array(np.flatnonzero(selection.steps >= 0)))
     rejected = pd.concat(
         [
             scanned.rejected.rename(columns={"path": "file"}),
-            bad.to_pandas().assign(file=files.to_pylist(), detail=""),
+            _rejected(table, selection, models.settings.snr_band),
         ]
     )
     chunks: list[tuple[SpectralType, pd.DataFrame]] = []
@@ -92,6 +90,25 @@ def find_work(
             part = chunk_table(table, rows[start : start + CHUNK], "", "{obsid}.fits")
             chunks.append((name, part.to_pandas()))
     return Work(chunks, rejected[list(REJECTED)])
+
+
+def _rejected(table: pa.Table, selection: Selection, snr_band: str) -> pd.DataFrame:
+    """`REJECTED` of the rows that the selection leaves out, with what the headers say."""
+    rows = pa.array(np.flatnonzero(selection.steps >= 0))
+    found = rejections(table, selection).to_pandas()
+    columns = {
+        "not_a_star": "class",
+        "no_spectral_type": "subclass",
+        "type_not_selected": "subclass",
+        "bad_redshift": "z",
+        "low_snr": snr_band,
+    }
+    values = {name: table[name].take(rows).to_pylist() for name in columns.values()}
+    details = [
+        f"{columns[reason]} = {values[columns[reason]][number]}" if reason in columns else ""
+        for number, reason in enumerate(found["reason"])
+    ]
+    return found.assign(file=table["path"].take(rows).to_pylist(), detail=details)
 
 
 def complete(table: pa.Table, models: Models) -> pa.Table:

@@ -92,7 +92,7 @@ class Labeller:
             wavelength, flux, ivar, mask = _parts(wavelength)
         spectra = spectra_of(wavelength, flux, ivar, mask)
         chunk = chunk_of(spectra, np.nan if z is None else z, ra, dec)
-        types = self._types(spectra, chunk, spectral_type)
+        types = self._types(len(spectra), spectral_type)
         read = reader(spectra)
         n, registry = len(spectra), self.models.columns
         rows, rejected = registry.empty(n), np.full(n, "", object)
@@ -111,6 +111,15 @@ class Labeller:
         table = as_qtable(rows, registry, self.meta)
         table["rejected"] = rejected.astype(str)
         return table
+
+    def _types(self, n: int, given: str | Sequence[str] | None) -> NDArray[np.str_]:
+        """Spectral types (n,), checked; "" where they are to be found."""
+        types = np.broadcast_to(np.asarray("" if given is None else given, str), (n,))
+        if unknown := sorted(set(types) - {"", *SPECTRAL_TYPES}):
+            raise UserError(
+                f"spectral_type: there is no {unknown[0]}; give {' '.join(SPECTRAL_TYPES)}"
+            )
+        return types
 
     def label_files(self, paths: Sequence[str | os.PathLike[str]]) -> LabelledFiles:
         """Labels of the spectra in files and folders, by what their headers say (`label.folder`)."""

@@ -12,6 +12,9 @@ from pydantic import (
 from lamostvac.core.settings import PathText, Section
 from lamostvac.spectra.settings import NetworkWindows
 
+PACK_SUFFIX = ".lvpack"
+"""End of the name of a model pack."""
+
 
 class NetworkFiles(Section):
     """Where training sets and networks are."""
@@ -33,7 +36,8 @@ class NetworkFiles(Section):
     pretrained: PathText | None = Field(
         None,
         description=(
-            "Folder of networks trained by another run ({label}.h5), used instead of training; null trains."
+            "Networks trained by another run, used instead of training: its model pack (.lvpack, docs/label.md), or a "
+            "folder with {label}.h5; null trains."
         ),
     )
 

@@ -21,7 +21,7 @@ from lamostvac.core.vocabulary import BANDS
 from lamostvac.distance.schema import PhotometryFile, load_photometry
 from lamostvac.fit.settings import FitSettings
 from lamostvac.library.source import folder_state
-from lamostvac.networks.settings import NetworkTraining
+from lamostvac.networks.settings import PACK_SUFFIX, NetworkTraining
 from lamostvac.publish.votable import chosen_columns, chosen_rows
 from lamostvac.recommend.definitions import Definition, load_definitions
 from lamostvac.run.emulators import Emulators, emulator_labels, with_training_sets
@@ -116,10 +116,16 @@ class Context(Emulators):
         """Training sets of the networks that the run trains."""
         return list(dict.fromkeys(self.trained_here.values()))
 
+    @property
+    def network_pack(self) -> str | None:
+        """The model pack that the networks are taken from; None where they are not."""
+        given = self.configuration.networks.pretrained
+        return given if given and given.endswith(PACK_SUFFIX) else None
+
     @cached_property
     def network_files(self) -> dict[str, str]:
         """The network of each label."""
-        folder = self.configuration.networks.pretrained
+        folder = None if self.network_pack else self.configuration.networks.pretrained
         return {
             label: f"{folder}/{label}.h5" if folder else self.layout.network.format(label=label)
             for label in self.set_of_label

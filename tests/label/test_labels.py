@@ -1,0 +1,191 @@
+"""Labels by a pack: those of the run that it comes from, for files, folders and arrays."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from astropy import units
+from astropy.nddata import StdDevUncertainty
+from astropy.table import Table
+from click.testing import CliRunner
+
+from lamostvac.catalog.files import read_rows
+from lamostvac.cli.main import main
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.vocabulary import LABELS
+from lamostvac.label.labeller import Labeller
+from lamostvac.label.tables import FORMS
+from lamostvac.spectra.reader import read_spectrum
+
+
+@pytest.fixture(scope="module")
+def labeller(run):
+    with Labeller(run / "models.lvpack") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def catalogue(run, labeller):
+    rows = read_rows(run / "catalog/recommended.fits", labeller.models.registry)
+    return rows[np.argsort(rows["spectrum_id"])]
+
+
+@pytest.fixture(scope="module")
+def labelled(run, labeller):
+    """What became of the simulated release's tree of files."""
+    return labeller.label_files([run / "simulated/lamost"])
+
+
+def same(found, expected, label):
+    """Equal to a thousandth of the error; missing where it is missing."""
+    error = expected[f"{label}_err"].astype(float)
+    known = np.isfinite(expected[label])
+    assert np.array_equal(np.isfinite(found[label]), known), label
+    assert (abs(found[label][known] - expected[label][known]) <= 1e-3 * error[known]).all(), label
+
+
+def test_files_have_the_labels_and_flags_of_the_run(labelled, labeller, catalogue):
+    rows = labelled.rows[np.argsort(labelled.rows["spectrum_id"])]
+    expected = catalogue[np.isin(catalogue["spectrum_id"], rows["spectrum_id"])]
+    assert np.array_equal(rows["spectrum_id"], expected["spectrum_id"])
+    assert len(rows) > 0.9 * len(catalogue)
+    recommended = [f"{item.label}_rec" for item in labeller.models.settings.definitions]
+    networks = [one.label for one in labeller.models.network_labels]
+    for label in (*LABELS, *networks, *recommended, "logg_imig"):
+        same(rows, expected, label)
+    flags = [name for name in labelled.registry.names if name.startswith("flag_")]
+    for name in (*flags, "flags", "recommended", "fit_status", "in_library"):
+        assert np.array_equal(rows[name], expected[name]), name
+
+
+def test_each_file_has_labels_or_a_reason(run, labelled):
+    files = {str(path) for path in (run / "simulated/lamost").rglob("*.fits*")}
+    named = [name.decode() for name in labelled.rows["file"]] + labelled.rejected["file"].tolist()
+    assert sorted(named) == sorted(files)
+    assert labelled.rejected["reason"].ne("").all()
+
+
+def test_broken_files_have_the_reasons_of_the_run(run, labelled):
+    said = pd.read_csv(run / "catalog/rejected.csv", dtype=str).set_index("spectrum_id")["reason"]
+    broken = labelled.rejected[labelled.rejected["spectrum_id"].isin(said.index)]
+    own = {"bad_coordinates", "bad_redshift", "low_snr", "not_a_star", "no_spectral_type"}
+    compared = broken[~broken["reason"].isin(own)].set_index("spectrum_id")["reason"]
+    agree = compared == said[compared.index]
+    assert len(compared) > 5
+    assert agree.all(), pd.concat([compared, said[compared.index]], axis=1)[~agree]
+
+
+@pytest.fixture(scope="module")
+def some(labelled):
+    """A few rows of different types."""
+    rows = labelled.rows
+    return rows[np.unique(rows["spectral_type"], return_index=True)[1]]
+
+
+def given(rows):
+    spectra = [read_spectrum(name.decode()) for name in rows["file"]]
+    arrays = [[getattr(one, name) for one in spectra] for name in ("wave", "flux", "ivar")]
+    types = [name.decode() for name in rows["spectral_type"]]
+    return arrays, {"z": rows["z"].astype(float), "spectral_type": types}
+
+
+def test_arrays_have_the_labels_of_their_files(labeller, some):
+    arrays, known = given(some)
+    table = labeller.label(*arrays, **known, ra=some["ra"], dec=some["dec"])
+    assert set(table["rejected"]) == {""}
+    for label in LABELS:
+        values = {name: np.asarray(table[name]) for name in (label, f"{label}_err")}
+        same(values, some, label)
+    assert table["teff"].unit == units.K
+    assert table["teff"].info.description
+    # S/N is measured on the spectrum, which the header's follows.
+    assert np.asarray(table["snrr"]) == pytest.approx(some["snrr"].astype(float), rel=0.3)
+
+
+def test_quantities_and_spectra_of_specutils_give_the_same(labeller, some):
+    class Spectrum:  # what specutils' class has, which is not installed with the program
+        pass
+
+    arrays, known = given(some[:1])
+    wave, flux, ivar = (array[0] for array in arrays)
+    expected = labeller.label(wave, flux, ivar, **known)
+    unit = units.erg / units.s / units.cm**2 / units.AA
+    with np.errstate(divide="ignore"):
+        sigma = np.where(ivar > 0, 1 / np.sqrt(ivar), np.inf)
+    spectrum = Spectrum()
+    spectrum.spectral_axis, spectrum.flux = (wave / 10) * units.nm, flux * unit
+    spectrum.uncertainty, spectrum.mask = StdDevUncertainty(sigma), ivar <= 0
+    quantities = (wave / 10) * units.nm, flux * unit, ivar / unit**2
+    for found in (labeller.label(*quantities, **known), labeller.label(spectrum, **known)):
+        assert found["teff"][0].value == pytest.approx(expected["teff"][0].value, rel=1e-5)
+
+
+def test_wrong_arrays_are_told_in_a_sentence(labeller):
+    wave = np.linspace(3700, 9100, 3000)
+    one = np.ones(3000)
+    with pytest.raises(UserError, match="ivar has other shapes than flux"):
+        labeller.label(wave, one, one[:-1], z=0, spectral_type="G")
+    with pytest.raises(UserError, match=r"no conversion|not convertible"):
+        labeller.label(wave * units.K, one, one, z=0, spectral_type="G")
+    with pytest.raises(UserError, match="spectral_type: there is no X"):
+        labeller.label(wave, one, one, z=0, spectral_type="X")
+    with pytest.raises(UserError, match="label takes wavelength, flux and ivar"):
+        labeller.label(wave)
+
+
+def test_a_useless_spectrum_has_its_reason_in_the_table(labeller):
+    wave = np.linspace(3700, 9100, 3000)
+    table = labeller.label(wave, np.zeros(3000), np.ones(3000), z=0, spectral_type="G")
+    assert table["rejected"][0].startswith("zero_flux")
+    assert np.isnan(table["teff"][0])
+
+
+def test_the_model_at_a_stars_labels_is_like_its_spectrum(labeller, some):
+    row = {name: float(some[name][2]) for name in LABELS}
+    wave, flux = labeller.model(row)
+    known = np.isfinite(flux)
+    assert len(wave) == len(flux) == 4901
+    assert known.mean() > 0.8
+    assert np.median(flux[known]) == pytest.approx(1, abs=0.1)
+    with pytest.raises(UserError, match="labels: there is no teff"):
+        labeller.model({"logg": 4.0})
+
+
+def command(*words):
+    return CliRunner().invoke(main, ["label", *map(str, words)])
+
+
+def test_the_command_writes_tables_of_all_forms_with_the_same_rows(run, labelled, some, tmp_path):
+    files = [name.decode() for name in some["file"]]
+    tables = []
+    for form in FORMS:
+        output = tmp_path / f"labels{form}"
+        done = command(*files, "--model", run / "models.lvpack", "-o", output)
+        assert done.exit_code == 0, done.output
+        assert "SIMULATED" in done.output
+        options = {"format": "votable"} if form == ".vot" else {}
+        tables.append(Table.read(output, **options) if form != ".csv" else pd.read_csv(output))
+        assert pd.read_csv(tmp_path / "labels_rejected.csv").empty
+    for table in tables:
+        assert np.asarray(table["teff"], float) == pytest.approx(np.asarray(tables[0]["teff"]))
+        assert sorted(map(str, table["file"])) == sorted(files)
+
+
+def test_the_command_names_files_without_labels_and_says_so_by_its_exit_code(run, some, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/spec-1-a_sp01-001.fits").write_text("nothing")
+    words = ("--model", run / "models.lvpack", "-o", tmp_path / "labels.csv")
+    done = command(tmp_path / "in", *words)
+    assert done.exit_code == 1
+    assert "1 rejected: the file is not FITS" in done.output
+    done = command(tmp_path / "in", some["file"][0].decode(), "--plot", tmp_path / "plots", *words)
+    assert done.exit_code == 3
+    rejected = pd.read_csv(tmp_path / "labels_rejected.csv")
+    assert rejected["reason"].tolist() == ["not_fits"]
+    (picture,) = (tmp_path / "plots").iterdir()
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_command_refuses_what_it_cannot_write(run, tmp_path):
+    done = command(tmp_path, "--model", run / "models.lvpack", "-o", tmp_path / "labels.xls")
+    assert done.exit_code == 1
+    assert "has to end in .fits, .parquet, .csv, .vot" in done.output
