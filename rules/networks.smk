@@ -32,6 +32,37 @@ def label_entry(wildcards):
     }
 
 
+rule train:
+    input:
+        unpack(training_table),
+    output:
+        network=FILES.network,
+        left_out=FILES.network_left_out,
+    log:
+        FILES.log("train", "label"),
+    benchmark:
+        FILES.benchmark("train", "label")
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        **asks(
+            "train",
+            input_kb=size_kb("spectra"),
+            passes=CFG.networks.members * CFG.networks.epochs,
+            members=CFG.networks.members,
+        ),
+    params:
+        entry=label_entry,
+        # The network with what it was trained on: kept, so that a label runs alone where its set is made anew.
+        kept=lambda wildcards: FILES.network_kept.format(label=wildcards.label),
+        preparation=CTX.network_preparation,
+        settings=CTX.network_training,
+        seed=CFG.run.seed,
+        code_version=version_of("train"),
+    script:
+        "../workflow_scripts/train.py"
+
+
 if CTX.network_pack and NETWORK_FILES:
 
     rule networks_of_pack:
@@ -55,38 +86,6 @@ if CTX.network_pack and NETWORK_FILES:
             code_version=version_of("networks_of_pack"),
         script:
             "../workflow_scripts/networks_of_pack.py"
-
-else:
-
-    rule train:
-        input:
-            unpack(training_table),
-        output:
-            network=FILES.network,
-            left_out=FILES.network_left_out,
-        log:
-            FILES.log("train", "label"),
-        benchmark:
-            FILES.benchmark("train", "label")
-        conda:
-            "../envs/lamostvac.yaml"
-        resources:
-            **asks(
-                "train",
-                input_kb=size_kb("spectra"),
-                passes=CFG.networks.members * CFG.networks.epochs,
-                members=CFG.networks.members,
-            ),
-        params:
-            entry=label_entry,
-            # The network with what it was trained on: kept, so that a label runs alone where its set is made anew.
-            kept=lambda wildcards: FILES.network_kept.format(label=wildcards.label),
-            preparation=CTX.network_preparation,
-            settings=CTX.network_training,
-            seed=CFG.run.seed,
-            code_version=version_of("train"),
-        script:
-            "../workflow_scripts/train.py"
 
 
 def network_digests(wildcards):

@@ -208,7 +208,9 @@ class Registry:
             )
             for column in self.columns
         ]
-        return pa.schema(fields, metadata=dict(metadata) if metadata else None)
+        # By which astropy knows the widths of texts without looking at each.
+        widths = {f"table::len::{one.name}": str(one.width) for one in self if one.is_string}
+        return pa.schema(fields, metadata={**widths, **(metadata or {})})
 
     def to_arrow(
         self, rows: NDArray[np.void], metadata: Mapping[str, str] | None = None

@@ -126,7 +126,7 @@ def pack(
     directory: Path | None,
     output: Path | None,
 ) -> None:
-    """Put all that a run has learned into one file, for lamostvac label."""
+    """Put what a run has learned into one file."""
     from lamostvac.networks.settings import PACK_SUFFIX
     from lamostvac.run.layout import Layout
     from lamostvac.run.start import results_folder, snakemake_command, snakemake_environment

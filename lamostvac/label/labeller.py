@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from astropy import units
 from astropy.nddata import InverseVariance
-from astropy.table import QTable
+from astropy.table import QTable, Row
 from numpy.typing import ArrayLike, NDArray
 
 from lamostvac.core.exceptions import UserError
@@ -126,7 +126,9 @@ class Labeller:
         work = find_work(paths, self.models)
         return label_work(work, self.models)
 
-    def model(self, labels: Mapping[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    def model(
+        self, labels: Mapping[str, Any] | Row
+    ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """The first emulator's normalised spectrum at given labels.
 
         Parameters
@@ -139,12 +141,13 @@ class Labeller:
         flux : (4901,) NaN where the emulator has no pixel
         """
         emulator = self.models.emulator(self.models.settings.library).whole.emulator
-        names = emulator.label_names
-        if missing := [name for name in names if name not in labels]:
-            raise UserError(
-                f"labels: there is no {missing[0]}; the emulator has {', '.join(names)}"
-            )
-        values = [float(units.Quantity(labels[name]).value) for name in names]
+        values = []
+        for name in emulator.label_names:
+            try:
+                values.append(float(units.Quantity(labels[name]).value))
+            except KeyError:
+                known = ", ".join(emulator.label_names)
+                raise UserError(f"labels: there is no {name}; the emulator has {known}") from None
         flux = np.full(len(GRID), np.nan, np.float32)
         flux[emulator.pixels] = emulator.spectra(np.array([values]))[0]
         return GRID.copy(), flux

@@ -125,11 +125,11 @@ class Context(Emulators):
     @cached_property
     def network_files(self) -> dict[str, str]:
         """The network of each label."""
-        folder = None if self.network_pack else self.configuration.networks.pretrained
-        return {
-            label: f"{folder}/{label}.h5" if folder else self.layout.network.format(label=label)
-            for label in self.set_of_label
-        }
+        folder = self.configuration.networks.pretrained
+        if folder and not self.network_pack:
+            return {label: f"{folder}/{label}.h5" for label in self.set_of_label}
+        pattern = self.layout.network_of_pack if self.network_pack else self.layout.network
+        return {label: pattern.format(label=label) for label in self.set_of_label}
 
     @cached_property
     def left_out(self) -> list[str]:

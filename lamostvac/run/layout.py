@@ -85,6 +85,7 @@ class Layout:
     training_cuts = _Below("training/{training_set}_cuts.csv")
 
     network = _Below("networks/{label}.h5")
+    network_of_pack = _Below("networks/of_pack/{label}.h5")
     network_left_out = _Below("networks/{label}_left_out.parquet")
     network_kept = _Below("networks/kept/{label}")
     predicted = _Below("predicted/{type}/{chunk}.h5")

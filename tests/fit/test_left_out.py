@@ -52,7 +52,7 @@ def files(tmp_path_factory):
 
 def test_folds_of_a_library_are_those_of_its_crossvalidation(files):
     library, table, _, _, stars = files
-    found = library_folds(*stars)
+    found = library_folds(stars)
     assert found["ra"].tolist() == library.labels["ra"].tolist()
     assert found["fold"].tolist() == table["fold"].tolist()
 
@@ -60,7 +60,7 @@ def test_folds_of_a_library_are_those_of_its_crossvalidation(files):
 def test_a_star_of_the_library_has_the_labels_of_its_crossvalidation(files):
     """Its spectra, wherever in the survey's order, are never fitted by an emulator that knows them."""
     library, table, whole, without, stars = files
-    fitter = left_out_fitter(whole, without, stars, SETTINGS)
+    fitter = left_out_fitter(whole, without, library_folds(stars), SETTINGS)
     order = np.random.default_rng(3).permutation(N)[:60]
     other = toy_library(20, snr=100.0, seed=5)
     flux = np.concatenate([library.flux[order], other.flux])
@@ -87,7 +87,7 @@ def test_a_star_of_the_library_has_the_labels_of_its_crossvalidation(files):
 
 def test_without_folds_every_star_is_fitted_by_the_whole_emulator(files):
     library, _, whole, _, _ = files
-    fitter = left_out_fitter(whole, [], [], SETTINGS)
+    fitter = left_out_fitter(whole, [], library_folds([]), SETTINGS)
     fold = fitter.folds(library.labels["ra"], library.labels["dec"])
     assert (fold == -1).all()
     found = fitter.fit(library.flux[:8], library.ivar[:8], "F", fold[:8])
@@ -98,6 +98,8 @@ def test_without_folds_every_star_is_fitted_by_the_whole_emulator(files):
 
 def test_an_emulator_of_a_fold_that_is_gone_is_named(files, tmp_path):
     library, _, whole, without, stars = files
-    fitter = left_out_fitter(whole, [tmp_path / "gone.h5", *without[1:]], stars, SETTINGS)
+    fitter = left_out_fitter(
+        whole, [tmp_path / "gone.h5", *without[1:]], library_folds(stars), SETTINGS
+    )
     with pytest.raises((UserError, FileNotFoundError), match=r"gone\.h5"):
         fitter.fit(library.flux[:2], library.ivar[:2], "G", np.array([0, -1]))

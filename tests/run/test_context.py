@@ -83,6 +83,13 @@ def test_without_training_sets_there_are_no_networks(tmp_path):
     assert found.chunk_rules == ["prepare", "fit", "search_chunk"]
 
 
+def test_networks_of_a_pack_become_files_of_the_run():
+    found = context({"networks": {"pretrained": "/elsewhere/dr10.lvpack"}})
+    assert found.network_pack == "/elsewhere/dr10.lvpack"
+    assert found.network_files["teff_pastel"] == "results/networks/of_pack/teff_pastel.h5"
+    assert found.sets_trained_here == found.left_out == []
+
+
 def test_networks_from_elsewhere_are_not_trained_here(simulated):
     found = context({"networks": {"pretrained": "/elsewhere"}})
     assert found.set_of_label == simulated.set_of_label
