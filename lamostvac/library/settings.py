@@ -66,7 +66,10 @@ class Library(Section):
     )
     labels_file: PathText | None = Field(
         None,
-        description="File with the labels; null when they stand with the spectra, or in a simulated run.",
+        description=(
+            "File with the labels; null when they stand with the spectra, or in a simulated run. With format: miles, "
+            "labels of single stars (miles_id teff logg feh) in place of the stack's."
+        ),
     )
     min_snr: NonNegativeFloat = Field(
         20.0, description="Library spectra are taken when S/N > this (Liang et al. 2024)."

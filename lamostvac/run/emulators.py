@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from lamostvac.configuration.root import Configuration
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.messages import nearest
+from lamostvac.core.paths import shipped
 from lamostvac.library.settings import FurtherEmulator, Library
 from lamostvac.run.layout import Layout
 from lamostvac.training.schema import TrainingSet
@@ -104,7 +105,7 @@ class Emulators:
         if self._is_simulated(name):
             return [self.layout.simulated_library()["labels"]]
         file = self.libraries[name].labels_file
-        return [file] if file else []
+        return [str(shipped(file))] if file else []
 
     def _is_simulated(self, name: str) -> bool:
         own = name in (self.configuration.library.name, self.second)

@@ -4,6 +4,7 @@ import gzip
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 from astropy.io import fits
 from preparation import masking
@@ -370,6 +371,23 @@ def test_miles_is_in_air_with_constant_width_and_an_assumed_noise(tmp_path):
     assert list(library.ids) == ["m0001", "m0003"]
     for line in LINES:
         assert centroid(library.flux[0], line) == pytest.approx(line, abs=0.05)
+
+
+def test_single_stars_of_miles_take_labels_from_a_file(tmp_path):
+    path = miles_file(tmp_path / "miles.fits")
+    own = read_miles(path).labels
+    file = tmp_path / "labels.csv"
+    file.write_text("miles_id,teff,logg,feh,name\nm0002,3845,4.66,0.12,GJ 205\nm0003,,,0.3,b\n")
+    labels = read_miles(path, labels_file=file).labels
+    np.testing.assert_array_equal(labels.loc[1, ["teff", "logg", "feh"]], [3845, 4.66, 0.12])
+    np.testing.assert_array_equal(labels.loc[2, ["teff", "logg", "feh"]], [6000, 2, 0.3])
+    pd.testing.assert_series_equal(labels.loc[0], own.loc[0])
+    file.write_text("miles_id,teff,logg,feh\nm0009,3845,4.66,0.12\n")
+    with pytest.raises(UserError, match=r"library\.labels_file: .*m0009.*not"):
+        read_miles(path, labels_file=file)
+    file.write_text("star,teff\nm0001,3845\n")
+    with pytest.raises(UserError, match=r"library\.labels_file: .*miles_id"):
+        read_miles(path, labels_file=file)
 
 
 def test_a_miles_stack_without_its_wavelengths_or_stars_is_the_users_mistake(tmp_path):

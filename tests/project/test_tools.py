@@ -26,6 +26,7 @@ pytestmark = pytest.mark.slow
 
 # Which test runs a tool.
 RUN_BY = {
+    "ablation.py": "project/test_tools.py::test_ablation_compares_each_system_and_their_means",
     "architecture.py": "project/test_architecture.py::test_no_package_imports_from_one_above_it",
     "at_scale.py": "project/test_tools.py::test_at_scale_multiplies_a_run_and_does_its_rules",
     "bootstrap.py": "project/test_setup.py::test_setup_is_done_when_the_stamp_says_so",
@@ -142,6 +143,20 @@ def test_recommended_truth_compares_each_system_with_the_truth(project, run):
     assert [row[0] for row in compared] == list(TYPE_ORDER)
     assert sum(int(row[4]) for row in compared) > 20
     assert sum(row[1:4] == ["teff", "teff_pastel", "teff"] for row in rows) == len(TYPE_ORDER)
+
+
+def test_ablation_compares_each_system_and_their_means(project, run):
+    shown = run_tool(project, "ablation.py", run, "--snr-band", "snrr").splitlines()
+    teff = [line for line in shown if line.split()[0] == "teff"]
+    for name in ("teff_pastel", "emulator + networks, stated", "emulator + networks, learned"):
+        found = [line for line in teff if f" {name} " in line]
+        assert found, name
+        assert sum(int(line.split(name)[1].split()[0]) for line in found) > 5
+    widths = {
+        name: [numbers(line)[1] for line in teff if name in line] for name in ("stated", "learned")
+    }
+    assert min(widths["learned"]) > 0
+    assert widths["learned"] != widths["stated"]
 
 
 def test_error_pairs_finds_the_factor_better_from_more_pairs(project):

@@ -15,7 +15,13 @@ from lamostvac.core.exceptions import UserError
 from lamostvac.recommend import combine as recommend_combine
 from lamostvac.recommend.combine import apply, combine
 from lamostvac.recommend.correlations import Correlation, fit_correlation
-from lamostvac.recommend.definitions import Definition, Source, load_definitions, ramp
+from lamostvac.recommend.definitions import (
+    Definition,
+    Source,
+    load_definitions,
+    ramp,
+    validity,
+)
 from lamostvac.recommend.files import load, save
 from lamostvac.recommend.relations import (
     LabelRelations,
@@ -625,3 +631,32 @@ def test_a_condition_keeps_a_source_to_its_stars():
     }  # fmt: skip
     assert combine(columns, definition, relations())[2].tolist() == [1, 5, 1]
     assert set(Source.model_validate(definition.sources[1].model_dump()).names) >= {"t", "s"}
+
+
+def test_hot_stars_of_the_real_run_follow_lasp_only_where_lasp_is_right():
+    """Validity of both systems that learn from LASP for single stars, by hand."""
+    stars = {
+        # MILES, its [Fe/H], survey emulator, networks; who counts beside MILES
+        "F star": (6000, -0.2, 6010, 6020, True, True),
+        "metal-poor G star": (5700, -1.8, 5710, 5690, True, True),
+        "A7 star, MILES within its error above 7500 K": (7600, -0.2, 7420, 7400, True, False),
+        "A star on LASP's branch": (8900, -0.3, 8780, 7400, True, False),
+        "late B star of the disc": (10_300, 0.0, 11_400, 11_300, True, True),
+        "horizontal branch of the halo": (7600, -1.4, 10_800, 10_200, False, False),
+        "B star that LASP has not": (15_000, 0.0, 12_000, 12_100, False, False),
+    }
+    teff, feh, survey, networks, by_survey, by_networks = map(
+        np.array, zip(*stars.values(), strict=True)
+    )
+    text = (PROJECT / "config" / "recommended_real.yaml").read_text()
+    for entry in yaml.safe_load(text)["recommended"]:
+        definition = Definition.model_validate(entry)
+        columns = {name: np.zeros(len(stars)) for s in definition.sources for name in s.names}
+        columns |= {f"{s.column}": np.ones(len(stars)) for s in definition.sources}
+        columns |= {f"{s.column}_err": np.ones(len(stars)) for s in definition.sources}
+        columns |= {"teff": teff, "feh": feh, "teff_survey_lasp": survey, "teff_lasp": networks}
+        valid = {s.system: validity(s, columns) > 0.5 for s in definition.sources}
+        np.testing.assert_array_equal(valid["emulator"], True)
+        np.testing.assert_array_equal(valid["survey"], by_survey)
+        if definition.label == "teff":
+            np.testing.assert_array_equal(valid["networks"], by_networks)

@@ -41,5 +41,5 @@ def _read(
     if settings["format"] == "mastar":
         return read_mastar(spectra, labels or spectra, columns, fwhm)
     if settings["format"] == "miles":
-        return read_miles(spectra, fwhm or MILES_FWHM)
+        return read_miles(spectra, fwhm or MILES_FWHM, labels)
     return read_table_library(spectra, columns, fwhm)
