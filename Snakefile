@@ -131,6 +131,7 @@ rule all:
         FILES.rejected,
         FILES.accounting,
         FILES.data_model,
+        FILES.provenance,
         publication_targets(),
         explorer_targets(),
         validation_targets(),

@@ -100,7 +100,8 @@ def build(catalogue: Path, page: Path) -> dict[str, float]:
     before = peak_mb()
     start = time.perf_counter()
     sample = read_sample(catalogue, columns, None, 10**9)
-    write_explorer(page, sample, columns, registry, "snrg", "Simulated stars", "results/stars")
+    places = ("results/stars", "catalog/recommended_main.fits")
+    write_explorer(page, sample, columns, registry, "snrg", "Simulated stars", *places)
     return {
         "build_s": time.perf_counter() - start,
         "build_peak_mb": peak_mb(),

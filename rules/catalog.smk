@@ -1,6 +1,8 @@
 # The catalogue: each type joined from its chunks, then all types in one, every spectrum accounted for.
 
 from lamostvac.core.paths import PUBLISHED_TABLES_PATH
+from lamostvac.provenance.record import code_versions
+from lamostvac.run.recorded import input_files, used
 
 # What a type's labels are. Where errors are learned from the stars of all types, no job can hold it together with what
 # follows.
@@ -102,6 +104,33 @@ rule merge:
         code_version=version_of("merge"),
     script:
         "../workflow_scripts/merge.py"
+
+
+# What the run was made of: for those who compare runs, and for those who cite.
+rule provenance:
+    input:
+        accounting=FILES.accounting,
+        summary=FILES.survey_summary,
+        libraries=expand(FILES.library, library=CTX.emulator_libraries),
+    output:
+        record=FILES.provenance,
+    log:
+        FILES.log("provenance"),
+    benchmark:
+        FILES.benchmark("provenance")
+    conda:
+        "../envs/lamostvac.yaml"
+    resources:
+        **asks("provenance"),
+    params:
+        settings=as_it_is(CTX.row_settings),
+        packages=code_versions(),
+        used=as_it_is(used(CTX)),
+        files=as_it_is(input_files(CTX)),
+        digests=digests(path for _, path in input_files(CTX)),
+        code_version=version_of("provenance"),
+    script:
+        "../workflow_scripts/provenance.py"
 
 
 # Targets by name: `snakemake type_M type_K` makes the tables of these types and nothing of the others.

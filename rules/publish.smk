@@ -213,6 +213,7 @@ rule explorer:
         max_rows=CFG.explorer.max_rows,
         snr_band=CFG.survey.snr_band,
         stars=FILES.stars,
+        main_table=os.path.relpath(FILES.main_fits, os.path.dirname(FILES.explorer)),
         columns=CTX.columns,
         network_labels=CTX.network_labels,
         emulators=CTX.emulator_labels,

@@ -1,10 +1,10 @@
 """The catalogue explorer: one page that opens without network."""
 
-from lamostvac.catalog.registry import run_registry
+from lamostvac.catalog.registry import emulator_labels, run_registry
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.publish.explorer import (
-    DEFAULT_COLUMNS,
+    default_columns,
     explorer_columns,
     read_sample,
     write_explorer,
@@ -16,7 +16,8 @@ def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     params = snakemake.params
     registry = run_registry(params)
-    chosen = chosen_columns(params.names, registry, "explorer.columns", DEFAULT_COLUMNS)
+    default = default_columns(emulator_labels(params.emulators))
+    chosen = chosen_columns(params.names, registry, "explorer.columns", default)
     columns = explorer_columns(chosen, registry, params.snr_band)
     condition = chosen_rows(params.rows, registry, "explorer.rows")
     sample = read_sample(snakemake.input.catalogue, columns, condition, params.max_rows)
@@ -28,6 +29,7 @@ def main(snakemake: Job) -> None:
         params.snr_band,
         params.title,
         params.stars,
+        params.main_table,
         params.rows,
     )
     log.info("%d of %d rows, %d columns", len(sample.values["obsid"]), sample.n_rows, len(columns))

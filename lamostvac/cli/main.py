@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from lamostvac import __version__
-from lamostvac.cli import label, look, setting, start
+from lamostvac.cli import compare, label, look, setting, start
 from lamostvac.core.exceptions import UserError
 
 
@@ -51,6 +51,8 @@ for command in (
     start.star,
     label.pack,
     label.label,
+    compare.compare,
+    compare.cite,
     look.efficiency,
     look.damage,
     look.restore_times,

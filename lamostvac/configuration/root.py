@@ -258,8 +258,8 @@ def read_configuration(path: str | Path) -> Configuration:
     return load_configuration(read_sections(path))
 
 
-def configuration_hash(configuration: Mapping[str, Any]) -> str:
-    """SHA-256 of the settings that a row of the catalogue depends on.
+def settings_of_rows(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a row of the catalogue depends on.
 
     `configuration` is the whole one as nested dictionaries, with a section `training_sets` for the
     content of the file that the section `networks` names, `recommended_labels` for that of
@@ -267,11 +267,16 @@ def configuration_hash(configuration: Mapping[str, Any]) -> str:
     that only determine where files are, which part of the survey runs, or how work is cut into jobs
     are left out.
     """
-    kept = {
+    return {
         section: _without(content, _not_in_rows(section))
         for section, content in configuration.items()
         if section not in ("validation", "publication", "explorer")
     }
+
+
+def configuration_hash(configuration: Mapping[str, Any]) -> str:
+    """SHA-256 of `settings_of_rows`."""
+    kept = settings_of_rows(configuration)
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lamostvac.catalog.column import Column
-from lamostvac.catalog.registry import Registry
+from lamostvac.catalog.registry import EmulatorLabels, Registry
 from lamostvac.core.code_version import LIBRARY
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.expressions import Expression
@@ -29,11 +29,14 @@ from lamostvac.core.files import sha256
 from lamostvac.core.html import write_page
 
 PAGE = Path(__file__).resolve().parent / "explorer_page"
+PARTS = ("style.css", "d3.min.js", "program.js", "links.js")
+NAME = "spectrum_id"
+"""The column that the page always has, as text and not as a column of its own."""
 TEMPLATE = "publish/templates/explorer.html.j2"
 # What readers want to see of a star without opening its page; columns that the run lacks are
 # skipped.
 DEFAULT_COLUMNS = [
-    *("obsid", "ra", "dec", "snrg", "spectral_type", "subclass"),
+    *("obsid", "gaia_source_id", "ra", "dec", "snrg", "spectral_type", "subclass"),
     *("teff_rec", "teff_rec_err", "logg_rec", "logg_rec_err", "feh_rec", "feh_rec_err"),
     *(
         "alpha_fe_rec",
@@ -65,6 +68,11 @@ PLOTS = (
         ),
     ),
 )
+# In the place of plots that have no values on an axis.
+SPARE_PLOTS = (
+    ("Metallicity", ("teff_rec", "teff"), ("feh_rec", "feh")),
+    ("Misfit", ("snrg",), ("chi2",)),
+)
 # Columns that the page needs: for filters and for the link to a star's page.
 NEEDED = ("obsid", "spectral_type", "flags", "recommended")
 # Axes that astronomers draw from right to left and from top to bottom.
@@ -77,8 +85,8 @@ _WHOLE = ("uint8", "uint16", "int16", "uint32", "int32", "int64")
 
 
 def page_files() -> list[Path]:
-    """Template, style, D3 and program."""
-    return [LIBRARY / TEMPLATE, *(PAGE / name for name in ("style.css", "d3.min.js", "program.js"))]
+    """Template, style, D3 and the two parts of the program."""
+    return [LIBRARY / TEMPLATE, *(PAGE / name for name in PARTS)]
 
 
 def page_hash() -> dict[str, str]:
@@ -87,7 +95,9 @@ def page_hash() -> dict[str, str]:
 
 
 def explorer_columns(columns: Sequence[Column], registry: Registry, snr_band: str) -> list[Column]:
-    """`columns`, then those that plots and filters need, as far as the registry has them."""
+    """`columns`, then those that plots and filters need, as far as the registry has them; without
+    `NAME`, which the page has anyway.
+    """
     wanted = [
         *NEEDED,
         snr_band,
@@ -95,7 +105,14 @@ def explorer_columns(columns: Sequence[Column], registry: Registry, snr_band: st
     ]
     names = [column.name for column in columns]
     extra = [name for name in dict.fromkeys(wanted) if name not in names and name in registry.names]
-    return [*columns, *(registry[name] for name in extra)]
+    own = [column for column in columns if column.name != NAME]
+    return [*own, *(registry[name] for name in extra)]
+
+
+def default_columns(emulators: Sequence[EmulatorLabels] = ()) -> list[str]:
+    """`DEFAULT_COLUMNS` and the labels of the emulators beside the first, with their flags."""
+    own = [[*emulator.columns.values(), emulator.flag] for emulator in emulators]
+    return [*DEFAULT_COLUMNS, *(name for names in own for name in names)]
 
 
 @dataclass
@@ -108,12 +125,16 @@ class Sample:
     texts : by name of a text column: its distinct texts, sorted
     n_rows : rows that the condition holds for; n of them, evenly spaced, are in the sample
     n_catalogue : rows of the catalogue
+    names : (n,) spectrum_id
+    rows : (n,) number of each row in the catalogue, from 0
     """
 
     values: dict[str, NDArray[Any]]
     texts: dict[str, list[str]]
     n_rows: int
     n_catalogue: int
+    names: list[str]
+    rows: NDArray[np.int64]
 
 
 def evenly_spaced(start: int, stop: int, n: int, limit: int) -> NDArray[np.bool_]:
@@ -152,14 +173,19 @@ def read_sample(
         codes: dict[str, dict[str, int]] = {
             column.name: {} for column in columns if column.is_string
         }
-        met = done = 0
+        met = done = first = 0
         names = [column.name for column in columns]
-        for number, part in enumerate(_row_groups(source, names)):
+        identities: list[str] = []
+        places = np.empty(n, np.int64)
+        for number, part in enumerate(_row_groups(source, [*names, NAME])):
             rows = np.flatnonzero(kept[number]) if kept else np.arange(len(part))
             chosen = rows[evenly_spaced(met, met + len(rows), n_rows, max_rows)]
             met += len(rows)
             here = slice(done, done + len(chosen))
             done += len(chosen)
+            identities += part[NAME].take(pa.array(chosen)).to_pylist()
+            places[here] = first + chosen
+            first += len(part)
             for column in columns:
                 if column.is_string:
                     found = _codes(part[column.name], codes[column.name], column.name)
@@ -172,7 +198,7 @@ def read_sample(
         place = np.empty(len(known), np.int64)
         place[[known[text] for text in texts[name]]] = np.arange(len(known))
         values[name] = place[values[name]]
-    return Sample(values, texts, n_rows, n_catalogue)
+    return Sample(values, texts, n_rows, n_catalogue, identities, places)
 
 
 def _row_groups(source: pq.ParquetFile, names: list[str]) -> Iterator[pa.Table]:
@@ -218,7 +244,12 @@ def packed(values: NDArray[Any]) -> str:
     """
     little = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<")))
     planes = little.view(np.uint8).reshape(len(little), little.itemsize).T.tobytes()
-    return base64.b64encode(gzip.compress(planes, 6, mtime=0)).decode()
+    return zipped(planes)
+
+
+def zipped(content: bytes) -> str:
+    """Bytes as the page reads them: gzip, base64."""
+    return base64.b64encode(gzip.compress(content, 6, mtime=0)).decode()
 
 
 def narrowed(values: NDArray[np.int64]) -> NDArray[Any]:
@@ -244,6 +275,7 @@ def _described(column: Column, dtype: str, texts: dict[str, list[str]]) -> dict[
     return {
         "name": column.name,
         "dtype": dtype,
+        "ucd": column.ucd,
         "unit": column.unit or ("dex" if "dex)" in column.description else ""),
         "words": words[:1].upper() + words[1:],
         "description": column.description,
@@ -263,6 +295,20 @@ def _axis(names: Sequence[str], sample: Sample) -> str | None:
     return None
 
 
+def _plots(sample: Sample) -> list[dict[str, str | None]]:
+    """Title and axes of each plot; one without values on an axis gives way to a spare one."""
+
+    def made(plot: tuple[str, Sequence[str], Sequence[str]]) -> dict[str, str | None]:
+        return {"title": plot[0], "x": _axis(plot[1], sample), "y": _axis(plot[2], sample)}
+
+    spare = [plot for plot in map(made, SPARE_PLOTS) if plot["x"] and plot["y"]]
+    plots = []
+    for plot in map(made, PLOTS):
+        shown = plot["x"] and plot["y"]
+        plots.append(plot if shown or not spare else spare.pop(0))
+    return plots
+
+
 def write_explorer(
     path: str | Path,
     sample: Sample,
@@ -271,6 +317,7 @@ def write_explorer(
     snr_band: str,
     title: str,
     stars: str,
+    main_table: str,
     rows: str | None = None,
 ) -> None:
     """Write the page.
@@ -281,9 +328,13 @@ def write_explorer(
     snr_band : column of the S/N that the filter is for
     stars : the folder of the stars' pages as Snakemake knows it; the page links to `stars/` in its
         own folder
+    main_table : the table with the rows of the catalogue that SAMP's programs are told to load, as
+        seen from the page's folder
     rows : the condition that the sample was made with, to be shown
     """
-    n = len(next(iter(sample.values.values())))
+    n = len(sample.names)
+    numbers = narrowed(sample.rows)
+    whole = n == sample.n_catalogue
     stored: dict[str, NDArray[Any]] = {}
     for column in columns:
         values = sample.values[column.name]
@@ -292,7 +343,6 @@ def write_explorer(
         elif column.dtype == "float32":
             values = rounded(values, _ERROR_BITS if column.name.endswith("_err") else _BITS)
         stored[column.name] = values
-    plots = [{"title": name, "x": _axis(x, sample), "y": _axis(y, sample)} for name, x, y in PLOTS]
     meta = {
         "title": title,
         "n": n,
@@ -301,6 +351,8 @@ def write_explorer(
         "rows": rows,
         "snr": snr_band,
         "stars": stars,
+        "main_table": main_table,
+        "rows_dtype": None if whole else numbers.dtype.name,
         "columns": [
             _described(column, stored[column.name].dtype.name, sample.texts) for column in columns
         ],
@@ -308,7 +360,7 @@ def write_explorer(
             {"name": column.name, "bit": column.bit, "description": column.description}
             for column in registry.bit_columns
         ],
-        "plots": plots,
+        "plots": _plots(sample),
     }
     write_page(
         path,
@@ -318,6 +370,9 @@ def write_explorer(
         # the script.
         meta=meta,
         columns=((name, packed(values)) for name, values in stored.items()),
+        names=zipped("".join(f"{name}\n" for name in sample.names).encode()),
+        rows=None if whole else packed(numbers),
         d3=(PAGE / "d3.min.js").read_text(encoding="utf-8"),
         program=(PAGE / "program.js").read_text(encoding="utf-8"),
+        links=(PAGE / "links.js").read_text(encoding="utf-8"),
     )

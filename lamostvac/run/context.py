@@ -13,7 +13,7 @@ from lamostvac.catalog.registry import Registry, load_registry
 from lamostvac.catalog.registry import emulator_labels as as_emulators
 from lamostvac.catalog.registry import network_labels as as_labels
 from lamostvac.configuration.libraries import with_libraries_on_disk
-from lamostvac.configuration.root import Configuration, configuration_hash
+from lamostvac.configuration.root import Configuration, configuration_hash, settings_of_rows
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.files import sha256
 from lamostvac.core.paths import COLUMNS_PATH, shipped
@@ -236,12 +236,8 @@ class Context(Emulators):
         return self.registry.record.itemsize
 
     @cached_property
-    def provenance(self) -> dict[str, str]:
-        """Header of the catalogue: equal for all runs with the same settings, in any folder.
-
-        Intermediate tables do not have it: any setting of any stage would cause them to be made
-        again.
-        """
+    def row_settings(self) -> Settings:
+        """All settings that a row of the catalogue depends on, by section."""
         content = self.configuration.model_dump(mode="json") | {
             "training_sets": {
                 name: entry.model_dump(mode="json", by_alias=True)
@@ -253,8 +249,17 @@ class Context(Emulators):
             },
             "photometry_tables": self.photometry.model_dump(mode="json", by_alias=True),
         }
+        return settings_of_rows(content)
+
+    @cached_property
+    def provenance(self) -> dict[str, str]:
+        """Header of the catalogue: equal for all runs with the same settings, in any folder.
+
+        Intermediate tables do not have it: any setting of any stage would cause them to be made
+        again.
+        """
         return {
-            "config_hash": configuration_hash(content),
+            "config_hash": configuration_hash(self.row_settings),
             "library": self.configuration.library.name,
         }
 

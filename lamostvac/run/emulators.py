@@ -42,6 +42,11 @@ class Emulators:
         """Names of the emulators beside that of the run's library, and of their libraries."""
         return [entry.name for entry in self.configuration.emulators]
 
+    @property
+    def emulator_libraries(self) -> list[str]:
+        """Names of the libraries of the first emulator and of those beside it."""
+        return [self.configuration.library.name, *self.further]
+
     @cached_property
     def emulator_labels(self) -> list[Settings]:
         """These emulators and their labels for the registry, in the order of the catalogue."""

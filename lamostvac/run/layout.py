@@ -128,6 +128,7 @@ class Layout:
     main_parquet = _Below("catalog/recommended_main.parquet")
     rejected = _Below("catalog/rejected.csv")
     accounting = _Below("catalog/accounting.json")
+    provenance = _Below("catalog/provenance.json")
     data_model = _Below("catalog/datamodel.md")
     error_summary = _Below("catalog/summary.csv")
     cds_table = _Below("catalog/recommended.dat.gz")

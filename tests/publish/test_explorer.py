@@ -7,11 +7,14 @@ import itertools
 import json
 import re
 import subprocess
+import xmlrpc.client
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from astropy.coordinates import SkyCoord
+from astropy.table import Table
 from browser import Browser
 from html_checks import HOSTILE
 from registries import PROJECT
@@ -30,6 +33,7 @@ REGISTRY = load_registry(
 )
 TITLE = 'Labels <of> "tests" & more'
 STARS = "results/stars"
+MAIN = "catalog/recommended_main.fits"
 N = 3000
 
 
@@ -40,6 +44,7 @@ def catalogue(n=N):
     rows["spectrum_id"] = np.char.mod("58000-P-01-%04d", np.arange(n))
     rows["obsid"] = 700_000_000 + 3 * np.arange(n)
     rows["obsid"][5] = -1
+    rows["gaia_source_id"] = 2**61 + 12345678901 * np.arange(n)
     rows["ra"], rows["dec"] = rng.uniform(0, 360, n), rng.uniform(-10, 60, n)
     rows["snrg"] = rng.lognormal(3.5, 0.8, n)
     rows["spectral_type"] = rng.choice([b"OB", b"A", b"F", b"G", b"K", b"M"], n)
@@ -80,7 +85,7 @@ def build(table, page, names=None, rows=None, max_rows=10**6):
     sample = explorer.read_sample(
         table, columns, chosen_rows(rows, REGISTRY, "explorer.rows"), max_rows
     )
-    explorer.write_explorer(page, sample, columns, REGISTRY, "snrg", TITLE, STARS, rows)
+    explorer.write_explorer(page, sample, columns, REGISTRY, "snrg", TITLE, STARS, MAIN, rows)
     return sample
 
 
@@ -153,12 +158,18 @@ def test_an_axis_without_values_gives_way_to_the_next(tmp_path):
     rows["teff"] = 5000
     write_parquet(tmp_path / "u.parquet", rows)
     build(tmp_path / "t.parquet", tmp_path / "t.html")
-    assert unpacked(tmp_path / "t.html")[0]["plots"][0]["x"] is None
+    plots = unpacked(tmp_path / "t.html")[0]["plots"]
+    assert [(plot["x"], plot["y"]) for plot in plots] == [
+        ("snrg", "chi2"),
+        ("feh_rec", None),
+        ("ra", "dec"),
+        (None, None),
+    ]
     build(tmp_path / "u.parquet", tmp_path / "u.html", ["teff"])
     plots = unpacked(tmp_path / "u.html")[0]["plots"]
     assert [(plot["x"], plot["y"]) for plot in plots] == [
         ("teff", "logg_rec"),
-        ("feh_rec", None),
+        ("teff", "feh_rec"),
         ("ra", "dec"),
         ("teff", None),
     ]
@@ -168,6 +179,17 @@ def test_rows_follow_the_condition_and_are_evenly_drawn(folder, tmp_path):
     condition = "flag_snr == 0 and spectral_type != 'M'"
     page = tmp_path / "t.html"
     sample = build(folder / "recommended.parquet", page, rows=condition, max_rows=500)
+    assert sample.names == names_of(sample.rows)
+    text = page.read_text(encoding="utf-8")
+    stored = {
+        key: gzip.decompress(base64.b64decode(re.search(f'id="{key}">(.*?)</script>', text)[1]))
+        for key in ("spectrum-ids", "catalogue-rows")
+    }
+    assert stored["spectrum-ids"].decode().splitlines() == sample.names
+    kept = (
+        np.frombuffer(stored["catalogue-rows"], np.uint8).reshape(2, -1).T.copy().view("<u2")[:, 0]
+    )
+    np.testing.assert_array_equal(kept, sample.rows)
     rows = catalogue()
     kept = np.flatnonzero((rows["flag_snr"] == 0) & (rows["spectral_type"] != b"M"))
     meta, table = unpacked(page)
@@ -222,8 +244,8 @@ def test_whole_numbers_take_the_smallest_type():
 def test_nothing_in_the_page_ends_it_early_or_asks_for_the_network(folder):
     text = (folder / "explorer.html").read_text(encoding="utf-8")
     assert "<title>Labels &lt;of&gt; &#34;tests&#34; &amp; more: explorer</title>" in text
-    assert text.count("<script") == text.count("</script>") == len(columns_of()) + 3
-    assert not re.search(r"""(src|href)=["'](?!data:)""", text)
+    assert text.count("<script") == text.count("</script>") == len(columns_of()) + 4
+    assert not re.search(r"""(src|href)=["'](?!data:|#)""", text)
     assert "default-src 'none'" in text
 
 
@@ -231,9 +253,11 @@ def test_a_hostile_title_and_condition_are_text(folder, tmp_path):
     columns, condition = columns_of(), f"spectrum_id != '{HOSTILE}'"
     sample = explorer.read_sample(folder / "recommended.parquet", columns, None, 10)
     page = tmp_path / "a.html"
-    explorer.write_explorer(page, sample, columns, REGISTRY, "snrg", HOSTILE, STARS, condition)
+    explorer.write_explorer(
+        page, sample, columns, REGISTRY, "snrg", HOSTILE, STARS, MAIN, condition
+    )
     text = page.read_text(encoding="utf-8")
-    assert text.count("</script>") == len(columns) + 3
+    assert text.count("</script>") == len(columns) + 5
     assert '<b id="x">' not in text
     meta, _ = unpacked(page)
     assert (meta["title"], meta["rows"]) == (HOSTILE, condition)
@@ -246,11 +270,11 @@ def test_mistakes_name_the_key(folder, monkeypatch):
         columns_of(["tef"])
     with pytest.raises(UserError, match=r"explorer.rows: .*no column tef"):
         chosen_rows("tef > 1", REGISTRY, "explorer.rows")
-    monkeypatch.setattr(explorer, "_MAX_TEXTS", 100)
+    monkeypatch.setattr(explorer, "_MAX_TEXTS", 3)
     with pytest.raises(
-        UserError, match=r"explorer.columns: spectrum_id has more than 100 different texts"
+        UserError, match=r"explorer.columns: subclass has more than 3 different texts"
     ):
-        build(folder / "recommended.parquet", folder / "t.html", ["spectrum_id"])
+        build(folder / "recommended.parquet", folder / "t.html", ["subclass"])
     default = load_configuration({}).explorer
     assert default.columns is None
     assert default.rows is None
@@ -313,7 +337,9 @@ def choose_option(page, name, value):
 
 
 def test_the_page_shows_every_row_and_asks_for_nothing(page):
-    assert "3,000 selected" in page.evaluate("document.querySelector('#status').textContent")
+    assert "0 selected · 3,000 pass the filters" in page.evaluate(
+        "document.querySelector('#status').textContent"
+    )
     assert [url for url in page.requests() if not url.startswith(("file:", "data:"))] == []
     for plot in range(4):
         drawn = f"""(() => {{ const c = plots[{plot}].canvas;
@@ -479,12 +505,16 @@ def test_the_table_turns_pages_and_sorts_with_missing_values_last(page):
     assert page.evaluate("document.querySelector('#next').disabled")
 
 
-def taken(page):
+def taken(page, name="selection.csv"):
     """What was downloaded; the file goes, lest the next one gets another name."""
-    path = page.downloaded("selection.csv")
-    text = path.read_text()
+    path = page.downloaded(name)
+    content = path.read_bytes()
     path.unlink()
-    return text
+    return content if name.endswith("fits") else content.decode()
+
+
+def names_of(rows):
+    return [f"58000-P-01-{row:04d}" for row in rows]
 
 
 def test_the_download_is_the_selection_as_csv(page):
@@ -495,7 +525,8 @@ def test_the_download_is_the_selection_as_csv(page):
     table = pd.read_csv(io.StringIO(taken(page)))
     _, truth = unpacked(page_path(page))
     truth = truth.iloc[rows].reset_index(drop=True)
-    assert list(table) == list(truth)
+    assert list(table) == ["spectrum_id", *truth]
+    assert table["spectrum_id"].tolist() == names_of(rows)
     assert len(table) == len(rows) < N
     for name in ("obsid", "flags", "teff_rec", "alpha_fe_rec", "ra"):
         missing = truth[name] == -1 if name == "obsid" else truth[name].isna()
@@ -520,6 +551,218 @@ def test_an_empty_cell_keeps_its_comma_and_no_text_is_a_formula(page):
     assert len(rows) == len(chosen)
     assert [row["obsid"] for row in rows].count("") == (5 in chosen) == 1
     assert all(row["subclass"].startswith("'=") for row in rows)
+
+
+@pytest.mark.parametrize("kind", ["votable", "fits"])
+def test_a_small_selection_is_a_table_that_astropy_reads(page, kind):
+    page.accept_downloads()
+    page.click_on("#types input[value=M]")
+    rows = settled(page)
+    page.evaluate(f"$('format').value = '{kind}'; download()")
+    name = {"votable": "selection.vot", "fits": "selection.fits"}[kind]
+    content = taken(page, name)
+    content = content if kind == "fits" else content.encode()
+    table = Table.read(io.BytesIO(content), format=kind)
+    page.evaluate("$('format').value = 'csv'")
+    _, truth = unpacked(page_path(page))
+    truth = truth.iloc[rows].reset_index(drop=True)
+    assert table.colnames == ["spectrum_id", *truth]
+    assert [str(one).strip() for one in table["spectrum_id"]] == names_of(rows)
+    assert table["teff_rec"].unit == "K"
+    np.testing.assert_array_equal(np.ma.getmaskarray(table["obsid"]), truth["obsid"] == -1)
+    for column in ("obsid", "flags", "snrg", "alpha_fe_rec"):
+        known = np.isfinite(truth[column]) & (truth[column] != -1)
+        np.testing.assert_allclose(
+            np.asarray(table[column])[known], truth[column][known], rtol=1e-4
+        )
+    assert (
+        np.isnan(np.asarray(table["alpha_fe_rec"], float)).sum()
+        == truth["alpha_fe_rec"].isna().sum()
+    )
+    assert [str(one) for one in table["subclass"]] == truth["subclass"].tolist()
+
+
+def test_a_large_selection_is_no_small_table(page):
+    page.evaluate(
+        "state.rows = new Uint32Array(SMALL + 1); state.selected = SMALL + 1; $('format').value = 'fits'"
+    )
+    page.evaluate("download()")
+    assert "more than 100,000 rows" in page.evaluate("$('progress').textContent")
+    page.evaluate("$('format').value = 'csv'; $('progress').textContent = ''")
+
+
+def found(page, text):
+    page.evaluate(f"find({json.dumps(text)})")
+    return page.evaluate("[state.star, $('found').textContent]")
+
+
+def test_a_spectrum_is_found_by_every_name_it_has(page):
+    rows = catalogue()
+    assert found(page, "58000-P-01-0042") == [42, "found"]
+    assert found(page, str(rows["obsid"][77])) == [77, "found"]
+    assert found(page, str(rows["gaia_source_id"][9])) == [9, "found"]
+    row, said = found(page, "58000-P-01-9999")
+    assert row == 9
+    assert said == "no such spectrum among the 3,000 of this page"
+    page.click_on("#good")
+    settled(page)
+    flagged = int(np.flatnonzero(rows["flags"])[0])
+    assert found(page, names_of([flagged])[0]) == [
+        flagged,
+        "found; the filters or a selection leave it out",
+    ]
+
+
+@pytest.mark.parametrize("radius", [3, 20000])
+def test_a_cone_holds_what_astropy_finds(page, radius):
+    _, table = unpacked(page_path(page))
+    sky = SkyCoord(table["ra"], table["dec"], unit="deg")
+    row, said = found(page, f"{table['ra'][12]:.5f} {table['dec'][12]:+.5f} {radius}")
+    want = np.flatnonzero(sky.separation(sky[12]).arcsec <= radius)
+    np.testing.assert_array_equal(chosen(page), want)
+    assert row == 12
+    assert said == f"{len(want)} within {radius} arcsec"
+    page.click_on("#clear")
+    assert len(chosen(page)) == N
+
+
+@pytest.mark.parametrize(
+    ("text", "ra", "dec", "radius"),
+    [
+        ("12:30:00 -00:30:00", 187.5, -0.5, 5),
+        ("187.5, -0.5, 2", 187.5, -0.5, 2),
+        ("LAMOST J123000.00-003000.0", 187.5, -0.5, 5),
+    ],
+)
+def test_positions_are_understood_as_astronomers_write_them(page, text, ra, dec, radius):
+    cone = page.evaluate(f"position({json.dumps(text)})")
+    assert cone == {"ra": pytest.approx(ra), "dec": pytest.approx(dec), "radius": radius}
+    for wrong in ("400 3", "10 91", "10 20 30 40", "ten twenty", "10 20 -3"):
+        assert page.evaluate(f"position({json.dumps(wrong)})") is None
+
+
+def test_the_address_of_a_view_brings_it_back(page):
+    view = "JSON.stringify([viewText(), [...state.rows], state.star, plots.map((plot) => [plot.x, plot.y])])"
+    page.click_on("#types input[value=M]")
+    choose_option(page, "flag_chi2", 0)
+    page.click_on("#tools input[value=box]")
+    page.drag(where(page, 0, 7000, 2), where(page, 0, 6000, 3), where(page, 0, 4000, 5))
+    page.evaluate(
+        "plots[1].choices.x.value = 'chi2'; plots[1].choices.x.dispatchEvent(new Event('change'));"
+        "$('colour').value = 'feh_rec'; update(); choose(state.rows[3])"
+    )
+    page.wait("location.hash.includes('colour=feh_rec') && location.hash.includes('star=')")
+    before, address = page.evaluate(view), page.evaluate("location.hash")
+    assert address == page.evaluate("$('permalink').getAttribute('href')")
+    assert "without=M" in address
+    page.evaluate("location.hash = ''")
+    page.wait("state.selected === N && plots[1].x === 'feh_rec'")
+    page.evaluate(f"location.hash = {json.dumps(address)}")
+    page.wait("state.selected < N")
+    assert page.evaluate(view) == before
+    page.evaluate("location.hash = '#axes0=nothing,obsid&select0=box,1&cone=a&star=none&colour=x'")
+    page.wait("state.selected === N")
+    assert page.evaluate("plots[0].x") == "teff_rec"
+
+
+def test_a_third_column_colours_the_stars(page):
+    page.evaluate("$('colour').value = 'feh_rec'; update()")
+    _, table = unpacked(page_path(page))
+    low, high = np.nanquantile(table["feh_rec"], [0.02, 0.98])
+    np.testing.assert_allclose(page.evaluate("state.limits"), [low, high], rtol=0.01)
+    assert page.evaluate("rampAt(state.limits[0]) === 0 && rampAt(state.limits[1]) === 255")
+    assert "feh_rec" in page.evaluate("$('most').textContent")
+    assert not page.evaluate("$('legend').classList.contains('plain')")
+    page.evaluate("$('colour').value = ''; update()")
+    # Points have no density, so there is no legend of one.
+    assert page.evaluate("$('legend').classList.contains('plain')")
+
+
+HUB = """(() => { window.asked = []; window.realFetch ??= window.fetch; const answers = %s, empty = %s;
+    window.fetch = async (url, { body }) => {
+        window.asked.push([url, body]);
+        const name = body.match(/samp.webhub.(\\w+)/)[1], answer = name in answers ? answers[name] : empty;
+        if (answer === null) throw new TypeError('Failed to fetch');
+        return new Response(answer);
+    }; samp.key = null; })()"""
+
+
+def hub(page, answers):
+    """Put a SAMP hub in the place of the one on this machine."""
+    empty = xmlrpc.client.dumps(("",), methodresponse=True)
+    page.evaluate(HUB % (json.dumps(answers), json.dumps(empty)))
+
+
+def asked(page):
+    """What the hub was asked: names of methods, and their parameters."""
+    calls = page.evaluate("window.asked")
+    assert {url for url, _ in calls} <= {"http://localhost:21012/"}
+    return [xmlrpc.client.loads(body)[::-1] for _, body in calls]
+
+
+def test_the_table_and_the_selection_go_to_a_samp_hub(page):
+    key = xmlrpc.client.dumps(
+        ({"samp.private-key": "k<1>", "samp.hub-id": "h"},), methodresponse=True
+    )
+    hub(page, {"register": key})
+    assert page.evaluate("$('send-rows').disabled")
+    page.click_on("#send-table")
+    page.wait("$('samp-said').textContent.startsWith('sent')")
+    methods, parameters = zip(*asked(page), strict=True)
+    assert methods == tuple(
+        f"samp.webhub.{name}" for name in ("register", "declareMetadata", "notifyAll")
+    )
+    assert parameters[1][0] == parameters[2][0] == "k<1>"
+    assert parameters[1][1]["samp.description.text"] == TITLE
+    sent = parameters[2][1]
+    url = (page_path(page).parent / "catalog/recommended_main.fits").as_uri()
+    assert sent["samp.mtype"] == "table.load.fits"
+    assert sent["samp.params"] == {"table-id": url, "url": url, "name": TITLE}
+    page.click_on("#types input[value=M]")
+    rows = settled(page)
+    page.click_on("#send-rows")
+    page.wait("$('samp-said').textContent.endsWith('rows')")
+    sent = asked(page)[-1][1][1]
+    assert sent["samp.mtype"] == "table.select.rowList"
+    assert sent["samp.params"]["row-list"] == [str(row) for row in rows]
+    page.evaluate("choose(7); pointAt(7)")
+    page.wait(f"window.asked.length === {len(asked(page))}")
+    sent = asked(page)[-1][1][1]
+    assert sent["samp.mtype"] == "coord.pointAt.sky"
+    assert float(sent["samp.params"]["ra"]) == pytest.approx(catalogue()["ra"][7], abs=1e-4)
+    page.evaluate(
+        "window.fetch = window.realFetch; samp.key = null; $('send-rows').disabled = true"
+    )
+
+
+def test_a_missing_or_unwilling_hub_is_one_sentence(page):
+    hub(page, {"register": None})
+    page.click_on("#send-table")
+    page.wait("$('samp-said').textContent.startsWith('no SAMP hub answers')")
+    refusal = xmlrpc.client.dumps(xmlrpc.client.Fault(1, "not <allowed>"))
+    hub(page, {"register": refusal})
+    page.click_on("#send-table")
+    page.wait("$('samp-said').textContent === 'the SAMP hub says: not <allowed>'")
+    page.evaluate("window.fetch = window.realFetch; samp.key = null")
+
+
+def test_the_sky_of_a_star_is_a_link_and_nothing_is_loaded(page):
+    page.evaluate("choose(7)")
+    link = page.evaluate("[$('sky-link').href, $('sky-link').rel, $('star-name').textContent]")
+    assert link[0].startswith("https://aladin.cds.unistra.fr/AladinLite/?target=")
+    assert link[1:] == ["noopener noreferrer", "58000-P-01-0007"]
+    assert [url for url in page.requests() if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+def test_a_telephones_window_holds_the_page(page):
+    page.resize(420, 800)
+    page.evaluate("new Promise((done) => setTimeout(done, 100))")
+    page.evaluate("choose(3)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    boxes = "[...document.querySelectorAll('.plot, #filters, #details')].map((e) => e.getBoundingClientRect())"
+    assert page.evaluate(f"Math.max(...{boxes}.map((box) => box.right))") <= 420
+    page.resize(1280, 800)
+    page.evaluate("new Promise((done) => setTimeout(done, 100))")
 
 
 def test_another_axis_can_be_chosen_and_narrow_windows_keep_the_view(page):

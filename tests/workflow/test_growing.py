@@ -452,7 +452,15 @@ def test_a_copy_that_lost_its_times_runs_nothing_once_they_are_restored(copy, tm
 # ---------------------------------------------------------------- settings
 
 # The headers of the catalogue have a hash of all settings.
-HEADER = {"catalog", "merge", "internal_errors", "main_table", "published", "metal_poor"}
+HEADER = {
+    "catalog",
+    "merge",
+    "internal_errors",
+    "main_table",
+    "published",
+    "metal_poor",
+    "provenance",
+}
 FLAGS = HEADER | {"recommend", "distance"}
 ROWS = FLAGS | {"collect", "errors", "photometry"}
 # What reads a chunk after the fit follows it; the networks' part is kept, and short.

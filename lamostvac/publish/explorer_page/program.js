@@ -11,6 +11,7 @@ const BIN = 2; // CSS pixels of a cell of the density
 const POINTS = 10000; // with fewer stars in view each is a point
 const PAGE_ROWS = 15;
 const MARGIN = { left: 58, right: 10, top: 8, bottom: 40 };
+let ROWS = null; // row of the catalogue of each row of the page, where not all are here
 const TIMES = { start: performance.now(), frames: [] };
 const ARRAYS = {
   uint8: Uint8Array, uint16: Uint16Array, int16: Int16Array, uint32: Uint32Array, int32: Int32Array,
@@ -30,15 +31,23 @@ function bytesOf(text) {
 
 // First bytes of all values, then second bytes of all... (lamostvac.explorer.packed).
 async function unpack(column) {
-  const element = $("column-" + column.name);
+  column.values = await unpackNumbers("column-" + column.name, column.dtype);
+}
+
+// The bytes of an element of the page, which goes.
+async function unzipped(id) {
+  const element = $(id);
   const stream = new Blob([bytesOf(element.textContent)]).stream().pipeThrough(new DecompressionStream("gzip"));
   element.remove();
-  const planes = new Uint8Array(await new Response(stream).arrayBuffer());
-  const array = new ARRAYS[column.dtype](N), width = array.BYTES_PER_ELEMENT, bytes = new Uint8Array(array.buffer);
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+async function unpackNumbers(id, dtype) {
+  const planes = await unzipped(id), array = new ARRAYS[dtype](N), width = array.BYTES_PER_ELEMENT, bytes = new Uint8Array(array.buffer);
   for (let k = 0; k < width; k++) {
     for (let i = 0, at = k, from = k * N; i < N; i++, at += width) bytes[at] = planes[from + i];
   }
-  column.values = array;
+  return array;
 }
 
 function unpackAll(names) {
@@ -63,7 +72,7 @@ const axisLabel = (column) =>
 // ---- state: which rows pass the filters, which of them every plot's selection holds
 
 const order = new Uint32Array(N); // the selection from the front, the others that pass from the back
-const state = { selected: N, passing: N, star: -1, page: 0, sort: null, descending: false, rows: order };
+const state = { selected: N, passing: N, star: -1, page: 0, sort: null, descending: false, rows: order, cone: null, ready: false };
 const plots = [];
 
 function filters() {
@@ -100,6 +109,7 @@ function inside(selection, x, y) {
 
 function update() {
   const started = performance.now();
+  colourBy($("colour").value);
   const want = filters(), flags = COLUMNS.get("flags").values, types = COLUMNS.get("spectral_type").values;
   const snr = COLUMNS.get(META.snr).values, subclass = COLUMNS.get("subclass")?.values;
   const active = plots.filter((plot) => plot.selection)
@@ -111,7 +121,7 @@ function update() {
     if (want.snr && !(snr[row] >= want.low && snr[row] <= want.high)) continue;
     if (want.subclass && !want.subclass[subclass[row]]) continue;
     for (const [values, value] of want.alone) if (values[row] !== value) continue rows;
-    let held = true;
+    let held = !(state.cone && !(separation(state.cone, row) <= state.cone.radius));
     for (const [selection, x, y] of active) {
       const a = x.values[row], b = y.values[row];
       if (a === x.null || b === y.null || !inside(selection, a, b)) { held = false; break; }
@@ -127,12 +137,15 @@ function update() {
   for (const plot of plots) { gather(plot); draw(plot); }
   showStatus();
   showTable();
-  $("clear").disabled = active.length === 0;
+  $("clear").disabled = !selecting();
+  remember();
   TIMES.update = performance.now() - started;
 }
 
+const selecting = () => Boolean(state.cone) || plots.some((plot) => plot.selection);
+
 function showStatus() {
-  const parts = [`${number(state.selected)} selected`, `${number(state.passing)} pass the filters`];
+  const parts = [`${number(selecting() ? state.selected : 0)} selected`, `${number(state.passing)} pass the filters`];
   let whole = `${number(N)} spectra`;
   if (N < META.n_rows) whole += `, evenly drawn from ${number(META.n_rows)}`;
   if (META.rows) whole += ` with ${META.rows}`;
@@ -141,12 +154,13 @@ function showStatus() {
 
 // ---- plots
 
-const RAMP = new Uint32Array(256), GREYS = new Uint32Array(256);
+const RAMP = new Uint32Array(256), GREYS = new Uint32Array(256), CSS_RAMP = [];
 {
   const packed = (color) => { const { r, g, b } = d3.rgb(color); return (255 << 24) | (b << 16) | (g << 8) | r; };
   // Viridis from its lighter end to its darker one: dark is dense on white paper. Its yellow would vanish there.
   for (let i = 0; i < 256; i++) {
-    RAMP[i] = packed(d3.interpolateViridis(0.88 - 0.88 * (i / 255)));
+    CSS_RAMP[i] = d3.interpolateViridis(0.88 - 0.88 * (i / 255));
+    RAMP[i] = packed(CSS_RAMP[i]);
     GREYS[i] = packed(d3.interpolateRgb("#dde2e7", "#8f9aa5")(i / 255));
   }
 }
@@ -156,6 +170,7 @@ function makePlot(setting) {
   const root = d3.select("#plots").append("div").attr("class", "plot");
   const head = root.append("div");
   head.append("h2").text(plot.title);
+  plot.choices = {};
   for (const axis of ["x", "y"]) {
     const choice = head.append("label").text(axis + " ").append("select")
       .attr("aria-label", `${plot.title}: ${axis} axis`)
@@ -164,6 +179,7 @@ function makePlot(setting) {
     choice.selectAll("option.column").data(META.columns.filter(isNumber)).join("option").attr("class", "column")
       .attr("value", (column) => column.name).text((column) => column.name)
       .property("selected", (column) => column.name === plot[axis]);
+    plot.choices[axis] = choice.node();
   }
   const area = root.append("div").attr("class", "area");
   plot.area = area.node();
@@ -189,7 +205,7 @@ function makePlot(setting) {
     .on("click", () => selectView(plot));
   plot.zoom = d3.zoom().scaleExtent([0.3, 5000]).clickDistance(4)
     .filter((event) => event.type === "wheel" || event.type === "dblclick" || (mode() === "move" && !event.button))
-    .on("zoom", (event) => { plot.transform = event.transform; schedule(plot); });
+    .on("zoom", (event) => { plot.transform = event.transform; schedule(plot); remember(); });
   plot.surface.call(plot.zoom).on("dblclick.zoom", null)
     .call(dragged(plot))
     .on("click", (event) => { if (!event.defaultPrevented) choose(nearestRow(plot, d3.pointer(event))); })
@@ -202,15 +218,15 @@ function makePlot(setting) {
 const mode = () => document.querySelector("#tools input:checked").value;
 
 // Limits that hold 99.8 percent of the values, with a margin: a single wild value must not make the plot empty.
-function limits(column) {
+function limits(column, tail = 0.001, widening = 0.04) {
   if (!column) return [0, 1];
   const values = column.values, step = Math.max(1, Math.floor(N / 50000)), sample = [];
   for (let i = 0; i < N; i += step) if (!isMissing(column, values[i]) && isFinite(values[i])) sample.push(values[i]);
   if (!sample.length) return [0, 1];
   sample.sort((a, b) => a - b);
-  let low = d3.quantileSorted(sample, 0.001), high = d3.quantileSorted(sample, 0.999);
+  let low = d3.quantileSorted(sample, tail), high = d3.quantileSorted(sample, 1 - tail);
   if (low === high) { low -= 0.5; high += 0.5; }
-  const margin = 0.04 * (high - low);
+  const margin = widening * (high - low);
   return column.reversed ? [high + margin, low - margin] : [low - margin, high + margin];
 }
 
@@ -274,6 +290,8 @@ function gather(plot) {
   plot.n = plot.nChosen = 0;
   if (!x || !y) return;
   const a = x.values, b = y.values, nullX = x.null, nullY = y.null;
+  const third = state.colour?.values;
+  if (third && !plot.third) plot.third = new Float32Array(N);
   let n = 0;
   const take = (from, to) => {
     for (let k = from; k < to; k++) {
@@ -281,6 +299,7 @@ function gather(plot) {
       if (u !== u || v !== v || u === nullX || v === nullY) continue;
       plot.xs[n] = u;
       plot.ys[n] = v;
+      if (third) plot.third[n] = third[row] === state.colour.null ? NaN : third[row];
       plot.rows[n++] = row;
     }
   };
@@ -325,16 +344,39 @@ function draw(plot) {
   context.setTransform(1, 0, 0, 1, 0, 0);
   context.clearRect(0, 0, plot.canvas.width, plot.canvas.height);
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  if (nView > POINTS) drawCells(plot, context);
+  plot.dense = nView > POINTS;
+  if (plot.dense) drawCells(plot, context, place);
   else drawPoints(plot, context, place, nView, nChosen);
   plot.nView = nView;
   plot.nChosenView = nChosen;
   drawFrame(plot, x, y);
+  showLegend();
   TIMES.frames.push(performance.now() - started);
   if (TIMES.frames.length > 2000) TIMES.frames.splice(0, 1000);
 }
 
-function drawCells(plot, context) {
+// Mean of the third column of the selection in each cell, NaN where no star has a value.
+function means(plot, place) {
+  const { xs, ys, third } = plot, nx = plot.cells.width, ny = plot.cells.height;
+  const sums = new Float64Array(nx * ny), counts = new Uint32Array(nx * ny);
+  for (let k = 0; k < plot.nChosen; k++) {
+    const i = (xs[k] - place.x0) * place.kx, j = (ys[k] - place.y0) * place.ky;
+    if (third[k] !== third[k] || !(i >= 0 && i < nx && j >= 0 && j < ny)) continue;
+    const at = (j | 0) * nx + (i | 0);
+    sums[at] += third[k];
+    counts[at]++;
+  }
+  return sums.map((sum, at) => sum / counts[at]);
+}
+
+// The place in the ramp of a value of the third column; one without a value has the first.
+function rampAt(value) {
+  const [low, high] = state.limits;
+  return value === value ? Math.max(0, Math.min(255, Math.floor((255 * (value - low)) / (high - low)))) : 0;
+}
+
+function drawCells(plot, context, place) {
+  const third = state.colour ? means(plot, place) : null;
   const pixels = new Uint32Array(plot.image.data.buffer), { chosen, others } = plot;
   let most = 1, mostOthers = 1;
   for (let i = 0; i < pixels.length; i++) {
@@ -343,7 +385,8 @@ function drawCells(plot, context) {
   }
   const k = 255 / Math.log1p(most), kOthers = 255 / Math.log1p(mostOthers);
   for (let i = 0; i < pixels.length; i++) {
-    if (chosen[i]) pixels[i] = RAMP[(Math.log1p(chosen[i]) * k) | 0];
+    if (chosen[i] && third) pixels[i] = RAMP[rampAt(third[i])];
+    else if (chosen[i]) pixels[i] = RAMP[(Math.log1p(chosen[i]) * k) | 0];
     else pixels[i] = others[i] ? GREYS[(Math.log1p(others[i]) * kOthers) | 0] : 0;
   }
   plot.cells.getContext("2d").putImageData(plot.image, 0, 0);
@@ -358,9 +401,27 @@ function drawPoints(plot, context, place, nView, nChosen) {
     for (let m = 0; m < nView; m++) {
       const k = inView[m];
       if (k < plot.nChosen !== chosen) continue;
+      if (chosen && state.colour) context.fillStyle = CSS_RAMP[rampAt(plot.third[k])];
       context.fillRect((plot.xs[k] - place.x0) * place.kx * BIN - half, (plot.ys[k] - place.y0) * place.ky * BIN - half, size, size);
     }
   }
+}
+
+// The third column, and what its colours mean.
+function colourBy(name) {
+  state.colour = COLUMNS.get(name) ?? null;
+  if (state.colour) {
+    const [low, high] = limits(state.colour, 0.02, 0);
+    state.limits = low < high ? [low, high] : [high, low];
+  }
+}
+
+function showLegend() {
+  const dense = plots.some((plot) => plot.dense), column = state.colour;
+  $("legend").classList.toggle("plain", !dense && !column);
+  $("least").textContent = column ? String(Number(state.limits[0].toPrecision(3))) : "fewest";
+  $("most").textContent = column
+    ? `${Number(state.limits[1].toPrecision(3))} ${axisLabel(column)}${dense ? ", mean of a cell" : ""}` : "most stars in a cell (logarithmic)";
 }
 
 function drawFrame(plot, x, y) {
@@ -380,9 +441,13 @@ function drawFrame(plot, x, y) {
 
 // ---- what a hand does in a plot
 
-function select(plot, points, box) {
+function selectionOf(points, box) {
   const xs = points.map((point) => point[0]), ys = points.map((point) => point[1]);
-  plot.selection = { points, box, x0: d3.min(xs), x1: d3.max(xs), y0: d3.min(ys), y1: d3.max(ys) };
+  return { points, box, x0: d3.min(xs), x1: d3.max(xs), y0: d3.min(ys), y1: d3.max(ys) };
+}
+
+function select(plot, points, box) {
+  plot.selection = selectionOf(points, box);
   update();
 }
 
@@ -450,6 +515,7 @@ function choose(row) {
   document.querySelector("main").classList.toggle("star", row >= 0);
   for (const plot of plots) draw(plot);
   for (const line of document.querySelectorAll("#table tbody tr")) line.classList.toggle("chosen", Number(line.dataset.row) === row);
+  remember();
   if (row < 0) return;
   const root = d3.select(panel).text("");
   const obsid = Number(COLUMNS.get("obsid").values[row]);
@@ -461,6 +527,17 @@ function choose(row) {
     const hint = root.append("p").text("It is made by ");
     hint.append("code").text(`snakemake --cores 1 ${META.stars}/${obsid}.html`);
     hint.append("span").text(" with the run's --configfile.");
+  }
+  root.append("p").append("code").attr("id", "star-name").text(nameOf(row));
+  const [ra, dec] = ["ra", "dec"].map((name) => COLUMNS.get(name)?.values[row]);
+  if (ra === ra && dec === dec && ra !== undefined) {
+    const sky = root.append("p");
+    sky.append("a").attr("id", "sky-link").attr("target", "_blank").attr("rel", "noopener noreferrer")
+      .attr("href", `https://aladin.cds.unistra.fr/AladinLite/?target=${encodeURIComponent(`${ra} ${dec}`)}&fov=0.05`)
+      .text("Its sky in Aladin Lite");
+    sky.append("span").text(" (online) ");
+    sky.append("button").attr("type", "button").attr("title", "Send its position to TOPCAT, Aladin, DS9 by SAMP").text("Point at it")
+      .on("click", spoken(() => pointAt(row)));
   }
   const flags = COLUMNS.get("flags").values[row];
   const set = [...META.bits.filter((flag) => flags & (1 << flag.bit)), ...ALONE.filter((flag) => flag.values[row])];
@@ -526,12 +603,17 @@ function showTable() {
 }
 
 async function download() {
-  const started = performance.now(), columns = META.columns, parts = [columns.map((column) => column.name).join(",") + "\n"];
-  const rows = state.rows.slice(0, state.selected);
+  const started = performance.now(), columns = [NAME, ...META.columns], parts = [columns.map((column) => column.name).join(",") + "\n"];
+  const rows = state.rows.slice(0, state.selected), format = FORMATS[$("format").value];
+  if (format && rows.length > SMALL) {
+    $("progress").textContent = `more than ${number(SMALL)} rows: take CSV, or ${META.main_table}`;
+    return;
+  }
+  if (format) { save(format.make(columns, rows), format.name, format.type); return; }
   // A text that begins so would be a formula in a spreadsheet.
-  const harmless = (column, value) => (column.texts && /^[=+\-@]/.test(value) ? "'" + value : value);
+  const harmless = (column, value) => (isText(column) && /^[=+\-@]/.test(value) ? "'" + value : value);
   const quoted = (value) => (/[",\r\n]/.test(value) ? '"' + value.replaceAll('"', '""') + '"' : value);
-  const cell = (column, row) => quoted(harmless(column, shown(column, row)));
+  const cell = (column, row) => quoted(harmless(column, cellOf(column, row)));
   for (let from = 0; from < rows.length; from += 20000) {
     let text = "";
     for (let k = from; k < Math.min(from + 20000, rows.length); k++) {
@@ -542,11 +624,7 @@ async function download() {
     await new Promise((resolve) => setTimeout(resolve)); // the page stays usable meanwhile
   }
   $("progress").textContent = "";
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob(parts, { type: "text/csv" }));
-  link.download = "selection.csv";
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  save(parts, "selection.csv", "text/csv");
   TIMES.download = performance.now() - started;
 }
 
@@ -575,7 +653,10 @@ function makeFilters() {
 }
 
 function makeButtons() {
-  $("clear").onclick = () => { for (const plot of plots) plot.selection = null; update(); };
+  $("clear").onclick = () => { for (const plot of plots) plot.selection = null; state.cone = null; update(); };
+  d3.select("#colour").selectAll("option.column").data(META.columns.filter(isNumber)).join("option").attr("class", "column")
+    .attr("value", (column) => column.name).text((column) => column.name);
+  $("colour").onchange = () => update();
   const turn = (page) => () => { state.page = page(); showTable(); };
   $("first").onclick = turn(() => 0);
   $("previous").onclick = turn(() => state.page - 1);
@@ -594,6 +675,7 @@ function makeButtons() {
 async function start() {
   makeFilters();
   makeButtons();
+  makeLinks();
   for (const setting of META.plots) makePlot(setting);
   for (const plot of plots) resize(plot);
   const first = META.plots.flatMap((plot) => [plot.x, plot.y]);
@@ -602,11 +684,13 @@ async function start() {
   for (const plot of plots) { fit(plot); gather(plot); draw(plot); }
   TIMES.firstDraw = performance.now(); // since the navigation began
   await new Promise((resolve) => setTimeout(resolve)); // what is drawn is shown before the other columns are unpacked
-  await unpackAll(COLUMNS.keys());
-  update();
+  await Promise.all([unpackAll(COLUMNS.keys()), unpackNames()]);
+  if (META.rows_dtype) ROWS = await unpackNumbers("catalogue-rows", META.rows_dtype);
+  state.ready = true;
+  if (location.hash.length > 1) restore();
+  else update();
   TIMES.ready = performance.now();
   document.documentElement.dataset.ready = "yes";
 }
 
 window.explorer = { META, COLUMNS, TIMES, state, plots, order };
-start().catch((error) => { $("status").textContent = "The page could not be read: " + error.message; throw error; });
