@@ -44,7 +44,7 @@ def compare(
     sigma: float,
     changelog: bool,
 ) -> None:
-    """Say which spectra came, went and moved between two runs, and why."""
+    """Say what came, went and moved between two runs, and why."""
     from lamostvac.compare.page import summary_text, write_changelog, write_comparison
     from lamostvac.compare.runs import RunFiles, compare_runs
     from lamostvac.run.layout import Layout
