@@ -13,7 +13,7 @@ def validation_targets():
     if not CFG.validation.enabled:
         return []
     names = ["accounting", "kiel", "chi2", "spectra", "anomalous"]
-    names += ["repeats", "hr", "positions", "distances", "colour_teff", "flags"]
+    names += ["repeats", "bound", "hr", "positions", "distances", "colour_teff", "flags"]
     for comparison in CTX.comparisons:
         names += [f"comparison_{comparison.name}", f"trends_{comparison.name}"]
     names += [f"colour_{comparison.name}" for comparison in COLOURED]
@@ -107,10 +107,12 @@ rule figures_catalog:
 rule figures_papers:
     input:
         catalogue=FILES.catalogue,
+        pairs=FILES.pairs,
         curves=[FILES.repeat_errors] if CTX.network_labels else [],
         isochrone=[CFG.validation.isochrone] if CFG.validation.isochrone else [],
     output:
         repeats=figure("repeats", "errors", "Random errors from repeats"),
+        bound=figure("bound", "errors", "How much of the errors is noise"),
         hr=figure("hr", "labels", "Hertzsprung-Russell diagrams by survey"),
         planes=(
             figure(

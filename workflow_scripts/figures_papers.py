@@ -1,4 +1,4 @@
-"""The papers' own figures of the catalogue: repeats, planes of labels, positions, distances, flags."""
+"""Figures of the catalogue as in the papers: repeats, planes of labels, positions, distances, flags; the bound."""
 
 from typing import Any
 
@@ -11,6 +11,7 @@ from lamostvac.catalog.snr import repeat_conditions
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.vocabulary import LABELS
+from lamostvac.report.bound import bounds
 from lamostvac.report.colours import colour_teff, read_isochrone
 from lamostvac.report.network_planes import diagrams, needed_columns, network_planes
 from lamostvac.report.papers import DIAGRAMS, distances, flags, hr_diagrams, positions, repeats
@@ -35,6 +36,20 @@ def figure_of_repeats(path: str, params: Any, curves: pd.DataFrame) -> Any:
     return repeats(pairs, values, stated, curves)
 
 
+def figure_of_bounds(path: str, pairs_path: str, params: Any) -> Any:
+    """Labels of the emulator where no flag of the fit is set."""
+    names, warnings = list(LABELS), ["flag_edge", "flag_no_convergence"]
+    own = [params.snr_band, "spectral_type", *names, *(f"{name}_bound" for name in names)]
+    table = read_table(path, [*own, "ra", "dec", "lmjd", *warnings])
+    table = table.rename(columns={params.snr_band: "snr"})
+    flagged = table[warnings].astype(bool).any(axis=1)
+    table[names] = table[names].astype(np.float64).mask(flagged)
+    alike = repeat_conditions([], LABELS, "snr", params.tolerances)
+    compared = ["dataset", "label", "value", "reference", "snr", "spectral_type"]
+    others = pd.read_parquet(pairs_path, columns=compared, filters=[("label", "in", names)])
+    return bounds(table, pairs_of_labels(dict(table), alike), others)
+
+
 def figure_of_magnitudes(path: str, names: list[str]) -> Any:
     """Hertzsprung-Russell diagrams of the bands that the run's networks have."""
     bands = {
@@ -53,6 +68,7 @@ def main(snakemake: Job) -> None:
     registry, path = run_registry(params), inputs.catalogue
     curves = pd.read_csv(inputs.curves[0]) if inputs.curves else pd.DataFrame(columns=["label"])
     save(figure_of_repeats(path, params, curves), outputs.repeats)
+    save(figure_of_bounds(path, inputs.pairs, params), outputs.bound)
     save(figure_of_magnitudes(path, registry.names), outputs.hr)
     if outputs.get("planes"):
         panels = diagrams(labels)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lamostvac.emulator.model import Emulator
 from lamostvac.fit import refine
 from lamostvac.fit.likelihood import Condensed, Design, Sums
+from lamostvac.fit.lines import read_lines
 from lamostvac.fit.outliers import find_outliers, hat_functions
 from lamostvac.fit.priors import DensityPrior, prior_intervals
 from lamostvac.fit.settings import FitSettings
@@ -41,6 +42,7 @@ class StarFits:
         used (Liang+ 2024 equation 2 for one star), at the solution and at `first`
     n_pixels, n_iterations : (n,)
     n_outliers : (n,) pixels that were left out because they are unlike any star
+    velocity, velocity_err, variance, variance_err, bound : what `lines.Lines` has
     """
 
     labels: NDArray[np.float64]
@@ -54,6 +56,11 @@ class StarFits:
     n_pixels: NDArray[np.int64]
     n_iterations: NDArray[np.int64]
     n_outliers: NDArray[np.int64]
+    velocity: NDArray[np.float64]
+    velocity_err: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    variance_err: NDArray[np.float64]
+    bound: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -191,6 +198,10 @@ class StarFitter:
             sums, condensed, solution, spectral_type, low, high
         )
         used = (sums.weight > 0) & ~left_out
+        slope = emulator.label_derivative(solution.scaled)
+        beside = read_lines(
+            emulator, spectral_type, sums, difference, left_out, solution.jacobian, slope
+        )
         errors, noise, lines = refine.label_errors(
             emulator, solution, partial(design.covariances, condensed, spectral_type)
         )
@@ -206,6 +217,7 @@ class StarFitter:
             n_pixels=condensed.n_pixels,
             n_iterations=solution.n_iterations,
             n_outliers=np.count_nonzero(left_out, axis=1),
+            **vars(beside),
         )
 
     def residuals(
@@ -348,6 +360,11 @@ class StarFitter:
             n_pixels=counts,
             n_iterations=counts,
             n_outliers=counts,
+            velocity=numbers,
+            velocity_err=numbers,
+            variance=numbers,
+            variance_err=numbers,
+            bound=labels,
         )
 
 

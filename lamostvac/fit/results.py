@@ -16,6 +16,7 @@ from lamostvac.core.manifest import rejected_table
 from lamostvac.core.vocabulary import LABELS, STATUS_NAMES
 from lamostvac.emulator.model import Emulator, label_columns
 from lamostvac.fit.fitter import StarFits
+from lamostvac.fit.lines import LIGHT
 from lamostvac.spectra.grid import GRID
 
 N_EXAMPLES = 3  # of a chunk, for the report
@@ -28,11 +29,12 @@ def fit_columns(names: tuple[str, ...], fits: StarFits) -> dict[str, NDArray[Any
     columns: dict[str, NDArray[Any]] = {
         f"{label}{suffix}": missing
         for label in LABELS
-        for suffix in ("", "_err", "_random", "_first")
+        for suffix in ("", "_err", "_random", "_first", "_bound")
     }
     columns |= label_columns(names, fits.labels) | label_columns(names, fits.errors, "_err")
     columns |= label_columns(names, fits.random, "_random")
     columns |= label_columns(names, fits.first, "_first")
+    columns |= label_columns(names, fits.bound, "_bound")
     return columns | {
         "chi2": fits.chi2,
         "chi2_first": fits.chi2_first,
@@ -41,6 +43,22 @@ def fit_columns(names: tuple[str, ...], fits: StarFits) -> dict[str, NDArray[Any
         "outlier_fraction": fits.n_outliers / np.maximum(fits.n_pixels + fits.n_outliers, 1),
         "n_iterations": fits.n_iterations.astype(np.int32),
         "fit_status": fits.status,
+    }
+
+
+def line_columns(fits: StarFits, z: NDArray[np.floating]) -> dict[str, NDArray[Any]]:
+    """Velocity and width of the lines, km/s, of spectra brought to rest with the redshifts z (n,).
+
+    Widths are dispersions beyond the library's in quadrature, negative for narrower lines.
+    """
+    width = np.sqrt(np.abs(fits.variance))
+    # The root has no linear error near 0: there it is that of the variance.
+    error = fits.variance_err / (2.0 * np.maximum(width, np.sqrt(0.5 * fits.variance_err)))
+    return {
+        "rv_fit": LIGHT * ((1.0 + z) * (1.0 + fits.velocity / LIGHT) - 1.0),
+        "rv_fit_err": fits.velocity_err,
+        "line_width": np.copysign(width, fits.variance),
+        "line_width_err": error,
     }
 
 

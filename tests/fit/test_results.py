@@ -12,7 +12,14 @@ from lamostvac.core.hdf5 import read_columns
 from lamostvac.core.rejection import REASONS
 from lamostvac.emulator.model import build_emulator
 from lamostvac.fit.fitter import StarFits
-from lamostvac.fit.results import Examples, choose_examples, fit_columns, rejections, write_fit
+from lamostvac.fit.results import (
+    Examples,
+    choose_examples,
+    fit_columns,
+    line_columns,
+    rejections,
+    write_fit,
+)
 from lamostvac.spectra.grid import GRID
 
 
@@ -20,7 +27,7 @@ def fits_of(n: int, n_labels: int = 2) -> StarFits:
     labels, ones, counts = np.ones((n, n_labels)), np.ones(n), np.full(n, 1000)
     return StarFits(
         labels, 0.1 * labels, labels, labels, labels, np.zeros(n, np.int8), ones, ones,
-        counts, counts, np.zeros(n, np.int64),
+        counts, counts, np.zeros(n, np.int64), 0.0 * ones, ones, 0.0 * ones, ones, labels,
     )  # fmt: skip
 
 
@@ -97,3 +104,17 @@ def test_rejected_spectra_are_neither_in_the_table_nor_among_the_examples(emulat
         model = handle["examples/model"][0]
     assert np.allclose(model[emulator.pixels], emulator.spectra(middle[:1])[0])
     assert np.all(model[~emulator.pixels] == 1)
+
+
+def test_the_columns_are_heliocentric_and_widths_have_a_sign():
+    fits = replace(
+        fits_of(3),
+        velocity=np.array([0.0, 10.0, -10.0]),
+        variance=np.array([400.0, -400.0, 1.0]),
+        variance_err=np.full(3, 100.0),
+    )
+    columns = line_columns(fits, np.array([0.0, 1e-4, 1e-4]))
+    np.testing.assert_allclose(columns["rv_fit"], [0, 39.98, 19.98], atol=0.01)
+    np.testing.assert_allclose(columns["line_width"], [20, -20, 1])
+    np.testing.assert_allclose(columns["line_width_err"][:2], [2.5, 2.5])
+    assert columns["line_width_err"][2] == pytest.approx(np.sqrt(50), rel=1e-6)

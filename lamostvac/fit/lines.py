@@ -1,0 +1,135 @@
+"""Velocity and width of a star's lines, and the least errors its labels could have, beside its fit.
+
+A survey's redshift is not quite the star's velocity, nor are its lines as wide as the library's.
+Both are read from the residuals of the fit, as two directions beside those of the labels: for small
+shifts a spectrum F becomes
+
+    F - v (wave / c) F' + s (wave / c)^2 F'' / 2
+
+with v a velocity and s a variance of velocities. The labels' directions are in the same weighted
+least squares, so that what a shift has done to the labels is counted. A pixel's weight is that of
+its noise and of the emulator's error there, but for what the latter has of wrong velocities and
+widths; correlations of that error between pixels are part of the result's errors. The labels stay
+as they are: the covariance of their fit allows for such shifts already (docs/method.md).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.constants import c
+from numpy.typing import NDArray
+
+from lamostvac.emulator.model import Emulator
+from lamostvac.fit.likelihood import Sums
+from lamostvac.spectra.grid import GRID
+
+LIGHT = float(c.to_value("km/s"))
+_RIDGE = 1e-6  # of the directions' correlations: what is not constrained gets a large error
+_BLOCK = 16  # stars at a time, whose arrays stay in the processor's cache
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Lines:
+    """What n spectra say beside the labels.
+
+    Attributes
+    ----------
+    velocity, velocity_err : (n,) km/s, of the star against the redshift with which the spectrum was
+        brought to rest; positive away from us
+    variance, variance_err : (n,) km2/s2 by which the square of the lines' dispersion exceeds the
+        library's
+    bound : (n, d) the least standard deviation of labels from these pixels: the Cramer-Rao bound,
+        with the noise of the pixels as the only error
+    """
+
+    velocity: Array
+    velocity_err: Array
+    variance: Array
+    variance_err: Array
+    bound: Array
+
+
+def read_lines(
+    emulator: Emulator,
+    spectral_type: str,
+    sums: Sums,
+    difference: NDArray[np.float32],
+    left_out: NDArray[np.bool_],
+    jacobian: Array,
+    derivative: Array,
+) -> Lines:
+    """`Lines` of n spectra at the solutions of their fits; NaN where no pixel is used.
+
+    Parameters
+    ----------
+    difference : (n, p) spectra less models
+    left_out : (n, p) pixels that the fit left out
+    jacobian : (n, d, r) of the emulator's components by scaled labels
+    derivative : (n, d) of the labels by the scaled labels
+    """
+    n, d, r = jacobian.shape
+    basis = emulator.basis.astype(np.float32)
+    error = emulator.discrepancy[spectral_type] - emulator.lines[spectral_type]
+    spread = np.vecdot(basis.T @ error.astype(np.float32), basis.T)
+    steps = _Steps(emulator)
+    found, errors = np.full((n, 2), np.nan), np.full((n, 2), np.nan)
+    for start in range(0, n, _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        noise = np.where(left_out[rows], np.float32(0.0), sums.weight[rows])
+        model = sums.residual[rows] - difference[rows] + emulator.mean.astype(np.float32)
+        shapes = np.empty((len(noise), 2 + d, noise.shape[1]), dtype=np.float32)
+        steps.fill(model, shapes)
+        np.matmul(jacobian[rows].astype(np.float32), basis[:r], out=shapes[:, 2:])
+        # The share of a pixel's variance that is noise; 1 where there is no weight.
+        share = 1.0 / (1.0 + noise * spread)
+        weighted = shapes * (noise * share)[:, None]
+        other = shapes.swapaxes(1, 2)
+        inverse = _inverse((weighted @ other).astype(np.float64))[:, :2]
+        filters = inverse @ (weighted @ basis.T).astype(np.float64)
+        right = np.matvec(weighted, difference[rows]).astype(np.float64)
+        weighted *= share[:, None]
+        noisy = inverse @ (weighted @ other).astype(np.float64)
+        found[rows] = np.matvec(inverse, right)
+        variance = np.vecdot(noisy, inverse) + np.vecdot(filters @ error, filters)
+        errors[rows] = np.sqrt(np.maximum(variance, 0.0))
+    i, j = np.tril_indices(r)
+    products = np.empty((n, r, r))
+    products[:, i, j] = products[:, j, i] = sums.pairs[:, : len(i)]
+    least = np.einsum("nii->ni", _inverse(jacobian @ products @ jacobian.swapaxes(1, 2)))
+    bound = np.sqrt(np.maximum(least, 0.0)) * np.abs(derivative)
+    for values in (found, errors, bound):
+        values[sums.n_pixels == 0] = np.nan
+    return Lines(found[:, 0], errors[:, 0], found[:, 1], errors[:, 1], bound)
+
+
+class _Steps:
+    """Changes of models with velocity and width, on an emulator's pixels."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        wave = GRID[emulator.pixels]
+        step = (wave / LIGHT / (GRID[1] - GRID[0])).astype(np.float32)  # pixels per km/s
+        self._velocity, self._variance = -0.5 * step, 0.5 * step**2
+        # The pixels are a few runs with gaps between them; a run's ends have no neighbour.
+        ends = np.flatnonzero(np.diff(np.flatnonzero(emulator.pixels)) > 1)
+        self._ends = np.concatenate([[0], ends, ends + 1, [len(wave) - 1]])
+
+    def fill(self, model: NDArray[np.float32], shapes: NDArray[np.float32]) -> None:
+        """The change of models (m, p) per km/s and per km2/s2, into the first two of (m, k, p)."""
+        shapes[:, :2, self._ends] = 0.0
+        left, here, right = model[:, :-2], model[:, 1:-1], model[:, 2:]
+        np.subtract(right, left, out=shapes[:, 0, 1:-1])
+        np.add(right, left, out=shapes[:, 1, 1:-1])
+        shapes[:, 1, 1:-1] -= 2.0 * here
+        shapes[:, :2, self._ends] = 0.0
+        shapes[:, 0] *= self._velocity
+        shapes[:, 1] *= self._variance
+
+
+def _inverse(matrices: Array) -> Array:
+    """Inverses of normal equations (n, m, m) whose rows may have very different units."""
+    scale = np.sqrt(np.maximum(np.einsum("nii->ni", matrices), 1e-300))
+    scaled = matrices / scale[:, :, None] / scale[:, None, :]
+    scaled += _RIDGE * np.eye(matrices.shape[1])
+    return np.asarray(np.linalg.inv(scaled) / scale[:, :, None] / scale[:, None, :])
