@@ -37,7 +37,7 @@ def read_table(
 
     Parameters
     ----------
-    path : CSV with `,` `|` `;` or tab between columns, a tab-separated file of VizieR, or FITS
+    path : CSV with `,` `|` `;`, tab or blanks between columns, a tab-separated file of VizieR, or FITS
         (its first table); any may be gzipped, whatever its name
     columns : our name: name in the file. A name that matches exactly is preferred; otherwise case
         is ignored
@@ -179,7 +179,8 @@ def _convert(values: NDArray[Any], name: str, text: str, where: str) -> NDArray[
             known = values != ""
             result = np.full(len(values), np.nan)
             if known.any():
-                result[known] = Angle(values[known].astype(str), unit=unit).to_value(ours)
+                texts = np.char.replace(values[known].astype(str), "_", " ")
+                result[known] = Angle(texts, unit=unit).to_value(ours)
             return result
         return np.asarray(units.Quantity(values, unit).to_value(ours), np.float64)
     except ValueError as error:  # includes UnitsError

@@ -1,10 +1,11 @@
 """Text tables: CSV, database exports and VizieR's files, recognised by their content.
 
-The separator is the one of tab, `|`, `;` and `,` that is most frequent in the line of names. Lines
-that begin with `#` are comments, except for a last one that holds the names. VizieR's lines of
-units and dashes and its `#END#` are skipped. Cells may be padded with blanks or quoted. The text is
-UTF-8, with or without a byte-order mark, or Latin-1. Compression with gzip is recognised by the
-first bytes, not by the name.
+The separator is the one of tab, `|`, `;` and `,` that is most frequent in the line of names; where
+there is none, any number of blanks, and a cell `*` is missing, since none can be empty. Lines that
+begin with `#` are comments, except for a last one that holds the names. VizieR's lines of units and
+dashes and its `#END#` are skipped. Cells may be padded with blanks or quoted. The text is UTF-8,
+with or without a byte-order mark, or Latin-1. Compression with gzip is recognised by the first
+bytes, not by the name.
 """
 
 import codecs
@@ -99,6 +100,9 @@ def layout_of(path: Path, compressed: bool, knows: Callable[[Sequence[str]], int
             return Layout(names, separator, False, skip + number)
     if len(names) == 1 and below[-1] and not below[-1].strip("-"):
         return Layout(names, "\t", False, skip + 2)
+    words = text.split()
+    if len(names) == 1 and len(words) > 1 and len(below[0].split()) == len(words):
+        return Layout(words, " ", False, skip)
     return Layout(names, separator, _quoted(text), skip)
 
 
@@ -206,8 +210,7 @@ def _parse(
         # VizieR's files end with #END#.
         return "skip" if row.text is None or row.text.startswith("#") else "error"
 
-    # A stream, because Arrow would infer compression from the name.
-    with pa.input_stream(str(path), compression="gzip" if compressed else None) as stream:
+    with _stream(path, compressed, layout.separator) as stream:
         return pacsv.read_csv(
             stream,
             read_options=pacsv.ReadOptions(
@@ -234,3 +237,14 @@ def _parse(
                 false_values=[],
             ),
         )
+
+
+def _stream(path: Path, compressed: bool, separator: str) -> Any:
+    """A table's bytes with one separator between cells."""
+    if separator != " ":
+        # A stream, because Arrow would infer compression from the name.
+        return pa.input_stream(str(path), compression="gzip" if compressed else None)
+    with open_bytes(path, compressed) as stream:
+        lines = (line.split() for line in stream)
+        cells = ((b"-" if cell == b"*" else cell for cell in line) for line in lines)
+        return pa.BufferReader(b"\n".join(b" ".join(line) for line in cells))

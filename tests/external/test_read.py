@@ -81,6 +81,24 @@ def test_quoted_text_and_numbers_that_turn_into_text_late(tmp_path):
     assert table["name"].tolist() == ["a, b"] * 3 + ["c"]
 
 
+def test_columns_may_be_separated_by_blanks(tmp_path):
+    path = tmp_path / "table.txt"
+    path.write_text(
+        "Name    RA          DEC        Fe    Ref \n"
+        "S10-14  10_13_34.7  -2_7_57.9  4.79  AOK09\n"
+        "S11-37  1_0_0       0_30_0     *     *\n"
+    )
+    wanted = {"ra": "RA", "dec": "DEC", "fe": "Fe", "ref": "Ref"}
+    read = read_table(path, wanted, conversions={"ra": "hourangle", "dec": "deg"})
+    np.testing.assert_allclose(read["ra"], [153.394583, 15], rtol=1e-8)
+    np.testing.assert_allclose(read["dec"], [-2.13275, 0.5], rtol=1e-8)
+    np.testing.assert_array_equal(read["fe"], [4.79, np.nan])
+    assert read["ref"].tolist() == ["AOK09", ""]
+    path.write_text("Name  RA\na  1\nb  2  3\n")
+    with pytest.raises(UserError, match=r"table\.txt cannot be read as a table"):
+        read_table(path, {"ra": "RA"})
+
+
 def test_a_table_without_rows(tmp_path):
     assert read_table(write(tmp_path / "t.csv", "x,y\n"), {"x": "x"}).shape == (0, 1)
 
