@@ -1,3 +1,3 @@
 """The command `lamostvac`: its options and subcommands, without computations."""
 
-VERSION = 2
+VERSION = 3

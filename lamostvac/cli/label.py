@@ -1,5 +1,6 @@
 """Subcommands for spectra without a release: label, and pack, which makes what label needs."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 REJECTED_SOME, NOTHING = 3, 1
 _BAR = 40  # characters
+_WORTH = 500  # spectra that are worth the start of a process
 
 
 class _Bar:
@@ -54,7 +56,15 @@ class _Bar:
 @click.option(
     "--plot", type=FOLDER, metavar="DIR", help="Also draw each spectrum with its model there (PNG)."
 )
-def label(paths: tuple[str, ...], model: Path, output: Path, plot: Path | None) -> None:
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Processes at a time; by default one for each 500 spectra, as far as there are cores.",
+)
+def label(
+    paths: tuple[str, ...], model: Path, output: Path, plot: Path | None, processes: int | None
+) -> None:
     """Label LAMOST spectra without a release's catalogue.
 
     What cannot be labelled is in TABLE's folder as {TABLE}_rejected.csv, with reasons. The exit code
@@ -76,7 +86,8 @@ def label(paths: tuple[str, ...], model: Path, output: Path, plot: Path | None) 
                 err=True,
             )
         work = find_work(paths, models, _Bar("headers"))
-        found = label_work(work, models, _Bar("spectra"))
+        most = processes or min(len(os.sched_getaffinity(0)), work.n_spectra // _WORTH)
+        found = label_work(work, models, _Bar("spectra"), most)
         cards = pack.settings.provenance | {"PACK": model.name}
         if pack.settings.simulated:
             cards["SIMULATE"] = "models of a simulated survey"

@@ -1,19 +1,25 @@
 """Labels of files and folders without a release's catalogue: identity and type from headers."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from lamostvac.catalog.registry import Registry
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.vocabulary import SPECTRAL_TYPES, SpectralType
-from lamostvac.label.models import Models
-from lamostvac.label.pack import PackSettings
-from lamostvac.label.tables import with_files
+from lamostvac.label.models import Labels, Models
+from lamostvac.label.pack import Pack, PackSettings
+from lamostvac.label.tables import joined, with_files
 from lamostvac.survey.chunks import chunk_table
 from lamostvac.survey.headers import scan
 from lamostvac.survey.selection import Selection, rejections, select
@@ -116,26 +122,66 @@ def complete(table: pa.Table, models: Models) -> pa.Table:
     return table
 
 
-def label_work(work: Work, models: Models, progress: Progress = _silent) -> LabelledFiles:
-    """Labels of all chunks, in this process.
+def label_work(
+    work: Work, models: Models, progress: Progress = _silent, processes: int = 1
+) -> LabelledFiles:
+    """Labels of all chunks.
 
     Parameters
     ----------
     progress : called with the spectra done so far and their number
+    processes : chunks at a time; with one, in this process
+
+    Raises
+    ------
+    UserError
+        A process ended before its chunk was done.
     """
     rows, rejected, done = [], [work.rejected], 0
-    files: dict[str, str] = {}
     progress(0, work.n_spectra)
-    for spectral_type, chunk in work.chunks:
-        found = models.label(chunk, spectral_type)
-        files |= dict(zip(chunk["spectrum_id"], chunk["path"], strict=True))
-        rows.append(found.rows)
-        rejected.append(
-            found.rejected.assign(file=[files[name] for name in found.rejected["spectrum_id"]])
-        )
+    for (_, chunk), found in zip(work.chunks, _labels(work, models, processes), strict=True):
+        files = dict(zip(chunk["spectrum_id"], chunk["path"], strict=True))
+        rows.append(with_files(found.rows, files))
+        lost = found.rejected
+        rejected.append(lost.assign(file=[files[name] for name in lost["spectrum_id"]]))
         done += len(chunk)
         progress(done, work.n_spectra)
-    whole = np.concatenate(rows) if rows else models.registry.empty(0)
-    table, registry = with_files(whole, models.columns, files)
+    table, registry = joined(rows, models.registry, models.columns)
     lost = pd.concat([part for part in rejected if len(part)] or [work.rejected])
     return LabelledFiles(table, registry, lost.reindex(columns=list(REJECTED)))
+
+
+def _labels(work: Work, models: Models, processes: int) -> Iterator[Labels]:
+    """Labels of the chunks in their order."""
+    if min(processes, len(work.chunks)) < 2:
+        with threadpool_limits(1):  # as in the processes, so that the bytes are the same
+            for spectral_type, chunk in work.chunks:
+                yield models.label(chunk, spectral_type)
+        return
+    # Started, not forked: threads of BLAS do not survive a fork.
+    with ProcessPoolExecutor(
+        min(processes, len(work.chunks)),
+        mp_context=get_context("spawn"),
+        initializer=_open,
+        initargs=(models.pack.path,),
+    ) as pool:
+        try:
+            yield from pool.map(_label, work.chunks)
+        except BrokenProcessPool:
+            raise UserError(
+                "a process that labelled spectra was killed, perhaps for want of memory; take fewer "
+                "with --processes"
+            ) from None
+
+
+_models: list[Models] = []  # of a process of `_labels`
+
+
+def _open(path: Path) -> None:
+    threadpool_limits(1)
+    _models.append(Models(Pack(path)))
+
+
+def _label(work: tuple[SpectralType, pd.DataFrame]) -> Labels:
+    spectral_type, chunk = work
+    return _models[0].label(chunk, spectral_type)

@@ -114,8 +114,7 @@ class Models:
             return StarFitter(emulator, self.settings.fit)
 
         stars = self.pack.read(f"emulators/{name}_stars.parquet", pd.read_parquet)
-        without = cache(lambda fold: fitter(f"{name}_without_{fold}"))
-        return LeftOutFitter(fitter(name), without, stars)
+        return LeftOutFitter(fitter(name), lambda fold: fitter(f"{name}_without_{fold}"), stars)
 
     def _library_labels(self, name: str) -> NDArray[np.float64]:
         """Labels (m, k) of a library's stars."""

@@ -1,6 +1,6 @@
 """Labels as an astropy table, and as a file of the form that its name says."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,27 +26,41 @@ def require_form(path: Path) -> None:
         raise UserError(f"{path}: the name of the table has to end in {', '.join(FORMS)}")
 
 
-def with_files(
-    rows: NDArray[np.void], registry: Registry, files: Mapping[str, str]
-) -> tuple[NDArray[np.void], Registry]:
-    """Rows (n,) of a larger registry as those of `registry` and a column `file`, and its registry.
+Named = tuple[NDArray[np.void], list[bytes]]
+
+
+def with_files(rows: NDArray[np.void], files: Mapping[str, str]) -> Named:
+    """Rows (n,) and the path of each in ASCII, other characters escaped.
 
     Parameters
     ----------
-    files : `spectrum_id` to path, in any characters; those that are not ASCII are escaped
+    files : `spectrum_id` to path
     """
-    names = [
+    return rows, [
         files[name.decode()].encode("ascii", "backslashreplace") for name in rows["spectrum_id"]
     ]
+
+
+def joined(
+    parts: Sequence[Named], whole: Registry, columns: Registry
+) -> tuple[NDArray[np.void], Registry]:
+    """Rows of all parts with the columns of `columns` and `file`, and the registry of these.
+
+    Parameters
+    ----------
+    whole : of the rows; `columns` are some of it
+    """
+    rows = np.concatenate([whole.empty(0), *(part for part, _ in parts)])
+    names = [name for _, files in parts for name in files]
     width = max((len(name) for name in names), default=1)
     what = "File that the spectrum was read from"
     column = Column("file", f"string[{width}]", "", "meta.file", what, "label")
-    whole = Registry((registry["spectrum_id"], column, *registry.columns[1:]))
-    found = whole.empty(len(rows))
-    for name in registry.names:
+    registry = Registry((columns.columns[0], column, *columns.columns[1:]))
+    found = registry.empty(len(rows))
+    for name in columns.names:
         found[name] = rows[name]
     found["file"] = names
-    return found, whole
+    return found, registry
 
 
 def write_table(

@@ -198,6 +198,17 @@ def test_the_command_names_files_without_labels_and_says_so_by_its_exit_code(run
     assert picture.read_bytes()[:4] == b"\x89PNG"
 
 
+def test_several_processes_give_the_same_bytes(run, some, tmp_path):
+    files = [name.decode() for name in some["file"]]
+    tables = []
+    for number in ("1", "2"):
+        output = tmp_path / f"{number}.fits"
+        words = ("--model", run / "models.lvpack", "-o", output, "--processes", number)
+        assert command(*files, *words).exit_code == 0
+        tables.append(output.read_bytes())
+    assert tables[0] == tables[1]
+
+
 def test_the_command_refuses_what_it_cannot_write(run, tmp_path):
     done = command(tmp_path, "--model", run / "models.lvpack", "-o", tmp_path / "labels.xls")
     assert done.exit_code == 1
