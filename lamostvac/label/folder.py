@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from lamostvac.catalog.registry import Registry
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.vocabulary import SPECTRAL_TYPES, SpectralType
+from lamostvac.label.missing import complete
 from lamostvac.label.models import Labels, Models
 from lamostvac.label.pack import Pack, PackSettings
 from lamostvac.label.tables import joined, with_files
@@ -80,7 +81,7 @@ def find_work(
     progress : called with the headers read so far and those to read
     """
     scanned = scan(paths, threads=min(8, (os.cpu_count() or 1) * 2), progress=progress)
-    table = complete(scanned.table, models)
+    table = complete(scanned.table, lambda: models.templates, models.settings.prepare)
     selection = select(table, survey_of(models.settings))
     rejected = pd.concat(
         [
@@ -111,15 +112,16 @@ def _rejected(table: pa.Table, selection: Selection, snr_band: str) -> pd.DataFr
     }
     values = {name: table[name].take(rows).to_pylist() for name in columns.values()}
     details = [
-        f"{columns[reason]} = {values[columns[reason]][number]}" if reason in columns else ""
+        _said(columns[reason], values[columns[reason]][number]) if reason in columns else ""
         for number, reason in enumerate(found["reason"])
     ]
     return found.assign(file=table["path"].take(rows).to_pylist(), detail=details)
 
 
-def complete(table: pa.Table, models: Models) -> pa.Table:
-    """The catalogue with redshifts and types of spectra whose headers have none."""
-    return table
+def _said(name: str, value: object) -> str:
+    if value is not None:
+        return f"{name} {value}"
+    return f"no {name} in the header, and the spectrum shows none that is reliable"
 
 
 def label_work(

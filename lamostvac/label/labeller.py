@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from astropy import units
 from astropy.nddata import InverseVariance
 from astropy.table import QTable, Row
@@ -13,8 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.vocabulary import SPECTRAL_TYPES
-from lamostvac.label.arrays import chunk_of, reader, spectra_of
+from lamostvac.label.arrays import Spectra, chunk_of, reader, spectra_of
 from lamostvac.label.folder import LabelledFiles, find_work, label_work
+from lamostvac.label.missing import look
 from lamostvac.label.models import Models
 from lamostvac.label.pack import Pack
 from lamostvac.label.tables import as_qtable
@@ -91,12 +93,18 @@ class Labeller:
         if flux is None:
             wavelength, flux, ivar, mask = _parts(wavelength)
         spectra = spectra_of(wavelength, flux, ivar, mask)
-        chunk = chunk_of(spectra, np.nan if z is None else z, ra, dec)
         types = self._types(len(spectra), spectral_type)
+        chunk = chunk_of(spectra, np.nan if z is None else z, ra, dec)
+        self._find(spectra, chunk, types)
         read = reader(spectra)
         n, registry = len(spectra), self.models.columns
         rows, rejected = registry.empty(n), np.full(n, "", object)
-        for name in SPECTRAL_TYPES:
+        selected = self.models.settings.types
+        rejected[~np.isin(types, selected)] = "type_not_selected: the pack has " + " ".join(
+            selected
+        )
+        rejected[types == ""] = "no_spectral_type: none could be found"
+        for name in selected:
             part = np.flatnonzero(types == name)
             if not len(part):
                 continue
@@ -114,12 +122,26 @@ class Labeller:
 
     def _types(self, n: int, given: str | Sequence[str] | None) -> NDArray[np.str_]:
         """Spectral types (n,), checked; "" where they are to be found."""
-        types = np.broadcast_to(np.asarray("" if given is None else given, str), (n,))
+        types = np.broadcast_to(np.asarray("" if given is None else given, "U2"), (n,)).copy()
         if unknown := sorted(set(types) - {"", *SPECTRAL_TYPES}):
             raise UserError(
                 f"spectral_type: there is no {unknown[0]}; give {' '.join(SPECTRAL_TYPES)}"
             )
         return types
+
+    def _find(self, spectra: Spectra, chunk: pd.DataFrame, types: NDArray[np.str_]) -> None:
+        """Put redshifts into `chunk` and spectral types into `types` (n,) where they are missing."""
+        z = chunk["z"].to_numpy(copy=True)
+        for number in np.flatnonzero(~np.isfinite(z) | (types == "")).tolist():
+            known = np.isfinite(z[number])
+            wave = spectra.wave[number] / (1 + z[number] if known else 1)
+            arrays = wave, spectra.flux[number], spectra.ivar[number]
+            found = look(arrays, self.models.templates, self.models.settings.prepare)
+            if not known:
+                z[number] = found.z
+                chunk.loc[number, "z_err"] = found.z_err
+            types[number] = types[number] or found.type
+        chunk["z"] = z
 
     def label_files(self, paths: Sequence[str | os.PathLike[str]]) -> LabelledFiles:
         """Labels of the spectra in files and folders, by what their headers say (`label.folder`)."""

@@ -35,6 +35,7 @@ from lamostvac.core.vocabulary import SpectralType
 from lamostvac.emulator.model import read_emulator
 from lamostvac.fit.fitter import StarFitter
 from lamostvac.fit.left_out import LeftOutFitter
+from lamostvac.fit.redshift import Templates, templates_of
 from lamostvac.fit.results import fit_tables
 from lamostvac.label.pack import Pack, PackSettings
 from lamostvac.networks.ensemble import Network, load_network
@@ -115,6 +116,13 @@ class Models:
 
         stars = self.pack.read(f"emulators/{name}_stars.parquet", pd.read_parquet)
         return LeftOutFitter(fitter(name), lambda fold: fitter(f"{name}_without_{fold}"), stars)
+
+    @cached_property
+    def templates(self) -> Templates:
+        """Templates of all emulators for redshifts and types."""
+        settings = self.settings
+        names = [settings.library, *(system.name for system in self.emulators)]
+        return templates_of([self.emulator(name).whole.emulator for name in names])
 
     def _library_labels(self, name: str) -> NDArray[np.float64]:
         """Labels (m, k) of a library's stars."""

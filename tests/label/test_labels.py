@@ -1,6 +1,7 @@
 """Labels by a pack: those of the run that it comes from, for files, folders and arrays."""
 
 import json
+from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy import units
+from astropy.io import fits
 from astropy.nddata import StdDevUncertainty
 from astropy.table import Table
 from click.testing import CliRunner
@@ -16,8 +18,8 @@ from lamostvac import Labeller
 from lamostvac.catalog.files import read_rows
 from lamostvac.cli.main import main
 from lamostvac.core.exceptions import UserError
-from lamostvac.core.vocabulary import LABELS
-from lamostvac.label.tables import FORMS
+from lamostvac.core.vocabulary import LABELS, SPECTRAL_TYPES
+from lamostvac.label.tables import FORMS, write_table
 from lamostvac.spectra.reader import read_spectrum
 
 
@@ -114,6 +116,39 @@ def test_arrays_have_the_labels_of_their_files(labeller, some):
     assert np.asarray(table["snrr"]) == pytest.approx(some["snrr"].astype(float), rel=0.3)
 
 
+def test_redshift_and_type_are_found_where_none_is_given(labeller, labelled):
+    bright = labelled.rows[(labelled.rows["snrr"] > 40) & (labelled.rows["recommended"] == 1)][:12]
+    arrays, known = given(bright)
+    table = labeller.label(*arrays)
+    velocity = (np.asarray(table["z"]) - known["z"]) * 299792.458
+    assert (abs(velocity) < 30).all()
+    error = np.asarray(bright["teff_err"], float)
+    moved = abs(np.asarray(table["teff"], float) - bright["teff"]) / error
+    assert np.median(moved) < 0.2
+    order = {name: number for number, name in enumerate(SPECTRAL_TYPES)}
+    steps = [
+        order[str(one)] - order[two]
+        for one, two in zip(table["spectral_type"], known["spectral_type"], strict=True)
+    ]
+    assert max(map(abs, steps)) <= 1
+
+
+def test_files_without_redshift_and_class_in_the_header_are_labelled(labeller, labelled, tmp_path):
+    row = labelled.rows[np.argmax(labelled.rows["snrr"])]
+    source = Path(row["file"].decode())
+    with fits.open(source) as handle:
+        header = handle[0].header
+        header["Z"] = -9999.0
+        for keyword in ("CLASS", "SUBCLASS"):
+            header.remove(keyword, ignore_missing=True)
+        handle.writeto(tmp_path / source.name)
+    found = labeller.label_files([tmp_path])
+    assert found.rejected.empty
+    assert found.rows["class"][0] == b"STAR"
+    assert found.rows["z"][0] == pytest.approx(row["z"], abs=30 / 299792.458)
+    assert found.rows["z_err"][0] > 0
+
+
 def test_quantities_and_spectra_of_specutils_give_the_same(labeller, some):
     class Spectrum:  # what specutils' class has, which is not installed with the program
         pass
@@ -167,20 +202,33 @@ def command(*words):
     return CliRunner().invoke(main, ["label", *map(str, words)])
 
 
-def test_the_command_writes_tables_of_all_forms_with_the_same_rows(run, labelled, some, tmp_path):
+def test_the_command_writes_the_labels_of_files(run, some, tmp_path):
     files = [name.decode() for name in some["file"]]
+    output = tmp_path / "labels.fits"
+    done = command(*files, "--model", run / "models.lvpack", "-o", output)
+    assert done.exit_code == 0, done.output
+    assert "SIMULATED" in done.output
+    assert pd.read_csv(tmp_path / "labels_rejected.csv").empty
+    table = Table.read(output).to_pandas().set_index("file")
+    for row in some:
+        assert table.loc[row["file"], "teff"] == pytest.approx(float(row["teff"]), rel=1e-6)
+    assert fits.getheader(output)["SIMULATE"]
+
+
+def test_tables_of_all_forms_have_the_same_values_and_units(labelled, tmp_path):
     tables = []
     for form in FORMS:
-        output = tmp_path / f"labels{form}"
-        done = command(*files, "--model", run / "models.lvpack", "-o", output)
-        assert done.exit_code == 0, done.output
-        assert "SIMULATED" in done.output
+        path = tmp_path / f"labels{form}"
+        write_table(path, labelled.rows, labelled.registry, {"PACK": "tiny.lvpack"})
         options = {"format": "votable"} if form == ".vot" else {}
-        tables.append(Table.read(output, **options) if form != ".csv" else pd.read_csv(output))
-        assert pd.read_csv(tmp_path / "labels_rejected.csv").empty
+        tables.append(Table.read(path, **options) if form != ".csv" else pd.read_csv(path))
     for table in tables:
-        assert np.asarray(table["teff"], float) == pytest.approx(np.asarray(tables[0]["teff"]))
-        assert sorted(map(str, table["file"])) == sorted(files)
+        for name in ("teff", "ra", "flags"):
+            expected = labelled.rows[name].astype(float)
+            found = np.ma.filled(np.ma.asarray(table[name], float), np.nan)
+            np.testing.assert_allclose(found, expected, rtol=1e-7)
+        assert [str(one) for one in table["file"]] == list(labelled.rows["file"].astype(str))
+    assert [str(table["teff"].unit) for table in (tables[0], tables[3])] == ["K", "K"]
 
 
 def test_the_command_names_files_without_labels_and_says_so_by_its_exit_code(run, some, tmp_path):
