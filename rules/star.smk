@@ -55,6 +55,7 @@ rule star:
         snr_flag=CFG.catalog.snr_flag,
         snr_thresholds={name: CFG.catalog.snr_flag_threshold.of(name) for name in CFG.survey.types},
         errors=STAR_ERRORS,
+        emulators=CTX.emulator_labels,
         preparation=CTX.prepare_settings,
         settings={
             "snr_band": CFG.survey.snr_band,

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from lamostvac.catalog.registry import emulator_labels
 from lamostvac.core.hdf5 import open_hdf5
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
@@ -32,6 +33,7 @@ def main(snakemake: Job) -> None:
         preparation=Preparation.model_validate(params.preparation),
         fit=FitSettings.model_validate(params.fit),
         snr_thresholds=thresholds(params.snr_thresholds, params.errors, params.snr_flag),
+        emulators=emulator_labels(params.emulators),
         **params.settings,
     )
     write_star_page(

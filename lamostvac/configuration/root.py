@@ -107,6 +107,11 @@ class Configuration(Section):
                         f"survey.{name} is set but simulation.enabled is true, so it would be ignored; "
                         f"set simulation.enabled to false or leave survey.{name} out"
                     )
+            if self.networks.root:
+                raise ValueError(
+                    "networks.root is set but simulation.enabled is true, so it would be ignored; leave it out, and give "
+                    "the files of training sets of your own absolute paths"
+                )
         elif not self.survey.catalogues:
             raise ValueError(
                 "survey.catalogues is empty; name the release's catalogue, or set simulation.enabled to true"

@@ -5,6 +5,7 @@ The rules read `CTX`, made once by `resolve`. Every job of a cluster and every d
 first, so nothing here imports a module that computes and takes long to load.
 """
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -158,7 +159,9 @@ class Context(Emulators):
 
     def training_files(self, name: str) -> list[str]:
         """The catalogue files of a training set."""
-        return [f"{self.catalogues_root}/{file}" for file in self.training_sets[name].files()]
+        # A file with an absolute path is where it says.
+        files = self.training_sets[name].files()
+        return [os.path.join(self.catalogues_root, file) for file in files]
 
     # Preparation, and the readers of prepared spectra.
 

@@ -16,6 +16,7 @@ from lamostvac.catalog.lookup import (
     sample_of,
     spectrum_path,
 )
+from lamostvac.catalog.registry import EmulatorLabels
 from lamostvac.core.hdf5 import open_hdf5, read_attributes, read_columns
 from lamostvac.core.html import write_page
 from lamostvac.core.rejection import SpectrumRejected
@@ -78,6 +79,7 @@ class StarSettings:
     network_labels : label to its set, unit and description
     grids : label to the ranges that other labels must keep as well
     sources : recommended label to (column, system, bit) of its sources
+    emulators : those beside the first
     """
 
     preparation: Preparation
@@ -90,6 +92,7 @@ class StarSettings:
     network_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     grids: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
     sources: Mapping[str, Sequence[tuple[str, str, int]]] = field(default_factory=dict)
+    emulators: Sequence[EmulatorLabels] = ()
 
 
 def write_star_page(
@@ -146,7 +149,9 @@ def write_star_page(
             "of_networks": of_networks,
             "raised": [reason for reason in of_networks if reason.is_set],
         },
-        labels=sections.labels(row, settings.network_labels, settings.sources, of_networks),
+        labels=sections.labels(
+            row, settings.network_labels, settings.sources, of_networks, settings.emulators
+        ),
         spectrum={"trouble": trouble} if spectrum is None else sections.spectrum(spectrum),
         photometry=sections.photometry(row),
         repeats=sections.repeats(row, repeats, list(settings.network_labels), settings.snr_band),

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from lamostvac.catalog.registry import EmulatorLabels
 from lamostvac.core.vocabulary import BANDS, LABELS
 from lamostvac.report.style import svg_source
 from lamostvac.star import figures
@@ -24,6 +25,7 @@ QUANTITIES = {
     "alpha_fe": ("[alpha/Fe]", "dex"),
 }
 _MOST_REPEATS = 40
+_FAR = 3.0  # sigma of both random errors, beyond which other spectra differ by more than chance
 _LIGHT_SPEED = 299792.458  # km/s
 # For the part on photometry: name, column, digits, unit.
 _DISTANCES = (
@@ -80,14 +82,18 @@ def labels(
     network_labels: Mapping[str, Mapping[str, str]],
     sources: Mapping[str, Sequence[tuple[str, str, int]]],
     of_networks: Sequence[Reason],
+    emulators: Sequence[EmulatorLabels] = (),
 ) -> dict[str, Any]:
     """`rows`, a line for each label of every system; the fit's numbers by their columns' names.
+
+    A line ends with the recommended value minus the system's, where both have one.
 
     Parameters
     ----------
     network_labels : label to its set, unit and description
     sources : recommended label to (column, system, bit) of its sources
     of_networks : flags of the networks' labels
+    emulators : those beside the first
     """
     flagged: dict[str, list[str]] = {}
     for reason in of_networks:
@@ -95,12 +101,16 @@ def labels(
             flagged.setdefault(reason.label, []).append(reason.flag)
     rows: list[tuple[Any, ...]] = []
     shown = set()
+    of_label = ""  # the one of `QUANTITIES` whose systems are added
 
     def add(quantity: str, name: str, system: str, unit: str, remark: str = "") -> None:
         digits = _digits(unit)
         numbers = (row[name], row.get(f"{name}_err", np.nan), row.get(f"{name}_random", np.nan))
         values = (_value(number, digits) for number in numbers)
-        rows.append((quantity, name, system, *values, unit, remark))
+        recommended = row.get(f"{of_label}_rec", np.nan) if system != "recommended" else np.nan
+        shift = float(recommended) - float(row[name])
+        moved = f"{shift:+.{digits}f}" if np.isfinite(shift) else ""
+        rows.append((quantity, name, system, *values, unit, moved, remark))
 
     def network(label: str, quantity: str) -> None:
         entry = network_labels[label]
@@ -109,6 +119,7 @@ def labels(
         add(quantity, label, f"network, set {entry['set']}", entry["unit"] or "dex", remark)
 
     for label, (title, unit) in QUANTITIES.items():
+        of_label = label
         if f"{label}_rec" in row:
             used = used_sources(int(row[f"{label}_rec_source"]), sources.get(label, ()))
             remark = f"from {', '.join(c for c, _ in used)}" if used else "no valid source"
@@ -119,9 +130,14 @@ def labels(
             add(title, label, "emulator", unit, "flag_alpha_fe" if flagged_alpha else "")
         if label == "logg" and "logg_imig" in row and np.isfinite(float(row["logg_imig"])):
             add("", "logg_imig", "second emulator", unit)
+        for emulator in emulators:
+            if (name := emulator.columns.get(label, "")) in row:
+                remark = emulator.flag if row.get(emulator.flag) else ""
+                add("", name, f"emulator {emulator.name}", unit, remark)
         for name in network_labels:
             if name.startswith(f"{label}_") and name in row:
                 network(name, "")
+    of_label = ""
     for name, entry in network_labels.items():
         if name in row and name not in shown and not name.startswith("abs_mag_"):
             network(name, entry["description"])
@@ -174,7 +190,10 @@ def photometry(row: Mapping[str, Any]) -> dict[str, Any]:
 def repeats(
     row: Mapping[str, Any], others: pd.DataFrame, networks: Sequence[str], snr_band: str
 ) -> dict[str, Any]:
-    """`n head rows network_head network_rows` of other spectra of the star; empty without any.
+    """`n head rows network_head network_rows far` of other spectra of the star; empty without any.
+
+    `far` has a text for each label that differs by more than 3 sigma of the random errors, from any
+    of all other spectra.
 
     Parameters
     ----------
@@ -214,6 +233,12 @@ def repeats(
         "rows": rows,
         "network_head": ["spectrum", *of_networks],
         "network_rows": network_rows,
+        "far": [
+            f"{name} of {other['spectrum_id']} ({sigma:+.1f} sigma)"
+            for other in others.to_dict("records")
+            for name in compared
+            if abs(sigma := _sigmas(row, other, name)) > _FAR
+        ],
     }
 
 
@@ -282,6 +307,11 @@ def _difference(row: Mapping[str, Any], other: Mapping[Any, Any], name: str) -> 
     value = float(other[name])
     if not np.isfinite(value):
         return float("nan")
-    sigma = np.hypot(float(row[f"{name}_random"]), float(other[f"{name}_random"]))
-    difference = (value - float(row[name])) / sigma if sigma > 0 else np.nan
+    difference = _sigmas(row, other, name)
     return f"{value:.{digits}f}" + (f" ({difference:+.1f})" if np.isfinite(difference) else "")
+
+
+def _sigmas(row: Mapping[str, Any], other: Mapping[Any, Any], name: str) -> float:
+    """How far another spectrum's label is, in sigma of both random errors; NaN if unknown."""
+    sigma = float(np.hypot(float(row[f"{name}_random"]), float(other[f"{name}_random"])))
+    return (float(other[name]) - float(row[name])) / sigma if sigma > 0 else np.nan

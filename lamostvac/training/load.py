@@ -152,8 +152,10 @@ def available_sets(
         elif entry.optional:
             skipped.append(f"training set {entry.name}: skipped, there is no file {absent[0]}")
         else:
+            # A run that makes its catalogues has them in a folder of its own, whatever networks.root is.
+            place = "give its absolute path" if written else "set networks.root to its folder"
             raise UserError(
-                f"training set {entry.name}: there is no file {absent[0]}; put it there, set networks.root to "
-                f"the folder of the catalogues, or mark the set `optional: true`"
+                f"training set {entry.name}: there is no file {absent[0]}; put it there, {place}, or mark the set "
+                "`optional: true`"
             )
     return present, skipped

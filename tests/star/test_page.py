@@ -12,7 +12,7 @@ from toy import BUILD, toy_labels, toy_library, toy_spectra
 
 from lamostvac.catalog.flags import set_flags
 from lamostvac.catalog.lookup import find_star, repeats_of, require_star, sample_of, spectrum_path
-from lamostvac.catalog.registry import load_registry, network_labels
+from lamostvac.catalog.registry import EmulatorLabels, load_registry, network_labels
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.emulator.model import build_emulator, write_emulator
@@ -23,7 +23,7 @@ from lamostvac.library.library import write_library
 from lamostvac.simulate import release
 from lamostvac.spectra.grid import GRID
 from lamostvac.spectra.settings import Prepare
-from lamostvac.star import page
+from lamostvac.star import page, sections
 from lamostvac.star.anomaly import read_anomaly
 from lamostvac.star.flags import disagreement_flags, network_flags, star_flags
 from lamostvac.star.page import StarFiles, StarSettings, flag_facts, write_star_page
@@ -441,3 +441,31 @@ def test_an_anomalous_spectrum_is_read_again_with_what_the_fit_left_out(run):
     # Its file is gone; it has no labels of the emulator.
     assert read(LOST) is None
     assert read(UNFIT) is None
+
+
+def test_labels_of_every_system_stand_beside_the_recommended_value(run):
+    emulator = EmulatorLabels("mine", ("teff", "logg"))
+    row = {"teff_rec": 5000.0, "teff_rec_err": 40.0, "teff_rec_source": 1, "teff": 4950.0}
+    row |= {"teff_mine": 5030.0, "teff_mine_err": 60.0, "flag_mine": 1}
+    row |= {"n_pixels": 1, "n_outliers": 0, "n_iterations": 1, "chi2": 1.0, "chi2_first": 2.0}
+    found = sections.labels(row, {}, SOURCES, [], [emulator])["rows"]
+    assert [(line[1], line[2], line[7], line[8]) for line in found] == [
+        ("teff_rec", "recommended", "", "from teff"),
+        ("teff", "emulator", "+50", ""),
+        ("teff_mine", "emulator mine", "-30", "flag_mine"),
+    ]
+
+
+def test_other_spectra_that_differ_by_more_than_their_errors_are_named():
+    row = {"teff": 5000.0, "teff_random": 30.0}
+    other = {"obsid": 7, "obsdate": "", "separation": 0.1, "snrg": 50.0, "flags": 0}
+    values = {"near": 5080.0, "far": 4800.0, "unknown": np.nan}
+    others = pd.DataFrame(
+        [
+            other | {"spectrum_id": name, "teff": v, "teff_random": 40.0}
+            for name, v in values.items()
+        ]
+    )
+    found = sections.repeats(row, others, [], "snrg")
+    assert found["far"] == ["teff of far (-4.0 sigma)"]
+    assert [line[-1] for line in found["rows"][:2]] == ["5080 (+1.6)", "4800 (-4.0)"]
