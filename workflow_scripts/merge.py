@@ -54,7 +54,7 @@ def main(snakemake: Job) -> None:
     balance |= {name: counts[name] for name in ("n_recommended", "layouts", "flags")}
     write_json(outputs.accounting, balance)
     with atomic(outputs.datamodel) as temporary:
-        text = registry.datamodel() + names_section(registry.names)
+        text = registry.datamodel(counts["empty"]) + names_section(registry.names)
         temporary.write_text(text, encoding="utf-8")
     log.info("%(n_in)d spectra in = %(n_accepted)d accepted + %(n_rejected)d rejected", balance)
 

@@ -12,12 +12,11 @@ from lamostvac.catalog.published import names_section
 from lamostvac.catalog.registry import load_registry
 from lamostvac.catalog.registry_file import EMULATOR_LABELS, EMULATORS, PLACE, column_lists
 from lamostvac.core.manifest import REJECTED_COLUMNS
-from lamostvac.core.paths import COLUMNS_PATH, PROJECT
+from lamostvac.core.paths import COLUMNS_PATH, PROJECT, TRAINING_SETS_PATH
 from lamostvac.core.rejection import REASONS
 from lamostvac.training.load import load_training_sets
 
 PAGE = PROJECT / "docs" / "data_model.md"
-TRAINING_SETS = PROJECT / "config" / "training_sets.yaml"
 
 
 def _row(*cells: str) -> str:
@@ -78,7 +77,7 @@ def document() -> str:
         "| label | set | unit | UCD | meaning | range |",
         "|---|---|---|---|---|---|",
     ]
-    for entry in load_training_sets(TRAINING_SETS):
+    for entry in load_training_sets(TRAINING_SETS_PATH):
         for label in entry.labels:
             low, high = label.range or (None, None)
             lines.append(

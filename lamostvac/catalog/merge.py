@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lamostvac.catalog.best_spectrum import best_spectra
+from lamostvac.catalog.column import Column
 from lamostvac.catalog.files import ROW_GROUP, count_rows, read_blocks, read_some, write_fits
 from lamostvac.catalog.registry import Registry
 from lamostvac.core.atomic import atomic
@@ -45,7 +46,7 @@ def merge_tables(
     Returns
     -------
     dict with `accepted` (rows per type), `layouts` (rows per layout of the spectra's files),
-    `flags` (flagged rows per flag) and `n_recommended` (rows)
+    `flags` (flagged rows per flag), `n_recommended` (rows) and `empty` (columns without a value)
 
     Raises
     ------
@@ -60,6 +61,8 @@ def merge_tables(
     )
     layouts: Counter[str] = Counter()
     n_recommended = 0
+    # Columns where no value has been met yet: after some rows few are looked at.
+    empty = [column for column in registry if column.dtype != "uint8"]
     flagged: Counter[str] = Counter(dict.fromkeys(registry.flags, 0))
     metadata = {keyword.lower(): str(value) for keyword, (value, _) in cards.items()}
 
@@ -75,7 +78,7 @@ def merge_tables(
     ):
 
         def pieces() -> Iterator[NDArray[np.void]]:
-            nonlocal n_recommended
+            nonlocal n_recommended, empty
             done = 0
             for name in order:
                 for rows in read_blocks(tables[name], registry, block):
@@ -93,6 +96,7 @@ def merge_tables(
                         {flag: int(np.count_nonzero(rows[flag])) for flag in registry.flags}
                     )
                     n_recommended += int(np.count_nonzero(rows["recommended"]))
+                    empty = [column for column in empty if not has_value(rows[column.name], column)]
                     writer.write_table(table, row_group_size=block)
                     yield rows
 
@@ -102,7 +106,15 @@ def merge_tables(
         "layouts": dict(sorted(layouts.items())),
         "flags": dict(flagged),
         "n_recommended": n_recommended,
+        "empty": [column.name for column in empty],
     }
+
+
+def has_value(values: NDArray[Any], column: Column) -> bool:
+    """Whether a column (n,) that has a missing value holds any other."""
+    if values.dtype.kind == "f":
+        return bool(np.isfinite(values).any())
+    return bool((values != column.missing).any())
 
 
 def repeated_texts(registry: Registry) -> list[str]:

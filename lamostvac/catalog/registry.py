@@ -267,8 +267,8 @@ class Registry:
                 target[keyword] = (value, fitting)
         return primary.tostring().encode("ascii") + header.tostring().encode("ascii")
 
-    def datamodel(self) -> str:
-        """The data model as Markdown."""
+    def datamodel(self, empty: Sequence[str] = ()) -> str:
+        """The data model as Markdown; `empty` are columns without a value in a run."""
         lines = [
             "# Data model of the catalogue",
             "",
@@ -290,6 +290,11 @@ class Registry:
                 column.origin,
             ]
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        if empty:
+            lines += [
+                "",
+                "Without a value in this run: " + ", ".join(f"`{name}`" for name in empty) + ".",
+            ]
         if names := self.main.names:
             lines += [
                 "",

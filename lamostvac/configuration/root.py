@@ -109,8 +109,8 @@ class Configuration(Section):
                     )
             if self.networks.root:
                 raise ValueError(
-                    "networks.root is set but simulation.enabled is true, so it would be ignored; leave it out, and give "
-                    "the files of training sets of your own absolute paths"
+                    "networks.root is set but simulation.enabled is true, so it would be ignored; leave it out, and "
+                    "give the files of training sets of your own absolute paths"
                 )
         elif not self.survey.catalogues:
             raise ValueError(

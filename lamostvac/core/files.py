@@ -54,6 +54,16 @@ def read_sections(path: str | os.PathLike[str]) -> dict[str, Any]:
     return content
 
 
+def with_shipped(entries: list[Any], key: str, shipped: str | os.PathLike[str]) -> list[Any]:
+    """The entries of a user's list, those of the `shipped` file's list `key` in the place of the word
+    `default`.
+    """
+    found: list[Any] = []
+    for entry in entries:
+        found += read_yaml(shipped, key)[key] if entry == "default" else [entry]
+    return found
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
     """Hex SHA-256 of a file's bytes."""
     with open(path, "rb") as handle:

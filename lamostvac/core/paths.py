@@ -20,6 +20,8 @@ PUBLISHED_INTERNAL_ERRORS_PATH = PROJECT / "config" / "published_internal_errors
 PUBLISHED_NETWORKS_PATH = PROJECT / "config" / "published_networks.yaml"
 PUBLISHED_TABLES_PATH = PROJECT / "config" / "published_tables.yaml"
 PUBLISHED_SAMPLES_PATH = PROJECT / "config" / "published_samples.yaml"
+TRAINING_SETS_PATH = PROJECT / "config" / "training_sets.yaml"
+COMPARISONS_PATH = PROJECT / "config" / "comparisons.yaml"
 REFERENCES_PATH = PROJECT / "config" / "references.yaml"
 OVERVIEW_PATH = PROJECT / "config" / "overview.yaml"
 

@@ -39,8 +39,12 @@ def label(column: Column) -> str:
 
 
 def unit(column: Column) -> str:
-    """A column's unit as CDS writes it; --- for none."""
-    return units.Unit(column.unit, format="fits").to_string("cds") if column.unit else "---"
+    """A column's unit as CDS writes it: of a logarithm in brackets; --- for none."""
+    if column.unit:
+        return units.Unit(column.unit, format="fits").to_string("cds")
+    if "dex)" not in column.description and "in dex" not in column.description:
+        return "---"
+    return "[cm/s2]" if column.ucd.endswith("phys.gravity") else "[-]"
 
 
 def _paragraph(text: str, indent: str = "  ") -> list[str]:
@@ -55,7 +59,7 @@ def _explanation(field: Field, note: str, indent: int) -> list[str]:
     switch = column.name.startswith("flag_") or column.name in ("best_spectrum", "recommended")
     limits = "[0/1]" if switch else ""
     text = f"{limits}{'?' if field.missing else ''} {text}".strip()
-    width = max(_WIDTH - indent, 30)
+    width = max(_WIDTH - indent, 24)
     return [
         line.replace("\0", " ")
         for line in textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)

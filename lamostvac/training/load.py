@@ -8,13 +8,15 @@ from pydantic import ValidationError
 
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.expressions import parse
-from lamostvac.core.files import read_yaml
+from lamostvac.core.files import read_yaml, with_shipped
 from lamostvac.core.messages import entry_name, mistake, nearest
+from lamostvac.core.paths import TRAINING_SETS_PATH
 from lamostvac.training.schema import TrainingSet
 
 
 def load_training_sets(path: str | Path) -> list[TrainingSet]:
-    """The training sets that a YAML file defines, parents before children.
+    """The training sets that a YAML file defines, parents before children; the word `default` in its
+    list stands for the shipped ones.
 
     Raises
     ------
@@ -26,6 +28,7 @@ def load_training_sets(path: str | Path) -> list[TrainingSet]:
     entries = content.get("training_sets") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries:
         raise UserError(f"networks.training_sets: {path} must be YAML with a list `training_sets:`")
+    entries = with_shipped(entries, "training_sets", TRAINING_SETS_PATH)
     sets = [_entry(entry, number, path) for number, entry in enumerate(entries, start=1)]
     _check_sets(sets, path)
     return _parents_first(sets, path)

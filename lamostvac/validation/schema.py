@@ -15,8 +15,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from lamostvac.catalog.registry import EmulatorLabels, Registry
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.expressions import parse
-from lamostvac.core.files import read_yaml
+from lamostvac.core.files import read_yaml, with_shipped
 from lamostvac.core.messages import entry_name, mistake, nearest
+from lamostvac.core.paths import COMPARISONS_PATH
 from lamostvac.core.settings import PathText
 from lamostvac.distance.extinction import of_bands
 from lamostvac.distance.settings import Extinction
@@ -238,7 +239,8 @@ def load_comparisons(
     coefficients: Mapping[str, float] = _SFD,
     emulators: Sequence[EmulatorLabels] = (),
 ) -> list[Comparison]:
-    """The comparisons that a YAML file defines, as far as this run has their labels.
+    """The comparisons that a YAML file defines, as far as this run has their labels; the word
+    `default` in its list stands for the shipped ones.
 
     Labels under `network_labels` without a network in the run are left out, and so are entries
     without any label left.
@@ -259,6 +261,7 @@ def load_comparisons(
     entries = content.get("comparisons") if isinstance(content, dict) else None
     if not isinstance(entries, list):
         raise UserError(f"validation.comparisons: {path} must be YAML with a list `comparisons:`")
+    entries = with_shipped(entries, "comparisons", COMPARISONS_PATH)
     comparisons = [_entry(entry, number, path) for number, entry in enumerate(entries, start=1)]
     names = [comparison.name for comparison in comparisons]
     for name in names:

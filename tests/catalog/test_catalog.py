@@ -290,6 +290,12 @@ def test_merged_files_hold_the_same_in_the_right_order(tmp_path):
     table, frame = Table.read(tmp_path / "all.fits"), files.read_table(tmp_path / "all.parquet")
     assert counts["n_recommended"] == (frame["recommended"] == 1).sum() > 0
     assert frame["spectral_type"].tolist() == ["OB"] * 7 + ["G"] * 23 + ["M"] * 11
+    for column in REGISTRY:
+        values, missing = frame[column.name], column.missing
+        none = values.isna() | (values == (missing.decode() if column.is_string else missing))
+        assert (column.name in counts["empty"]) == (none.all() and column.dtype != "uint8")
+    assert {"dist", "gaia_source_id"} <= set(counts["empty"])
+    assert "Without a value in this run: " in REGISTRY.datamodel(counts["empty"])
     parts = [row for name in ("OB", "G", "M") for row in Table.read(paths[name])["spectrum_id"]]
     assert frame["spectrum_id"].tolist() == parts
     assert table.colnames == list(frame.columns) == REGISTRY.names

@@ -140,6 +140,7 @@ def test_schema_refuses_unknown_keys(project):
         ({"simulation": {"n_stars": {"G": "x"}}}, ['simulation.n_stars.G = "x"', "whole number"]),
         ({"simulation": {"enabled": False}}, ["survey.catalogues is empty"]),
         ({"survey": {"catalogues": ["a.csv"]}}, ["simulation.enabled is true"]),
+        ({"networks": {"root": "a"}}, ["networks.root is set", "absolute paths"]),
         (
             {"simulation": {"enabled": False}, "survey": {"catalogues": ["a.csv"]}},
             ["library.spectra is not set"],

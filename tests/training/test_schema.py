@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.paths import TRAINING_SETS_PATH
 from lamostvac.training.load import available_sets, load_training_sets, table_columns
 
 LABEL = {"name": "teff_x", "column": "teff", "description": "temperature"}
@@ -188,3 +189,18 @@ def test_absent_files(tmp_path):
     assert len(skipped) == 2
     (tmp_path / "x.csv").write_text("")
     assert available_sets(sets, tmp_path) == (sets, [])
+
+
+def test_the_word_default_stands_for_the_shipped_sets(tmp_path):
+    mine = {
+        "name": "mine",
+        "title": "mine",
+        "parent": "pastel",
+        "labels": [{"name": "teff_mine", "column": "teff_pastel", "ucd": "", "description": "x"}],
+    }
+    own = tmp_path / "mine.yaml"
+    own.write_text(yaml.safe_dump({"training_sets": ["default", mine]}))
+    shipped = load_training_sets(TRAINING_SETS_PATH)
+    found = load_training_sets(own)
+    assert [entry.name for entry in found] == [*(entry.name for entry in shipped), "mine"]
+    assert found[: len(shipped)] == shipped

@@ -119,6 +119,16 @@ def test_shipped_comparisons_are_valid_with_networks_and_without():
     }
 
 
+def test_the_word_default_stands_for_the_shipped_comparisons(tmp_path):
+    mine = {"name": "mine", "title": "mine", "file": "a.csv", "key": "obsid", "reference_key": "o"}
+    (tmp_path / "c.yaml").write_text(
+        yaml.safe_dump({"comparisons": [mine | {"labels": {"teff": "T"}}, "default"]})
+    )
+    found = schema.load_comparisons(tmp_path / "c.yaml", PLAIN)
+    assert found[0].name == "mine"
+    assert found[1:] == schema.load_comparisons(SHIPPED, PLAIN)
+
+
 @pytest.mark.parametrize(
     "training_sets",
     sorted(path.name for path in COLUMNS_PATH.parent.glob("training_sets*.yaml")),
