@@ -262,3 +262,26 @@ def test_groups_are_searched_after_the_fit_unless_it_begins_with_them(method, gr
     assert len(outputs) == len(readers) - 1
     assert outputs[0].split("/")[1] == readers[0].replace("search_chunk", "chunk_groups")
     assert found.earlier_readers(readers[0]) == []
+
+
+def test_a_training_sets_file_with_an_absolute_path_is_where_it_says(tmp_path):
+    (tmp_path / "x.csv").write_text("obsid,teff\n")
+    entry = {
+        "name": "x",
+        "title": "X",
+        "catalogue": {"file": str(tmp_path / "x.csv"), "columns": {"obsid": "obsid", "t": "teff"}},
+        "match": {"by": "obsid"},
+        "split": {"train_fraction": 0.5},
+        "labels": [{"name": "teff_x", "column": "t", "description": "temperature"}],
+    }
+    sets = tmp_path / "sets.yaml"
+    sets.write_text(yaml.safe_dump({"training_sets": [entry]}))
+    context = resolve(load_configuration({"networks": {"training_sets": str(sets)}}), Site())
+    assert context.training_files("x") == [str(tmp_path / "x.csv")]
+    sets.write_text(
+        yaml.safe_dump(
+            {"training_sets": [entry | {"catalogue": entry["catalogue"] | {"file": "no.csv"}}]}
+        )
+    )
+    context = resolve(load_configuration({"networks": {"training_sets": str(sets)}}), Site())
+    assert "give its absolute path" in context.missing_data
