@@ -6,12 +6,24 @@ def release_catalogues(wildcards):
     with user_errors():
         if CTX.missing_data is not None:
             raise UserError(CTX.missing_data)
+        spectra_files()  # says what is wrong with a folder that is its own catalogue
     return outside(CTX.catalogues)
 
 
+def spectra_files():
+    """Digest of the names below the folder whose spectra's headers are the catalogue, and their number."""
+    from lamostvac.survey.tree import tree_state
+
+    return tree_state(CTX.survey_root, FILES.results) if CTX.headers else ("", 0)
+
+
 def catalogue_text_kb(wildcards, input):
-    """Size of the release's catalogues as text in kB; gzip takes one to a third or less."""
-    return sum(os.path.getsize(path) * (3 if path.endswith(".gz") else 1) for path in input) / 1000
+    """Size of the release's catalogues as text in kB; gzip takes one to a third or less.
+
+    A spectrum's header counts as a row of a catalogue, 0.25 kB.
+    """
+    sizes = (os.path.getsize(path) * (3 if path.endswith(".gz") else 1) for path in input)
+    return sum(sizes) / 1000 + 0.25 * spectra_files()[1]
 
 
 # The chunks, survey/chunks/{type}/{chunk}.parquet, are written beside the manifest but are no
@@ -35,6 +47,7 @@ checkpoint survey:
         FILES.benchmark("survey")
     conda:
         "../envs/lamostvac.yaml"
+    threads: 4 if CTX.headers else 1
     resources:
         **asks("survey", text_kb=catalogue_text_kb),
     params:
@@ -53,6 +66,9 @@ checkpoint survey:
         file_pattern=as_it_is(CFG.survey.file_pattern),
         root=lambda wildcards: CTX.survey_root,
         digests=lambda wildcards: digests([*CTX.catalogues, *CTX.stellar_catalogues]),
+        headers=FILES.survey_headers if CTX.headers else None,
+        results=FILES.results if CTX.headers else None,
+        tree=lambda wildcards: spectra_files()[0],
         group_size=CFG.grouped.group_size,
         code_version=version_of("survey"),
     script:

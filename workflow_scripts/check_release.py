@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from lamostvac.core.atomic import atomic
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
@@ -18,6 +19,10 @@ def main(snakemake: Job) -> None:
     params = snakemake.params
     settings = survey_section(params)
     paths = list(params.catalogues)
+    if not paths:
+        raise UserError(
+            "survey.catalogues is headers, so there is no catalogue that the spectra could be compared with"
+        )
     table = catalogue.read_catalogues(paths, settings.column_aliases)
     survey_paths.check_paths(table, settings.file_pattern)
     wanted = selection.select(table, settings).steps < 0

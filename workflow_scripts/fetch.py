@@ -16,14 +16,14 @@ from lamostvac.fetch import plan
 from lamostvac.fetch.client import Client, ClientSettings
 from lamostvac.fetch.services import star_list
 from lamostvac.fetch.settings import Fetch
-from lamostvac.survey.catalogue import read_catalogues
+from lamostvac.survey.release import Folder, read_release
 
 
 def read_stars(params: Any, log: logging.Logger, path: Path) -> np.ndarray:
     """The positions of the release's stars, which are also written for whoever asks the archives by hand."""
-    catalogue = read_catalogues(list(params.catalogues), params.column_aliases).select(
-        ["class", "ra", "dec"]
-    )
+    folder = Folder(params.root, params.results, Path(params.headers)) if params.headers else None
+    release = read_release(list(params.catalogues), params.column_aliases, folder, log)
+    catalogue = release.table.select(["class", "ra", "dec"])
     stars = star_list(catalogue, params.classes)
     log.info("%d positions of stars in %d rows of the catalogue", len(stars), len(catalogue))
     if not len(stars):

@@ -81,6 +81,11 @@ class Context(Emulators):
     comparisons_skipped: list[str]
     notes: list[str]
 
+    @property
+    def headers(self) -> bool:
+        """Whether the catalogue is what the headers of the spectra below `survey_root` say."""
+        return self.configuration.survey.from_headers
+
     @cached_property
     def simulated(self) -> list[str]:
         """Files that the run simulates; none in a run on real data."""

@@ -13,18 +13,25 @@ from lamostvac.simulate import reference_files
 def survey_inputs(configuration: Configuration) -> tuple[str, list[str]]:
     """The folder to which paths of spectra are relative, and the catalogue files in reading order.
 
-    Reading order is that of the sorted names, each once. A simulated run reads its own simulated
-    files, which need not exist yet.
+    Reading order is that of the sorted names, each once; there are none where the spectra's headers
+    are the catalogue. A simulated run reads its own simulated files, which need not exist yet.
 
     Raises
     ------
     UserError
-        A name or pattern of `survey.catalogues` matches no file, or one with braces in its name.
+        A name or pattern of `survey.catalogues` matches no file, or one with braces in its name; or
+        the folder whose headers are to be read is not there.
     """
     if configuration.simulation.enabled:
         layout = Layout(configuration.run.results)
         return layout.simulated_release, [layout.simulated_files()["catalogue"]]
     root = configuration.survey.root
+    if configuration.survey.from_headers:
+        if not Path(root).is_dir():
+            raise UserError(
+                f"survey.root: there is no folder {root}; name the folder whose spectra are to be labelled"
+            )
+        return root, []
     found = _files(root, configuration.survey.catalogues, "survey.catalogues")
     return root, sorted({file for files in found for file in files})
 

@@ -73,6 +73,7 @@ class Layout:
     groups = _Below("survey/groups.csv")
     survey_rejected = _Below("survey/rejected.csv")
     survey_summary = _Below("survey/summary.json")
+    survey_headers = _Below("survey/headers")
     chunk = _Below("survey/chunks/{type}/{chunk}.parquet")
 
     prepared_meta = _Below("prepared/{type}/{chunk}_meta.h5")

@@ -108,11 +108,18 @@ def _write_csv(path: str | os.PathLike[str], header: str, rows: Sequence[Sequenc
 
 
 def write_rejected(path: str | os.PathLike[str], table: pa.Table) -> None:
-    """The rejected rows as CSV; only a damaged identifier that contains a separator is quoted."""
+    """The rejected rows as CSV."""
+    write_plain(path, table, ",")
+
+
+def write_plain(path: str | os.PathLike[str], table: pa.Table, separator: str) -> None:
+    """A table as text, with quotes only if a value contains the separator, as damaged ones may."""
     with atomic(path) as temporary:
         for quoting in ("none", "needed"):
             try:
-                options = pacsv.WriteOptions(quoting_style=quoting, quoting_header="none")
+                options = pacsv.WriteOptions(
+                    delimiter=separator, quoting_style=quoting, quoting_header="none"
+                )
                 pacsv.write_csv(table, os.fspath(temporary), options)
                 return
             except pa.ArrowInvalid:

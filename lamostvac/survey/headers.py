@@ -7,6 +7,7 @@ beginning of a file is read, and nothing of a file that the cache knows (lamostv
 
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from lamostvac.spectra.reader import Header, finite_number, read_header
 from lamostvac.survey.catalogue import COLUMNS, TEXT
 from lamostvac.survey.paths import spectrum_ids
 from lamostvac.survey.scan_cache import FileState, ScanCache
-from lamostvac.survey.tree_check import SUFFIXES
+from lamostvac.survey.tree import folders_below
 
 REJECTED = ("path", "spectrum_id", "obsid", "reason", "detail")
 """Columns of the table of rejected files; an identity that is not known is "" and -1."""
@@ -80,6 +81,7 @@ def scan(
     *,
     threads: int = 1,
     cache: Path | None = None,
+    skip: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Scanned:
     """The catalogue of the spectra in files and folders.
@@ -96,10 +98,11 @@ def scan(
     threads : files that are read at a time, which helps where a file system answers late
     cache : folder of what was read earlier; a file with the same path, size and time of change is
         not read again. An interrupted scan goes on from there.
+    skip : a folder in which nothing is looked for
     progress : called with the files read so far and those to read
     """
     with ThreadPoolExecutor(max(threads, 1)) as pool:
-        files = _find([os.fspath(path) for path in paths], pool)
+        files = _find([os.fspath(path) for path in paths], skip, pool)
         store = ScanCache(cache, _SCHEMA)
         known = store.look_up(files.at(range(len(files.paths))))
         new = np.flatnonzero(known < 0)
@@ -125,7 +128,9 @@ def scan(
     return _scanned(whole, files.rejected, len(new))
 
 
-def _find(given: Sequence[str], pool: ThreadPoolExecutor) -> _Files:
+def _find(
+    given: Sequence[str], skip: str | os.PathLike[str] | None, pool: ThreadPoolExecutor
+) -> _Files:
     """The files among and below the given paths; a folder's in the order of their names."""
     found: dict[str, tuple[int, int]] = {}
     rejected: list[tuple[str, str, int, str, str]] = []
@@ -146,55 +151,27 @@ def _find(given: Sequence[str], pool: ThreadPoolExecutor) -> _Files:
             absent = isinstance(error, FileNotFoundError | NotADirectoryError)
             reject(one, "missing_file" if absent else "unreadable_file", str(error.strerror))
             continue
-        if not os.path.isdir(one):
+        if not stat.S_ISDIR(status.st_mode):
             add(one, status.st_size, status.st_mtime_ns)
             continue
-        level, inside = [one], []
-        visited: set[tuple[int, int]] = set()
-        while level:
-            below: list[str] = []
-            for folder, key, files, folders, problem in pool.map(_list_folder, level):
-                if problem:
-                    reject(folder, "unreadable_file", problem)
-                elif key not in visited:  # a link to a folder above has no end
-                    visited.add(key)
-                    inside += files
-                    below += folders
-            level = below
-        for path, size, mtime in sorted(inside):
+        files: list[tuple[str, int, int]] = []
+        for folder, seen, problem in folders_below(one, _size_and_time, skip, pool.map):
+            files += seen
+            if problem:
+                reject(folder, "unreadable_file", problem)
+        for path, size, mtime in sorted(files):
             add(path, size, mtime)
     sizes = [size for size, _ in found.values()]
     return _Files(list(found), sizes, [mtime for _, mtime in found.values()], rejected)
 
 
-def _list_folder(
-    folder: str,
-) -> tuple[str, tuple[int, int], list[tuple[str, int, int]], list[str], str]:
-    """A folder, its device and inode, its spectra with size and time of change, its folders, and
-    why it cannot be listed.
-    """
-    files, folders = [], []
-    try:
-        own = os.stat(folder)
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir():
-                    folders.append(entry.path)
-                elif entry.name.lower().endswith(SUFFIXES):
-                    files.append((entry.path, *_size_and_time(entry)))
-    except OSError as error:
-        return folder, (0, 0), [], [], f"{error.strerror}"
-    return folder, (own.st_dev, own.st_ino), files, sorted(folders), ""
-
-
-def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
+def _size_and_time(entry: os.DirEntry[str]) -> tuple[str, int, int]:
+    """A file's path, its size and its time of change in ns."""
     try:
         status = entry.stat()
     except OSError:  # a link that leads nowhere
-        return -1, -1
-    return status.st_size, status.st_mtime_ns
+        return entry.path, -1, -1
+    return entry.path, status.st_size, status.st_mtime_ns
 
 
 def _printable(path: str) -> str:
@@ -263,7 +240,7 @@ def catalogue_row(header: Header, name: str) -> dict[str, Any]:
             header, (f"SNR{band.upper()}", f"SN_{band.upper()}"), _ABSENT, 1e9
         )
     row["z"] = _first_number(header, ("Z",), -1.0, 20.0)  # -9999 where none was found
-    row["z_err"] = _first_number(header, ("Z_ERR",), 0.0, 20.0)
+    row["z_err"] = _first_number(header, ("Z_ERR",), -1.0, 20.0)
     return row
 
 
@@ -340,3 +317,10 @@ def _scanned(
         pd.DataFrame(rejected + rows, columns=list(REJECTED)).astype({"obsid": "int64"}),
         n_read,
     )
+
+
+def below_root(table: pa.Table, root: str) -> pa.Table:
+    """The table of a scan of the folder `root` with paths relative to it, as `survey.root` has them."""
+    start = len(os.path.join(root, ""))
+    paths = pc.utf8_slice_codeunits(table["path"], start)
+    return table.set_column(table.column_names.index("path"), "path", paths)

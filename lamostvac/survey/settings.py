@@ -2,10 +2,11 @@
 
 import re
 import string
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     NonNegativeFloat,
     PositiveFloat,
@@ -49,6 +50,14 @@ def _file_pattern(pattern: str) -> str:
     return pattern
 
 
+HEADERS = "headers"
+"""Value of `survey.catalogues` of a folder without a catalogue."""
+
+
+def _as_list(value: object) -> object:
+    return [HEADERS] if value == HEADERS else value
+
+
 class SnrThresholds(Section):
     """One S/N threshold per spectral type."""
 
@@ -72,11 +81,15 @@ class Survey(Section):
         min_length=1,
         description="Folder that the names of catalogues and spectra below are relative to.",
     )
-    catalogues: list[PathText] = Field(
+    catalogues: Annotated[
+        list[PathText],
+        BeforeValidator(_as_list, json_schema_input_type=Literal["headers"] | list[PathText]),
+    ] = Field(
         default_factory=list,
         description=(
             "General catalogues of the release, CSV (| or , between columns, also .gz) or FITS table (also .gz); "
-            "file names or patterns with *, relative to survey.root. Not used by a simulated run."
+            "file names or patterns with *, relative to survey.root. Or `headers`, for a folder of spectra without a "
+            "catalogue: all spectra in and below survey.root, as their headers say. Not used by a simulated run."
         ),
     )
     stellar_catalogues: list[PathText] = Field(
@@ -138,6 +151,11 @@ class Survey(Section):
             "plate is not divided."
         ),
     )
+
+    @property
+    def from_headers(self) -> bool:
+        """Whether the catalogue is what the headers of the spectra say."""
+        return self.catalogues == [HEADERS]
 
 
 def survey_section(params: Any) -> Survey:

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from lamostvac.core.atomic import atomic
 from lamostvac.survey.paths import spectrum_ids, spectrum_paths
+from lamostvac.survey.tree import SUFFIXES
 
 WHATS = {
     "missing": "the catalogue has the spectrum, the folder not its file",
@@ -27,8 +28,6 @@ WHATS = {
     "otherwise": "the file is there with or without .gz, other than survey.file_pattern or `path` says",
     "unknown": "the file is there and the catalogue does not know it",
 }
-SUFFIXES = (".fits", ".fits.gz")
-"""Names that are taken for spectra; other files are nobody's business here."""
 PATH_COLUMNS = ("obsid", "designation", "obsdate", "lmjd", "planid", "spid", "fiberid", "path")
 _BLOCK = 500_000  # rows whose paths are in memory at a time
 

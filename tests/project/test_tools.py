@@ -51,6 +51,7 @@ RUN_BY = {
     "other_kernel.py": "project/test_isolation.py::test_the_second_kernel_is_not_the_first",
     "pin_environments.sh": "project/test_environments.py::test_pins_are_written_for_both_environments",
     "recommended_truth.py": "project/test_tools.py::test_recommended_truth_compares_each_system_with_the_truth",
+    "redshifts.py": "project/test_tools.py::test_redshifts_are_found_again_in_the_simulated_spectra",
     "scaling.py": "project/test_tools.py::test_scaling_prepares_fits_and_predicts_anew",
     "slurm_lab.py": "workflow/test_slurm.py::test_the_catalogue_is_that_of_an_undisturbed_local_run",
     "time_training.py": "project/test_tools.py::test_time_training_trains_one_label_of_each_set",
@@ -157,6 +158,17 @@ def test_ablation_compares_each_system_and_their_means(project, run):
     }
     assert min(widths["learned"]) > 0
     assert widths["learned"] != widths["stated"]
+
+
+def test_redshifts_are_found_again_in_the_simulated_spectra(project, run):
+    (emulator,) = (run / "emulator").glob("*_distilled.h5")
+    shown = run_tool(project, "redshifts.py", run / "simulated" / "lamost", emulator)
+    rows = {line[:16].strip(): line[16:].split() for line in shown.splitlines()}
+    n, used, _, sigma, _, within_50 = map(float, rows["all"][:6])
+    assert n > 100
+    assert used > 0.9 * n
+    assert sigma < 15  # km/s
+    assert within_50 > 0.9
 
 
 def test_error_pairs_finds_the_factor_better_from_more_pairs(project):

@@ -4,54 +4,24 @@ import gzip
 import os
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lamost import ROW, pilot, put, spectrum, without
 from preparation import outcome
 
 from lamostvac.core.rejection import REASONS
+from lamostvac.run.mock import mock_snakemake
 from lamostvac.simulate import release
 from lamostvac.spectra import file_bytes
 from lamostvac.spectra.reader import Header
 from lamostvac.survey.catalogue import COLUMNS, TEXT
 from lamostvac.survey.headers import REJECTED, catalogue_row, scan
 from lamostvac.survey.paths import spectrum_ids
+from lamostvac.survey.tree import tree_state
 
-ROW = {
-    "obsid": 123405017, "obsdate": "2012-03-04", "lmjd": 55991, "mjd": 55990, "planid": "GAC_080N28_B1", "spid": 5,
-    "fiberid": 17, "ra": 80.1, "dec": 28.2, "ra_obs": 80.2, "dec_obs": 28.3, "designation": "LAMOST J052024+281200",
-    "tsource": "O'Brien", "tfrom": "x", "fibermask": 0, "class": "STAR", "subclass": "G5", "z": 1e-4, "z_err": 1e-5,
-    "helio_rv": 3.0, **{f"mag_ps_{band}": 14.0 for band in "grizy"},
-    **{f"snr{band}": 30.5 + i for i, band in enumerate("ugriz")},
-}  # fmt: skip
 IDENTITY = ("LMJD", "PLANID", "SPID", "FIBERID")
-
-
-def spectrum(layout="table", **changes):
-    """Bytes of a released file without gzip."""
-    pixels = [np.ones(1200)] * 5
-    return release.spectrum_bytes(ROW | changes, layout, *pixels)
-
-
-def without(data, *keywords, **renamed):
-    """The file with some cards' keywords blanked, or under other names."""
-    for old, new in [(name, "COMMENT") for name in keywords] + list(renamed.items()):
-        data = data.replace(f"{old:<8}=".encode(), f"{new:<8}=".encode(), 1)
-    return data
-
-
-def pilot(**changes):
-    """A header as the pilot survey's pipeline wrote it."""
-    bands = {f"SNR{band}": f"SN_{band}" for band in "UGRIZ"}
-    return without(spectrum("image", **changes), "OBSID", "RA_OBS", "DEC_OBS", "DATA_V", **bands)
-
-
-def put(path, data):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(data, 1) if path.suffix == ".gz" else data)
-    return path
 
 
 def reasons(found):
@@ -246,3 +216,39 @@ def test_no_header_does_anything_but_give_a_row_or_a_reason(cards):
     row = outcome(catalogue_row, Header(at), "1.fits")
     assert row == "bad_identifier" or 0 <= row["lmjd"] <= 100_000
     assert row == "bad_identifier" or row["z"] is None or -1 < row["z"] < 20
+
+
+# ---------------------------------------------------------------- the rule
+
+
+CONFIGURATION = """
+run: {results: tree/results}
+simulation: {enabled: false}
+survey: {root: tree, catalogues: headers}
+library: {spectra: library.fits}
+networks: {training_sets: null}
+photometry: {enabled: false}
+validation: {enabled: false}
+"""
+
+
+def test_the_rule_reads_a_folder_but_not_the_results_in_it(tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text(CONFIGURATION)
+    (tmp_path / "library.fits").write_bytes(b"")
+    (tmp_path / "tree").mkdir()
+    with pytest.raises(SystemExit):
+        mock_snakemake("survey", tmp_path / "mine.yaml", folder=tmp_path)
+    assert "no file in or below tree (survey.root) has a name" in capsys.readouterr().err
+    tree_state.cache_clear()
+    put(tmp_path / "tree" / "1.fits", spectrum())
+    put(tmp_path / "tree" / "results" / "2.fits", spectrum(fiberid=2))
+    job = mock_snakemake("survey", tmp_path / "mine.yaml", folder=tmp_path)
+    assert list(job.input.catalogues) == []
+    assert (job.params.root, job.params.results) == ("tree", "tree/results")
+    before = job.params.tree
+    tree_state.cache_clear()
+    put(tmp_path / "tree" / "3.fits", spectrum(fiberid=3))
+    put(tmp_path / "tree" / "results" / "4.fits", spectrum(fiberid=4))
+    assert mock_snakemake("survey", tmp_path / "mine.yaml", folder=tmp_path).params.tree != before
+    found = scan([tmp_path / "tree"], skip=tmp_path / "tree" / "results")
+    assert found.table["fiberid"].to_pylist() == [17, 3]

@@ -7,6 +7,7 @@ import json
 import re
 from types import SimpleNamespace
 
+import lamost
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -19,6 +20,7 @@ from lamostvac.configuration.root import load_configuration
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.vocabulary import SPECTRAL_TYPES
 from lamostvac.run import inputs
+from lamostvac.simulate.release import file_name, write_catalogue
 from lamostvac.survey import catalogue as survey_catalogue
 from lamostvac.survey import chunks as survey_chunks
 from lamostvac.survey import paths
@@ -514,6 +516,14 @@ def test_a_catalogue_that_does_not_exist_is_named_before_any_job(tmp_path, root)
         inputs.survey_inputs(configured(tmp_path / root, ["dr8.csv"]))
 
 
+def test_a_folder_whose_headers_are_the_catalogue_has_to_be_there(tmp_path):
+    assert inputs.survey_inputs(configured(tmp_path, "headers")) == (str(tmp_path), [])
+    with pytest.raises(UserError, match=r"^survey\.root: there is no folder .*none"):
+        inputs.survey_inputs(configured(tmp_path / "none", "headers"))
+    with pytest.raises(UserError, match=r"survey\.catalogues"):
+        configured(tmp_path, "catalogue.csv")
+
+
 def run_script(project, tmp_path, configuration, group_size=1000):
     spec = importlib.util.spec_from_file_location(
         "survey_script", project / "workflow_scripts" / "survey.py"
@@ -541,6 +551,8 @@ def run_script(project, tmp_path, configuration, group_size=1000):
                 )
                 | {"root": root},
                 group_size=group_size,
+                headers=str(folder / "headers") if configuration.survey.from_headers else None,
+                results=str(tmp_path / "results"),
             ),
         )
     )
@@ -627,6 +639,57 @@ class TestScript:
             str(tmp_path / "c.csv"),
             str(tmp_path / "stars.csv"),
         ]
+
+    def test_headers_give_the_chunks_that_a_catalogue_of_them_gives(self, project, tmp_path):
+        tree = tmp_path / "tree"
+        rows = [lamost.ROW | {"fiberid": i, "obsid": i, "snrg": i / 7} for i in range(1, 20)]
+        for row in rows:
+            lamost.put(tree / file_name(row), lamost.spectrum(**row))
+        write_catalogue(tree / "c.csv", rows)
+        kept = []
+        for catalogues in (["c.csv"], "headers"):
+            configuration = configured(tree, catalogues, chunk_size=8)
+            folder = run_script(project, tmp_path, configuration)
+            paths = sorted((folder / "chunks").rglob("*.parquet"))
+            kept.append({path.name: pq.read_table(path).to_pandas() for path in paths})
+        assert kept[0].keys() == kept[1].keys()
+        for name, chunk in kept[0].items():
+            # The catalogue has two decimals of S/N, as the releases' have.
+            pd.testing.assert_frame_equal(chunk, kept[1][name], rtol=1e-6, atol=0.006)
+
+    def test_files_without_a_row_are_among_the_rejected(self, project, tmp_path):
+        tree = tmp_path / "tree"
+        for fiber in range(1, 6):
+            z = -9999.0 if fiber == 5 else 1e-4
+            lamost.put(tree / f"{fiber}.fits.gz", lamost.spectrum(fiberid=fiber, obsid=fiber, z=z))
+        lamost.put(tree / "page.fits", b"{}")
+        lamost.put(tree / "copy" / "1.fits", lamost.spectrum(fiberid=1, obsid=1))
+        folder = run_script(project, tmp_path, configured(tree, "headers"))
+        summary = json.loads((folder / "summary.json").read_text())
+        assert (summary["n_in"], summary["n_selected"], summary["n_rejected"]) == (7, 4, 3)
+        assert summary["rejected"] == {"bad_redshift": 1, "duplicate_spectrum": 1, "not_fits": 1}
+        rejected = pd.read_csv(folder / "rejected.csv").sort_values("reason")
+        assert rejected["spectrum_id"].tolist() == [
+            "55991-GAC_080N28_B1-5-5", "55991-GAC_080N28_B1-5-1", str(tree / "page.fits"),
+        ]  # fmt: skip
+        assert rejected["obsid"].tolist() == [5, 1, -1]
+        files = pd.read_csv(folder / "headers" / "rejected.csv").set_index("reason")
+        assert files.loc["duplicate_spectrum", "path"] == str(tree / "copy" / "1.fits")
+        again = pd.read_csv(folder / "headers" / "catalogue.csv", sep="|")
+        assert again["path"].tolist() == [f"{n}.fits.gz" for n in range(1, 6)]
+
+    def test_real_headers_give_the_rows_of_real_catalogues(self, project, tmp_path, real_data):
+        found = []
+        for root, catalogues in (
+            (real_data, ["lamost/*/catalogue.csv"]),
+            (real_data / "lamost", "headers"),
+        ):
+            folder = run_script(project, tmp_path, configured(root, catalogues, chunk_size=100))
+            paths = sorted((folder / "chunks").rglob("*.parquet"))
+            rows = pd.concat([pq.read_table(path).to_pandas() for path in paths])
+            found.append(rows.drop(columns="path").reset_index(drop=True))
+        assert len(found[0]) > 1900
+        pd.testing.assert_frame_equal(*found, check_exact=False, rtol=1e-6)
 
     def test_real_catalogues(self, project, tmp_path, real_data):
         """Whatever the tree lists is accounted for, and every selected spectrum's file is there."""
