@@ -1,6 +1,10 @@
 """A run of millions out of a finished one of thousands, to see what the stages take that hold a type or the catalogue.
 
 python tools/at_scale.py RESULTS TARGET G=140 K=20 [--do errors recommend ...]
+python tools/at_scale.py RESULTS TARGET G=900 F=900 --stage catalog --do merge explorer
+
+With --stage catalog the finished rows of the types' catalogues are multiplied instead, one copy in memory at a time:
+what reads the whole catalogue is measured at the size of a release on a machine that could not make it.
 
 Snakemake's --allowed-rules holds for what is out of date by itself, not for what a rule of --do needs: what is missing
 for it, or lies between two of them, is made too. The table says so.
@@ -74,6 +78,8 @@ NOT_LINKED = (
     "figures",
 )
 RULE_OF = {folder: rule for rule, folder in LOG_FOLDERS.items()}
+# What is multiplied, by the name of --stage.
+STAGES = {"collected": Layout.collected, "catalog": Layout.catalogue_of_type}
 FAR = 10**12  # between identifiers of copies
 
 
@@ -127,32 +133,38 @@ def copy_table(
 
 
 def multiply(
-    results: Path, target: Path, spectral_type: str, times: int, registry: Registry
+    results: Path, target: Path, spectral_type: str, times: int, registry: Registry, stage: str
 ) -> int:
-    """Write the type's collected rows, photometry and rejections `times` times; returns the number of rows."""
-    collected, rejected, photometry = (
+    """Write the type's rows, photometry and rejections `times` times; returns the number of rows.
+
+    `stage` says whether the rows are those collected or those of the catalogue, which need no photometry.
+    """
+    table, rejected, photometry = (
         pattern.format(type=spectral_type)
-        for pattern in (Layout.collected, Layout.collected_rejected, Layout.photometry)
+        for pattern in (STAGES[stage], Layout.collected_rejected, Layout.photometry)
     )
-    rows = read_rows(results / collected, registry)
+    rows = read_rows(results / table, registry)
     star = group_stars(rows["ra"], rows["dec"], RADIUS)
     copies = (copy_rows(rows, copy, 360.0 / times, star) for copy in range(times))
-    write_fits(target / collected, copies, times * len(rows), registry, {})
-    table = pd.read_csv(results / rejected, dtype=str, keep_default_na=False)
+    write_fits(target / table, copies, times * len(rows), registry, {})
+    lines = pd.read_csv(results / rejected, dtype=str, keep_default_na=False)
     with atomic(target / rejected) as temporary:
-        pd.concat([copy_table(table, copy) for copy in range(times)]).to_csv(
+        pd.concat([copy_table(lines, copy) for copy in range(times)]).to_csv(
             temporary, index=False, lineterminator="\n"
         )
-    read = pq.read_table(results / photometry)
+    if stage == "collected":
+        multiply_photometry(results / photometry, target / photometry, times, star)
+    return times * len(rows)
+
+
+def multiply_photometry(source: Path, target: Path, times: int, star: NDArray[np.int64]) -> None:
+    """Write the photometry of rows of stars `star` (n,) `times` times."""
+    read = pq.read_table(source)
     table = read.to_pandas()
-    with (
-        atomic(target / photometry) as temporary,
-        pq.ParquetWriter(temporary, read.schema) as writer,
-    ):
+    with atomic(target) as temporary, pq.ParquetWriter(temporary, read.schema) as writer:
         for copy in range(times):
             new = copy_table(table, copy, star)
             writer.write_table(pa.Table.from_pandas(new, read.schema, preserve_index=False))
-    return times * len(rows)
 
 
 def keep_others(results: Path, target: Path, changed: Iterable[str]) -> None:
@@ -210,6 +222,27 @@ def multiplicity(text: str) -> tuple[str, int]:
     return name, int(number)
 
 
+def run_rules(
+    target: Path, config: Path, directory: Path, rules: list[str], types: Iterable[str]
+) -> int:
+    """Let Snakemake do the rules; returns its exit status."""
+    asked = wanted(target, rules, types)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "snakemake", "--cores", "1", "--quiet", "all", "--rerun-triggers", "mtime"),
+            *("--snakefile", ROOT / "Snakefile", "--directory", directory),
+            *("--configfile", config.resolve()),
+            # Memory and processor time are those of jobs that share nothing.
+            *("--config", f"run={{results: {target}, fork_scripts: false}}"),
+            *("--allowed-rules", *rules, "--forcerun", *asked, "--", *asked),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        check=False,
+    )  # fmt: skip
+    return done.returncode
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -219,6 +252,7 @@ def main() -> None:
     parser.add_argument("target", type=Path)
     parser.add_argument("types", type=multiplicity, nargs="+", metavar="TYPE=TIMES")
     parser.add_argument("--do", nargs="+", choices=rules, default=rules, metavar="RULE")
+    parser.add_argument("--stage", choices=STAGES, default="collected")
     parser.add_argument("--config", type=Path, default=ROOT / "config/fifty_thousand.yaml")
     parser.add_argument("--directory", type=Path, default=ROOT)
     given = parser.parse_args()
@@ -226,32 +260,20 @@ def main() -> None:
     if not target.exists():
         ignored = shutil.ignore_patterns(*NOT_LINKED)
         shutil.copytree(given.results, target, copy_function=os.link, ignore=ignored)
-        keep_others(given.results, target, times)
+        # Of the catalogue's stage nothing before it is made anew.
+        keep_others(given.results, target, times if given.stage == "collected" else ())
         registry = load_registry(labels_of(given.results))
         for name, number in times.items():
             print(
-                f"{name}: {multiply(given.results, target, name, number, registry):,} rows",
+                f"{name}: {multiply(given.results, target, name, number, registry, given.stage):,} rows",
                 flush=True,
             )
         account(target, times)
-    asked = wanted(target, given.do, times)
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "snakemake", "--cores", "1", "--quiet", "all", "--rerun-triggers", "mtime"),
-            *("--snakefile", ROOT / "Snakefile", "--directory", given.directory),
-            *("--configfile", given.config.resolve()),
-            # Memory and processor time are those of jobs that share nothing.
-            *("--config", f"run={{results: {target}, fork_scripts: false}}"),
-            *("--allowed-rules", *given.do, "--forcerun", *asked, "--", *asked),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-        check=False,
-    )  # fmt: skip
-    files = {name: target / Layout.collected.format(type=name) for name in TYPE_ORDER}
+    status = run_rules(target, given.config, given.directory, given.do, times)
+    files = {name: target / STAGES[given.stage].format(type=name) for name in TYPE_ORDER}
     rows = {name: count_rows(path) for name, path in files.items() if path.exists()}
     print("\n".join(measured(target, given.do, rows)))
-    sys.exit(done.returncode)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

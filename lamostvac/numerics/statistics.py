@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from lamostvac.core.ordering import by_value
+
 RESAMPLES = 200
 # Of more stars than this, only evenly spaced ones are resampled, and the errors are scaled by the
 # root of the numbers' ratio. This is valid for medians and standard deviations, and a comparison of
@@ -62,17 +64,6 @@ def resampled_weights(
     return resampled_counts(n_stars, seed, resamples)[:, index]
 
 
-def _order(values: NDArray[np.float64], index: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows (n,) by value, and by index where values are equal."""
-    order = np.argsort(values)
-    ordered = values[order]
-    follows = ordered[1:] == ordered[:-1]
-    equal = np.flatnonzero(np.append(follows, False) | np.append(False, follows))
-    rows = order[equal]
-    order[equal] = rows[np.lexsort((index[rows], values[rows]))]
-    return order
-
-
 def offset_and_scatter_errors(
     difference: ArrayLike, star: ArrayLike | None = None, seed: int = 0
 ) -> tuple[float, float, int]:
@@ -94,7 +85,7 @@ def offset_and_scatter_errors(
     if n_stars < 2:
         return float("nan"), float("nan"), n_stars
     # Stars are numbered by their smallest value, so that the order of rows does not matter.
-    order = _order(values, index)
+    order = by_value(values, [index])
     values, index = values[order], pd.factorize(index[order])[0]
     scale = 1.0
     if n_stars > MOST_STARS:

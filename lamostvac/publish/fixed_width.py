@@ -6,13 +6,13 @@ digits column by column, a block at once: Python's formatting of one number at a
 hours for ten million rows.
 """
 
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from lamostvac.catalog.column import Column
@@ -27,7 +27,8 @@ _MAX_DIGITS = (
 )
 _PART = 4096  # rows formatted at a time, so that they stay in the processor's cache
 _BINARY_EXPONENTS = 2200
-_LEVEL = 2  # of compression; 6 takes four times as long and makes files a tenth smaller
+_PIECE = 1 << 20  # bytes packed at a time; ISA-L's output depends on it, so it is the same for all
+_LEVEL = 2  # of compression by ISA-L: a quarter of the time of zlib's level 2, and a smaller file
 
 
 @dataclass
@@ -213,10 +214,14 @@ def write_text(path: str | Path, blocks: Iterable[NDArray[np.void]], fields: lis
             for first in range(0, len(rows), _PART):
                 yield rows[first : first + _PART]
 
-    packer = zlib.compressobj(
-        _LEVEL, zlib.DEFLATED, 31
-    )  # 31: gzip, its header without time and name
+    # 31: gzip, its header without time and name.
+    packer = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, 31)
+    waiting = bytearray()
     with atomic(path) as temporary, open(temporary, "wb") as handle:
         for rows in parts():
-            handle.write(packer.compress(text_rows(rows, fields)))
+            waiting += text_rows(rows, fields)
+            while len(waiting) >= _PIECE:
+                handle.write(packer.compress(bytes(waiting[:_PIECE])))
+                del waiting[:_PIECE]
+        handle.write(packer.compress(bytes(waiting)))
         handle.write(packer.flush())

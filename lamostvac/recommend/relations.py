@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from lamostvac.core.ordering import by_value
 from lamostvac.recommend.correlations import Correlation, between, correlation_from_repeats
 from lamostvac.recommend.definitions import (
     CORE,
@@ -136,7 +137,7 @@ def fit_relation(
     Relation, the same for any order of the stars
     """
     # The last digit of sums depends on the order of their terms, so the stars are sorted.
-    order_of = np.lexsort((*covariates, y_err, x_err, y, x))
+    order_of = by_value(x, [y, x_err, y_err, *reversed(covariates)])
     if len(order_of) > max_stars:
         order_of = order_of[np.linspace(0, len(order_of) - 1, max_stars).round().astype(np.int64)]
     x, x_err, y, y_err = (array[order_of] for array in (x, x_err, y, y_err))

@@ -1,5 +1,6 @@
 """Every file of tools/ runs: what no other test runs does here, on the shared run."""
 
+import json
 import logging
 import os
 import re
@@ -33,6 +34,7 @@ RUN_BY = {
     "build_hook.py": "project/test_wheel.py::test_a_wheel_says_which_commit_it_is",
     "network_errors.py": "project/test_tools.py::test_network_errors_prints_widths_in_one_band_and_mixed",
     "compile_native.py": "spectra/test_native.py::test_what_cannot_be_compiled_is_said_and_leaves_what_was_there",
+    "draw_costs.py": "project/test_tools.py::test_draw_costs_has_a_bar_for_each_rule",
     "error_models.py": "project/test_tools.py::test_error_models_prints_widths_for_each_type_and_label",
     "error_pairs.py": "project/test_tools.py::test_error_pairs_finds_the_factor_better_from_more_pairs",
     "file_system.py": "project/test_tools.py::test_file_system_counts_what_a_command_and_its_children_open",
@@ -270,11 +272,37 @@ def test_at_scale_multiplies_a_run_and_does_its_rules(project, run, beside):
     shown = run_tool(project, "at_scale.py", run, target, "K=3", *options, **plain)
     counts = [len(pd.read_parquet(folder / "photometry/K.parquet")) for folder in (run, target)]
     assert counts[1] == 3 * counts[0]
-    rows = [line.split() for line in shown.splitlines() if line.startswith("recommended ")]
+    rows = [line.split() for line in shown.splitlines() if line.startswith("recommend ")]
     assert [row[1] for row in rows] == ["K"]
     assert float(rows[0][3]) > 0
     with h5py.File(target / "recommended/K.h5") as handle:
         assert handle.keys() or handle.attrs.keys()
+
+
+def test_at_scale_multiplies_finished_rows_for_what_reads_the_catalogue(project, run, beside):
+    target = beside / "release"
+    options = ["--stage", "catalog", "--do", "merge", "--config", beside / "tiny.yaml"]
+    plain = {"python": sys.executable}
+    shown = run_tool(
+        project, "at_scale.py", run, target, "K=4", *options, "--directory", beside, **plain
+    )
+    before, after = (
+        json.loads((folder / "catalog/accounting.json").read_text()) for folder in (run, target)
+    )
+    n = pq.read_metadata(target / "catalog/recommended.parquet").num_rows
+    assert n == after["n_accepted"] > before["n_accepted"]
+    assert after["n_in"] - before["n_in"] > 0
+    (row,) = (line.split() for line in shown.splitlines() if line.startswith("merge "))
+    assert row[1] == f"{n:,}"
+
+
+def test_draw_costs_has_a_bar_for_each_rule(project, run, tmp_path):
+    picture = tmp_path / "costs.png"
+    shown = run_tool(project, "draw_costs.py", picture, run)
+    cost = {line.split()[0]: float(line.split()[1]) for line in shown.splitlines()}
+    assert {"prepare", "fit", "recommend", "merge"} <= set(cost)
+    assert min(cost.values()) > 0
+    assert picture.read_bytes()[:4] == b"\x89PNG"
 
 
 def test_scaling_prepares_fits_and_predicts_anew(project, run, beside):
