@@ -21,6 +21,7 @@ from lamostvac.catalog import data_model
 from lamostvac.catalog.registry import NetworkLabel, load_registry
 from lamostvac.cli.main import main
 from lamostvac.configuration.root import load_configuration, read_configuration
+from lamostvac.core.paths import TRAINING_SETS_PATH
 from lamostvac.core.rejection import REASONS
 from lamostvac.distance.schema import load_photometry
 from lamostvac.library.formats.table import read_table_library
@@ -289,9 +290,7 @@ def test_the_data_model_has_every_column_of_a_run(project):
     """Also those of networks, by their templates."""
     cells = set(re.findall(r"^\| `([^`]+)` \|", data_model.document(), re.MULTILINE))
     labels = [
-        label.name
-        for entry in load_training_sets(data_model.TRAINING_SETS)
-        for label in entry.labels
+        label.name for entry in load_training_sets(TRAINING_SETS_PATH) for label in entry.labels
     ]
     made = {
         cell.format(label=label, emulator="mine")
