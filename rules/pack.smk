@@ -53,6 +53,7 @@ rule pack:
     input:
         # Its header says what the models were made from.
         catalogue=FILES.catalogue_fits,
+        record=FILES.provenance,
         emulators=list(PACK_EMULATORS.values()),
         libraries=[FILES.library.format(library=name) for name in PACK_LIBRARIES],
         crossvalidations=[

@@ -10,8 +10,11 @@ from lamostvac.catalog.files import read_cards, read_rows
 from lamostvac.catalog.registry import run_registry
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
+from lamostvac.core.paths import REFERENCES_PATH
 from lamostvac.label.make import library_tables, named, regression_of
 from lamostvac.label.pack import PackSettings, write_pack
+from lamostvac.provenance.record import read_record
+from lamostvac.provenance.references import bibliography, load_references
 from lamostvac.uncertainty.snr_threshold import threshold_in_use
 from lamostvac.uncertainty.type_errors import read_type_errors
 
@@ -34,7 +37,11 @@ def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     params, inputs = snakemake.params, snakemake.input
     types = params.settings["types"]
-    found = {"provenance": read_cards(inputs.catalogue), **of_types(snakemake)}
+    found = {
+        "provenance": read_cards(inputs.catalogue),
+        "references": bibliography(read_record(inputs.record), load_references(REFERENCES_PATH)),
+        **of_types(snakemake),
+    }
     settings = PackSettings.model_validate(params.settings | found)
     labels = [entry["label"] for entry in params.network_labels]
     libraries = dict(zip(params.libraries, inputs.libraries, strict=True))

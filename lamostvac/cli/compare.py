@@ -63,20 +63,35 @@ def compare(
 
 
 @click.command(epilog=example("lamostvac cite results/dr10 -o catalogue.bib"))
-@click.argument("results", type=FOLDER)
+@click.argument("results", type=click.Path(path_type=Path), metavar="RESULTS|PACK")
 @click.option("-o", "--output", type=FILE, metavar="FILE", help="Write to this file.")
 def cite(results: Path, output: Path | None) -> None:
     """Write BibTeX of the methods and data that a run used."""
     from lamostvac.core.atomic import atomic
+    from lamostvac.networks.settings import PACK_SUFFIX
+
+    text = _of_pack(results) if results.suffix == PACK_SUFFIX else _of_run(results)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    with atomic(output) as path:
+        path.write_text(text, encoding="utf-8")
+
+
+def _of_run(results: Path) -> str:
+    """BibTeX of a run, from its record."""
     from lamostvac.core.paths import REFERENCES_PATH
     from lamostvac.provenance.record import read_record
     from lamostvac.provenance.references import bibliography, load_references
     from lamostvac.run.layout import Layout
 
     record = read_record(Layout(str(results)).provenance)
-    text = bibliography(record, load_references(REFERENCES_PATH))
-    if output is None:
-        click.echo(text, nl=False)
-        return
-    with atomic(output) as path:
-        path.write_text(text, encoding="utf-8")
+    return bibliography(record, load_references(REFERENCES_PATH))
+
+
+def _of_pack(path: Path) -> str:
+    """BibTeX of the run that a pack comes from."""
+    from lamostvac.label.pack import Pack
+
+    with Pack(path) as pack:
+        return pack.settings.references

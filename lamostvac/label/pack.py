@@ -44,7 +44,7 @@ class PackSettings(BaseModel):
     name : of the run's results folder
     simulated : whether the models were made from a simulated survey and know no real star
     provenance : cards of the run's catalogue: program, commit, configuration, input files
-    references : of methods and data that went into it
+    references : BibTeX of the methods and data that went into it
     types, classes, snr_band, snr_min, max_abs_redshift, gaia_release : of the section `survey`
     prepare, networks : how spectra are prepared for emulators and networks; None without networks
     fit, max_outlier_fraction : of the section `fit`
@@ -66,7 +66,7 @@ class PackSettings(BaseModel):
     name: str
     simulated: bool
     provenance: dict[str, str]
-    references: str = ""
+    references: str
     types: list[SpectralType]
     classes: list[str]
     snr_band: str

@@ -20,6 +20,7 @@ def settings() -> PackSettings:
             "name": "test",
             "simulated": True,
             "provenance": {"CREATOR": "lamost-vac"},
+            "references": "@article{one}",
             **{name: getattr(default.survey, name) for name in ("types", "classes", "snr_band")},
             "snr_min": default.survey.snr_min,
             "max_abs_redshift": 0.01,
