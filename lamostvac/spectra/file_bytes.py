@@ -1,4 +1,4 @@
-"""The bytes of a spectrum's file: packed or not, whole or their beginning."""
+"""The bytes of a spectrum's file: packed or not, in an archive or not, whole or their beginning."""
 
 import gzip
 import io
@@ -10,6 +10,7 @@ from os import PathLike
 from isal import igzip, isal_zlib
 
 from lamostvac.core.rejection import SpectrumRejected
+from lamostvac.spectra.archive import containing, open_archive
 
 _LARGEST = 1 << 26  # bytes of a file, packed or unpacked; real ones have 0.2 MB at most
 _DEFLATE_RATIO = 1032  # largest compression by gzip
@@ -48,7 +49,10 @@ def read_beginning(path: str | PathLike[str], most: int) -> bytes:
 def _stored_bytes(path: str | PathLike[str], most: int = _LARGEST) -> bytes:
     """The first bytes of a file as it is stored, packed or not: `most`, or as many as there are."""
     try:
-        data = _content(path, most)
+        try:
+            data = _content(path, most)
+        except NotADirectoryError:  # a path into an archive
+            data = _member(os.fspath(path), most)
     except FileNotFoundError as error:
         raise SpectrumRejected("missing_file", str(path)) from error
     except OSError as error:
@@ -76,6 +80,19 @@ def _content(path: str | PathLike[str], most: int) -> bytes:
     finally:
         os.close(file)
     return data
+
+
+def _member(path: str, most: int) -> bytes:
+    """As `_content` of a file in a tar archive."""
+    inside = containing(path)
+    if inside is None:
+        raise FileNotFoundError(path)
+    archive, name = inside
+    found = open_archive(archive)
+    size = found.places.get(name, (0, 0))[1]
+    if size > _LARGEST:
+        raise SpectrumRejected("too_large", f"{path}: {size} bytes")
+    return found.read(name, most)
 
 
 def _gunzip(data: bytes) -> bytes:

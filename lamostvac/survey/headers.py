@@ -21,12 +21,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lamostvac.core.rejection import SpectrumRejected
+from lamostvac.spectra import archive
 from lamostvac.spectra.identity import POSITIONS, as_integer
 from lamostvac.spectra.reader import Header, finite_number, read_header
 from lamostvac.survey.catalogue import COLUMNS, TEXT
 from lamostvac.survey.paths import spectrum_ids
 from lamostvac.survey.scan_cache import FileState, ScanCache
-from lamostvac.survey.tree import folders_below
+from lamostvac.survey.tree import SUFFIXES, folders_below
 
 REJECTED = ("path", "spectrum_id", "obsid", "reason", "detail")
 """Columns of the table of rejected files; an identity that is not known is "" and -1."""
@@ -88,10 +89,11 @@ def scan(
 
     Of a folder all files in and below it with names like those of spectra are read, but none whose
     name, or folder's name, begins with a dot; of a file that is given itself the name does not
-    matter. Headers of every layout are understood (`lamostvac.spectra.reader`); what one does not
-    have is null: no layout's header has `gaia_source_id`, `uid` or `rv`. `z` is null without a
-    redshift, S/N where the header has none. `obsdate` is the day on which the night LMJD began, as
-    in the releases' catalogues. Where a spectrum is in several files the first counts.
+    matter. A tar archive is read as a folder; its files are listed in every scan. Headers of every
+    layout are understood (`lamostvac.spectra.reader`); what one does not have is null: no layout's
+    header has `gaia_source_id`, `uid` or `rv`. `z` is null without a redshift, S/N where the header
+    has none. `obsdate` is the day on which the night LMJD began, as in the releases' catalogues.
+    Where a spectrum is in several files the first counts.
 
     Parameters
     ----------
@@ -139,10 +141,19 @@ def _find(
         rejected.append((_printable(path), "", -1, reason, detail))
 
     def add(path: str, size: int, mtime: int) -> None:
-        if _printable(path) == path:
-            found.setdefault(path, (size, mtime))
-        else:
+        if _printable(path) != path:
             reject(path, "unreadable_file", "its name is not UTF-8")
+        elif path.lower().endswith(archive.SUFFIXES) and size >= 0:
+            try:
+                names = sorted(archive.open_archive(path).places)
+            except SpectrumRejected as why:
+                reject(path, why.reason, why.detail)
+                return
+            for name in names:
+                if name.lower().endswith(SUFFIXES) and not os.path.basename(name).startswith("."):
+                    found.setdefault(f"{path}/{name}", (size, mtime))
+        else:
+            found.setdefault(path, (size, mtime))
 
     for one in given:
         try:

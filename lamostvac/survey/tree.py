@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from lamostvac.core.exceptions import UserError
+from lamostvac.spectra import archive
 
 SUFFIXES = (".fits", ".fits.gz")
 """Names that are taken for spectra; other files are nobody's business here."""
@@ -26,7 +27,7 @@ def folders_below(
 
     Parameters
     ----------
-    look : is given each file with a name like those of spectra
+    look : is given each file with a name like those of spectra or archives
     skip : a folder that is left out, with what is below it
     apply : as `map`; that of an executor lists several folders at a time
 
@@ -60,7 +61,7 @@ def _list(look: Callable[[os.DirEntry[str]], Any], folder: str) -> _Listed:
                     continue
                 if entry.is_dir():
                     folders.append(entry.path)
-                elif entry.name.lower().endswith(SUFFIXES):
+                elif entry.name.lower().endswith((*SUFFIXES, *archive.SUFFIXES)):
                     seen.append(look(entry))
     except OSError as error:
         return folder, (0, 0), [], [], str(error.strerror)
@@ -76,6 +77,8 @@ def _device_and_inode(folder: str | os.PathLike[str]) -> tuple[int, int]:
 def tree_state(root: str, skip: str) -> tuple[str, int]:
     """A digest of the names of all spectra in and below `root`, but not in `skip`, and their number.
 
+    An archive counts as one.
+
     No file is looked at, so that a release takes seconds; found once in a process.
 
     Raises
@@ -87,8 +90,8 @@ def tree_state(root: str, skip: str) -> tuple[str, int]:
     names = sorted(name for _, seen, _ in found for name in seen)
     if not names:
         raise UserError(
-            f"survey.catalogues is headers, but no file in or below {root} (survey.root) has a name like *.fits or "
-            "*.fits.gz; name the folder of the spectra"
+            f"survey.catalogues is headers, but no file in or below {root} (survey.root) has a name like *.fits, "
+            "*.fits.gz, *.tar or *.tar.gz; name the folder of the spectra"
         )
     text = "\n".join(names).encode("utf-8", "surrogateescape")
     return hashlib.sha256(text).hexdigest()[:16], len(names)

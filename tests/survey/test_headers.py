@@ -1,7 +1,9 @@
 """What spectra's headers say is the catalogue of a folder; every file is a row or is rejected."""
 
 import gzip
+import io
 import os
+import tarfile
 from pathlib import Path
 
 import pandas as pd
@@ -11,11 +13,12 @@ from hypothesis import strategies as st
 from lamost import ROW, pilot, put, spectrum, without
 from preparation import outcome
 
-from lamostvac.core.rejection import REASONS
+from lamostvac.core.rejection import REASONS, SpectrumRejected
 from lamostvac.run.mock import mock_snakemake
 from lamostvac.simulate import release
 from lamostvac.spectra import file_bytes
-from lamostvac.spectra.reader import Header
+from lamostvac.spectra.file_bytes import read_bytes
+from lamostvac.spectra.reader import Header, read_stored
 from lamostvac.survey.catalogue import COLUMNS, TEXT
 from lamostvac.survey.headers import REJECTED, catalogue_row, scan
 from lamostvac.survey.paths import spectrum_ids
@@ -216,6 +219,69 @@ def test_no_header_does_anything_but_give_a_row_or_a_reason(cards):
     row = outcome(catalogue_row, Header(at), "1.fits")
     assert row == "bad_identifier" or 0 <= row["lmjd"] <= 100_000
     assert row == "bad_identifier" or row["z"] is None or -1 < row["z"] < 20
+
+
+# ---------------------------------------------------------------- archives
+
+
+def night(path, mode, members):
+    with tarfile.open(path, mode) as tar:
+        for name, data in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [("n.tar", "w"), ("n.tar.gz", "w:gz"), ("n.tgz", "w:gz")]
+)
+def test_an_archive_is_read_as_a_folder(tmp_path, name, mode):
+    members = {
+        f"20120304/{fiber}.fits{'.gz' * (fiber % 2)}": gzip.compress(spectrum(fiberid=fiber), 1)
+        if fiber % 2
+        else spectrum("image", fiberid=fiber)
+        for fiber in (1, 2, 3)
+    }
+    path = night(tmp_path / name, mode, members | {"20120304/list.txt": b"x", "med-1.fits": b""})
+    found = scan([tmp_path], threads=3, cache=tmp_path / "cache")
+    assert found.table["fiberid"].to_pylist() == [1, 2, 3]
+    assert found.table["path"].to_pylist() == [f"{path}/{member}" for member in members]
+    assert reasons(found) == {"med-1.fits": "empty_file"}
+    for row, data in zip(found.table.to_pylist(), members.values(), strict=True):
+        assert read_bytes(row["path"]) == (
+            gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+        )
+        assert read_stored(row["path"]).header["FIBERID"] == row["fiberid"]
+    assert scan([path], cache=tmp_path / "cache").n_read == 0
+    with pytest.raises(SpectrumRejected) as why:
+        read_bytes(f"{path}/20120304/9.fits")
+    assert why.value.reason == "missing_file"
+
+
+def test_a_damaged_archive_is_rejected_by_name(tmp_path):
+    whole = night(tmp_path / "a.tar.gz", "w:gz", {"1.fits": spectrum()}).read_bytes()
+    (tmp_path / "a.tar.gz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "b.tar").write_bytes(b"no archive" * 100)
+    found = scan([tmp_path])
+    assert reasons(found) == {"a.tar.gz": "corrupt_gzip", "b.tar": "unreadable_file"}
+    with pytest.raises(SpectrumRejected) as why:
+        read_bytes(tmp_path / "b.tar" / "1.fits")
+    assert why.value.reason == "unreadable_file"
+
+
+def test_an_archive_that_would_fill_the_disk_is_rejected(tmp_path, monkeypatch):
+    monkeypatch.setattr("lamostvac.spectra.archive._LARGEST", 1 << 14)
+    night(tmp_path / "n.tar.gz", "w:gz", {"1.fits": bytes(1 << 15)})
+    assert reasons(scan([tmp_path])) == {"n.tar.gz": "too_large"}
+
+
+def test_an_archive_that_was_replaced_is_opened_again(tmp_path):
+    path = night(tmp_path / "n.tar", "w", {"1.fits": spectrum(fiberid=1)})
+    assert scan([path]).table["fiberid"].to_pylist() == [1]
+    night(path, "w", {"2.fits": spectrum(fiberid=2)})
+    os.utime(path, ns=(1, 1))
+    assert scan([path]).table["fiberid"].to_pylist() == [2]
 
 
 # ---------------------------------------------------------------- the rule
