@@ -57,9 +57,9 @@ PATTERNS = {
 }
 # ... and those of the whole catalogue.
 WHOLE = (
-    "merge", "internal_errors", "cds", "votable", "metal_poor", "samples", "explorer", "validation", "repeat_errors",
-    "overview", "figures_catalog", "figures_papers", "figures_comparison", "figures_trends", "figures_clusters",
-    "figures_truth", "figures_networks",
+    "merge", "main_table", "internal_errors", "cds", "votable", "metal_poor", "samples", "explorer", "validation",
+    "repeat_errors", "overview", "figures_catalog", "figures_papers", "figures_comparison", "figures_trends",
+    "figures_clusters", "figures_truth", "figures_networks",
 )  # fmt: skip
 # Files of a type, which those of other types keep.
 OF_TYPES = [
