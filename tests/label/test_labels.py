@@ -249,7 +249,7 @@ def test_the_command_names_files_without_labels_and_says_so_by_its_exit_code(run
 def test_a_pack_cites_what_its_run_does(run):
     both = [CliRunner().invoke(main, ["cite", str(path)]) for path in (run, run / "models.lvpack")]
     assert both[0].output == both[1].output
-    assert "@article{Liang2024" in both[0].output
+    assert "Liang2024," in both[0].output
 
 
 def test_several_processes_give_the_same_bytes(run, some, tmp_path):
