@@ -2,9 +2,9 @@
 
     python tools/draw_costs.py docs/images/costs.png results/fifty_thousand results/million
 
-A bar for each rule whose jobs say how many spectra they had: processor time per spectrum of its job with the most
-spectra in any of the runs, start of Python and imports included where scripts were not forked. The number of spectra
-stands beside it, since what a job costs whatever its size is shared among them.
+A bar for each rule whose jobs say how many spectra they had, but for the simulation: processor time per spectrum of its
+job with the most spectra in any of the runs, start of Python and imports included where scripts were not forked. The
+number of spectra stands beside it, since what a job costs whatever its size is shared among them.
 """
 
 import sys
@@ -51,6 +51,8 @@ def costs(folders: Sequence[Path]) -> dict[str, Cost]:
     for folder in folders:
         for job, account, _ in accounts(folder):
             rule, spectra = account.rule or job.rule, account.asked.get("spectra", 0.0)
+            if rule.startswith("simulate"):
+                continue
             if account.used and spectra > (found[rule].spectra if rule in found else 0.0):
                 found[rule] = Cost(account.used["cpu_seconds"], spectra)
     return found
@@ -74,7 +76,8 @@ def draw(found: Mapping[str, Cost], path: Path) -> None:
         for place, rule in enumerate(order):
             cost, (colour, _) = found[rule], PARTS[part_of(rule)]
             axes.barh(place, cost.microseconds, color=colour)
-            text = f" {cost.microseconds:,.3g} ({cost.spectra:,.0f})"
+            digits = ",.0f" if cost.microseconds >= 100 else ".3g"
+            text = f" {cost.microseconds:{digits}} ({cost.spectra:,.0f})"
             axes.text(cost.microseconds, place, text, va="center", fontsize=7)
         axes.set_yticks(range(len(order)), order)
         axes.set_ylim(-0.6, len(order) - 0.4)
