@@ -44,6 +44,7 @@ from lamostvac.spectra.settings import Preparation
 from lamostvac.survey import files, selection
 from lamostvac.survey.catalogue import read_catalogues
 from lamostvac.survey.chunks import chunks
+from lamostvac.survey.headers import scan
 from lamostvac.survey.paths import check_paths
 from lamostvac.survey.settings import Survey
 from lamostvac.training.load import load_training_sets
@@ -122,29 +123,44 @@ def in_a_batch(stored: StoredSpectrum, redshift: float) -> None:
             raise OtherInBatch(f"spectrum {number} of the batch, redshift {z!r}")
 
 
+class OtherInTable(Exception):
+    """A file is neither a row of the catalogue of its folder nor rejected."""
+
+
+def header(path: Path) -> None:
+    """As a folder without a catalogue is read; raises `OtherInTable` unless the file is in one of the tables."""
+    found = scan([path])
+    if len(found.table) + len(found.rejected) != 1:
+        raise OtherInTable(f"{len(found.table)} rows, {len(found.rejected)} rejected")
+    selection.select(found.table, SURVEY)
+    for name in ("ra", "dec", "z", "snrr"):
+        require_finite(name, found.table[name].drop_null().to_numpy())
+
+
 def spectrum(path: Path) -> None:
     """As a chunk's spectra are read; the catalogue's row says what the header says where it can."""
+    header(path)
     stored = read_stored(path)
     z = finite_number(stored.header.get("Z"))
     in_a_batch(stored, 0.0 if z is None else z)
     found = stored.decoded()
-    header = found.header
+    said = found.header
 
     def number(keyword: str, absent: float) -> float:
-        value = finite_number(header.get(keyword))
+        value = finite_number(said.get(keyword))
         return absent if value is None else value
 
     row = SimpleNamespace(
-        lmjd=header.get("LMJD", 1),
-        planid=str(header.get("PLANID")),
-        spid=header.get("SPID", 1),
-        fiberid=header.get("FIBERID", 1),
+        lmjd=said.get("LMJD", 1),
+        planid=str(said.get("PLANID")),
+        spid=said.get("SPID", 1),
+        fiberid=said.get("FIBERID", 1),
         obsid=int(number("OBSID", -1)),
         ra=number("RA", 10.0),
         dec=number("DEC", 10.0),
         z=number("Z", 0.0) if abs(number("Z", 0.0)) < SURVEY.max_abs_redshift else 0.0,
     )
-    check_header(header, row, PREPARATION)
+    check_header(said, row, PREPARATION)
     rest = rest_spectrum(found.wave, found.flux, found.ivar, row.z)
     for name, values in zip(("flux", "ivar"), normalise_spectrum(rest, PREPARATION), strict=True):
         require_finite(name, values)
