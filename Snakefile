@@ -119,7 +119,7 @@ include: "rules/publish.smk"
 include: "rules/validation.smk"
 include: "rules/report.smk"
 include: "rules/star.smk"
-include: "rules/pack.smk"
+include: "rules/label.smk"
 include: "rules/experiments.smk"
 
 

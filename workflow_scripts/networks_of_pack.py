@@ -6,7 +6,7 @@ from lamostvac.core.atomic import atomic
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
-from lamostvac.label.pack import Pack
+from lamostvac.label.pack import Pack, member
 from lamostvac.networks.agreement import check_files
 from lamostvac.spectra.network_grid import NetworkPreparation
 
@@ -17,14 +17,14 @@ def main(snakemake: Job) -> None:
     params, path = snakemake.params, snakemake.input[0]
     with Pack(path) as pack:
         for label in params.labels:
-            if f"networks/{label}.h5" not in pack:
+            if member("network", label) not in pack:
                 raise UserError(
                     f"networks.pretrained: {path} has no network of {label}; name a pack of a run with "
                     "these networks.training_sets, or null, which trains"
                 )
         for label, output in zip(params.labels, snakemake.output, strict=True):
             with atomic(output) as temporary:
-                shutil.copyfile(pack.file(f"networks/{label}.h5"), temporary)
+                shutil.copyfile(pack.file(member("network", label)), temporary)
     # By the names of the outputs, which are removed where they do not fit.
     files = dict(zip(params.labels, snakemake.output, strict=True))
     check_files(files, NetworkPreparation.model_validate(params.preparation), params.snr_bands)

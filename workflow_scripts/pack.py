@@ -47,12 +47,12 @@ def main(snakemake: Job) -> None:
     libraries = dict(zip(params.libraries, inputs.libraries, strict=True))
     crossvalidations = dict(zip(params.survey_libraries, inputs.crossvalidations, strict=True))
     members = {
-        **named("emulators", params.emulator_names, inputs.emulators, ".h5"),
-        **named("networks", labels, inputs.networks, ".h5"),
-        **named("networks", settings.trained, inputs.left_out, "_left_out.parquet"),
-        **named("errors", types, inputs.errors, ".h5"),
-        **named("errors", ["network_curves"][: len(inputs.curves)], inputs.curves, ".h5"),
-        **named("recommended", types, inputs.relations, ".h5"),
+        **named("emulator", params.emulator_names, inputs.emulators),
+        **named("network", labels, inputs.networks),
+        **named("left_out", settings.trained, inputs.left_out, ".parquet"),
+        **named("errors", types, inputs.errors),
+        **named("curves", ["networks"][: len(inputs.curves)], inputs.curves),
+        **named("relations", types, inputs.relations),
     }
     with tempfile.TemporaryDirectory() as folder:
         members |= library_tables(Path(folder), libraries, crossvalidations)

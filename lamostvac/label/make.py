@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from lamostvac.catalog.flags import Chi2Regression, chi2_regression, snr_flag
 from lamostvac.core.vocabulary import LABELS
 from lamostvac.fit.left_out import library_folds
+from lamostvac.label.pack import member
 from lamostvac.library.library import read_catalogue_labels, read_label_names, read_library_labels
 
 
@@ -31,9 +31,9 @@ def library_tables(
         stars = library_folds([path, crossvalidations[name]] if name in crossvalidations else [])
         tables = {"labels": pd.DataFrame(values, columns=list(columns)), "stars": stars}
         for part, table in tables.items():
-            member = f"emulators/{name}_{part}.parquet"
-            members[member] = folder / f"{number}_{part}.parquet"
-            table.to_parquet(members[member], index=False)
+            file = folder / f"{number}_{part}.parquet"
+            table.to_parquet(file, index=False)
+            members[member(part, name, ".parquet")] = file
     return members
 
 
@@ -46,6 +46,8 @@ def regression_of(
     return chi2_regression(labels, rows["chi2"].astype(np.float64), reliable)
 
 
-def named(folder: str, names: Sequence[Any], paths: Sequence[str], ending: str) -> dict[str, Path]:
-    """Files by their names in the pack, `folder/{name}{ending}`."""
-    return {f"{folder}/{name}{ending}": Path(path) for name, path in zip(names, paths, strict=True)}
+def named(
+    kind: str, names: Sequence[str], paths: Sequence[str], ending: str = ".h5"
+) -> dict[str, Path]:
+    """Files by their names in the pack (`pack.member`)."""
+    return {member(kind, name, ending): Path(path) for name, path in zip(names, paths, strict=True)}

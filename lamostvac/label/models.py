@@ -37,7 +37,7 @@ from lamostvac.fit.fitter import StarFitter
 from lamostvac.fit.left_out import LeftOutFitter
 from lamostvac.fit.redshift import Templates, templates_of
 from lamostvac.fit.results import fit_tables
-from lamostvac.label.pack import Pack, PackSettings
+from lamostvac.label.pack import Pack, PackSettings, member
 from lamostvac.networks.ensemble import Network, load_network
 from lamostvac.networks.predict import joined, predict_chunk, restrict
 from lamostvac.networks.predict import set_flags as set_network_flags
@@ -105,16 +105,16 @@ class Models:
     def networks(self) -> list[Network]:
         """The networks in the order of the catalogue."""
         names = [one.label for one in self.network_labels]
-        return [self.pack.read(f"networks/{name}.h5", load_network) for name in names]
+        return [self.pack.read(member("network", name), load_network) for name in names]
 
     def _emulator(self, name: str) -> LeftOutFitter:
         """An emulator, with those without each fold where its library's stars are the survey's."""
 
-        def fitter(member: str) -> StarFitter:
-            emulator = self.pack.read(f"emulators/{member}.h5", read_emulator)
+        def fitter(of: str) -> StarFitter:
+            emulator = self.pack.read(member("emulator", of), read_emulator)
             return StarFitter(emulator, self.settings.fit)
 
-        stars = self.pack.read(f"emulators/{name}_stars.parquet", pd.read_parquet)
+        stars = self.pack.read(member("stars", name, ".parquet"), pd.read_parquet)
         return LeftOutFitter(fitter(name), lambda fold: fitter(f"{name}_without_{fold}"), stars)
 
     @cached_property
@@ -126,7 +126,7 @@ class Models:
 
     def _library_labels(self, name: str) -> NDArray[np.float64]:
         """Labels (m, k) of a library's stars."""
-        table = self.pack.read(f"emulators/{name}_labels.parquet", pd.read_parquet)
+        table = self.pack.read(member("labels", name, ".parquet"), pd.read_parquet)
         return np.asarray(table.to_numpy(np.float64))
 
     def label(
@@ -230,10 +230,10 @@ class Models:
     def _errors_and_flags(self, rows: NDArray[np.void], spectral_type: SpectralType) -> None:
         """Errors and flags by what the run learned of this type."""
         settings = self.settings
-        models, _ = self.pack.read(f"errors/{spectral_type}.h5", read_type_errors)
+        models, _ = self.pack.read(member("errors", spectral_type), read_type_errors)
         apply_errors(rows, models)
-        if "errors/network_curves.h5" in self.pack:
-            curves = self.pack.read("errors/network_curves.h5", load_models)
+        if member("curves", "networks") in self.pack:
+            curves = self.pack.read(member("curves", "networks"), load_models)
             apply_curves(rows, curves, settings.keep_errors)
         dwarf, giant = settings.snr_thresholds[spectral_type]
         set_flags(
@@ -246,9 +246,9 @@ class Models:
     def _recommend(self, rows: NDArray[np.void], spectral_type: SpectralType) -> None:
         """Recommended values by the run's relations and factors."""
         settings = self.settings
-        fitted = self.pack.read(f"recommended/{spectral_type}.h5", files.load)
+        fitted = self.pack.read(member("relations", spectral_type), files.load)
         members = {
-            name: self.pack.file(f"networks/{name}_left_out.parquet") for name in settings.trained
+            name: self.pack.file(member("left_out", name, ".parquet")) for name in settings.trained
         }
         left_out = read_left_out(rows["spectrum_id"], {k: str(v) for k, v in members.items()})
         combine.apply(rows, fitted, settings.definitions, settings.recommended, left_out)

@@ -101,6 +101,11 @@ class _Content(BaseModel):
     members: dict[str, str]
 
 
+def member(kind: str, name: str, ending: str = ".h5") -> str:
+    """Name in a pack of what a run has of a kind for a label, an emulator or a spectral type."""
+    return f"{kind}-{name}{ending}"
+
+
 def write_pack(path: Path, settings: PackSettings, members: Mapping[str, Path]) -> int:
     """Write a pack and return its size in bytes.
 
