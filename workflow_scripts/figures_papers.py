@@ -39,9 +39,10 @@ def figure_of_repeats(path: str, params: Any, curves: pd.DataFrame) -> Any:
 def figure_of_bounds(path: str, pairs_path: str, params: Any) -> Any:
     """Labels of the emulator where no flag of the fit is set."""
     names, warnings = list(LABELS), ["flag_edge", "flag_no_convergence"]
-    own = [params.snr_band, "spectral_type", *names, *(f"{name}_bound" for name in names)]
+    # The S/N in g, which the pairs of comparisons have, whatever the run's band.
+    own = ["snrg", "spectral_type", *names, *(f"{name}_bound" for name in names)]
     table = read_table(path, [*own, "ra", "dec", "lmjd", *warnings])
-    table = table.rename(columns={params.snr_band: "snr"})
+    table = table.rename(columns={"snrg": "snr"})
     flagged = table[warnings].astype(bool).any(axis=1)
     table[names] = table[names].astype(np.float64).mask(flagged)
     alike = repeat_conditions([], LABELS, "snr", params.tolerances)

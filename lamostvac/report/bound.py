@@ -27,7 +27,7 @@ def bounds(table: pd.DataFrame, pairs: Mapping[str, RepeatPairs], others: pd.Dat
 
     Parameters
     ----------
-    table : rows of the catalogue with `snr spectral_type`, labels, and `{label}_bound`; a label that
+    table : rows of the catalogue with `snr` (in g, as in `others`), `spectral_type`, labels, and `{label}_bound`; a label that
         is not to be used is NaN
     pairs : label to pairs of repeats among the rows
     others : labels beside others', columns `dataset label value reference snr spectral_type`
@@ -47,7 +47,7 @@ def bounds(table: pd.DataFrame, pairs: Mapping[str, RepeatPairs], others: pd.Dat
                 axes.set_title(f"{title_of(label)}, {group}")
             line[0].set_ylabel("standard deviation")
         for axes in grid[-1]:
-            axes.set_xlabel("S/N")
+            axes.set_xlabel("S/N in g")
         handles: dict[str, Any] = {}
         for axes in grid.flat:
             handles |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
