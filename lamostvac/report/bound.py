@@ -27,8 +27,8 @@ def bounds(table: pd.DataFrame, pairs: Mapping[str, RepeatPairs], others: pd.Dat
 
     Parameters
     ----------
-    table : rows of the catalogue with `snr` (in g, as in `others`), `spectral_type`, labels, and `{label}_bound`; a label that
-        is not to be used is NaN
+    table : rows of the catalogue with `snr` (in g, as in `others`), `spectral_type`, labels, and
+        `{label}_bound`; a label that is not to be used is NaN
     pairs : label to pairs of repeats among the rows
     others : labels beside others', columns `dataset label value reference snr spectral_type`
     """
