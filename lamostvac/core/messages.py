@@ -39,8 +39,9 @@ def first_mistake(problems: ValidationError) -> Mapping[str, Any]:
 
 
 def entry_name(entry: Any, number: int, key: str = "name") -> str:
-    """The name of an entry of a list in messages: its value for `key`, else its number."""
-    return entry.get(key, f"number {number}") if isinstance(entry, dict) else f"number {number}"
+    """The name of an entry of a list in messages: its value for `key` in one line, else its number."""
+    given = entry.get(key) if isinstance(entry, dict) else None
+    return f"number {number}" if given is None else listed([given])
 
 
 def listed(names: Iterable[object], most: int = 40, longest: int = 60) -> str:
