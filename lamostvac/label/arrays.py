@@ -88,14 +88,33 @@ def spectra_of(wavelength: Any, flux: Any, ivar: Any, mask: Any = None) -> Spect
             raise UserError(
                 f"{what} has other shapes than flux: give each spectrum as many of both"
             )
+    scaled = [_of_order_one(*one) for one in zip(fluxes, weights, masks, strict=True)]
     return Spectra(
         [np.asarray(wave, np.float64) for wave in waves],
-        [np.asarray(one, np.float32) for one in fluxes],
-        [
-            np.where(bad, 0, ivar).astype(np.float32)
-            for ivar, bad in zip(weights, masks, strict=True)
-        ],
+        [flux for flux, _ in scaled],
+        [ivar for _, ivar in scaled],
     )
+
+
+def _of_order_one(
+    flux: NDArray[Any], ivar: NDArray[Any], mask: NDArray[Any]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Flux and inverse variance in a unit of the spectrum's own, so that single precision holds
+    them: a flux in erg/s/cm2/A has inverse variances of 10^36.
+    """
+    wide, weight = np.asarray(flux, np.float64), np.where(mask, 0.0, ivar).astype(np.float64)
+    usable = np.isfinite(wide) & (wide != 0) & (weight > 0)
+    scale = float(np.median(np.abs(wide[usable]))) if usable.any() else 1.0
+    with np.errstate(over="ignore"):
+        return (wide / scale).astype(np.float32), (weight * scale**2).astype(np.float32)
+
+
+def each(what: str, given: ArrayLike, n: int, kind: Any) -> NDArray[Any]:
+    """One value or n as n values; raises `UserError` where there are others."""
+    try:
+        return np.broadcast_to(np.asarray(given, kind), (n,)).copy()
+    except ValueError:
+        raise UserError(f"{what}: give one value, or one for each of the {n} spectra") from None
 
 
 def _in_unit(values: Any, unit: Any) -> Any:
@@ -132,9 +151,9 @@ def chunk_of(
     nowhere = np.full(n, np.nan)
     known: dict[str, Any] = {
         "spectrum_id": numbers,
-        "ra": nowhere if ra is None else np.broadcast_to(np.asarray(ra, np.float64), n),
-        "dec": nowhere if dec is None else np.broadcast_to(np.asarray(dec, np.float64), n),
-        "z": np.broadcast_to(np.asarray(z, np.float64), n),
+        "ra": nowhere if ra is None else each("ra", ra, n, np.float64),
+        "dec": nowhere if dec is None else each("dec", dec, n, np.float64),
+        "z": each("z", z, n, np.float64),
         "path": numbers,
         "lmjd": np.zeros(n, np.int32),
         "spid": np.zeros(n, np.int32),
@@ -154,7 +173,7 @@ def reader(spectra: Spectra) -> Any:
     def read(row: Any) -> StoredSpectrum:
         number = int(row.spectrum_id)
         if not np.isfinite(row.z):
-            raise SpectrumRejected("bad_redshift", f"z = {row.z}")
+            raise SpectrumRejected("bad_redshift", "none was given, and none is reliable")
         return spectra.stored(number)
 
     return read

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.vocabulary import SPECTRAL_TYPES
-from lamostvac.label.arrays import Spectra, chunk_of, reader, spectra_of
+from lamostvac.label.arrays import Spectra, chunk_of, each, reader, spectra_of
 from lamostvac.label.folder import LabelledFiles, find_work, label_work
 from lamostvac.label.missing import look
 from lamostvac.label.models import Models
@@ -100,9 +100,8 @@ class Labeller:
         n, registry = len(spectra), self.models.columns
         rows, rejected = registry.empty(n), np.full(n, "", object)
         selected = self.models.settings.types
-        rejected[~np.isin(types, selected)] = "type_not_selected: the pack has " + " ".join(
-            selected
-        )
+        others = f"type_not_selected: the pack has {' '.join(selected)}"
+        rejected[~np.isin(types, selected)] = others
         rejected[types == ""] = "no_spectral_type: none could be found"
         for name in selected:
             part = np.flatnonzero(types == name)
@@ -122,12 +121,12 @@ class Labeller:
 
     def _types(self, n: int, given: str | Sequence[str] | None) -> NDArray[np.str_]:
         """Spectral types (n,), checked; "" where they are to be found."""
-        types = np.broadcast_to(np.asarray("" if given is None else given, "U2"), (n,)).copy()
+        types = each("spectral_type", "" if given is None else given, n, np.str_)
         if unknown := sorted(set(types) - {"", *SPECTRAL_TYPES}):
             raise UserError(
                 f"spectral_type: there is no {unknown[0]}; give {' '.join(SPECTRAL_TYPES)}"
             )
-        return types
+        return types.astype("U2")  # which holds every type that may be found
 
     def _find(self, spectra: Spectra, chunk: pd.DataFrame, types: NDArray[np.str_]) -> None:
         """Put redshifts into `chunk` and spectral types into `types` (n,) where they are missing."""

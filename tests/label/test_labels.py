@@ -162,7 +162,8 @@ def test_quantities_and_spectra_of_specutils_give_the_same(labeller, some):
     spectrum = Spectrum()
     spectrum.spectral_axis, spectrum.flux = (wave / 10) * units.nm, flux * unit
     spectrum.uncertainty, spectrum.mask = StdDevUncertainty(sigma), ivar <= 0
-    quantities = (wave / 10) * units.nm, flux * unit, ivar / unit**2
+    small = 1e-17 * unit  # as a flux in cgs units is
+    quantities = (wave / 10) * units.nm, flux * small, ivar.astype(float) / small**2
     for found in (labeller.label(*quantities, **known), labeller.label(spectrum, **known)):
         assert found["teff"][0].value == pytest.approx(expected["teff"][0].value, rel=1e-5)
 
@@ -176,6 +177,8 @@ def test_wrong_arrays_are_told_in_a_sentence(labeller):
         labeller.label(wave * units.K, one, one, z=0, spectral_type="G")
     with pytest.raises(UserError, match="spectral_type: there is no X"):
         labeller.label(wave, one, one, z=0, spectral_type="X")
+    with pytest.raises(UserError, match="z: give one value, or one for each of the 1 spectra"):
+        labeller.label(wave, one, one, z=[0, 0], spectral_type="G")
     with pytest.raises(UserError, match="label takes wavelength, flux and ivar"):
         labeller.label(wave)
 
