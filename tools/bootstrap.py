@@ -23,7 +23,9 @@ import importlib, os, sys
 sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..")))
 main = importlib.import_module("lamostvac.cli.main").main
 
-sys.exit(main())
+# Processes that it starts read this file under another name.
+if __name__ == "__main__":
+    sys.exit(main())
 """
 
 

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -122,6 +123,16 @@ def test_another_python_is_told_what_to_do(bootstrap, version):
         bootstrap.Problem, match=r"needs Python 3\.11, 3\.12 or 3\.13 but python3 is .*make PYTHON="
     ):
         bootstrap.check_python(version, "python3")
+
+
+def test_processes_that_the_command_starts_do_not_start_it_again(bootstrap, project, tmp_path):
+    """`lamostvac label --processes 2` starts some, which read the command's file."""
+    (tmp_path / "lib/.venv/bin").mkdir(parents=True)
+    (tmp_path / "lib/lamostvac").symlink_to(project / "lamostvac")
+    command = tmp_path / "lib/.venv/bin/lamostvac"
+    command.write_text(bootstrap.COMMAND.format(sys.executable))
+    names = runpy.run_path(str(command), run_name="__mp_main__")
+    assert callable(names["main"])
 
 
 def test_missing_ensurepip_is_told_by_the_package_to_install(bootstrap):
