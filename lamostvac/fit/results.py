@@ -109,13 +109,15 @@ def fit_tables(
 
     Parameters
     ----------
-    identity : `spectrum_id obsid` of the n spectra
+    identity : `spectrum_id obsid` of the n spectra; with `z`, `fit` has `line_columns` too
     names : labels of the emulator's library
     fold : (n,) of the library's star that each spectrum shows, -1 for others
     max_outlier_fraction : as for `rejections`
     """
     rejected = rejections(identity, fits, max_outlier_fraction)
     table = identity[["spectrum_id"]].assign(**fit_columns(names, fits), in_library=fold >= 0)
+    if "z" in identity:
+        table = table.assign(**line_columns(fits, identity["z"].to_numpy(np.float64)))
     return {"fit": table.drop(index=rejected.index), "rejected": rejected}
 
 

@@ -56,7 +56,7 @@ def test_files_have_the_labels_and_flags_of_the_run(labelled, labeller, catalogu
     expected = catalogue
     recommended = [f"{item.label}_rec" for item in labeller.models.settings.definitions]
     networks = [one.label for one in labeller.models.network_labels]
-    for label in (*LABELS, *networks, *recommended, "logg_imig"):
+    for label in (*LABELS, *networks, *recommended, "logg_imig", "rv_fit", "line_width"):
         same(rows, expected, label)
     flags = [name for name in labelled.registry.names if name.startswith("flag_")]
     for name in (*flags, "flags", "recommended", "fit_status", "in_library"):
