@@ -18,6 +18,7 @@ from lamostvac.core.files import read_sections
 from lamostvac.core.log import user_errors
 from lamostvac.run.context import resolve
 from lamostvac.run.forked_scripts import fork_scripts
+from lamostvac.run.inputs import require_own_survey
 from lamostvac.run.job_records import write_run
 from lamostvac.run.site import load_site, scratch_folder
 from lamostvac.run.slurm import cancel_leftovers, require_safe_settings
@@ -55,6 +56,7 @@ for sentence in CTX.notes:
 # queue would write the same files as the jobs to come.
 onstart:
     with user_errors():
+        require_own_survey(CFG)
         if NETWORKS_OUTSIDE and CTX.network_preparation:
             # Imported here, because every job reads this file and few need it.
             from lamostvac.networks.agreement import check_files

@@ -6,6 +6,7 @@ from pathlib import Path
 from lamostvac.configuration.root import Configuration
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.settings import plain_path
+from lamostvac.provenance.record import read_record
 from lamostvac.run.layout import Layout
 from lamostvac.simulate import reference_files
 
@@ -52,6 +53,27 @@ def stellar_inputs(configuration: Configuration) -> list[str]:
     survey = configuration.survey
     found = _files(survey.root, survey.stellar_catalogues, "survey.stellar_catalogues")
     return list(dict.fromkeys(file for files in found for file in sorted(files)))
+
+
+def require_own_survey(configuration: Configuration) -> None:
+    """Raise `UserError` where a simulated run would replace the survey of another finished run.
+
+    A bare `snakemake` after `make demo` would: both are simulated, and in `results`.
+    """
+    if not configuration.simulation.enabled:
+        return
+    results = configuration.run.results
+    try:
+        before = read_record(Layout(results).provenance).settings.get("simulation", {})
+    except UserError:  # no run has ended there
+        return
+    now = configuration.simulation.model_dump(mode="json")
+    if other := [name for name in now if before.get(name, now[name]) != now[name]]:
+        names = ", ".join(f"simulation.{name}" for name in other)
+        raise UserError(
+            f"{results} has the catalogue of another survey ({names} differ), which this run would replace; name "
+            "another folder (--config 'run={results: results/mine}'), the configuration of that run, or delete it"
+        )
 
 
 def require_map(configuration: Configuration) -> None:
