@@ -158,7 +158,8 @@ def _with_networks(
     """`table` with the networks' columns; what both preparations say is taken from either."""
     table = table.merge(found, on="spectrum_id", how="left", validate="1:1", suffixes=("", "_too"))
     for name in ("layout", "sum_ormask"):
-        table[name] = table[name].fillna(table.pop(f"{name}_too"))
+        own, other = table[name], table.pop(f"{name}_too")
+        table[name] = own.fillna(other) if own.notna().any() else other
     table["network_masked"] = table["network_masked"].fillna(-1)
     for label in labels:
         # Missing is beyond the grid; nothing was compared with the training cloud.

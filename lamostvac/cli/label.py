@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -68,14 +70,19 @@ def label(
     """Label LAMOST spectra without a release's catalogue.
 
     What cannot be labelled is in TABLE's folder as {TABLE}_rejected.csv, with reasons. The exit code
-    is 0 when all spectra have labels, 3 when some are rejected, and 1 when none has labels.
+    is 0 when all spectra have labels, 3 when some are rejected, 1 when none has labels, and 2 for a
+    wrong command.
     """
     from lamostvac.label.folder import find_work, label_work
     from lamostvac.label.models import Models
     from lamostvac.label.pack import Pack
-    from lamostvac.label.tables import require_form, write_table
+    from lamostvac.label.tables import require_writable, write_table
 
-    require_form(output)
+    require_writable(output)
+    if threading.current_thread() is threading.main_thread():
+        # So that temporary files and processes are gone when it is told to end.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
     start = time.monotonic()
     with Pack(model) as pack:
         models = Models(pack)
@@ -92,9 +99,9 @@ def label(
         if pack.settings.simulated:
             cards["SIMULATE"] = "models of a simulated survey"
         rejected = output.with_name(f"{output.stem}_rejected.csv")
-        output.parent.mkdir(parents=True, exist_ok=True)
         found.rejected.to_csv(rejected, index=False, lineterminator="\n")
-        write_table(output, found.rows, found.registry, cards)
+        if len(found.rows):  # else what may stand there is better
+            write_table(output, found.rows, found.registry, cards)
         if plot is not None:
             from lamostvac.label.plots import draw_all
 
@@ -108,7 +115,8 @@ def _say(rejected: "pd.DataFrame", n: int, output: Path, path: Path, seconds: fl
 
     for reason, count in rejected["reason"].value_counts().items():
         click.echo(f"{count} rejected: {REASONS[str(reason)]}", err=True)
-    click.echo(f"{n} spectra labelled in {seconds:.1f} s: {output}")
+    where = output if n else "no table is written"
+    click.echo(f"{n} spectra labelled in {seconds:.1f} s: {where}")
     if len(rejected):
         click.echo(f"{len(rejected)} rejected: {path}")
     if not n:

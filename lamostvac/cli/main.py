@@ -25,6 +25,10 @@ class Commands(click.Group):
             return super().invoke(context)
         except UserError as error:
             raise click.ClickException(str(error)) from None
+        except OSError as error:  # a file or folder that cannot be read or written
+            if error.filename is None:
+                raise
+            raise click.ClickException(f"{error.filename}: {error.strerror}") from None
 
 
 @click.group(

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from astropy import units
+from astropy.table import Column
+from astropy.utils.masked import Masked
 from numpy.typing import ArrayLike, NDArray
 
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.rejection import SpectrumRejected
-from lamostvac.spectra.reader import Header, StoredSpectrum
+from lamostvac.spectra.reader import MIN_PIXELS, Header, StoredSpectrum
 from lamostvac.survey.chunks import CHUNK_COLUMNS
 
 Array = NDArray[np.float64]
@@ -52,7 +54,9 @@ class Spectra:
         return found
 
     def stored(self, number: int) -> StoredSpectrum:
-        """One of them as a file would hold it."""
+        """One of them as a file would hold it; raises `SpectrumRejected` for one that is too short."""
+        if len(self.wave[number]) < MIN_PIXELS:
+            raise SpectrumRejected("wrong_shape", f"{len(self.wave[number])} pixels")
         mask = np.zeros(len(self.wave[number]), ">f4")
         parts = (
             self.wave[number],
@@ -77,23 +81,37 @@ def spectra_of(wavelength: Any, flux: Any, ivar: Any, mask: Any = None) -> Spect
     UserError
         Shapes do not fit, or a unit is no length.
     """
+    for what, given in (("wavelength", wavelength), ("flux", flux), ("ivar", ivar)):
+        if _is_scalar(given):
+            raise UserError(f"{what} is missing: give an array with a value for each pixel")
     fluxes = _rows(_in_unit(flux, None))
     weights = _rows(_in_unit(ivar, _inverse_square(flux)))
     waves = _rows(_in_unit(wavelength, units.AA))
     if len(waves) == 1:
         waves = waves * len(fluxes)
+    if mask is not None and _is_scalar(mask):
+        raise UserError("mask has other shapes than flux: give each spectrum as many of both")
     masks = _rows(mask) if mask is not None else [np.zeros(len(one), bool) for one in fluxes]
     for what, rows in (("ivar", weights), ("wavelength", waves), ("mask", masks)):
         if [len(row) for row in rows] != [len(row) for row in fluxes]:
             raise UserError(
                 f"{what} has other shapes than flux: give each spectrum as many of both"
             )
-    scaled = [_of_order_one(*one) for one in zip(fluxes, weights, masks, strict=True)]
+    scaled = [
+        _of_order_one(np.ma.getdata(flux), np.ma.getdata(ivar), _masked(flux, ivar, mask))
+        for flux, ivar, mask in zip(fluxes, weights, masks, strict=True)
+    ]
     return Spectra(
         [np.asarray(wave, np.float64) for wave in waves],
         [flux for flux, _ in scaled],
         [ivar for _, ivar in scaled],
     )
+
+
+def _masked(*arrays: NDArray[Any]) -> NDArray[np.bool_]:
+    """Pixels (p,) that a mask, the last array, or that of a masked array excludes."""
+    masks = [np.ma.getmaskarray(one) for one in arrays]
+    return np.any([*masks, np.ma.getdata(arrays[-1]).astype(bool)], axis=0)
 
 
 def _of_order_one(
@@ -112,13 +130,42 @@ def _of_order_one(
 def each(what: str, given: ArrayLike, n: int, kind: Any) -> NDArray[Any]:
     """One value or n as n values; raises `UserError` where there are others."""
     try:
-        return np.broadcast_to(np.asarray(given, kind), (n,)).copy()
-    except ValueError:
-        raise UserError(f"{what}: give one value, or one for each of the {n} spectra") from None
+        values = np.ma.asarray(given).astype(kind)
+        if values.dtype.kind == "f":
+            values = np.ma.filled(values, np.nan)  # what is masked is not known
+        return np.broadcast_to(np.ma.getdata(values), (n,)).copy()
+    except (ValueError, TypeError):
+        raise UserError(
+            f"{what}: give one value, or one for each of the {n} spectra, without a unit"
+        ) from None
+
+
+def angle(what: str, given: Any) -> Any:
+    """Degrees of a quantity, or numbers as they are."""
+    try:
+        return _in_unit(given, units.deg)
+    except UserError:
+        raise UserError(f"{what} is no angle") from None
+
+
+def number(what: str, given: Any) -> Any:
+    """Numbers of a quantity without a unit, or numbers as they are."""
+    try:
+        return _in_unit(given, units.one)
+    except UserError:
+        raise UserError(f"{what} has a unit, and is a number without one") from None
 
 
 def _in_unit(values: Any, unit: Any) -> Any:
-    """Numbers of a quantity in a unit, or in its own; numbers as they are."""
+    """Numbers of a quantity, a column with a unit, or several of them, in a unit or their own;
+    numbers as they are. What is masked is masked in the result too.
+    """
+    if isinstance(values, list | tuple):
+        return [_in_unit(one, unit) for one in values]
+    if isinstance(values, Column) and values.unit is not None:
+        return np.ma.array(_in_unit(values.data * values.unit, unit), mask=_mask_of(values))
+    if isinstance(values, Masked):
+        return np.ma.array(_in_unit(values.unmasked, unit), mask=values.mask)
     if not isinstance(values, units.Quantity):
         return values
     try:
@@ -127,19 +174,30 @@ def _in_unit(values: Any, unit: Any) -> Any:
         raise UserError(f"wavelength or ivar: {error}") from None
 
 
+def _mask_of(values: Any) -> Any:
+    return getattr(values, "mask", np.ma.nomask)
+
+
 def _inverse_square(flux: Any) -> Any:
-    return flux.unit**-2 if isinstance(flux, units.Quantity) else None
+    """The unit of inverse variances of a flux with a unit; None for numbers."""
+    one = flux[0] if isinstance(flux, list | tuple) and len(flux) else flux
+    unit = getattr(one, "unit", None)
+    return None if unit is None else unit**-2
+
+
+def _is_scalar(values: Any) -> bool:
+    """Whether something is no array and no list of arrays, which may have different lengths."""
+    return not isinstance(values, list | tuple) and np.ndim(values) == 0
 
 
 def _rows(values: Any) -> list[NDArray[Any]]:
     """Spectra one by one: of one array (p,), of (n, p), or of a list of arrays."""
     if isinstance(values, np.ndarray):
-        array = np.asarray(values)
-        return [array] if array.ndim == 1 else list(array)
+        return [values] if values.ndim == 1 else list(values)
     rows = list(values)
     if rows and np.ndim(rows[0]) == 0:
         return [np.asarray(rows)]
-    return [np.asarray(row) for row in rows]
+    return [row if isinstance(row, np.ma.MaskedArray) else np.asarray(row) for row in rows]
 
 
 def chunk_of(
@@ -151,9 +209,9 @@ def chunk_of(
     nowhere = np.full(n, np.nan)
     known: dict[str, Any] = {
         "spectrum_id": numbers,
-        "ra": nowhere if ra is None else each("ra", ra, n, np.float64),
-        "dec": nowhere if dec is None else each("dec", dec, n, np.float64),
-        "z": each("z", z, n, np.float64),
+        "ra": nowhere if ra is None else each("ra", angle("ra", ra), n, np.float64),
+        "dec": nowhere if dec is None else each("dec", angle("dec", dec), n, np.float64),
+        "z": each("z", number("z", z), n, np.float64),
         "path": numbers,
         "lmjd": np.zeros(n, np.int32),
         "spid": np.zeros(n, np.int32),

@@ -1,11 +1,13 @@
 """Labels of files and folders without a release's catalogue: identity and type from headers."""
 
 import os
+import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +171,10 @@ def _labels(work: Work, models: Models, processes: int) -> Iterator[Labels]:
     ) as pool:
         try:
             yield from pool.map(_label, work.chunks)
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            for process in active_children():  # else each would end its chunk first
+                process.terminate()
+            raise
         except BrokenProcessPool:
             raise UserError(
                 "a process that labelled spectra was killed, perhaps for want of memory; take fewer "
@@ -181,6 +187,8 @@ _models: list[Models] = []  # of a process of `_labels`
 
 def _open(path: Path) -> None:
     threadpool_limits(1)
+    # So that its temporary files are removed when it is told to end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     _models.append(Models(Pack(path)))
 
 

@@ -82,7 +82,8 @@ class Labeller:
 
         Returns
         -------
-        A row for each spectrum in their order; `rejected` is "", or why it has no labels.
+        A row for each spectrum in their order; `rejected` is "" where a system gives labels, or
+        says why none does.
         Descriptions of the columns are in their `info.description`.
 
         Raises
@@ -95,14 +96,14 @@ class Labeller:
         spectra = spectra_of(wavelength, flux, ivar, mask)
         types = self._types(len(spectra), spectral_type)
         chunk = chunk_of(spectra, np.nan if z is None else z, ra, dec)
-        self._find(spectra, chunk, types)
+        why = self._find(spectra, chunk, types)
         read = reader(spectra)
         n, registry = len(spectra), self.models.columns
         rows, rejected = registry.empty(n), np.full(n, "", object)
         selected = self.models.settings.types
         others = f"type_not_selected: the pack has {' '.join(selected)}"
         rejected[~np.isin(types, selected)] = others
-        rejected[types == ""] = "no_spectral_type: none could be found"
+        rejected[types == ""] = why[types == ""]
         for name in selected:
             part = np.flatnonzero(types == name)
             if not len(part):
@@ -110,10 +111,9 @@ class Labeller:
             found = self.models.label(chunk.iloc[part].reset_index(drop=True), name, read)
             for column in registry.names:
                 rows[column][found.rows["spectrum_id"].astype(int)] = found.rows[column]
-            why = found.rejected
-            rejected[why["spectrum_id"].astype(int)] = (
-                why["reason"] + ": " + why["detail"]
-            ).to_numpy()
+            lost = found.rejected
+            said = (lost["reason"] + ": " + lost["detail"]).to_numpy()
+            rejected[lost["spectrum_id"].astype(int)] = said
         rows["spectrum_id"] = np.arange(n).astype(bytes)
         table = as_qtable(rows, registry, self.meta)
         table["rejected"] = rejected.astype(str)
@@ -128,8 +128,13 @@ class Labeller:
             )
         return types.astype("U2")  # which holds every type that may be found
 
-    def _find(self, spectra: Spectra, chunk: pd.DataFrame, types: NDArray[np.str_]) -> None:
-        """Put redshifts into `chunk` and spectral types into `types` (n,) where they are missing."""
+    def _find(
+        self, spectra: Spectra, chunk: pd.DataFrame, types: NDArray[np.str_]
+    ) -> NDArray[np.object_]:
+        """Put redshifts into `chunk` and spectral types into `types` (n,) where they are missing;
+        returns why (n,) a type could not be found.
+        """
+        why = np.full(len(spectra), "no_spectral_type: none that is reliable", object)
         z = chunk["z"].to_numpy(copy=True)
         for number in np.flatnonzero(~np.isfinite(z) | (types == "")).tolist():
             known = np.isfinite(z[number])
@@ -140,7 +145,9 @@ class Labeller:
                 z[number] = found.z
                 chunk.loc[number, "z_err"] = found.z_err
             types[number] = types[number] or found.type
+            why[number] = found.why or why[number]
         chunk["z"] = z
+        return why
 
     def label_files(self, paths: Sequence[str | os.PathLike[str]]) -> LabelledFiles:
         """Labels of the spectra in files and folders, by what their headers say (`label.folder`)."""

@@ -1,7 +1,7 @@
 """Redshift and spectral type of spectra whose headers, or callers, do not say them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.fit.redshift import RELIABLE, Templates, estimate
-from lamostvac.spectra.reader import read_spectrum
+from lamostvac.spectra.reader import MIN_PIXELS, read_spectrum
 from lamostvac.spectra.settings import Preparation
 from lamostvac.survey.selection import by_text, spectral_type
 
@@ -18,11 +18,15 @@ Arrays = tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Found:
-    """Redshift, its error and the spectral type of a spectrum; NaN and "" where none is reliable."""
+    """Redshift, its error and the spectral type of a spectrum; NaN and "" where none is reliable.
+
+    `why` says what is wrong with the spectrum itself, if something is.
+    """
 
     z: float
     z_err: float
     type: str
+    why: str = ""
 
 
 NOTHING = Found(np.nan, np.nan, "")
@@ -33,13 +37,17 @@ def look(spectrum: Arrays, templates: Templates, settings: Preparation) -> Found
 
     Parameters
     ----------
-    spectrum : wavelengths (A, vacuum), flux and inverse variance; what is wrong with them is told
-        later, when the spectrum is prepared
+    spectrum : wavelengths (A, vacuum), flux and inverse variance
     """
+    wave = spectrum[0]
+    if len(wave) < MIN_PIXELS:
+        return replace(NOTHING, why=f"wrong_shape: {len(wave)} pixels")
+    if not (np.isfinite(wave).all() and (np.diff(wave) > 0).all()):
+        return replace(NOTHING, why="bad_wavelength: not finite and increasing")
     try:
         z, z_err, kind, quality = estimate(*spectrum, templates, settings)
-    except SpectrumRejected:
-        return NOTHING
+    except SpectrumRejected as why:
+        return replace(NOTHING, why=str(why))
     return Found(z, z_err, kind) if quality >= RELIABLE else NOTHING
 
 

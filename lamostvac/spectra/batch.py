@@ -21,7 +21,7 @@ from lamostvac.spectra import native
 from lamostvac.spectra.grid import GRID
 from lamostvac.spectra.network_grid import NetworkPreparation, normalise_network_spectrum
 from lamostvac.spectra.normalise import normalise_spectrum
-from lamostvac.spectra.reader import OPTICAL, StoredSpectrum
+from lamostvac.spectra.reader import MIN_PIXELS, OPTICAL, StoredSpectrum
 from lamostvac.spectra.rest_frame import RestSpectrum, rest_spectrum
 from lamostvac.spectra.settings import Preparation
 
@@ -241,8 +241,10 @@ class _Compiled:
     ) -> list[tuple[list[Pixels | None], int]]:
         """`Preparer.prepare`, with None for what it leaves to the others."""
         count = len(spectra)
+        if not count:
+            return []
         pairs = zip(spectra, redshifts, strict=True)
-        known = [self._describe(row, *pair) for row, pair in enumerate(pairs)]
+        known = np.array([self._describe(row, *pair) for row, pair in enumerate(pairs)], bool)
         longest = int(self._spectra[:count, _LENGTH].max(initial=0))
         need = self._library.lamostvac_prepare_space(longest, byref(self._how))
         if need > self._space.nbytes:
@@ -278,6 +280,8 @@ class _Compiled:
         types = [_TYPES.get(array.dtype, -1) for array in arrays]
         known = min(types) >= 0 and max(types[:3]) < _FLOATS
         struct = self._spectra[row]
+        # The compiled code relies on some pixels, as every reader asks for.
+        known &= len(spectrum.wave) >= MIN_PIXELS
         if known and all(array.flags.c_contiguous for array in arrays):
             struct[0:8:2] = [array.__array_interface__["data"][0] for array in arrays]
             struct[1:8:2] = types

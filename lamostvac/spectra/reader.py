@@ -27,7 +27,7 @@ _IMAGE_DTYPES = {-32: ">f4", -64: ">f8"}
 _COLUMN_DTYPES = {"E": ">f4", "D": ">f8", "J": ">i4", "I": ">i2", "K": ">i8", "B": "u1"}
 _TABLE_COLUMNS = ("FLUX", "IVAR", "WAVELENGTH", "ANDMASK", "ORMASK")
 OPTICAL = (3000.0, 11000.0)  # A; nothing that LAMOST records lies outside
-_MIN_PIXELS = 1000
+MIN_PIXELS = 1000
 _TEXT = re.compile(r"'((?:[^']|'')*)'")
 
 HeaderValue = str | int | float | bool | None
@@ -255,7 +255,7 @@ def _parse_image(data: bytes, header: Header, start: int, shape: tuple[int, ...]
     if bitpix not in _IMAGE_DTYPES:
         raise SpectrumRejected("unknown_layout", f"BITPIX = {bitpix}")
     n = shape[1]
-    if n < _MIN_PIXELS:
+    if n < MIN_PIXELS:
         raise SpectrumRejected("wrong_shape", f"{n} pixels")
     rows = _scaled(
         _array(data, _IMAGE_DTYPES[bitpix], start, 5 * n),
@@ -364,7 +364,7 @@ def _stored(
     layout: str,
 ) -> StoredSpectrum:
     n = len(wave)
-    if n < _MIN_PIXELS or any(len(a) != n for a in (flux, ivar, andmask, ormask)):
+    if n < MIN_PIXELS or any(len(a) != n for a in (flux, ivar, andmask, ormask)):
         raise SpectrumRejected("wrong_shape", f"{n} wavelengths, {len(flux)} fluxes")
     return StoredSpectrum(wave, flux, ivar, andmask, ormask, header, layout)
 

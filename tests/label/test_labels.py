@@ -1,5 +1,6 @@
 """Labels by a pack: those of the run that it comes from, for files, folders and arrays."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 from astropy import units
 from astropy.io import fits
 from astropy.nddata import StdDevUncertainty
-from astropy.table import Table
+from astropy.table import Column, MaskedColumn, Table
+from astropy.utils.masked import Masked
 from click.testing import CliRunner
 
 from lamostvac import Labeller
@@ -179,8 +181,57 @@ def test_wrong_arrays_are_told_in_a_sentence(labeller):
         labeller.label(wave, one, one, z=0, spectral_type="X")
     with pytest.raises(UserError, match="z: give one value, or one for each of the 1 spectra"):
         labeller.label(wave, one, one, z=[0, 0], spectral_type="G")
+    with pytest.raises(UserError, match="ivar is missing"):
+        labeller.label(wave, one, z=0, spectral_type="G")
     with pytest.raises(UserError, match="label takes wavelength, flux and ivar"):
         labeller.label(wave)
+
+
+def test_masks_of_masked_arrays_count_like_a_mask(labeller, some):
+    arrays, known = given(some[1:2])
+    wave, flux, ivar = (array[0] for array in arrays)
+    bad = np.arange(len(wave)) % 40 == 0
+    spoiled = np.where(bad, 3 * flux, flux)
+    expected = labeller.label(wave, spoiled, ivar, mask=bad, **known)["teff"][0].value
+    for masked in (
+        np.ma.array(spoiled, mask=bad),
+        MaskedColumn(spoiled, mask=bad, unit=units.ct),
+        Masked(spoiled * units.ct, mask=bad),
+    ):
+        assert labeller.label(wave, masked, ivar, **known)["teff"][0].value == expected
+    unknown = labeller.label(wave, flux, ivar, z=np.ma.array([0.002], mask=[True]))
+    assert abs(unknown["z"][0] - known["z"][0]) < 1e-4
+
+
+def test_units_of_lists_and_columns_count(labeller, some):
+    arrays, known = given(some[:2])
+    expected = labeller.label(*arrays, **known)["teff"].value
+    waves = [(wave / 1e4) * units.um for wave in arrays[0]]
+    assert labeller.label(waves, *arrays[1:], **known)["teff"].value == pytest.approx(expected)
+    one, known = given(some[:1])
+    column = Column(one[0][0] / 10, unit="nm")
+    found = labeller.label(column, one[1][0], one[2][0], **known)
+    assert found["teff"][0].value == pytest.approx(expected[0])
+    with pytest.raises(UserError, match="z has a unit"):
+        labeller.label(*one, z=30 * units.km / units.s, spectral_type="G")
+    with pytest.raises(UserError, match="ra is no angle"):
+        labeller.label(*one, **known, ra=10 * units.K, dec=0)
+
+
+def test_too_few_pixels_are_rejected_like_those_of_a_file(labeller):
+    for known in ({}, {"z": 0, "spectral_type": "G"}):
+        for n in (1, 2, 999):
+            wave, one = np.linspace(5000, 6000, n), np.ones(n)
+            assert labeller.label(wave, one, one, **known)["rejected"][0].startswith("wrong_shape")
+
+
+def test_what_is_wrong_with_a_spectrum_is_said_without_a_type_too(labeller):
+    wave, one = np.linspace(3700, 9100, 3000), np.ones(3000)
+    said = [
+        labeller.label(*arrays)["rejected"][0].partition(":")[0]
+        for arrays in ((wave[::-1], one, one), (wave, one * np.nan, one), (wave, one, 0 * one))
+    ]
+    assert said == ["bad_wavelength", "nan_flux", "no_valid_ivar"]
 
 
 def test_a_useless_spectrum_has_its_reason_in_the_table(labeller):
@@ -266,7 +317,26 @@ def test_several_processes_give_the_same_bytes(run, some, tmp_path):
     assert tables[0] == tables[1]
 
 
+def test_files_none_of_which_can_be_read_are_rejected_by_name(run, some, tmp_path):
+    for number, row in enumerate(some):
+        source = Path(row["file"].decode())
+        (tmp_path / "in" / str(number)).mkdir(parents=True)
+        packed = gzip.compress(gzip.decompress(source.read_bytes()))
+        (tmp_path / "in" / str(number) / source.name).write_bytes(packed[:-2000])
+    output = tmp_path / "labels.csv"
+    output.write_text("an older table")
+    done = command(tmp_path / "in", "--model", run / "models.lvpack", "-o", output)
+    assert done.exit_code == 1, done.output
+    assert "no table is written" in done.output
+    assert output.read_text() == "an older table"
+    rejected = pd.read_csv(tmp_path / "labels_rejected.csv")
+    assert rejected["reason"].tolist() == ["corrupt_gzip"] * len(some)
+
+
 def test_the_command_refuses_what_it_cannot_write(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    words = ("--model", run / "models.lvpack", "-o", tmp_path / "file/labels.csv")
+    assert "nothing can be written there" in command(tmp_path, *words).output
     done = command(tmp_path, "--model", run / "models.lvpack", "-o", tmp_path / "labels.xls")
     assert done.exit_code == 1
     assert "has to end in .fits, .parquet, .csv, .vot" in done.output

@@ -123,6 +123,15 @@ def test_the_spectra_of_both_systems_come_back_after_their_removal(rows, tmp_pat
         )
 
 
+@pytest.mark.parametrize("n", [1, 16, 17])
+def test_a_chunk_without_one_readable_file_is_rejected_file_by_file(tmp_path, n):
+    table = pd.DataFrame([spectrum_file(tmp_path, fiber, GONE) for fiber in range(1, n + 1)])
+    tables = prepared(table, tmp_path / "spectra.h5")
+    assert tables["meta"].empty
+    assert tables["rejected"]["reason"].tolist() == ["missing_file"] * n
+    assert len(rejected_by_all(tables)) == n
+
+
 def test_a_chunk_of_which_a_system_can_use_nothing_is_an_empty_table(rows, tmp_path):
     tables = prepared(rows[rows["kind"] == SHORT].reset_index(drop=True), tmp_path / "a.h5")
     assert (len(tables["meta"]), len(tables["network_meta"])) == (0, 1)
