@@ -2,7 +2,7 @@
 
 import os
 import signal
-import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -187,9 +187,16 @@ _models: list[Models] = []  # of a process of `_labels`
 
 def _open(path: Path) -> None:
     threadpool_limits(1)
-    # So that its temporary files are removed when it is told to end.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    _models.append(Models(Pack(path)))
+    pack = Pack(path)
+    tempfile.tempdir = str(pack.folder)  # goes with the pack's files
+
+    def end(*_: object) -> None:
+        # At once: the pool would take an exception for the chunk's result, and go on.
+        pack.close()
+        os._exit(128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, end)
+    _models.append(Models(pack))
 
 
 def _label(work: tuple[SpectralType, pd.DataFrame]) -> Labels:

@@ -175,12 +175,17 @@ class Pack:
         except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
             raise UserError(f"{self.path} is damaged: {error}") from None
 
+    @property
+    def folder(self) -> Path:
+        """The temporary folder, which `close` removes."""
+        return Path(self._folder.name)
+
     def __contains__(self, name: str) -> bool:
         return name in self._members
 
     def file(self, name: str) -> Path:
         """A member as a file; raises `UserError` where it is missing or damaged."""
-        place = Path(self._folder.name) / hashlib.sha256(name.encode()).hexdigest()
+        place = self.folder / hashlib.sha256(name.encode()).hexdigest()
         place = place.with_suffix(Path(name).suffix)
         if place.exists():
             return place
