@@ -68,13 +68,7 @@ def merge_tables(
 
     with (
         atomic(parquet_path) as temporary,
-        pq.ParquetWriter(
-            temporary,
-            registry.schema(metadata),
-            compression="zstd",
-            use_dictionary=repeated_texts(registry),
-            write_statistics=True,
-        ) as writer,
+        parquet_writer(temporary, registry, metadata) as writer,
     ):
 
         def pieces() -> Iterator[NDArray[np.void]]:
@@ -115,6 +109,19 @@ def has_value(values: NDArray[Any], column: Column) -> bool:
     if values.dtype.kind == "f":
         return bool(np.isfinite(values).any())
     return bool((values != column.missing).any())
+
+
+def parquet_writer(
+    path: str | Path, registry: Registry, metadata: Mapping[str, str]
+) -> pq.ParquetWriter:
+    """A writer of the catalogue's form of Parquet, for rows with the columns of `registry`."""
+    return pq.ParquetWriter(
+        path,
+        registry.schema(metadata),
+        compression="zstd",
+        use_dictionary=repeated_texts(registry),
+        write_statistics=True,
+    )
 
 
 def repeated_texts(registry: Registry) -> list[str]:

@@ -2,8 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,17 +12,18 @@ from astropy.table import QTable, Row
 from numpy.typing import ArrayLike, NDArray
 
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.core.vocabulary import SPECTRAL_TYPES
 from lamostvac.label.arrays import Spectra, chunk_of, each, reader, spectra_of
 from lamostvac.label.folder import LabelledFiles, find_work, label_work
 from lamostvac.label.missing import look
 from lamostvac.label.models import Models
-from lamostvac.label.pack import Pack
+from lamostvac.label.pack import Closed, Pack
 from lamostvac.label.tables import as_qtable
 from lamostvac.spectra.grid import GRID
 
 
-class Labeller:
+class Labeller(Closed):
     """Gives spectra the labels that the run of a pack would give them.
 
     It can be used in a `with` statement, after which its temporary files are gone.
@@ -137,9 +137,13 @@ class Labeller:
         why = np.full(len(spectra), "no_spectral_type: none that is reliable", object)
         z = chunk["z"].to_numpy(copy=True)
         for number in np.flatnonzero(~np.isfinite(z) | (types == "")).tolist():
+            try:
+                one = spectra.stored(number).decoded()
+            except SpectrumRejected as error:
+                why[number] = str(error)
+                continue
             known = np.isfinite(z[number])
-            wave = spectra.wave[number] / (1 + z[number] if known else 1)
-            arrays = wave, spectra.flux[number], spectra.ivar[number]
+            arrays = one.wave / (1 + z[number] if known else 1), one.flux, one.ivar
             found = look(arrays, self.models.templates, self.models.settings.prepare)
             if not known:
                 z[number] = found.z
@@ -183,17 +187,6 @@ class Labeller:
     def close(self) -> None:
         """Remove temporary files."""
         self._pack.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _parts(spectrum: Any) -> tuple[Any, Any, Any, Any]:

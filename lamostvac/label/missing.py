@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.fit.redshift import RELIABLE, Templates, estimate
-from lamostvac.spectra.reader import MIN_PIXELS, read_spectrum
+from lamostvac.spectra.reader import read_spectrum
 from lamostvac.spectra.settings import Preparation
 from lamostvac.survey.selection import by_text, spectral_type
 
@@ -39,11 +39,6 @@ def look(spectrum: Arrays, templates: Templates, settings: Preparation) -> Found
     ----------
     spectrum : wavelengths (A, vacuum), flux and inverse variance
     """
-    wave = spectrum[0]
-    if len(wave) < MIN_PIXELS:
-        return replace(NOTHING, why=f"wrong_shape: {len(wave)} pixels")
-    if not (np.isfinite(wave).all() and (np.diff(wave) > 0).all()):
-        return replace(NOTHING, why="bad_wavelength: not finite and increasing")
     try:
         z, z_err, kind, quality = estimate(*spectrum, templates, settings)
     except SpectrumRejected as why:

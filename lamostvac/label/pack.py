@@ -12,7 +12,6 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -131,7 +130,21 @@ def _entry(name: str) -> zipfile.ZipInfo:
     return zipfile.ZipInfo(name, _TIME)
 
 
-class Pack:
+class Closed:
+    """Something that is closed at the end of a `with` statement."""
+
+    def close(self) -> None:
+        """Remove temporary files."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Pack(Closed):
     """An open pack. Its members become files of a temporary folder when they are asked for.
 
     Attributes
@@ -214,14 +227,3 @@ class Pack:
         """Remove the temporary folder."""
         self._archive.close()
         self._folder.cleanup()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lamostvac.catalog.files import ROW_GROUP, write_fits
-from lamostvac.catalog.merge import repeated_texts
+from lamostvac.catalog.merge import parquet_writer
 from lamostvac.catalog.registry import Registry
 from lamostvac.core.atomic import atomic
 
@@ -41,13 +40,7 @@ def write_main(
     metadata = {keyword.lower(): str(value) for keyword, (value, _) in cards.items()}
     with (
         atomic(parquet_path) as temporary,
-        pq.ParquetWriter(
-            temporary,
-            main.schema(metadata),
-            compression="zstd",
-            use_dictionary=repeated_texts(main),
-            write_statistics=True,
-        ) as writer,
+        parquet_writer(temporary, main, metadata) as writer,
     ):
 
         def pieces() -> Iterator[NDArray[np.void]]:
