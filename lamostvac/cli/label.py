@@ -93,6 +93,8 @@ def label(
                 err=True,
             )
         work = find_work(paths, models, _Bar("headers"))
+        for sentence in work.passed_over:
+            click.echo(sentence, err=True)
         most = processes or min(len(os.sched_getaffinity(0)), work.n_spectra // _WORTH)
         found = label_work(work, models, _Bar("spectra"), most)
         cards = pack.settings.provenance | {"PACK": model.name}

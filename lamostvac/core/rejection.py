@@ -14,6 +14,7 @@ REASONS: dict[str, str] = {
     "bad_text": "a text in the catalogue's row is longer than a column of ours holds",
     # prepare
     "missing_file": "the spectrum's file does not exist",
+    "replaced_in_archive": "a later file of the tar archive has the same name, and is the one that counts",
     "unreadable_file": "the file cannot be read (permission, input/output error)",
     "empty_file": "the file has no bytes",
     "corrupt_gzip": "the gzip stream is truncated or damaged",

@@ -56,10 +56,14 @@ class LabelledFiles:
 
 @dataclass(frozen=True)
 class Work:
-    """Files cut into chunks of one spectral type, and those that are rejected before."""
+    """Files cut into chunks of one spectral type, and those that are rejected before.
+
+    `passed_over` has sentences on files that are neither (`survey.headers.Scanned`).
+    """
 
     chunks: list[tuple[SpectralType, pd.DataFrame]]
     rejected: pd.DataFrame
+    passed_over: tuple[str, ...] = ()
 
     @property
     def n_spectra(self) -> int:
@@ -98,7 +102,7 @@ def find_work(
         for start in range(0, len(rows), CHUNK):
             part = chunk_table(table, rows[start : start + CHUNK], "", "{obsid}.fits")
             chunks.append((name, part.to_pandas()))
-    return Work(chunks, rejected[list(REJECTED)])
+    return Work(chunks, rejected[list(REJECTED)], scanned.passed_over)
 
 
 def _rejected(table: pa.Table, selection: Selection, snr_band: str) -> pd.DataFrame:

@@ -6,13 +6,14 @@ for all spectra that a process reads from it one after the other.
 
 import gzip
 import os
+import posixpath
 import tarfile
 import tempfile
 import threading
 import weakref
 import zlib
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO
 
 from isal import igzip, isal_zlib
@@ -33,11 +34,15 @@ class Archive:
     Attributes
     ----------
     descriptor : of the open file, without gzip
-    places : name of each regular file in it to where its bytes begin, and their number
+    places : name of each file in it to where its bytes begin, and their number; a link to a file of
+        the archive is that file
+    lost : (name, reason of `core.rejection`, detail) of what is in it and cannot be read: an earlier
+        file of the same name, a link that leads to none of its files, a file with holes
     """
 
     descriptor: int
     places: dict[str, tuple[int, int]]
+    lost: list[tuple[str, str, str]] = field(default_factory=list)
 
     def read(self, name: str, most: int) -> bytes:
         """The first bytes of a file, at most `most`; raises FileNotFoundError without such a file."""
@@ -98,12 +103,42 @@ def _indexed(path: str, file: IO[bytes]) -> Archive:
     file.seek(0)
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
-            places = {one.name: (one.offset_data, one.size) for one in tar if one.isreg()}
+            places, lost = _places(tar)
     except (tarfile.TarError, ValueError) as error:
         raise SpectrumRejected("unreadable_file", f"{path} is no tar archive: {error}") from error
-    archive = Archive(os.dup(file.fileno()), places)
+    archive = Archive(os.dup(file.fileno()), places, lost)
     weakref.finalize(archive, os.close, archive.descriptor)
     return archive
+
+
+def _places(
+    tar: tarfile.TarFile,
+) -> tuple[dict[str, tuple[int, int]], list[tuple[str, str, str]]]:
+    """`places` and `lost` of an `Archive`. Of members of one name the last counts, as for tar."""
+    members: dict[str, tarfile.TarInfo] = {}
+    lost: list[tuple[str, str, str]] = []
+    for one in tar:
+        if one.isdir() or one.isdev():
+            continue
+        if one.name in members:
+            lost.append((one.name, "replaced_in_archive", f"by the one at byte {one.offset}"))
+        members[one.name] = one
+    by_path = {posixpath.normpath(name): one for name, one in members.items()}
+    places: dict[str, tuple[int, int]] = {}
+    for name, one in members.items():
+        target: tarfile.TarInfo | None = one
+        for _ in members:  # a chain of links is no longer than that, but for a circle
+            if target is None or not (target.issym() or target.islnk()):
+                break
+            beside = posixpath.dirname(target.name) if target.issym() else ""
+            target = by_path.get(posixpath.normpath(posixpath.join(beside, target.linkname)))
+        if target is None or target.issym() or target.islnk():
+            lost.append((name, "missing_file", f"a link to {one.linkname}, not in the archive"))
+        elif target.issparse():
+            lost.append((name, "unreadable_file", "stored with holes, as tar --sparse does"))
+        else:
+            places[name] = target.offset_data, target.size
+    return places, lost
 
 
 def containing(path: str) -> tuple[str, str] | None:

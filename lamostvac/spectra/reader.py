@@ -28,6 +28,7 @@ _COLUMN_DTYPES = {"E": ">f4", "D": ">f8", "J": ">i4", "I": ">i2", "K": ">i8", "B
 _TABLE_COLUMNS = ("FLUX", "IVAR", "WAVELENGTH", "ANDMASK", "ORMASK")
 OPTICAL = (3000.0, 11000.0)  # A; nothing that LAMOST records lies outside
 MIN_PIXELS = 1000
+_PACKED = {b"BZh": "bzip2", b"PK\3\4": "zip", b"\xfd7zXZ": "xz", b"\x1f\x9d": "compress"}
 _TEXT = re.compile(r"'((?:[^']|'')*)'")
 
 HeaderValue = str | int | float | bool | None
@@ -176,7 +177,9 @@ def _parse_stored(data: bytes) -> StoredSpectrum:
 def _primary(data: bytes) -> tuple[Header, tuple[int, ...], int]:
     """Primary header, shape of its array, (5, n) or () where a table follows, and their end."""
     if data[:6] != b"SIMPLE":
-        raise SpectrumRejected("not_fits", f"begins with {data[:16]!r}")
+        packed = next((name for start, name in _PACKED.items() if data.startswith(start)), "")
+        said = f"packed by {packed}; unpack it" if packed else f"begins with {data[:16]!r}"
+        raise SpectrumRejected("not_fits", said)
     header, end = _parse_header(data, 0)
     shape = _shape(header)
     if shape and (len(shape) != 2 or shape[0] != 5):

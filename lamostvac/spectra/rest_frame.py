@@ -95,19 +95,8 @@ def rest_spectrum(
     """
     if not np.isfinite(redshift) or redshift <= -1:
         raise SpectrumRejected("bad_redshift", f"z = {redshift}")
-    measured = np.isfinite(flux)
-    if not measured.any():
-        raise SpectrumRejected("nan_flux")
-    measured &= flux != 0
-    if not measured.any():
-        raise SpectrumRejected("zero_flux")
-    valid = np.isfinite(ivar) & (ivar > 0)
-    if not valid.any():
-        raise SpectrumRejected("no_valid_ivar")
+    good = good_pixels(flux, ivar)
     rest = wave / (1.0 + redshift)
-    good = valid & measured
-    if not good.any():
-        raise SpectrumRejected("too_few_pixels", "no pixel has both flux and ivar")
     # Bad pixels are interpolated linearly before the spline, so that a cosmic ray does not cause
     # ringing.
     bridged = np.where(good, flux, 0.0).astype(np.float64)
@@ -117,6 +106,29 @@ def rest_spectrum(
         slope = _bridge_with_slopes(rest, bridged, good)
     information = np.where(good, ivar, 0.0).astype(np.float64)
     return RestSpectrum(rest, bridged, slope, information, redshift)
+
+
+def good_pixels(flux: NDArray[np.floating], ivar: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Pixels (n,) with flux and inverse variance; `rest_spectrum` says what is not.
+
+    Raises
+    ------
+    SpectrumRejected
+        nan_flux, zero_flux, no_valid_ivar, too_few_pixels where there is none
+    """
+    measured = np.isfinite(flux)
+    if not measured.any():
+        raise SpectrumRejected("nan_flux")
+    measured &= flux != 0
+    if not measured.any():
+        raise SpectrumRejected("zero_flux")
+    valid = np.isfinite(ivar) & (ivar > 0)
+    if not valid.any():
+        raise SpectrumRejected("no_valid_ivar")
+    good: NDArray[np.bool_] = valid & measured
+    if not good.any():
+        raise SpectrumRejected("too_few_pixels", "no pixel has both flux and ivar")
+    return good
 
 
 def _bridge_with_slopes(

@@ -8,9 +8,10 @@ beginning of a file is read, and nothing of a file that the cache knows (lamostv
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,17 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.spectra import archive
 from lamostvac.spectra.identity import POSITIONS, as_integer
-from lamostvac.spectra.reader import Header, finite_number, read_header
+from lamostvac.spectra.reader import Header, finite_number, read_header, read_spectrum
+from lamostvac.spectra.rest_frame import good_pixels
 from lamostvac.survey.catalogue import COLUMNS, TEXT
 from lamostvac.survey.paths import spectrum_ids
 from lamostvac.survey.scan_cache import FileState, ScanCache
-from lamostvac.survey.tree import SUFFIXES, folders_below
+from lamostvac.survey.tree import SUFFIXES, TAKEN, ending, folders_below
 
 REJECTED = ("path", "spectrum_id", "obsid", "reason", "detail")
 """Columns of the table of rejected files; an identity that is not known is "" and -1."""
@@ -43,6 +46,8 @@ _SCHEMA = pa.schema(
     + [("reason", pa.string()), ("detail", pa.string())]
 )
 """What is known of a file: a row of the catalogue, or why there is none."""
+_OURS = "lamost-vac"  # how CREATOR of this program's own tables begins
+_OWN_TABLE = "own_table"  # instead of a reason: a file that is passed over
 _TRANSIENT = ("missing_file", "unreadable_file")  # may be otherwise although the file is the same
 
 
@@ -56,21 +61,27 @@ class Scanned:
         folder of those of its files; `path` is a given path, or the file's below a given folder
     rejected : `REJECTED`, files that are no such spectrum, or one that is there already
     n_read : files that were opened; the others stood in the cache
+    passed_over : sentences on files that are neither, with their number
     """
 
     table: pa.Table
     rejected: pd.DataFrame
     n_read: int
+    passed_over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Files:
-    """Files to be looked at: path, size and time of change (ns) each; the paths all differ."""
+    """Files to be looked at: path, size and time of change (ns) each; the paths all differ.
+
+    `others` has the numbers of files in folders and archives that have other endings.
+    """
 
     paths: list[str]
     sizes: list[int]
     mtimes: list[int]
     rejected: list[tuple[str, str, int, str, str]]
+    others: Counter[str] = field(default_factory=Counter)
 
     def at(self, numbers: Sequence[int]) -> list[FileState]:
         """Some of them, as the cache knows files."""
@@ -89,11 +100,13 @@ def scan(
 
     Of a folder all files in and below it with names like those of spectra are read, but none whose
     name, or folder's name, begins with a dot; of a file that is given itself the name does not
-    matter. A tar archive is read as a folder; its files are listed in every scan. Headers of every
+    matter. A tar archive is read as a folder; its files are listed in every scan, and a path can lead
+    into one. This program's own tables are passed over. Headers of every
     layout are understood (`lamostvac.spectra.reader`); what one does not have is null: no layout's
     header has `gaia_source_id`, `uid` or `rv`. `z` is null without a redshift, S/N where the header
     has none. `obsdate` is the day on which the night LMJD began, as in the releases' catalogues.
-    Where a spectrum is in several files the first counts.
+    Where a spectrum is in several files the first that can be read counts, and each before it is
+    rejected for what is wrong with it.
 
     Parameters
     ----------
@@ -127,7 +140,7 @@ def scan(
     order = np.concatenate([np.flatnonzero(known >= 0), new])
     whole = pa.concat_tables(parts).take(pa.array(np.argsort(order)))
     whole = whole.append_column("path", pa.array(files.paths, pa.large_string()))
-    return _scanned(whole, files.rejected, len(new))
+    return _scanned(whole, files, len(new))
 
 
 def _find(
@@ -136,6 +149,7 @@ def _find(
     """The files among and below the given paths; a folder's in the order of their names."""
     found: dict[str, tuple[int, int]] = {}
     rejected: list[tuple[str, str, int, str, str]] = []
+    others: Counter[str] = Counter()
 
     def reject(path: str, reason: str, detail: str) -> None:
         rejected.append((_printable(path), "", -1, reason, detail))
@@ -144,21 +158,46 @@ def _find(
         if _printable(path) != path:
             reject(path, "unreadable_file", "its name is not UTF-8")
         elif path.lower().endswith(archive.SUFFIXES) and size >= 0:
-            try:
-                names = sorted(archive.open_archive(path).places)
-            except SpectrumRejected as why:
-                reject(path, why.reason, why.detail)
-                return
-            for name in names:
-                if name.lower().endswith(SUFFIXES) and not os.path.basename(name).startswith("."):
-                    found.setdefault(f"{path}/{name}", (size, mtime))
+            members(path, "", size, mtime)
         else:
             found.setdefault(path, (size, mtime))
+
+    def members(path: str, wanted: str, size: int, mtime: int) -> None:
+        """Add an archive's file, those of a folder in it or, without a name, all."""
+        try:
+            opened = archive.open_archive(path)
+        except SpectrumRejected as why:
+            reject(path, why.reason, why.detail)
+            return
+
+        def within(name: str) -> bool:
+            visible = not os.path.basename(name).startswith(".")
+            below = not wanted or name.startswith(f"{wanted}/")
+            return name == wanted or (visible and below and name.lower().endswith(SUFFIXES))
+
+        names = [name for name in sorted(opened.places) if within(name)]
+        lost = [one for one in sorted(opened.lost) if within(one[0])]
+        for name in names:
+            found.setdefault(f"{path}/{name}", (size, mtime))
+        for name, reason, detail in lost:
+            reject(f"{path}/{name}", reason, detail)
+        if wanted and not names and not lost:
+            reject(f"{path}/{wanted}", "missing_file", "the archive has no such file")
+        if not wanted:
+            others.update(
+                ending(name) for name in opened.places if not name.lower().endswith(SUFFIXES)
+            )
 
     for one in given:
         try:
             status = os.stat(one)
         except OSError as error:
+            bare = one.rstrip("/")  # an archive may be named as a folder is
+            inside = (bare, "") if os.path.isfile(bare) else archive.containing(bare)
+            if inside and inside[0].lower().endswith(archive.SUFFIXES):
+                status = os.stat(inside[0])
+                members(*inside, status.st_size, status.st_mtime_ns)
+                continue
             absent = isinstance(error, FileNotFoundError | NotADirectoryError)
             reject(one, "missing_file" if absent else "unreadable_file", str(error.strerror))
             continue
@@ -166,14 +205,15 @@ def _find(
             add(one, status.st_size, status.st_mtime_ns)
             continue
         files: list[tuple[str, int, int]] = []
-        for folder, seen, problem in folders_below(one, _size_and_time, skip, pool.map):
+        for folder, seen, problem in folders_below(one, _size_and_time, skip, pool.map, others):
             files += seen
             if problem:
                 reject(folder, "unreadable_file", problem)
         for path, size, mtime in sorted(files):
             add(path, size, mtime)
     sizes = [size for size, _ in found.values()]
-    return _Files(list(found), sizes, [mtime for _, mtime in found.values()], rejected)
+    mtimes = [mtime for _, mtime in found.values()]
+    return _Files(list(found), sizes, mtimes, rejected, others)
 
 
 def _size_and_time(entry: os.DirEntry[str]) -> tuple[str, int, int]:
@@ -197,7 +237,11 @@ def _read(files: _Files, numbers: Iterable[int]) -> list[tuple[Any, ...]]:
         path = files.paths[number]
         row: dict[str, Any] = dict.fromkeys(_SCHEMA.names)
         try:
-            row |= catalogue_row(read_header(path), os.path.basename(path))
+            header = read_header(path)
+            if str(header.get("CREATOR")).startswith(_OURS) and header.get("LMJD") is None:
+                row["reason"] = _OWN_TABLE
+            else:
+                row |= catalogue_row(header, os.path.basename(path))
         except SpectrumRejected as why:
             row |= {"reason": why.reason, "detail": why.detail}
             row |= _identity({}, os.path.basename(path))  # as far as the name says it
@@ -298,22 +342,19 @@ def _first_number(header: Header, keywords: Iterable[str], low: float, high: flo
     return None
 
 
-def _scanned(
-    whole: pa.Table, rejected: list[tuple[str, str, int, str, str]], n_read: int
-) -> Scanned:
+def _scanned(whole: pa.Table, files: _Files, n_read: int) -> Scanned:
     """Rows of `_SCHEMA`, in the order of the files, as `Scanned`."""
     identities = spectrum_ids(whole).to_pandas()
-    bad = whole["reason"].is_valid().to_numpy()
-    spectra = identities[~bad]
-    # The first file of the same spectrum, for each that repeats one.
-    first = pd.Series(spectra.index, spectra).groupby(level=0).first()
-    repeats = spectra.index[spectra.duplicated()]
     reasons, details = (whole[name].to_pandas().to_numpy(object) for name in ("reason", "detail"))
+    bad = whole["reason"].is_valid().to_numpy()
+    own = reasons == _OWN_TABLE
     paths = whole["path"].to_pandas().to_numpy(object)
-    reasons[repeats] = "duplicate_spectrum"
-    details[repeats] = [f"it is {paths[first[name]]}" for name in spectra[repeats]]
-    bad[repeats] = True
-    lost = np.flatnonzero(bad)
+    spectra = identities[~bad]
+    repeated = spectra[spectra.duplicated(keep=False)]
+    for rows in repeated.groupby(repeated).groups.values():
+        for row, (reason, detail) in _repeats(rows.tolist(), paths).items():
+            reasons[row], details[row], bad[row] = reason, detail, True
+    lost = np.flatnonzero(bad & ~own)
     known = whole["lmjd"].is_valid().to_numpy()[lost]
     obsid = whole["obsid"].fill_null(-1).to_numpy()[lost]
     names = np.where(known, identities.to_numpy(object)[lost], "")
@@ -325,9 +366,40 @@ def _scanned(
     ]
     return Scanned(
         pa.table(columns, names=list(COLUMNS)).unify_dictionaries().combine_chunks(),
-        pd.DataFrame(rejected + rows, columns=list(REJECTED)).astype({"obsid": "int64"}),
+        pd.DataFrame(files.rejected + rows, columns=list(REJECTED)).astype({"obsid": "int64"}),
         n_read,
+        tuple(_passed_over(int(own.sum()), files.others)),
     )
+
+
+def _repeats(rows: list[int], paths: NDArray[np.object_]) -> dict[int, tuple[str, str]]:
+    """Reason and detail for all files of one spectrum but the first that can be read.
+
+    Where none can be read the first stays too, and is rejected when it is prepared.
+    """
+    broken: dict[int, tuple[str, str]] = {}
+    for row in rows:
+        try:
+            spectrum = read_spectrum(paths[row])
+            good_pixels(spectrum.flux, spectrum.ivar)
+        except SpectrumRejected as why:
+            broken[row] = why.reason, why.detail
+            continue
+        said = "duplicate_spectrum", f"it is {paths[row]}"
+        return broken | {later: said for later in rows if later > row}
+    return {row: why for row, why in broken.items() if row != rows[0]}
+
+
+def _passed_over(n_tables: int, others: Counter[str]) -> Iterator[str]:
+    if n_tables:
+        yield f"{n_tables} passed over: tables that this program wrote"
+    if others:
+        most = ", ".join(f"{n} {name or 'without one'}" for name, n in others.most_common(5))
+        more = ", ..." if len(others) > 5 else ""
+        yield (
+            f"{others.total()} passed over in folders and archives: names that do not end in "
+            f"{', '.join(TAKEN)} ({most}{more})"
+        )
 
 
 def below_root(table: pa.Table, root: str) -> pa.Table:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,9 @@ class Folder:
             progress=add,
         )
         progress.done()
-        found = Scanned(below_root(found.table, self.root), found.rejected, found.n_read)
+        for sentence in found.passed_over:
+            log.info(sentence)
+        found = replace(found, table=below_root(found.table, self.root))
         self.found.mkdir(parents=True, exist_ok=True)
         write_plain(self.found / "catalogue.csv", found.table, "|")
         with atomic(self.found / "rejected.csv") as temporary:

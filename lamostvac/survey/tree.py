@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -10,9 +11,18 @@ from lamostvac.core.exceptions import UserError
 from lamostvac.spectra import archive
 
 SUFFIXES = (".fits", ".fits.gz")
-"""Names that are taken for spectra; other files are nobody's business here."""
+"""Names that are taken for spectra; other files are only counted here."""
+TAKEN = (*SUFFIXES, *archive.SUFFIXES)
+"""Names of spectra and of archives of them."""
 Seen = TypeVar("Seen")
-_Listed = tuple[str, tuple[int, int], list[Any], list[str], str]
+_Listed = tuple[str, tuple[int, int], list[Any], list[str], list[str], str]
+
+
+def ending(name: str) -> str:
+    """What a file's name ends in: `.txt`, or all behind `.fit`, as in `.fits.bz2`; "" for nothing."""
+    name = os.path.basename(name).lower()
+    start = name.rfind(".fit")
+    return name[start:] if start > 0 else os.path.splitext(name)[1]
 
 
 def folders_below(
@@ -20,6 +30,7 @@ def folders_below(
     look: Callable[[os.DirEntry[str]], Seen],
     skip: str | os.PathLike[str] | None = None,
     apply: Callable[..., Iterable[_Listed]] = map,
+    others: Counter[str] | None = None,
 ) -> Iterator[tuple[str, list[Seen], str]]:
     """Each folder at and below `root`, once however many links lead to it.
 
@@ -30,6 +41,7 @@ def folders_below(
     look : is given each file with a name like those of spectra or archives
     skip : a folder that is left out, with what is below it
     apply : as `map`; that of an executor lists several folders at a time
+    others : gets the number of files with each other ending (`ending`)
 
     Returns
     -------
@@ -41,18 +53,22 @@ def folders_below(
     level = [root]
     while level:
         following: list[str] = []
-        for folder, key, seen, folders, problem in apply(functools.partial(_list, look), level):
+        for folder, key, seen, folders, passed, problem in apply(
+            functools.partial(_list, look), level
+        ):
             if problem:
                 yield folder, [], problem
             elif key not in visited:
                 visited.add(key)
                 following += folders
+                if others is not None:
+                    others.update(passed)
                 yield folder, seen, ""
         level = following
 
 
 def _list(look: Callable[[os.DirEntry[str]], Any], folder: str) -> _Listed:
-    seen, folders = [], []
+    seen, folders, passed = [], [], []
     try:
         key = _device_and_inode(folder)
         with os.scandir(folder) as entries:
@@ -61,11 +77,13 @@ def _list(look: Callable[[os.DirEntry[str]], Any], folder: str) -> _Listed:
                     continue
                 if entry.is_dir():
                     folders.append(entry.path)
-                elif entry.name.lower().endswith((*SUFFIXES, *archive.SUFFIXES)):
+                elif entry.name.lower().endswith(TAKEN):
                     seen.append(look(entry))
+                else:
+                    passed.append(ending(entry.name))
     except OSError as error:
-        return folder, (0, 0), [], [], str(error.strerror)
-    return folder, key, seen, sorted(folders), ""
+        return folder, (0, 0), [], [], [], str(error.strerror)
+    return folder, key, seen, sorted(folders), passed, ""
 
 
 def _device_and_inode(folder: str | os.PathLike[str]) -> tuple[int, int]:

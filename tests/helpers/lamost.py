@@ -15,10 +15,10 @@ ROW = {
 }  # fmt: skip
 
 
-def spectrum(layout="table", **changes):
-    """Bytes of a released file without gzip."""
-    pixels = [np.ones(1200)] * 5
-    return release.spectrum_bytes(ROW | changes, layout, *pixels)
+def spectrum(layout="table", level=1.0, **changes):
+    """Bytes of a released file without gzip, of a constant flux."""
+    wave, one = np.linspace(3700, 9100, 1200), np.ones(1200)
+    return release.spectrum_bytes(ROW | changes, layout, wave, level * one, one, 0 * one, 0 * one)
 
 
 def without(data, *keywords, **renamed):

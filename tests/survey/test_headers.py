@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lamost import ROW, pilot, put, spectrum, without
@@ -221,6 +222,45 @@ def test_no_header_does_anything_but_give_a_row_or_a_reason(cards):
     assert row == "bad_identifier" or row["z"] is None or -1 < row["z"] < 20
 
 
+def test_of_copies_of_a_spectrum_the_first_that_can_be_read_counts(tmp_path):
+    whole = gzip.compress(spectrum())
+    put(tmp_path / "a.fits", spectrum(level=0))
+    (tmp_path / "b.fits.gz").write_bytes(whole[:-2000])
+    good = put(tmp_path / "c.fits", spectrum())
+    put(tmp_path / "d.fits", spectrum("image"))
+    found = scan([tmp_path])
+    assert found.table["path"].to_pylist() == [str(good)]
+    assert reasons(found) == {
+        "a.fits": "zero_flux", "b.fits.gz": "corrupt_gzip", "d.fits": "duplicate_spectrum",
+    }  # fmt: skip
+    assert str(good) in found.rejected.set_index("reason")["detail"]["duplicate_spectrum"]
+    for name in ("c.fits", "d.fits"):
+        (tmp_path / name).unlink()
+    left = scan([tmp_path])
+    assert left.table["path"].to_pylist() == [str(tmp_path / "a.fits")]
+    assert reasons(left) == {"b.fits.gz": "corrupt_gzip"}
+
+
+def test_own_tables_and_other_files_are_passed_over_with_their_numbers(tmp_path):
+    put(tmp_path / "1.fits", spectrum())
+    table = fits.PrimaryHDU()
+    table.header["CREATOR"] = "lamost-vac 0.1.0"
+    table.writeto(tmp_path / "labels.fits")
+    for name in ("a.fits.bz2", "b.fit", "c.csv", "d.csv", "README"):
+        (tmp_path / name).write_bytes(b"BZh9")
+    found = scan([tmp_path], cache=tmp_path / ".cache")
+    assert found.rejected.empty
+    tables, others = found.passed_over
+    assert tables.startswith("1 passed over: tables that this program wrote")
+    assert others.startswith("5 passed over")
+    assert "(2 .csv" in others
+    for part in ("1 .fits.bz2", "1 .fit", "1 without one"):
+        assert part in others
+    assert scan([tmp_path], cache=tmp_path / ".cache").passed_over == found.passed_over
+    packed = scan([tmp_path / "a.fits.bz2"]).rejected
+    assert packed["detail"].tolist() == ["packed by bzip2; unpack it"]
+
+
 # ---------------------------------------------------------------- archives
 
 
@@ -268,6 +308,45 @@ def test_a_damaged_archive_is_rejected_by_name(tmp_path):
     with pytest.raises(SpectrumRejected) as why:
         read_bytes(tmp_path / "b.tar" / "1.fits")
     assert why.value.reason == "unreadable_file"
+
+
+def test_a_path_leads_to_a_file_or_a_folder_of_an_archive(tmp_path):
+    path = night(
+        tmp_path / "n.tar.gz", "w:gz", {f"a/{f}.fits": spectrum(fiberid=f) for f in (1, 2, 3)}
+    )
+    assert scan([f"{path}/a/2.fits"]).table["fiberid"].to_pylist() == [2]
+    assert scan([f"{path}/a/"]).table["fiberid"].to_pylist() == [1, 2, 3]
+    assert scan([f"{path}/"]).table["fiberid"].to_pylist() == [1, 2, 3]
+    absent = scan([f"{path}/a/9.fits"])
+    assert reasons(absent) == {"9.fits": "missing_file"}
+    assert absent.rejected["detail"].tolist() == ["the archive has no such file"]
+
+
+def test_every_member_of_an_archive_that_is_not_read_is_named_with_a_reason(tmp_path):
+    path = tmp_path / "n.tar"
+    night(path, "w", {"a/1.fits": spectrum(fiberid=1), "a/2.fits": spectrum(fiberid=2)})
+    with tarfile.open(path, "a") as tar:
+        for name, kind, target in (
+            ("a/soft.fits", tarfile.SYMTYPE, "2.fits"),
+            ("hard.fits", tarfile.LNKTYPE, "a/2.fits"),
+            ("chain.fits", tarfile.SYMTYPE, "hard.fits"),
+            ("round.fits", tarfile.SYMTYPE, "round.fits"),
+            ("out.fits", tarfile.SYMTYPE, "/etc/passwd"),
+            ("up.fits", tarfile.SYMTYPE, "../a/1.fits"),
+        ):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname = kind, target
+            tar.addfile(entry)
+        last = tarfile.TarInfo("a/1.fits")
+        last.size = len(data := spectrum(fiberid=11))
+        tar.addfile(last, io.BytesIO(data))
+    found = scan([path])
+    assert found.table["fiberid"].to_pylist() == [11, 2]
+    assert reasons(found) == {
+        "1.fits": "replaced_in_archive",
+        **dict.fromkeys(("soft.fits", "hard.fits", "chain.fits"), "duplicate_spectrum"),
+        **dict.fromkeys(("round.fits", "out.fits", "up.fits"), "missing_file"),
+    }
 
 
 def test_an_archive_that_would_fill_the_disk_is_rejected(tmp_path, monkeypatch):
