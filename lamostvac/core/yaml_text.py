@@ -32,7 +32,11 @@ class _Wrong(Exception):
         super().__init__(f"{', '.join(where)}: {what}" if where else what)
 
 
-class _Loader(yaml.SafeLoader):
+# Where the parser of libyaml takes what PyYAML's own refuses, or takes it for something else.
+_DIFFERS = re.compile("[\t?\x85\u2028\u2029\ufeff]|!(?!=)|[|>][-+0-9]*#")
+
+
+class _Constructed(yaml.constructor.SafeConstructor):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep=deep)
@@ -40,6 +44,38 @@ class _Loader(yaml.SafeLoader):
             # A date with a thirteenth month, `!!float abc`, and more of the kind.
             what = f"{_shown(node.value)} is no value of the kind {node.tag.split(':')[-1]}"
             raise _Wrong(f"{what}; put a text into quotes", line=_line(node)) from None
+
+
+class _Loader(_Constructed, yaml.SafeLoader):
+    """Parses in Python: a sentence for every mistake."""
+
+
+class _FastLoader(_Constructed, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Parses by libyaml, ten times as fast; the nodes of a very deep text overflow its stack."""
+
+
+_FAST: Any = _FastLoader
+
+
+def _parsed_alike(text: str) -> bool:
+    """Whether a text is YAML, not too deep, that libyaml (if it is there) takes for the same."""
+    if not yaml.__with_libyaml__ or _DIFFERS.search(text):
+        return False
+    parser: Any = None
+    level = 0
+    try:
+        parser = _FAST(text)
+        while (event := parser.get_event()) is not None:
+            level += isinstance(event, yaml.CollectionStartEvent)
+            level -= isinstance(event, yaml.CollectionEndEvent)
+            if level > MOST_LEVELS:
+                return False
+    except (yaml.YAMLError, UnicodeError):
+        return False
+    finally:
+        if parser is not None:
+            parser.dispose()
+    return True
 
 
 def read_yaml_text(text: str | bytes, where: str, form: str = "") -> Any:
@@ -67,7 +103,7 @@ def read_yaml_text(text: str | bytes, where: str, form: str = "") -> Any:
             ) from None
     loader = None
     try:
-        loader = _Loader(text)
+        loader = _FAST(text) if _parsed_alike(text) else _Loader(text)
         root = loader.get_single_node()
         if root is None:
             return None
@@ -91,7 +127,7 @@ def read_yaml_text(text: str | bytes, where: str, form: str = "") -> Any:
 
 def check_content(content: Any, most: int = MOST_VALUES) -> None:
     """Raise `_Wrong` where nested mappings and lists break the limits of this module."""
-    _Values(most).measure(content, "", 0)
+    _Content(most).measure(content, "", 0)
 
 
 def require_plain(content: Any, where: str) -> None:
@@ -100,7 +136,7 @@ def require_plain(content: Any, where: str) -> None:
     For what others have read, such as Snakemake's `config`; every key must be a text.
     """
     try:
-        _Values(MOST_VALUES, texts_as_keys=True).measure(content, "", 0)
+        _Content(MOST_VALUES, texts_as_keys=True).measure(content, "", 0)
     except _Wrong as wrong:
         raise UserError(f"{where}: {wrong}") from None
 
@@ -178,7 +214,7 @@ class _Nodes(_Walk):
         return parts
 
 
-class _Values(_Walk):
+class _Content(_Walk):
     """What a text has become."""
 
     def __init__(self, most: int = MOST_VALUES, texts_as_keys: bool = False) -> None:
