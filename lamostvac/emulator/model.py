@@ -16,7 +16,6 @@ from typing import cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from threadpoolctl import threadpool_limits
 
 from lamostvac.core.exceptions import MADE_ANEW, UserError
 from lamostvac.core.hdf5 import (
@@ -33,6 +32,7 @@ from lamostvac.emulator.discrepancy import line_covariance, residual_covariance,
 from lamostvac.emulator.settings import EmulatorSettings
 from lamostvac.library.library import SpectralLibrary
 from lamostvac.library.settings import Resolution
+from lamostvac.numerics.blas import blas_threads
 from lamostvac.numerics.component_noise import train_by_component
 from lamostvac.numerics.gaussian_process import GaussianProcess, Mean, train
 from lamostvac.numerics.hyperparameters import best_hyperparameters
@@ -152,7 +152,7 @@ def build_emulator(
         )
     pixels = covered_pixels(library, masked_regions)
     # BLAS uses one thread, so that its sums have the same bytes on any number of cores.
-    with threadpool_limits(1, "blas"):
+    with blas_threads(1):
         chosen = np.ix_(rows, np.flatnonzero(pixels))
         ivar = library.ivar[chosen]
         flux = fill_masked(library.flux[chosen], ivar > 0)
@@ -165,7 +165,7 @@ def build_emulator(
     offset, scale = linear.mean(axis=0), linear.std(axis=0)
     scaled = (linear - offset) / scale
     process, residuals = _train(scaled, components, settings, log)
-    with threadpool_limits(1, "blas"):
+    with blas_threads(1):
         label_errors = _label_errors(library, rows, linear) / scale
         own = residual_covariance(
             process, scaled, residuals, basis, ivar, label_errors, settings.label_error_share, types

@@ -15,8 +15,8 @@ noise (ridge regression in the kernel's features).
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr, solve_triangular
-from threadpoolctl import threadpool_limits
 
+from lamostvac.numerics.blas import blas_threads
 from lamostvac.numerics.gaussian_process import GaussianProcess, Mean, mean_terms
 from lamostvac.numerics.pivoted_cholesky import pivoted_cholesky
 
@@ -51,7 +51,7 @@ def train_by_component(
     """
     pivots, factor = pivoted_cholesky(inputs, amplitude, length_scale, max_points, _TOLERANCE)
     terms = mean_terms(inputs, mean)[0]
-    with threadpool_limits(1, "blas"):  # fixed order of sums
+    with blas_threads(1):  # fixed order of sums
         # The mean's terms are projected out of features and outputs, which is equivalent to fitting
         # them too.
         q, r = (

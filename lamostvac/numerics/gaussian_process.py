@@ -16,9 +16,9 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from lamostvac.core.exceptions import UserError
+from lamostvac.numerics.blas import blas_threads
 from lamostvac.numerics.kernel import rbf
 from lamostvac.numerics.panel_cholesky import PanelCholesky
 from lamostvac.numerics.process_variance import ProcessVariance, process_variance
@@ -204,7 +204,7 @@ def _solve(
     solved = factor.solve(np.hstack([outputs, terms]))
     weights, weighted = solved[:, : outputs.shape[1]], solved[:, outputs.shape[1] :]
     inverse_diagonal = factor.inverse_diagonal()
-    with threadpool_limits(1, "blas"):  # sums in one order
+    with blas_threads(1):  # sums in one order
         normal = np.linalg.inv(terms.T @ weighted)
         normal = 0.5 * (normal + normal.T)
         coefficients = normal @ (weighted.T @ outputs)

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
-from threadpoolctl import threadpool_info, threadpool_limits
+
+from lamostvac.numerics.blas import blas_thread_count, blas_threads
 
 _ROWS = (
     1024  # of a panel: large enough for BLAS to be at its peak, small enough to be shared evenly
@@ -60,7 +61,7 @@ class PanelCholesky:
 
         _share(fill, pairs)
         for k, edge in enumerate(self._edges):
-            with threadpool_limits(1, "blas"):
+            with blas_threads(1):
                 root = np.linalg.cholesky(self._panels[k][:, edge])
                 self._panels[k][:, edge] = root
                 self._inverses.append(solve_triangular(root, np.eye(len(root)), lower=True))
@@ -127,10 +128,8 @@ def _columns(right: Rows) -> list[tuple[slice]]:
 
 def _share(function: Callable[..., None], tasks: Iterable[tuple[Any, ...]]) -> None:
     """Do the tasks with as many workers as BLAS has threads, BLAS with one each."""
-    workers = max(
-        (pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1
-    )
-    with threadpool_limits(1, "blas"):
+    workers = blas_thread_count()
+    with blas_threads(1):
         if workers == 1:
             for _ in starmap(function, tasks):
                 pass

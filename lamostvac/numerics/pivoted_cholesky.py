@@ -8,8 +8,8 @@ given to many digits by some hundred of them, and the whole matrix is never form
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
-from threadpoolctl import threadpool_limits
 
+from lamostvac.numerics.blas import blas_threads
 from lamostvac.numerics.kernel import rbf
 
 _CANDIDATES = 512
@@ -53,7 +53,7 @@ def pivoted_cholesky(
     pivots = np.zeros(max_points, dtype=np.intp)
     left = np.ones(n)  # diag(K - L L^T) / amplitude^2
     done = 0
-    with threadpool_limits(1):  # sums in one order
+    with blas_threads(1):  # sums in one order
         while done < max_points:
             order = np.argsort(-np.round(left, _DIGITS), kind="stable")
             if done and not left.max() > tolerance:

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
-from threadpoolctl import threadpool_limits
 
+from lamostvac.numerics.blas import blas_threads
 from lamostvac.numerics.kernel import rbf
 from lamostvac.numerics.panel_cholesky import PanelCholesky
 from lamostvac.numerics.pivoted_cholesky import pivoted_cholesky
@@ -87,7 +87,7 @@ def process_variance(
     """
     pivots, low_rank = pivoted_cholesky(inputs, amplitude, length_scale, max_points, tolerance)
     half = factor.half_solve(low_rank)
-    with threadpool_limits(1, "blas"):  # same bytes on any number of cores
+    with blas_threads(1):  # same bytes on any number of cores
         root = np.linalg.cholesky(half.T @ half + 1e-15 * np.eye(len(pivots)))
         triangle = low_rank[pivots]
         # D = R^T L_M^-1, by solving L_M^T D^T = R; likewise the terms.
