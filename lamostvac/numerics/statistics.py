@@ -100,11 +100,13 @@ def offset_and_scatter_errors(
     # A star comes with all its spectra: what is summed over rows can be summed over stars.
     counts = resampled_counts(drawn, seed)
     total = counts @ np.bincount(index, minlength=drawn)
-    running = np.cumsum(counts.astype(np.int32)[:, index], axis=1, dtype=np.int32)
-    # Where half of the spectra are reached and passed, in whole numbers.
-    half = np.column_stack([np.ceil(0.5 * total), np.floor(0.5 * total) + 1]).astype(np.int32)
-    middle = [np.searchsorted(row, wanted) for row, wanted in zip(running, half, strict=True)]
-    low, high = values[np.minimum(np.array(middle).T, len(values) - 1)]
+    # Where half of a resample's spectra are reached and passed, in whole numbers; all resamples are
+    # one sum, because a search for each would take longer than the sums.
+    whole = np.int32 if total.sum() < 2**31 else np.int64
+    running = np.cumsum(counts.astype(whole)[:, index], dtype=whole)
+    half = np.array([np.ceil(0.5 * total), np.floor(0.5 * total) + 1], whole)
+    before = (np.cumsum(total) - total).astype(whole)
+    low, high = values[np.searchsorted(running, before + half) % len(values)]
     centred = values - values.mean()
     mean = counts @ np.bincount(index, centred, drawn) / total
     variance = counts @ np.bincount(index, centred**2, drawn) / total - mean**2
