@@ -210,6 +210,8 @@ rule figures_comparison:
         FILES.log("figures_comparison"),
     benchmark:
         FILES.benchmark("figures_comparison")
+    # Those that take longest begin first, so that none of them is drawn alone in the end.
+    priority: 2
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -250,6 +252,7 @@ if CTX.comparisons:
             FILES.log("figures_trends"),
         benchmark:
             FILES.benchmark("figures_trends")
+        priority: 2
         conda:
             "../envs/lamostvac.yaml"
         resources:
@@ -380,6 +383,7 @@ if CTX.network_labels:
             FILES.log("figures_networks"),
         benchmark:
             FILES.benchmark("figures_networks")
+        priority: 1
         conda:
             "../envs/lamostvac.yaml"
         resources:
