@@ -102,11 +102,11 @@ def offset_and_scatter_errors(
     total = counts @ np.bincount(index, minlength=drawn)
     # Where half of a resample's spectra are reached and passed, in whole numbers; all resamples are
     # one sum, because a search for each would take longer than the sums.
-    whole = np.int32 if total.sum() < 2**31 else np.int64
+    whole: type[np.signedinteger] = np.int32 if total.sum() < 2**31 else np.int64
     running = np.cumsum(counts.astype(whole)[:, index], dtype=whole)
-    half = np.array([np.ceil(0.5 * total), np.floor(0.5 * total) + 1], whole)
-    before = (np.cumsum(total) - total).astype(whole)
-    low, high = values[np.searchsorted(running, before + half) % len(values)]
+    before = np.cumsum(total) - total
+    half = np.array([before + np.ceil(0.5 * total), before + np.floor(0.5 * total) + 1])
+    low, high = values[np.searchsorted(running, half.astype(whole)) % len(values)]
     centred = values - values.mean()
     mean = counts @ np.bincount(index, centred, drawn) / total
     variance = counts @ np.bincount(index, centred**2, drawn) / total - mean**2
