@@ -4,9 +4,9 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    """`Labeller`, for `from lamostvac import Labeller`; most importers need none of what it loads."""
-    if name == "Labeller":
+    """What `from lamostvac import Labeller` gives; most importers need none of what it loads."""
+    if name in ("Labeller", "OutsideLibrary"):
         from importlib import import_module
 
-        return import_module("lamostvac.label.labeller").Labeller
+        return getattr(import_module("lamostvac.label.labeller"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

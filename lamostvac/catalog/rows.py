@@ -122,7 +122,7 @@ def read_chunk(
         table = _with_reasons(table, "networks", unseen)
         labelled |= table[[label.label for label in labels]].notna().any(axis=1)
         known = unseen.set_index("spectrum_id")["reason"]
-        network_reason = reasons["spectrum_id"].map(known).fillna("no_network")
+        network_reason = reasons["spectrum_id"].map(known).astype(object).fillna("no_network")
         reasons["network_reason"] = network_reason.astype(object)
     key = rows.loc[~labelled, ["spectrum_id", "lmjd", "planid", "spid", "fiberid"]]
     rejected = key.merge(reasons[[*REJECTED_COLUMNS, "detail"]], on="spectrum_id", validate="1:1")

@@ -18,7 +18,7 @@ from lamostvac.core.exceptions import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-REJECTED_SOME, NOTHING = 3, 1
+REJECTED_SOME, NOTHING, WRONG = 3, 1, 2
 _BAR = 40  # characters
 _WORTH = 500  # spectra that are worth the start of a process
 
@@ -70,9 +70,20 @@ def label(
     """Label LAMOST spectra without a release's catalogue.
 
     What cannot be labelled is in TABLE's folder as {TABLE}_rejected.csv, with reasons. The exit code
-    is 0 when all spectra have labels, 3 when some are rejected, 1 when none has labels, and 2 for a
-    wrong command.
+    is 0 when all spectra have labels, 3 when some are rejected, 1 when none has labels, and 2 when the
+    command, the pack or the place of the table is wrong.
     """
+    try:
+        _label(paths, model, output, plot, processes)
+    except UserError as error:
+        said = click.ClickException(str(error))
+        said.exit_code = WRONG
+        raise said from None
+
+
+def _label(
+    paths: tuple[str, ...], model: Path, output: Path, plot: Path | None, processes: int | None
+) -> None:
     from lamostvac.label.folder import find_work, label_work
     from lamostvac.label.models import Models
     from lamostvac.label.pack import Pack

@@ -21,7 +21,7 @@ from lamostvac.core.exceptions import UserError
 from lamostvac.core.vocabulary import SPECTRAL_TYPES, SpectralType
 from lamostvac.label.missing import complete
 from lamostvac.label.models import Labels, Models
-from lamostvac.label.pack import Pack, PackSettings
+from lamostvac.label.pack import CONTENT, Pack, PackSettings
 from lamostvac.label.tables import joined, with_files
 from lamostvac.survey.chunks import chunk_table
 from lamostvac.survey.headers import scan
@@ -88,7 +88,9 @@ def find_work(
     """
     scanned = scan(paths, threads=min(8, (os.cpu_count() or 1) * 2), progress=progress)
     table = complete(scanned.table, lambda: models.templates, models.settings.prepare)
-    selection = select(table, survey_of(models.settings))
+    with models.pack.using(CONTENT):
+        survey = survey_of(models.settings)
+    selection = select(table, survey)
     rejected = pd.concat(
         [
             scanned.rejected.rename(columns={"path": "file"}),

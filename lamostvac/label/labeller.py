@@ -1,6 +1,7 @@
 """Labels of spectra in memory or in files by a model pack, in Python."""
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,9 +12,10 @@ from astropy.nddata import InverseVariance
 from astropy.table import QTable, Row
 from numpy.typing import ArrayLike, NDArray
 
+from lamostvac.catalog.flags import outside_library
 from lamostvac.core.exceptions import UserError
-from lamostvac.core.rejection import SpectrumRejected
-from lamostvac.core.vocabulary import SPECTRAL_TYPES
+from lamostvac.core.rejection import REASON_FLAGS, REASONS, SpectrumRejected
+from lamostvac.core.vocabulary import LABELS, SPECTRAL_TYPES
 from lamostvac.label.arrays import Spectra, chunk_of, each, reader, spectra_of
 from lamostvac.label.folder import LabelledFiles, find_work, label_work
 from lamostvac.label.missing import look
@@ -21,6 +23,10 @@ from lamostvac.label.models import Models
 from lamostvac.label.pack import Closed, Pack
 from lamostvac.label.tables import as_qtable
 from lamostvac.spectra.grid import GRID
+
+
+class OutsideLibrary(UserWarning):
+    """A spectrum is asked for at labels where the library has no stars."""
 
 
 class Labeller(Closed):
@@ -83,7 +89,7 @@ class Labeller(Closed):
         Returns
         -------
         A row for each spectrum in their order; `rejected` is "" where a system gives labels, or
-        says why none does.
+        says why none does, and `no_fit` says why a row has labels of networks alone.
         Descriptions of the columns are in their `info.description`.
 
         Raises
@@ -117,6 +123,7 @@ class Labeller(Closed):
         rows["spectrum_id"] = np.arange(n).astype(bytes)
         table = as_qtable(rows, registry, self.meta)
         table["rejected"] = rejected.astype(str)
+        table["no_fit"] = _no_fit(rows)
         return table
 
     def _types(self, n: int, given: str | Sequence[str] | None) -> NDArray[np.str_]:
@@ -171,6 +178,17 @@ class Labeller(Closed):
         -------
         wave : (4901,) A, vacuum, at rest
         flux : (4901,) NaN where the emulator has no pixel
+
+        Raises
+        ------
+        UserError
+            A label is missing, not finite, or Teff is not positive.
+
+        Warns
+        -----
+        OutsideLibrary
+            The labels are farther from every library star than `flag_outside_library` allows, so the
+            spectrum is an extrapolation.
         """
         emulator = self.models.emulator(self.models.settings.library).whole.emulator
         values = []
@@ -180,13 +198,40 @@ class Labeller(Closed):
             except KeyError:
                 known = ", ".join(emulator.label_names)
                 raise UserError(f"labels: there is no {name}; the emulator has {known}") from None
+            if not np.isfinite(values[-1]) or (name == "teff" and values[-1] <= 0):
+                raise UserError(f"labels: {name} is {values[-1]:g}, of which there is no spectrum")
+        if self._outside(emulator.label_names, values):
+            said = ", ".join(
+                f"{name} {value:g}"
+                for name, value in zip(emulator.label_names, values, strict=True)
+            )
+            warnings.warn(
+                f"no star of the library is near {said}: this spectrum is an extrapolation",
+                OutsideLibrary,
+                stacklevel=2,
+            )
         flux = np.full(len(GRID), np.nan, np.float32)
         flux[emulator.pixels] = emulator.spectra(np.array([values]))[0]
         return GRID.copy(), flux
 
+    def _outside(self, names: Sequence[str], values: Sequence[float]) -> bool:
+        """Whether labels are where the first emulator extrapolates (`catalog.flags`)."""
+        library = self.models.library_labels(self.models.settings.library)
+        columns = [LABELS.index(name) for name in names if name in LABELS]
+        own = [value for name, value in zip(names, values, strict=True) if name in LABELS]
+        return bool(outside_library(np.array([own]), library[:, columns])[0])
+
     def close(self) -> None:
         """Remove temporary files."""
         self._pack.close()
+
+
+def _no_fit(rows: NDArray[np.void]) -> NDArray[np.str_]:
+    """Why (n,) the first emulator gives no labels where networks do; "" elsewhere."""
+    said = np.full(len(rows), "", object)
+    for reason, flag in REASON_FLAGS["emulator"].items():
+        said[rows[flag] == 1] = f"{reason}: {REASONS[reason]}"
+    return said.astype(str)
 
 
 def _parts(spectrum: Any) -> tuple[Any, Any, Any, Any]:

@@ -8,7 +8,7 @@ and there is no photometry, so no distance and no extinction.
 
 import logging
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -22,14 +22,13 @@ from lamostvac.catalog.best_spectrum import set_unique
 from lamostvac.catalog.flags import flag_further, set_flags
 from lamostvac.catalog.left_out import read_left_out
 from lamostvac.catalog.registry import (
-    EmulatorLabels,
-    NetworkLabel,
     Registry,
     emulator_labels,
     load_registry,
     network_labels,
 )
 from lamostvac.catalog.rows import apply_curves, apply_errors, assemble, read_chunk
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.hdf5 import atomic_hdf5, write_columns
 from lamostvac.core.vocabulary import SpectralType
 from lamostvac.emulator.model import read_emulator
@@ -37,7 +36,7 @@ from lamostvac.fit.fitter import StarFitter
 from lamostvac.fit.left_out import LeftOutFitter
 from lamostvac.fit.redshift import Templates, templates_of
 from lamostvac.fit.results import fit_tables
-from lamostvac.label.pack import Pack, PackSettings, member
+from lamostvac.label.pack import CONTENT, Pack, PackSettings, member
 from lamostvac.networks.ensemble import Network, load_network
 from lamostvac.networks.predict import joined, predict_chunk, restrict
 from lamostvac.networks.predict import set_flags as set_network_flags
@@ -62,6 +61,11 @@ class Labels:
 class Models:
     """What a pack holds, read when it is needed first.
 
+    Attributes
+    ----------
+    network_labels, emulators : the labels that its networks give, and its emulators beside the first
+    registry, columns : all columns of the run's catalogue, and those that a pack can fill
+
     Raises
     ------
     UserError
@@ -73,25 +77,31 @@ class Models:
         self.settings: PackSettings = pack.settings
         self.emulator = cache(self._emulator)
         self.library_labels = cache(self._library_labels)
+        with pack.using(CONTENT):
+            self.network_labels = network_labels(self.settings.network_labels)
+            self.emulators = emulator_labels(self.settings.emulators)
+            self.registry = load_registry(self.network_labels, emulators=self.emulators)
+            self.columns = self._columns()
+            missing = {name for name in self._needed() if name not in pack}
+            if missing:
+                raise UserError(f"{pack.path} is damaged: it has no {', '.join(sorted(missing))}")
 
-    @cached_property
-    def network_labels(self) -> list[NetworkLabel]:
-        """The labels that its networks give."""
-        return network_labels(self.settings.network_labels)
+    def _needed(self) -> Iterator[str]:
+        """Names of the members without which no label can be given."""
+        settings = self.settings
+        emulators = [settings.library, *(system.name for system in self.emulators)]
+        for name in emulators:
+            yield member("emulator", name)
+            yield from (member(part, name, ".parquet") for part in ("labels", "stars"))
+        if settings.second:
+            yield member("emulator", settings.second)
+        yield from (member("network", one.label) for one in self.network_labels)
+        yield from (
+            member(kind, name) for kind in ("errors", "relations") for name in settings.types
+        )
+        yield from (member("left_out", name, ".parquet") for name in settings.trained)
 
-    @cached_property
-    def emulators(self) -> list[EmulatorLabels]:
-        """Its emulators beside the first."""
-        return emulator_labels(self.settings.emulators)
-
-    @cached_property
-    def registry(self) -> Registry:
-        """All columns of the run's catalogue."""
-        return load_registry(self.network_labels, emulators=self.emulators)
-
-    @cached_property
-    def columns(self) -> Registry:
-        """The columns of the run's catalogue that a pack can fill."""
+    def _columns(self) -> Registry:
         elsewhere = _ELSEWHERE if self.settings.second else (*_ELSEWHERE, "fit_imig")
         return Registry(
             tuple(
@@ -112,7 +122,8 @@ class Models:
 
         def fitter(of: str) -> StarFitter:
             emulator = self.pack.read(member("emulator", of), read_emulator)
-            return StarFitter(emulator, self.settings.fit)
+            with self.pack.using(member("emulator", of)):
+                return StarFitter(emulator, self.settings.fit)
 
         stars = self.pack.read(member("stars", name, ".parquet"), pd.read_parquet)
         return LeftOutFitter(fitter(name), lambda fold: fitter(f"{name}_without_{fold}"), stars)
@@ -122,7 +133,8 @@ class Models:
         """Templates of all emulators for redshifts and types."""
         settings = self.settings
         names = [settings.library, *(system.name for system in self.emulators)]
-        return templates_of([self.emulator(name).whole.emulator for name in names])
+        with self.pack.using("emulators"):
+            return templates_of([self.emulator(name).whole.emulator for name in names])
 
     def _library_labels(self, name: str) -> NDArray[np.float64]:
         """Labels (m, k) of a library's stars."""
@@ -150,8 +162,10 @@ class Models:
             spectral_type, len(chunk), [(accepted, rejected)], self.registry,
             self.settings.library, self.settings.gaia_release,
         )  # fmt: skip
-        self._errors_and_flags(rows, spectral_type)
-        self._recommend(rows, spectral_type)
+        with self.pack.using(f"errors and flags of {spectral_type}"):
+            self._errors_and_flags(rows, spectral_type)
+        with self.pack.using(f"relations of {spectral_type}"):
+            self._recommend(rows, spectral_type)
         set_unique(rows)
         return Labels(rows, rejected)
 
@@ -188,7 +202,9 @@ class Models:
                     for part, table in found.items():
                         write_columns(written.create_group(f"{system.name}/{part}"), table)
             if settings.networks:
-                _write_tables(predicted, {"labels": self._predict(handle, tables, spectral_type)})
+                with self.pack.using("networks"):
+                    labels = self._predict(handle, tables, spectral_type)
+                _write_tables(predicted, {"labels": labels})
         progress(len(chunk))
         return read_chunk(
             rows,
@@ -205,11 +221,12 @@ class Models:
         self, name: str, handle: h5py.File, meta: pd.DataFrame, spectral_type: SpectralType
     ) -> dict[str, pd.DataFrame]:
         """`fit_tables` of an emulator for the prepared spectra `meta`."""
-        fitter = self.emulator(name)
-        fold = fitter.folds(meta["ra"], meta["dec"])
-        fits = fitter.fit(handle["flux"], handle["ivar"], spectral_type, fold)
-        names = fitter.whole.emulator.label_names
-        return fit_tables(meta, names, fits, fold, self.settings.max_outlier_fraction)
+        with self.pack.using(f"the emulator {name}"):
+            fitter = self.emulator(name)
+            fold = fitter.folds(meta["ra"], meta["dec"])
+            fits = fitter.fit(handle["flux"], handle["ivar"], spectral_type, fold)
+            names = fitter.whole.emulator.label_names
+            return fit_tables(meta, names, fits, fold, self.settings.max_outlier_fraction)
 
     def _predict(
         self, handle: h5py.File, tables: Mapping[str, pd.DataFrame], spectral_type: SpectralType

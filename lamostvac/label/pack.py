@@ -10,7 +10,8 @@ import hashlib
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -20,6 +21,7 @@ from lamostvac.catalog.flags import Chi2Regression
 from lamostvac.core.atomic import atomic
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.messages import mistake
+from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.core.vocabulary import SpectralType
 from lamostvac.fit.settings import FitSettings
 from lamostvac.recommend.definitions import Definition
@@ -32,6 +34,7 @@ FORMAT = "lamost-vac pack 1"
 CONTENT = "pack.json"
 _LARGEST = 1 << 24  # bytes of `pack.json`; real ones have 0.1 MB
 _READ = 1 << 20
+_SAID = 200  # characters of an error in a sentence
 _TIME = (1980, 1, 1, 0, 0, 0)  # of every member, so that equal content gives equal bytes
 
 
@@ -218,10 +221,43 @@ class Pack(Closed):
 
     def read(self, name: str, reader: Callable[[Path], Any]) -> Any:
         """What `reader` makes of a member; the message of a mistake names the pack."""
+        place = self.file(name)
         try:
-            return reader(self.file(name))
-        except OSError as error:
-            raise UserError(f"{self.path} is damaged: {name}: {error}") from None
+            with self.using(name):
+                return reader(place)
+        except (UserError, OSError) as error:
+            said = str(error).replace(str(place), name)
+            why = said.rpartition("; ")[0] or said  # without what a run's file would need
+            raise UserError(
+                f"{self.path} is damaged: {name}: {why}; make it anew with `lamostvac pack`"
+            ) from None
+
+    @contextmanager
+    def using(self, what: str) -> Iterator[None]:
+        """Whatever the pack's content leads to, in one sentence.
+
+        Digests say only that a pack is as it was written. One that was written by another program
+        can lack arrays, or have some that do not fit each other, which shows where they are used.
+
+        Parameters
+        ----------
+        what : the part of the pack that is used
+
+        Raises
+        ------
+        UserError
+            Whatever was raised, but for what an operating system says, and rejected spectra.
+        """
+        try:
+            yield
+        except (UserError, SpectrumRejected, OSError, MemoryError):
+            raise
+        except Exception as error:
+            why = " ".join(f"{type(error).__name__}: {error}".split())[:_SAID]
+            raise UserError(
+                f"{self.path} cannot be used: what it has as {what} is not what this program "
+                f"writes ({why}); make it anew with `lamostvac pack`"
+            ) from error
 
     def close(self) -> None:
         """Remove the temporary folder."""

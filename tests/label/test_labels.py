@@ -1,9 +1,14 @@
 """Labels by a pack: those of the run that it comes from, for files, folders and arrays."""
 
 import gzip
+import hashlib
+import io
 import json
+import re
+import zipfile
 from pathlib import Path
 
+import h5py
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,7 +21,7 @@ from astropy.table import Column, MaskedColumn, Table
 from astropy.utils.masked import Masked
 from click.testing import CliRunner
 
-from lamostvac import Labeller
+from lamostvac import Labeller, OutsideLibrary
 from lamostvac.catalog.files import read_rows
 from lamostvac.cli.main import main
 from lamostvac.core.exceptions import UserError
@@ -250,6 +255,20 @@ def test_the_model_at_a_stars_labels_is_like_its_spectrum(labeller, some):
     assert np.median(flux[known]) == pytest.approx(1, abs=0.1)
     with pytest.raises(UserError, match="labels: there is no teff"):
         labeller.model({"logg": 4.0})
+    with pytest.raises(UserError, match=r"labels: teff is -5000, of which there is no spectrum"):
+        labeller.model(row | {"teff": -5000.0})
+    with pytest.warns(OutsideLibrary, match=r"logg -3.* is an extrapolation"):
+        labeller.model(row | {"logg": -3.0})
+
+
+def test_a_row_of_networks_alone_says_why_it_has_no_fit(labeller, some):
+    arrays, known = given(some[2:3])
+    red = arrays[0][0] > 3950
+    table = labeller.label(*([one[0][red]] for one in arrays), **known)
+    assert table["rejected"][0] == ""
+    assert np.isnan(table["teff"][0])
+    assert table["no_fit"][0].startswith("wavelength_coverage: the spectrum does not cover")
+    assert labeller.label(*arrays, **known)["no_fit"][0] == ""
 
 
 def command(*words):
@@ -306,6 +325,58 @@ def test_a_pack_cites_what_its_run_does(run):
     assert "Liang2024," in both[0].output
 
 
+def without_dataset(content):
+    with h5py.File(io.BytesIO(content)) as old, h5py.File(new := io.BytesIO(), "w") as handle:
+        for name in list(old)[1:]:
+            old.copy(name, handle)
+    return new.getvalue()
+
+
+def without_rows(content):
+    new = io.BytesIO()
+    pd.read_parquet(io.BytesIO(content)).iloc[:0, :1].to_parquet(new)
+    return new.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        (r"emulator-mastar\.h5", without_dataset),
+        (r"errors-G\.h5", without_dataset),
+        (r"relations-G\.h5", without_dataset),
+        (r"labels-mastar\.parquet", without_rows),
+        (r"stars-mastar\.parquet", without_rows),
+        (r"left_out-.*\.parquet", lambda content: b"PAR1"),
+        (r"network-.*\.h5", lambda content: b"no HDF5"),
+        ("pack.json", lambda settings: settings.update(network_labels=[{"label": 5}])),
+        ("pack.json", lambda settings: settings["flags"].clear()),
+        ("pack.json", lambda settings: settings["chi2"].clear()),
+    ],
+)
+def test_a_pack_whose_content_does_not_fit_is_told_in_a_sentence(
+    run, labelled, tmp_path, part, change
+):
+    row = labelled.rows[labelled.rows["spectral_type"] == b"G"][0]
+    with zipfile.ZipFile(run / "models.lvpack") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    content = json.loads(members.pop("pack.json"))
+    if part == "pack.json":
+        change(content["settings"])
+    name = next((one for one in members if re.fullmatch(part, one)), None)
+    if name:
+        members[name] = change(members[name])
+        content["members"][name] = hashlib.sha256(members[name]).hexdigest()
+    with zipfile.ZipFile(tmp_path / "made.lvpack", "w") as archive:
+        for one, data in members.items():
+            archive.writestr(one, data)
+        archive.writestr("pack.json", json.dumps(content))
+    words = ("--model", tmp_path / "made.lvpack", "-o", tmp_path / "labels.csv")
+    done = command(row["file"].decode(), *words)
+    assert done.exit_code == 2, done.output
+    assert not isinstance(done.exception, Exception), done.exception
+    assert "made.lvpack" in done.output.splitlines()[-1]
+
+
 def test_several_processes_give_the_same_bytes(run, some, tmp_path):
     files = [name.decode() for name in some["file"]]
     tables = []
@@ -338,7 +409,7 @@ def test_the_command_refuses_what_it_cannot_write(run, tmp_path):
     words = ("--model", run / "models.lvpack", "-o", tmp_path / "file/labels.csv")
     assert "nothing can be written there" in command(tmp_path, *words).output
     done = command(tmp_path, "--model", run / "models.lvpack", "-o", tmp_path / "labels.xls")
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "has to end in .fits, .parquet, .csv, .vot" in done.output
 
 
