@@ -43,6 +43,10 @@ class _Bar:
         self._stream.flush()
 
 
+class _Wrong(click.ClickException):
+    exit_code = WRONG
+
+
 @click.command(epilog=example("lamostvac label spectra/ --model dr10.lvpack -o labels.fits"))
 @click.argument("paths", nargs=-1, required=True, metavar="FILE|FOLDER...", type=click.Path())
 @click.option("--model", type=FILE, required=True, metavar="PACK", help="File by lamostvac pack.")
@@ -76,9 +80,7 @@ def label(
     try:
         _label(paths, model, output, plot, processes)
     except UserError as error:
-        said = click.ClickException(str(error))
-        said.exit_code = WRONG
-        raise said from None
+        raise _Wrong(str(error)) from None
 
 
 def _label(
