@@ -17,6 +17,7 @@ from lamostvac.core.atomic import remove_temporaries
 from lamostvac.core.files import read_sections
 from lamostvac.core.log import user_errors
 from lamostvac.run.context import resolve
+from lamostvac.run.fork_server import collect_rarely
 from lamostvac.run.forked_scripts import fork_scripts
 from lamostvac.run.inputs import require_own_survey
 from lamostvac.run.job_records import write_run
@@ -24,6 +25,7 @@ from lamostvac.run.site import load_site, scratch_folder
 from lamostvac.run.slurm import cancel_leftovers, require_safe_settings
 
 min_version("9.0")
+collect_rarely()
 
 # A script starts a Python of its own, which would take an installed lamostvac before that of this checkout.
 HERE = str(workflow.basedir)

@@ -110,6 +110,20 @@ def test_fits_has_types_units_ucds_and_descriptions_of_the_registry(tmp_path):
     assert list(table["planid"]) == [value.decode() for value in rows["planid"]]
 
 
+def test_the_header_is_astropys_but_for_texts_about_the_columns():
+    columns = [
+        fits.Column(one.name, one.tform, unit=one.unit or None, null=one.null) for one in REGISTRY
+    ]
+    theirs = fits.BinTableHDU.from_columns(fits.ColDefs(columns), nrows=7, name="SOME").header
+    text = REGISTRY.header(7, name="SOME").decode("ascii")
+    primary, ours = text[:2880], fits.Header.fromstring(text[2880:])
+    assert primary == fits.PrimaryHDU().header.tostring()
+    added = {name for name in ours if name.startswith(("TUCD", "TCOMM", "LONGSTRN"))}
+    assert len(added) == 2 * len(REGISTRY.names) + 1
+    kept = [card for card in ours.cards if card.keyword not in added]
+    assert [str(card) for card in kept] == [str(card) for card in theirs.cards]
+
+
 def test_arrow_equals_the_rows_and_carries_the_metadata():
     rows = filled()
     table = REGISTRY.to_arrow(rows, {"creator": "x"})
