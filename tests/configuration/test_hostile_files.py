@@ -1,6 +1,7 @@
 """Files that the configuration names, with odd values anywhere: read, or one sentence."""
 
 import copy
+import functools
 
 import pytest
 import yaml
@@ -35,6 +36,17 @@ ODD = [
     None, True, -1, 0, 1.5, float("nan"), float("inf"), 2**63 - 1, -(2**63), "", "x", "{x}", "(", "(a+)+$", "é", "a\nb",
     [], {}, [None], {"a": 1}, {1: 2}, {None: None}, "2020-01-01", [[["x"]]], "x" * 5000, "1+" * 300 + "1", ".", "..",
 ]  # fmt: skip
+
+
+@functools.cache
+def content_of(path):
+    """The content of a shipped file, not to be changed."""
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def write(path, content):
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    path.write_text(yaml.dump(content, Dumper=dumper, allow_unicode=True), encoding="utf-8")
 
 
 def places(content, place=()):
@@ -77,22 +89,16 @@ def changed(content, draw):
 @settings(deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_an_odd_value_anywhere_is_read_or_refused_in_a_sentence(project, tmp_path, name, data):
-    content = yaml.safe_load((project / f"config/{name}.yaml").read_text(encoding="utf-8"))
     path = tmp_path / "f.yaml"
-    path.write_text(
-        yaml.safe_dump(changed(content, data.draw), allow_unicode=True), encoding="utf-8"
-    )
+    write(path, changed(content_of(project / f"config/{name}.yaml"), data.draw))
     assert "\n" not in refusal(READERS[name], path)
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_an_odd_value_in_the_site_file_is_read_or_refused(project, tmp_path, monkeypatch, data):
-    content = yaml.safe_load((project / "config/site_example.yaml").read_text(encoding="utf-8"))
     path = tmp_path / "site.yaml"
-    path.write_text(
-        yaml.safe_dump(changed(content, data.draw), allow_unicode=True), encoding="utf-8"
-    )
+    write(path, changed(content_of(project / "config/site_example.yaml"), data.draw))
     monkeypatch.setenv("LAMOSTVAC_SITE", str(path))
     assert "\n" not in refusal(load_site, project)
 
