@@ -65,6 +65,8 @@ def lay_out(figure: Figure) -> None:
     """Give the axes their places now: `savefig` would draw all of the figure once for that alone."""
     engine = figure.get_layout_engine()
     if engine is not None:
+        for spine in (spine for axes in figure.axes for spine in axes.spines.values()):
+            spine.set_in_layout(False)  # takes as long as texts, and labels reach farther
         engine.execute(figure)
         with plt.rc_context({"figure.constrained_layout.use": False, "figure.autolayout": False}):
             figure.set_layout_engine(None)
