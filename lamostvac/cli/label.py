@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -49,7 +48,19 @@ class _Wrong(click.ClickException):
 
 @click.command(epilog=example("lamostvac label spectra/ --model dr10.lvpack -o labels.fits"))
 @click.argument("paths", nargs=-1, required=True, metavar="FILE|FOLDER...", type=click.Path())
-@click.option("--model", type=FILE, required=True, metavar="PACK", help="File by lamostvac pack.")
+@click.option(
+    "--model",
+    type=FILE,
+    metavar="PACK",
+    envvar="LAMOSTVAC_PACK",
+    show_envvar=True,
+    help="File by lamostvac pack.",
+)
+@click.option(
+    "--demo",
+    is_flag=True,
+    help="Models of a simulated survey, made at the first time: a trial of the program.",
+)
 @click.option(
     "-o",
     "--output",
@@ -69,7 +80,12 @@ class _Wrong(click.ClickException):
     help="Processes at a time; by default one for each 500 spectra, as far as there are cores.",
 )
 def label(
-    paths: tuple[str, ...], model: Path, output: Path, plot: Path | None, processes: int | None
+    paths: tuple[str, ...],
+    model: Path | None,
+    demo: bool,
+    output: Path,
+    plot: Path | None,
+    processes: int | None,
 ) -> None:
     """Label LAMOST spectra without a release's catalogue.
 
@@ -78,9 +94,22 @@ def label(
     command, the pack or the place of the table is wrong.
     """
     try:
-        _label(paths, model, output, plot, processes)
+        _label(paths, _pack_of(model, demo), output, plot, processes)
     except UserError as error:
         raise _Wrong(str(error)) from None
+
+
+def _pack_of(model: Path | None, demo: bool) -> Path:
+    if demo:
+        from lamostvac.cli.demo_pack import demo_pack
+
+        return demo_pack()
+    if model is None:
+        raise UserError(
+            "no models of real stars come with the program; name those of a run with --model PACK (made "
+            "by `lamostvac pack --config mine.yaml`), or give --demo for models of a simulated survey"
+        )
+    return model
 
 
 def _label(
@@ -161,21 +190,15 @@ def pack(
     output: Path | None,
 ) -> None:
     """Put what a run has learned into one file."""
+    from lamostvac.cli.demo_pack import make_pack
     from lamostvac.networks.settings import PACK_SUFFIX
-    from lamostvac.run.layout import Layout
-    from lamostvac.run.start import results_folder, snakemake_command, snakemake_environment
 
     if output is not None and output.suffix != PACK_SUFFIX:
         raise UserError(f"{output}: the name of a pack has to end in {PACK_SUFFIX}")
     path = configuration_file(config, demo)
-    folder = (directory or Path()).absolute()
-    made = Layout(results_folder(path)).pack
-    command = snakemake_command(path, folder, (made, *words))
-    folder.mkdir(parents=True, exist_ok=True)
-    ended = subprocess.run(command, env=snakemake_environment(folder)).returncode
-    if ended:
-        sys.exit(ended)
-    result = folder / made
+    result = make_pack(path, (directory or Path()).absolute(), words)
+    if not isinstance(result, Path):
+        sys.exit(result)
     if not result.is_file():  # a dry run
         return
     if output is not None:

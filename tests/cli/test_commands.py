@@ -12,9 +12,10 @@ from click.testing import CliRunner
 from command import lamostvac
 
 from lamostvac import __version__
-from lamostvac.cli import start
+from lamostvac.cli import demo_pack, start
 from lamostvac.cli.main import main
 from lamostvac.configuration.generate import default_yaml, schema_json
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.paths import PROJECT, SNAKEFILE, project_folder
 
 COMMANDS = tuple(main.commands)
@@ -250,3 +251,41 @@ def test_an_installed_package_has_the_project_inside(here):
     package.parent.mkdir()
     (here / "site-packages/Snakefile").touch()
     assert project_folder(package) == here / "site-packages"
+
+
+def test_label_without_models_says_where_they_come_from(monkeypatch, tmp_path):
+    done = CliRunner().invoke(main, ["label", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "no models of real stars come with the program" in done.output
+    assert "lamostvac pack" in done.output
+    named = CliRunner(env={"LAMOSTVAC_PACK": str(tmp_path / "none.lvpack")})
+    assert "there is no model pack" in named.invoke(main, ["label", str(tmp_path)]).output
+
+
+def test_the_demos_pack_is_made_once_and_kept_in_the_cache(monkeypatch, tmp_path):
+    runs = []
+
+    def make(configuration, folder, **streams):
+        runs.append(configuration)
+        (folder / "made").write_text("pack")
+        return folder / "made"
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(demo_pack, "make_pack", make)
+    first = demo_pack.demo_pack()
+    assert demo_pack.demo_pack() == first
+    assert first.read_text() == "pack"
+    assert [path.name for path in runs] == ["demo.yaml"]
+    assert list((tmp_path / "lamostvac").iterdir()) == [first]
+
+
+def test_a_failed_run_of_the_demo_leaves_its_log(monkeypatch, tmp_path):
+    def fail(configuration, folder, stdout, **streams):
+        stdout.write(b"why")
+        return 1
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(demo_pack, "make_pack", fail)
+    with pytest.raises(UserError, match=r"failed; .*demo\.log has what it said"):
+        demo_pack.demo_pack()
+    assert (tmp_path / "lamostvac/demo.log").read_bytes() == b"why"
