@@ -86,7 +86,20 @@ def repeats_of(catalogue: str | Path, row: int, ra: float, dec: float) -> pd.Dat
                     found["row"] = first + near
                     parts.append(found)
             first += n
-    table = pd.concat(parts, ignore_index=True)
+    return _chain(pd.concat(parts, ignore_index=True), row, ra, dec)
+
+
+def repeats_among(table: pd.DataFrame, row: int) -> pd.DataFrame:
+    """As `repeats_of` among the rows (n,) of a table in memory, whose index is 0, 1, ..."""
+    ra, dec = float(table["ra"][row]), float(table["dec"][row])
+    if not (np.isfinite(ra) and np.isfinite(dec)):
+        return pd.DataFrame()
+    near = _separation(ra, dec, table["ra"].to_numpy(), table["dec"].to_numpy()) <= _REACH
+    return _chain(table[near].assign(row=np.flatnonzero(near)), row, ra, dec)
+
+
+def _chain(table: pd.DataFrame, row: int, ra: float, dec: float) -> pd.DataFrame:
+    """The spectra of `row`'s star among those near it."""
     star = group_stars(table["ra"].to_numpy(np.float64), table["dec"].to_numpy(np.float64), RADIUS)
     own = star[np.flatnonzero(table["row"] == row)[0]]
     others = table[(star == own) & (table["row"] != row)].copy()

@@ -71,7 +71,10 @@ class _Wrong(click.ClickException):
     help="Table of labels, by its suffix .fits, .parquet, .csv or .vot.",
 )
 @click.option(
-    "--plot", type=FOLDER, metavar="DIR", help="Also draw each spectrum with its model there (PNG)."
+    "--plot",
+    type=FOLDER,
+    metavar="DIR",
+    help="Also a page of each star there (HTML), and its spectrum with the model (PNG).",
 )
 @click.option(
     "--processes",

@@ -1,4 +1,4 @@
-"""A picture of each labelled spectrum with the model at its labels."""
+"""A page of each labelled spectrum, and a picture of it with the model at its labels."""
 
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,14 @@ from lamostvac.core.atomic import atomic
 from lamostvac.core.vocabulary import NO_FIT
 from lamostvac.label.folder import LabelledFiles, Progress
 from lamostvac.label.models import Models
+from lamostvac.label.pages import Pages
 from lamostvac.star.figures import spectrum as draw
-from lamostvac.star.spectrum import label_vector, read_star
+from lamostvac.star.spectrum import StarSpectrum, label_vector, read_star
 
 
 def draw_all(folder: Path, found: LabelledFiles, models: Models, progress: Progress) -> int:
-    """Draw the spectra that the first emulator labels as `{spectrum_id}.png`; returns how many.
+    """Write the pages of labelled spectra, `{spectrum_id}.html` and a list of them, `index.html`,
+    and draw those that the first emulator labels as `{spectrum_id}.png`; returns how many.
 
     Parameters
     ----------
@@ -24,23 +26,24 @@ def draw_all(folder: Path, found: LabelledFiles, models: Models, progress: Progr
     progress : called with the spectra done so far and their number
     """
     folder.mkdir(parents=True, exist_ok=True)
-    fitted = np.flatnonzero(found.rows["fit_status"] != NO_FIT)
+    rows = found.registry.to_arrow(found.rows, {}).to_pandas()
+    pages = Pages(rows, models)
     with matplotlib.rc_context({"backend": "agg"}):
-        for done, number in enumerate(fitted.tolist()):
-            row = {name: found.rows[name][number] for name in found.registry.names}
-            _draw(folder, {name: _native(value) for name, value in row.items()}, models)
-            progress(done + 1, len(fitted))
-    return len(fitted)
+        for number in range(len(rows)):
+            row: dict[str, Any] = {str(name): value for name, value in rows.iloc[number].items()}
+            spectrum = None if row["fit_status"] == NO_FIT else _read(row, models)
+            if spectrum is not None:
+                _draw(folder, row, spectrum)
+            pages.write(folder, number, spectrum)
+            progress(number + 1, len(rows))
+    pages.write_list(folder)
+    return int(np.count_nonzero(rows["fit_status"] != NO_FIT))
 
 
-def _native(value: Any) -> Any:
-    return value.decode("ascii") if isinstance(value, bytes) else value.item()
-
-
-def _draw(folder: Path, row: dict[str, Any], models: Models) -> None:
+def _read(row: dict[str, Any], models: Models) -> StarSpectrum:
     settings = models.settings
     emulator = models.emulator(settings.library).whole.emulator
-    star = read_star(
+    return read_star(
         row["file"],
         row,
         settings.prepare,
@@ -49,7 +52,10 @@ def _draw(folder: Path, row: dict[str, Any], models: Models) -> None:
         label_vector(emulator, row),
         row["spectral_type"],
     )
-    figure = draw(star)
+
+
+def _draw(folder: Path, row: dict[str, Any], spectrum: StarSpectrum) -> None:
+    figure = draw(spectrum)
     figure.suptitle(title_of(row), fontsize=11)
     with atomic(folder / f"{row['spectrum_id']}.png") as temporary:
         figure.savefig(temporary, format="png", dpi=90, bbox_inches="tight")

@@ -1,3 +1,3 @@
 """The page of one star."""
 
-VERSION = 8
+VERSION = 9

@@ -201,26 +201,33 @@ def _tag(axes: Axes, said: str, shift: float) -> None:
 
 
 def place(
-    sample: pd.DataFrame, row: Any, repeats: pd.DataFrame, near: Neighbours, suffix: str
+    sample: pd.DataFrame,
+    row: Any,
+    repeats: pd.DataFrame,
+    near: Neighbours | None,
+    suffix: str,
+    others: str = "stars of the run",
 ) -> Figure:
-    """The star among the run's stars: Kiel diagram and abundances.
+    """The star among others: Kiel diagram and abundances.
 
     Parameters
     ----------
-    sample : stars of the run, columns teff, logg, feh, alpha_fe with `suffix`, and flags
+    sample : the other stars, columns teff, logg, feh, alpha_fe with `suffix`
     row : of the catalogue
+    others : what they are, for the legend
     suffix : "_rec" for recommended labels, "" for the emulator's
     """
     names = [f"{label}{suffix}" for label in LABELS]
+    size = 5 if len(sample) > 500 else 25
     with plt.rc_context(STYLE | {"font.size": 10}):
         figure, (kiel, abundance) = plt.subplots(1, 2, figsize=(15, 6.2))
         for axes, (x, y), (i, j) in ((kiel, names[:2], (0, 1)), (abundance, names[2:], (2, 3))):
             known = np.isfinite(sample[x].to_numpy(float)) & np.isfinite(sample[y].to_numpy(float))
             axes.scatter(
-                sample.loc[known, x], sample.loc[known, y], s=5, color="#adb5bd", alpha=0.5, lw=0, rasterized=True,
-                label="stars of the run",
+                sample.loc[known, x], sample.loc[known, y], s=size, color="#adb5bd", alpha=0.5, lw=0, rasterized=True,
+                label=others,
             )  # fmt: skip
-            if {LABELS[i], LABELS[j]} <= set(near.label_names):
+            if near is not None and {LABELS[i], LABELS[j]} <= set(near.label_names):
                 columns = [near.label_names.index(LABELS[n]) for n in (i, j)]
                 axes.plot(
                     *near.labels[:, columns].T, "^", ms=6, mfc="none", color=RESIDUAL, label="nearest in the library"

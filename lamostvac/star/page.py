@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from lamostvac.catalog.flags import chi2_regression, library_distances, snr_flag
+from lamostvac.catalog.flags import Chi2Regression, chi2_regression, library_distances, snr_flag
 from lamostvac.catalog.lookup import (
     column_names,
     repeats_of,
@@ -34,12 +35,19 @@ from lamostvac.star.flags import (
     network_flags,
     star_flags,
 )
-from lamostvac.star.spectrum import label_vector, neighbours_of, read_star
+from lamostvac.star.spectrum import (
+    Neighbours,
+    StarSpectrum,
+    label_vector,
+    neighbours_of,
+    read_star,
+)
 
 # Number of stars for the regression of chi2 and for the diagrams: 12 MB in memory.
 SAMPLE = 200_000
 _DRAWN = 15_000
 _N_NEIGHBOURS = 5
+NOT_FITTED = "The emulator gives this spectrum no labels, so there is no model beside it."
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,72 @@ class StarSettings:
     emulators: Sequence[EmulatorLabels] = ()
 
 
+@dataclass(frozen=True)
+class Star:
+    """What a page shows of a spectrum.
+
+    Attributes
+    ----------
+    row : of the catalogue
+    facts : by which its flags were decided
+    spectrum : None where there is none, and `trouble` says why
+    repeats : other spectra of the star, as `catalog.lookup.repeats_of` gives them
+    near : stars of the library; None leaves that part out
+    sample : other stars, and what they are
+    origin : lines on what made the labels
+    notice : a sentence at the top
+    """
+
+    row: Mapping[str, Any]
+    facts: FlagFacts
+    spectrum: StarSpectrum | None
+    trouble: str
+    repeats: pd.DataFrame
+    near: Neighbours | None
+    sample: tuple[pd.DataFrame, str]
+    origin: Sequence[tuple[str, str]]
+    notice: str = ""
+
+
+def write_page_of(output: str | Path, star: Star, settings: StarSettings) -> None:
+    """Write the page of a spectrum, an HTML file."""
+    row, labels = star.row, settings.network_labels
+    suffix = "_rec" if "teff_rec" in row else ""
+    fitted = int(row["fit_status"]) != NO_FIT
+    reasons = star_flags(row, star.facts)
+    agreement = disagreement_flags(row, settings.sources, star.facts)
+    of_networks = network_flags(row, list(labels), star.facts)
+    sample, others = star.sample
+    write_page(
+        output,
+        "star/templates/page.html.j2",
+        head=sections.head(row, settings.snr_band, reasons, suffix),
+        notice=star.notice,
+        fitted=fitted,
+        flags={
+            "of_star": [*reasons, *agreement],
+            "of_networks": of_networks,
+            "raised": [reason for reason in of_networks if reason.is_set],
+        },
+        labels=sections.labels(row, labels, settings.sources, of_networks, settings.emulators),
+        spectrum={"trouble": star.trouble}
+        if star.spectrum is None
+        else sections.spectrum(star.spectrum),
+        photometry=sections.photometry(row),
+        repeats=sections.repeats(row, star.repeats, list(labels), settings.snr_band),
+        neighbours=sections.neighbours(row, star.spectrum, star.near) if star.near else {},
+        place={
+            "n": f"{len(sample):,}",
+            "others": others,
+            "whose": "recommended" if suffix else "the emulator's",
+            "figure": svg_source(
+                figures.place(sample, row, star.repeats, star.near, suffix, others.split(",")[0])
+            ),
+        },
+        origin=star.origin,
+    )
+
+
 def write_star_page(
     output: str | Path, star: str, files: StarFiles, settings: StarSettings
 ) -> None:
@@ -116,19 +190,19 @@ def write_star_page(
     emulator = read_emulator(files.emulator)
     labels = label_vector(emulator, row)
     repeats = repeats_of(files.catalogue, number, float(row["ra"]), float(row["dec"]))
-    suffix = "_rec" if "teff_rec" in row else ""
     sample = sample_of(files.catalogue, _sample_columns(files.catalogue, settings.snr_band), SAMPLE)
     fitted = int(row["fit_status"]) != NO_FIT
-    near = neighbours_of(files.library, emulator, labels, _N_NEIGHBOURS if fitted else 0)
+    near = neighbours_of(files.library, emulator, labels, _N_NEIGHBOURS) if fitted else None
     facts = flag_facts(
         row, files, settings, emulator, sample[sample["spectral_type"] == spectral_type]
     )
+    thinned = sample.iloc[:: max(1, -(-len(sample) // _DRAWN))]
     path = spectrum_path(
         files.manifest, files.chunks, spectral_type, int(row["lmjd"]), str(row["spectrum_id"])
     )
     spectrum, trouble = None, "The survey's manifest does not have this spectrum."
     if not fitted:
-        trouble = "The emulator gives this spectrum no labels, so there is no model beside it."
+        trouble = NOT_FITTED
     elif path is not None:
         try:
             spectrum = read_star(
@@ -136,33 +210,17 @@ def write_star_page(
             )
         except SpectrumRejected as error:
             trouble = f"The survey's file cannot be read any more: {error}."
-    reasons = star_flags(row, facts)
-    agreement = disagreement_flags(row, settings.sources, facts)
-    of_networks = network_flags(row, list(settings.network_labels), facts)
-    thinned = sample.iloc[:: max(1, -(-len(sample) // _DRAWN))]
-    write_page(
-        output,
-        "star/templates/page.html.j2",
-        head=sections.head(row, settings.snr_band, reasons, suffix),
-        flags={
-            "of_star": [*reasons, *agreement],
-            "of_networks": of_networks,
-            "raised": [reason for reason in of_networks if reason.is_set],
-        },
-        labels=sections.labels(
-            row, settings.network_labels, settings.sources, of_networks, settings.emulators
-        ),
-        spectrum={"trouble": trouble} if spectrum is None else sections.spectrum(spectrum),
-        photometry=sections.photometry(row),
-        repeats=sections.repeats(row, repeats, list(settings.network_labels), settings.snr_band),
-        neighbours=sections.neighbours(row, spectrum, near, labels) if fitted else {},
-        place={
-            "n": f"{len(thinned):,}",
-            "whose": "recommended" if suffix else "the emulator's",
-            "figure": svg_source(figures.place(thinned, row, repeats, near, suffix)),
-        },
-        origin=sections.origin(files.catalogue, path),
+    star_of_page = Star(
+        row,
+        facts,
+        spectrum,
+        trouble,
+        repeats,
+        near,
+        (thinned, "stars of the run, evenly spaced in the catalogue"),
+        sections.origin(files.catalogue, path),
     )
+    write_page_of(output, star_of_page, settings)
 
 
 def flag_facts(
@@ -180,22 +238,15 @@ def flag_facts(
         catalogue
     """
     dwarf, giant = settings.snr_thresholds[str(row["spectral_type"])]
-    own = np.array([[float(row[label]) for label in LABELS]])
     others = sample[list(LABELS)].to_numpy(np.float32)
     low_snr = snr_flag(
         sample[settings.snr_band].to_numpy(), sample["logg"].to_numpy(np.float32), dwarf, giant
     )
     regression = chi2_regression(others, sample["chi2"].to_numpy(np.float64), ~low_snr)
-    expected = regression.expected(own.astype(np.float32))
     with open_hdf5(files.library) as handle:
         known = read_columns(handle["labels"])
     library = np.column_stack(
         [known[label] if label in known else np.full(len(known), np.nan) for label in LABELS]
-    )
-    distances, limit = library_distances(own, library)
-    low, high = (
-        emulator.from_scaled(edge[None])[0]
-        for edge in box(emulator, settings.fit.max_extrapolation)
     )
     ranges, types = {}, {}
     for label, path in files.networks.items():
@@ -205,6 +256,34 @@ def flag_facts(
                 float(handle.attrs["label_range"][1]),
             )
             types[label] = read_attributes(handle).get("training_spectral_types", "").split()
+    return facts_of(row, settings, emulator, library, regression, ranges, types)
+
+
+def facts_of(
+    row: Mapping[str, Any],
+    settings: StarSettings,
+    emulator: Emulator,
+    library: NDArray[np.floating],
+    regression: Chi2Regression,
+    ranges: Mapping[str, tuple[float, float]],
+    types: Mapping[str, Sequence[str]],
+) -> FlagFacts:
+    """The values by which a row's flags were decided.
+
+    Parameters
+    ----------
+    library : labels (m, 4) of the library's stars, in the order of `LABELS`
+    regression : of chi2, for the row's type
+    ranges, types : label of a network to its range and the types that it has learned from
+    """
+    dwarf, giant = settings.snr_thresholds[str(row["spectral_type"])]
+    own = np.array([[float(row[label]) for label in LABELS]])
+    expected = regression.expected(own.astype(np.float32))
+    distances, limit = library_distances(own, library)
+    low, high = (
+        emulator.from_scaled(edge[None])[0]
+        for edge in box(emulator, settings.fit.max_extrapolation)
+    )
     return FlagFacts(
         snr_band=settings.snr_band,
         dwarf_snr=dwarf,

@@ -243,9 +243,10 @@ def repeats(
 
 
 def neighbours(
-    row: Mapping[str, Any], star: StarSpectrum | None, near: Neighbours, own: Any
+    row: Mapping[str, Any], star: StarSpectrum | None, near: Neighbours
 ) -> dict[str, Any]:
-    """`head rows figure`: the spectrum and the library's stars nearest to its labels `own`."""
+    """`head rows figure`: the spectrum and the library's stars nearest to its labels."""
+    own = [float(row[name]) for name in near.label_names]
     digits = [_digits(QUANTITIES.get(name, ("", "dex"))[1]) for name in near.label_names]
 
     def line(name: str, distance: str | float, values: Any) -> list[Any]:

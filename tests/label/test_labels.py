@@ -315,8 +315,19 @@ def test_the_command_names_files_without_labels_and_says_so_by_its_exit_code(run
     assert done.exit_code == 3
     rejected = pd.read_csv(tmp_path / "labels_rejected.csv")
     assert rejected["reason"].tolist() == ["not_fits"]
-    (picture,) = (tmp_path / "plots").iterdir()
-    assert picture.read_bytes()[:4] == b"\x89PNG"
+    name = some["spectrum_id"][0].decode()
+    written = {path.name: path.read_bytes() for path in (tmp_path / "plots").iterdir()}
+    assert set(written) == {f"{name}.png", f"{name}.html", "index.html"}
+    assert written[f"{name}.png"][:4] == b"\x89PNG"
+    page = written[f"{name}.html"].decode()
+    for part in ("SIMULATED", "flag_outside_library", "teff_pastel", "models.lvpack"):
+        assert part in page
+    assert page.count("data:image/svg+xml") == 3
+    row = some[0]
+    found_again = re.search(r"Misfit found again ([\d.]+) over (\d+) pixels", page)
+    assert float(found_again[1]) == pytest.approx(row["chi2"], abs=2e-3)
+    assert int(found_again[2]) == row["n_pixels"]
+    assert f'href="{name}.html"' in written["index.html"].decode()
 
 
 def test_a_pack_cites_what_its_run_does(run):
