@@ -24,6 +24,7 @@ come from where the program's environment says.
 """
 
 import ast
+import atexit
 import contextlib
 import gc
 import importlib
@@ -35,6 +36,7 @@ import shutil
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,8 +47,8 @@ from typing import Any, NoReturn
 _OF_THE_GROUP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def main() -> None:
-    """Serve; return in a forked process alone, with its program run."""
+def main() -> NoReturn:
+    """Serve; a forked process ends here with its program."""
     folder, modules = Path(sys.argv[1]), sys.argv[2:]
     before = {number: signal.signal(number, signal.SIG_IGN) for number in _OF_THE_GROUP}
     listening = _listen(str(folder / "socket"))
@@ -57,7 +59,7 @@ def main() -> None:
     for number, handler in before.items():
         signal.signal(number, handler)
     _become(request, files)
-    _run(request["arguments"])
+    _end(_run(request["arguments"]))
 
 
 def _listen(address: str) -> socket.socket:
@@ -229,8 +231,8 @@ def collect_rarely() -> None:
     gc.set_threshold(100_000, 20, 20)
 
 
-def _run(arguments: Sequence[str]) -> None:
-    """Run a script or `-m module` as the main program."""
+def _run(arguments: Sequence[str]) -> int:
+    """Run a script or `-m module` as the main program; its exit code."""
     try:
         if arguments[0] == "-m":
             sys.argv = list(arguments[1:])
@@ -238,14 +240,21 @@ def _run(arguments: Sequence[str]) -> None:
         else:
             sys.argv = list(arguments)
             runpy.run_path(arguments[0], run_name="__main__")
-    except (SystemExit, KeyboardInterrupt):
-        raise
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            return end.code or 0
+        print(end.code, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        raise  # Python ends itself by the signal
     except BaseException as error:
-        _fail(error)
+        _tell(error)
+        return 1
+    return 0
 
 
-def _fail(error: BaseException) -> NoReturn:
-    """End as an uncaught exception ends a program, without the calls of this file in it."""
+def _tell(error: BaseException) -> None:
+    """Say what an uncaught exception of a program says, without the calls of this file in it."""
     trace: TracebackType | None = error.__traceback__
     while trace is not None and (
         trace.tb_frame.f_code.co_filename in (__file__, runpy.__file__)
@@ -253,7 +262,25 @@ def _fail(error: BaseException) -> NoReturn:
     ):
         trace = trace.tb_next
     sys.excepthook(type(error), error.with_traceback(trace), trace)
-    sys.exit(1)
+
+
+def _end(code: int) -> NoReturn:
+    """End as Python does, threads and `atexit` included, but without taking modules apart.
+
+    That would touch, and so copy, all that is shared with the server: for longer than most programs
+    take. Processes of `multiprocessing` end in the same way.
+    """
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                if stream is not None and not stream.closed:
+                    stream.flush()
+            except OSError:
+                code = code or 120  # as Python's
+        os._exit(code & 0xFF)
 
 
 if __name__ == "__main__":

@@ -44,10 +44,52 @@ def test_arguments_environment_folder_and_streams_are_those_given(tmp_path):
     assert (results[0].stdout, results[0].stderr) == (results[1].stdout, results[1].stderr)
 
 
+LATE = """
+import atexit, logging, sys, tempfile, threading, time
+atexit.register(lambda: print("at exit"))
+def work():
+    time.sleep(0.2)
+    print("thread", end="")
+threading.Thread(target=work).start()
+threading.Thread(target=lambda: time.sleep(600), daemon=True).start()
+folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+logging.basicConfig(filename="log", force=True)
+logging.warning("told")
+print("no end of line", end=" ")
+"""
+
+
+def test_what_is_to_be_done_at_the_end_is_done():
+    """Threads, `atexit`, text that waits in buffers."""
+    warm = started(LATE)
+    told = Path("log").read_text()
+    Path("log").unlink()
+    plain = started(LATE, python=sys.executable)
+    assert warm.stdout == plain.stdout == "no end of line threadat exit\n"
+    assert (warm.returncode, warm.stderr) == (plain.returncode, plain.stderr)
+    assert told == Path("log").read_text() != ""
+
+
+def test_output_that_cannot_be_written_is_told_in_the_exit_code():
+    for python in (warm_python(), sys.executable):
+        Path("program.py").write_text("print('x')")
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([python, "program.py"], stdout=full, stderr=subprocess.PIPE)
+        assert done.returncode == 120
+
+
 @pytest.mark.parametrize(
     ("program", "code"),
     [
         ("pass", 0),
+        ("raise SystemExit", 0),
+        ("raise SystemExit(259)", 3),
+        ("import atexit; atexit.register(lambda: 1 / 0)", 0),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGINT)", -signal.SIGINT),
+        (
+            "import signal, sys; signal.signal(15, lambda *_: sys.exit(143)); signal.raise_signal(15)",
+            143,
+        ),
         ("raise SystemExit(3)", 3),
         ("raise SystemExit('a sentence')", 1),
         ("1 / 0", 1),
@@ -57,7 +99,7 @@ def test_arguments_environment_folder_and_streams_are_those_given(tmp_path):
 )
 def test_a_program_ends_as_it_would(program, code):
     warm, plain = started(program), started(program, python=sys.executable)
-    assert warm.returncode == plain.returncode == code
+    assert (warm.returncode, warm.stdout) == (plain.returncode, plain.stdout) == (code, "")
     assert warm.stderr.splitlines()[-1:] == plain.stderr.splitlines()[-1:]
 
 
