@@ -63,7 +63,7 @@ REAL_CONFIG = --config 'survey={root: "$(LAMOSTVAC_REAL_DATA)"}' \
 
 real: $(STAMP)
 	@test -d "$(LAMOSTVAC_REAL_DATA)" || { echo "Error: there is no folder $(LAMOSTVAC_REAL_DATA); \
-	set LAMOSTVAC_REAL_DATA to the tree of real files" >&2; exit 1; }
+	set LAMOSTVAC_REAL_DATA to the tree of real files (README.md says what it is)" >&2; exit 1; }
 	$(RUN) --config config/real.yaml -- $(REAL_CONFIG) --report results/real/report.html --report-after-run
 	@echo
 	@echo "Catalogue: results/real/catalog/recommended.fits (and .parquet, rejected.csv, accounting.json)"
