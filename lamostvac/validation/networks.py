@@ -33,6 +33,7 @@ TEFF_UCD = "phys.temperature.effective"
 FGK_MAX_TEFF = 7000.0
 # S/N of two spectra is similar within this share of the larger one (Wang et al. 2022, section 4.1).
 _ALIKE = 0.1
+_FAR = 3.0  # sigma of both random errors, beyond which two spectra differ by more than chance
 _TRUTH_BINS = ("S/N 10-20", "S/N 20-40", "S/N 40-80", "S/N>=80")
 
 
@@ -157,6 +158,8 @@ def repeat_rows(
 
     offset is the median of later minus earlier; sigma and robust_sigma are those of the difference
     over sqrt 2, the random error of one spectrum. In a bin of S/N both spectra are in the bin.
+    `beyond 3 sigma` are the pairs that differ by more than three times both random errors together:
+    3 in 1000 by chance, the others are variable stars, binaries, or spectra that something spoiled.
     Memory holds only positions and nights of the catalogue, and the repeated spectra's labels.
 
     Parameters
@@ -176,7 +179,7 @@ def repeat_rows(
 
     needed = np.unique(np.concatenate([earlier, later]))
     first, second = np.searchsorted(needed, earlier), np.searchsorted(needed, later)
-    values, good = _labels_at(catalogue, needed, list(snr_bands), registry)
+    values, random, good = _labels_at(catalogue, needed, list(snr_bands), registry)
     rows = []
     for label, band in snr_bands.items():
         before, after = (
@@ -184,8 +187,11 @@ def repeat_rows(
             values[label][second].astype(np.float64),
         )
         clean = good[label][first] & good[label][second]
+        expected = np.hypot(random[label][first], random[label][second])
+        beyond = (expected > 0) & (abs(after - before) > _FAR * expected)
+        far = {f"beyond {_FAR:g} sigma": beyond}
         for prefix, part in (("", np.ones(len(first), bool)), ("unflagged", clean)):
-            for name, members in chosen[band].items():
+            for name, members in (chosen[band] | far).items():
                 use = part & members
                 numbers = statistics(after[use], before[use])
                 for key in ("sigma", "robust_sigma"):
@@ -207,12 +213,16 @@ def _by_snr(
 
 def _labels_at(
     catalogue: str | Path, rows: NDArray[np.int64], labels: Sequence[str], registry: Registry
-) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.bool_]]]:
-    """Labels of some rows (increasing numbers), and where they carry no warning."""
+) -> tuple[
+    dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]], dict[str, NDArray[np.bool_]]
+]:
+    """Labels of some rows (increasing numbers), their random errors, and where they carry no warning."""
     values = {label: np.empty(len(rows), np.float32) for label in labels}
+    random = {label: np.full(len(rows), np.nan, np.float32) for label in labels}
+    errors = {label: f"{label}_random" for label in labels if f"{label}_random" in registry.names}
     good = {label: np.empty(len(rows), bool) for label in labels}
     start = 0
-    for block in read_catalogue(catalogue, label_columns(labels, registry)):
+    for block in read_catalogue(catalogue, [*label_columns(labels, registry), *errors.values()]):
         low, high = np.searchsorted(rows, [start, start + len(block)])
         part = block.iloc[rows[low:high] - start]
         for label in labels:
@@ -221,9 +231,11 @@ def _labels_at(
                 # It is used only where it is recommended, as in the whole workflow.
                 value = np.where(part["flag_alpha_fe"] == 0, value, np.float32(np.nan))
             values[label][low:high] = value
+            if label in errors:
+                random[label][low:high] = part[errors[label]]
             good[label][low:high] = ~warned(part, label)
         start += len(block)
-    return values, good
+    return values, random, good
 
 
 def load_published(path: str | Path = PUBLISHED_NETWORKS_PATH) -> dict[str, dict[str, float]]:

@@ -475,6 +475,8 @@ def test_repeats_find_the_injected_scatter(tmp_path):
         "teff": 5500 + star + rng.normal(0, 20, n),
         "alpha_fe": rng.normal(0, 0.1, n), "flag_alpha_fe": star % 2,
         "flag_cloud_teff_pastel": (star < 100) & (visit == 0),
+        "teff_pastel_random": 50.0,
+        "teff_random": np.where(star < 200, 1.0, 1000.0),
     }  # fmt: skip
     for band in "ugriz":
         columns[f"snr{band}"] = np.where(star % 2, 30.0, np.where(visit == 0, 30.0, 60.0))
@@ -491,6 +493,12 @@ def test_repeats_find_the_injected_scatter(tmp_path):
     assert network["robust_sigma"] == pytest.approx(50, rel=0.1)
     assert numbers["all", "teff"]["sigma"] == pytest.approx(20, rel=0.05)
     assert numbers["unflagged", "teff_pastel"]["n"] == 1800
+    # Some 3 in 1000 of those with right errors and an offset of 0.4 sigma; most of those with 1 K.
+    assert 0 < numbers["beyond 3 sigma", "teff_pastel"]["n"] < 30
+    far = numbers["beyond 3 sigma", "teff"]
+    assert 300 < far["n"] < 400
+    assert far["robust_sigma"] > 3
+    assert numbers["beyond 3 sigma", "alpha_fe"]["n"] == 0
     # Only every other star has both spectra in one bin, and alike.
     assert numbers["S/N 20-40", "teff"]["n"] == numbers["S/N alike", "teff"]["n"] == 1000
     assert numbers["S/N 40-80", "teff"]["n"] == 0
