@@ -40,6 +40,9 @@ apidoc_modules = [
     }
 ]
 autodoc_typehints = "none"
+autodoc_use_type_comments = False  # there are none to look for
+# With functions and classes in it, the tree that each page shows would take a third of the time.
+toc_object_entries = False
 autodoc_member_order = "bysource"
 napoleon_use_ivar = True  # attributes of dataclasses are members already
 napoleon_use_param = False  # parameters are described, not linked: "(n,) errors" is no type
