@@ -242,7 +242,7 @@ class Models:
         for label, condition in self.settings.apply.items():
             restrict(columns, label, condition)
         set_network_flags(columns, self.networks, spectral_type, self.settings.grids)
-        return meta[["spectrum_id"]].assign(**columns)
+        return pd.DataFrame({"spectrum_id": meta["spectrum_id"].to_numpy(), **columns})
 
     def _errors_and_flags(self, rows: NDArray[np.void], spectral_type: SpectralType) -> None:
         """Errors and flags by what the run learned of this type."""

@@ -27,6 +27,7 @@ from lamostvac.cli.main import main
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.vocabulary import LABELS, SPECTRAL_TYPES
 from lamostvac.label.tables import FORMS, write_table
+from lamostvac.networks.predict import set_flags as set_network_flags
 from lamostvac.spectra.reader import read_spectrum
 
 
@@ -173,6 +174,17 @@ def test_quantities_and_spectra_of_specutils_give_the_same(labeller, some):
     quantities = (wave / 10) * units.nm, flux * small, ivar.astype(float) / small**2
     for found in (labeller.label(*quantities, **known), labeller.label(spectrum, **known)):
         assert found["teff"][0].value == pytest.approx(expected["teff"][0].value, rel=1e-5)
+
+
+def test_the_columns_of_many_networks_are_joined_at_once(labeller, some, monkeypatch):
+    def of_many(columns, *rest):
+        set_network_flags(columns, *rest)
+        first = next(iter(columns.values()))
+        columns.update({f"more_{number}": first for number in range(150)})
+
+    monkeypatch.setattr("lamostvac.label.models.set_network_flags", of_many)
+    arrays, known = given(some[2:3])
+    assert labeller.label(*arrays, **known)["rejected"][0] == ""
 
 
 def test_wrong_arrays_are_told_in_a_sentence(labeller):
