@@ -276,10 +276,11 @@ def _end(code: int) -> NoReturn:
     finally:
         for stream in (sys.stdout, sys.stderr):
             try:
-                if stream is not None and not stream.closed:
-                    stream.flush()
+                stream.flush()
             except OSError:
                 code = code or 120  # as Python's
+            except Exception:  # there is none, it is closed, or it is no stream
+                continue
         os._exit(code & 0xFF)
 
 

@@ -83,6 +83,7 @@ def test_output_that_cannot_be_written_is_told_in_the_exit_code():
     [
         ("pass", 0),
         ("raise SystemExit", 0),
+        ("import sys; sys.stdout.close(); sys.stderr = None", 0),
         ("raise SystemExit(259)", 3),
         ("import atexit; atexit.register(lambda: 1 / 0)", 0),
         ("import os, signal; os.kill(os.getpid(), signal.SIGINT)", -signal.SIGINT),
