@@ -9,7 +9,7 @@ from lamostvac.catalog.registry import emulator_labels, run_registry
 from lamostvac.catalog.rows import apply_curves, apply_errors
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
-from lamostvac.library.library import read_catalogue_labels, read_library_labels
+from lamostvac.library.library import read_catalogue_labels, read_library_labels, read_places
 from lamostvac.recommend import combine, files
 from lamostvac.recommend.definitions import Definition
 from lamostvac.recommend.settings import Settings
@@ -38,7 +38,7 @@ def main(snakemake: Job) -> None:
         params.outlier_fraction, params.cold_giant_max_teff, params.cold_giant_logg,
     )  # fmt: skip
     for system, path in zip(emulator_labels(params.emulators), inputs.further, strict=True):
-        flag_further(rows, system, read_library_labels(path))
+        flag_further(rows, system, read_library_labels(path), read_places(path))
     definitions = [Definition.model_validate(entry) for entry in params.definitions]
     settings = Settings(snr_band=params.snr_band, **params.settings)
     pairs = repeat_pairs(rows["ra"], rows["dec"], rows["lmjd"])

@@ -9,6 +9,7 @@ from scipy.spatial import cKDTree
 from lamostvac.catalog.registry import EmulatorLabels, Registry
 from lamostvac.catalog.settings import Catalog
 from lamostvac.core.vocabulary import CONVERGED, EDGE, GIANT_LOGG, LABELS, NO_FIT, NO_PROGRESS
+from lamostvac.external.match import STAR_RADIUS, sky_pairs
 
 _SECTION = Catalog()  # for defaults of parameters
 
@@ -143,19 +144,61 @@ def library_distances(
     distances : (n,) to the nearest library star; NaN for rows that are not finite
     limit : infinite, and the distances 0, without two different library stars
     """
-    usable = [column for column in range(library.shape[1]) if np.isfinite(library[:, column]).any()]
-    stars, points = _log_teff(library[:, usable]), _log_teff(labels[:, usable])
+    stars, points = _scaled(labels, library)
     stars = np.unique(stars[np.isfinite(stars).all(axis=1)], axis=0)
     finite = np.asarray(np.isfinite(points).all(axis=1))
     distances = np.where(finite, 0.0, np.nan)
     if len(stars) < 2 or not finite.any():
         return distances, np.inf
-    scale = stars.std(axis=0)
-    scale[scale == 0] = 1.0
-    tree = cKDTree(stars / scale)
-    neighbours, _ = tree.query(stars / scale, k=[2])
-    distances[finite] = np.ravel(tree.query(points[finite] / scale, k=[1])[0])
+    tree = cKDTree(stars)
+    neighbours, _ = tree.query(stars, k=[2])
+    distances[finite] = np.ravel(tree.query(points[finite], k=[1])[0])
     return distances, float(np.quantile(neighbours, 0.99))
+
+
+def distance_from_others(
+    labels: NDArray[np.floating],
+    library: NDArray[np.floating],
+    own: tuple[NDArray[np.int64], NDArray[np.int64]],
+) -> NDArray[np.float64]:
+    """Distance (n,) to the nearest library star that is another star, in units of the limit.
+
+    Parameters
+    ----------
+    labels, library : as in `outside_library`; a label that one of them lacks everywhere is left out
+    own : rows (p,) of `labels`, and rows (p,) of `library` that show the same stars
+
+    Returns
+    -------
+    (n,) NaN for rows that are not finite, and without two different library stars
+    """
+    known = np.isfinite(labels).any(axis=0) & np.isfinite(library).any(axis=0)
+    if not known[:1].all():
+        return np.full(len(labels), np.nan)
+    distances, limit = library_distances(labels[:, known], library[:, known])
+    stars, points = _scaled(labels[:, known], library[:, known])
+    usable = np.flatnonzero(np.isfinite(stars).all(axis=1))
+    rows = np.unique(own[0][np.isfinite(points[own[0]]).all(axis=1)])
+    if len(rows):
+        most = min(np.bincount(own[0]).max() + 1, len(usable))
+        near, which = cKDTree(stars[usable]).query(points[rows], k=np.arange(most) + 1)
+        pairs = rows[:, None] * len(library) + usable[which]
+        is_own = np.isin(pairs, own[0] * len(library) + own[1])
+        distances[rows] = np.where(is_own, np.inf, near).min(axis=1)
+    distances[~np.isfinite(distances)] = np.nan
+    return np.asarray(distances / limit if np.isfinite(limit) else np.full(len(labels), np.nan))
+
+
+def _scaled(
+    labels: NDArray[np.floating], library: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The library's stars (m, k) and labels (n, k) in units of the library's scatter."""
+    usable = [column for column in range(library.shape[1]) if np.isfinite(library[:, column]).any()]
+    stars, points = _log_teff(library[:, usable]), _log_teff(labels[:, usable])
+    finite = stars[np.isfinite(stars).all(axis=1)]
+    scale = np.unique(finite, axis=0).std(axis=0) if len(finite) else np.ones(len(usable))
+    scale[scale == 0] = 1.0
+    return stars / scale, points / scale
 
 
 def cold_giants(
@@ -183,20 +226,33 @@ def _log_teff(labels: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def flag_further(
-    rows: NDArray[np.void], system: EmulatorLabels, library_labels: NDArray[np.floating]
+    rows: NDArray[np.void],
+    system: EmulatorLabels,
+    library_labels: NDArray[np.floating],
+    places: NDArray[np.floating] | None = None,
 ) -> None:
-    """Set the flag of an emulator beside the first in `rows` (n,), in place.
+    """Set flag and distance of an emulator beside the first in `rows` (n,), in place.
 
-    It is 1 where the first emulator would have `flag_edge`, `flag_no_convergence` or
-    `flag_outside_library`, and where there is no fit.
+    The flag is 1 where the first emulator would have `flag_edge`, `flag_no_convergence` or
+    `flag_outside_library`, and where there is no fit. The distance is that of the *first* emulator's
+    labels from this one's library: a fit by a library without a star's kind ends near what the
+    library has, so its own labels do not tell.
 
     Parameters
     ----------
     library_labels : (m, k) of the stars of the emulator's library, in the order of `system.labels`
+    places : (m, 2) their RA and Dec in degrees where they are the survey's, or None; a star's
+        distance is from the others
     """
     columns = [rows[name].astype(np.float32) for name in system.columns.values()]
     outside = outside_library(np.column_stack(columns), library_labels)
     rows[system.flag] = outside | (rows[system.status] != CONVERGED)
+    first = np.column_stack([rows[label].astype(np.float64) for label in system.labels])
+    first[rows["fit_status"] != CONVERGED] = np.nan
+    own = np.empty(0, np.int64), np.empty(0, np.int64)
+    if places is not None:
+        own = sky_pairs(rows["ra"], rows["dec"], places[:, 0], places[:, 1], STAR_RADIUS)[:2]
+    rows[system.distance] = distance_from_others(first, library_labels, own)
 
 
 def set_flags(

@@ -97,6 +97,11 @@ class EmulatorLabels:
         """The flag of labels that should not be used."""
         return f"flag_{self.name}"
 
+    @property
+    def distance(self) -> str:
+        """The column with the distance of the first emulator's labels from this one's library."""
+        return f"distance_{self.name}"
+
 
 def emulator_labels(entries: Iterable[Mapping[str, Any]]) -> list[EmulatorLabels]:
     """Emulators from dictionaries with the fields of `EmulatorLabels`, as rules pass them."""

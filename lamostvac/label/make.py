@@ -11,7 +11,12 @@ from lamostvac.catalog.flags import Chi2Regression, chi2_regression, snr_flag
 from lamostvac.core.vocabulary import LABELS
 from lamostvac.fit.left_out import library_folds
 from lamostvac.label.pack import member
-from lamostvac.library.library import read_catalogue_labels, read_label_names, read_library_labels
+from lamostvac.library.library import (
+    read_catalogue_labels,
+    read_label_names,
+    read_library_labels,
+    read_places,
+)
 
 
 def library_tables(
@@ -28,8 +33,11 @@ def library_tables(
     for number, (name, path) in enumerate(libraries.items()):
         columns = LABELS if number == 0 else read_label_names(path)
         values = read_catalogue_labels(path) if number == 0 else read_library_labels(path)
+        labels = pd.DataFrame(values, columns=list(columns))
+        if name in crossvalidations and (places := read_places(path)) is not None:
+            labels[["ra", "dec"]] = places
         stars = library_folds([path, crossvalidations[name]] if name in crossvalidations else [])
-        tables = {"labels": pd.DataFrame(values, columns=list(columns)), "stars": stars}
+        tables = {"labels": labels, "stars": stars}
         for part, table in tables.items():
             file = folder / f"{number}_{part}.parquet"
             table.to_parquet(file, index=False)

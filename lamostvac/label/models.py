@@ -136,10 +136,11 @@ class Models:
         with self.pack.using("emulators"):
             return templates_of([self.emulator(name).whole.emulator for name in names])
 
-    def _library_labels(self, name: str) -> NDArray[np.float64]:
-        """Labels (m, k) of a library's stars."""
+    def _library_labels(self, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Labels (m, k) of a library's stars, and their places (m, 2) where they are the survey's."""
         table = self.pack.read(member("labels", name, ".parquet"), pd.read_parquet)
-        return np.asarray(table.to_numpy(np.float64))
+        places = table[["ra", "dec"]].to_numpy(np.float64) if "ra" in table else None
+        return table.drop(columns=["ra", "dec"], errors="ignore").to_numpy(np.float64), places
 
     def label(
         self,
@@ -254,11 +255,11 @@ class Models:
             apply_curves(rows, curves, settings.keep_errors)
         dwarf, giant = settings.snr_thresholds[spectral_type]
         set_flags(
-            rows, self.registry, self.library_labels(settings.library), settings.snr_band,
+            rows, self.registry, self.library_labels(settings.library)[0], settings.snr_band,
             dwarf, giant, **settings.flags, regression=settings.chi2[spectral_type],
         )  # fmt: skip
         for system in self.emulators:
-            flag_further(rows, system, self.library_labels(system.name))
+            flag_further(rows, system, *self.library_labels(system.name))
 
     def _recommend(self, rows: NDArray[np.void], spectral_type: SpectralType) -> None:
         """Recommended values by the run's relations and factors."""

@@ -348,6 +348,14 @@ def read_library_labels(path: str | PathLike[str]) -> NDArray[np.float64]:
         return read_columns(handle["labels"], list(names)).to_numpy(np.float64)
 
 
+def read_places(path: str | PathLike[str]) -> NDArray[np.float64] | None:
+    """RA and Dec (N, 2) in degrees of a library of the survey's own spectra; None for others."""
+    with open_hdf5(path) as handle:
+        if "ra" not in handle["labels"]:
+            return None
+        return read_columns(handle["labels"], ["ra", "dec"]).to_numpy(np.float64)
+
+
 def read_label_names(path: str | PathLike[str]) -> tuple[str, ...]:
     """`label_names` of the library that `write_library` wrote."""
     with open_hdf5(path) as handle:

@@ -49,14 +49,14 @@ def _system(
     sources: Sequence[Source],
     fitted: LabelRelations,
     covariates: Sequence[NDArray[np.float64]],
-    at: NDArray[np.float64],
+    snr_band: str,
 ) -> _System:
     """The value of a system: the first source has its validity as weight, the next the remainder.
 
     Errors of sources of one system are added linearly, because the sources differ in their training
-    and not in the spectrum that they use. `at` is the `place` of the stars.
+    and not in the spectrum that they use. `snr_band` is what learned factors depend on.
     """
-    n = len(at)
+    n = len(columns[sources[0].column])
     left, value, error = np.ones(n), np.zeros(n), np.zeros(n)
     shares, errors = {}, {}
     for source in sources:
@@ -69,6 +69,7 @@ def _system(
         )
         if name in fitted.scales:
             # What the factor was learned on has the relation's own error in it.
+            at = place(columns, snr_band, source.distance)
             whole = whole * fitted.scales[name].factor(at)
             stated = whole
         shares[name], errors[name] = share, stated
@@ -139,11 +140,14 @@ def combine(
     """
     covariates = [number(columns, name) for name in definition.covariates]
     n = len(columns[definition.sources[0].column])
-    at = place(columns, snr_band) if fitted.scales else np.zeros((n, 1 + len(PLACE)))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         systems = [
             _system(
-                columns, [s for s in definition.sources if s.system == name], fitted, covariates, at
+                columns,
+                [s for s in definition.sources if s.system == name],
+                fitted,
+                covariates,
+                snr_band,
             )
             for name in definition.systems
         ]

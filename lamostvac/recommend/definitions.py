@@ -34,16 +34,15 @@ class Source(_Entry):
     unless: list[str] = Field(default_factory=list)
     relation: bool = True
     shrunk: bool = True
+    distance: str | None = None
 
     @property
     def names(self) -> list[str]:
         """All columns that the source needs."""
         condition = parse(self.where, f"source {self.column}: where").names if self.where else ()
-        return list(
-            dict.fromkeys(
-                [self.column, f"{self.column}_err", *self.within, *self.unless, *condition]
-            )
-        )
+        distance = () if self.distance is None else (self.distance,)
+        own = (self.column, f"{self.column}_err")
+        return list(dict.fromkeys([*own, *self.within, *self.unless, *condition, *distance]))
 
     @model_validator(mode="after")
     def _usable(self) -> Self:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lamostvac.recommend.correlations import MAX_CORRELATION, between
 from lamostvac.recommend.definitions import CORE, Columns, Definition, Source, number, validity
 from lamostvac.recommend.relations import LabelRelations, on_scale
-from lamostvac.recommend.scales import PLACE, ErrorScale, place
+from lamostvac.recommend.scales import FAR, PLACE, ErrorScale, place
 from lamostvac.recommend.settings import Settings
 
 Array = NDArray[np.float64]
@@ -69,7 +69,7 @@ def fit_scale(residual: Array, error: Array, known: Array, at: Array, stars: int
     ----------
     residual, error : (n,) label minus truth, and its stated error
     known : (n,) standard deviation of the truth's own error; 0 where it is not known
-    at : (n, k) `place` of the stars
+    at : (n, k) `place` of the stars; the fourth is a distance, and has no upper limit
     stars : the factor 1, with no slopes, counts as this many stars
 
     Returns
@@ -81,6 +81,7 @@ def fit_scale(residual: Array, error: Array, known: Array, at: Array, stars: int
         return ErrorScale()
     centre = np.median(at, axis=0)
     low, high = np.quantile(at, [0.02, 0.98], axis=0)
+    high[3:] = low[3:] + FAR  # with the distance errors go on growing, beyond these stars too
     size = at.shape[1] + 1
     scale = ErrorScale(np.zeros(size), centre, np.array([low, high]).T, len(residual))
     design = scale.design(at)
@@ -90,10 +91,13 @@ def fit_scale(residual: Array, error: Array, known: Array, at: Array, stars: int
     a = np.zeros(size)
     for _ in range(_STEPS):
         factor = np.exp(design @ a)
-        target = np.log(distance / _SIGMA) - 0.5 * np.log1p((known / (error * factor)) ** 2)
-        weight = 1.0 / np.maximum(np.abs(target - design @ a), 0.05)
-        weighted = design * weight[:, None]
-        new = np.linalg.solve(weighted.T @ design + ridge, weighted.T @ target)
+        # Of a star whose reference is no better than the label, the residual says little of the label.
+        relative = (known / (error * factor)) ** 2
+        share = 1.0 / (1.0 + relative)
+        left = np.log(distance / _SIGMA) - 0.5 * np.log1p(relative) - design @ a
+        slope = design * share[:, None]
+        weighted = slope / np.maximum(np.abs(left), 0.05)[:, None]
+        new = np.linalg.solve(weighted.T @ slope + ridge, weighted.T @ (left + slope @ a))
         step, a = np.abs(new - a).max(), 0.5 * (a + new)
         if step < 1e-6:
             break
@@ -157,22 +161,22 @@ def learn(
     truths = {
         name: _truth(part, definition, fitted, name, known, rows) for name, known in own.items()
     }
-    at = place(part, settings.snr_band)
-    known, scales = {}, {}
+    known, scales, factors = {}, {}, {}
     for source in definition.sources:
         name = source.column
         chosen = {name: truths[name]} if name in truths else truths
         known[name] = _residuals(part, definition, fitted, source, chosen)
-        found = known[name]
+        found, at = known[name], place(part, settings.snr_band, source.distance)
         used = np.isfinite(found.residual) & np.isfinite(at).all(axis=1)
         scales[name] = fit_scale(
             found.residual[used], found.error[used], found.truth_err[used], at[used],
             settings.min_left_out,
         )  # fmt: skip
+        factors[name] = scales[name].factor(at)
     learned = {
         (one.column, two.column): _pair(
             [known[s.column] for s in (one, two)],
-            [scales[s.column].factor(at) for s in (one, two)],
+            [factors[s.column] for s in (one, two)],
             between(fitted.correlations, one.column, two.column).total,
             settings.min_left_out,
         )

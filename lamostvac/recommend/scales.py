@@ -1,4 +1,4 @@
-"""Factors on stated errors, as functions of S/N, effective temperature and metallicity."""
+"""Factors on stated errors, as functions of S/N, Teff, [Fe/H] and the distance from known stars."""
 
 from dataclasses import dataclass, field
 
@@ -9,17 +9,26 @@ from lamostvac.recommend.definitions import Columns, number
 
 Array = NDArray[np.float64]
 PLACE = ("teff", "feh")  # the labels that factors depend on, the first emulator's
-# Steps in log10 S/N, 5040 K/Teff and [Fe/H] over which a factor may well change.
-_STEPS = np.array([0.4, 0.1, 0.7])
+# Steps in log10 S/N, 5040 K/Teff, [Fe/H] and log10 distance over which a factor may well change.
+_STEPS = np.array([0.4, 0.1, 0.7, 0.4])
+_LEAST = 0.1  # below this distance a star is among the others
+FAR = 10.0  # steps: a distance that no star has
 _LIMITS = np.log([1 / 3, 3.0])  # of the factor's logarithm
 
 
-def place(columns: Columns, snr_band: str) -> Array:
-    """Where stars are (n, 3): log10 S/N, 5040 K/Teff and [Fe/H], in steps; NaN where missing."""
+def place(columns: Columns, snr_band: str, distance: str | None = None) -> Array:
+    """Where stars are (n, 3): log10 S/N, 5040 K/Teff and [Fe/H], in steps; NaN where missing.
+
+    With the column of a `distance` from the stars that a source learned from, its log10 is the
+    fourth (n, 4).
+    """
     snr, teff, feh = (number(columns, name) for name in (snr_band, *PLACE))
     snr = np.log10(np.where(snr > 0, snr, np.nan))
     theta = 5040.0 / np.where(teff > 0, teff, np.nan)
-    return np.stack([snr, theta, feh], axis=1) / _STEPS
+    found = [snr, theta, feh]
+    if distance is not None:
+        found.append(np.log10(np.maximum(number(columns, distance), _LEAST)))
+    return np.stack(found, axis=1) / _STEPS[: len(found)]
 
 
 @dataclass(frozen=True)

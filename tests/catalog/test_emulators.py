@@ -30,7 +30,7 @@ def test_each_has_columns_of_its_own_between_the_first_emulators_and_the_network
     expected = []
     for one in (MINE, OTHER):
         expected += [f"{column}{part}" for column in one.columns.values() for part in parts]
-        starts = ("chi2", "fit_status", "in_library", "flag")
+        starts = ("chi2", "fit_status", "in_library", "flag", "distance")
         expected += [f"{start}_{one.name}" for start in starts]
     assert added == expected
     assert names.index("fit_status") < names.index(added[0]) < names.index("mag_g_gaia")
@@ -123,6 +123,41 @@ def test_the_flag_is_set_without_a_fit_on_the_edge_and_far_from_the_library():
     flag_further(rows, MINE, library)
     assert rows["flag_survey_mine"].tolist() == [0, 1, 1, 1, 1]
     assert outside_library(np.array([[5000.0, -0.5]]), library).tolist() == [False]
+
+
+def test_the_distance_is_that_of_the_first_emulators_labels_from_other_stars():
+    rng = np.random.default_rng(2)
+    library = np.concatenate([rng.uniform([5000, -0.5], [6000, 0], (200, 2)), [[4500.0, -2.0]]])
+    places = np.column_stack([np.arange(201.0), np.zeros(201)])
+    rows = REGISTRY.empty(4)
+    rows["teff"], rows["feh"] = [5500.0, 4500.0, 4500.0, 4500.0], [-0.25, -2.0, -2.0, -2.0]
+    # Its own labels are those of stars that the library has.
+    rows["teff_survey_mine"], rows["feh_survey_mine"] = 5500.0, -0.25
+    rows["fit_status"] = [CONVERGED, CONVERGED, CONVERGED, EDGE]
+    rows["fit_status_survey_mine"] = CONVERGED
+    rows["ra"], rows["dec"] = [300.0, 301.0, 200.0, 200.0], 0.0
+    flag_further(rows, MINE, library, places)
+    assert rows["flag_survey_mine"].tolist() == [0, 0, 0, 0]
+    inside, same, itself, unknown = rows["distance_survey_mine"].tolist()
+    assert inside < 1
+    assert same == 0
+    assert itself > 5
+    assert np.isnan(unknown)
+    flag_further(rows, MINE, library)
+    assert rows["distance_survey_mine"][2] == 0
+
+
+def test_labels_that_one_side_lacks_do_not_count_in_the_distance():
+    library = np.random.default_rng(3).uniform([4000, 2, -1], [6000, 5, 0], (100, 3))
+    rows = REGISTRY.empty(2)
+    rows["teff"], rows["logg"], rows["feh"] = 5000.0, np.nan, [-0.5, -3.0]
+    rows["fit_status"] = rows["fit_status_stelib"] = CONVERGED
+    flag_further(rows, OTHER, library)
+    near, far = rows["distance_stelib"].tolist()
+    assert near < 1 < far
+    rows["teff"] = np.nan
+    flag_further(rows, OTHER, library)
+    assert np.isnan(rows["distance_stelib"]).all()
 
 
 def crossvalidation(n=400):

@@ -84,6 +84,26 @@ def test_a_source_without_left_out_stars_keeps_its_stated_error():
     assert learned.learned[("e", "s")] == 0.0
 
 
+def test_errors_grow_with_the_distance_from_the_stars_that_a_source_learned_from():
+    rng = np.random.default_rng(9)
+    truth, columns, _ = three_systems(n=8000)
+    columns["d"] = 10 ** rng.uniform(-1, 0.2, len(truth))
+    columns["s"] = truth + columns["d"] * rng.normal(size=len(truth))
+    sources = [LABEL.sources[0], LABEL.sources[1].model_copy(update={"distance": "d"})]
+    label = LABEL.model_copy(update={"sources": [*sources, LABEL.sources[2]]})
+    known = left_out_of(truth, columns, np.arange(8000))
+    scale = learn(columns, label, PLAIN, known, SETTINGS).scales["s"]
+    columns["d"][:5] = 0.2, 0.5, 1.0, 2.5, np.nan
+    found = scale.factor(place(columns, "snrr", "d"))
+    # 2.5 is farther than any star that was known; where nothing is known it is as at the median.
+    np.testing.assert_allclose(found[:4], [1 / 3, 0.5, 1.0, 2.5], rtol=0.15)
+    assert found[4] == pytest.approx(10**-0.4, rel=0.15)
+    learned = learn(columns, label, PLAIN, known, SETTINGS)
+    value, error, _, _ = combine(columns, label, learned, 3.0, "snrr")
+    assert np.isfinite(value).all()
+    assert (error > 0).all()
+
+
 def test_few_stars_change_little():
     truth, columns, _ = three_systems()
     known = left_out_of(truth, columns, np.arange(4))
@@ -111,6 +131,18 @@ def test_the_errors_of_the_reference_are_not_the_sources():
         assert np.exp(scale.coefficients[0]) == pytest.approx(own, rel=0.07)
     rho = correlation_of(*residuals, np.full(n, reference**2), 0.0, 30)
     assert rho == pytest.approx(0.0, abs=0.12)
+
+
+def test_few_stars_with_a_reference_no_better_than_the_label_change_little():
+    """With errors of the reference 13 % too large, these would make the label's own 0.76 of theirs."""
+    rng = np.random.default_rng(11)
+    found = []
+    for _ in range(20):
+        residual = rng.normal(0, np.hypot(1.0, 1.24), 130)
+        at = rng.normal(size=(130, 3))
+        scale = fit_scale(residual, np.ones(130), np.full(130, 1.4), at, 30)
+        found.append(scale.factor(np.zeros((1, 3)))[0])
+    assert 0.88 < np.median(found) < 1.05
 
 
 def test_a_tenth_of_blunders_does_not_move_a_factor():

@@ -602,6 +602,7 @@ def test_no_rows_are_no_trouble():
             "no column flag_edgy; did you mean flag_edge",
         ),
         (lambda e: e["sources"][0].update(where="teff <"), "is no expression"),
+        (lambda e: e["sources"][0].update(distance="distance_x"), "no column distance_x"),
         (lambda e: e["sources"][1].update(within={"teff": [1, 2, 1]}), "two tapers wide"),
         (lambda e: e.update(covariates=["loggg"]), "no column loggg"),
     ],
@@ -633,19 +634,28 @@ def test_a_condition_keeps_a_source_to_its_stars():
     assert set(Source.model_validate(definition.sources[1].model_dump()).names) >= {"t", "s"}
 
 
-def test_hot_stars_of_the_real_run_follow_lasp_only_where_lasp_is_right():
+def test_stars_of_the_real_run_follow_lasp_only_where_lasp_has_their_kind_and_is_right():
     """Validity of both systems that learn from LASP for single stars, by hand."""
     stars = {
-        # MILES, its [Fe/H], survey emulator, networks; who counts beside MILES
-        "F star": (6000, -0.2, 6010, 6020, True, True),
-        "metal-poor G star": (5700, -1.8, 5710, 5690, True, True),
-        "A7 star, MILES within its error above 7500 K": (7600, -0.2, 7420, 7400, True, False),
-        "A star on LASP's branch": (8900, -0.3, 8780, 7400, True, False),
-        "late B star of the disc": (10_300, 0.0, 11_400, 11_300, True, True),
-        "horizontal branch of the halo": (7600, -1.4, 10_800, 10_200, False, False),
-        "B star that LASP has not": (15_000, 0.0, 12_000, 12_100, False, False),
+        # MILES, its [Fe/H], distance from LASP's stars, survey emulator, networks; who counts beside MILES
+        "F star": (6000, -0.2, 0.1, 6010, 6020, True, True),
+        "metal-poor dwarf": (5700, -1.8, 0.6, 5710, 5690, True, True),
+        "metal-poor giant, of which LASP's library has two": (
+            5270,
+            -2.3,
+            2.1,
+            5730,
+            5410,
+            False,
+            True,
+        ),
+        "A7 star, MILES within its error above 7500 K": (7600, -0.2, 0.1, 7420, 7400, True, False),
+        "A star on LASP's branch": (8900, -0.3, 2.2, 8780, 7400, True, False),
+        "late B star of the disc": (10_300, 0.0, 0.3, 11_400, 11_300, True, True),
+        "horizontal branch of the halo": (7600, -1.4, 1.5, 10_800, 10_200, False, False),
+        "B star that LASP has not": (15_000, 0.0, 2.5, 12_000, 12_100, False, False),
     }
-    teff, feh, survey, networks, by_survey, by_networks = map(
+    teff, feh, distance, survey, networks, by_survey, by_networks = map(
         np.array, zip(*stars.values(), strict=True)
     )
     text = (PROJECT / "config" / "recommended_real.yaml").read_text()
@@ -655,6 +665,7 @@ def test_hot_stars_of_the_real_run_follow_lasp_only_where_lasp_is_right():
         columns |= {f"{s.column}": np.ones(len(stars)) for s in definition.sources}
         columns |= {f"{s.column}_err": np.ones(len(stars)) for s in definition.sources}
         columns |= {"teff": teff, "feh": feh, "teff_survey_lasp": survey, "teff_lasp": networks}
+        columns |= {"distance_survey_lasp": distance}
         valid = {s.system: validity(s, columns) > 0.5 for s in definition.sources}
         np.testing.assert_array_equal(valid["emulator"], True)
         np.testing.assert_array_equal(valid["survey"], by_survey)
