@@ -18,6 +18,9 @@ from lamostvac.library.library import (
     read_places,
 )
 
+PLACES = ("ra", "dec")
+"""Columns beside the labels of a library's stars where they are the survey's."""
+
 
 def library_tables(
     folder: Path, libraries: Mapping[str, str], crossvalidations: Mapping[str, str]
@@ -35,7 +38,7 @@ def library_tables(
         values = read_catalogue_labels(path) if number == 0 else read_library_labels(path)
         labels = pd.DataFrame(values, columns=list(columns))
         if name in crossvalidations and (places := read_places(path)) is not None:
-            labels[["ra", "dec"]] = places
+            labels[list(PLACES)] = places
         stars = library_folds([path, crossvalidations[name]] if name in crossvalidations else [])
         tables = {"labels": labels, "stars": stars}
         for part, table in tables.items():

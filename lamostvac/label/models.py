@@ -36,6 +36,7 @@ from lamostvac.fit.fitter import StarFitter
 from lamostvac.fit.left_out import LeftOutFitter
 from lamostvac.fit.redshift import Templates, templates_of
 from lamostvac.fit.results import fit_tables
+from lamostvac.label.make import PLACES
 from lamostvac.label.pack import CONTENT, Pack, PackSettings, member
 from lamostvac.networks.ensemble import Network, load_network
 from lamostvac.networks.predict import joined, predict_chunk, restrict
@@ -77,6 +78,7 @@ class Models:
         self.settings: PackSettings = pack.settings
         self.emulator = cache(self._emulator)
         self.library_labels = cache(self._library_labels)
+        self.library_places = cache(self._library_places)
         with pack.using(CONTENT):
             self.network_labels = network_labels(self.settings.network_labels)
             self.emulators = emulator_labels(self.settings.emulators)
@@ -136,11 +138,17 @@ class Models:
         with self.pack.using("emulators"):
             return templates_of([self.emulator(name).whole.emulator for name in names])
 
-    def _library_labels(self, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """Labels (m, k) of a library's stars, and their places (m, 2) where they are the survey's."""
+    def _library_labels(self, name: str) -> NDArray[np.float64]:
+        """Labels (m, k) of a library's stars."""
         table = self.pack.read(member("labels", name, ".parquet"), pd.read_parquet)
-        places = table[["ra", "dec"]].to_numpy(np.float64) if "ra" in table else None
-        return table.drop(columns=["ra", "dec"], errors="ignore").to_numpy(np.float64), places
+        labels = table.drop(columns=list(PLACES), errors="ignore")
+        return np.asarray(labels.to_numpy(np.float64))
+
+    def _library_places(self, name: str) -> NDArray[np.float64] | None:
+        """RA and Dec (m, 2) of these stars, None where they are not the survey's."""
+        table = self.pack.read(member("labels", name, ".parquet"), pd.read_parquet)
+        known = set(PLACES) <= set(table)
+        return table[list(PLACES)].to_numpy(np.float64) if known else None
 
     def label(
         self,
@@ -255,11 +263,13 @@ class Models:
             apply_curves(rows, curves, settings.keep_errors)
         dwarf, giant = settings.snr_thresholds[spectral_type]
         set_flags(
-            rows, self.registry, self.library_labels(settings.library)[0], settings.snr_band,
+            rows, self.registry, self.library_labels(settings.library), settings.snr_band,
             dwarf, giant, **settings.flags, regression=settings.chi2[spectral_type],
         )  # fmt: skip
         for system in self.emulators:
-            flag_further(rows, system, *self.library_labels(system.name))
+            flag_further(
+                rows, system, self.library_labels(system.name), self.library_places(system.name)
+            )
 
     def _recommend(self, rows: NDArray[np.void], spectral_type: SpectralType) -> None:
         """Recommended values by the run's relations and factors."""
