@@ -56,6 +56,7 @@ RUN_BY = {
     "redshifts.py": "project/test_tools.py::test_redshifts_are_found_again_in_the_simulated_spectra",
     "scaling.py": "project/test_tools.py::test_scaling_prepares_fits_and_predicts_anew",
     "slurm_lab.py": "workflow/test_slurm.py::test_the_catalogue_is_that_of_an_undisturbed_local_run",
+    "survey_choice.py": "project/test_tools.py::test_survey_choice_judges_on_stars_that_had_no_part_in_the_choice",
     "time_training.py": "project/test_tools.py::test_time_training_trains_one_label_of_each_set",
     "versions.py": "core/test_code_version.py::test_the_versions_are_those_of_the_code",
     "variants.py": "project/test_tools.py::test_variants_runs_a_configuration_and_prints_its_comparisons",
@@ -160,6 +161,20 @@ def test_ablation_compares_each_system_and_their_means(project, run):
     }
     assert min(widths["learned"]) > 0
     assert widths["learned"] != widths["stated"]
+
+
+def test_survey_choice_judges_on_stars_that_had_no_part_in_the_choice(project, run):
+    options = ["--set", "pastel", "--folds", 0, "--pairs", "0:0.9"]
+    shown = run_tool(project, "survey_choice.py", run, *options).splitlines()
+    assert re.match(r"fold 0: chosen \((0|30)\.0, 0\.9", shown[0])
+    rows = [
+        re.split(r"\s{2,}", line.strip()) for line in shown if "chosen" in line or "shipped" in line
+    ]
+    found = {(row[0], row[2]): row for row in rows[1:]}
+    few, many = (found["FGK, S/N > 20", pair] for pair in ("chosen", "shipped"))
+    assert few[1] == many[1]
+    assert int(few[1]) > 5
+    assert all(0 < float(value) < 3000 for value in few[3:] + many[3:])
 
 
 def test_redshifts_are_found_again_in_the_simulated_spectra(project, run):
