@@ -1,3 +1,3 @@
 """The spectral emulator: components and Gaussian process, what it misses, its distilled form."""
 
-VERSION = 1
+VERSION = 2

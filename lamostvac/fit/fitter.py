@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lamostvac.emulator.model import Emulator
 from lamostvac.fit import refine
 from lamostvac.fit.likelihood import Condensed, Design, Sums
-from lamostvac.fit.lines import read_lines
+from lamostvac.fit.lines import LineReader
 from lamostvac.fit.outliers import find_outliers, hat_functions
 from lamostvac.fit.priors import DensityPrior, prior_intervals
 from lamostvac.fit.settings import FitSettings
@@ -88,12 +88,18 @@ class StarFitter:
     ----------
     emulator : exact or distilled (`distil`)
     settings : of the fit
+    few : for some hundred spectra at most: it is ready sooner and takes less memory, and each
+        spectrum takes longer
     """
 
-    def __init__(self, emulator: Emulator, settings: FitSettings) -> None:
+    def __init__(self, emulator: Emulator, settings: FitSettings, few: bool = False) -> None:
         self.emulator, self.settings = emulator, settings
         self.design = Design(
-            emulator, settings.flux_floor, settings.calibration_scale, settings.calibration_error
+            emulator,
+            settings.flux_floor,
+            settings.calibration_scale,
+            settings.calibration_error,
+            few,
         )
         self.prior = None
         if settings.prior == "density":
@@ -102,6 +108,7 @@ class StarFitter:
         stars = emulator.library_scaled
         rows, _ = pivoted_cholesky(stars, 1.0, _ANCHOR_LENGTH, _ANCHORS, 1e-6)
         self.anchors = stars[rows]
+        self._spreads: dict[str, NDArray[np.float32]] = {}
 
     def fit(
         self,
@@ -124,12 +131,16 @@ class StarFitter:
         n = len(flux)
         types = np.broadcast_to(np.asarray(spectral_types), (n,))
         parts, places = [self._nothing()], [np.empty(0, dtype=np.int64)]
+        d = len(self.emulator.basis)
+        factor = np.zeros((min(n, _BATCH), d, d))
         for name in np.unique(types):
             members = np.flatnonzero(types == name)
             for first in range(0, len(members), _BATCH):
                 rows = members[first : first + _BATCH]
                 own = None if starts is None else np.asarray(starts[rows], dtype=np.float64)
-                parts.append(self._fit_batch(flux[rows], ivar[rows], str(name), own))
+                parts.append(
+                    self._fit_batch(flux[rows], ivar[rows], str(name), own, factor[: len(rows)])
+                )
                 places.append(rows)
         return in_order(join(parts), np.concatenate(places))
 
@@ -164,11 +175,12 @@ class StarFitter:
         ivar: NDArray[np.floating],
         spectral_type: str,
         starts: NDArray[np.float64] | None,
+        factor: NDArray[np.float64],
     ) -> StarFits:
         emulator, design = self.emulator, self.design
         n, d = len(flux), len(emulator.label_names)
         sums = design.sums(flux, ivar, spectral_type)
-        condensed = design.condense(sums, spectral_type)
+        condensed = design.condense(sums, spectral_type, factor=factor)
         at_start = None
         if starts is None:
             anchors = self._starts(condensed)
@@ -199,8 +211,8 @@ class StarFitter:
         )
         used = (sums.weight > 0) & ~left_out
         slope = emulator.label_derivative(solution.scaled)
-        beside = read_lines(
-            emulator, spectral_type, sums, difference, left_out, solution.jacobian, slope
+        beside = self._lines.read(
+            spectral_type, sums, difference, left_out, solution.jacobian, slope
         )
         errors, noise, lines = refine.label_errors(
             emulator, solution, partial(design.covariances, condensed, spectral_type)
@@ -239,7 +251,7 @@ class StarFitter:
         sums = self.design.sums(flux, ivar, spectral_type)
         components = self.emulator.process.predict(self.emulator.to_scaled(labels))
         difference = self._difference(sums.residual, components)
-        spread = self._spread[spectral_type]
+        spread = self._spread(spectral_type)
         left_out = np.zeros(np.shape(flux), dtype=bool)
         if settings.outlier_sigma > 0:
             left_out[:, pixels] = find_outliers(
@@ -290,11 +302,12 @@ class StarFitter:
         rows = np.arange(len(left_out))
         for _ in range(settings.outlier_rounds if settings.outlier_sigma > 0 else 0):
             found = find_outliers(
-                difference[rows],
-                sums.weight[rows],
-                self._spread[spectral_type],
+                difference,
+                sums.weight,
+                self._spread(spectral_type),
                 settings.outlier_sigma,
                 self._hats,
+                rows,
             )
             new = (found != left_out[rows]).any(axis=1)
             rows = rows[new]
@@ -330,14 +343,17 @@ class StarFitter:
     def _signal(self) -> NDArray[np.float32]:
         return self.emulator.basis[: self.emulator.n_signal].astype(np.float32)
 
+    def _spread(self, spectral_type: str) -> NDArray[np.float32]:
+        """Variance (p,) that the emulator's error gives a pixel."""
+        if spectral_type not in self._spreads:
+            basis, covariance = self.emulator.basis, self.emulator.discrepancy[spectral_type]
+            spread = np.vecdot(basis.T @ covariance, basis.T).astype(np.float32)
+            self._spreads[spectral_type] = spread
+        return self._spreads[spectral_type]
+
     @cached_property
-    def _spread(self) -> dict[str, NDArray[np.float32]]:
-        """Variance (p,) that the emulator's error gives a pixel, by type."""
-        basis = self.emulator.basis
-        return {
-            name: np.vecdot(basis.T @ covariance, basis.T).astype(np.float32)
-            for name, covariance in self.emulator.discrepancy.items()
-        }
+    def _lines(self) -> LineReader:
+        return LineReader(self.emulator)
 
     @cached_property
     def _hats(self) -> NDArray[np.float32] | None:

@@ -77,7 +77,7 @@ class LeftOutFitter:
     Attributes
     ----------
     whole : of all stars
-    without : the emulator without the stars of a fold, by number
+    without : the emulator without the stars of a fold, by number; made for few spectra
     stars : `ra dec fold` of the library's spectra
     """
 
@@ -105,8 +105,8 @@ class LeftOutFitter:
         fold : (n,) by `folds`
         progress : called with the number of spectra done since it was called last
         """
-        # Rows of left-out stars wait, so that there is one emulator beside the whole one at a time: with what
-        # it makes ready each takes some 300 MB.
+        # Rows of left-out stars wait, so that each fold's emulator is made ready once, and there is one beside
+        # the whole one at a time.
         fits, places = [], []
         waiting: dict[int, list[tuple[NDArray[np.int64], Pixels, Pixels]]] = {}
         for first in range(0, max(len(fold), 1), _BATCH):
@@ -146,7 +146,7 @@ def left_out_fitter(
     """
 
     def fitter(fold: int) -> StarFitter:
-        return StarFitter(read_emulator(without[fold]), settings)
+        return StarFitter(read_emulator(without[fold]), settings, few=True)
 
     whole = StarFitter(read_emulator(emulator), settings)
     return LeftOutFitter(whole, fitter, stars)

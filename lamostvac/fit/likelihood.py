@@ -18,7 +18,8 @@ own mask and noise. After that the fit needs no pixel any more.
 Cost. Nearly all of it is W = sum over pixels of weight times (basis row)(basis row)' for each star.
 The products of basis rows are the same for all stars, so they are kept in a table, and W of many
 stars is one matrix product of their weights with that table. Only the lower triangle is computed,
-and the product runs at the machine's full rate in single precision. The bumps are local, so their
+and the product runs at the machine's full rate in single precision. The table of 174 directions has
+230 MB, which do not pay for a few stars: these get W one by one. The bumps are local, so their
 tables are small. The emulator's error is integrated out in double precision, the calibration's in
 that of the sums.
 """
@@ -35,7 +36,7 @@ from lamostvac.spectra.grid import GRID
 
 _MAX_IVAR = 1e10  # of normalised flux; larger values would make matrices singular
 _ROWS = 64  # a multiple of the rows that a kernel of BLAS takes at once
-_BUMP_END = 1e-6  # a bump ends where it is below this share of its height
+_BUMP_END = 1e-3  # a bump ends where it is below this share of its height
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def calibration_bumps(wave: NDArray[np.float64], spacing: float) -> NDArray[np.f
     """Gaussian bumps (b, p) every `spacing` A with a standard deviation of 0.8 spacings.
 
     Neighbours overlap enough for their sum to follow any curve that is smooth on the scale of the
-    spacing. A bump ends where it is 1e-6 of its height.
+    spacing. A bump ends where it is 1e-3 of its height.
     """
     centres = np.arange(wave[0] - spacing, wave[-1] + 2 * spacing, spacing)
     bumps = np.exp(-0.5 * ((wave - centres[:, None]) / (0.8 * spacing)) ** 2)
@@ -125,6 +126,7 @@ class Design:
     flux_floor : standard deviation added to the noise of every pixel
     calibration_scale : spacing of the bumps, A; 0 leaves them out
     calibration_error : standard deviation of a bump's amplitude; 0 leaves them out
+    few : for some hundred stars at most: no table of products of basis rows is made
     """
 
     def __init__(
@@ -133,6 +135,7 @@ class Design:
         flux_floor: float,
         calibration_scale: float,
         calibration_error: float,
+        few: bool = False,
     ) -> None:
         self.emulator = emulator
         self.bumps = np.empty((0, np.count_nonzero(emulator.pixels)))
@@ -152,12 +155,13 @@ class Design:
             self._runs.append((slice(done, done + stop - start), slice(start, stop)))
             done += stop - start
         self._precision: dict[str, NDArray[np.float64]] = {}
-        d = len(emulator.basis)
-        i, j = np.tril_indices(d)
         basis = emulator.basis.astype(np.float32)
         self._rows = np.concatenate([basis, self.bumps.astype(np.float32)])
-        self._pairs = basis[i]
-        self._pairs *= basis[j]
+        self._pairs: NDArray[np.float32] | None = None
+        if not few:
+            i, j = np.tril_indices(len(basis))
+            self._pairs = basis[i]
+            self._pairs *= basis[j]
         self._local = [self._bump_table(bump) for bump in range(len(self.bumps))]
 
     def _bump_table(self, bump: int) -> tuple[slice, slice, NDArray[np.float32]]:
@@ -171,6 +175,19 @@ class Design:
         near = slice(bump, last + 1)
         rows = np.concatenate([self._rows[:d, pixels], self._rows[d:][near, pixels]])
         return pixels, near, rows * self._rows[d + bump, pixels]
+
+    def _pair_sums(self, weight: NDArray[np.float32], n: int) -> NDArray[np.float32]:
+        """`Sums.pairs` of the first n of weights (m, p)."""
+        if self._pairs is not None:
+            return np.asarray((weight @ self._pairs.T)[:n])
+        d = len(self.emulator.basis)
+        i, j = np.tril_indices(d)
+        result = np.empty((n, len(i)), dtype=np.float32)
+        scaled = np.empty((d, weight.shape[1]), dtype=np.float32)
+        for own, root in zip(result, np.sqrt(weight[:n]), strict=True):
+            np.multiply(self._rows[:d], root, out=scaled)
+            own[:] = ssyrk(1.0, scaled.T, trans=1)[j, i]
+        return result
 
     def precision(self, spectral_type: str) -> NDArray[np.float64]:
         """(d, d) inverse of the covariance of the emulator's error for a type."""
@@ -196,20 +213,11 @@ class Design:
         padded = -(-n // _ROWS) * _ROWS
         weight = np.zeros((padded, p), dtype=np.float32)
         residual = np.zeros((padded, p), dtype=np.float32)
-        for place, run in self._runs:
-            np.minimum(
-                ivar[:, run], np.float32(_MAX_IVAR), out=weight[:n, place], casting="same_kind"
-            )
-            np.subtract(
-                flux[:, run],
-                self.emulator.mean[place],
-                out=residual[:n, place],
-                casting="same_kind",
-            )
-        # 1 / (1 / ivar + floor), which is 0 where ivar is.
-        weight /= 1.0 + weight * self._floor[spectral_type]
-        np.copyto(residual, np.float32(0.0), where=weight == 0)  # masked pixels may hold any value
-        weighted = weight * residual
+        weighted = np.empty_like(residual)
+        for first in range(0, padded, _ROWS):
+            rows = slice(first, first + _ROWS)
+            self._fill(flux[rows], ivar[rows], spectral_type, weight[rows], residual[rows])
+            np.multiply(weight[rows], residual[rows], out=weighted[rows])
         d = len(self.emulator.basis)
         linear = (weighted @ self._rows.T)[:n].astype(np.float64)
         b = len(self.bumps)
@@ -220,7 +228,7 @@ class Design:
             bump_basis[:, bump] = values[:, :d]
             bump_bump[:, near, bump] = values[:, d:]
         return Sums(
-            pairs=(weight @ self._pairs.T)[:n],
+            pairs=self._pair_sums(weight, n),
             bump_basis=bump_basis,
             bump_bump=bump_bump,
             basis_flux=linear[:, :d],
@@ -231,12 +239,37 @@ class Design:
             residual=residual[:n],
         )
 
+    def _fill(
+        self,
+        flux: NDArray[np.floating],
+        ivar: NDArray[np.floating],
+        spectral_type: str,
+        weight: NDArray[np.float32],
+        residual: NDArray[np.float32],
+    ) -> None:
+        """Weights and residuals of m spectra (m, 4901) into the first rows of arrays (m', p)."""
+        m = len(flux)
+        for place, run in self._runs:
+            np.minimum(
+                ivar[:, run], np.float32(_MAX_IVAR), out=weight[:m, place], casting="same_kind"
+            )
+            np.subtract(
+                flux[:, run],
+                self.emulator.mean[place],
+                out=residual[:m, place],
+                casting="same_kind",
+            )
+        # 1 / (1 / ivar + floor), which is 0 where ivar is.
+        weight /= 1.0 + weight * self._floor[spectral_type]
+        np.copyto(residual, np.float32(0.0), where=weight == 0)  # masked pixels may hold any value
+
     def condense(
         self,
         sums: Sums,
         spectral_type: str,
         rows: NDArray[np.integer] | None = None,
         left_out: NDArray[np.bool_] | None = None,
+        factor: NDArray[np.float64] | None = None,
     ) -> Condensed:
         """Integrate the errors of emulator and calibration out.
 
@@ -244,15 +277,19 @@ class Design:
         ----------
         rows : (m,) of the stars wanted; all by default
         left_out : (m, p) pixels whose contribution is subtracted from the sums
+        factor : (m, d, d) memory for that of the result, which an earlier result may have had; new
+            memory takes longer to write to
         """
+        pairs = sums.pairs if rows is None else sums.pairs[rows]
         rows = np.arange(len(sums.square)) if rows is None else rows
         n, d, b, r = len(rows), len(self.emulator.basis), len(self.bumps), self.emulator.n_signal
         precision = self.precision(spectral_type)
-        factor, half = np.zeros((n, d, d)), np.empty((n, r + 1, d))
+        factor = np.zeros((n, d, d)) if factor is None else factor
+        half = np.empty((n, r + 1, d))
         first = 0
         for i in range(d):
             row = slice(first, first + i + 1)
-            np.add(sums.pairs[rows, row], precision[i, : i + 1], out=factor[:, i, : i + 1])
+            np.add(pairs[:, row], precision[i, : i + 1], out=factor[:, i, : i + 1])
             first += i + 1
         constant, n_pixels = sums.square[rows], sums.n_pixels[rows]
         right = np.empty((d, r + 1), order="F")

@@ -25,6 +25,8 @@ from lamostvac.spectra.grid import GRID
 
 LIGHT = float(c.to_value("km/s"))
 _RIDGE = 1e-6  # of the directions' correlations: what is not constrained gets a large error
+_MOST = 1e30  # of an inverse: what is not constrained stays finite in single precision
+_LEAST_WEIGHT = 1e-30  # no pixel that is used has a smaller one
 _BLOCK = 16  # stars at a time, whose arrays stay in the processor's cache
 
 Array = NDArray[np.float64]
@@ -51,80 +53,97 @@ class Lines:
     bound: Array
 
 
-def read_lines(
-    emulator: Emulator,
-    spectral_type: str,
-    sums: Sums,
-    difference: NDArray[np.float32],
-    left_out: NDArray[np.bool_],
-    jacobian: Array,
-    derivative: Array,
-) -> Lines:
-    """`Lines` of n spectra at the solutions of their fits; NaN where no pixel is used.
-
-    Parameters
-    ----------
-    difference : (n, p) spectra less models
-    left_out : (n, p) pixels that the fit left out
-    jacobian : (n, d, r) of the emulator's components by scaled labels
-    derivative : (n, d) of the labels by the scaled labels
-    """
-    n, d, r = jacobian.shape
-    basis = emulator.basis.astype(np.float32)
-    error = emulator.discrepancy[spectral_type] - emulator.lines[spectral_type]
-    spread = np.vecdot(basis.T @ error.astype(np.float32), basis.T)
-    steps = _Steps(emulator)
-    found, errors = np.full((n, 2), np.nan), np.full((n, 2), np.nan)
-    for start in range(0, n, _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        noise = np.where(left_out[rows], np.float32(0.0), sums.weight[rows])
-        model = sums.residual[rows] - difference[rows] + emulator.mean.astype(np.float32)
-        shapes = np.empty((len(noise), 2 + d, noise.shape[1]), dtype=np.float32)
-        steps.fill(model, shapes)
-        np.matmul(jacobian[rows].astype(np.float32), basis[:r], out=shapes[:, 2:])
-        # The share of a pixel's variance that is noise; 1 where there is no weight.
-        share = 1.0 / (1.0 + noise * spread)
-        weighted = shapes * (noise * share)[:, None]
-        other = shapes.swapaxes(1, 2)
-        inverse = _inverse((weighted @ other).astype(np.float64))[:, :2]
-        filters = inverse @ (weighted @ basis.T).astype(np.float64)
-        right = np.matvec(weighted, difference[rows]).astype(np.float64)
-        weighted *= share[:, None]
-        noisy = inverse @ (weighted @ other).astype(np.float64)
-        found[rows] = np.matvec(inverse, right)
-        variance = np.vecdot(noisy, inverse) + np.vecdot(filters @ error, filters)
-        errors[rows] = np.sqrt(np.maximum(variance, 0.0))
-    i, j = np.tril_indices(r)
-    products = np.empty((n, r, r))
-    products[:, i, j] = products[:, j, i] = sums.pairs[:, : len(i)]
-    least = np.einsum("nii->ni", _inverse(jacobian @ products @ jacobian.swapaxes(1, 2)))
-    bound = np.sqrt(np.maximum(least, 0.0)) * np.abs(derivative)
-    for values in (found, errors, bound):
-        values[sums.n_pixels == 0] = np.nan
-    return Lines(found[:, 0], errors[:, 0], found[:, 1], errors[:, 1], bound)
-
-
-class _Steps:
-    """Changes of models with velocity and width, on an emulator's pixels."""
+class LineReader:
+    """Reads `Lines` of spectra off their fits by an emulator; made once for many spectra."""
 
     def __init__(self, emulator: Emulator) -> None:
+        self.emulator = emulator
+        self._basis = emulator.basis.astype(np.float32)
+        self._mean = emulator.mean.astype(np.float32)
         wave = GRID[emulator.pixels]
         step = (wave / LIGHT / (GRID[1] - GRID[0])).astype(np.float32)  # pixels per km/s
         self._velocity, self._variance = -0.5 * step, 0.5 * step**2
         # The pixels are a few runs with gaps between them; a run's ends have no neighbour.
         ends = np.flatnonzero(np.diff(np.flatnonzero(emulator.pixels)) > 1)
         self._ends = np.concatenate([[0], ends, ends + 1, [len(wave) - 1]])
+        self._errors: dict[str, tuple[Array, NDArray[np.float32]]] = {}
 
-    def fill(self, model: NDArray[np.float32], shapes: NDArray[np.float32]) -> None:
-        """The change of models (m, p) per km/s and per km2/s2, into the first two of (m, k, p)."""
-        shapes[:, :2, self._ends] = 0.0
+    def _error(self, spectral_type: str) -> tuple[Array, NDArray[np.float32]]:
+        """Covariance (k, k) of the emulator's error without that of the lines, and the variance
+        (p,) that it gives a pixel.
+        """
+        if spectral_type not in self._errors:
+            emulator, across = self.emulator, self._basis.T
+            error = emulator.discrepancy[spectral_type] - emulator.lines[spectral_type]
+            spread = np.vecdot(across @ error.astype(np.float32), across)
+            self._errors[spectral_type] = error, spread
+        return self._errors[spectral_type]
+
+    def read(
+        self,
+        spectral_type: str,
+        sums: Sums,
+        difference: NDArray[np.float32],
+        left_out: NDArray[np.bool_],
+        jacobian: Array,
+        derivative: Array,
+    ) -> Lines:
+        """`Lines` of n spectra at the solutions of their fits; NaN where no pixel is used.
+
+        Parameters
+        ----------
+        spectral_type : of all n stars
+        sums : of the spectra
+        difference : (n, p) spectra less models
+        left_out : (n, p) pixels that the fit left out
+        jacobian : (n, d, r) of the emulator's components by scaled labels
+        derivative : (n, d) of the labels by the scaled labels
+        """
+        n, d, r = jacobian.shape
+        error, spread = self._error(spectral_type)
+        found, errors = np.empty((n, 2)), np.empty((n, 2))
+        unseen = np.empty(n, dtype=bool)
+        for start in range(0, n, _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            noise = np.where(left_out[rows], np.float32(0.0), sums.weight[rows])
+            m, p = noise.shape
+            shapes = np.empty((2 + d, m, p), dtype=np.float32)
+            self._fill(sums.residual[rows] - difference[rows] + self._mean, shapes)
+            along = jacobian[rows].swapaxes(0, 1).reshape(d * m, r).astype(np.float32)
+            np.matmul(along, self._basis[:r], out=shapes[2:].reshape(d * m, p))
+            # Weights are noise times the share of a pixel's variance that is noise.
+            weighted = shapes * (noise / (1.0 + noise * spread))
+            each = weighted.swapaxes(0, 1)
+            inverse = _inverse((each @ shapes.transpose(1, 2, 0)).astype(np.float64))[:, :2]
+            # Velocity and variance are sums over the pixels of these filters times the difference.
+            filters = np.clip(inverse, -_MOST, _MOST).astype(np.float32) @ each
+            found[rows] = np.vecdot(filters, difference[rows, None])
+            moved = (filters.reshape(2 * m, p) @ self._basis.T).reshape(m, 2, -1)
+            moved = moved.astype(np.float64)
+            filters *= filters
+            # Where there is no weight the filters are 0.
+            noisy = np.matvec(filters, 1.0 / np.maximum(noise, _LEAST_WEIGHT))
+            variance = noisy.astype(np.float64) + np.vecdot(moved @ error, moved)
+            errors[rows] = np.sqrt(np.maximum(variance, 0.0))
+            unseen[rows] = ~noise.any(axis=1)
+        i, j = np.tril_indices(r)
+        products = np.empty((n, r, r))
+        products[:, i, j] = products[:, j, i] = sums.pairs[:, : len(i)]
+        least = np.einsum("nii->ni", _inverse(jacobian @ products @ jacobian.swapaxes(1, 2)))
+        bound = np.sqrt(np.maximum(least, 0.0)) * np.abs(derivative)
+        for values in (found, errors, bound):
+            values[unseen] = np.nan
+        return Lines(found[:, 0], errors[:, 0], found[:, 1], errors[:, 1], bound)
+
+    def _fill(self, model: NDArray[np.float32], shapes: NDArray[np.float32]) -> None:
+        """The change of models (m, p) per km/s and per km2/s2, into the first two of (k, m, p)."""
         left, here, right = model[:, :-2], model[:, 1:-1], model[:, 2:]
-        np.subtract(right, left, out=shapes[:, 0, 1:-1])
-        np.add(right, left, out=shapes[:, 1, 1:-1])
-        shapes[:, 1, 1:-1] -= 2.0 * here
-        shapes[:, :2, self._ends] = 0.0
-        shapes[:, 0] *= self._velocity
-        shapes[:, 1] *= self._variance
+        np.subtract(right, left, out=shapes[0, :, 1:-1])
+        np.add(right, left, out=shapes[1, :, 1:-1])
+        shapes[1, :, 1:-1] -= 2.0 * here
+        shapes[:2, :, self._ends] = 0.0
+        shapes[0] *= self._velocity
+        shapes[1] *= self._variance
 
 
 def _inverse(matrices: Array) -> Array:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _CLIP_SIGMA = 3.0
+_BLOCK = 32  # spectra at a time, whose arrays stay in the processor's cache
 _GROW_SIGMA = (
     2.0  # neighbours of an outlier go with it while they differ by more, in the same direction
 )
@@ -21,6 +22,7 @@ def find_outliers(
     spread: NDArray[np.floating],
     sigma: float,
     hats: NDArray[np.floating] | None = None,
+    rows: NDArray[np.integer] | None = None,
 ) -> NDArray[np.bool_]:
     """Outliers (n, p) of spectra.
 
@@ -32,7 +34,26 @@ def find_outliers(
     sigma : standard deviations from which a pixel is an outlier
     hats : (m, p) overlapping functions that add up to 1; a curve on their scale, which is an error
         of the flux calibration, is subtracted from the difference first
+    rows : (m,) of the spectra that are looked at, for a result (m, p); all by default
     """
+    rows = np.arange(len(difference)) if rows is None else rows
+    found = np.empty((len(rows), difference.shape[1]), dtype=bool)
+    for first in range(0, len(rows), _BLOCK):
+        part = rows[first : first + _BLOCK]
+        found[first : first + _BLOCK] = _outliers(
+            difference[part], weight[part], spread, sigma, hats
+        )
+    return found
+
+
+def _outliers(
+    difference: NDArray[np.floating],
+    weight: NDArray[np.floating],
+    spread: NDArray[np.floating],
+    sigma: float,
+    hats: NDArray[np.floating] | None,
+) -> NDArray[np.bool_]:
+    """`find_outliers` of a block of spectra."""
     looked_at = weight > 0
     variance = 1.0 / np.where(looked_at, weight, np.float32(1.0)) + spread
     if hats is not None:

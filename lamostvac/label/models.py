@@ -122,13 +122,15 @@ class Models:
     def _emulator(self, name: str) -> LeftOutFitter:
         """An emulator, with those without each fold where its library's stars are the survey's."""
 
-        def fitter(of: str) -> StarFitter:
+        def fitter(of: str, few: bool = False) -> StarFitter:
             emulator = self.pack.read(member("emulator", of), read_emulator)
             with self.pack.using(member("emulator", of)):
-                return StarFitter(emulator, self.settings.fit)
+                return StarFitter(emulator, self.settings.fit, few)
 
+        # Kept for the next type of stars, as one for few spectra takes some 50 MB.
+        without = cache(lambda fold: fitter(f"{name}_without_{fold}", few=True))
         stars = self.pack.read(member("stars", name, ".parquet"), pd.read_parquet)
-        return LeftOutFitter(fitter(name), lambda fold: fitter(f"{name}_without_{fold}"), stars)
+        return LeftOutFitter(fitter(name), without, stars)
 
     @cached_property
     def templates(self) -> Templates:

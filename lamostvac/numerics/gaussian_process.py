@@ -74,12 +74,16 @@ class GaussianProcess:
         d, k = points.shape[1], self.weights.shape[1]
         value, jacobian = np.empty((len(points), k)), np.empty((len(points), d, k))
         for rows in _batches(len(points)):
-            kernel = rbf(points[rows], self.inputs, self.amplitude, self.length_scale)
+            here = points[rows]
+            kernel = rbf(here, self.inputs, self.amplitude, self.length_scale)
             sums = (kernel @ self._moments).reshape(-1, 1 + d, k)
-            terms, gradients = mean_terms(points[rows], self.mean)
-            value[rows] = sums[:, 0] + terms @ self.coefficients
-            slope = (sums[:, 1:] - points[rows, :, None] * sums[:, :1]) / self.length_scale**2
-            jacobian[rows] = slope + gradients @ self.coefficients
+            constant, linear, square = self._polynomial
+            # The mean is constant + x (linear + square x / 2), and its gradient linear + square x.
+            bend = (here @ square).reshape(-1, d, k)
+            slope = linear + bend
+            value[rows] = sums[:, 0] + constant + np.vecmat(here, slope - 0.5 * bend)
+            slope += (sums[:, 1:] - here[:, :, None] * sums[:, :1]) / self.length_scale**2
+            jacobian[rows] = slope
         return value, jacobian
 
     def variance(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -103,6 +107,17 @@ class GaussianProcess:
             terms = mean_terms(points[rows], self.mean)[0]
             result[rows] = self.spread.at(points[rows], terms, self.amplitude, self.length_scale)
         return result
+
+    @cached_property
+    def _polynomial(self) -> tuple[NDArray[np.float64], ...]:
+        """The mean's value (k,), gradient (d, k) and Hessian (d, d k) where all inputs are 0."""
+        nowhere = np.zeros((1, self.inputs.shape[1]))
+        terms, gradients = mean_terms(nowhere, self.mean)
+        linear = gradients[0] @ self.coefficients
+        # The gradient is linear in the point.
+        axes = np.eye(len(linear))
+        square = mean_terms(axes, self.mean)[1] @ self.coefficients - linear
+        return terms[0] @ self.coefficients, linear, square.reshape(len(linear), -1)
 
     @cached_property
     def _moments(self) -> NDArray[np.float64]:
