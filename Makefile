@@ -15,7 +15,7 @@ export LAMOSTVAC_REAL_DATA
 # A virtual environment or PYTHONPATH of the caller must not leak into this one.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-RUN := lamostvac run --cores $(CORES)
+RUN := lamostvac run --cores $(CORES) $(if $(V),--verbose)
 SPHINX := python -m sphinx --quiet --fail-on-warning -b html docs
 
 .DEFAULT_GOAL := help
@@ -37,7 +37,7 @@ help:
 	@echo "make lock    requirements.lock from pyproject.toml; needs the network"
 	@echo "make generated  rewrite the files that are written from the code"
 	@echo "make clean   remove .venv and caches; results/ stays"
-	@echo "Variables: PYTHON=python3.12  CORES=4  CONFIG=config/mine.yaml  RESULTS=results/mine  LAMOSTVAC_REAL_DATA=folder"
+	@echo "Variables: PYTHON=python3.12  CORES=4  CONFIG=config/mine.yaml  RESULTS=results/mine  LAMOSTVAC_REAL_DATA=folder  V=1 (all messages)"
 
 setup: $(STAMP)
 

@@ -23,6 +23,7 @@ from lamostvac.run.inputs import require_own_survey
 from lamostvac.run.job_records import write_run
 from lamostvac.run.site import load_site, scratch_folder
 from lamostvac.run.slurm import cancel_leftovers, require_safe_settings
+from lamostvac.run.stages import watch
 
 min_version("9.0")
 collect_rarely()
@@ -93,6 +94,7 @@ onstart:
     )
     if CFG.run.fork_scripts and workflow.local_exec:
         fork_scripts()
+    watch(workflow.dag)
 
 
 report: "report/workflow.rst"

@@ -26,15 +26,21 @@ def _start(
     words: tuple[str, ...],
     cores: str | None = None,
     profile: str | None = None,
+    stages: bool = False,
 ) -> NoReturn:
     from lamostvac.run.start import snakemake_command, snakemake_environment
 
     folder = (directory or Path()).absolute()
     command = snakemake_command(
-        configuration_file(config, demo), folder, words, cores=cores, profile=profile
+        configuration_file(config, demo),
+        folder,
+        words,
+        cores=cores,
+        profile=profile,
+        stages=stages,
     )
     folder.mkdir(parents=True, exist_ok=True)
-    _become(command, snakemake_environment(folder))
+    _become(command, snakemake_environment(folder, stages="stages" in command))
 
 
 @click.command(
@@ -48,6 +54,9 @@ def _start(
     "--profile", metavar="NAME", help="A profile of Snakemake, or slurm, which is shipped."
 )
 @click.option("-n", "--dry-run", is_flag=True, help="Only say what would run.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Show all that Snakemake and the jobs say, not stages."
+)
 def run(
     words: tuple[str, ...],
     config: Path | None,
@@ -56,10 +65,11 @@ def run(
     cores: str | None,
     profile: str | None,
     dry_run: bool,
+    verbose: bool,
 ) -> None:
     """Run the workflow, or go on with a run that was stopped."""
     words = (*words, "--dry-run") if dry_run else words
-    _start(config, demo, directory, words, cores, profile)
+    _start(config, demo, directory, words, cores, profile, stages=not verbose)
 
 
 @click.command(

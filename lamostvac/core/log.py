@@ -22,17 +22,20 @@ from lamostvac.core.atomic import no_space
 from lamostvac.core.exceptions import MADE_ANEW, UserError
 from lamostvac.core.job import Job
 
+QUIET_JOBS = "LAMOSTVAC_QUIET_JOBS"
+"""Variable of the environment with which jobs show warnings only; all else is in their logs."""
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def rule_log(snakemake: Job) -> logging.Logger:
     """The logger of a rule's script; call it first in `main(snakemake)`.
 
-    Messages go to `snakemake.log[0]` (replaced, not appended) and to standard error. An uncaught
-    exception is reported in the same places: a `UserError`, or a problem of the machine that the
-    user can solve (`plain_sentence`), as one line; any other with its full traceback in the log
-    file and its last line on standard error. The exit code is 1 in both cases. SIGTERM
-    (scancel, a time limit) ends the script like an exception, so that unfinished files are removed.
+    Messages go to `snakemake.log[0]` (replaced, not appended) and to standard error, where
+    `QUIET_JOBS` leaves warnings alone. An uncaught exception is reported in the same places: a
+    `UserError`, or a problem of the machine that the user can solve (`plain_sentence`), as one
+    line; any other with its full traceback in the log file and its last line on standard error. The
+    exit code is 1 in both cases. SIGTERM (scancel, a time limit) ends the script like an exception,
+    so that unfinished files are removed.
 
     Linear algebra is limited to `snakemake.threads`. Snakemake sets OPENBLAS_NUM_THREADS and
     similar variables for its jobs, but a script run by hand or under a debugger lacks them, and two
@@ -51,6 +54,9 @@ def rule_log(snakemake: Job) -> logging.Logger:
     screen.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(screen)
     path = str(snakemake.log[0]) if snakemake.log else None
+    if path and os.environ.get(QUIET_JOBS):
+        # Errors are shown by `lamostvac.run.stages`, which reads the log.
+        screen.addFilter(lambda record: record.levelno == logging.WARNING)
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         file = _LogFile(path, mode="w", encoding="utf-8")

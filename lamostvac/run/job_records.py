@@ -144,9 +144,19 @@ def last_error(log: Path) -> str | None:
 def last_message(log: Path) -> str:
     """The last line of a log that is about its work."""
     for line in reversed(end_of(log)):
-        if line.strip() and " asked: " not in line:
+        if line.strip() and " asked: " not in line and " used: " not in line:
             return line.split(" INFO ", 1)[-1]
     return ""
+
+
+def accepted_and_rejected(log: Path) -> tuple[int, int]:
+    """Spectra that a finished job took and rejected, by its log; 0 of a log that does not say."""
+    # The last lines of such a log are `N in, N accepted, N rejected` and `used: ...`.
+    for line in reversed(end_of(log)):
+        if line.endswith(" rejected") and " accepted, " in line:
+            accepted, _, rejected = line.rpartition(" in, ")[2].partition(" accepted, ")
+            return int(accepted), int(rejected.split()[0])
+    return 0, 0
 
 
 def read_benchmark(path: Path) -> dict[str, float]:

@@ -22,6 +22,7 @@ from lamostvac.run.job_records import (
     Account,
     Job,
     Run,
+    accepted_and_rejected,
     chunks_of_run,
     find_jobs,
     last_error,
@@ -296,19 +297,8 @@ def _rejected(results: str | Path, done: Sequence[Job]) -> int:
             )
     for job in done:
         if job.rule in ("prepare", "fit"):
-            # The last lines of a log are `N in, N accepted, N rejected` and `used: ...`.
-            count += _count(job.log)
+            count += accepted_and_rejected(job.log)[1]
     return count
-
-
-def _count(log: Path) -> int:
-    with open(log, "rb") as handle:
-        handle.seek(max(handle.seek(0, 2) - 2048, 0))
-        lines = handle.read().decode("utf-8", "replace").splitlines()
-    for line in reversed(lines):
-        if line.endswith(" rejected") and " accepted, " in line:
-            return int(line.rsplit(" accepted, ", 1)[1].split()[0])
-    return 0
 
 
 def duration(seconds: float | None) -> str:

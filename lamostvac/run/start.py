@@ -10,13 +10,21 @@ from typing import Any
 
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.files import read_sections
+from lamostvac.core.log import QUIET_JOBS
 from lamostvac.core.messages import nearest
 from lamostvac.core.paths import PROJECT, SNAKEFILE
 from lamostvac.core.vocabulary import SPECTRAL_TYPES
 from lamostvac.core.yaml_text import read_yaml_text
 from lamostvac.run.site import FILE as SITE
 
+PLUGINS = Path(__file__).resolve().parent / "snakemake_plugin"
+"""The folder in which Snakemake finds our plugins."""
 _RULE = re.compile(r"^(?:rule|checkpoint) (\w+):$", re.MULTILINE)
+# Options of Snakemake on what it says, or with which it runs nothing and only says something.
+_SAYING = frozenset(
+    {"--logger", "--verbose", "--quiet", "-q", "--printshellcmds", "-p", "--debug-dag"}
+    | {"--dry-run", "--dryrun", "-n", "--unlock", "--cleanup-metadata", "--lint"}
+)
 # Options of Snakemake for the number of parallel jobs.
 _CORES = ("-c", "--cores", "-j", "--jobs", "--profile", "--workflow-profile")
 
@@ -28,6 +36,7 @@ def snakemake_command(
     *,
     cores: str | None = None,
     profile: str | None = None,
+    stages: bool = False,
 ) -> list[str]:
     """Snakemake's command line for a run.
 
@@ -38,6 +47,8 @@ def snakemake_command(
     words : targets, then, from the first that begins with a dash, options of Snakemake
     cores : of this machine; by default all, or those of the profile or `words`
     profile : a folder, or the name of a shipped profile
+    stages : show a line for each stage (`lamostvac.run.stages`) in place of Snakemake's messages,
+        unless `words` have an option on these
 
     Raises
     ------
@@ -61,6 +72,8 @@ def snakemake_command(
         command += ["--cores", cores]
     elif profile is None and not any(word.split("=")[0] in _CORES for word in options):
         command += ["--cores", "all"]
+    if stages and not any(word.split("=")[0] in _SAYING for word in options):
+        command += ["--logger", "stages"]
     return command + options
 
 
@@ -115,9 +128,17 @@ def results_folder(configfile: Path) -> str:
     return str(given or Run().results)
 
 
-def snakemake_environment(folder: Path) -> dict[str, str]:
-    """Snakemake's environment, by which jobs find this Python, this library and the site file."""
+def snakemake_environment(folder: Path, *, stages: bool = False) -> dict[str, str]:
+    """Snakemake's environment, by which jobs find this Python, this library and the site file.
+
+    With `stages` Snakemake finds the plugin that shows these, and jobs write to their logs alone.
+    """
     environment = dict(os.environ)
+    if stages:
+        modules = (str(PLUGINS), environment.get("PYTHONPATH"))
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, modules))
+        environment[QUIET_JOBS] = "1"
+        environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # warnings of TensorFlow's libraries
     environment["PATH"] = os.pathsep.join(
         (str(Path(sys.executable).parent), environment.get("PATH", os.defpath))
     )

@@ -104,8 +104,12 @@ def test_a_run_goes_on_where_it_was_stopped_and_takes_all_cores(started, here):
     assert command == [
         *(sys.executable, "-m", "snakemake", "type_M", "--snakefile", str(SNAKEFILE)),
         *("--directory", str(here / "there"), "--configfile", str(here / "mine.yaml")),
-        *("--rerun-incomplete", "--cores", "all", "--keep-going"),
+        *("--rerun-incomplete", "--cores", "all", "--logger", "stages", "--keep-going"),
     ]
+    assert environment["LAMOSTVAC_QUIET_JOBS"] == "1"
+    lamostvac("run", "--config", "mine.yaml", "--verbose")
+    assert "--logger" not in started[0]
+    assert "LAMOSTVAC_QUIET_JOBS" not in started[1]
     assert environment["PATH"].startswith(os.path.dirname(sys.executable))
     assert environment["PYTHONSAFEPATH"] == "1"
 
@@ -123,7 +127,8 @@ def test_a_run_goes_on_where_it_was_stopped_and_takes_all_cores(started, here):
 def test_cores_are_said_once(started, given, cores):
     lamostvac("run", "--demo", *given)
     command = started[0]
-    assert command[command.index("--rerun-incomplete") + 1 :] == cores
+    said = command[command.index("--rerun-incomplete") + 1 :]
+    assert [word for word in said if word not in ("--logger", "stages")] == cores
 
 
 def test_the_users_site_file_is_found_from_any_folder(started, here, monkeypatch):

@@ -1,0 +1,61 @@
+"""A logger plugin of Snakemake for `lamostvac run`: shows a line for each stage, not Snakemake's messages.
+
+Snakemake finds plugins by this folder's name on the module path, to which `lamostvac.run.start`
+adds it. What is shown is `lamostvac.run.stages`; Snakemake writes all it says to a file of its own.
+"""
+
+import logging
+import sys
+from logging import LogRecord
+
+from snakemake.logging import DefaultFormatter
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from lamostvac.run.job_records import last_error
+from lamostvac.run.stages import Screen, Stages, job_name, jobs_left
+
+
+class LogHandler(LogHandlerBase):
+    """Passes jobs to `Stages`, and shows warnings and errors as Snakemake words them."""
+
+    writes_to_stream = True
+    writes_to_file = False
+    has_filter = True
+    has_formatter = True
+    needs_rulegraph = False
+
+    def __post_init__(self) -> None:
+        self.setFormatter(DefaultFormatter())
+        self.stages = Stages(Screen(sys.stderr), jobs_left)
+        self.jobs: dict[int, tuple[str, str, tuple[str, ...]]] = {}
+
+    def emit(self, record: LogRecord) -> None:
+        try:
+            self._emit(record)
+        except BrokenPipeError:
+            raise
+        except Exception:  # what is shown must not end the run
+            self.handleError(record)
+
+    def _emit(self, record: LogRecord) -> None:
+        event, values = getattr(record, "event", None), vars(record)
+        if event == LogEvent.JOB_INFO:
+            logs = tuple(str(path) for path in values["log"] or ())
+            name = job_name(values["wildcards"] or {})
+            # Snakemake says JOB_STARTED before it says which jobs these are.
+            self.jobs[values["jobid"]] = values["rule_name"], name, logs
+            self.stages.started(*self.jobs[values["jobid"]])
+        elif event == LogEvent.JOB_FINISHED and values["job_id"] in self.jobs:
+            self.stages.finished(*self.jobs[values["job_id"]])
+        elif event == LogEvent.PROGRESS:
+            self.stages.share(values["done"], values["total"])
+        elif event == LogEvent.JOB_ERROR and values["log"]:
+            paths = [str(path) for path in values["log"]]
+            self.stages.failed(f"{values['rule_name']} failed", paths, last_error)
+        elif record.levelno >= logging.WARNING or event in (LogEvent.JOB_ERROR, LogEvent.ERROR):
+            self.stages.say(self.format(record))
+
+    def close(self) -> None:
+        self.stages.end()
+        super().close()
