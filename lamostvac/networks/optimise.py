@@ -3,7 +3,9 @@
 import logging
 import os
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ _HUBER = 1.0  # errors beyond this, in units of the scaled label, count linearly
 
 
 def tensorflow() -> Any:
-    """TensorFlow, imported in about half the time.
+    """TensorFlow, imported in about half the time, and without what it says then.
 
     Keras imports scikit-learn and Matplotlib, if they are installed, for wrappers and plots that
     nothing here uses; that takes as long as all other imports, so they are hidden from it.
@@ -31,11 +33,34 @@ def tensorflow() -> Any:
     absent = [name for name in ("sklearn", "matplotlib") if name not in sys.modules]
     sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]
     try:
-        import tensorflow
+        with _silent_unless_it_fails():
+            import tensorflow
     finally:
         for name in absent:
             del sys.modules[name]
     return tensorflow
+
+
+@contextmanager
+def _silent_unless_it_fails() -> Iterator[None]:
+    """Show what is written to standard error inside, by compiled code too, after an exception only.
+
+    TensorFlow's libraries say which instructions they use before its own setting counts.
+    """
+    sys.stderr.flush()
+    screen = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            said.seek(0)
+            os.write(screen, said.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(screen, 2)
+            os.close(screen)
 
 
 def _members_model(inputs: int, layers: Sequence[int], members: int, seed: int) -> Any:

@@ -131,8 +131,11 @@ class Stages:
                 stage.accepted += accepted
                 stage.rejected += rejected
             left = self.left()
-            # The plan may still have this job itself.
-            if left is None or any(one[0] == rule for one in left - {(rule, name)}):
+            if left is None:
+                return
+            left = left - {(rule, name)}  # the plan may still have this job itself
+            self._total = max(self._total, self._done + len(left))
+            if any(other == rule for other, _ in left):
                 return
             del self._stages[rule]
             if logs:  # a rule of targets, such as `all`, does nothing

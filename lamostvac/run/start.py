@@ -138,7 +138,6 @@ def snakemake_environment(folder: Path, *, stages: bool = False) -> dict[str, st
         modules = (str(PLUGINS), environment.get("PYTHONPATH"))
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, modules))
         environment[QUIET_JOBS] = "1"
-        environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # warnings of TensorFlow's libraries
     environment["PATH"] = os.pathsep.join(
         (str(Path(sys.executable).parent), environment.get("PATH", os.defpath))
     )

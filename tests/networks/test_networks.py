@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -28,6 +29,7 @@ from lamostvac.networks.ensemble import (
 )
 from lamostvac.networks.inputs import parts_of
 from lamostvac.networks.label import train_label
+from lamostvac.networks.optimise import _silent_unless_it_fails
 from lamostvac.networks.predict import BLOCK, NetworkStack, predict, range_flags
 from lamostvac.networks.problem import noise_factors
 from lamostvac.networks.train import train_network
@@ -229,16 +231,32 @@ save_network(path, train_network("t", teff, found, WAVE, ALL, SMALL.changed(epoc
 
 def test_same_seed_same_bytes_on_one_core_or_two(tmp_path):
     for name, threads in (("a", "1"), ("b", "2")):
-        subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-c", TRAIN_SCRIPT, threads, str(tmp_path / name)],
             check=True,
+            capture_output=True,
+            text=True,
             env={
                 "PYTHONPATH": f"{PROJECT}:{PROJECT}/tests/helpers",
                 "PATH": "/usr/bin:/bin",
                 "TF_CPP_MIN_LOG_LEVEL": "3",
             },
         )
+        assert done.stderr == ""  # TensorFlow's libraries have nothing to say to a user
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
+
+
+def test_what_an_import_said_is_shown_when_it_fails(capfd):
+    @_silent_unless_it_fails()
+    def broken():
+        os.write(2, b"no such instruction")
+        raise ImportError
+
+    with pytest.raises(ImportError):
+        broken()
+    with _silent_unless_it_fails():
+        os.write(2, b"hello")
+    assert capfd.readouterr().err == "no such instruction"
 
 
 # ---------------------------------------------------------------- prediction

@@ -60,6 +60,13 @@ def test_the_last_job_of_a_rule_gives_its_line_with_the_spectra_of_all(shown, tm
     assert " ".join(line.split()) == expected
 
 
+def test_the_first_stage_is_the_share_of_all_that_is_planned(shown, tmp_path):
+    run, _ = run_of(shown, {("library", ""), ("fit", "G/0000"), ("fit", "K/0000"), ("merge", "")})
+    run.started("library", "")
+    run.finished("library", "", log_of(tmp_path, "library", "650 spectra"))
+    assert shown.getvalue().split()[0] == "25"
+
+
 def test_a_rule_with_jobs_to_come_has_no_line_yet(shown):
     run, _ = run_of(shown, {("train", "teff"), ("train", "logg")})
     run.started("train", "teff")
