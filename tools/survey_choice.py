@@ -47,23 +47,29 @@ Rows = NDArray[np.bool_]
 
 
 def labelled_spectra(results: Path, name: str) -> tuple[SpectralLibrary, pd.DataFrame]:
-    """All spectra of a training set as a library, and a row of `star snr type teff logg feh` for each."""
+    """All spectra of a training set as a library, and a row of `star snr spectral_type` and labels for each."""
     folder = results / "training"
     table = read_training(folder / f"{name}.fits")
-    columns = {f"{label}_{name}": label for label in LABELS}
+    columns = {f"{label}_{name}": label for label in LABELS if f"{label}_{name}" in table}
     stars = table[["spectrum_id", "snr", "star", "spectral_type", *columns]].rename(columns=columns)
     needed = pd.read_parquet(folder / f"{name}_candidates.parquet")[NEEDED]
     stars = stars.merge(needed, on="spectrum_id")
-    library = survey_library(stars, name, LABELS, Preparation())
+    library = survey_library(stars, name, tuple(columns.values()), Preparation())
     found = [identity.split("_", 1)[1] for identity in library.ids.tolist()]
-    rows = stars.set_index("spectrum_id").loc[found, ["star", "snr", "spectral_type", *LABELS]]
+    rows = stars.set_index("spectrum_id").loc[
+        found, ["star", "snr", "spectral_type", *columns.values()]
+    ]
     return library, rows.reset_index(drop=True)
+
+
+def _labels(rows: pd.DataFrame) -> list[str]:
+    return [label for label in LABELS if label in rows]
 
 
 def labels_by(
     library: SpectralLibrary, rows: pd.DataFrame, train: Rows, test: Rows, pair: tuple[float, float]
 ) -> NDArray[np.float64]:
-    """Labels (m, 3) of the `test` spectra (n,) by an emulator of the `train` spectra (n,)."""
+    """Labels (m, number of labels) of the `test` spectra (n,) by an emulator of the `train` spectra (n,)."""
     snr, variance = pair
     settings = Settings(variance=variance)
     chosen = np.flatnonzero(train & (rows["snr"].to_numpy() > snr))
@@ -76,11 +82,11 @@ def labels_by(
 def scatter(rows: pd.DataFrame, found: NDArray[np.float64]) -> float:
     """Mean over labels and kinds (FGK, A) of the logarithm of the robust sigma."""
     hot = rows["teff"].to_numpy() >= 7000
-    difference = found - rows[list(LABELS)].to_numpy(float)
+    difference = found - rows[_labels(rows)].to_numpy(float)
     sigmas = [
         statistics(difference[kind, i], np.zeros(kind.sum()))["robust_sigma"]
         for kind in (hot, ~hot)
-        for i in range(len(LABELS))
+        for i in range(found.shape[1])
     ]
     return float(np.log(sigmas).mean())
 
@@ -104,7 +110,7 @@ def fold(
     table = rows[test].reset_index(drop=True)
     for name, pair in (("chosen", best), ("shipped", SHIPPED)):
         found = labels_by(library, rows, ~test, test, pair)
-        table[[f"{label} {name}" for label in LABELS]] = found
+        table[[f"{label} {name}" for label in _labels(rows)]] = found
     return table
 
 
@@ -117,7 +123,7 @@ def main(results: Path, name: str, folds: list[int], pairs: list[tuple[float, fl
         some = found.query(condition)
         for way in ("chosen", "shipped"):
             line: dict[str, object] = {"stars": kind, "n": len(some), "pair": way}
-            for label in LABELS:
+            for label in _labels(rows):
                 value, truth = some[f"{label} {way}"], some[label]
                 line[label] = statistics(value, truth)["robust_sigma"]
                 line[f"{label}, mean absolute"] = float(np.abs(value - truth).mean())
