@@ -165,16 +165,16 @@ def test_ablation_compares_each_system_and_their_means(project, run):
 
 def test_survey_choice_judges_on_stars_that_had_no_part_in_the_choice(project, run):
     options = ["--set", "pastel", "--folds", 0, "--pairs", "0:0.9"]
-    shown = run_tool(project, "survey_choice.py", run, *options).splitlines()
+    shown = run_tool(project, "survey_choice.py", run, *options, cwd=run.parent).splitlines()
     assert re.match(r"fold 0: chosen \((0|30)\.0, 0\.9", shown[0])
-    rows = [
-        re.split(r"\s{2,}", line.strip()) for line in shown if "chosen" in line or "shipped" in line
-    ]
-    found = {(row[0], row[2]): row for row in rows[1:]}
-    few, many = (found["FGK, S/N > 20", pair] for pair in ("chosen", "shipped"))
-    assert few[1] == many[1]
-    assert int(few[1]) > 5
-    assert all(0 < float(value) < 3000 for value in few[3:] + many[3:])
+    row = re.compile(r" *FGK, S/N > 20 +(\d+) +(chosen|shipped) +(.*)")
+    found = [match.groups() for match in map(row.match, shown) if match]
+    assert [way for _, way, _ in found] == ["chosen", "shipped"]
+    assert found[0][0] == found[1][0]
+    assert int(found[0][0]) > 5
+    for _, _, values in found:
+        assert len(values.split()) == 4  # Teff and [Fe/H], robust sigma and mean absolute
+        assert all(0 < float(value) < 3000 for value in values.split())
 
 
 def test_redshifts_are_found_again_in_the_simulated_spectra(project, run):
