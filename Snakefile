@@ -94,7 +94,7 @@ onstart:
     )
     if CFG.run.fork_scripts and workflow.local_exec:
         fork_scripts()
-    watch(workflow.dag)
+    watch(workflow.dag, FILES.results)
 
 
 report: "report/workflow.rst"

@@ -73,7 +73,7 @@ def make_pack(
     from lamostvac.run.start import results_folder, snakemake_command, snakemake_environment
 
     made = Layout(results_folder(configuration)).pack
-    command = snakemake_command(configuration, folder, (made, *words))
+    command = snakemake_command(configuration, folder, (made, *words), stages=True)
     folder.mkdir(parents=True, exist_ok=True)
-    ended = subprocess.run(command, env=snakemake_environment(folder), **streams)  # type: ignore[call-overload]
+    ended = subprocess.run(command, env=snakemake_environment(folder, stages=True), **streams)  # type: ignore[call-overload]
     return folder / made if ended.returncode == 0 else int(ended.returncode)

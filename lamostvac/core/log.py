@@ -242,7 +242,8 @@ def _hook(logger: logging.Logger, path: str | None, snakemake: Job) -> Any:
         kind: type[BaseException], error: BaseException, trace: TracebackType | None
     ) -> None:
         if issubclass(kind, KeyboardInterrupt):
-            sys.__excepthook__(kind, error, trace)
+            if not os.environ.get(QUIET_JOBS):
+                sys.__excepthook__(kind, error, trace)
             return
         if isinstance(error, UserError):
             logger.error("%s", error)

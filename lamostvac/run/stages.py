@@ -7,10 +7,12 @@ in files: `.snakemake/log` and the `logs` of the results.
 """
 
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,12 +22,29 @@ from lamostvac.run.progress import duration
 _SILENCE = 60.0  # s without a line after which one is shown where there is no terminal
 _WIDEST = 90  # characters of a job's message
 _plan: Any = None
+_results = ""
+stopped = threading.Event()
+"""Whether the user has ended the run."""
 
 
-def watch(plan: Any) -> None:
-    """Tell the plugin, which Snakemake makes before it plans, of the plan (`snakemake.dag.DAG`)."""
-    global _plan
-    _plan = plan
+def watch(plan: Any, results: str) -> None:
+    """Tell the plugin, which Snakemake makes before it plans, of the plan (`snakemake.dag.DAG`).
+
+    From then on Ctrl-C and SIGTERM are known to be wishes of the user, not faults of jobs.
+    """
+    global _plan, _results
+    _plan, _results = plan, results
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGINT, signal.SIGTERM):
+        handler = signal.getsignal(number)
+        if callable(handler):
+            signal.signal(number, partial(_stop, handler))
+
+
+def _stop(handler: Callable[[int, Any], Any], number: int, frame: Any) -> Any:
+    stopped.set()
+    return handler(number, frame)
 
 
 def jobs_left() -> set[tuple[str, str]] | None:
@@ -117,6 +136,8 @@ class Stages:
         with self._lock:
             self._running[rule, name] = self.clock()
             self._stages.setdefault(rule, _Stage(self.clock()))
+            if not self._total:
+                self._total = len(self.left() or ())
 
     def finished(self, rule: str, name: str, logs: Sequence[str] = ()) -> None:
         """A job has ended well; the last one of a rule gives the stage's line."""
@@ -148,6 +169,8 @@ class Stages:
 
     def failed(self, what: str, logs: Iterable[str], error: Callable[[Path], str | None]) -> None:
         """A job has failed: say why, by its log."""
+        if stopped.is_set():
+            return
         for log in logs:
             try:
                 why = error(Path(log))
@@ -161,7 +184,7 @@ class Stages:
     def say(self, text: str) -> None:
         """Show a message."""
         with self._lock:
-            if text.strip():
+            if text.strip() and not stopped.is_set():
                 self.screen.line(text.strip())
 
     def end(self) -> None:
@@ -170,10 +193,12 @@ class Stages:
             return
         self._over.set()
         with self._lock:
-            if self._done:
-                failed = f", {self._failed} failed" if self._failed else ""
-                took = duration(self.clock() - self._began)
-                self.screen.line(f"{self._done} of {self._total} jobs done in {took}{failed}")
+            counts = f"{self._done} of {max(self._total, self._done)} jobs done"
+            if stopped.is_set():
+                self.screen.line(f"stopped: {counts}; the same command goes on")
+            elif self._done or self._failed:
+                failed = f", {self._failed} failed" if self._failed else f"; results in {_results}"
+                self.screen.line(f"{counts} in {duration(self.clock() - self._began)}{failed}")
 
     def _line(self, rule: str, stage: _Stage) -> str:
         jobs = f"{stage.done} jobs" if stage.done > 1 else ""

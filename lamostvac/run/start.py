@@ -5,6 +5,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ def snakemake_command(
     first = next((n for n, word in enumerate(words) if word.startswith("-")), len(words))
     targets, options = list(words[:first]), list(words[first:])
     _check_overrides(options)
+    _check_cores([*(("--cores", cores) if cores else ()), *options])
     # Options may set other types than the file.
     check_targets(targets, None if "--config" in options else types_of(content))
     command = [sys.executable, "-m", "snakemake", *targets, "--snakefile", str(SNAKEFILE)]
@@ -75,6 +77,13 @@ def snakemake_command(
     if stages and not any(word.split("=")[0] in _SAYING for word in options):
         command += ["--logger", "stages"]
     return command + options
+
+
+def _check_cores(options: Sequence[str]) -> None:
+    """Raise `UserError` for no cores at all, with which Snakemake waits for ever."""
+    for option, value in pairwise(options):
+        if option in _CORES[:4] and value.strip().lstrip("+-0") == "":
+            raise UserError(f"{option} {value} runs no job; give at least 1, or `all`")
 
 
 def _check_overrides(options: Sequence[str]) -> None:

@@ -3,12 +3,16 @@
 import io
 import logging
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
 
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.log import QUIET_JOBS, rule_log
 from lamostvac.run import stages
 from lamostvac.run.job_records import last_error
@@ -127,7 +131,7 @@ def test_the_plan_is_asked_again_when_it_changed_meanwhile(monkeypatch):
 
     monkeypatch.setattr(stages, "_plan", None)
     assert jobs_left() is None
-    stages.watch(Plan())
+    stages.watch(Plan(), "results")
     assert jobs_left() == {("fit", "G/0001")}
     assert job_name({}) == ""
 
@@ -135,7 +139,7 @@ def test_the_plan_is_asked_again_when_it_changed_meanwhile(monkeypatch):
 SNAKEFILE = """
 from lamostvac.run.stages import watch
 onstart:
-    watch(workflow.dag)
+    watch(workflow.dag, 'there')
 rule all:
     input: expand("{n}.txt", n=range(3)), FAILS
 rule make:
@@ -170,10 +174,50 @@ def test_snakemake_shows_stages_and_errors_alone(project, tmp_path, fails):
     assert "3 jobs" in stage
     assert "30 spectra, 3 rejected" in stage
     assert ("wrong failed: the disk is full (logs/wrong.log)" in lines) == fails
+    assert len(lines) == 2 + fails
     assert done.returncode == int(fails)
     assert "rule make:" not in done.stderr
     assert "Select jobs" not in done.stderr
-    assert lines[-1].startswith("4 of 4 jobs done" if not fails else "3 of 5 jobs done")
+    end = (
+        "3 of 5 jobs done in {}, 1 failed" if fails else "4 of 4 jobs done in {}; results in there"
+    )
+    assert re.fullmatch(end.format(r"\d+ s"), lines[-1])
+    if not fails:
+        again = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        )
+        assert again.stderr.startswith("nothing to be done")
+
+
+def test_a_run_that_the_user_stops_has_not_failed(project, tmp_path):
+    slow = "rule all:\n    log: 'x.log'\n    shell: 'touch begun; sleep 60'\n"
+    text = SNAKEFILE.split("rule all")[0] + slow
+    (tmp_path / "Snakefile").write_text(text)
+    environment = snakemake_environment(tmp_path, stages=True)
+    environment["PYTHONPATH"] += f"{os.pathsep}{project}"
+    running = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", "--cores", "1", "--logger", "stages"],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    while not (tmp_path / "begun").exists():
+        assert running.poll() is None
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGINT)
+    _, shown = running.communicate()
+    assert shown.splitlines() == ["stopped: 0 of 1 jobs done; the same command goes on"]
+    assert running.returncode != 0
+
+
+@pytest.mark.parametrize("words", [("--cores", "0"), ("-j", "00"), ("-c", "-0")])
+def test_no_cores_are_refused(tmp_path, words):
+    (tmp_path / "c.yaml").write_text("simulation: {enabled: true}\n")
+    with pytest.raises(UserError, match="runs no job; give at least 1, or `all`"):
+        snakemake_command(tmp_path / "c.yaml", tmp_path, words)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,14 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from lamostvac.run.job_records import last_error
 from lamostvac.run.stages import Screen, Stages, job_name, jobs_left
 
+# What Snakemake adds to a job's failure, which is shown with its reason.
+_AFTER_A_FAILURE = (
+    "RuleException",
+    "Exiting because a job execution failed",
+    "At least one job did not complete",
+    "WorkflowError:\nAt least one job did not complete",
+)
+
 
 class LogHandler(LogHandlerBase):
     """Passes jobs to `Stages`, and shows warnings and errors as Snakemake words them."""
@@ -52,9 +60,14 @@ class LogHandler(LogHandlerBase):
             self.stages.share(values["done"], values["total"])
         elif event == LogEvent.JOB_ERROR and values["log"]:
             paths = [str(path) for path in values["log"]]
-            self.stages.failed(f"{values['rule_name']} failed", paths, last_error)
+            rule, name, _ = self.jobs.get(values["jobid"], (values["rule_name"], "", ()))
+            self.stages.failed(f"{rule} {name}".strip() + " failed", paths, last_error)
+        elif event is None and str(record.msg).startswith("Nothing to be done"):
+            self.stages.say("nothing to be done: every file of this run is there and up to date")
         elif record.levelno >= logging.WARNING or event in (LogEvent.JOB_ERROR, LogEvent.ERROR):
-            self.stages.say(self.format(record))
+            text = self.format(record).strip()
+            if not text.startswith(_AFTER_A_FAILURE):
+                self.stages.say(text)
 
     def close(self) -> None:
         self.stages.end()
