@@ -70,10 +70,9 @@ def make_pack(
     streams : of `subprocess.run`
     """
     from lamostvac.run.layout import Layout
-    from lamostvac.run.start import results_folder, snakemake_command, snakemake_environment
+    from lamostvac.run.start import results_folder, snakemake_start
 
     made = Layout(results_folder(configuration)).pack
-    command = snakemake_command(configuration, folder, (made, *words), stages=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    ended = subprocess.run(command, env=snakemake_environment(folder, stages=True), **streams)  # type: ignore[call-overload]
+    command, environment = snakemake_start(configuration, folder, (made, *words), stages=True)
+    ended = subprocess.run(command, env=environment, **streams)  # type: ignore[call-overload]
     return folder / made if ended.returncode == 0 else int(ended.returncode)

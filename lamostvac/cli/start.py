@@ -28,19 +28,10 @@ def _start(
     profile: str | None = None,
     stages: bool = False,
 ) -> NoReturn:
-    from lamostvac.run.start import snakemake_command, snakemake_environment
+    from lamostvac.run.start import snakemake_start
 
-    folder = (directory or Path()).absolute()
-    command = snakemake_command(
-        configuration_file(config, demo),
-        folder,
-        words,
-        cores=cores,
-        profile=profile,
-        stages=stages,
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    _become(command, snakemake_environment(folder, stages="stages" in command))
+    path, folder = configuration_file(config, demo), (directory or Path()).absolute()
+    _become(*snakemake_start(path, folder, words, cores=cores, profile=profile, stages=stages))
 
 
 @click.command(

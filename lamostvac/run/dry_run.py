@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lamostvac.core.exceptions import UserError
-from lamostvac.run.start import PLUGINS
+from lamostvac.run.start import with_plugins
 
 # Snakemake's texts, in the order in which one of several reasons is the cause, and our names.
 REASONS = {
@@ -88,7 +88,7 @@ def dry_run(
     command += ["--snakefile", str(Path(snakefile).resolve())] if snakefile else []
     command += ["--directory", str(folder)] if folder else []
     path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
-    modules = os.pathsep.join(filter(None, (str(PLUGINS), os.environ.get("PYTHONPATH"))))
+    modules = with_plugins(os.environ.get("PYTHONPATH"))
     with tempfile.TemporaryDirectory() as scratch:
         records = Path(scratch) / "jobs.jsonl"
         done = subprocess.run(

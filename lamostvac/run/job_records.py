@@ -124,11 +124,11 @@ def _numbers(values: Mapping[str, str]) -> dict[str, float]:
     return {name: float(value) for name, value in values.items()}
 
 
-def end_of(log: Path) -> list[str]:
-    """The last lines of a log, up to 64 kB of them."""
+def end_of(log: Path, most: int = _END) -> list[str]:
+    """The last lines of a log, up to `most` bytes of them."""
     with open(log, "rb") as handle:
         size = handle.seek(0, os.SEEK_END)
-        handle.seek(max(size - _END, 0))
+        handle.seek(max(size - most, 0))
         return handle.read().decode("utf-8", "replace").splitlines()
 
 
@@ -152,7 +152,7 @@ def last_message(log: Path) -> str:
 def accepted_and_rejected(log: Path) -> tuple[int, int]:
     """Spectra that a finished job took and rejected, by its log; 0 of a log that does not say."""
     # The last lines of such a log are `N in, N accepted, N rejected` and `used: ...`.
-    for line in reversed(end_of(log)):
+    for line in reversed(end_of(log, 2048)):
         if line.endswith(" rejected") and " accepted, " in line:
             accepted, _, rejected = line.rpartition(" in, ")[2].partition(" accepted, ")
             return int(accepted), int(rejected.split()[0])

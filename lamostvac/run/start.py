@@ -18,8 +18,8 @@ from lamostvac.core.vocabulary import SPECTRAL_TYPES
 from lamostvac.core.yaml_text import read_yaml_text
 from lamostvac.run.site import FILE as SITE
 
-PLUGINS = Path(__file__).resolve().parent / "snakemake_plugin"
-"""The folder in which Snakemake finds our plugins."""
+_PLUGINS = Path(__file__).resolve().parent / "snakemake_plugin"
+_STAGES = ("--logger", "stages")
 _RULE = re.compile(r"^(?:rule|checkpoint) (\w+):$", re.MULTILINE)
 # Options of Snakemake on what it says, or with which it runs nothing and only says something.
 _SAYING = frozenset(
@@ -75,7 +75,7 @@ def snakemake_command(
     elif profile is None and not any(word.split("=")[0] in _CORES for word in options):
         command += ["--cores", "all"]
     if stages and not any(word.split("=")[0] in _SAYING for word in options):
-        command += ["--logger", "stages"]
+        command += _STAGES
     return command + options
 
 
@@ -137,6 +137,28 @@ def results_folder(configfile: Path) -> str:
     return str(given or Run().results)
 
 
+def snakemake_start(
+    configfile: Path,
+    folder: Path,
+    words: Sequence[str] = (),
+    *,
+    cores: str | None = None,
+    profile: str | None = None,
+    stages: bool = False,
+) -> tuple[list[str], dict[str, str]]:
+    """`snakemake_command` and the environment for it; the run's folder is made."""
+    command = snakemake_command(
+        configfile, folder, words, cores=cores, profile=profile, stages=stages
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    return command, snakemake_environment(folder, stages=_STAGES[1] in command)
+
+
+def with_plugins(modules: str | None) -> str:
+    """A module path (PYTHONPATH, which may be missing) on which Snakemake finds our plugins."""
+    return os.pathsep.join(filter(None, (str(_PLUGINS), modules)))
+
+
 def snakemake_environment(folder: Path, *, stages: bool = False) -> dict[str, str]:
     """Snakemake's environment, by which jobs find this Python, this library and the site file.
 
@@ -144,8 +166,7 @@ def snakemake_environment(folder: Path, *, stages: bool = False) -> dict[str, st
     """
     environment = dict(os.environ)
     if stages:
-        modules = (str(PLUGINS), environment.get("PYTHONPATH"))
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, modules))
+        environment["PYTHONPATH"] = with_plugins(environment.get("PYTHONPATH"))
         environment[QUIET_JOBS] = "1"
     environment["PATH"] = os.pathsep.join(
         (str(Path(sys.executable).parent), environment.get("PATH", os.defpath))
