@@ -54,7 +54,10 @@ def main() -> NoReturn:
     listening = _listen(str(folder / "socket"))
     for name in modules:
         importlib.import_module(name)
-    print("ready", flush=True)
+    try:
+        print("ready", flush=True)
+    except BrokenPipeError:  # who asked has ended
+        os._exit(0)
     request, files = _serve(listening)
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -22,6 +23,8 @@ from lamostvac.core.vocabulary import TYPE_ORDER
 from lamostvac.emulator.model import build_emulator, write_emulator
 from lamostvac.library.library import read_library
 from lamostvac.spectra.chunk import prepare_chunk, settings_of
+from lamostvac.spectra.reader import read_spectrum
+from lamostvac.survey.catalogue import read_catalogue
 
 pytestmark = pytest.mark.slow
 
@@ -33,6 +36,7 @@ RUN_BY = {
     "bootstrap.py": "project/test_setup.py::test_setup_is_done_when_the_stamp_says_so",
     "build_hook.py": "project/test_wheel.py::test_a_wheel_says_which_commit_it_is",
     "network_errors.py": "project/test_tools.py::test_network_errors_prints_widths_in_one_band_and_mixed",
+    "copies.py": "project/test_tools.py::test_copies_are_a_release_of_other_stars_in_the_same_files",
     "compile_native.py": "spectra/test_native.py::test_what_cannot_be_compiled_is_said_and_leaves_what_was_there",
     "draw_costs.py": "project/test_tools.py::test_draw_costs_has_a_bar_for_each_rule",
     "error_models.py": "project/test_tools.py::test_error_models_prints_widths_for_each_type_and_label",
@@ -274,6 +278,35 @@ def test_time_training_trains_one_label_of_each_set(project, run):
     lines = run_tool(project, "time_training.py", run, *options).splitlines()
     assert [line.split(":")[0] for line in lines] == ["pastel", "apogee", "lgmwas", "all 23"]
     assert all("30 stars, 1 members, 2 epochs" in line for line in lines[:3])
+
+
+def test_copies_are_a_release_of_other_stars_in_the_same_files(project, run, tmp_path):
+    target = tmp_path / "copies"
+    run_tool(project, "copies.py", run / "simulated", target, 3)
+    configuration = read_configuration(target / "copies.yaml")
+    assert not configuration.simulation.enabled
+    root = Path(configuration.survey.root)
+    before, after = (
+        pd.read_csv(folder / "catalogue.csv", sep="|", dtype=str, keep_default_na=False)
+        for folder in (run / "simulated/lamost", root)
+    )
+    n = len(before)
+    assert len(after) == 3 * n
+    identified = before["obsid"].str.fullmatch(r"[1-9]\d*")
+    assert after.loc[np.tile(identified, 3), "obsid"].nunique() == 3 * before["obsid"].nunique()
+    # Gaia's identifiers are larger than a float can tell apart, and each copy's star has its row there.
+    stars = read_catalogue(root / "catalogue.csv").column("gaia_source_id").to_numpy()
+    gaia = pd.read_csv(target / "catalogs/gaia/gaia_edr3.csv", usecols=["source_id"])["source_id"]
+    known = np.isin(stars[:n], gaia)
+    assert known.any()
+    assert np.isin(stars.reshape(3, n)[:, known], gaia).all()
+    assert len(np.unique(stars[stars > 0])) == 3 * len(np.unique(stars[:n][stars[:n] > 0]))
+    file = next(path for path in after["path"][2 * n :] if (root / path).is_file())
+    copy = read_spectrum(root / file)
+    original = read_spectrum(run / "simulated/lamost" / file.partition("/")[2])
+    np.testing.assert_array_equal(copy.flux, original.flux)
+    assert original.header.get("OBSID")
+    assert copy.header.get("OBSID") is None
 
 
 # ---------------------------------------------------------------- that run Snakemake

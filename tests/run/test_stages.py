@@ -186,7 +186,13 @@ def test_snakemake_shows_stages_and_errors_alone(project, tmp_path, fails):
         again = subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
         )
-        assert again.stderr.startswith("nothing to be done")
+        assert again.stderr.startswith("nothing to be done: every file")
+        part = [*command, "--until", "nowhere"]
+        again = subprocess.run(
+            part, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert again.stderr.startswith("nothing to be done: of the jobs")
+        assert len(again.stderr.splitlines()) == 1
 
 
 def test_a_run_that_the_user_stops_has_not_failed(project, tmp_path):

@@ -6,6 +6,7 @@ adds it. What is shown is `lamostvac.run.stages`; Snakemake writes all it says t
 
 import logging
 import sys
+from collections.abc import Sequence
 from logging import LogRecord
 
 from snakemake.logging import DefaultFormatter
@@ -22,6 +23,19 @@ _AFTER_A_FAILURE = (
     "At least one job did not complete",
     "WorkflowError:\nAt least one job did not complete",
 )
+
+_NOTHING = "nothing to be done: every file of this run is there and up to date"
+# Jobs of chunks are known when `survey` has run, which --until and --omit-from do not wait for.
+_NONE_PICKED = (
+    "nothing to be done: of the jobs that are missing and known at the start, --until and --omit-from "
+    "leave none; name the files or a target that you want instead, such as type_M"
+)
+
+
+def _picks(arguments: Sequence[str]) -> bool:
+    """Whether Snakemake was asked for a part of its jobs only."""
+    options = {argument.partition("=")[0] for argument in arguments}
+    return bool(options & {"--until", "-U", "--omit-from", "-O"})
 
 
 class LogHandler(LogHandlerBase):
@@ -63,7 +77,9 @@ class LogHandler(LogHandlerBase):
             rule, name, _ = self.jobs.get(values["jobid"], (values["rule_name"], "", ()))
             self.stages.failed(f"{rule} {name}".strip() + " failed", paths, last_error)
         elif event is None and str(record.msg).startswith("Nothing to be done"):
-            self.stages.say("nothing to be done: every file of this run is there and up to date")
+            self.stages.say(_NOTHING if not _picks(sys.argv) else _NONE_PICKED)
+        elif event == LogEvent.RUN_INFO and not values.get("total_job_count"):
+            self.stages.say(_NONE_PICKED)
         elif record.levelno >= logging.WARNING or event in (LogEvent.JOB_ERROR, LogEvent.ERROR):
             text = self.format(record).strip()
             if not text.startswith(_AFTER_A_FAILURE):
