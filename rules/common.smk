@@ -16,6 +16,10 @@ from lamostvac.run.digests import Digests, require_past
 CHUNKS = Chunks(FILES, CFG.survey.chunk_size, CFG.survey.types)
 # Digests of what comes from outside, so that a file that was touched or copied is known to be the same.
 DIGESTS = Digests(FILES.digests)
+# Priorities: a local run first makes the models, and fits a chunk as soon as it is prepared. Else all chunks would be
+# prepared, 50 kB a spectrum, before the first network that they wait for is trained.
+MAKES_MODELS = 10
+READS_PREPARED = 20
 # The rules that follow the chunks of a type: one job of a cluster.
 TYPE_RULES = ("collect", "errors", "photometry", "recommend", "distance", "catalog")
 

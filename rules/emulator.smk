@@ -11,6 +11,7 @@ rule emulator:
         FILES.log("emulator", "library"),
     benchmark:
         FILES.benchmark("emulator", "library")
+    priority: MAKES_MODELS
     conda:
         "../envs/lamostvac.yaml"
     resources:

@@ -15,6 +15,7 @@ rule fit:
         FILES.log("fit", "type", "chunk"),
     benchmark:
         FILES.benchmark("fit", "type", "chunk")
+    priority: READS_PREPARED
     group:
         FIT_GROUP
     conda:
@@ -86,6 +87,7 @@ if CTX.further:
             FILES.log("fit_further", "type", "chunk"),
         benchmark:
             FILES.benchmark("fit_further", "type", "chunk")
+        priority: READS_PREPARED
         group:
             FIT_GROUP
         conda:

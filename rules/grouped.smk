@@ -38,6 +38,7 @@ if CFG.searches_groups and GROUPS_OF_CHUNK:
             FILES.log("search_chunk", "type", "chunk"),
         benchmark:
             FILES.benchmark("search_chunk", "type", "chunk")
+        priority: READS_PREPARED
         group:
             "chunk"
         conda:
@@ -74,6 +75,7 @@ rule project:
         FILES.log("project", "type", "chunk"),
     benchmark:
         FILES.benchmark("project", "type", "chunk")
+    priority: READS_PREPARED
     group:
         "chunk"
     conda:
@@ -99,6 +101,7 @@ rule candidates:
         FILES.log("candidates", "type", "chunk"),
     benchmark:
         FILES.benchmark("candidates", "type", "chunk")
+    priority: READS_PREPARED
     group:
         "chunk"
     conda:

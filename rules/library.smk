@@ -31,6 +31,7 @@ rule library:
     wildcard_constraints:
         library="|".join(name for name in CTX.libraries if name not in CTX.survey_libraries)
         or "none",
+    priority: MAKES_MODELS
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -68,6 +69,7 @@ rule survey_library:
         FILES.benchmark("survey_library", "library")
     wildcard_constraints:
         library="|".join(CTX.survey_libraries) or "none",
+    priority: MAKES_MODELS
     conda:
         "../envs/lamostvac.yaml"
     resources:

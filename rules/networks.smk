@@ -42,6 +42,7 @@ rule train:
         FILES.log("train", "label"),
     benchmark:
         FILES.benchmark("train", "label")
+    priority: MAKES_MODELS
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -74,6 +75,7 @@ if CTX.network_pack and NETWORK_FILES:
             FILES.log("networks_of_pack"),
         benchmark:
             FILES.benchmark("networks_of_pack")
+        priority: MAKES_MODELS
         conda:
             "../envs/lamostvac.yaml"
         resources:
@@ -106,6 +108,7 @@ rule predict:
         FILES.log("predict", "type", "chunk"),
     benchmark:
         FILES.benchmark("predict", "type", "chunk")
+    priority: READS_PREPARED
     group:
         FIT_GROUP
     conda:

@@ -72,6 +72,7 @@ rule spectra:
         FILES.log("spectra", "type", "chunk"),
     benchmark:
         FILES.benchmark("spectra", "type", "chunk")
+    priority: READS_PREPARED
     conda:
         "../envs/lamostvac.yaml"
     resources:

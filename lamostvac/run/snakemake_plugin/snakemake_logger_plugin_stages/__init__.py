@@ -78,7 +78,7 @@ class LogHandler(LogHandlerBase):
             self.stages.failed(f"{rule} {name}".strip() + " failed", paths, last_error)
         elif event is None and str(record.msg).startswith("Nothing to be done"):
             self.stages.say(_NOTHING if not _picks(sys.argv) else _NONE_PICKED)
-        elif event == LogEvent.RUN_INFO and not values.get("total_job_count"):
+        elif event == LogEvent.RUN_INFO and not values["stats"]["total"]:
             self.stages.say(_NONE_PICKED)
         elif record.levelno >= logging.WARNING or event in (LogEvent.JOB_ERROR, LogEvent.ERROR):
             text = self.format(record).strip()
