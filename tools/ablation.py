@@ -81,15 +81,14 @@ def crossvalidated(
     for i in range(FOLDS):
         known = {name: _without(item, fold == i) for name, item in left_out.items()}
         (fitted,) = fit_all(columns, [definition], settings, pairs, known)
-        found = combine(columns, definition, fitted, settings.disagreement, snr_band)
+        own = {name: item.numbers(len(stars)) for name, item in left_out.items()}
+        found = combine(columns, definition, fitted, settings.disagreement, snr_band, own)
         value[fold == i], error[fold == i] = found[0][fold == i], found[1][fold == i]
     return value, error
 
 
 def _without(item: LeftOut, rows: NDArray[np.bool_]) -> LeftOut:
-    kept = ~rows[item.rows]
-    parts = (item.rows, item.value, item.reference, item.reference_err)
-    return LeftOut(*(part[kept] for part in parts))
+    return item.chosen(~rows[item.rows])
 
 
 def of_type(

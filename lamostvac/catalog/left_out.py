@@ -23,9 +23,10 @@ def read_left_out(names: NDArray[np.bytes_], paths: Mapping[str, str]) -> dict[s
     row_of = RowsByName(names)
     found = {}
     for label, path in paths.items():
-        table = pd.read_parquet(path, columns=["spectrum_id", *_COLUMNS])
+        table = pd.read_parquet(path, columns=["spectrum_id", "star", *_COLUMNS])
         rows = row_of(table["spectrum_id"])
         used = (rows >= 0) & np.isfinite(table["left_out"]) & np.isfinite(table["reference"])
-        parts = (table.loc[used, name].to_numpy(np.float64) for name in _COLUMNS)
-        found[label] = LeftOut(rows[used], *parts)
+        value, reference, error = (table.loc[used, name].to_numpy(np.float64) for name in _COLUMNS)
+        star = table.loc[used, "star"].to_numpy(np.int64)
+        found[label] = LeftOut(rows[used], value, reference, error, star)
     return found

@@ -27,6 +27,7 @@ from lamostvac.core.exceptions import UserError
 from lamostvac.core.expressions import Expression
 from lamostvac.core.files import sha256
 from lamostvac.core.html import write_page
+from lamostvac.core.vocabulary import LABELS
 
 PAGE = Path(__file__).resolve().parent / "explorer_page"
 PARTS = ("style.css", "d3.min.js", "program.js", "links.js")
@@ -48,7 +49,7 @@ DEFAULT_COLUMNS = [
         "ebv",
     ),
     *("z", "chi2", "recommended", "flags", "best_spectrum", "n_spectra"),
-    *("flag_teff_disagree", "flag_logg_disagree", "flag_feh_disagree", "flag_alpha_fe_disagree"),
+    *(f"flag_{label}_{why}" for why in ("disagree", "extrapolated") for label in LABELS),
 ]
 # Title, and for each axis columns in order of preference: the first with values is shown.
 PLOTS = (

@@ -8,7 +8,7 @@ which source is used where; the equations are in docs/recommended.md.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -22,6 +22,7 @@ from lamostvac.recommend.definitions import (
     result_columns,
     validity,
 )
+from lamostvac.recommend.known import LABELS, KnownStars, spread, stars_of
 from lamostvac.recommend.learned import LeftOut, learn, with_left_out
 from lamostvac.recommend.relations import LabelRelations, fit, on_scale
 from lamostvac.recommend.scales import PLACE, place
@@ -30,6 +31,13 @@ from lamostvac.recommend.weights import LEAST, weights_of
 
 _SECTION = Recommended()  # for defaults of parameters
 
+Combined = tuple[
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.uint8],
+    NDArray[np.uint8],
+    NDArray[np.uint8],
+]
 _BLOCK = 65536  # rows at a time: the columns of a block stay in the processor's cache
 
 
@@ -122,13 +130,15 @@ def combine(
     fitted: LabelRelations,
     disagreement: float = _SECTION.disagreement,
     snr_band: str = "",
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8]]:
-    """Recommended value, error, source bits and disagreement (n,) of a label.
+    own: Mapping[str, NDArray[np.int64]] | None = None,
+) -> Combined:
+    """Recommended value, error, source bits, disagreement and extrapolation (n,) of a label.
 
     Parameters
     ----------
     columns : columns (n,) of the catalogue, errors and flags included
     snr_band : the S/N that learned factors depend on; not needed where `fitted` has none
+    own : the stars' numbers (n,) in a source's training set, -1 for those that are not in it
 
     Returns
     -------
@@ -137,6 +147,8 @@ def combine(
     disagree : 1 where two valid systems differ by more than `disagreement` sigma of their
         difference. The value remains the weighted mean, and its error is multiplied by the Birge
         ratio |difference| / sigma, to the degree that both are valid
+    extrapolated : 1 where sources that learned from few stars of the kind (`known.py`) have more
+        than half of the weight. The error then covers what they may miss
     """
     covariates = [number(columns, name) for name in definition.covariates]
     n = len(columns[definition.sources[0].column])
@@ -159,6 +171,8 @@ def combine(
         sigmas, degree = _largest_difference(systems, covariance)
         disagree = sigmas > disagreement
         error = np.where(disagree, error * (1.0 + (sigmas - 1.0) * degree), error)
+        few, lacking = _extrapolated(columns, definition, fitted, systems, weights, own or {})
+        error = np.where(few, np.hypot(error, lacking), error)
         value32, error32 = np.asarray(value, np.float32), error.astype(np.float32)
     some = weights.sum(axis=1) > 0
     usable = some & np.isfinite(value32) & np.isfinite(error32) & (error32 > 0)
@@ -173,12 +187,41 @@ def combine(
         np.where(usable, error32, missing),
         source,
         (disagree & usable).astype(np.uint8),
+        (few & usable).astype(np.uint8),
     )
+
+
+def _extrapolated(
+    columns: Columns,
+    definition: Definition,
+    fitted: LabelRelations,
+    systems: Sequence[_System],
+    weights: NDArray[np.float64],
+    own: Mapping[str, NDArray[np.int64]],
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Where more than half of the weight is with sources that know few stars of the kind (n,), and
+    the standard deviation of what these may miss.
+    """
+    n = len(weights)
+    few, missing = np.zeros(n), np.zeros(n)
+    if not fitted.known:
+        return few > 0, missing
+    found = {
+        name: spread(columns, definition.label, known, stars_of(own, name, n))
+        for name, known in fitted.known.items()
+    }
+    for i, system in enumerate(systems):
+        for name, share in system.shares.items():
+            if needed := fitted.rests_on(name):
+                weight = weights[:, i] * share
+                few += weight * np.any([found[other][0] for other in needed], axis=0)
+                missing += weight * np.max([found[other][1] for other in needed], axis=0)
+    return few > 0.5, missing
 
 
 def names_of(definitions: Sequence[Definition], settings: Settings) -> set[str]:
     """All columns that relations, factors and recommended values are made from."""
-    names = {settings.snr_band, *PLACE}
+    names = {settings.snr_band, *PLACE, *LABELS, *(item.label for item in definitions)}
     for definition in definitions:
         names |= {name for source in definition.sources for name in source.names}
         names |= set(definition.covariates)
@@ -202,13 +245,30 @@ def fit_all(
     """
     known = left_out or {}
     columns = with_left_out(rows, names_of(definitions, settings), known)
-    fitted = fit(columns, definitions, settings, pairs)
+    fitted = [
+        replace(item, known=_known_stars(columns, definition, known))
+        for item, definition in zip(
+            fit(columns, definitions, settings, pairs), definitions, strict=True
+        )
+    ]
     if settings.weights == "stated":
         return fitted
     return [
         learn(columns, definition, item, known, settings)
         for definition, item in zip(definitions, fitted, strict=True)
     ]
+
+
+def _known_stars(
+    columns: Columns, definition: Definition, left_out: Mapping[str, LeftOut]
+) -> dict[str, KnownStars]:
+    """The stars of the sources that the run has trained, by source."""
+    names = {*LABELS, definition.label}
+    found = {}
+    for name in (source.column for source in definition.sources if source.column in left_out):
+        part = {column: columns[column][left_out[name].rows] for column in names}
+        found[name] = KnownStars.of(part, definition.label, left_out[name].star)
+    return found
 
 
 def apply(
@@ -230,9 +290,10 @@ def apply(
         known = {name: k.within(start, start + _BLOCK) for name, k in (left_out or {}).items()}
         for definition in definitions:
             columns = with_left_out(block, names_of([definition], settings), known)
+            own = {name: item.numbers(len(block)) for name, item in known.items()}
             results = combine(
                 {name: np.ascontiguousarray(values) for name, values in columns.items()},
-                definition, found[definition.label], settings.disagreement, settings.snr_band,
+                definition, found[definition.label], settings.disagreement, settings.snr_band, own,
             )  # fmt: skip
             for name, values in zip(result_columns(definition.label), results, strict=True):
                 block[name] = values

@@ -8,6 +8,7 @@ import numpy as np
 
 from lamostvac.core.hdf5 import atomic_hdf5, open_hdf5, read_text, write_attributes
 from lamostvac.recommend.correlations import Correlation
+from lamostvac.recommend.known import KnownStars
 from lamostvac.recommend.relations import LabelRelations, Relation
 from lamostvac.recommend.scales import ErrorScale
 
@@ -17,7 +18,8 @@ _CORRELATION = ("rho", "shares", "systematic", "n")
 
 def save(path: str | Path, fitted: Sequence[LabelRelations]) -> None:
     """Write relations to HDF5: a group per label with `relations/{source}`,
-    `correlations/{a} {b}` and, where weights were learned, `scales/{source}` and `learned/{a} {b}`.
+    `correlations/{a} {b}`, where weights were learned `scales/{source}` and `learned/{a} {b}`, and
+    where networks were trained `known/{source}`.
     """
     with atomic_hdf5(path) as handle:
         for item in sorted(fitted, key=lambda item: item.label):
@@ -39,6 +41,10 @@ def save(path: str | Path, fitted: Sequence[LabelRelations]) -> None:
             for (a, b), learned in sorted(item.learned.items()):
                 part = group.create_group(f"learned/{a} {b}")
                 write_attributes(part, {"correlation": learned})
+            for name, known in sorted(item.known.items()):
+                part = group.create_group(f"known/{name}")
+                for key in ("places", "labels", "star"):
+                    part.create_dataset(key, data=getattr(known, key), track_times=False)
 
 
 def in_words(fitted: Sequence[LabelRelations]) -> Iterator[str]:
@@ -99,8 +105,12 @@ def _load_label(group: h5py.Group, label: str) -> LabelRelations:
         _pair(name): float(part.attrs["correlation"])
         for name, part in group.get("learned", {}).items()
     }
+    known = {
+        name: KnownStars(part["places"][()], part["labels"][()], part["star"][()])
+        for name, part in group.get("known", {}).items()
+    }
     return LabelRelations(
-        label, read_text(group.attrs, "scale"), relations, correlations, scales, learned
+        label, read_text(group.attrs, "scale"), relations, correlations, scales, learned, known
     )
 
 

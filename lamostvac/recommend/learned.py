@@ -9,7 +9,7 @@ stars keeps its stated errors.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import combinations
 from typing import Any
 
@@ -36,18 +36,29 @@ class LeftOut:
     rows : (k,) of the type's table
     value, reference : (k,) the answer and the training set's label
     reference_err : (k,) of the training set's label, NaN where there is none
+    star : (k,) number of the star in the training set
     """
 
     rows: NDArray[np.int64]
     value: Array
     reference: Array
     reference_err: Array
+    star: NDArray[np.int64]
+
+    def chosen(self, kept: NDArray[np.bool_] | NDArray[np.int64]) -> "LeftOut":
+        """Those where `kept` (k,) is True, or those of these numbers."""
+        return LeftOut(*(getattr(self, part.name)[kept] for part in fields(self)))
 
     def within(self, start: int, stop: int) -> "LeftOut":
         """Those of the rows from `start` up to `stop`, counted from `start`."""
-        here = (self.rows >= start) & (self.rows < stop)
-        parts = (self.value, self.reference, self.reference_err)
-        return LeftOut(self.rows[here] - start, *(part[here] for part in parts))
+        here = self.chosen((self.rows >= start) & (self.rows < stop))
+        return replace(here, rows=here.rows - start)
+
+    def numbers(self, n: int) -> NDArray[np.int64]:
+        """The stars' numbers (n,) by row of the type's table, -1 for stars that are not in the set."""
+        found = np.full(n, -1, np.int64)
+        found[self.rows] = self.star
+        return found
 
 
 def with_left_out(
@@ -183,9 +194,7 @@ def learn(
         for one, two in combinations(definition.sources, 2)
         if one.system != two.system
     }
-    return LabelRelations(
-        fitted.label, fitted.scale, fitted.relations, fitted.correlations, scales, learned
-    )
+    return replace(fitted, scales=scales, learned=learned)
 
 
 def _truth(

@@ -17,6 +17,7 @@ from lamostvac.recommend.definitions import (
     number,
     validity,
 )
+from lamostvac.recommend.known import KnownStars
 from lamostvac.recommend.scales import ErrorScale
 from lamostvac.recommend.settings import Recommended, Settings
 
@@ -230,6 +231,7 @@ class LabelRelations:
     correlations : by two sources in the order of the definition
     scales, learned : factors on the sources' errors, and correlations of the errors of sources of
         different systems, from left-out stars (`learned.py`); empty: errors are as stated
+    known : the stars that a source learned from, for those whose training the run did
     """
 
     label: str
@@ -238,6 +240,14 @@ class LabelRelations:
     correlations: dict[tuple[str, str], Correlation]
     scales: dict[str, ErrorScale] = field(default_factory=dict)
     learned: dict[tuple[str, str], float] = field(default_factory=dict)
+    known: dict[str, KnownStars] = field(default_factory=dict)
+
+    def rests_on(self, name: str) -> list[str]:
+        """The sources whose known stars a source on the scale needs: its own, and where its relation
+        was fitted those of the scale.
+        """
+        related = [] if self.relations[name].is_identity else [self.scale]
+        return [source for source in (name, *related) if source in self.known]
 
     def correlation(self, a: str, b: str) -> float:
         """Correlation of the errors of two sources of different systems."""

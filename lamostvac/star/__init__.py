@@ -1,3 +1,3 @@
 """The page of one star."""
 
-VERSION = 9
+VERSION = 10

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lamostvac.core.rejection import REASON_FLAGS, REASONS
 from lamostvac.core.vocabulary import GIANT_LOGG, NO_FIT
+from lamostvac.recommend.known import ENOUGH
 
 # Flags that say something of a fit.
 _OF_FIT = (
@@ -205,7 +206,7 @@ def _beyond(row: Mapping[str, Any], label: str, facts: FlagFacts) -> str:
 def disagreement_flags(
     row: Mapping[str, Any], sources: Mapping[str, Sequence[tuple[str, str, int]]], facts: FlagFacts
 ) -> list[Reason]:
-    """The flags of recommended labels.
+    """Whether systems disagree on recommended labels.
 
     Parameters
     ----------
@@ -232,6 +233,25 @@ def disagreement_flags(
                 f"brought to one scale, emulator and networks differ by more than {facts.disagreement:g} sigma of "
                 f"their difference ({values}); the error of {label}_rec is enlarged"
             )
+        reasons.append(Reason(flag, bool(row[flag]), why, label))
+    return reasons
+
+
+def extrapolation_flags(
+    row: Mapping[str, Any], sources: Mapping[str, Sequence[tuple[str, str, int]]]
+) -> list[Reason]:
+    """Whether recommended labels, the keys of `sources`, rest on few stars of the kind."""
+    reasons = []
+    for label in sources:
+        flag = f"flag_{label}_extrapolated"
+        if flag not in row:
+            continue
+        few = f"fewer than {ENOUGH} training stars are like the star by the emulator's Teff, log g and [Fe/H]"
+        why = (
+            f"{few}, and more than half of {label}_rec rests on them; its error covers what these may miss"
+            if row[flag]
+            else f"not so that {few}, or less than half of the value rests on them"
+        )
         reasons.append(Reason(flag, bool(row[flag]), why, label))
     return reasons
 

@@ -31,6 +31,7 @@ from lamostvac.star import figures, sections
 from lamostvac.star.flags import (
     FlagFacts,
     disagreement_flags,
+    extrapolation_flags,
     label_limits,
     network_flags,
     star_flags,
@@ -137,6 +138,7 @@ def write_page_of(output: str | Path, star: Star, settings: StarSettings) -> Non
     fitted = int(row["fit_status"]) != NO_FIT
     reasons = star_flags(row, star.facts)
     agreement = disagreement_flags(row, settings.sources, star.facts)
+    support = extrapolation_flags(row, settings.sources)
     of_networks = network_flags(row, list(labels), star.facts)
     sample, others = star.sample
     write_page(
@@ -146,7 +148,7 @@ def write_page_of(output: str | Path, star: Star, settings: StarSettings) -> Non
         notice=star.notice,
         fitted=fitted,
         flags={
-            "of_star": [*reasons, *agreement],
+            "of_star": [*reasons, *agreement, *support],
             "of_networks": of_networks,
             "raised": [reason for reason in of_networks if reason.is_set],
         },

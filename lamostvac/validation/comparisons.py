@@ -14,7 +14,7 @@ from lamostvac.core.expressions import parse
 from lamostvac.core.vocabulary import LABELS
 from lamostvac.validation.schema import Comparison
 from lamostvac.validation.statistics import _recommended, statistics
-from lamostvac.validation.subsets import FGK, own_flags, recommended, warned
+from lamostvac.validation.subsets import FGK, own_flags, recommended, recommended_flags, warned
 from lamostvac.validation.truth import DERIVED, DISTANCES, relative
 
 COMPARISON_COLUMNS = [
@@ -64,7 +64,8 @@ def compare(table: pd.DataFrame, comparison: Comparison, seed: int = 0) -> list[
     """
     rows = []
     for label in comparison.all_labels:
-        needed = (label, f"ref_{label}", "star", "recommended", *own_flags(label, table))
+        needed = [label, f"ref_{label}", "star", "recommended", *own_flags(label, table)]
+        needed += recommended_flags(label)
         columns = [name for name in dict.fromkeys(needed) if name in table]
         parts = comparison_subsets(table, comparison, columns)
         parts["recommended"] = recommended(parts["all"], label)

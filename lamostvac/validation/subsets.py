@@ -39,7 +39,7 @@ def label_columns(labels: Iterable[str], registry: Registry) -> list[str]:
     own = [
         name
         for label in labels
-        for name in (*network_flags(label), disagreement_flag(label), emulator_flag(label))
+        for name in (*network_flags(label), *recommended_flags(label), emulator_flag(label))
         if name in registry.names
     ]
     flags = [*registry.flag_bits, *own]
@@ -66,9 +66,14 @@ def emulator_flag(label: str) -> str:
     return f"flag_{found[0]}" if found else ""
 
 
-def disagreement_flag(label: str) -> str:
-    """The own flag of a recommended label, `teff_rec` for example."""
-    return f"flag_{label.removesuffix('_rec')}_disagree"
+def recommended_flags(label: str) -> tuple[str, str]:
+    """The own flags of a recommended label, `teff_rec` for example: systems disagree, and few
+    training stars are like the star; "" for other labels.
+    """
+    if label not in RECOMMENDED:
+        return "", ""
+    of = label.removesuffix("_rec")
+    return f"flag_{of}_disagree", f"flag_{of}_extrapolated"
 
 
 def warned(table: pd.DataFrame, label: str) -> pd.Series:
@@ -80,7 +85,7 @@ def warned(table: pd.DataFrame, label: str) -> pd.Series:
         return table[flag].astype(bool)
     names: tuple[str, ...] = own if own[1] in table else FIT_FLAGS
     if label in RECOMMENDED:
-        names = (disagreement_flag(label),)
+        names = recommended_flags(label)
     return table[[name for name in names if name in table]].any(axis=1).astype(bool)
 
 
@@ -88,9 +93,11 @@ def recommended(table: pd.DataFrame, label: str) -> pd.DataFrame:
     """The rows in which a label is recommended.
 
     These have `recommended` = 1, which says so of the emulator's labels (Liang et al. 2024, 4.3 and
-    4.4), and no flag that concerns this label alone: of [alpha/Fe], of a network's label.
+    4.4), and no flag that concerns this label alone: of [alpha/Fe], of a network's label, of a
+    recommended one that is an extrapolation.
     """
-    own = own_flags(label, table)
+    own = [*own_flags(label, table), recommended_flags(label)[1]]
+    own = [name for name in own if name in table]
     return table[(table["recommended"] == 1) & ~table[own].any(axis=1).astype(bool)]
 
 

@@ -43,14 +43,14 @@ def three_systems(seed=1, n=20_000, rho=0.5):
     noise = rng.normal(size=(3, n))
     noise[2] = rho * noise[1] + np.sqrt(1 - rho**2) * noise[2]
     true = np.array([np.full(n, 0.5), np.full(n, 1.5), 0.6 * np.sqrt(40 / snr)])
-    columns = {"snrr": snr, "teff": teff, "feh": rng.normal(-0.5, 0.5, n)}
+    columns = {"snrr": snr, "teff": teff, "feh": rng.normal(-0.5, 0.5, n), "logg": np.full(n, 4.4)}
     for name, error, own in zip("esw", true, noise, strict=True):
         columns |= {name: truth + error * own, f"{name}_err": np.ones(n)}
-    return truth, columns, true
+    return truth, columns | {"a": columns["e"]}, true
 
 
 def left_out_of(truth, columns, rows):
-    return {"w": LeftOut(rows, columns["w"][rows], truth[rows], np.full(len(rows), np.nan))}
+    return {"w": LeftOut(rows, columns["w"][rows], truth[rows], np.full(len(rows), np.nan), rows)}
 
 
 def test_wrong_errors_become_right_and_the_mean_better_than_any_system():
@@ -66,7 +66,7 @@ def test_wrong_errors_become_right_and_the_mean_better_than_any_system():
     assert learned.correlation("s", "w") == pytest.approx(0.5, abs=0.06)
     assert learned.correlation("w", "e") == pytest.approx(0.0, abs=0.06)
     others = np.arange(4000, len(truth))
-    value, error, source, _ = combine(columns, LABEL, learned, 3.0, "snrr")
+    value, error, source, *_ = combine(columns, LABEL, learned, 3.0, "snrr")
     assert width((value - truth)[others] / error[others]) == pytest.approx(1.0, abs=0.06)
     stated = combine(columns, LABEL, PLAIN)[0]
     got, best = width((value - truth)[others]), width((columns["w"] - truth)[others])
@@ -99,7 +99,7 @@ def test_errors_grow_with_the_distance_from_the_stars_that_a_source_learned_from
     np.testing.assert_allclose(found[:4], [1 / 3, 0.5, 1.0, 2.5], rtol=0.15)
     assert found[4] == pytest.approx(10**-0.4, rel=0.15)
     learned = learn(columns, label, PLAIN, known, SETTINGS)
-    value, error, _, _ = combine(columns, label, learned, 3.0, "snrr")
+    value, error, *_ = combine(columns, label, learned, 3.0, "snrr")
     assert np.isfinite(value).all()
     assert (error > 0).all()
 
@@ -159,7 +159,7 @@ def test_a_training_star_gets_what_the_network_says_without_it():
     honest = columns["w"].copy()
     columns["w"] = truth.copy()
     rows = np.arange(0, 2000, 2)
-    known = {"w": LeftOut(rows, honest[rows], truth[rows], np.full(1000, np.nan))}
+    known = {"w": LeftOut(rows, honest[rows], truth[rows], np.full(1000, np.nan), rows)}
     seen = with_left_out(columns, {"w", "e"}, known)
     assert (seen["w"][rows] == honest[rows]).all()
     assert (seen["w"][1::2] == truth[1::2]).all()
@@ -170,7 +170,8 @@ def as_rows(columns):
     """A table of the columns, with those of the recommended label."""
     columns = columns | {f"a_{end}": np.zeros(len(columns["e"])) for end in ("rec", "rec_err")}
     columns |= {"a_rec_source": np.zeros(len(columns["e"]), np.uint8)}
-    columns |= {"flag_a_disagree": np.zeros(len(columns["e"]), np.uint8)}
+    flags = ("flag_a_disagree", "flag_a_extrapolated")
+    columns |= {name: np.zeros(len(columns["e"]), np.uint8) for name in flags}
     rows = np.empty(len(columns["e"]), [(name, v.dtype) for name, v in columns.items()])
     for name, values in columns.items():
         rows[name] = values
@@ -180,8 +181,7 @@ def as_rows(columns):
 def test_the_table_is_filled_the_same_in_any_blocks_and_with_a_file_between(tmp_path, monkeypatch):
     truth, columns, _ = three_systems(n=3000)
     known = left_out_of(truth, columns, np.random.default_rng(2).permutation(3000)[:1500])
-    known = {"w": LeftOut(*(getattr(known["w"], k)[np.argsort(known["w"].rows)] for k in (
-        "rows", "value", "reference", "reference_err")))}  # fmt: skip
+    known = {"w": known["w"].chosen(np.argsort(known["w"].rows))}
     rows = as_rows(columns)
     fitted = fit_all(rows, [LABEL], SETTINGS, None, known)
     apply(rows, fitted, [LABEL], SETTINGS, known)

@@ -25,7 +25,7 @@ from lamostvac.spectra.grid import GRID
 from lamostvac.spectra.settings import Prepare
 from lamostvac.star import page, sections
 from lamostvac.star.anomaly import read_anomaly
-from lamostvac.star.flags import disagreement_flags, network_flags, star_flags
+from lamostvac.star.flags import disagreement_flags, extrapolation_flags, network_flags, star_flags
 from lamostvac.star.page import StarFiles, StarSettings, flag_facts, write_star_page
 
 N = 300
@@ -95,7 +95,7 @@ def catalogue_rows(registry, library_labels):
     rows["flag_teff_pastel"][HOT], rows["teff_pastel"][HOT] = 1, 9999
     rows["flag_cloud_teff_pastel"][HOT] = 1
     rows["teff_rec"], rows["teff_rec_err"], rows["teff_rec_source"] = rows["teff"], 40, 5
-    rows["flag_teff_disagree"] = 0
+    rows["flag_teff_disagree"], rows["flag_teff_extrapolated"] = 0, 0
     rows["flag_teff_disagree"][HOT] = 1
     rows["obsid"][PILOT] = -1
     for name in registry.names:
@@ -317,6 +317,11 @@ def test_flags_of_networks_and_of_recommended_labels(run):
     (alike,) = disagreement_flags(row_of(run, CLEAN), SOURCES, facts)
     assert not alike.is_set
     assert alike.why == "the systems agree"
+    (known,) = extrapolation_flags(row, SOURCES)
+    assert not known.is_set
+    (unknown,) = extrapolation_flags(row | {"flag_teff_extrapolated": 1}, SOURCES)
+    assert unknown.is_set
+    assert unknown.why.startswith("fewer than 5 training stars are like the star")
 
 
 def test_a_row_is_found_in_any_row_group(run):
