@@ -281,7 +281,8 @@ class Models:
             name: self.pack.file(member("left_out", name, ".parquet")) for name in settings.trained
         }
         left_out = read_left_out(rows["spectrum_id"], {k: str(v) for k, v in members.items()})
-        combine.apply(rows, fitted, settings.definitions, settings.recommended, left_out)
+        library = self.library_labels(settings.library)
+        combine.apply(rows, fitted, settings.definitions, settings.recommended, left_out, library)
 
 
 def _write_tables(path: Path, tables: Mapping[str, pd.DataFrame]) -> None:

@@ -14,6 +14,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from lamostvac.core.vocabulary import LABELS as EMULATOR_LABELS
 from lamostvac.recommend.definitions import (
     Columns,
     Definition,
@@ -131,6 +132,7 @@ def combine(
     disagreement: float = _SECTION.disagreement,
     snr_band: str = "",
     own: Mapping[str, NDArray[np.int64]] | None = None,
+    library: KnownStars | None = None,
 ) -> Combined:
     """Recommended value, error, source bits, disagreement and extrapolation (n,) of a label.
 
@@ -139,6 +141,7 @@ def combine(
     columns : columns (n,) of the catalogue, errors and flags included
     snr_band : the S/N that learned factors depend on; not needed where `fitted` has none
     own : the stars' numbers (n,) in a source's training set, -1 for those that are not in it
+    library : the stars that the first emulator's own labels rest on
 
     Returns
     -------
@@ -171,7 +174,12 @@ def combine(
         sigmas, degree = _largest_difference(systems, covariance)
         disagree = sigmas > disagreement
         error = np.where(disagree, error * (1.0 + (sigmas - 1.0) * degree), error)
-        few, lacking = _extrapolated(columns, definition, fitted, systems, weights, own or {})
+        known = dict(fitted.known)
+        if library is not None:
+            known |= {s.column: library for s in definition.sources if s.column in EMULATOR_LABELS}
+        few, lacking = _extrapolated(
+            columns, definition, fitted, known, systems, weights, own or {}
+        )
         error = np.where(few, np.hypot(error, lacking), error)
         value32, error32 = np.asarray(value, np.float32), error.astype(np.float32)
     some = weights.sum(axis=1) > 0
@@ -195,6 +203,7 @@ def _extrapolated(
     columns: Columns,
     definition: Definition,
     fitted: LabelRelations,
+    known: Mapping[str, KnownStars],
     systems: Sequence[_System],
     weights: NDArray[np.float64],
     own: Mapping[str, NDArray[np.int64]],
@@ -204,15 +213,15 @@ def _extrapolated(
     """
     n = len(weights)
     few, missing = np.zeros(n), np.zeros(n)
-    if not fitted.known:
+    if not known:
         return few > 0, missing
     found = {
-        name: spread(columns, definition.label, known, stars_of(own, name, n))
-        for name, known in fitted.known.items()
+        name: spread(columns, definition.label, stars, stars_of(own, name, n))
+        for name, stars in known.items()
     }
     for i, system in enumerate(systems):
         for name, share in system.shares.items():
-            if needed := fitted.rests_on(name):
+            if needed := [other for other in fitted.rests_on(name) if other in found]:
                 weight = weights[:, i] * share
                 few += weight * np.any([found[other][0] for other in needed], axis=0)
                 missing += weight * np.max([found[other][1] for other in needed], axis=0)
@@ -277,13 +286,16 @@ def apply(
     definitions: Sequence[Definition],
     settings: Settings,
     left_out: Mapping[str, LeftOut] | None = None,
+    library: NDArray[np.floating] | None = None,
 ) -> None:
     """Fill the recommended columns of `rows` (n,) of one spectral type in place.
 
     `fitted` are that type's relations of each of `definitions`. Labels, errors and flags of all
     systems must be final. A training star's recommended value is made from what the network says
-    without it (`left_out`, by label), so that its error holds.
+    without it (`left_out`, by label), so that its error holds. `library` has the labels (m, k) of
+    the first emulator's library.
     """
+    stars = None if library is None else KnownStars.of_library(library)
     found = {item.label: item for item in fitted}
     for start in range(0, len(rows), _BLOCK):
         block = rows[start : start + _BLOCK]
@@ -294,6 +306,7 @@ def apply(
             results = combine(
                 {name: np.ascontiguousarray(values) for name, values in columns.items()},
                 definition, found[definition.label], settings.disagreement, settings.snr_band, own,
+                stars,
             )  # fmt: skip
             for name, values in zip(result_columns(definition.label), results, strict=True):
                 block[name] = values

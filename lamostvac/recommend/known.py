@@ -4,8 +4,8 @@ A network answers every spectrum, and a relation between two scales goes on beyo
 was fitted to; neither its error nor a comparison with another network of the same training stars
 tells. The number of training stars that are like a star does. Stars are compared by the labels of
 the first emulator, which learned from others: the answer of a source without a star's kind lies
-near the stars that it has, so its own labels do not tell either. All of this is ours, not of a paper
-(docs/recommended.md).
+near the stars that it has, so its own labels do not tell either. Of the first emulator itself its own
+library's stars are counted. All of this is ours, not of a paper (docs/recommended.md).
 """
 
 from collections.abc import Mapping
@@ -57,6 +57,16 @@ class KnownStars:
         values = np.column_stack([places, labels])[usable]
         means = [np.bincount(of_star, column) / count for column in values.T]
         return cls(np.stack(means[:3], axis=1), means[3], stars)
+
+    @classmethod
+    def of_library(cls, labels: NDArray[np.floating]) -> "KnownStars":
+        """The stars of the first emulator's library by their labels (m, k), the first three those of
+        `LABELS`. Its errors have been learned from left-out stars, so there is nothing to add.
+        """
+        columns = dict(zip(LABELS, np.asarray(labels, np.float64).T, strict=False))
+        places = places_of(columns)
+        places = places[np.isfinite(places).all(axis=1)]
+        return cls(places, np.full(len(places), np.nan), np.arange(len(places)))
 
     def few(self, places: Array, own: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Where fewer than `ENOUGH` other stars are within one step, or the place is unknown.

@@ -242,12 +242,11 @@ class LabelRelations:
     learned: dict[tuple[str, str], float] = field(default_factory=dict)
     known: dict[str, KnownStars] = field(default_factory=dict)
 
-    def rests_on(self, name: str) -> list[str]:
+    def rests_on(self, name: str) -> tuple[str, ...]:
         """The sources whose known stars a source on the scale needs: its own, and where its relation
         was fitted those of the scale.
         """
-        related = [] if self.relations[name].is_identity else [self.scale]
-        return [source for source in (name, *related) if source in self.known]
+        return (name,) if self.relations[name].is_identity else (name, self.scale)
 
     def correlation(self, a: str, b: str) -> float:
         """Correlation of the errors of two sources of different systems."""

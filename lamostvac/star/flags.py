@@ -246,7 +246,7 @@ def extrapolation_flags(
         flag = f"flag_{label}_extrapolated"
         if flag not in row:
             continue
-        few = f"fewer than {ENOUGH} training stars are like the star by the emulator's Teff, log g and [Fe/H]"
+        few = f"fewer than {ENOUGH} training or library stars are like the star by the emulator's labels"
         why = (
             f"{few}, and more than half of {label}_rec rests on them; its error covers what these may miss"
             if row[flag]

@@ -132,5 +132,19 @@ def test_a_run_that_trained_nothing_flags_nothing():
     assert not combine(rows, definition("feh"), fitted, snr_band="snrr")[4].any()
 
 
+def test_a_value_of_the_emulator_rests_on_the_stars_of_its_library():
+    """The flag is set where the library has few stars, and the emulator's error stays its own."""
+    _, rows, _ = survey()
+    rows["feh_w_err"] = np.nan
+    (fitted,) = fit_all(rows, [definition("feh")], SETTINGS)
+    library = np.column_stack([np.full(400, 5500.0), np.full(400, 4.4), np.linspace(-1, 0.5, 400)])
+    apply(rows, [fitted], [definition("feh")], SETTINGS, None, library)
+    near = (rows["feh"] > -1.2) & (rows["feh"] < 0.7)
+    flagged = rows["flag_feh_extrapolated"] == 1
+    assert flagged[rows["feh"] < -1.35].all()
+    assert flagged[near].mean() < 0.05
+    assert (rows["feh_rec_err"] == np.float32(0.3)).all()
+
+
 def test_the_steps_are_those_of_the_documents():
     assert (*STEPS, ENOUGH) == (0.1, 0.5, 0.3, 5)

@@ -321,7 +321,7 @@ def test_flags_of_networks_and_of_recommended_labels(run):
     assert not known.is_set
     (unknown,) = extrapolation_flags(row | {"flag_teff_extrapolated": 1}, SOURCES)
     assert unknown.is_set
-    assert unknown.why.startswith("fewer than 5 training stars are like the star")
+    assert unknown.why.startswith("fewer than 5 training or library stars are like the star")
 
 
 def test_a_row_is_found_in_any_row_group(run):
