@@ -37,9 +37,11 @@ def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     params, inputs = snakemake.params, snakemake.input
     types = params.settings["types"]
+    record = read_record(inputs.record)
     found = {
         "provenance": read_cards(inputs.catalogue),
-        "references": bibliography(read_record(inputs.record), load_references(REFERENCES_PATH)),
+        "packages": record.packages,
+        "references": bibliography(record, load_references(REFERENCES_PATH)),
         **of_types(snakemake),
     }
     settings = PackSettings.model_validate(params.settings | found)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from lamostvac.cli.options import FILE, FOLDER, example
+from lamostvac.cli.options import FOLDER, OUTPUT_FILE, OUTPUT_FOLDER, example
 
 
 @click.command(epilog=example("lamostvac compare results/dr9 results/dr10 -o dr9_dr10 --changelog"))
@@ -14,7 +14,7 @@ from lamostvac.cli.options import FILE, FOLDER, example
     "-o",
     "--output",
     "folder",
-    type=FOLDER,
+    type=OUTPUT_FOLDER,
     metavar="DIR",
     default="comparison",
     show_default=True,
@@ -64,7 +64,7 @@ def compare(
 
 @click.command(epilog=example("lamostvac cite results/dr10 -o catalogue.bib"))
 @click.argument("results", type=click.Path(path_type=Path), metavar="RESULTS|PACK")
-@click.option("-o", "--output", type=FILE, metavar="FILE", help="Write to this file.")
+@click.option("-o", "--output", type=OUTPUT_FILE, metavar="FILE", help="Write to this file.")
 def cite(results: Path, output: Path | None) -> None:
     """Write BibTeX of the methods and data that a run used."""
     from lamostvac.core.atomic import atomic

@@ -11,13 +11,21 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from lamostvac.cli.options import FILE, FOLDER, configuration_file, example, run_options
+from lamostvac.cli.options import (
+    FILE,
+    OUTPUT_FILE,
+    OUTPUT_FOLDER,
+    Wrong,
+    configuration_file,
+    example,
+    run_options,
+)
 from lamostvac.core.exceptions import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-REJECTED_SOME, NOTHING, WRONG = 3, 1, 2
+REJECTED_SOME, NOTHING = 3, 1
 _BAR = 40  # characters
 _WORTH = 500  # spectra that are worth the start of a process
 
@@ -42,8 +50,8 @@ class _Bar:
         self._stream.flush()
 
 
-class _Wrong(click.ClickException):
-    exit_code = WRONG
+class _Nothing(click.ClickException):
+    exit_code = NOTHING
 
 
 @click.command(epilog=example("lamostvac label spectra/ --model dr10.lvpack -o labels.fits"))
@@ -64,7 +72,7 @@ class _Wrong(click.ClickException):
 @click.option(
     "-o",
     "--output",
-    type=FILE,
+    type=OUTPUT_FILE,
     default="labels.fits",
     show_default=True,
     metavar="TABLE",
@@ -72,7 +80,7 @@ class _Wrong(click.ClickException):
 )
 @click.option(
     "--plot",
-    type=FOLDER,
+    type=OUTPUT_FOLDER,
     metavar="DIR",
     help="Also a page of each star there (HTML), and its spectrum with the model (PNG).",
 )
@@ -99,7 +107,7 @@ def label(
     try:
         _label(paths, _pack_of(model, demo), output, plot, processes)
     except UserError as error:
-        raise _Wrong(str(error)) from None
+        raise Wrong(str(error)) from None
 
 
 def _pack_of(model: Path | None, demo: bool) -> Path:
@@ -118,12 +126,14 @@ def _pack_of(model: Path | None, demo: bool) -> Path:
 def _label(
     paths: tuple[str, ...], model: Path, output: Path, plot: Path | None, processes: int | None
 ) -> None:
-    from lamostvac.label.folder import find_work, label_work
+    from lamostvac.label.folder import find_work, label_work, nothing_found
     from lamostvac.label.models import Models
+    from lamostvac.label.other_code import other_code
     from lamostvac.label.pack import Pack
-    from lamostvac.label.tables import require_writable, write_table
+    from lamostvac.label.reasons import reasons_of
+    from lamostvac.label.tables import require_form, write_table
 
-    require_writable(output)
+    require_form(output)
     if threading.current_thread() is threading.main_thread():
         # So that temporary files and processes are gone when it is told to end.
         for number in (signal.SIGTERM, signal.SIGHUP):
@@ -137,7 +147,11 @@ def _label(
                 "stars, only a trial of the program",
                 err=True,
             )
+        if said := other_code(pack.settings):
+            click.echo(f"{model}: {said}", err=True)
         work = find_work(paths, models, _Bar("headers"))
+        if nothing := nothing_found(paths, work):
+            raise _Nothing(nothing)
         for sentence in work.passed_over:
             click.echo(sentence, err=True)
         most = processes or min(len(os.sched_getaffinity(0)), work.n_spectra // _WORTH)
@@ -153,15 +167,14 @@ def _label(
             from lamostvac.label.plots import draw_all
 
             draw_all(plot, found, models, _Bar("plots"))
+        reasons = reasons_of(pack.settings)
+    for reason, count in found.rejected["reason"].value_counts().items():
+        click.echo(f"{count} rejected: {reasons[str(reason)]}", err=True)
     _say(found.rejected, len(found.rows), output, rejected, time.monotonic() - start)
 
 
 def _say(rejected: "pd.DataFrame", n: int, output: Path, path: Path, seconds: float) -> None:
     """What was done, and the exit code."""
-    from lamostvac.core.rejection import REASONS
-
-    for reason, count in rejected["reason"].value_counts().items():
-        click.echo(f"{count} rejected: {REASONS[str(reason)]}", err=True)
     where = output if n else "no table is written"
     click.echo(f"{n} spectra labelled in {seconds:.1f} s: {where}")
     if len(rejected):
@@ -181,7 +194,7 @@ def _say(rejected: "pd.DataFrame", n: int, output: Path, path: Path, seconds: fl
 @click.option(
     "-o",
     "--output",
-    type=FILE,
+    type=OUTPUT_FILE,
     metavar="PACK",
     help="Where to copy it; by default it stays in the results folder.",
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from lamostvac.cli.options import FILE, FOLDER, configuration_file, example, run_options
+from lamostvac.cli.options import FOLDER, OUTPUT_FILE, configuration_file, example, run_options
 
 _RESULTS = click.argument("results", type=FOLDER)
 
@@ -30,7 +30,9 @@ _RESULTS = click.argument("results", type=FOLDER)
     show_default=True,
     help="Jobs at a time.",
 )
-@click.option("--csv", type=FILE, metavar="FILE", help="Write the table of rules to this file too.")
+@click.option(
+    "--csv", type=OUTPUT_FILE, metavar="FILE", help="Write the table of rules to this file too."
+)
 def plan(
     targets: tuple[str, ...],
     config: Path | None,
@@ -98,7 +100,7 @@ def trace(results: Path, star: str, as_json: bool) -> None:
 
 @click.command(epilog=example("lamostvac efficiency results/dr10 --csv efficiency.csv"))
 @_RESULTS
-@click.option("--csv", type=FILE, metavar="FILE", help="Write one row per job to this file.")
+@click.option("--csv", type=OUTPUT_FILE, metavar="FILE", help="Write one row per job to this file.")
 def efficiency(results: Path, csv: Path | None) -> None:
     """Compare what jobs asked for with what they used."""
     from lamostvac.run.efficiency import job_table, rule_table, text

@@ -1,5 +1,7 @@
 """Options that several subcommands share."""
 
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,38 @@ import click
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.paths import PROJECT
 
+WRONG = 2  # exit code of a wrong command line, click's own
+
+
+class Wrong(click.ClickException):
+    """A wrong command line in one sentence, without the usage, in which it would be lost."""
+
+    exit_code = WRONG
+
+
+class Output(click.Path):
+    """A file or folder to be written: where it cannot be, that is said before the work.
+
+    A folder that is named is made, and none above it: a misspelt path would be, too.
+    """
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        folder = path if self.dir_okay and path.is_dir() else path.parent
+        if not folder.is_dir():
+            raise Wrong(f"{path} cannot be written: there is no folder {folder}; make it first")
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise Wrong(f"{path} cannot be written: {error.strerror}") from None
+        return path
+
+
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
+OUTPUT_FILE = Output(path_type=Path, dir_okay=False)
+OUTPUT_FOLDER = Output(path_type=Path, file_okay=False)
 Command = Callable[..., Any]
 
 

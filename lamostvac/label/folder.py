@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from lamostvac.catalog.registry import Registry
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.messages import listed
 from lamostvac.core.vocabulary import SPECTRAL_TYPES, SpectralType
 from lamostvac.label.missing import complete
 from lamostvac.label.models import Labels, Models
@@ -27,6 +28,7 @@ from lamostvac.survey.chunks import chunk_table
 from lamostvac.survey.headers import scan
 from lamostvac.survey.selection import Selection, rejections, select
 from lamostvac.survey.settings import Survey
+from lamostvac.survey.tree import TAKEN
 
 CHUNK = 1000  # spectra labelled at once; no result depends on it
 REJECTED = ("file", "spectrum_id", "obsid", "reason", "detail")
@@ -105,6 +107,22 @@ def find_work(
             part = chunk_table(table, rows[start : start + CHUNK], "", "{obsid}.fits")
             chunks.append((name, part.to_pandas()))
     return Work(chunks, rejected[list(REJECTED)], scanned.passed_over)
+
+
+def nothing_found(paths: Sequence[str | os.PathLike[str]], work: Work) -> str:
+    """Where no file was found below any of the given paths, a sentence that says so, else ""."""
+    absent = work.rejected["file"][work.rejected["reason"] == "missing_file"].tolist()
+    given = [os.fspath(path) for path in paths]
+    if work.n_spectra or len(work.rejected) > len(absent) or not set(absent) <= set(given):
+        return ""
+    found = [path for path in given if path not in absent]
+    said = []
+    if absent:
+        said.append(f"there is no file or folder {listed(absent, most=5, longest=200)}")
+    if found:
+        looked = "" if work.passed_over else f", where names that end in {', '.join(TAKEN)} count"
+        said.append(f"no spectrum in {listed(found, most=5, longest=200)}{looked}")
+    return "; ".join(["nothing to label: " + said[0], *said[1:], *work.passed_over])
 
 
 def _rejected(table: pa.Table, selection: Selection, snr_band: str) -> pd.DataFrame:

@@ -14,13 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from lamostvac.catalog.flags import outside_library
 from lamostvac.core.exceptions import UserError
-from lamostvac.core.rejection import REASON_FLAGS, REASONS, SpectrumRejected
+from lamostvac.core.rejection import REASON_FLAGS, SpectrumRejected
 from lamostvac.core.vocabulary import LABELS, SPECTRAL_TYPES
 from lamostvac.label.arrays import Spectra, chunk_of, each, reader, spectra_of
 from lamostvac.label.folder import LabelledFiles, find_work, label_work
 from lamostvac.label.missing import look
 from lamostvac.label.models import Models
 from lamostvac.label.pack import Closed, Pack
+from lamostvac.label.reasons import reasons_of
 from lamostvac.label.tables import as_qtable
 from lamostvac.spectra.grid import GRID
 
@@ -123,7 +124,7 @@ class Labeller(Closed):
         rows["spectrum_id"] = np.arange(n).astype(bytes)
         table = as_qtable(rows, registry, self.meta)
         table["rejected"] = rejected.astype(str)
-        table["no_fit"] = _no_fit(rows)
+        table["no_fit"] = _no_fit(rows, reasons_of(self.models.settings))
         return table
 
     def _types(self, n: int, given: str | Sequence[str] | None) -> NDArray[np.str_]:
@@ -226,11 +227,11 @@ class Labeller(Closed):
         self._pack.close()
 
 
-def _no_fit(rows: NDArray[np.void]) -> NDArray[np.str_]:
+def _no_fit(rows: NDArray[np.void], reasons: Mapping[str, str]) -> NDArray[np.str_]:
     """Why (n,) the first emulator gives no labels where networks do; "" elsewhere."""
     said = np.full(len(rows), "", object)
     for reason, flag in REASON_FLAGS["emulator"].items():
-        said[rows[flag] == 1] = f"{reason}: {REASONS[reason]}"
+        said[rows[flag] == 1] = f"{reason}: {reasons[reason]}"
     return said.astype(str)
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lamostvac.catalog.flags import Chi2Regression
 from lamostvac.core.atomic import atomic
@@ -46,6 +46,8 @@ class PackSettings(BaseModel):
     name : of the run's results folder
     simulated : whether the models were made from a simulated survey and know no real star
     provenance : cards of the run's catalogue: program, commit, configuration, input files
+    packages : package of the library to the version of its code that made the run; empty in packs
+        of before these were noted
     references : BibTeX of the methods and data that went into it
     types, classes, snr_band, snr_min, max_abs_redshift, gaia_release : of the section `survey`
     prepare, networks : how spectra are prepared for emulators and networks; None without networks
@@ -68,6 +70,7 @@ class PackSettings(BaseModel):
     name: str
     simulated: bool
     provenance: dict[str, str]
+    packages: dict[str, int] = Field(default_factory=dict)
     references: str
     types: list[SpectralType]
     classes: list[str]

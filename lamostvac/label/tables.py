@@ -1,6 +1,5 @@
 """Labels as an astropy table, and as a file of the form that its name says."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,19 +20,10 @@ from lamostvac.publish.votable import write_votable
 FORMS = (".fits", ".parquet", ".csv", ".vot")
 
 
-def require_writable(path: Path) -> None:
-    """Raise `UserError` unless a table can be written there: before the work, not after it.
-
-    Its name has to end in one of `FORMS`. The folder is made where it does not exist.
-    """
+def require_form(path: Path) -> None:
+    """Raise `UserError` unless the name of a table ends in one of `FORMS`."""
     if path.suffix not in FORMS:
         raise UserError(f"{path}: the name of the table has to end in {', '.join(FORMS)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise UserError(f"{path}: nothing can be written there: {error.strerror}") from None
 
 
 Named = tuple[NDArray[np.void], list[bytes]]

@@ -428,9 +428,15 @@ def test_files_none_of_which_can_be_read_are_rejected_by_name(run, some, tmp_pat
 
 
 def test_the_command_refuses_what_it_cannot_write(run, tmp_path):
-    (tmp_path / "file").write_text("")
-    words = ("--model", run / "models.lvpack", "-o", tmp_path / "file/labels.csv")
-    assert "nothing can be written there" in command(tmp_path, *words).output
+    for words, code, sentence in (
+        (("-o", tmp_path / "no/labels.csv"), 2, "there is no folder .*/no; make it first"),
+        (("--plot", tmp_path / "no/plots"), 2, "there is no folder .*/no; make it first"),
+        ((), 1, "nothing to label: no spectrum in "),
+    ):
+        done = command(tmp_path, "--model", run / "models.lvpack", *words)
+        assert done.exit_code == code
+        assert re.search(sentence, done.output)
+        assert list(tmp_path.iterdir()) == []
     done = command(tmp_path, "--model", run / "models.lvpack", "-o", tmp_path / "labels.xls")
     assert done.exit_code == 2
     assert "has to end in .fits, .parquet, .csv, .vot" in done.output

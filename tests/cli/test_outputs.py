@@ -1,0 +1,52 @@
+"""Options that name an output, and readers of the output that go away."""
+
+import os
+from pathlib import Path
+
+import click
+import pytest
+from command import lamostvac
+
+from lamostvac.cli.main import main
+from lamostvac.cli.options import Output
+
+OUTPUTS = ("--output", "--csv", "--plot")
+
+
+def options(command):
+    """The options of a subcommand that name what it writes."""
+    return [option for option in command.params if set(option.opts) & set(OUTPUTS)]
+
+
+def test_every_option_that_names_an_output_is_checked_before_the_work():
+    found = [option for command in main.commands.values() for option in options(command)]
+    assert len(found) == 7
+    assert all(isinstance(option.type, Output) for option in found)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("label", ".", "-o", "no/labels.fits"),
+        ("label", ".", "--plot", "no/plots"),
+        ("pack", "--demo", "-o", "no/demo.lvpack"),
+        ("compare", "a", "b", "-o", "no/changes"),
+        ("cite", "results", "-o", "no/all.bib"),
+        ("plan", "--demo", "--csv", "no/rules.csv"),
+        ("efficiency", "results", "--csv", "no/jobs.csv"),
+    ],
+)
+def test_an_output_in_a_folder_that_is_not_there_is_one_sentence_and_makes_none(words):
+    said = lamostvac(*words, code=2)
+    assert said == f"Error: {words[-1]} cannot be written: there is no folder no; make it first\n"
+    assert os.listdir() == []
+
+
+def test_a_folder_of_outputs_is_one_to_write_in():
+    output = Output(path_type=Path, file_okay=False)
+    Path("there").mkdir()
+    assert output.convert("there", None, None) == Path("there")
+    assert output.convert("new", None, None) == Path("new")
+    assert os.listdir() == ["there"]
+    with pytest.raises(click.ClickException, match="there is no folder other"):
+        output.convert("other/new", None, None)
