@@ -6,6 +6,7 @@
 # snakemake --cores 4 type_M                             one spectral type (results/catalog/M.fits) and nothing of the others
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -27,6 +28,9 @@ from lamostvac.run.stages import watch
 
 min_version("9.0")
 collect_rarely()
+# A dry run ends, as other programs do, when its reader has seen enough (`snakemake -n | head`).
+if {"-n", "--dry-run", "--dryrun"} & set(sys.argv):
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 # A script starts a Python of its own, which would take an installed lamostvac before that of this checkout.
 HERE = str(workflow.basedir)

@@ -22,6 +22,7 @@ def main(snakemake: Job) -> None:
     save(libraries(table), snakemake.output.figure)
     fgk = table[table["subset"] == "FGK"].drop(columns=["subset", "offset"])
     log.info("errors of the FGK stars:\n%s", fgk.to_string(index=False, float_format="%.3g"))
+    log.info("labels of the stars of %d libraries, each from the other stars", len(tables))
 
 
 if __name__ == "__main__":

@@ -51,7 +51,8 @@ def main(snakemake: Job) -> None:
     )
     costs = overview.stage_costs(params.benchmarks, accounting["n_in"])
     overview.write_overview(snakemake.output[0], numbers, lights, limits, costs)
-    log.info("lights: %s", lights["light"].value_counts().to_dict())
+    shown = ", ".join(f"{n} {light}" for light, n in lights["light"].value_counts().items())
+    log.info("%d checks beside the papers: %s", len(lights), shown)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ def main(snakemake: Job) -> None:
     settings = params.settings | {"min_pairs": 1, "few_repeats": "none"}
     labels = network_labels(params.network_labels)
     models = curves_of_all_types(column, labels, settings, published, left_out, {})
-    log.info("pairs of one star with S/N alike: %s", {one.label: one.n_pairs for one in models})
+    pairs = ", ".join(f"{one.n_pairs} of {one.label}" for one in models)
+    log.info("pairs of one star with S/N alike: %s", pairs or "none")
     write_csv(snakemake.output[0], beside_published(models, published), digits=4)
 
 

@@ -21,8 +21,10 @@ def main(snakemake: Job) -> None:
     write_csv(snakemake.output.table, table, digits=4)
     if params.simulated:
         log.info("a simulated survey, whose samples are as large as its configuration says")
-    for sentence in sentences(table):
+    beside = sentences(table)
+    for sentence in beside:
         log.info("%s", sentence)
+    log.info("%d samples counted, %d of them beside a paper's number", len(table), len(beside))
 
 
 if __name__ == "__main__":

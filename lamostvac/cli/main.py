@@ -11,6 +11,7 @@ import click
 
 from lamostvac import __version__
 from lamostvac.cli import compare, label, look, setting, start
+from lamostvac.cli.options import Wrong
 from lamostvac.core.exceptions import UserError
 
 
@@ -23,12 +24,24 @@ class Commands(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
+        except click.NoSuchOption as error:
+            raise _unknown(error) from None
         except UserError as error:
             raise click.ClickException(str(error)) from None
         except OSError as error:  # a file or folder that cannot be read or written
             if error.filename is None:
                 raise
             raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+
+
+def _unknown(error: click.NoSuchOption) -> Wrong:
+    """An option that a subcommand does not have, in one sentence."""
+    command = error.ctx.command if error.ctx else None
+    name = error.ctx.command_path if error.ctx else "lamostvac"
+    close = f"; did you mean {error.possibilities[0]}?" if error.possibilities else ""
+    words = {one.name for one in command.params} if command else set()
+    behind = "; those of Snakemake stand behind `--`" if "words" in words else ""
+    return Wrong(f"{name} has no option {error.option_name}{close}{behind}")
 
 
 @click.group(

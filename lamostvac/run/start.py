@@ -12,7 +12,7 @@ from typing import Any
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.files import read_sections
 from lamostvac.core.log import QUIET_JOBS
-from lamostvac.core.messages import nearest
+from lamostvac.core.messages import closest, nearest
 from lamostvac.core.paths import PROJECT, SNAKEFILE
 from lamostvac.core.vocabulary import SPECTRAL_TYPES
 from lamostvac.core.yaml_text import read_yaml_text
@@ -62,6 +62,7 @@ def snakemake_command(
     first = next((n for n, word in enumerate(words) if word.startswith("-")), len(words))
     targets, options = list(words[:first]), list(words[first:])
     _check_overrides(options)
+    _check_names(options)
     _check_cores([*(("--cores", cores) if cores else ()), *options])
     # Options may set other types than the file.
     check_targets(targets, None if "--config" in options else types_of(content))
@@ -84,6 +85,24 @@ def _check_cores(options: Sequence[str]) -> None:
     for option, value in pairwise(options):
         if option in _CORES[:4] and value.strip().lstrip("+-0") == "":
             raise UserError(f"{option} {value} runs no job; give at least 1, or `all`")
+
+
+def _check_names(options: Sequence[str]) -> None:
+    """Raise `UserError` for an option that Snakemake lacks, for which it would print its whole usage."""
+    names = [word.partition("=")[0] for word in options if re.match(r"--[\w-]+(=|$)", word)]
+    if not names:
+        return
+    from snakemake.cli import get_argument_parser
+
+    known = [name for name in get_argument_parser()._option_string_actions if len(name) > 2]
+    for name in names:
+        # Beginnings of names are enough for Snakemake.
+        if not any(one.startswith(name) for one in known):
+            close = closest(name, known)
+            said = (
+                f"did you mean {close}?" if close else "`snakemake --help` lists those that it has"
+            )
+            raise UserError(f"Snakemake has no option {name}; {said}")
 
 
 def _check_overrides(options: Sequence[str]) -> None:

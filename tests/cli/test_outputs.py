@@ -1,6 +1,9 @@
 """Options that name an output, and readers of the output that go away."""
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -9,6 +12,7 @@ from command import lamostvac
 
 from lamostvac.cli.main import main
 from lamostvac.cli.options import Output
+from lamostvac.core.paths import PROJECT
 
 OUTPUTS = ("--output", "--csv", "--plot")
 
@@ -50,3 +54,63 @@ def test_a_folder_of_outputs_is_one_to_write_in():
     assert os.listdir() == ["there"]
     with pytest.raises(click.ClickException, match="there is no folder other"):
         output.convert("other/new", None, None)
+
+
+@pytest.mark.slow
+def test_a_dry_run_whose_reader_goes_away_ends_without_a_word(tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "lamostvac.cli", "run", "--demo", "-n", "--directory"]
+    done = subprocess.run(
+        [*command, str(tmp_path)],
+        cwd=PROJECT,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert done.returncode == -signal.SIGPIPE
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+
+
+def test_the_others_end_without_a_traceback_when_their_reader_goes_away():
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "lamostvac.cli", "configuration"],
+        cwd=PROJECT,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ("run", "--demo", "--keep-going"),
+            "lamostvac run has no option --keep-going; those of Snakemake stand behind `--`",
+        ),
+        (
+            ("label", "x", "--modle", "y"),
+            "lamostvac label has no option --modle; did you mean --model?",
+        ),
+    ],
+)
+def test_an_option_that_a_subcommand_lacks_is_one_sentence_with_the_nearest(words, sentence):
+    assert lamostvac(*words, code=2) == f"Error: {sentence}\n"
+
+
+def test_an_option_that_snakemake_lacks_is_one_sentence_before_it_starts():
+    said = lamostvac("run", "--demo", "--", "--keepgoing", code=1)
+    assert said == "Error: Snakemake has no option --keepgoing; did you mean --keep-going?\n"
+    said = lamostvac("run", "--demo", "--", "--xyz", code=1)
+    assert (
+        said == "Error: Snakemake has no option --xyz; `snakemake --help` lists those that it has\n"
+    )
