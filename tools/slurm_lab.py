@@ -344,8 +344,17 @@ class Lab:
 
     def processes(self, job: str) -> list[int]:
         """What runs for a job, by its number."""
-        wanted = {f"SLURM_CONF={self.folder}/etc/slurm.conf", f"SLURM_JOB_ID={job}"}
-        return [pid for pid, _ in _processes() if wanted <= set(_environment(pid))]
+        return [pid for pid, number in self._jobs_processes() if number == job]
+
+    def _jobs_processes(self) -> list[tuple[int, str]]:
+        """All that jobs of this folder's Slurm run, each with its job's number."""
+        found = []
+        for pid, _ in _processes():
+            environment = dict(entry.partition("=")[::2] for entry in _environment(pid))
+            number = environment.get("SLURM_JOB_ID")
+            if number and environment.get("SLURM_CONF") == f"{self.folder}/etc/slurm.conf":
+                found.append((pid, number))
+        return found
 
     def down(self) -> None:
         """End all jobs and stop every daemon of this folder."""
@@ -363,6 +372,8 @@ class Lab:
             ("munge/munged.pid", "munged"),
         ):
             self._signal(file, name, signal.SIGTERM)
+        for pid, _ in self._jobs_processes():  # started while a node was being killed
+            _kill(pid)
 
     # ------------------------------------------------------------ processes
 
