@@ -129,6 +129,12 @@ def integers_of_texts(values: pa.Array, column: str, notes: Notes) -> pa.Array:
     return _without_sentinels(result)
 
 
+def _may_be_integers(values: pa.Array) -> bool:
+    """Whether each cleaned text that is not of digits alone is an exact integer; mostly the first is not."""
+    plain = pc.fill_null(pc.match_substring_regex(values, _DIGITS), True)
+    return all(_exact(item.as_py()) is not None for item in values.filter(pc.invert(plain)))
+
+
 def _exact(text: str | None) -> int | None:
     """A text as an integer if all of its digits are written and it fits into 64 bits, else None."""
     if text is None:
@@ -240,9 +246,10 @@ def of_texts(cells: pa.Array, kind: pa.DataType | None, column: str, notes: Note
     """
     if kind is None:
         whole = Notes()
-        found = integers_of_texts(cells, column, whole)
-        if not whole.inexact and not whole.no_number:
-            return found
+        if _may_be_integers(cells):
+            found = integers_of_texts(cells, column, whole)
+            if not whole.inexact and not whole.no_number:
+                return found
         found, wrong = numbers_of_texts(cells, column, Notes())
         return cells if pc.any(wrong).as_py() else found
     if pa.types.is_integer(kind):

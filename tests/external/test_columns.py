@@ -333,3 +333,23 @@ def test_integers_survive_being_written_and_read(numbers):
     found = values.integers_of_texts(texts, "x", notes).to_pylist()
     assert found == [None if n in (-9999, -99999) else n for n in numbers]
     assert not notes.sentences("x")
+
+
+CELLS = st.one_of(
+    st.none(),
+    st.integers(-(2**65), 2**65).map(str),
+    st.sampled_from(["+3", "4.0", "5.", "0.50", "12e3", "1.5e1", "3.949843210360996e18", "-1e-2"]),
+    st.sampled_from(["M31", "1.2.3", "nan", "inf", "-9999", "-9999.99", "+", "."]),
+)
+
+
+@given(st.lists(CELLS, max_size=8))
+def test_a_column_without_a_kind_is_whole_numbers_where_every_cell_is_one(cells):
+    texts = pa.array(cells, pa.large_string())
+    lost = Notes()
+    whole = values.integers_of_texts(texts, "x", lost)
+    found = values.of_texts(texts, None, "x", Notes())
+    if lost.inexact or lost.no_number:
+        assert not pa.types.is_integer(found.type)
+    else:
+        assert found.equals(whole)
