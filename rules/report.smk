@@ -1,6 +1,6 @@
 # The figures of the report. The report itself is written after the run: snakemake --report results/report.html
 
-from lamostvac.core.paths import OVERVIEW_PATH
+from lamostvac.core.paths import OVERVIEW_PATH, PUBLISHED_SAMPLES_PATH
 
 # Comparisons with a figure of Teff against colour, those of clusters' members, and of these those with networks' labels.
 COLOURED = [comparison for comparison in CTX.comparisons if comparison.colour_teff]
@@ -70,6 +70,7 @@ rule overview:
         **asks("overview", spectra=spectra_of),
     params:
         limits=own_file(OVERVIEW_PATH),
+        published=own_file(PUBLISHED_SAMPLES_PATH),
         types=CFG.survey.types,
         library=CFG.library.name,
         snr_band=CFG.survey.snr_band,
@@ -86,7 +87,7 @@ rule figures_catalog:
         accounting=FILES.accounting,
     output:
         accounting=figure("accounting", "complete", "What became of every spectrum"),
-        kiel=figure("kiel", "labels", "Kiel diagram and abundances"),
+        kiel=figure("kiel", "labels", "1 Kiel diagram and abundances"),
         chi2=figure("chi2", "use", "Misfit by spectral type"),
     log:
         FILES.log("figures_catalog"),
@@ -116,7 +117,10 @@ rule figures_papers:
         hr=figure("hr", "labels", "Hertzsprung-Russell diagrams by survey"),
         planes=(
             figure(
-                "network_planes", "labels", "Networks: all spectra in the planes of their labels"
+                "network_planes",
+                "labels",
+                "Networks: all spectra in the planes of their labels",
+                part="networks",
             )
             if CTX.network_labels
             else []
@@ -184,8 +188,10 @@ rule figures_comparison:
             figure(
                 f"comparison_{comparison.name}",
                 "labels",
-                f"Against: {comparison.title}",
+                comparison.title,
                 "comparison",
+                "others",
+                comparison.name,
             )
             for comparison in CTX.comparisons
         ]
@@ -195,14 +201,17 @@ rule figures_comparison:
                 "labels",
                 "The emulator on its own library",
                 "crossvalidation",
+                "emulator",
+                f"crossvalidation_{CFG.library.name}",
             )
         ],
         colours=[
             figure(
                 f"colour_{comparison.name}",
                 "labels",
-                f"Teff against colour: {comparison.title}",
+                f"{comparison.title}: Teff against colour",
                 "colour_beside",
+                "others",
             )
             for comparison in COLOURED
         ],
@@ -243,7 +252,7 @@ if CTX.comparisons:
                 figure(
                     f"trends_{comparison.name}",
                     "use",
-                    f"Residual trends: {comparison.title}",
+                    f"{comparison.title}: residual trends",
                     "trends",
                 )
                 for comparison in CTX.comparisons
@@ -283,8 +292,9 @@ if GROUPED:
                 figure(
                     f"cluster_kiel_{comparison.name}",
                     "labels",
-                    f"Teff and log g: {comparison.title}",
+                    f"{comparison.title}: Teff and log g",
                     "cluster_kiel",
+                    "others",
                 )
                 for comparison in GROUPED
             ],
@@ -311,7 +321,13 @@ if CTX.truth:
             pairs=FILES.pairs,
             pulls=FILES.pulls,
         output:
-            comparison=figure("comparison_truth", "labels", "Against the injected truth"),
+            comparison=figure(
+                "comparison_truth",
+                "labels",
+                "The catalogue",
+                part="truth",
+                dataset="truth",
+            ),
             pulls=figure("pulls", "errors", "Pulls against the injected truth"),
         log:
             FILES.log("figures_truth"),
@@ -337,13 +353,14 @@ if CTX.network_labels:
             networks=list(CTX.network_files.values()),
             training=[FILES.training.format(training_set=name) for name in CTX.sets_trained_here],
         output:
-            curves=figure("network_curves", "labels", "Networks: how they learned"),
+            curves=figure("network_curves", "labels", "How they learned", part="networks"),
             planes=[
                 figure(
                     f"network_stars_{name}",
                     "labels",
-                    f"Networks: the stars of set {name}",
+                    f"The stars of set {name}",
                     "network_stars",
+                    "networks",
                 )
                 for name in CTX.sets_trained_here
             ],
@@ -351,8 +368,9 @@ if CTX.network_labels:
                 figure(
                     f"network_predictions_{name}",
                     "labels",
-                    f"Networks: against set {name}",
+                    f"Against set {name}",
                     "network_predictions",
+                    "networks",
                 )
                 for name in CTX.sets_trained_here
             ],
@@ -369,11 +387,7 @@ if CTX.network_labels:
                 if CTX.sets_trained_here
                 else []
             ),
-            truth=(
-                figure("network_truth", "labels", "Networks: against the injected truth")
-                if CTX.truth
-                else []
-            ),
+            truth=(figure("network_truth", "labels", "Networks", part="truth") if CTX.truth else []),
             pulls=(
                 figure("network_pulls", "errors", "Networks: pulls against the injected truth")
                 if CTX.truth

@@ -5,6 +5,7 @@ from lamostvac.core.paths import (
     PUBLISHED_NETWORKS_PATH,
     PUBLISHED_SAMPLES_PATH,
 )
+from lamostvac.report.verdicts import verdicts_of
 
 QUESTIONS = {
     "overview": "0 Overview",
@@ -13,21 +14,36 @@ QUESTIONS = {
     "errors": "3 Are the errors right?",
     "use": "4 Where not to use it?",
 }
+# Parts of the second question; the report sorts them, and the titles in them, by the alphabet.
+PARTS = {
+    "run": "a Diagrams of this run",
+    "others": "b Other surveys and catalogues",
+    "emulator": "c Emulator and library",
+    "networks": "d Networks",
+    "truth": "e Injected truth",
+}
 
 
-def shown(path, question, title, caption):
-    """An output that the report shows under a question."""
+def shown(path, question, title, caption, part=None, dataset=None):
+    """An output that the report shows under a question, with the verdict on a data set beside its title."""
     return report(
         path,
         caption=f"../report/{caption}.rst",
         category=QUESTIONS[question],
-        labels={"what": title},
+        subcategory=PARTS[part or "run"] if question == "labels" else None,
+        # A function, since the numbers are known when the report is written.
+        labels=lambda wildcards: {"what": title} | verdict(dataset),
     )
 
 
-def figure(name, question, title, caption=None):
+def figure(name, question, title, caption=None, part=None, dataset=None):
     """A figure that the report shows under a question."""
-    return shown(FILES.figure(name), question, title, caption or name)
+    return shown(FILES.figure(name), question, title, caption or name, part, dataset)
+
+
+def verdict(dataset):
+    """Offset, scatter and light of each label that a data set has."""
+    return verdicts_of(FILES.comparisons).get(dataset, {}) if dataset else {}
 
 
 rule validation:
@@ -39,10 +55,18 @@ rule validation:
         training=[FILES.training.format(training_set=name) for name in CTX.sets_trained_here],
         left_out=CTX.left_out,
     output:
-        comparisons=shown(FILES.comparisons, "labels", "All comparisons in numbers", "comparisons"),
+        comparisons=shown(
+            FILES.comparisons, "labels", "All comparisons in numbers", "comparisons", "others"
+        ),
         pulls=shown(FILES.pulls, "errors", "Pulls in numbers", "pulls_table"),
         networks=(
-            shown(FILES.network_scatter, "labels", "Networks in numbers", "networks_table")
+            shown(
+                FILES.network_scatter,
+                "labels",
+                "Networks in numbers",
+                "networks_table",
+                "networks",
+            )
             if CTX.network_labels
             else []
         ),
@@ -117,8 +141,14 @@ rule libraries:
             "labels",
             "The emulators of all libraries in numbers",
             "libraries_table",
+            "emulator",
         ),
-        figure=figure("libraries", "labels", "The emulators of all libraries on their own library"),
+        figure=figure(
+            "libraries",
+            "labels",
+            "The emulators of all libraries on their own library",
+            part="emulator",
+        ),
     log:
         FILES.log("libraries"),
     benchmark:

@@ -51,7 +51,7 @@ def main(snakemake: Job) -> None:
     )
     balance = accounting(summary["n_in"], expected, counts["accepted"], rejected)
     require_some(balance)
-    balance |= {name: counts[name] for name in ("n_recommended", "layouts", "flags")}
+    balance |= {name: counts[name] for name in ("n_recommended", "layouts", "flags", "repeats")}
     write_json(outputs.accounting, balance)
     with atomic(outputs.datamodel) as temporary:
         text = registry.datamodel(counts["empty"]) + names_section(registry.names)

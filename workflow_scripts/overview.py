@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lamostvac.catalog.published_samples import published_training
 from lamostvac.core.hdf5 import open_hdf5
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.report import overview
 from lamostvac.report.run_files import catalogue_versions, column, network_numbers
+from lamostvac.report.stage_costs import stage_costs
 
 
 def main(snakemake: Job) -> None:
@@ -20,8 +22,8 @@ def main(snakemake: Job) -> None:
     comparisons = pd.read_csv(inputs.comparisons)
     networks = pd.read_csv(inputs.networks[0]) if inputs.networks else pd.DataFrame()
     flags = column(inputs.catalogue, "flags")
-    counts = {"any of the star's flags": int(np.count_nonzero(flags))}
-    counts |= {name: accounting["flags"][name] for name in params.flags}
+    counts = {name: accounting["flags"][name] for name in params.flags}
+    counts = {"any of the star's flags": int(np.count_nonzero(flags))} | counts
     pulls = pd.read_csv(inputs.pulls)
     checks = {
         "crossvalidation": overview.crossvalidation_check(comparisons, params.library),
@@ -33,7 +35,7 @@ def main(snakemake: Job) -> None:
     }
     if len(networks):
         curves = dict(zip(params.types, map(pd.read_csv, inputs.curves), strict=True))
-        checks["networks"] = overview.network_check(networks)
+        checks["networks"] = overview.network_check(networks, published_training())
         checks["repeats"] = overview.repeats_check(curves, comparisons)
     limits = overview.load_limits()
     lights = overview.with_lights(checks, limits)
@@ -49,8 +51,8 @@ def main(snakemake: Job) -> None:
         library=(params.library, n_library),
         networks=network_numbers(networks) if len(networks) else {},
     )
-    costs = overview.stage_costs(params.benchmarks, accounting["n_in"])
-    overview.write_overview(snakemake.output[0], numbers, lights, limits, costs)
+    costs = stage_costs(params.benchmarks, accounting["n_in"])
+    overview.write_overview(snakemake.output[0], numbers, lights, limits, costs, comparisons)
     shown = ", ".join(f"{n} {light}" for light, n in lights["light"].value_counts().items())
     log.info("%d checks beside the papers: %s", len(lights), shown)
 

@@ -6,6 +6,7 @@ Merging copies the rows' bytes block by block: its memory does not grow with the
 import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from lamostvac.catalog.best_spectrum import best_spectra
+from lamostvac.catalog.best_spectrum import best_spectra, stars
 from lamostvac.catalog.column import Column
 from lamostvac.catalog.files import ROW_GROUP, count_rows, read_blocks, read_some, write_fits
 from lamostvac.catalog.registry import Registry
+from lamostvac.catalog.repeat_differences import RANDOM, VALUES, differing, set_repeats
 from lamostvac.core.atomic import atomic
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.manifest import REJECTED_COLUMNS
@@ -36,8 +38,9 @@ def merge_tables(
     """Merge the tables of the types into one FITS file and one Parquet file.
 
     The order is OB A F G K M, within a type as in its table. A Parquet row group holds at most
-    `block` rows of one type. The rows are copied, but for `best_spectrum` and `n_spectra`, which
-    count the star's spectra of all types (`lamostvac.catalog.best_spectrum`).
+    `block` rows of one type. The rows are copied, but for `best_spectrum`, `n_spectra`
+    and `flag_repeats`, for which the star's spectra of all types count
+    (`lamostvac.catalog.best_spectrum`, `lamostvac.catalog.repeat_differences`).
 
     Parameters
     ----------
@@ -46,7 +49,8 @@ def merge_tables(
     Returns
     -------
     dict with `accepted` (rows per type), `layouts` (rows per layout of the spectra's files),
-    `flags` (flagged rows per flag), `n_recommended` (rows) and `empty` (columns without a value)
+    `flags` (flagged rows per flag), `n_recommended` (rows), `empty` (columns without a value) and
+    `repeats` (`stars` with several spectra, and how many of them `differ`)
 
     Raises
     ------
@@ -56,9 +60,7 @@ def merge_tables(
     order = [name for name in TYPE_ORDER if name in tables]
     accepted = {name: count_rows(tables[name]) for name in order}
     n = sum(accepted.values())
-    best, n_spectra = _survey_stars(
-        {name: tables[name] for name in order}, accepted, registry, block
-    )
+    survey = _survey_stars({name: tables[name] for name in order}, accepted, registry, block)
     layouts: Counter[str] = Counter()
     n_recommended = 0
     # Columns where no value has been met yet: after some rows few are looked at.
@@ -77,7 +79,9 @@ def merge_tables(
             for name in order:
                 for rows in read_blocks(tables[name], registry, block):
                     here = slice(done, done + len(rows))
-                    rows["best_spectrum"], rows["n_spectra"] = best[here], n_spectra[here]
+                    rows["best_spectrum"] = survey.best[here]
+                    rows["n_spectra"] = survey.n_spectra[here]
+                    set_repeats(rows, registry, survey.differ[here])
                     done += len(rows)
                     table = registry.to_arrow(rows, metadata)
                     layouts.update(
@@ -101,6 +105,7 @@ def merge_tables(
         "flags": dict(flagged),
         "n_recommended": n_recommended,
         "empty": [column.name for column in empty],
+        "repeats": {"stars": survey.n_repeated, "differ": survey.n_differing},
     }
 
 
@@ -133,21 +138,35 @@ def repeated_texts(registry: Registry) -> list[str]:
     ]
 
 
+@dataclass(frozen=True)
+class _SurveyStars:
+    """What rows (n,) say of each other over all types: `best_spectrum`, `n_spectra` and
+    `flag_repeats`; the number of stars with several spectra, and of those of them with the flag.
+    """
+
+    best: NDArray[np.uint8]
+    n_spectra: NDArray[np.int16]
+    differ: NDArray[np.bool_]
+    n_repeated: int
+    n_differing: int
+
+
 def _survey_stars(
     tables: Mapping[str, str | Path], accepted: Mapping[str, int], registry: Registry, block: int
-) -> tuple[NDArray[np.uint8], NDArray[np.int16]]:
-    """`best_spectrum` and `n_spectra` (n,) over all types; `UserError` if a spectrum is in two
-    types.
-    """
+) -> _SurveyStars:
+    """`UserError` if a spectrum is in two types."""
     n = sum(accepted.values())
     fingerprints = np.empty(n, np.uint64)
     ra, dec, snr = np.empty(n), np.empty(n), np.empty(n, np.float32)
+    labels = np.empty((len(VALUES) + len(RANDOM), n), np.float32)
     done = 0
     for path in tables.values():
         for rows in read_blocks(path, registry, block):
             here = slice(done, done + len(rows))
             fingerprints[here] = fingerprint(rows["spectrum_id"])
             ra[here], dec[here], snr[here] = rows["ra"], rows["dec"], rows["snrg"]
+            for number, column in enumerate((*VALUES, *RANDOM)):
+                labels[number, here] = rows[column]
             done += len(rows)
     _check_types_disjoint(fingerprints, tables, registry)
     ends = np.cumsum([accepted[name] for name in tables])
@@ -161,7 +180,11 @@ def _survey_stars(
             )
         return found
 
-    return best_spectra(ra, dec, snr, identities)
+    star = stars(ra, dec)
+    best, n_spectra = best_spectra(ra, dec, snr, identities, star)
+    differ = differing(star, [*labels[: len(VALUES)]], [*labels[len(VALUES) :]])
+    repeated = np.count_nonzero(n_spectra[best != 0] > 1)
+    return _SurveyStars(best, n_spectra, differ, int(repeated), len(np.unique(star[differ])))
 
 
 def _check_types_disjoint(

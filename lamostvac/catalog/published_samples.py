@@ -91,3 +91,8 @@ def training_stars(steps: Mapping[str, int]) -> dict[str, int]:
         for name, parts in (("train", ("train", "binary", "clipped")), ("test", ("test",)))
     }
     return {"all": sum(found.values()), **found}
+
+
+def published_training() -> dict[str, int]:
+    """Number of training stars that the papers have, by training set."""
+    return {name: one.train for name, one in published_samples().training_sets.items()}

@@ -38,16 +38,20 @@ Combined = tuple[
     NDArray[np.uint8],
     NDArray[np.uint8],
     NDArray[np.uint8],
+    NDArray[np.float32],
 ]
 _BLOCK = 65536  # rows at a time: the columns of a block stay in the processor's cache
 
 
 @dataclass(frozen=True)
 class _System:
-    """One system's value, error, validity (n,), and each source's share and error, on the scale."""
+    """One system's value, error, the random part of it, validity (n,), and each source's share and
+    error, on the scale.
+    """
 
     value: NDArray[np.float64]
     error: NDArray[np.float64]
+    random: NDArray[np.float64]
     valid: NDArray[np.float64]
     shares: dict[str, NDArray[np.float64]]
     errors: dict[str, NDArray[np.float64]]
@@ -66,7 +70,7 @@ def _system(
     and not in the spectrum that they use. `snr_band` is what learned factors depend on.
     """
     n = len(columns[sources[0].column])
-    left, value, error = np.ones(n), np.zeros(n), np.zeros(n)
+    left, value, error, random = np.ones(n), np.zeros(n), np.zeros(n), np.zeros(n)
     shares, errors = {}, {}
     for source in sources:
         name = source.column
@@ -76,6 +80,7 @@ def _system(
         source_value, whole, stated = on_scale(
             columns, source, own, fitted.relations[name], covariates
         )
+        random += share * np.where(own > 0, stated * _random_share(columns, name), 0.0)
         if name in fitted.scales:
             # What the factor was learned on has the relation's own error in it.
             at = place(columns, snr_band, source.distance)
@@ -88,8 +93,24 @@ def _system(
     with np.errstate(divide="ignore", invalid="ignore"):
         inverse = np.where(valid > 0, 1.0 / np.where(valid > 0, valid, 1.0), 0.0)
     return _System(
-        value * inverse, error * inverse, valid, {k: s * inverse for k, s in shares.items()}, errors
+        value * inverse,
+        error * inverse,
+        random * inverse,
+        valid,
+        {k: s * inverse for k, s in shares.items()},
+        errors,
     )
+
+
+def _random_share(columns: Columns, name: str) -> NDArray[np.float64]:
+    """The share (n,) of a source's stated error that differs from spectrum to spectrum of a star.
+
+    Without the column that says so all of it.
+    """
+    error = number(columns, f"{name}_err")
+    random = f"{name}_random"
+    known = columns.dtype.names if isinstance(columns, np.ndarray) else columns
+    return number(columns, random) / error if random in (known or ()) else np.ones(len(error))
 
 
 def _covariance(systems: Sequence[_System], fitted: LabelRelations) -> NDArray[np.float64]:
@@ -134,7 +155,7 @@ def combine(
     own: Mapping[str, NDArray[np.int64]] | None = None,
     library: KnownStars | None = None,
 ) -> Combined:
-    """Recommended value, error, source bits, disagreement and extrapolation (n,) of a label.
+    """Recommended value, error, source bits, disagreement, extrapolation, random error (n,).
 
     Parameters
     ----------
@@ -152,6 +173,10 @@ def combine(
         ratio |difference| / sigma, to the degree that both are valid
     extrapolated : 1 where sources that learned from few stars of the kind (`known.py`) have more
         than half of the weight. The error then covers what they may miss
+    random : float32, standard deviation from spectrum to spectrum of a star: the weighted sum of the
+        sources' stated random errors, as if they were fully correlated, since all read the same
+        noise. Learned factors, disagreement and
+        extrapolation do not change it
     """
     covariates = [number(columns, name) for name in definition.covariates]
     n = len(columns[definition.sources[0].column])
@@ -171,6 +196,7 @@ def combine(
         value = sum(weights[:, i] * system.value for i, system in enumerate(systems))
         variance = np.einsum("ni,nij,nj->n", weights, covariance, weights)
         error = np.sqrt(np.maximum(variance, 0.0))
+        random = sum(weights[:, i] * system.random for i, system in enumerate(systems))
         sigmas, degree = _largest_difference(systems, covariance)
         disagree = sigmas > disagreement
         error = np.where(disagree, error * (1.0 + (sigmas - 1.0) * degree), error)
@@ -196,6 +222,7 @@ def combine(
         source,
         (disagree & usable).astype(np.uint8),
         (few & usable).astype(np.uint8),
+        np.where(usable, np.asarray(random, np.float32), missing),
     )
 
 
@@ -301,7 +328,10 @@ def apply(
         block = rows[start : start + _BLOCK]
         known = {name: k.within(start, start + _BLOCK) for name, k in (left_out or {}).items()}
         for definition in definitions:
-            columns = with_left_out(block, names_of([definition], settings), known)
+            names = names_of([definition], settings)
+            random = {f"{source.column}_random" for source in definition.sources}
+            names |= random.intersection(rows.dtype.names or ())
+            columns = with_left_out(block, names, known)
             own = {name: item.numbers(len(block)) for name, item in known.items()}
             results = combine(
                 {name: np.ascontiguousarray(values) for name, values in columns.items()},

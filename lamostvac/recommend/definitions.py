@@ -133,10 +133,10 @@ def _present(definition: Definition, columns: Sequence[str], where: str) -> Defi
     return definition.model_copy(update={"sources": sources, "scale": scale})
 
 
-def result_columns(label: str) -> tuple[str, str, str, str, str]:
-    """Value, error, source, disagreement and extrapolation of a recommended label."""
+def result_columns(label: str) -> tuple[str, str, str, str, str, str]:
+    """Value, error, source, disagreement, extrapolation and random error of a recommended label."""
     own = (f"{label}_rec", f"{label}_rec_err", f"{label}_rec_source")
-    return *own, f"flag_{label}_disagree", f"flag_{label}_extrapolated"
+    return *own, f"flag_{label}_disagree", f"flag_{label}_extrapolated", f"{label}_rec_random"
 
 
 def ramp(x: NDArray[np.float64], limit: Limit) -> NDArray[np.float64]:

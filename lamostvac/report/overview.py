@@ -19,6 +19,8 @@ from lamostvac.core.html import write_page
 from lamostvac.core.messages import mistake
 from lamostvac.core.paths import OVERVIEW_PATH
 from lamostvac.core.rejection import REASONS
+from lamostvac.report.stage_costs import costs_in_words
+from lamostvac.report.verdicts import accuracy
 from lamostvac.validation.libraries import PUBLISHED_FGK
 
 CHECKS = (
@@ -38,12 +40,6 @@ _BIN, _BIN_SNR = "unflagged S/N 40-80", float(np.sqrt(40.0 * 80.0))
 _REPEATS_SNR = 50
 # What the checks measure that are not ratios.
 _MEASURES = {"pulls": "width", "bias": "mean"}
-# Stages whose cost grows with the spectra; the others run once.
-PER_SPECTRUM = (
-    "survey", "prepare", "predict", "project", "candidates", "sort_groups", "search",
-    "grouped_labels", "search_chunk", "fit", "fit_imig", "fit_further", "collected", "errors", "recommended",
-    "photometry", "distance", "catalog", "merge", "cds", "votable", "published", "metal_poor", "hats",
-)  # fmt: skip
 
 
 class Limits(BaseModel):
@@ -121,10 +117,24 @@ def crossvalidation_check(comparisons: pd.DataFrame, library: str) -> pd.DataFra
     )
 
 
-def network_check(networks: pd.DataFrame) -> pd.DataFrame:
-    """Scatter on test stars (`n_test sigma_test`) beside the published one."""
+def network_check(networks: pd.DataFrame, trained: Mapping[str, int]) -> pd.DataFrame:
+    """Scatter on test stars beside what the paper's training set would give with as many stars.
+
+    That is the published scatter, times the root of the paper's number of training stars over ours
+    where ours are fewer.
+
+    Parameters
+    ----------
+    networks : `label set n_train n_test sigma_test published_test` (validation/networks.csv)
+    trained : training set to the paper's number of training stars
+    """
     known = networks[networks["published_test"].notna()]
-    return _ratios(known["label"], known["n_test"], known["sigma_test"], known["published_test"])
+    theirs = known["set"].map(trained).to_numpy(float)
+    ours = known["n_train"].to_numpy(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        fewer = np.sqrt(np.fmax(theirs / ours, 1.0))
+    what = known["label"] + ", " + known["n_train"].astype(str) + " training stars"
+    return _ratios(what, known["n_test"], known["sigma_test"], known["published_test"] * fewer)
 
 
 def internal_check(summary: pd.DataFrame) -> pd.DataFrame:
@@ -243,44 +253,6 @@ def _table(
     )
 
 
-def stage_costs(folder: str | Path, n_spectra: int) -> pd.DataFrame:
-    """Time and memory of the stages, from Snakemake's benchmark files; the slowest first.
-
-    Parameters
-    ----------
-    folder : benchmarks, with a file or a folder of files for each stage
-    n_spectra : at the beginning of the run
-
-    Returns
-    -------
-    `stage jobs seconds longest cpu_seconds memory_mb per_spectrum_ms`: seconds of all jobs and of
-    the longest, largest memory of a job, ms per spectrum where the work grows with the spectra
-    """
-    rows = []
-    for path in sorted(Path(folder).rglob("*.tsv")):
-        stage = path.relative_to(folder).with_suffix("").parts[0]
-        if stage in ("stars", "overview"):
-            continue
-        found = pd.read_csv(path, sep="\t", na_values=["-", "NA"])
-        rows.append((stage, found["s"].sum(), found["cpu_time"].sum(), found["max_rss"].max()))
-    costs = pd.DataFrame(rows, columns=["stage", "seconds", "cpu_seconds", "memory_mb"])
-    grouped = costs.groupby("stage", sort=True)
-    result = pd.DataFrame(
-        {
-            "jobs": grouped.size(),
-            "seconds": grouped["seconds"].sum(),
-            "longest": grouped["seconds"].max(),
-            "cpu_seconds": grouped["cpu_seconds"].sum(),
-            "memory_mb": grouped["memory_mb"].max(),
-        }
-    ).reset_index()
-    counted = result["stage"].isin(PER_SPECTRUM)
-    result["per_spectrum_ms"] = np.where(
-        counted, 1000.0 * result["seconds"] / max(n_spectra, 1), np.nan
-    )
-    return result.sort_values(["seconds", "stage"], ascending=[False, True], ignore_index=True)
-
-
 @dataclass(frozen=True)
 class RunNumbers:
     """The run's key numbers.
@@ -313,17 +285,22 @@ def write_overview(
     checks: pd.DataFrame,
     limits: Mapping[str, Limits],
     costs: pd.DataFrame,
+    comparisons: pd.DataFrame | None = None,
 ) -> None:
-    """Write the page; `checks` as of `with_lights`, `costs` as of `stage_costs`."""
+    """Write the page; `checks` as of `with_lights`, `costs` as of `stage_costs`.
+
+    `comparisons` is validation/comparisons.csv, of which a table has the numbers by data set.
+    """
+    made = [_check(name, limit, checks[checks["check"] == name]) for name, limit in limits.items()]
     write_page(
         output,
         "report/templates/overview.html.j2",
         key_numbers=_key_numbers(numbers),
-        checks=[
-            _check(name, limit, checks[checks["check"] == name]) for name, limit in limits.items()
-        ],
+        checks=[check for check in made if check["rows"]],
+        without=[check["title"] for check in made if not check["rows"]],
+        accuracy=None if comparisons is None else accuracy(comparisons),
         spectra=_accounting(numbers.accounting),
-        costs=_costs(costs, numbers.accounting["n_in"]),
+        costs=costs_in_words(costs, numbers.accounting["n_in"]),
         versions=list(numbers.versions.items()),
         training_sets=[
             (
@@ -346,6 +323,10 @@ def _key_numbers(numbers: RunNumbers) -> list[tuple[Any, str]]:
         (f"{n:,}", f"accepted, {_share(n, counts['n_in'])}"),
         (f"{counts['n_rejected']:,}", f"rejected, {_share(counts['n_rejected'], counts['n_in'])}"),
         (f"{numbers.n_stars:,}", "stars"),
+        (
+            f"{counts['repeats']['differ']:,}",
+            f"stars whose spectra differ beyond their errors, of {counts['repeats']['stars']:,} with several",
+        ),
         (f"{recommended:,}", f"recommended rows, {_share(recommended, n)}"),
         (f"{numbers.n_unflagged:,}", f"rows without a flag, {_share(numbers.n_unflagged, n)}"),
         (median, f"median S/N in {band} (5 to 95 %: {low:.0f} to {high:.0f})"),
@@ -363,13 +344,17 @@ def _check(name: str, limit: Limits, own: pd.DataFrame) -> dict[str, Any]:
     counts = own["light"].value_counts()
     shares, measure = name in ("flagged", "lost"), _MEASURES.get(name, "run / paper")
     known = own.loc[own["light"] != "none", "measure"]
-    summary = "too few to say" if len(own) else "nothing to compare in this run"
+    summary = "too few to say"
     if len(known) and shares:
         summary = f"{100 * own['run'].iloc[0]:.1f} %"
     elif len(known):
         summary = (
             f"median {measure} {known.median():.2f}, from {known.min():.2f} to {known.max():.2f}"
         )
+        if name not in _MEASURES:
+            judged = own[own["light"] != "none"].to_dict("records")
+            most = max(judged, key=lambda row: float(row["measure"]))
+            summary += f"; {most['what']}: {most['run']:.3g}, paper {most['published']:.3g}"
     head = ["n", "this run", "paper", measure]
     if shares or name in _MEASURES:
         head = ["n", "share" if shares else measure]
@@ -420,29 +405,4 @@ def _accounting(counts: Mapping[str, Any]) -> dict[str, Any]:
             (name, f"{number:,}", REASONS.get(name, ""))
             for name, number in sorted(by_reason.items(), key=lambda item: (-item[1], item[0]))
         ],
-    }
-
-
-def _costs(costs: pd.DataFrame, n_spectra: int) -> dict[str, Any]:
-    largest = float(costs["seconds"].max()) if len(costs) else 1.0
-    columns = ("stage", "jobs", "seconds", "longest", "per_spectrum_ms", "memory_mb")
-    rows = [
-        {
-            "stage": stage,
-            "jobs": jobs,
-            "seconds": f"{seconds:,.1f}",
-            "width": f"{100 * seconds / max(largest, 1e-9):.1f}",
-            "longest": f"{longest:,.1f}",
-            "per_spectrum": _number(each, ",.2f"),
-            "memory": _number(memory, ",.0f"),
-        }
-        for stage, jobs, seconds, longest, each, memory in zip(
-            *(costs[key].tolist() for key in columns), strict=True
-        )
-    ]
-    return {
-        "rows": rows,
-        "total": f"{costs['seconds'].sum():,.0f}",
-        "each": f"{costs['per_spectrum_ms'].sum():.1f}",
-        "n_spectra": f"{n_spectra:,}",
     }

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
+from PIL import Image
 
 from lamostvac.core.atomic import atomic
 
@@ -54,11 +55,19 @@ STYLE: Any = {
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure as PNG without Matplotlib's version and time, and close it."""
+    """Write a figure as PNG without Matplotlib's version and time, and close it.
+
+    A palette of 256 colours, by which points and lines look the same and the file has 0.4 of the
+    bytes: the report holds all figures.
+    """
     lay_out(figure)
-    with atomic(path) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Software": None}, facecolor="white")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1}, facecolor="white")
     plt.close(figure)
+    picture = Image.open(buffer).convert("RGB")
+    colours = picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    with atomic(path) as temporary:
+        colours.save(temporary, format="png")
 
 
 def lay_out(figure: Figure) -> None:

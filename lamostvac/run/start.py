@@ -75,6 +75,8 @@ def snakemake_command(
         command += ["--cores", cores]
     elif profile is None and not any(word.split("=")[0] in _CORES for word in options):
         command += ["--cores", "all"]
+    if any(word.split("=")[0] == "--report" for word in options):
+        command += ["--report-stylesheet", str(PROJECT / "report" / "report.css")]
     if stages and not any(word.split("=")[0] in _SAYING for word in options):
         command += _STAGES
     return command + options

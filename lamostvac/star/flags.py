@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lamostvac.catalog.repeat_differences import FAR, FLAG
 from lamostvac.core.rejection import REASON_FLAGS, REASONS
 from lamostvac.core.vocabulary import GIANT_LOGG, NO_FIT
 from lamostvac.recommend.known import ENOUGH
@@ -124,6 +125,13 @@ def star_flags(row: Mapping[str, Any], facts: FlagFacts) -> list[Reason]:
         "flag_outliers": (
             f"{outliers}, more than {100 * facts.outlier_limit:g} %",
             f"{outliers}; up to {100 * facts.outlier_limit:g} % is no reason for a flag",
+        ),
+        FLAG: (
+            f"a recommended label differs by more than {FAR:g} sigma from the star's other spectra: it varies, is a "
+            "binary, or a spectrum is spoiled",
+            "no recommended label differs by more than chance from the star's other spectra"
+            if int(row.get("n_spectra", 1)) > 1
+            else "the star has no other spectrum in the catalogue",
         ),
     }
     if int(row["fit_status"]) == NO_FIT:

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from lamostvac.catalog.registry import EmulatorLabels
+from lamostvac.catalog.repeat_differences import FAR
 from lamostvac.core.vocabulary import BANDS, LABELS
 from lamostvac.report.style import svg_source
 from lamostvac.star import figures
@@ -25,7 +26,6 @@ QUANTITIES = {
     "alpha_fe": ("[alpha/Fe]", "dex"),
 }
 _MOST_REPEATS = 40
-_FAR = 3.0  # sigma of both random errors, beyond which other spectra differ by more than chance
 _LIGHT_SPEED = 299792.458  # km/s
 # For the part on photometry: name, column, digits, unit.
 _DISTANCES = (
@@ -237,7 +237,7 @@ def repeats(
             f"{name} of {other['spectrum_id']} ({sigma:+.1f} sigma)"
             for other in others.to_dict("records")
             for name in compared
-            if abs(sigma := _sigmas(row, other, name)) > _FAR
+            if abs(sigma := _sigmas(row, other, name)) > FAR
         ],
     }
 

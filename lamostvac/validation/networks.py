@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lamostvac.catalog.registry import NetworkLabel, Registry
+from lamostvac.catalog.repeat_differences import FAR
 from lamostvac.core.files import read_yaml
 from lamostvac.core.paths import PUBLISHED_NETWORKS_PATH
 from lamostvac.core.vocabulary import TYPE_ORDER
@@ -33,7 +34,6 @@ TEFF_UCD = "phys.temperature.effective"
 FGK_MAX_TEFF = 7000.0
 # S/N of two spectra is similar within this share of the larger one (Wang et al. 2022, section 4.1).
 _ALIKE = 0.1
-_FAR = 3.0  # sigma of both random errors, beyond which two spectra differ by more than chance
 _TRUTH_BINS = ("S/N 10-20", "S/N 20-40", "S/N 40-80", "S/N>=80")
 
 
@@ -188,8 +188,8 @@ def repeat_rows(
         )
         clean = good[label][first] & good[label][second]
         expected = np.hypot(random[label][first], random[label][second])
-        beyond = (expected > 0) & (abs(after - before) > _FAR * expected)
-        far = {f"beyond {_FAR:g} sigma": beyond}
+        beyond = (expected > 0) & (abs(after - before) > FAR * expected)
+        far = {f"beyond {FAR:g} sigma": beyond}
         for prefix, part in (("", np.ones(len(first), bool)), ("unflagged", clean)):
             for name, members in (chosen[band] | far).items():
                 use = part & members

@@ -24,6 +24,7 @@ def sample(n=300, seed=1):
     rows["spectrum_id"] = np.char.mod("58000-P-01-%03d", rng.permutation(n))
     rows["ra"] = centre[star, 0] + rng.uniform(-0.5, 0.5, n) * ARCSEC
     rows["dec"] = centre[star, 1] + rng.uniform(-0.5, 0.5, n) * ARCSEC
+    rows["flags"] = 0
     rows["snrg"] = rng.integers(1, 6, n)
     rows["snrg"][rng.random(n) < 0.1] = np.nan
     return rows, star

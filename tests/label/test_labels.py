@@ -23,6 +23,7 @@ from click.testing import CliRunner
 
 from lamostvac import Labeller, OutsideLibrary
 from lamostvac.catalog.files import read_rows
+from lamostvac.catalog.repeat_differences import FLAG
 from lamostvac.cli.main import main
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.vocabulary import LABELS, SPECTRAL_TYPES
@@ -67,8 +68,12 @@ def test_files_have_the_labels_and_flags_of_the_run(labelled, labeller, catalogu
     for label in (*LABELS, *networks, *recommended, "logg_imig", "rv_fit", "line_width"):
         same(rows, expected, label)
     flags = [name for name in labelled.registry.names if name.startswith("flag_")]
-    for name in (*flags, "flags", "recommended", "fit_status", "in_library"):
+    assert FLAG not in flags
+    for name in (*flags, "recommended", "fit_status", "in_library"):
         assert np.array_equal(rows[name], expected[name]), name
+    # What needs the star's other spectra is not known here.
+    repeats = 1 << labeller.models.registry.flag_bits[FLAG]
+    assert np.array_equal(rows["flags"], np.asarray(expected["flags"]) & ~repeats)
 
 
 def test_each_file_has_labels_or_a_reason(run, labelled):

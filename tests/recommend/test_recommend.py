@@ -266,7 +266,7 @@ def test_pulls_are_one_and_the_mean_beats_both(rho):
     e1, e2 = rng.uniform(0.5, 1.5, n), rng.uniform(0.5, 1.5, n)
     d1, d2 = noise(rng, n, e1, e2, rho)
     columns = {"e": d1, "e_err": e1, "w": d2, "w_err": e2}
-    value, error, source, disagree, _ = combine(columns, two_sources(), relations(rho))
+    value, error, source, disagree, *_ = combine(columns, two_sources(), relations(rho))
     assert width(value / error) == pytest.approx(1.0, abs=0.02)
     assert value.std() < min(d1.std(), d2.std())
     assert disagree.mean() == pytest.approx(0.0027, abs=0.001)
@@ -315,7 +315,7 @@ def test_disagreement_is_flagged_and_the_error_covers_both():
         "w": np.array([4.2, 4.3, 40.0]),
         "w_err": np.ones(3),
     }
-    value, error, _, disagree, _ = combine(columns, two_sources(), relations())
+    value, error, _, disagree, *_ = combine(columns, two_sources(), relations())
     assert disagree.tolist() == [0, 1, 1]
     np.testing.assert_allclose(value, columns["w"] / 2, rtol=1e-6)
     # Birge: sqrt(1/2) |d| / sqrt(2)
@@ -336,7 +336,7 @@ def test_no_valid_source_is_no_value():
         "w_err": np.ones(3),
         "flag_w": np.array([1, 1, 0]),
     }
-    value, error, source, disagree, _ = combine(
+    value, error, source, disagree, *_ = combine(
         columns, two_sources(unless=["flag_w"]), relations()
     )
     assert np.isnan(value).tolist() == [True, True, False]
@@ -386,7 +386,7 @@ def test_the_next_source_of_a_system_takes_over_smoothly():
         }
     )
     ones = np.ones_like(t)
-    value, error, source, disagree, _ = combine(
+    value, error, source, disagree, *_ = combine(
         {"e": ones, "e_err": ones, "w": 3 * ones, "w_err": 2 * ones, "t": t},
         definition,
         relations(),
@@ -414,7 +414,7 @@ def test_wild_inputs_give_a_value_with_an_error_or_neither(numbers, rho, slope):
     mapped = Relation(
         1, np.array([0.1, slope - 1]), np.eye(2) * 1e-4, np.array([[-1.0, 1.0]]), scatter=0.1, n=100
     )
-    value, error, source, disagree, _ = combine(
+    value, error, source, disagree, *_ = combine(
         columns, two_sources(within={"t": [-5, 5, 1]}), relations(rho, relation=mapped)
     )
     assert (np.isfinite(value) == np.isfinite(error)).all()

@@ -3,8 +3,9 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from PIL import Image
 
-from lamostvac.report.style import STYLE, lay_out, lay_out_grid, title_of
+from lamostvac.report.style import STYLE, lay_out, lay_out_grid, save, title_of
 
 
 def panels(title):
@@ -44,3 +45,19 @@ def test_a_label_has_a_title_for_people_whatever_system_it_is_of():
         "chi2_of_nothing": "chi2_of_nothing",
     }
     assert {label: title_of(label) for label in titles} == titles
+
+
+def test_a_figure_is_saved_in_a_palette_and_looks_the_same(tmp_path):
+    figure, axes = plt.subplots(figsize=(4, 3))
+    x = np.linspace(0, 1, 2000)
+    axes.scatter(x, np.sin(9 * x), c=x, s=4, cmap="viridis")
+    lay_out(figure)
+    figure.savefig(tmp_path / "whole.png", facecolor="white")
+    save(figure, tmp_path / "palette.png")
+    whole, palette = Image.open(tmp_path / "whole.png"), Image.open(tmp_path / "palette.png")
+    assert palette.mode == "P"
+    assert (tmp_path / "palette.png").stat().st_size < 0.7 * (tmp_path / "whole.png").stat().st_size
+    before, after = (np.asarray(one.convert("RGB")).astype(int) for one in (whole, palette))
+    assert after.shape == before.shape
+    assert abs(after - before).mean() < 2
+    assert tuple(after[1, 1]) == (255, 255, 255)

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 from command import lamostvac
@@ -127,3 +128,12 @@ def test_where_the_home_cannot_be_written_the_cache_is_in_the_folder_of_the_run(
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert "XDG_CACHE_HOME" not in snakemake_environment(tmp_path)
+
+
+def test_a_report_gets_the_style_that_shows_tall_figures_whole(config, tmp_path):
+    command = snakemake_command(config, tmp_path, ["--report", "report.html"])
+    style = Path(command[command.index("--report-stylesheet") + 1])
+    text = style.read_text(encoding="utf-8")
+    assert "safe center" in text
+    assert "max-height" in text
+    assert "--report-stylesheet" not in snakemake_command(config, tmp_path, ["all"])

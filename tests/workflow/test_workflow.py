@@ -302,6 +302,10 @@ def test_the_report_shows_the_figures(run, tmp_path):
     report = tmp_path / "report.html"
     snakemake(run.parent, "--report", str(report))
     text = report.read_text()
+    assert "b Other surveys and catalogues" in text
+    assert re.search(
+        "[+-][0-9.]+\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}[0-9.]+ (green|yellow|red)", text
+    )
     for title in (
         "Kiel diagram and abundances",
         "Observed and model spectra",
