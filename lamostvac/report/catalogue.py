@@ -66,7 +66,7 @@ def kiel(
         temperature_axis(left, teff)
         left.invert_yaxis()
         left.set(
-            xlabel=TITLES["teff"], ylabel=TITLES["logg"], title=f"Kiel diagram, {len(teff):,} stars"
+            xlabel=TITLES["teff"], ylabel=TITLES["logg"], title=f"Kiel diagram, {len(teff):,} spectra"
         )
         figure.colorbar(
             mappable, ax=left, label="[Fe/H]" if len(teff) < MANY else "mean [Fe/H]", pad=0.02
@@ -90,11 +90,11 @@ def kiel(
             right.set(
                 xlabel=TITLES["feh"],
                 ylabel=TITLES["alpha_fe"],
-                title=f"Abundances, {both.sum():,} stars",
+                title=f"Abundances, {both.sum():,} spectra",
             )
             if right.get_legend_handles_labels()[0]:
                 right.legend(loc="upper right")
-            figure.colorbar(counts, ax=right, label="stars", pad=0.02)
+            figure.colorbar(counts, ax=right, label="spectra", pad=0.02)
     return figure
 
 
