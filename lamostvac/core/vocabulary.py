@@ -7,6 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 # The labels that libraries have and the emulator gives: Teff (K), log g, [Fe/H], [alpha/Fe] (dex).
 LABELS = ("teff", "logg", "feh", "alpha_fe")
+# Digits behind the point with which a reader is shown them.
+DIGITS = {"teff": 0, "logg": 2, "feh": 2, "alpha_fe": 2}
 
 # The 14 bands of Wang et al. (2022), in the order of every array over bands.
 BANDS = (

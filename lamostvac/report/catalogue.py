@@ -66,7 +66,9 @@ def kiel(
         temperature_axis(left, teff)
         left.invert_yaxis()
         left.set(
-            xlabel=TITLES["teff"], ylabel=TITLES["logg"], title=f"Kiel diagram, {len(teff):,} spectra"
+            xlabel=TITLES["teff"],
+            ylabel=TITLES["logg"],
+            title=f"Kiel diagram, {len(teff):,} spectra",
         )
         figure.colorbar(
             mappable, ax=left, label="[Fe/H]" if len(teff) < MANY else "mean [Fe/H]", pad=0.02

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lamostvac.core.atomic import atomic
+from lamostvac.core.vocabulary import DIGITS
 
 TITLES = {
     "teff": r"$T_{\rm eff}$ / K",
@@ -25,7 +26,6 @@ TITLES = {
     "feh": "[Fe/H]",
     "alpha_fe": r"[$\alpha$/Fe]",
 }
-DIGITS = {"teff": 0, "logg": 2, "feh": 2, "alpha_fe": 2}
 TYPE_COLOURS = {
     "OB": "#3b5bdb",
     "A": "#4dabf7",

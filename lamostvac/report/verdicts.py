@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lamostvac.core.vocabulary import LABELS
-from lamostvac.report.style import DIGITS
+from lamostvac.core.vocabulary import DIGITS, LABELS
 
 HEADS = {"teff": "Teff / K", "logg": "log g", "feh": "[Fe/H]", "alpha_fe": "[alpha/Fe]"}
 _SUBSETS = ("recommended", "unflagged", "FGK", "all")

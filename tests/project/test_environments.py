@@ -27,7 +27,12 @@ from lamostvac.core.code_version import reached
 
 pytestmark = pytest.mark.slow
 
-CONDA_NAMES = {"yaml": "pyyaml", "bayes_opt": "bayesian-optimization", "isal": "python-isal"}
+CONDA_NAMES = {
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+    "bayes_opt": "bayesian-optimization",
+    "isal": "python-isal",
+}
 CONDA_NAMES |= {
     "matplotlib": "matplotlib-base",
     "tensorflow": "tensorflow-cpu",

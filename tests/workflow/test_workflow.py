@@ -156,9 +156,14 @@ def test_the_types_one_after_the_other_are_the_catalogue(run):
     parts = [fits.getdata(run / f"catalog/{name}.fits", 1) for name in TYPES]
     merged = fits.getdata(run / "catalog/recommended.fits", 1)
     counted = {"best_spectrum", "n_spectra"}
-    for name in set(merged.names) - counted:
+    judged = {"flag_repeats", "flags"}  # by the star's spectra of all types
+    for name in set(merged.names) - counted - judged:
         together = b"".join(part[name].tobytes() for part in parts)
         assert together == merged[name].tobytes(), name
+    bit = 1 << load_registry().flag_bits["flag_repeats"]
+    together = np.concatenate([part["flags"] for part in parts])
+    assert ((together & ~bit) == (merged["flags"] & ~bit)).all()
+    assert (((merged["flags"] & bit) != 0) == (merged["flag_repeats"] != 0)).all()
     for name in counted:
         together = np.concatenate([part[name] for part in parts])
         assert (
