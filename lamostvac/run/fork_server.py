@@ -13,6 +13,8 @@ handed over:
   program has them; only where the server's environment is that of its programs
 - `arguments`, `folder`, `environment`: as of `python ARGUMENTS`, a script or `-m module`
 - `executable`: what `sys.executable` is in the program
+- `asked`: when, on the clock `time.monotonic`; signals to the process group that have come since
+  then, while a library was imported, say, are the program's
 - `session`: whether the program has a session of its own, which ends with the connection
 
 or, for libraries that few programs need, `branch` (an address) and `call` (`module:function`): a
@@ -29,6 +31,7 @@ import contextlib
 import gc
 import importlib
 import json
+import math
 import os
 import runpy
 import select
@@ -38,19 +41,20 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
 # These end a program when they come to its process group; the server ends with its input.
 _OF_THE_GROUP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_told: list[tuple[int, float]] = []  # those that have come, and when
 
 
 def main() -> NoReturn:
     """Serve; a forked process ends here with its program."""
     folder, modules = Path(sys.argv[1]), sys.argv[2:]
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in _OF_THE_GROUP}
+    before = {number: signal.signal(number, _note) for number in _OF_THE_GROUP}
     listening = _listen(str(folder / "socket"))
     for name in modules:
         importlib.import_module(name)
@@ -59,10 +63,25 @@ def main() -> NoReturn:
     except BrokenPipeError:  # who asked has ended
         os._exit(0)
     request, files = _serve(listening)
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    _heed_signals(before, request.get("asked", math.inf))
     _become(request, files)
     _end(_run(request["arguments"]))
+
+
+def _note(number: int, frame: Any) -> None:
+    _told.append((number, time.monotonic()))
+
+
+def _heed_signals(handlers: Mapping[signal.Signals, Any], asked: float) -> None:
+    """Handle signals as the program's own process would, with those since it was asked for."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_GROUP)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    for missed in {signal.Signals(number) for number, when in _told if when > asked}:
+        if handlers[missed] != signal.SIG_IGN:
+            signal.signal(missed, signal.SIG_DFL)
+            os.kill(os.getpid(), missed)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_THE_GROUP)
 
 
 def _listen(address: str) -> socket.socket:

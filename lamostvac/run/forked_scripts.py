@@ -12,6 +12,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from typing import Any
 
 from lamostvac.core.code_version import LIBRARY, reached
 from lamostvac.core.log import was_forked
+from lamostvac.run.stopping import stopped
 
 SERVER = Path(__file__).with_name("fork_server.py")
 # The longest path of a socket on Linux has 107 characters.
@@ -164,6 +166,7 @@ class ForkServer:
             "environment": dict(environment),
             "executable": sys.executable,
             "imports": imports,
+            "asked": time.monotonic(),
         }
         try:
             self.wait_until_ready()
@@ -237,7 +240,13 @@ def fork_scripts() -> None:
     server = ForkServer(environment=job_environment(1, None))
     gone = threading.Event()
 
+    def refuse_when_stopped(fname: str) -> None:
+        # The signal that ended the run does not come again for a job that begins behind it.
+        if stopped():
+            raise subprocess.CalledProcessError(-signal.SIGTERM, f"python {fname}")
+
     def execute_script(job: Any, fname: str, edit: bool = False) -> None:
+        refuse_when_stopped(fname)
         elsewhere = (job.conda_env, job.container_img, job.env_modules, job.shadow_dir)
         if gone.is_set() or any(place is not None for place in elsewhere) or not job.is_local:
             plain(job, fname, edit)
@@ -248,6 +257,7 @@ def fork_scripts() -> None:
             program = server.start([fname], environment, imports=fname, call=call)
         except ServerGone:
             gone.set()
+            refuse_when_stopped(fname)  # a signal to the group ends a server that begins
             plain(job, fname, edit)
             return
         try:

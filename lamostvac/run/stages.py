@@ -7,24 +7,21 @@ in files: `.snakemake/log` and the `logs` of the results.
 """
 
 import shutil
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
 from lamostvac.run.job_records import accepted_and_rejected, last_message
 from lamostvac.run.progress import duration
+from lamostvac.run.stopping import stopped, watch_signals
 
 _SILENCE = 60.0  # s without a line after which one is shown where there is no terminal
 _WIDEST = 90  # characters of a job's message
 _plan: Any = None
 _results = ""
-stopped = threading.Event()
-"""Whether the user has ended the run."""
 
 
 def watch(plan: Any, results: str) -> None:
@@ -34,17 +31,7 @@ def watch(plan: Any, results: str) -> None:
     """
     global _plan, _results
     _plan, _results = plan, results
-    if threading.current_thread() is not threading.main_thread():
-        return
-    for number in (signal.SIGINT, signal.SIGTERM):
-        handler = signal.getsignal(number)
-        if callable(handler):
-            signal.signal(number, partial(_stop, handler))
-
-
-def _stop(handler: Callable[[int, Any], Any], number: int, frame: Any) -> Any:
-    stopped.set()
-    return handler(number, frame)
+    watch_signals()
 
 
 def jobs_left() -> set[tuple[str, str]] | None:
@@ -169,7 +156,7 @@ class Stages:
 
     def failed(self, what: str, logs: Iterable[str], error: Callable[[Path], str | None]) -> None:
         """A job has failed: say why, by its log."""
-        if stopped.is_set():
+        if stopped():
             return
         for log in logs:
             try:
@@ -184,7 +171,7 @@ class Stages:
     def say(self, text: str) -> None:
         """Show a message."""
         with self._lock:
-            if text.strip() and not stopped.is_set():
+            if text.strip() and not stopped():
                 self.screen.line(text.strip())
 
     def end(self) -> None:
@@ -194,7 +181,7 @@ class Stages:
         self._over.set()
         with self._lock:
             counts = f"{self._done} of {max(self._total, self._done)} jobs done"
-            if stopped.is_set():
+            if stopped():
                 self.screen.line(f"stopped: {counts}; the same command goes on")
             elif self._done or self._failed:
                 failed = f", {self._failed} failed" if self._failed else f"; results in {_results}"

@@ -1,10 +1,13 @@
 """Scripts that Snakemake forks do, end and are measured as those that it starts."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -153,6 +156,34 @@ def test_a_branch_forks_behind_its_call_and_leaves_the_others_alone(tmp_path, mo
     assert [Path(name).read_text() for name in ("with", "without", "again")] == [
         *("True", "False", "True")
     ]
+
+
+def test_a_signal_that_comes_while_a_program_waits_to_be_forked_ends_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("large.py").write_text(
+        f"import os, time\nopen('{tmp_path}/begun', 'w')\n"
+        f"while not os.path.exists('{tmp_path}/go'): time.sleep(0.01)"
+    )
+    Path("program.py").write_text("import large\nopen('ran', 'w')")
+    environment = job_environment(1, None) | {"PYTHONPATH": str(tmp_path)}
+    server = ForkServer(environment=environment, own_session=True)
+    with ThreadPoolExecutor() as pool:
+        try:
+            asked = pool.submit(
+                server.start, ["program.py"], environment, imports=str(tmp_path / "program.py")
+            )
+            while not Path("begun").exists():
+                assert server._process.poll() is None
+                time.sleep(0.01)
+            os.killpg(server._process.pid, signal.SIGTERM)
+            Path("go").touch()
+            assert asked.result().wait() == -signal.SIGTERM
+            assert not Path("ran").exists()
+            assert server.start(["program.py"], environment).wait() == 0
+            assert Path("ran").exists()
+        finally:
+            Path("go").touch()
+            server.end()
 
 
 @pytest.mark.slow

@@ -219,6 +219,44 @@ def test_a_run_that_the_user_stops_has_not_failed(project, tmp_path):
     assert running.returncode != 0
 
 
+AT_A_BAD_TIME = """
+import os, signal
+from lamostvac.run.stages import watch
+onstart:
+    watch(workflow.dag, 'there')
+def found(wildcards):
+    checkpoints.survey.get()
+    assert workflow.scheduler._lock.locked()
+    os.kill(os.getpid(), signal.SIGTERM)
+    return 'fit.txt'
+rule all:
+    input: found
+checkpoint survey:
+    output: "survey.txt"
+    shell: "touch {output}"
+rule fit:
+    output: "fit.txt"
+    shell: "touch {output}"
+"""
+
+
+def test_a_run_ends_by_sigterm_also_while_snakemake_plans_behind_a_checkpoint(project, tmp_path):
+    (tmp_path / "Snakefile").write_text(AT_A_BAD_TIME)
+    environment = snakemake_environment(tmp_path, stages=True)
+    environment["PYTHONPATH"] += f"{os.pathsep}{project}"
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "1", "--logger", "stages"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert re.match(r"stopped: [12] of \d jobs done", done.stderr)
+    assert done.returncode == 1
+
+
 @pytest.mark.parametrize("words", [("--cores", "0"), ("-j", "00"), ("-c", "-0")])
 def test_no_cores_are_refused(tmp_path, words):
     (tmp_path / "c.yaml").write_text("simulation: {enabled: true}\n")
