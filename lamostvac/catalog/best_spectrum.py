@@ -35,8 +35,8 @@ def best_spectra(
 ) -> tuple[NDArray[np.uint8], NDArray[np.int16]]:
     """The spectrum of highest S/N of each star, and the number of the star's spectra.
 
-    Of equal S/N the smallest identity wins,
-    so the rows' order does not matter. A missing S/N is lower than any other.
+    Of equal S/N the smallest identity wins, so the rows' order does not matter. A missing S/N is
+    lower than any other.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
 """All types in one catalogue, and every spectrum accounted for.
 
-Merging copies the rows' bytes block by block: its memory does not grow with the number of stars.
+Merging copies the rows' bytes block by block. What rows say of each other (which spectra show one
+star, and whether they differ) is all that grows with the number of rows in memory.
 """
 
 import csv

@@ -23,7 +23,7 @@ from lamostvac.recommend.definitions import (
     result_columns,
     validity,
 )
-from lamostvac.recommend.known import LABELS, KnownStars, spread, stars_of
+from lamostvac.recommend.known import LABELS, KnownStars, places_of, spread, stars_of
 from lamostvac.recommend.learned import LeftOut, learn, with_left_out
 from lamostvac.recommend.relations import LabelRelations, fit, on_scale
 from lamostvac.recommend.scales import PLACE, place
@@ -175,8 +175,7 @@ def combine(
         than half of the weight. The error then covers what they may miss
     random : float32, standard deviation from spectrum to spectrum of a star: the weighted sum of the
         sources' stated random errors, as if they were fully correlated, since all read the same
-        noise. Learned factors, disagreement and
-        extrapolation do not change it
+        noise. Learned factors, disagreement and extrapolation do not change it
     """
     covariates = [number(columns, name) for name in definition.covariates]
     n = len(columns[definition.sources[0].column])
@@ -242,9 +241,9 @@ def _extrapolated(
     few, missing = np.zeros(n), np.zeros(n)
     if not known:
         return few > 0, missing
+    places, labels = places_of(columns), number(columns, definition.label)
     found = {
-        name: spread(columns, definition.label, stars, stars_of(own, name, n))
-        for name, stars in known.items()
+        name: spread(places, labels, stars, stars_of(own, name, n)) for name, stars in known.items()
     }
     for i, system in enumerate(systems):
         for name, share in system.shares.items():

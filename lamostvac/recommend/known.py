@@ -110,18 +110,18 @@ class KnownStars:
 
 
 def spread(
-    columns: Columns, label: str, known: KnownStars, own: NDArray[np.int64]
+    places: Array, labels: Array, known: KnownStars, own: NDArray[np.int64]
 ) -> tuple[NDArray[np.bool_], Array]:
     """`few`, and where it is True the standard deviation of what may be missing; else 0, each (n,).
+
+    `labels` are the first emulator's (n,).
 
     An answer may be drawn to the nearest known stars by any part of the way, and all parts are
     equally likely: the difference over the square root of 3.
     """
-    places = places_of(columns)
     few = known.few(places, own)
     missing = np.zeros(len(places))
-    labels = number(columns, label)[few]
-    missing[few] = known.apart(places[few], labels, own[few]) / np.sqrt(3.0)
+    missing[few] = known.apart(places[few], labels[few], own[few]) / np.sqrt(3.0)
     return few, missing
 
 

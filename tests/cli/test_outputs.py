@@ -56,13 +56,12 @@ def test_a_folder_of_outputs_is_one_to_write_in():
         output.convert("other/new", None, None)
 
 
-@pytest.mark.slow
-def test_a_dry_run_whose_reader_goes_away_ends_without_a_word(tmp_path):
+def without_reader(*words):
+    """How a command ended whose output nobody reads."""
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "lamostvac.cli", "run", "--demo", "-n", "--directory"]
     done = subprocess.run(
-        [*command, str(tmp_path)],
+        [sys.executable, "-m", "lamostvac.cli", *words],
         cwd=PROJECT,
         stdout=writer,
         stderr=subprocess.PIPE,
@@ -70,23 +69,19 @@ def test_a_dry_run_whose_reader_goes_away_ends_without_a_word(tmp_path):
         check=False,
     )
     os.close(writer)
+    return done
+
+
+@pytest.mark.slow
+def test_a_dry_run_whose_reader_goes_away_ends_without_a_word(tmp_path):
+    done = without_reader("run", "--demo", "-n", "--directory", str(tmp_path))
     assert done.returncode == -signal.SIGPIPE
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
 
 
 def test_the_others_end_without_a_traceback_when_their_reader_goes_away():
-    reader, writer = os.pipe()
-    os.close(reader)
-    done = subprocess.run(
-        [sys.executable, "-m", "lamostvac.cli", "configuration"],
-        cwd=PROJECT,
-        stdout=writer,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    os.close(writer)
+    done = without_reader("configuration")
     assert (done.returncode, done.stderr) == (1, "")
 
 

@@ -59,15 +59,15 @@ def test_a_star_is_not_its_own_company_nor_do_its_spectra_count_twice():
 def test_the_error_covers_the_way_to_the_nearest_known_stars():
     columns = one_star(feh=-3.0)
     known = known_at([*np.full(ENOUGH, -2.0), *np.full(50, 0.0)])
-    few, missing = spread(columns, "feh", known, NOBODY)
+    few, missing = spread(places_of(columns), columns["feh"], known, NOBODY)
     assert few.tolist() == [True]
     assert missing[0] == pytest.approx(1.0 / np.sqrt(3))
     near = one_star(feh=-2.1)
-    assert spread(near, "feh", known, NOBODY)[1].tolist() == [0.0]
+    assert spread(places_of(near), near["feh"], known, NOBODY)[1].tolist() == [0.0]
     # The only stars that there are; the star itself is not one of them.
-    few, missing = spread(columns, "feh", known_at([-2.0, -3.0]), np.array([1]))
+    few, missing = spread(places_of(columns), columns["feh"], known_at([-2.0, -3.0]), np.array([1]))
     assert missing[0] == pytest.approx(1.0 / np.sqrt(3))
-    assert spread(columns, "feh", known_at([]), NOBODY)[1].tolist() == [0.0]
+    assert spread(places_of(columns), columns["feh"], known_at([]), NOBODY)[1].tolist() == [0.0]
 
 
 def survey(n=3000, seed=1):

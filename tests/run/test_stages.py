@@ -153,16 +153,24 @@ rule wrong:
 """
 
 
+COMMAND = [sys.executable, "-m", "snakemake", "--cores", "1", "--logger", "stages"]
+
+
+def environment_of(project, folder):
+    """Of a Snakemake in the folder that shows stages, and whose Snakefile finds the library."""
+    environment = snakemake_environment(folder, stages=True)
+    environment["PYTHONPATH"] += f"{os.pathsep}{project}"
+    return environment
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_snakemake_shows_stages_and_errors_alone(project, tmp_path, fails):
     (tmp_path / "Snakefile").write_text(
         SNAKEFILE.replace("FAILS", "'wrong.bad'" if fails else "[]")
     )
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--logger", "stages"]
-    environment = snakemake_environment(tmp_path, stages=True)
-    environment["PYTHONPATH"] += f"{os.pathsep}{project}"
+    environment = environment_of(project, tmp_path)
     done = subprocess.run(
-        [*command, *(["--keep-going"] if fails else [])],
+        [*COMMAND, *(["--keep-going"] if fails else [])],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
@@ -184,10 +192,10 @@ def test_snakemake_shows_stages_and_errors_alone(project, tmp_path, fails):
     assert re.fullmatch(end.format(r"\d+ s"), lines[-1])
     if not fails:
         again = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+            COMMAND, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
         )
         assert again.stderr.startswith("nothing to be done: every file")
-        part = [*command, "--until", "make"]
+        part = [*COMMAND, "--until", "make"]
         again = subprocess.run(
             part, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
@@ -199,10 +207,9 @@ def test_a_run_that_the_user_stops_has_not_failed(project, tmp_path):
     slow = "rule all:\n    log: 'x.log'\n    shell: 'touch begun; sleep 60'\n"
     text = SNAKEFILE.split("rule all")[0] + slow
     (tmp_path / "Snakefile").write_text(text)
-    environment = snakemake_environment(tmp_path, stages=True)
-    environment["PYTHONPATH"] += f"{os.pathsep}{project}"
+    environment = environment_of(project, tmp_path)
     running = subprocess.Popen(
-        [sys.executable, "-m", "snakemake", "--cores", "1", "--logger", "stages"],
+        COMMAND,
         cwd=tmp_path,
         env=environment,
         stderr=subprocess.PIPE,
@@ -242,10 +249,9 @@ rule fit:
 
 def test_a_run_ends_by_sigterm_also_while_snakemake_plans_behind_a_checkpoint(project, tmp_path):
     (tmp_path / "Snakefile").write_text(AT_A_BAD_TIME)
-    environment = snakemake_environment(tmp_path, stages=True)
-    environment["PYTHONPATH"] += f"{os.pathsep}{project}"
+    environment = environment_of(project, tmp_path)
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "1", "--logger", "stages"],
+        COMMAND,
         cwd=tmp_path,
         env=environment,
         capture_output=True,
