@@ -23,7 +23,7 @@ from lamostvac.recommend.definitions import (
     result_columns,
     validity,
 )
-from lamostvac.recommend.known import LABELS, KnownStars, places_of, spread, stars_of
+from lamostvac.recommend.known import LABELS, Kinds, KnownStars, stars_of
 from lamostvac.recommend.learned import LeftOut, learn, with_left_out
 from lamostvac.recommend.relations import LabelRelations, fit, on_scale
 from lamostvac.recommend.scales import PLACE, place
@@ -154,6 +154,7 @@ def combine(
     snr_band: str = "",
     own: Mapping[str, NDArray[np.int64]] | None = None,
     library: KnownStars | None = None,
+    kinds: Kinds | None = None,
 ) -> Combined:
     """Recommended value, error, source bits, disagreement, extrapolation, random error (n,).
 
@@ -163,6 +164,7 @@ def combine(
     snr_band : the S/N that learned factors depend on; not needed where `fitted` has none
     own : the stars' numbers (n,) in a source's training set, -1 for those that are not in it
     library : the stars that the first emulator's own labels rest on
+    kinds : of these stars; for several labels of the same stars, so that none is searched for twice
 
     Returns
     -------
@@ -203,7 +205,7 @@ def combine(
         if library is not None:
             known |= {s.column: library for s in definition.sources if s.column in EMULATOR_LABELS}
         few, lacking = _extrapolated(
-            columns, definition, fitted, known, systems, weights, own or {}
+            columns, definition, fitted, known, systems, weights, own or {}, kinds
         )
         error = np.where(few, np.hypot(error, lacking), error)
         value32, error32 = np.asarray(value, np.float32), error.astype(np.float32)
@@ -233,6 +235,7 @@ def _extrapolated(
     systems: Sequence[_System],
     weights: NDArray[np.float64],
     own: Mapping[str, NDArray[np.int64]],
+    kinds: Kinds | None,
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Where more than half of the weight is with sources that know few stars of the kind (n,), and
     the standard deviation of what these may miss.
@@ -241,9 +244,9 @@ def _extrapolated(
     few, missing = np.zeros(n), np.zeros(n)
     if not known:
         return few > 0, missing
-    places, labels = places_of(columns), number(columns, definition.label)
+    kinds, labels = kinds or Kinds(columns), number(columns, definition.label)
     found = {
-        name: spread(places, labels, stars, stars_of(own, name, n)) for name, stars in known.items()
+        name: kinds.spread(labels, stars, stars_of(own, name, n)) for name, stars in known.items()
     }
     for i, system in enumerate(systems):
         for name, share in system.shares.items():
@@ -326,6 +329,7 @@ def apply(
     for start in range(0, len(rows), _BLOCK):
         block = rows[start : start + _BLOCK]
         known = {name: k.within(start, start + _BLOCK) for name, k in (left_out or {}).items()}
+        kinds = Kinds(block)
         for definition in definitions:
             names = names_of([definition], settings)
             random = {f"{source.column}_random" for source in definition.sources}
@@ -335,7 +339,7 @@ def apply(
             results = combine(
                 {name: np.ascontiguousarray(values) for name, values in columns.items()},
                 definition, found[definition.label], settings.disagreement, settings.snr_band, own,
-                stars,
+                stars, kinds,
             )  # fmt: skip
             for name, values in zip(result_columns(definition.label), results, strict=True):
                 block[name] = values

@@ -10,6 +10,7 @@ library's stars are counted. All of this is ours, not of a paper (docs/recommend
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,25 +77,35 @@ class KnownStars:
         places : (n, 3)
         own : (n,) the star's number where it is one of these, else -1
         """
-        found = np.ones(len(places), bool)
+        return (self._near(places, own, 1.0) >= 0).sum(axis=1) < ENOUGH
+
+    def nearest(self, places: Array, own: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The nearest other stars (n, `ENOUGH`), however far; -1 where there are none or the place is
+        unknown.
+        """
+        return self._near(places, own, np.inf)
+
+    def apart(self, labels: Array, nearest: NDArray[np.int64]) -> Array:
+        """How far (n,) the label is from those of the `nearest` stars (n, `ENOUGH`): a root mean
+        square; 0 where nothing is known.
+        """
+        if not len(self.star):
+            return np.zeros(len(labels))
+        off = np.where(nearest >= 0, self.labels[nearest] - labels[:, None], np.nan)
+        known = np.isfinite(off)
+        total = np.where(known, off, 0.0) ** 2
+        return np.sqrt(total.sum(axis=1) / np.maximum(known.sum(axis=1), 1))
+
+    def same_stars(self, other: "KnownStars") -> bool:
+        """Whether these are the same stars, whatever label is kept of them."""
+        return np.array_equal(self.star, other.star) and np.array_equal(self.places, other.places)
+
+    def _near(self, places: Array, own: NDArray[np.int64], reach: float) -> NDArray[np.int64]:
+        """The nearest other stars (n, `ENOUGH`) within a reach, -1 where there are no more."""
+        found = np.full((len(places), ENOUGH), -1)
         asked = np.flatnonzero(np.isfinite(places).all(axis=1))
         if len(self.star) and len(asked):
-            near = self._others(places[asked], own[asked], 1.0)
-            found[asked] = (near >= 0).sum(axis=1) < ENOUGH
-        return found
-
-    def apart(self, places: Array, labels: Array, own: NDArray[np.int64]) -> Array:
-        """How far (n,) the label is from those of the nearest known stars: a root mean square over
-        `ENOUGH` other stars; 0 where nothing is known.
-        """
-        found = np.zeros(len(places))
-        asked = np.flatnonzero(np.isfinite(places).all(axis=1) & np.isfinite(labels))
-        if len(self.star) and len(asked):
-            near = self._others(places[asked], own[asked], np.inf)
-            off = np.where(near >= 0, self.labels[near] - labels[asked, None], np.nan)
-            known = np.isfinite(off)
-            total = np.where(known, off, 0.0) ** 2
-            found[asked] = np.sqrt(total.sum(axis=1) / np.maximum(known.sum(axis=1), 1))
+            found[asked] = self._others(places[asked], own[asked], reach)
         return found
 
     def _others(self, places: Array, own: NDArray[np.int64], reach: float) -> NDArray[np.int64]:
@@ -109,20 +120,52 @@ class KnownStars:
         return np.take_along_axis(near, order, axis=1)[:, :ENOUGH]
 
 
-def spread(
-    places: Array, labels: Array, known: KnownStars, own: NDArray[np.int64]
-) -> tuple[NDArray[np.bool_], Array]:
-    """`few`, and where it is True the standard deviation of what may be missing; else 0, each (n,).
+@dataclass(frozen=True)
+class _Searched:
+    """What a search among `known` stars gave for stars of the numbers `own` (n,)."""
 
-    `labels` are the first emulator's (n,).
+    known: KnownStars
+    own: NDArray[np.int64]
+    few: NDArray[np.bool_]
+    nearest: NDArray[np.int64]  # of those with few
 
-    An answer may be drawn to the nearest known stars by any part of the way, and all parts are
-    equally likely: the difference over the square root of 3.
+
+class Kinds:
+    """Stars beside known stars; known stars that several labels share, as those of a training set,
+    are searched once. `columns` (n,) have the first emulator's labels.
     """
-    few = known.few(places, own)
-    missing = np.zeros(len(places))
-    missing[few] = known.apart(places[few], labels[few], own[few]) / np.sqrt(3.0)
-    return few, missing
+
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+        self._searches: list[_Searched] = []
+
+    @cached_property
+    def _places(self) -> Array:
+        return places_of(self._columns)
+
+    def spread(
+        self, labels: Array, known: KnownStars, own: NDArray[np.int64]
+    ) -> tuple[NDArray[np.bool_], Array]:
+        """`few`, and where it is True the standard deviation of what may be missing; else 0, each (n,).
+
+        `labels` are the first emulator's (n,).
+
+        An answer may be drawn to the nearest known stars by any part of the way, and all parts are
+        equally likely: the difference over the square root of 3.
+        """
+        search = self._search(known, own)
+        missing = np.zeros(len(labels))
+        missing[search.few] = known.apart(labels[search.few], search.nearest) / np.sqrt(3.0)
+        return search.few, missing
+
+    def _search(self, known: KnownStars, own: NDArray[np.int64]) -> _Searched:
+        for done in self._searches:
+            if known.same_stars(done.known) and np.array_equal(own, done.own):
+                return done
+        few = known.few(self._places, own)
+        nearest = known.nearest(self._places[few], own[few])
+        self._searches.append(_Searched(known, own, few, nearest))
+        return self._searches[-1]
 
 
 def stars_of(own: Mapping[str, NDArray[np.int64]], name: str, n: int) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ import pytest
 from lamostvac.recommend.combine import apply, combine, fit_all
 from lamostvac.recommend.definitions import Definition, result_columns
 from lamostvac.recommend.files import load, save
-from lamostvac.recommend.known import ENOUGH, STEPS, KnownStars, places_of, spread
+from lamostvac.recommend.known import ENOUGH, STEPS, Kinds, KnownStars, places_of
 from lamostvac.recommend.learned import LeftOut
 from lamostvac.recommend.settings import Recommended, Settings
 
@@ -59,15 +59,37 @@ def test_a_star_is_not_its_own_company_nor_do_its_spectra_count_twice():
 def test_the_error_covers_the_way_to_the_nearest_known_stars():
     columns = one_star(feh=-3.0)
     known = known_at([*np.full(ENOUGH, -2.0), *np.full(50, 0.0)])
-    few, missing = spread(places_of(columns), columns["feh"], known, NOBODY)
+    few, missing = Kinds(columns).spread(columns["feh"], known, NOBODY)
     assert few.tolist() == [True]
     assert missing[0] == pytest.approx(1.0 / np.sqrt(3))
     near = one_star(feh=-2.1)
-    assert spread(places_of(near), near["feh"], known, NOBODY)[1].tolist() == [0.0]
+    assert Kinds(near).spread(near["feh"], known, NOBODY)[1].tolist() == [0.0]
     # The only stars that there are; the star itself is not one of them.
-    few, missing = spread(places_of(columns), columns["feh"], known_at([-2.0, -3.0]), np.array([1]))
+    few, missing = Kinds(columns).spread(columns["feh"], known_at([-2.0, -3.0]), np.array([1]))
     assert missing[0] == pytest.approx(1.0 / np.sqrt(3))
-    assert spread(places_of(columns), columns["feh"], known_at([]), NOBODY)[1].tolist() == [0.0]
+    assert Kinds(columns).spread(columns["feh"], known_at([]), NOBODY)[1].tolist() == [0.0]
+
+
+def test_stars_that_labels_share_are_searched_once(monkeypatch):
+    near, asked = KnownStars._near, []
+    monkeypatch.setattr(
+        KnownStars, "_near", lambda self, *given: asked.append(self) or near(self, *given)
+    )
+    columns = one_star(feh=-3.0)
+    known = known_at([*np.full(ENOUGH, -2.0), 0.0])
+    logg = replace(known, labels=known.labels + 6.0)
+    kinds = Kinds(columns)
+    _, of_feh = kinds.spread(columns["feh"], known, NOBODY)
+    searches = len(asked)
+    _, of_logg = kinds.spread(columns["logg"], logg, NOBODY)
+    assert len(asked) == searches
+    assert of_feh[0] == pytest.approx(1.0 / np.sqrt(3))
+    assert of_logg[0] == pytest.approx(0.0, abs=1e-12)
+    # The star is one of them, or they are others: another search.
+    few, missing = kinds.spread(columns["feh"], known, np.array([2]))
+    assert missing[0] == pytest.approx(np.sqrt((4 * 1.0 + 9.0) / 5 / 3))
+    few, _ = kinds.spread(columns["feh"], known_at(np.full(ENOUGH, -3.0)), NOBODY)
+    assert few.tolist() == [False]
 
 
 def survey(n=3000, seed=1):
