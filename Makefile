@@ -3,8 +3,7 @@
 PYTHON ?= python3
 CORES ?= all
 TEST_JOBS ?= 2
-CONFIG ?= config/config.yaml
-RESULTS ?= results
+CONFIG ?= config/demo.yaml
 LAMOSTVAC_REAL_DATA ?= ../shared/real
 
 VENV := .venv
@@ -22,10 +21,10 @@ SPHINX := python -m sphinx --quiet --fail-on-warning -b html docs
 .PHONY: help setup demo real plan progress test test-fast test-kernel fuzz check docs bench lock generated clean
 
 help:
-	@echo "make demo    simulate a small survey, run the whole workflow, write catalogue and report"
+	@echo "make demo    simulate a small survey, run the whole workflow, write catalogue and report, into results/demo"
 	@echo "make real    run on the files at LAMOSTVAC_REAL_DATA ($(LAMOSTVAC_REAL_DATA)), into results/real"
-	@echo "make plan    what the run of CONFIG would do, why, and how long it would take"
-	@echo "make progress  how far the run in RESULTS is, every ten seconds"
+	@echo "make plan    what the run of CONFIG ($(CONFIG)) would do, why, and how long it would take"
+	@echo "make progress  how far the run of CONFIG is, or that in RESULTS, every ten seconds"
 	@echo "make test    run every test"
 	@echo "make test-fast  without runs of the workflow, trainings and browsers: under 90 s on two cores"
 	@echo "make test-kernel  the numeric tests on another kernel of OpenBLAS than this machine's (KERNEL=Nehalem)"
@@ -51,11 +50,11 @@ $(STAMP): requirements.lock tools/bootstrap.py tools/compile_native.py lamostvac
 	@PATH="$(SYSTEM_PATH)" $(PYTHON) tools/compile_native.py
 
 demo: $(STAMP)
-	$(RUN) --demo -- --report results/report.html --report-after-run
+	$(RUN) --demo -- --report results/demo/report.html --report-after-run
 	@echo
-	@echo "Catalogue: results/catalog/recommended.fits (and .parquet, rejected.csv, accounting.json)"
-	@echo "Report:    results/report.html"
-	@echo "Explorer:  results/explorer.html"
+	@echo "Catalogue: results/demo/catalog/recommended.fits (and .parquet, rejected.csv, accounting.json)"
+	@echo "Report:    results/demo/report.html"
+	@echo "Explorer:  results/demo/explorer.html"
 
 REAL_CONFIG = --config 'survey={root: "$(LAMOSTVAC_REAL_DATA)"}' \
 	'library={spectra: "$(LAMOSTVAC_REAL_DATA)/libraries/miles/miles_v9.1_stack.fits.gz"}' \
@@ -74,7 +73,7 @@ plan: $(STAMP)
 	lamostvac plan --config $(CONFIG)
 
 progress: $(STAMP)
-	lamostvac progress $(RESULTS) --watch 10
+	lamostvac progress $(or $(RESULTS),--config $(CONFIG)) --watch 10
 
 test: $(STAMP)
 	python -m pytest -q -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder

@@ -95,6 +95,7 @@ onstart:
         chunk_rules=CTX.chunk_rules,
         types=CFG.survey.types,
         networks=len(CTX.set_of_label) * CFG.networks.members,
+        configuration=config,
     )
     if CFG.run.fork_scripts and workflow.local_exec:
         fork_scripts()

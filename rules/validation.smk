@@ -70,7 +70,7 @@ rule validation:
             if CTX.network_labels
             else []
         ),
-        trends=shown(FILES.trends, "use", "Residual trends in numbers", "trends_table"),
+        trends=FILES.trends,  # thousands of rows, which its figures show
         clusters=shown(FILES.clusters, "errors", "Open clusters in numbers", "clusters_table"),
         pairs=FILES.pairs,
     log:

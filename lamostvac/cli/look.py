@@ -8,7 +8,15 @@ from pathlib import Path
 
 import click
 
-from lamostvac.cli.options import FOLDER, OUTPUT_FILE, configuration_file, example, run_options
+from lamostvac.cli.options import (
+    FOLDER,
+    OUTPUT_FILE,
+    configuration_file,
+    example,
+    results_of,
+    run_of_words,
+    run_options,
+)
 
 _RESULTS = click.argument("results", type=FOLDER)
 
@@ -59,15 +67,26 @@ def plan(
     )
 
 
-@click.command(epilog=example("lamostvac progress results/dr10 --watch 10"))
-@_RESULTS
+@click.command(
+    epilog=example("lamostvac progress results/dr10 --watch 10"),
+    options_metavar="[--config FILE | --demo] [OPTIONS]",
+)
+@click.argument("results", type=FOLDER, required=False)
+@run_options
 @click.option("--watch", type=float, metavar="SECONDS", help="Show it again and again.")
-def progress(results: Path, watch: float | None) -> None:
+def progress(
+    results: Path | None,
+    config: Path | None,
+    demo: bool,
+    directory: Path | None,
+    watch: float | None,
+) -> None:
     """Say how far a run is, from any shell."""
     from lamostvac.run.progress import progress, text
     from lamostvac.run.resources import load_model
 
     model = load_model()
+    results = results_of(results, config, demo, directory)
     clear = "\x1b[2J\x1b[H" if watch and sys.stdout.isatty() else ""
     try:
         while True:
@@ -80,16 +99,22 @@ def progress(results: Path, watch: float | None) -> None:
         pass
 
 
-@click.command(epilog=example("lamostvac trace results/dr10 101000001"))
-@_RESULTS
-@click.argument("star", metavar="OBSID|SPECTRUM_ID")
+@click.command(
+    epilog=example("lamostvac trace results/dr10 101000001"),
+    options_metavar="[--config FILE | --demo] [OPTIONS]",
+)
+@click.argument("words", nargs=-1, metavar="[RESULTS] OBSID|SPECTRUM_ID")
+@run_options
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def trace(results: Path, star: str, as_json: bool) -> None:
+def trace(
+    words: tuple[str, ...], config: Path | None, demo: bool, directory: Path | None, as_json: bool
+) -> None:
     """Say where one spectrum is in a run, and which logs name it."""
     import json
 
     from lamostvac.run.trace import text, trace
 
+    results, (star, *_) = run_of_words(words, config, demo, directory)
     found = trace(results, star)
     click.echo(
         json.dumps(found.__dict__, default=str, indent=1) if as_json else text(results, star, found)

@@ -94,3 +94,50 @@ def configuration_file(config: Path | None, demo: bool) -> Path:
     # Snakemake, which most subcommands start, would end in a traceback, or not at all.
     read_sections(path)
     return path
+
+
+def results_of(
+    results: Path | None, config: Path | None, demo: bool, directory: Path | None
+) -> Path:
+    """A run's results folder, named itself or by the run's configuration.
+
+    Raises `Wrong` where the run is named twice or not at all.
+    """
+    from lamostvac.run.start import results_folder
+
+    named = config is not None or demo
+    if named == (results is not None):
+        raise Wrong(
+            "name the run by its results folder, or by its configuration with --config FILE"
+        )
+    if results is not None:
+        return results
+    return (directory or Path()) / results_folder(configuration_file(config, demo))
+
+
+def run_of_words(
+    words: tuple[str, ...], config: Path | None, demo: bool, directory: Path | None
+) -> tuple[Path, tuple[str, ...]]:
+    """A run's results folder, and the words that are left.
+
+    The folder is the first of two or more words before those that begin with a dash, or what the
+    configuration names, in the folder of the run.
+
+    Raises
+    ------
+    Wrong
+        The run is named twice or not at all, or no star is named.
+    """
+    first = next((n for n, word in enumerate(words) if word.startswith("-")), len(words))
+    named = config is not None or demo
+    if first == (1 if named else 2):
+        given = None if named else Path(words[0])
+        return results_of(given, config, demo, directory), words[0 if named else 1 :]
+    if not first:
+        raise Wrong("name a star by its obsid or spectrum_id")
+    if named:
+        raise Wrong(f"one star at a time, and the run named once: {' '.join(words[:first])}")
+    raise Wrong(
+        f"name the run before the star by its results folder, as in `results/dr10 {words[0]}`, or its configuration "
+        "with --config FILE"
+    )

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from lamostvac.cli.options import configuration_file, example, run_options
+from lamostvac.cli.options import configuration_file, example, run_of_words, run_options
 
 _TARGETS = "[TARGET]... [-- OPTIONS OF SNAKEMAKE]"
 
@@ -97,20 +97,24 @@ def check_release(
 
 
 @click.command(
-    epilog=example("lamostvac star 10198279 --config mine.yaml"),
-    options_metavar="(--config FILE | --demo) [OPTIONS]",
+    epilog=example("lamostvac star results/dr10 10198279"),
+    options_metavar="[--config FILE | --demo] [OPTIONS]",
 )
-@click.argument("star", metavar="OBSID|SPECTRUM_ID")
-@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- OPTIONS OF SNAKEMAKE]")
+@click.argument(
+    "words",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    metavar="[RESULTS] OBSID|SPECTRUM_ID [-- OPTIONS OF SNAKEMAKE]",
+)
 @run_options
-def star(
-    star: str, words: tuple[str, ...], config: Path | None, demo: bool, directory: Path | None
-) -> None:
+def star(words: tuple[str, ...], config: Path | None, demo: bool, directory: Path | None) -> None:
     """Make the page of one star of a finished run."""
     from lamostvac.run.layout import Layout
-    from lamostvac.run.start import results_folder
+    from lamostvac.run.start import results_folder, started_by
 
-    layout = Layout(results_folder(configuration_file(config, demo)))
-    page = layout.star.format(star=star)
-    click.echo(f"page: {(directory or Path()) / page}")
-    _start(config, demo, directory, (page, *words), cores="1")
+    results, (name, *options) = run_of_words(words, config, demo, directory)
+    if config is None and not demo:
+        config, directory = started_by(results)
+    page = Layout(results_folder(configuration_file(config, demo))).star.format(star=name)
+    click.echo(f"page: {Layout(str(results)).star.format(star=name)}")
+    _start(config, demo, directory, (page, *options), cores="1")

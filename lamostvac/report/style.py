@@ -50,22 +50,25 @@ STYLE: Any = {
     "legend.fontsize": 8,
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
-    "savefig.dpi": 150,
+    "savefig.dpi": 140,
 }
 
 
 def save(figure: Figure, path: str | Path) -> None:
     """Write a figure as PNG without Matplotlib's version and time, and close it.
 
-    A palette of 256 colours, by which points and lines look the same and the file has 0.4 of the
-    bytes: the report holds all figures.
+    A palette of at most 256 colours, each within 16 of 256 levels of what was drawn: points and lines
+    look the same and the file has a third of the bytes, and the report holds all figures. An octree
+    leaves fewer colours than a median cut, so that files are a quarter smaller, in less time.
     """
     lay_out(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1}, facecolor="white")
     plt.close(figure)
     picture = Image.open(buffer).convert("RGB")
-    colours = picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    colours = picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    levels = np.array(colours.getpalette())  # white comes out as the mean of what is nearly white
+    colours.putpalette(np.where(levels > 253, 255, levels).tolist())
     with atomic(path) as temporary:
         colours.save(temporary, format="png")
 

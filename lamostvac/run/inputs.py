@@ -58,7 +58,7 @@ def stellar_inputs(configuration: Configuration) -> list[str]:
 def require_own_survey(configuration: Configuration) -> None:
     """Raise `UserError` where a simulated run would replace the survey of another finished run.
 
-    A bare `snakemake` after `make demo` would: both are simulated, and in `results`.
+    Two configurations of simulated surveys that name one `run.results` would.
     """
     if not configuration.simulation.enabled:
         return

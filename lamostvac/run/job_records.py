@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from lamostvac.core.atomic import atomic
 from lamostvac.core.exceptions import UserError
@@ -190,6 +191,7 @@ class Run:
     chunk_rules : rules with a job for each chunk, in the order of the data's flow
     types : spectral types of the configuration
     networks : members of all networks
+    folder : where it was started; None where an older version wrote the record
     """
 
     started: float = 0.0
@@ -198,6 +200,7 @@ class Run:
     chunk_rules: tuple[str, ...] = ("prepare", "predict", "fit")
     types: tuple[str, ...] = ()
     networks: int = 0
+    folder: Path | None = None
 
 
 def job_name(wildcards: Mapping[str, str]) -> str:
@@ -214,8 +217,9 @@ def write_run(
     chunk_rules: Sequence[str],
     types: Sequence[str],
     networks: int,
+    configuration: Mapping[str, Any],
 ) -> None:
-    """Write down a run's planned jobs for `read_run`."""
+    """Write down a run's planned jobs for `read_run`, and its configuration as it was given."""
     content: dict[str, Any] = {
         "started": started,
         "planned": sorted([rule, job_name(wildcards)] for rule, wildcards in jobs),
@@ -223,7 +227,12 @@ def write_run(
         "chunk_rules": list(chunk_rules),
         "types": list(types),
         "networks": networks,
+        "folder": str(Path.cwd()),
     }
+    with atomic(Path(results) / Layout.run_configuration) as path:
+        # Through JSON, because Snakemake's dictionaries are of a kind of their own.
+        plain = json.loads(json.dumps(configuration, default=str))
+        path.write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
     with atomic(Path(results) / Layout.run) as path:
         path.write_text(json.dumps(content), encoding="utf-8")
 
@@ -241,6 +250,7 @@ def read_run(results: str | Path) -> Run:
         chunk_rules=tuple(content["chunk_rules"]),
         types=tuple(content["types"]),
         networks=int(content["networks"]),
+        folder=Path(content["folder"]) if "folder" in content else None,
     )
 
 

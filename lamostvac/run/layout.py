@@ -64,6 +64,7 @@ class Layout:
     logs = _Below("logs")
     benchmarks = _Below("benchmarks")
     run = _Below("logs/run.json")
+    run_configuration = _Below("logs/configuration.yaml")
 
     simulated = _Below("simulated")
     simulated_release = _Below("simulated/lamost")

@@ -16,6 +16,8 @@ from lamostvac.core.messages import closest, nearest
 from lamostvac.core.paths import PROJECT, SNAKEFILE
 from lamostvac.core.vocabulary import SPECTRAL_TYPES
 from lamostvac.core.yaml_text import read_yaml_text
+from lamostvac.run.job_records import read_run
+from lamostvac.run.layout import Layout
 from lamostvac.run.site import FILE as SITE
 
 _PLUGINS = Path(__file__).resolve().parent / "snakemake_plugin"
@@ -156,6 +158,33 @@ def results_folder(configfile: Path) -> str:
     section = read_sections(configfile).get("run")
     given = section.get("results") if isinstance(section, dict) else None
     return str(given or Run().results)
+
+
+def started_by(results: str | Path) -> tuple[Path, Path]:
+    """The configuration by which a run was last started, and the folder in which.
+
+    Both are found again where the folder of the run was moved as a whole.
+
+    Raises
+    ------
+    UserError
+        The folder has no record of that, or the results stand elsewhere in it than the record says.
+    """
+    results = Path(results).absolute()
+    path, folder = results / Layout.run_configuration, read_run(results).folder
+    if folder is None or not path.is_file():
+        raise UserError(
+            f"{results} does not say by which configuration it was made; name that with --config FILE"
+        )
+    name = results_folder(path)
+    if (folder / name).resolve() != results.resolve():
+        if Path(name).is_absolute() or not results.match(name):
+            raise UserError(
+                f"{results} was made as {folder / name}; name its configuration with --config FILE, and its folder "
+                "as run.results in that"
+            )
+        folder = Path(*results.parts[: -len(Path(name).parts)])
+    return path, folder
 
 
 def snakemake_start(

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 from command import lamostvac
 
@@ -17,6 +18,7 @@ from lamostvac.cli.main import main
 from lamostvac.configuration.generate import default_yaml, schema_json
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.paths import PROJECT, SNAKEFILE, project_folder
+from lamostvac.run.job_records import write_run
 
 COMMANDS = tuple(main.commands)
 
@@ -227,6 +229,71 @@ def test_a_stars_page_is_asked_for_in_the_results_of_its_run(started, here):
     shown = lamostvac("star", "10198279", "--config", "mine.yaml", "--directory", "there")
     assert shown == "page: there/out/stars/10198279.html\n"
     assert started[0][3] == "out/stars/10198279.html"
+
+
+@pytest.fixture
+def finished(here):
+    """The folder of a run of `results: out`, and its configuration as Snakemake had it."""
+    configuration = {"run": {"results": "out"}, "survey": {"root": "release"}}
+    write_run("out", 1.0, [], [], ["fit"], ["M"], 0, configuration)
+    return here / "out"
+
+
+def test_a_stars_page_is_made_from_the_results_folder_alone(started, here, finished, monkeypatch):
+    (here / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    shown = lamostvac("star", "../out", "10198279", "--", "--quiet")
+    command = started[0]
+    assert shown == "page: ../out/stars/10198279.html\n"
+    assert command[3] == "out/stars/10198279.html"
+    assert command[command.index("--directory") + 1] == str(here)
+    configuration = command[command.index("--configfile") + 1]
+    assert yaml.safe_load(Path(configuration).read_text())["survey"] == {"root": "release"}
+    assert command[-1] == "--quiet"
+
+
+def test_a_run_that_was_moved_as_a_whole_is_found_again(started, here, tmp_path_factory, finished):
+    moved = tmp_path_factory.mktemp("moved")
+    finished.rename(moved / "out")
+    lamostvac("star", str(moved / "out"), "10198279")
+    command = started[0]
+    assert command[command.index("--directory") + 1] == str(moved)
+    (moved / "out").rename(moved / "renamed")
+    shown = lamostvac("star", str(moved / "renamed"), "10198279", code=1)
+    assert "renamed was made as" in shown
+    assert "name its configuration with --config FILE" in shown
+
+
+def test_results_without_a_record_ask_for_the_configuration(here):
+    (here / "old").mkdir()
+    shown = lamostvac("star", "old", "10198279", code=1)
+    assert "does not say by which configuration it was made" in shown
+
+
+@pytest.mark.parametrize("name", ["star", "trace"])
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["10198279"], "name the run before the star by its results folder"),
+        (["--demo"], "name a star by its obsid or spectrum_id"),
+        (["out", "10198279", "--demo"], "the run named once"),
+        (["out", "1", "2"], "name the run before the star"),
+    ],
+)
+def test_a_star_without_a_run_or_with_two_ends_in_one_sentence(started, name, words, sentence):
+    shown = lamostvac(name, *words, code=2)
+    assert sentence in shown
+    assert len(shown.splitlines()) == 1
+
+
+def test_progress_and_trace_take_the_configuration_too(here, finished):
+    (here / "mine.yaml").write_text("run: {results: out}\n")
+    by_folder = lamostvac("progress", "out", code=1)
+    assert lamostvac("progress", "--config", "mine.yaml", code=1) == by_folder
+    assert "out is no results folder of a run: it has no logs" in by_folder
+    assert "name the run by its results folder, or" in lamostvac("progress", code=2)
+    by_folder = lamostvac("trace", "out", "10198279", code=1)
+    assert lamostvac("trace", "10198279", "--config", "mine.yaml", code=1) == by_folder
 
 
 # ---------------------------------------------------------------- configuration

@@ -118,7 +118,7 @@ def test_the_installed_command_plans_and_starts_the_demo_from_an_empty_folder(in
 
 def test_jobs_of_the_installed_package_find_their_scripts_and_the_library(installed):
     few = "simulation={n_stars: {OB: 2, A: 2, F: 2, G: 2, K: 2, M: 2}, n_broken: 0, n_library: 20}"
-    target = "results/survey/manifest.csv"
+    target = "results/demo/survey/manifest.csv"
     run(installed, "lamostvac", "run", target, "--demo", "--cores", "1", "--", "--config", few)
     assert Path(target).read_text().startswith("type,chunk,n_spectra")
 

@@ -441,7 +441,7 @@ def test_a_click_opens_the_star_and_links_its_page(page):
     )
     text = page.evaluate("document.querySelector('#details').innerText")
     assert f"obsid {obsid}" in text
-    assert f"snakemake --cores 1 results/stars/{obsid}.html" in text
+    assert f"lamostvac star results {obsid}" in text
     for name, bit in REGISTRY.flag_bits.items():
         assert (name in text) == bool(table["flags"][opened] >> bit & 1)
     page.key("Escape")
@@ -857,14 +857,14 @@ def test_the_rule_writes_the_page_of_the_run(tmp_path):
     registry = load_registry(labels)
     rows = registry.empty(80)
     rows["obsid"], rows["spectral_type"] = np.arange(80), b"K"
-    (tmp_path / "results/catalog").mkdir(parents=True)
-    pq.write_table(registry.to_arrow(rows), tmp_path / "results/catalog/recommended.parquet")
+    (tmp_path / "results/demo/catalog").mkdir(parents=True)
+    pq.write_table(registry.to_arrow(rows), tmp_path / "results/demo/catalog/recommended.parquet")
     settings = ("--config", "explorer={max_rows: 8, rows: obsid > 39}")
-    snakemake(tmp_path, "results/explorer.html", "--allowed-rules", "explorer", *settings)
-    meta, table = unpacked(tmp_path / "results/explorer.html")
+    snakemake(tmp_path, "results/demo/explorer.html", "--allowed-rules", "explorer", *settings)
+    meta, table = unpacked(tmp_path / "results/demo/explorer.html")
     assert (meta["n"], meta["n_rows"], meta["n_catalogue"]) == (8, 40, 80)
     assert table["obsid"].tolist() == list(range(44, 80, 5))
-    assert meta["stars"] == "results/stars"
+    assert meta["stars"] == "results/demo/stars"
     assert meta["plots"][3]["y"] is None
 
 

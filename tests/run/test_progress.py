@@ -28,7 +28,9 @@ COUNTS = "{} in, {} accepted, {} rejected"
 
 
 def begin(results, planned=(), targets=(), started=START):
-    write_run(results, started, planned, targets, ["prepare", "fit"], ["G", "M"], 0)
+    write_run(
+        results, started, planned, targets, ["prepare", "fit"], ["G", "M"], 0, {"run": {"seed": 2}}
+    )
 
 
 def prepare(results, name, ended, spectra, rejected=0, seconds=10.0):

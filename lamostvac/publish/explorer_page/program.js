@@ -525,8 +525,8 @@ function choose(row) {
   if (obsid >= 0) {
     root.append("p").append("a").attr("id", "star-link").attr("href", `stars/${obsid}.html`).text("The star's page");
     const hint = root.append("p").text("It is made by ");
-    hint.append("code").text(`snakemake --cores 1 ${META.stars}/${obsid}.html`);
-    hint.append("span").text(" with the run's --configfile.");
+    hint.append("code").text(`lamostvac star ${META.stars.replace(/\/?stars$/, "") || "."} ${obsid}`);
+    hint.append("span").text(" in the run's folder.");
   }
   root.append("p").append("code").attr("id", "star-name").text(nameOf(row));
   const [ra, dec] = ["ra", "dec"].map((name) => COLUMNS.get(name)?.values[row]);
