@@ -50,7 +50,7 @@ STYLE: Any = {
     "legend.fontsize": 8,
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
-    "savefig.dpi": 140,
+    "savefig.dpi": 130,
 }
 
 
