@@ -118,7 +118,7 @@ def _pack_of(model: Path | None, demo: bool) -> Path:
     if model is None:
         raise UserError(
             "no models of real stars come with the program; name those of a run with --model PACK (made "
-            "by `lamostvac pack --config mine.yaml`), or give --demo for models of a simulated survey"
+            "by `lamostvac pack results/dr10`), or give --demo for models of a simulated survey"
         )
     return model
 
@@ -186,10 +186,15 @@ def _say(rejected: "pd.DataFrame", n: int, output: Path, path: Path, seconds: fl
 
 
 @click.command(
-    epilog=example("lamostvac pack --config mine.yaml -o dr10.lvpack"),
-    options_metavar="(--config FILE | --demo) [OPTIONS]",
+    epilog=example("lamostvac pack results/dr10 -o dr10.lvpack"),
+    options_metavar="[--config FILE | --demo] [OPTIONS]",
 )
-@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- OPTIONS OF SNAKEMAKE]")
+@click.argument(
+    "words",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    metavar="[RESULTS] [-- OPTIONS OF SNAKEMAKE]",
+)
 @run_options
 @click.option(
     "-o",
@@ -205,12 +210,21 @@ def pack(
     directory: Path | None,
     output: Path | None,
 ) -> None:
-    """Put what a run has learned into one file."""
+    """Put what a run has learned into one file.
+
+    The run is named by its results folder, or by its configuration.
+    """
     from lamostvac.cli.demo_pack import make_pack
     from lamostvac.networks.settings import PACK_SUFFIX
+    from lamostvac.run.start import started_by
 
     if output is not None and output.suffix != PACK_SUFFIX:
         raise UserError(f"{output}: the name of a pack has to end in {PACK_SUFFIX}")
+    if words and not words[0].startswith("-"):
+        if config is not None or demo:
+            raise Wrong(f"the run is named twice, by its configuration and as {words[0]}")
+        config, directory = started_by(words[0])
+        words = words[1:]
     path = configuration_file(config, demo)
     result = make_pack(path, (directory or Path()).absolute(), words)
     if not isinstance(result, Path):

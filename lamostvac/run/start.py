@@ -168,9 +168,11 @@ def started_by(results: str | Path) -> tuple[Path, Path]:
     Raises
     ------
     UserError
-        The folder has no record of that, or the results stand elsewhere in it than the record says.
+        There is no such folder, it has no record of that, or the results stand elsewhere in it than the record says.
     """
     results = Path(results).absolute()
+    if not results.is_dir():
+        raise UserError(f"there is no results folder {results}")
     path, folder = results / Layout.run_configuration, read_run(results).folder
     if folder is None or not path.is_file():
         raise UserError(

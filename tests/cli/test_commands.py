@@ -252,6 +252,17 @@ def test_a_stars_page_is_made_from_the_results_folder_alone(started, here, finis
     assert command[-1] == "--quiet"
 
 
+def test_a_pack_is_made_from_the_results_folder_alone(here, finished, monkeypatch):
+    asked = []
+    monkeypatch.setattr(demo_pack, "make_pack", lambda *given: asked.append(given) or 0)
+    lamostvac("pack", "out", "--", "--quiet")
+    configuration, folder, options = asked[0]
+    assert yaml.safe_load(configuration.read_text())["survey"] == {"root": "release"}
+    assert (folder, options) == (here, ("--quiet",))
+    assert "the run is named twice" in lamostvac("pack", "out", "--demo", code=2)
+    assert "there is no results folder" in lamostvac("pack", "outt", code=1)
+
+
 def test_a_run_that_was_moved_as_a_whole_is_found_again(started, here, tmp_path_factory, finished):
     moved = tmp_path_factory.mktemp("moved")
     finished.rename(moved / "out")
