@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lamostvac.core.vocabulary import GIANT_LOGG
+from lamostvac.report.panels import Page, Panel, Scale, scale_of
 from lamostvac.report.style import (
     ACCEPTED,
     GREY,
@@ -16,7 +17,6 @@ from lamostvac.report.style import (
     lay_out_grid,
     message,
     overall_title,
-    plain_log_axis,
     title_of,
 )
 from lamostvac.validation.trends import QUANTITIES
@@ -41,50 +41,57 @@ def trends(title: str, table: pd.DataFrame) -> Figure:
     quantities = [name for name in QUANTITIES if (table["quantity"] == name).any()]
     if not labels or not quantities:
         return message(f"{title}: too few stars in common to show a trend.")
-    with plt.rc_context(STYLE):
-        figure, grid = plt.subplots(
-            len(labels),
-            len(quantities),
-            figsize=(2.7 * len(quantities) + 0.8, 1.75 * len(labels) + 0.6),
-            sharex="col",
-            sharey="row",
-            squeeze=False,
-        )
-        for label, line in zip(labels, grid, strict=True):
-            of_label = table[table["label"] == label]
-            middle = float(of_label["offset"].median())
-            reach = float(
-                np.nanmax(
-                    np.abs(of_label["offset"] - middle)
-                    + np.fmin(of_label["robust_sigma"], 3 * of_label["robust_sigma"].median())
-                )
-            )
-            for name, axes in zip(quantities, line, strict=True):
-                rows = of_label[of_label["quantity"] == name]
-                axes.axhline(0, color="black", lw=0.8)
-                axes.axhline(middle, color=GREY, lw=0.8, ls="--")
-                if len(rows):
-                    x, offset, width = rows["x"], rows["offset"], rows["robust_sigma"]
-                    axes.fill_between(
-                        x, offset - width, offset + width, color=ACCEPTED, alpha=0.25, lw=0
-                    )
-                    axes.errorbar(
-                        x, offset, yerr=rows["offset_err"], color=ACCEPTED, marker="o", ms=3, lw=1
-                    )
-            line[0].set_ylabel(title_of(label).replace(" (", "\n("), fontsize=8)
-            line[0].set_ylim(
-                min(middle - reach, -0.1 * reach) - 0.05 * reach,
-                max(middle + reach, 0.1 * reach) + 0.05 * reach,
-            )
-        for name, axes in zip(quantities, grid[-1], strict=True):
-            axes.set_xlabel(_AXES[name])
-            x = table[table["quantity"] == name]["x"]
-            if name in ("teff", "snr") and len(x) and x.min() > 0 and x.max() > 3 * x.min():
-                axes.set_xscale("log")
-                plain_log_axis(axes.xaxis, x.min() * 0.95, x.max() * 1.05)
-        overall_title(figure, f"{title}: median difference (points) and its width (band)")
-        lay_out_grid(figure, grid, -1)
-    return figure
+    page = Page(2.7 * len(quantities) + 0.85, 1.75 * len(labels) + 0.8)
+    wide, high = 2.7, 1.75
+    columns = {name: _column(name, table[table["quantity"] == name]) for name in quantities}
+    for line, label in enumerate(labels):
+        of_label = table[table["label"] == label]
+        middle, rows = float(of_label["offset"].median()), _row(of_label)
+        bottom = 0.48 + high * (len(labels) - 1 - line)
+        for number, (name, column) in enumerate(columns.items()):
+            panel = page.panel(0.85 + wide * number, bottom, wide - 0.1, high - 0.13)
+            panel.x, panel.y = column, rows
+            _trend(panel, of_label[of_label["quantity"] == name], middle)
+            panel.frame(below=line == len(labels) - 1, beside=number == 0)
+        page.text(
+            0.32, bottom + 0.5 * high, title_of(label).replace(" (", "\n("),
+            rotation=90, ha="right", va="center", multialignment="center",
+        )  # fmt: skip
+    for number, name in enumerate(quantities):
+        page.text(0.8 + wide * (number + 0.5), 0.08, _AXES[name], fontsize=9, ha="center")
+    page.title(f"{title}: median difference (points) and its width (band)")
+    return page.finish()
+
+
+def _column(name: str, rows: pd.DataFrame) -> Scale:
+    x = rows["x"]
+    if name in ("teff", "snr") and len(x) and x.min() > 0 and x.max() > 3 * x.min():
+        return Scale(x.min() * 0.95, x.max() * 1.05, log=True)
+    return scale_of(x)
+
+
+def _row(rows: pd.DataFrame) -> Scale:
+    """The axis of a label's residuals: its bins, not the widest bands, and zero."""
+    middle = float(rows["offset"].median())
+    width = np.fmin(rows["robust_sigma"], 3 * rows["robust_sigma"].median())
+    reach = float(np.nanmax(np.abs(rows["offset"] - middle) + width)) or 1e-3
+    return Scale(
+        min(middle - reach, -0.1 * reach) - 0.05 * reach,
+        max(middle + reach, 0.1 * reach) + 0.05 * reach,
+    )
+
+
+def _trend(panel: Panel, rows: pd.DataFrame, middle: float) -> None:
+    across = [panel.x.low, panel.x.high]
+    panel.line(across, [0.0, 0.0], "black", 0.8)
+    panel.line(across, [middle, middle], GREY, 0.8, "--")
+    x, offset, width, error = (
+        rows[name].to_numpy(np.float64) for name in ("x", "offset", "robust_sigma", "offset_err")
+    )
+    panel.band(x, offset - width, offset + width, ACCEPTED, 0.25)
+    panel.line(x, offset, ACCEPTED)
+    panel.bars(x, offset - error, offset + error, ACCEPTED, 1.0, 2)
+    panel.points(x, offset, s=9, color=ACCEPTED, linewidths=1, zorder=3)
 
 
 def clusters(title: str, pairs: pd.DataFrame, table: pd.DataFrame, labels: Sequence[str]) -> Figure:

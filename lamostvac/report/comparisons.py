@@ -14,11 +14,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from lamostvac.core.vocabulary import LABELS
+from lamostvac.report.panels import Page, Panel, Scale
 from lamostvac.report.style import (
     ACCEPTED,
     GREY,
@@ -27,8 +29,6 @@ from lamostvac.report.style import (
     TITLES,
     digits_of,
     message,
-    overall_title,
-    plain_log_axis,
     point_size,
     title_of,
 )
@@ -37,6 +37,9 @@ from lamostvac.validation.subsets import snr_bins
 from lamostvac.validation.truth import DISTANCES
 
 _DENSE = 4_000  # the same for a panel of a comparison
+_SNR = LogNorm(5, 200)
+_CROSS = "#1864ab"
+_WIDE, _HIGH = 3.5, 5.2  # inches of a label's panels
 
 
 def comparison(
@@ -58,101 +61,94 @@ def comparison(
         return message(f"{title}: no star of the catalogue has a label to compare.")
     columns = min(len(labels), 4)
     lines = -(-len(labels) // columns)
-    with plt.rc_context(STYLE):
-        figure, grid = plt.subplots(
-            2 * lines,
-            columns,
-            figsize=(3.5 * columns + 0.9, 5.2 * lines),
-            squeeze=False,
-            height_ratios=[3, 2] * lines,
-        )
-        for axes in (*grid[0::2].flat[len(labels) :], *grid[1::2].flat[len(labels) :]):
-            axes.axis("off")
-        mappable = None
-        uppers, lowers = grid[0::2].flat, grid[1::2].flat
-        for number, (label, upper, lower) in enumerate(zip(labels, uppers, lowers, strict=False)):
-            lower.sharex(upper)
-            upper.tick_params(labelbottom=False)
-            table = labelled(pairs, label)
-            table = table[np.isfinite(table["difference"])]
-            good = table[~table["fit_flagged"]]
-            low, high, is_log = _one_to_one(upper, label, table)
-            spread = max(float(np.percentile(np.abs(table["difference"]), 98)), 1e-3)
-            points = _points(upper, "value", table, is_log, (low, high, low, high))
-            _points(lower, "difference", table, is_log, (low, high, -1.15 * spread, 1.15 * spread))
-            mappable = points if points is not None else mappable
-            lower.set_ylim(-1.15 * spread, 1.15 * spread)
-            lower.axhline(0, color="black", lw=0.8)
-            numbers = statistics(good["difference"], np.zeros(len(good)), good.get("star"))
-            lower.axhline(numbers["offset"], color="#d9480f", lw=0.9, ls="--")
-            digits = 2 if label in DISTANCES else digits_of(label, table["reference"])
-            stars = f" ({numbers['n_stars']:,} stars)" if numbers["n_stars"] < numbers["n"] else ""
-            upper.text(
-                0.04,
-                0.96,
-                f"n = {numbers['n']:,}{stars}\n"
-                f"offset {numbers['offset']:+.{digits}f} $\\pm$ {numbers['offset_err']:.{digits + (digits > 0)}f}\n"
-                rf"$\sigma$ {numbers['sigma']:.{digits}f}, robust {numbers['robust_sigma']:.{digits}f}",
-                transform=upper.transAxes,
+    page = Page(_WIDE * columns + 0.9, _HIGH * lines + 0.3)
+    page.title(title)
+    coloured = False
+    for number, label in enumerate(labels):
+        line, column = divmod(number, columns)
+        left, bottom = 0.65 + _WIDE * column, _HIGH * (lines - 1 - line) + 0.5
+        upper = page.panel(left, bottom + 1.85, _WIDE - 0.5, 2.55)
+        lower = page.panel(left, bottom, _WIDE - 0.5, 1.7)
+        table = labelled(pairs, label)
+        table = table[np.isfinite(table["difference"])]
+        coloured |= _beside(upper, lower, label, table)
+        upper.note(0.5, 1.03, title_of(label), fontsize=10, ha="center", va="bottom")
+        if number >= len(labels) - columns:
+            page.text(
+                left + 0.5 * lower.width,
+                bottom - 0.26,
+                "reference",
+                fontsize=9,
+                ha="center",
                 va="top",
-                fontsize=8,
-                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1.5},
             )
-            _typical_errors(upper, good)
-            upper.set_title(title_of(label))
-            if number >= len(labels) - columns:
-                lower.set_xlabel("reference")
-            if number % columns == 0:
-                upper.set_ylabel(ours)
-                lower.set_ylabel("relative diff." if label in DISTANCES else "difference")
-        if mappable is not None:
-            ticks = [5, 10, 20, 50, 100, 200]
-            bar = figure.colorbar(
-                mappable, ax=list(grid[:2, -1]), label="S/N (g)", ticks=ticks, pad=0.02, aspect=35
-            )
-            bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            bar.ax.minorticks_off()
-        overall_title(figure, title)
-    return figure
+        if column == 0:
+            difference = "relative diff." if label in DISTANCES else "difference"
+            for panel, text in ((upper, ours), (lower, difference)):
+                page.text(
+                    0.08, panel.bottom + 0.5 * panel.height, text,
+                    fontsize=9, rotation=90, ha="left", va="center",
+                )  # fmt: skip
+    if coloured:
+        _colour_bar(page, page.height - _HIGH + 0.2, 4.4)
+    return page.finish()
 
 
-def _one_to_one(axes: Axes, label: str, table: pd.DataFrame) -> tuple[float, float, bool]:
-    """Draws the line of equality; limits of both axes, and whether they are logarithmic (for
-    temperatures and distances over a wide range).
+def _beside(upper: Panel, lower: Panel, label: str, table: pd.DataFrame) -> bool:
+    """A label's panels: values and differences against the reference; whether S/N colours points."""
+    good = table[~table["fit_flagged"]]
+    upper.x = upper.y = lower.x = _one_to_one(label, table)
+    low, high = upper.x.low, upper.x.high
+    spread = 1.15 * max(float(np.percentile(np.abs(table["difference"]), 98)), 1e-3)
+    lower.y = Scale(-spread, spread)
+    coloured = _points(upper, "value", table)
+    _points(lower, "difference", table)
+    upper.line([low, high], [low, high], "black", 0.8)
+    lower.line([low, high], [0.0, 0.0], "black", 0.8)
+    numbers = statistics(good["difference"], np.zeros(len(good)), good.get("star"))
+    lower.line([low, high], [numbers["offset"]] * 2, "#d9480f", 0.9, "--")
+    digits = 2 if label in DISTANCES else digits_of(label, table["reference"])
+    stars = f" ({numbers['n_stars']:,} stars)" if numbers["n_stars"] < numbers["n"] else ""
+    upper.note(
+        0.04,
+        0.96,
+        f"n = {numbers['n']:,}{stars}\n"
+        f"offset {numbers['offset']:+.{digits}f} ± {numbers['offset_err']:.{digits + (digits > 0)}f}\n"
+        f"\u03c3 {numbers['sigma']:.{digits}f}, robust {numbers['robust_sigma']:.{digits}f}",
+        va="top",
+        fontsize=8,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1.5},
+    )
+    _typical_errors(upper, good)
+    upper.frame(below=False)
+    lower.frame()
+    return coloured
+
+
+def _one_to_one(label: str, table: pd.DataFrame) -> Scale:
+    """The scale of values and reference, logarithmic for temperatures and distances over a wide
+    range.
     """
     low, high = (
         float(value) for value in np.percentile(table[["value", "reference"]], [0.5, 99.5])
     )
-    is_log = (
-        (title_of(label) == TITLES["teff"] or label in DISTANCES) and low > 0 and high > 3 * low
-    )
-    if is_log:
-        low, high = low * 0.9, high * 1.1
-        axes.set(xscale="log", yscale="log")
-        plain_log_axis(axes.xaxis, low, high)
-        plain_log_axis(axes.yaxis, low, high)
-    else:
-        margin = 0.06 * (high - low) or 0.1
-        low, high = low - margin, high + margin
-    axes.plot([low, high], [low, high], color="black", lw=0.8)
-    axes.set(xlim=(low, high), ylim=(low, high))
-    return low, high, is_log
+    if (title_of(label) == TITLES["teff"] or label in DISTANCES) and low > 0 and high > 3 * low:
+        return Scale(low * 0.9, high * 1.1, log=True)
+    margin = 0.06 * (high - low) or 0.1
+    return Scale(low - margin, high + margin)
 
 
-def _points(
-    axes: Axes, y: str, table: pd.DataFrame, is_log: bool, extent: tuple[float, float, float, float]
-) -> Any:
-    """Points of a panel, coloured by S/N, or their density; the mappable for a colour bar, or
-    None.
-    """
+def _points(panel: Panel, y: str, table: pd.DataFrame) -> bool:
+    """Points of a panel, or their density; whether points are coloured by S/N."""
     good, warned = table[~table["fit_flagged"]], table[table["fit_flagged"]]
     if len(good) > _DENSE:
         inside = good[
-            good["reference"].between(extent[0], extent[1]) & good[y].between(extent[2], extent[3])
+            good["reference"].between(panel.x.low, panel.x.high)
+            & good[y].between(panel.y.low, panel.y.high)
         ]
-        x_scale: Any = "log" if is_log else "linear"
-        y_scale: Any = "log" if is_log and y == "value" else "linear"
-        axes.hexbin(
+        x_scale: Any = "log" if panel.x.log else "linear"
+        y_scale: Any = "log" if panel.y.log else "linear"
+        panel.overlay().hexbin(
             inside["reference"],
             inside[y],
             gridsize=60,
@@ -163,47 +159,59 @@ def _points(
             cmap="magma_r",
             linewidths=0,
         )
-        return None
-    axes.scatter(
-        warned["reference"], warned[y], s=8, facecolors="none", edgecolors="#adb5bd", linewidths=0.5
-    )
-    coloured = good["snr"].notna().any()
-    points = axes.scatter(
-        good["reference"],
-        good[y],
-        s=point_size(len(good)),
-        c=good["snr"].clip(5, 200) if coloured else ACCEPTED,
-        norm=LogNorm(5, 200) if coloured else None,
-        cmap="viridis" if coloured else None,
-        linewidths=0,
-    )
-    return points if coloured else None
+        return False
+    panel.points(
+        warned["reference"], warned[y], s=8, facecolors="none", edgecolors="#adb5bd",
+        linewidths=0.5, zorder=1,
+    )  # fmt: skip
+    coloured = bool(good["snr"].notna().any())
+    how: dict[str, Any] = {"norm": _SNR, "cmap": "viridis"} if coloured else {"color": ACCEPTED}
+    panel.points(
+        good["reference"], good[y], good["snr"].clip(5, 200) if coloured else None,
+        s=point_size(len(good)), linewidths=0, zorder=1.5, **how,
+    )  # fmt: skip
+    return coloured
 
 
-def _typical_errors(axes: Axes, table: pd.DataFrame) -> None:
+def _colour_bar(page: Page, bottom: float, height: float) -> None:
+    """What the colours of points say of S/N, at the right."""
+    axes = page.figure.add_axes(
+        (
+            (page.width - 0.72) / page.width,
+            bottom / page.height,
+            0.12 / page.width,
+            height / page.height,
+        )
+    )
+    bar = page.figure.colorbar(
+        ScalarMappable(_SNR, "viridis"), cax=axes, label="S/N (g)", ticks=[5, 10, 20, 50, 100, 200]
+    )
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.label.set_fontsize(9)
+    axes.tick_params(labelsize=8)
+    bar.minorticks_off()
+
+
+def _typical_errors(panel: Panel, table: pd.DataFrame) -> None:
     """The median errors of both sides as a cross in the lower right corner, where there are any."""
     ours = table["error"][np.isfinite(table["error"]) & (table["error"] > 0)]
     theirs = table["reference_error"] if "reference_error" in table else table["error"] * np.nan
     theirs = theirs[np.isfinite(theirs) & (theirs > 0)]
-    if not len(ours) and not len(theirs):
-        return
-    to_data = axes.transAxes + axes.transData.inverted()
-    x, y = to_data.transform((0.85, 0.12))
-    # On logarithmic axes a relative error has the same length everywhere.
-    is_log = axes.get_xscale() == "log"
-    across = (theirs / table["reference"][theirs.index]).median() * x if is_log else theirs.median()
-    up = (ours / table["value"][ours.index]).median() * y if is_log else ours.median()
-    axes.errorbar(
-        [x],
-        [y],
-        xerr=[across] if len(theirs) else None,
-        yerr=[up] if len(ours) else None,
-        color="#1864ab",
-        lw=1.2,
-        capsize=2,
-        fmt="none",
-        zorder=5,
-    )
+    x, y = (scale.at(share) for scale, share in ((panel.x, 0.85), (panel.y, 0.12)))
+    for errors, values, at, upright in (
+        (theirs, table["reference"], x, False),
+        (ours, table["value"], y, True),
+    ):
+        if not len(errors):
+            continue
+        # On logarithmic axes a relative error has the same length everywhere.
+        half = (errors / values[errors.index]).median() * at if panel.x.log else errors.median()
+        ends = [at - half, at + half]
+        places = panel.place([x, x], ends) if upright else panel.place(ends, [y, y])
+        panel.segments(places, _CROSS, 1.2, "-", 5)
+        cap = np.array([2 / 72, 0.0] if upright else [0.0, 2 / 72])
+        for end in places:
+            panel.segments(np.stack([end - cap, end + cap]), _CROSS, 1.0, "-", 5)
 
 
 def labelled(pairs: pd.DataFrame, label: str) -> pd.DataFrame:

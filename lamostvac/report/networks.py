@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from lamostvac.catalog.registry import NetworkLabel
 from lamostvac.numerics.statistics import robust_sigma
 from lamostvac.report.comparisons import labelled, pulls_by_snr
+from lamostvac.report.panels import Page, Panel, Scale, scale_of
 from lamostvac.report.style import (
     ACCEPTED,
     GREY,
@@ -23,7 +24,6 @@ from lamostvac.report.style import (
     digits_of,
     message,
     overall_title,
-    plain_log_axis,
     point_size,
     temperature_axis,
 )
@@ -64,27 +64,57 @@ def learning_curves(histories: Mapping[str, Mapping[str, NDArray[np.floating]]])
     """
     if not histories:
         return message("There are no networks.")
-    with plt.rc_context(STYLE):
-        figure, panels = _grid(len(histories), 6, 2.3, 1.9)
-        for axes, (label, history) in zip(panels, histories.items(), strict=True):
-            for name, colour in (("loss", ACCEPTED), ("validation", REJECTED)):
-                curves = np.asarray(history[name])
-                epochs = np.arange(1, curves.shape[1] + 1)
-                for number, curve in enumerate(curves):
-                    text = (
-                        {"loss": "training", "validation": "validation"}[name]
-                        if number == 0
-                        else None
-                    )
-                    axes.plot(epochs, curve, color=colour, lw=0.8, alpha=0.8, label=text)
-            axes.set_yscale("log")
-            low, high = axes.get_ylim()
-            plain_log_axis(axes.yaxis, low, high)
-            axes.set_title(label, fontsize=9)
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
-        figure.supxlabel("epoch", fontsize=9)
-        figure.supylabel("loss", fontsize=9)
-    return figure
+    page, panels = _small_panels(len(histories))
+    for panel, (label, history) in zip(panels, histories.items(), strict=True):
+        curves = {name: np.asarray(history[name], np.float64) for name in _CURVES}
+        epochs = np.arange(1, max(found.shape[1] for found in curves.values()) + 1)
+        panel.x = scale_of(epochs)
+        panel.y = scale_of(np.concatenate([found.ravel() for found in curves.values()]), log=True)
+        for name, (colour, _) in _CURVES.items():
+            for curve in curves[name]:
+                panel.line(epochs[: len(curve)], curve, colour, 0.8)
+        panel.note(0.5, 1.03, label, fontsize=9, ha="center", va="bottom")
+        panel.frame()
+    _legend(page, {text: colour for colour, text in _CURVES.values()})
+    return _named(page, "epoch", "loss")
+
+
+_CURVES = {"loss": (ACCEPTED, "training"), "validation": (REJECTED, "validation")}
+_WIDE, _HIGH = 2.3, 2.0  # inches of a small panel with its labels
+
+
+def _small_panels(n: int) -> tuple[Page, list[Panel]]:
+    """A page of `n` panels, six in a line, from the top, with room for a legend and two names."""
+    columns = min(n, 6)
+    lines = -(-n // columns)
+    page = Page(_WIDE * columns + 0.45, _HIGH * lines + 0.5)
+    return page, [
+        page.panel(
+            0.75 + _WIDE * (number % columns),
+            0.5 + _HIGH * (lines - 1 - number // columns),
+            _WIDE - 0.5,
+            _HIGH - 0.45,
+        )
+        for number in range(n)
+    ]
+
+
+def _named(page: Page, across: str, upwards: str) -> Figure:
+    """The page with what its panels show along their axes."""
+    page.text(0.5 * page.width, 0.06, across, fontsize=9, ha="center")
+    page.text(0.06, 0.5 * page.height, upwards, fontsize=9, rotation=90, va="center")
+    return page.finish()
+
+
+def _legend(page: Page, colours: Mapping[str, str], **options: Any) -> None:
+    """Names of colours at the top right, as lines or, with a marker, as points."""
+    handles = [
+        Line2D([], [], color=colour, label=name, **options) for name, colour in colours.items()
+    ]
+    page.axes.legend(
+        handles=handles, loc="upper right", ncols=len(handles), fontsize=8, frameon=False,
+        borderaxespad=0.1,
+    )  # fmt: skip
 
 
 def predictions(title: str, pairs: pd.DataFrame, labels: Sequence[str]) -> Figure:
@@ -95,69 +125,66 @@ def predictions(title: str, pairs: pd.DataFrame, labels: Sequence[str]) -> Figur
     labels = [name for name in labels if np.isfinite(labelled(pairs, name)["difference"]).any()]
     if not labels:
         return message(f"{title}: no star of the catalogue has a label to compare.")
-    with plt.rc_context(STYLE):
-        # The number of columns that leaves the fewest places empty; of equal ones the larger.
-        columns = min(len(labels), min((5, 4, 3), key=lambda count: -len(labels) % count))
-        lines = -(-len(labels) // columns)
-        figure, grid = plt.subplots(
-            2 * lines,
-            columns,
-            figsize=(2.9 * columns, 3.9 * lines + 0.6),
-            squeeze=False,
-            height_ratios=[3, 1.4] * lines,
-        )
-        for axes in grid.flat:
-            axes.axis("off")
-        for number, label in enumerate(labels):
-            line, column = divmod(number, columns)
-            upper, lower = grid[2 * line, column], grid[2 * line + 1, column]
-            upper.axis("on")
-            lower.axis("on")
-            _predicted(upper, lower, labelled(pairs, label), label)
-        figure.legend(
-            *grid[0, 0].get_legend_handles_labels(),
-            loc="outside lower right",
-            ncols=3,
-            markerscale=2,
-        )
-        _title(figure, title)
-        for axes in grid[1::2].flat:
-            axes.set_xlabel("reference")
-        figure.supylabel("predicted, and predicted minus reference", fontsize=9)
-    return figure
+    # The number of columns that leaves the fewest places empty; of equal ones the larger.
+    columns = min(len(labels), min((5, 4, 3), key=lambda count: -len(labels) % count))
+    lines = -(-len(labels) // columns)
+    page = Page(2.9 * columns + 0.3, 3.9 * lines + 0.7)
+    page.title(title)
+    shown = set()
+    for number, label in enumerate(labels):
+        line, column = divmod(number, columns)
+        left, bottom = 0.75 + 2.9 * column, 3.9 * (lines - 1 - line) + 0.75
+        upper = page.panel(left, bottom + 1.3, 2.4, 2.05)
+        lower = page.panel(left, bottom, 2.4, 1.1)
+        shown |= _predicted(upper, lower, labelled(pairs, label), label)
+        page.text(left + 1.2, bottom - 0.26, "reference", fontsize=9, ha="center", va="top")
+    page.text(
+        0.06, 0.5 * page.height, "predicted, and predicted minus reference",
+        fontsize=9, rotation=90, va="center",
+    )  # fmt: skip
+    _legend(
+        page, {name: colour for name, colour in SUBSETS.items() if name in shown}, marker="o", ls="",
+        ms=3.5, mew=0,
+    )  # fmt: skip
+    return page.finish()
 
 
-def _predicted(upper: Axes, lower: Axes, table: pd.DataFrame, label: str) -> None:
+def _predicted(upper: Panel, lower: Panel, table: pd.DataFrame, label: str) -> set[str]:
+    """A label's panels; the subsets that it has."""
     table = table[np.isfinite(table["difference"])]
     digits = digits_of(label, table["reference"])
-    lines = []
-    for subset, colour in SUBSETS.items():
-        part = table[table["subset"] == subset]
-        if part.empty:
-            continue
-        size = min(point_size(len(part)), 6)
-        for axes, y in ((upper, "value"), (lower, "difference")):
-            axes.scatter(
-                part["reference"], part[y], s=size, color=colour, linewidths=0, label=subset
-            )
-        numbers = statistics(part["value"], part["reference"])
-        # A label with small values needs one more digit than its axis.
-        lines.append(
-            f"{subset}: {numbers['offset']:+.{digits}f} $\\pm$ "
-            f"{numbers['sigma']:.{digits + (digits > 0)}f} ({numbers['n']:,})"
-        )
     # The axes' range follows from the reference; predictions far outside show in the numbers only.
     low, high = table["reference"].min(), table["reference"].max()
     margin = 0.08 * (high - low) or 0.1
-    limits = (low - margin, high + margin)
-    upper.plot(limits, limits, color="black", lw=0.8)
-    upper.set(xlim=limits, ylim=(limits[0], limits[1] + 0.35 * (high - low)))
-    upper.tick_params(labelbottom=False)
-    spread = max(float(np.percentile(np.abs(table["difference"]), 98)), 1e-3)
-    lower.set(xlim=limits, ylim=(-1.2 * spread, 1.2 * spread))
-    lower.axhline(0, color="black", lw=0.8)
-    upper.text(0.03, 0.98, "\n".join(lines), transform=upper.transAxes, va="top", fontsize=7)
-    upper.set_title(label, fontsize=9)
+    ends = [low - margin, high + margin]
+    spread = 1.2 * max(float(np.percentile(np.abs(table["difference"]), 98)), 1e-3)
+    upper.x = lower.x = Scale(*ends)
+    upper.y, lower.y = Scale(ends[0], ends[1] + 0.35 * (high - low)), Scale(-spread, spread)
+    lines, subsets = [], set()
+    for number, (subset, colour) in enumerate(SUBSETS.items()):
+        part = table[table["subset"] == subset]
+        if part.empty:
+            continue
+        subsets.add(subset)
+        size = min(point_size(len(part)), 6)
+        for panel, y in ((upper, "value"), (lower, "difference")):
+            panel.points(
+                part["reference"], part[y], s=size, color=colour, linewidths=0,
+                zorder=1 + 0.1 * number,
+            )  # fmt: skip
+        numbers = statistics(part["value"], part["reference"])
+        # A label with small values needs one more digit than its axis.
+        lines.append(
+            f"{subset}: {numbers['offset']:+.{digits}f} \u00b1 "
+            f"{numbers['sigma']:.{digits + (digits > 0)}f} ({numbers['n']:,})"
+        )
+    upper.line(ends, ends, "black", 0.8)
+    lower.line(ends, [0.0, 0.0], "black", 0.8)
+    upper.note(0.03, 0.98, "\n".join(lines), va="top", fontsize=7)
+    upper.note(0.5, 1.03, label, fontsize=9, ha="center", va="bottom")
+    upper.frame(below=False)
+    lower.frame()
+    return subsets
 
 
 @dataclass(frozen=True)
@@ -264,49 +291,42 @@ def residuals_by_snr(pairs: pd.DataFrame, labels: Iterable[str]) -> Figure:
     if not drawn:
         return message("No star without a flag has a label of a network and a true value.")
     edges = np.array([5, 10, 20, 40, 80, 160, 1000])
-    with plt.rc_context(STYLE):
-        figure, panels = _grid(len(drawn), 6, 2.3, 2.0)
-        for axes, (label, table) in zip(panels, drawn.items(), strict=True):
-            snr, difference = (
-                table["snr"].to_numpy(np.float64),
-                table["difference"].to_numpy(np.float64),
-            )
-            axes.scatter(
-                snr, difference, s=min(point_size(len(snr)), 5), color=ACCEPTED, alpha=0.5, lw=0
-            )
-            which = np.digitize(snr, edges)
-            bins = [
-                number for number in range(1, len(edges)) if np.count_nonzero(which == number) > 4
-            ]
-            middle = [np.median(snr[which == number]) for number in bins]
-            median = np.array([np.median(difference[which == number]) for number in bins])
-            spread = np.array([robust_sigma(difference[which == number]) for number in bins])
-            axes.axhline(0, color="black", lw=0.7)
-            axes.plot(middle, median, color=REJECTED, lw=1.2, marker="o", ms=3)
-            for sign in (-1, 1):
-                axes.plot(middle, median + sign * spread, color=REJECTED, lw=0.9, ls="--")
-            axes.set_xscale("log")
-            low, high = max(snr.min() * 0.9, 1), snr.max() * 1.1
-            axes.set_xlim(low, high)
-            plain_log_axis(axes.xaxis, low, high)
-            axes.xaxis.set_major_locator(FixedLocator([3, 10, 30, 100, 300]))
-            limit = max(float(np.percentile(np.abs(difference), 97)), 1e-3) * 1.2
-            axes.set_ylim(-limit, limit)
-            axes.set_title(label, fontsize=9)
-            digits = digits_of(label, table["reference"])
-            axes.text(
-                0.97,
-                0.97,
-                f"{robust_sigma(difference):.{digits}f} ({len(snr):,})",
-                transform=axes.transAxes,
-                ha="right",
-                va="top",
-                fontsize=7.5,
-                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1},
-            )
-        figure.supxlabel("S/N (g)", fontsize=9)
-        figure.supylabel("network minus truth", fontsize=9)
-    return figure
+    page, panels = _small_panels(len(drawn))
+    for panel, (label, table) in zip(panels, drawn.items(), strict=True):
+        snr, difference = (
+            table["snr"].to_numpy(np.float64),
+            table["difference"].to_numpy(np.float64),
+        )
+        limit = max(float(np.percentile(np.abs(difference), 97)), 1e-3) * 1.2
+        panel.x = Scale(max(snr.min() * 0.9, 1), snr.max() * 1.1, log=True)
+        panel.y = Scale(-limit, limit)
+        panel.points(
+            snr, difference, s=min(point_size(len(snr)), 5), color=ACCEPTED, alpha=0.5, linewidths=0,
+            zorder=1,
+        )  # fmt: skip
+        which = np.digitize(snr, edges)
+        bins = [number for number in range(1, len(edges)) if np.count_nonzero(which == number) > 4]
+        middle = [np.median(snr[which == number]) for number in bins]
+        median = np.array([np.median(difference[which == number]) for number in bins])
+        spread = np.array([robust_sigma(difference[which == number]) for number in bins])
+        panel.line([panel.x.low, panel.x.high], [0.0, 0.0], "black", 0.7)
+        panel.line(middle, median, REJECTED, 1.2)
+        panel.points(middle, median, s=9, color=REJECTED, zorder=3)
+        for sign in (-1, 1):
+            panel.line(middle, median + sign * spread, REJECTED, 0.9, "--")
+        panel.note(0.5, 1.03, label, fontsize=9, ha="center", va="bottom")
+        digits = digits_of(label, table["reference"])
+        panel.note(
+            0.97,
+            0.97,
+            f"{robust_sigma(difference):.{digits}f} ({len(snr):,})",
+            ha="right",
+            va="top",
+            fontsize=7.5,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1},
+        )
+        panel.frame()
+    return _named(page, "S/N (g)", "network minus truth")
 
 
 def network_pulls(table: pd.DataFrame, labels: Iterable[str]) -> Figure:

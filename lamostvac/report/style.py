@@ -3,6 +3,7 @@
 import base64
 import io
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 from matplotlib.transforms import Bbox
@@ -62,10 +64,12 @@ def save(figure: Figure, path: str | Path) -> None:
     leaves fewer colours than a median cut, so that files are a quarter smaller, in less time.
     """
     lay_out(figure)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1}, facecolor="white")
+    figure.set_facecolor("white")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    picture = Image.fromarray(pixels).convert("RGB")
     plt.close(figure)
-    picture = Image.open(buffer).convert("RGB")
     colours = picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     levels = np.array(colours.getpalette())  # white comes out as the mean of what is nearly white
     colours.putpalette(np.where(levels > 253, 255, levels).tolist())
@@ -148,15 +152,28 @@ def temperature_axis(axes: Axes, teff: NDArray[np.floating]) -> None:
     axes.tick_params(axis="x", labelrotation=35 if len(ticks) > 7 else 0)
 
 
-def plain_log_axis(axis: Axis, low: float, high: float) -> None:
-    """Ticks at 1, 2 and 5 times powers of ten, written out; a logarithmic axis over [low, high].
+def log_ticks(
+    low: float, high: float, most: int = 1000
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ticks of a logarithmic axis over [low, high] at 1, 2 and 5 times powers of ten, and minor ones.
 
-    Over more than three decades only the powers of ten, so that numbers do not overlap.
+    Over more than three decades only the powers of ten, so that numbers do not overlap. Where these
+    are more than `most`, at 1 and 3 times powers of ten, or at these alone.
     """
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    digits = (1, 2, 5) if len(decades) <= 4 else (1,)
-    ticks = [digit * 10.0**decade for decade in decades for digit in digits]
-    axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+
+    def at(digits: Iterable[int]) -> NDArray[np.float64]:
+        found = np.array([digit * 10.0**decade for decade in decades for digit in digits])
+        return found[(found >= low) & (found <= high)]
+
+    choices = [(1, 2, 5), (1, 3)] if len(decades) <= 4 else []
+    fitting = (ticks for ticks in map(at, choices) if len(ticks) <= most)
+    return next(fitting, at((1,))), at(range(2, 10))
+
+
+def plain_log_axis(axis: Axis, low: float, high: float) -> None:
+    """The ticks of `log_ticks`, written out, on an axis over [low, high]."""
+    axis.set_major_locator(FixedLocator(list(log_ticks(low, high)[0])))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 
@@ -194,4 +211,9 @@ def digits_of(label: str, values: pd.Series) -> int:
 
 def overall_title(figure: Figure, text: str) -> None:
     """The title of a whole figure, in as many lines as its width needs."""
-    figure.suptitle(textwrap.fill(text, max(16, int(11 * figure.get_figwidth()))), fontsize=11)
+    figure.suptitle(title_lines(text, figure.get_figwidth()), fontsize=11)
+
+
+def title_lines(text: str, width: float) -> str:
+    """A title in as many lines as a width in inches needs."""
+    return textwrap.fill(text, max(16, int(11 * width)))

@@ -47,8 +47,10 @@ def test_a_label_has_a_title_for_people_whatever_system_it_is_of():
     assert {label: title_of(label) for label in titles} == titles
 
 
-def test_a_figure_is_saved_in_a_palette_and_looks_the_same(tmp_path):
-    figure, axes = plt.subplots(figsize=(4, 3))
+# Of 1.15 inches no whole number of pixels comes out in binary arithmetic.
+@pytest.mark.parametrize("width", [4, 1.15])
+def test_a_figure_is_saved_in_a_palette_and_looks_the_same(tmp_path, width):
+    figure, axes = plt.subplots(figsize=(width, 3))
     x = np.linspace(0, 1, 2000)
     axes.scatter(x, np.sin(9 * x), c=x, s=4, cmap="viridis")
     lay_out(figure)
