@@ -52,7 +52,6 @@ STYLE: Any = {
     "legend.fontsize": 8,
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
-    "savefig.dpi": 130,
 }
 
 
