@@ -65,6 +65,7 @@ from lamostvac.spectra.chunk import NEEDED, prepare_chunk
 from lamostvac.spectra.grid import GRID
 from lamostvac.spectra.network_grid import NetworkPreparation
 from lamostvac.spectra.reader import read_stored
+from lamostvac.survey.catalogue import IN_RELEASES
 from lamostvac.survey.selection import spectral_type
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -200,7 +201,7 @@ def chunk_rows(files: list[Path]) -> pd.DataFrame:
     rows = []
     for number, path in enumerate(files):
         header = read_stored(path).header
-        row = {name: header.get(name.upper()) for name in NEEDED}
+        row = {name: header.get(IN_RELEASES.get(name, name).upper()) for name in NEEDED}
         rows.append(row | {"spectrum_id": f"{number}", "path": str(path)})
     return pd.DataFrame(rows)
 

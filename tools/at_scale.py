@@ -100,7 +100,7 @@ def copy_rows(
     new = rows.copy()
     rng = np.random.default_rng(copy)
     for name in rows.dtype.names or ():
-        if copy and f"{name}_random" in (rows.dtype.names or ()):
+        if copy and f"{name}_err_random" in (rows.dtype.names or ()):
             known = np.isfinite(rows[name])
             scatter = (
                 SHARE * float(rows[name][known].astype(np.float64).std()) if known.any() else 0

@@ -75,7 +75,7 @@ def main(results: Path, types: list[str]) -> None:
         path = results / "collected" / f"{name}.fits"
         if not path.exists():
             continue
-        columns = [f"{label}{part}" for label in LABELS for part in ("", "_err", "_random")]
+        columns = [f"{label}{part}" for label in LABELS for part in ("", "_err", "_err_random")]
         table = read_fields(
             path, registry, ["spectrum_id", "ra", "dec", "lmjd", SNR_BAND, "fit_status", *columns]
         )
@@ -92,7 +92,7 @@ def main(results: Path, types: list[str]) -> None:
         for label in theta:
             value = table[label].astype(float)
             random, error = (
-                table[f"{label}_random"].astype(float),
+                table[f"{label}_err_random"].astype(float),
                 table[f"{label}_err"].astype(float),
             )
             repeats = pair_residuals(value, points, random, pairs)

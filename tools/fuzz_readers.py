@@ -133,7 +133,7 @@ def header(path: Path) -> None:
     if len(found.table) + len(found.rejected) != 1:
         raise OtherInTable(f"{len(found.table)} rows, {len(found.rejected)} rejected")
     selection.select(found.table, SURVEY)
-    for name in ("ra", "dec", "z", "snrr"):
+    for name in ("ra", "dec", "redshift", "snrr"):
         require_finite(name, found.table[name].drop_null().to_numpy())
 
 
@@ -158,10 +158,10 @@ def spectrum(path: Path) -> None:
         obsid=int(number("OBSID", -1)),
         ra=number("RA", 10.0),
         dec=number("DEC", 10.0),
-        z=number("Z", 0.0) if abs(number("Z", 0.0)) < SURVEY.max_abs_redshift else 0.0,
+        redshift=number("Z", 0.0) if abs(number("Z", 0.0)) < SURVEY.max_abs_redshift else 0.0,
     )
     check_header(said, row, PREPARATION)
-    rest = rest_spectrum(found.wave, found.flux, found.ivar, row.z)
+    rest = rest_spectrum(found.wave, found.flux, found.ivar, row.redshift)
     for name, values in zip(("flux", "ivar"), normalise_spectrum(rest, PREPARATION), strict=True):
         require_finite(name, values)
     for name, values in zip(
@@ -207,7 +207,7 @@ def catalogue(path: Path) -> None:
         files.write_chunks(Path(folder), found, made, "release", SURVEY.file_pattern)
         files.write_rejected(f"{folder}/rejected.csv", rejections)
     for chunk in made:
-        for name in ("ra", "dec", "z"):
+        for name in ("ra", "dec", "redshift"):
             require_finite(name, found[name].take(pa.array(chunk.rows)).to_numpy())
 
 

@@ -45,7 +45,7 @@ def in_band(label: NetworkLabel, band: str | None) -> NetworkLabel:
 
 def rows_of(path: Path, registry, labels: list[NetworkLabel]) -> np.ndarray:
     """A type's spectra as rows of the catalogue."""
-    parts = [f"{one.label}{part}" for one in labels for part in ("", "_err", "_random")]
+    parts = [f"{one.label}{part}" for one in labels for part in ("", "_err", "_err_random")]
     flags = [flag for one in labels for flag in one.flags]
     names = ["spectrum_id", "ra", "dec", "lmjd", "snrg", "snrr", "fit_status", *LABELS]
     table = read_fields(path, registry, [*names, *parts, *flags])
@@ -120,7 +120,7 @@ def main(results: Path, types: list[str]) -> None:
             residual = pairs.residual(value)
             line = f"{name:2} {one.label:15} | {np.isfinite(residual).sum():5d} |"
             for kind in KINDS:
-                random = kinds[kind][f"{one.label}_random"].astype(float)
+                random = kinds[kind][f"{one.label}_err_random"].astype(float)
                 both = np.hypot(random[pairs.earlier], random[pairs.later]) / np.sqrt(2)
                 line += width(residual / both)
             if known is not None:

@@ -54,7 +54,7 @@ FOLDS = 5
 def spectra_of(preparation: NetworkPreparation, rows: pd.DataFrame) -> TrainingSpectra:
     """The set's spectra as a variant prepares them."""
     pairs = []
-    for path, redshift in zip(rows["path"], rows["z"], strict=True):
+    for path, redshift in zip(rows["path"], rows["redshift"], strict=True):
         spectrum = read_spectrum(path)
         pairs.append(
             prepare_network_spectrum(
@@ -109,7 +109,7 @@ def main() -> None:
         sys.exit(f"Error: there is no variant {variant}; there are {', '.join(VARIANTS)}")
     table = read_training(given.training / f"{given.set}.fits")
     candidates = pd.read_parquet(given.training / f"{given.set}_candidates.parquet")
-    rows = table.merge(candidates[["spectrum_id", "path", "z"]])
+    rows = table.merge(candidates[["spectrum_id", "path", "redshift"]])
     labels, teff = given.labels, given.labels[0]
     subsets = {
         "FGK S/N>20": (rows["snr"] > 20) & (rows[teff] < 7000),

@@ -62,9 +62,9 @@ def main(folder: str, *emulators: str) -> None:
     templates = templates_of([read_emulator(path) for path in emulators])
     table = scan([folder]).table.to_pandas()
     table["own"] = [spectral_type(str(text)) for text in table["subclass"]]
-    table = table[table["own"].notna() & table["z"].notna()].reset_index(drop=True)
+    table = table[table["own"].notna() & table["redshift"].notna()].reset_index(drop=True)
     table = pd.concat([table, estimates(table["path"], templates)], axis=1)
-    table["velocity"] = (table["found_z"] - table["z"]) * SPEED_OF_LIGHT
+    table["velocity"] = (table["found_z"] - table["redshift"]) * SPEED_OF_LIGHT
     table["pull"] = table["velocity"] / (table["found_z_err"] * SPEED_OF_LIGHT)
     print(
         f"{'':<16}{'n':>6}{'used':>6}{'median':>8}{'sigma':>7}{'<20':>8}{'<50':>8}{'>300':>6}{'pulls':>7}{'type':>7}"

@@ -23,7 +23,7 @@ def columns_of(conditions: Mapping[str, Alike], snr_band: str, status: Sequence[
     """What is read of the type's table: labels with their random errors, and what these depend on."""
     names = ["spectrum_id", "ra", "dec", "lmjd", "fit_status", "chi2", *status]
     names += dict.fromkeys([snr_band, *(alike.snr_band for alike in conditions.values())])
-    return names + [name for label in conditions for name in (label, f"{label}_random")]
+    return names + [name for label in conditions for name in (label, f"{label}_err_random")]
 
 
 def main(snakemake: Job) -> None:

@@ -23,7 +23,7 @@ def read_stars(params: Any, log: logging.Logger, path: Path) -> np.ndarray:
     """The positions of the release's stars, which are also written for whoever asks the archives by hand."""
     folder = Folder(params.root, params.results, Path(params.headers)) if params.headers else None
     release = read_release(list(params.catalogues), params.column_aliases, folder, log)
-    catalogue = release.table.select(["class", "ra", "dec"])
+    catalogue = release.table.select(["lamost_class", "ra", "dec"])
     stars = star_list(catalogue, params.classes)
     log.info("%d positions of stars in %d rows of the catalogue", len(stars), len(catalogue))
     if not len(stars):

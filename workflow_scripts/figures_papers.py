@@ -29,10 +29,10 @@ def figure_of_repeats(path: str, params: Any, curves: pd.DataFrame) -> Any:
     own = {label.label: label.flags for label in networks}
     for name in (*LABELS, *own):
         warnings = own.get(name, ("flag_edge", "flag_no_convergence"))
-        table = read_table(path, [name, f"{name}_random", *warnings])
+        table = read_table(path, [name, f"{name}_err_random", *warnings])
         good = ~table[list(warnings)].astype(bool).any(axis=1)
         values[name] = table[name].astype(np.float64).where(good).to_numpy()
-        stated[name] = table[f"{name}_random"].astype(np.float64).where(good).to_numpy()
+        stated[name] = table[f"{name}_err_random"].astype(np.float64).where(good).to_numpy()
     return repeats(pairs, values, stated, curves)
 
 
@@ -77,12 +77,21 @@ def main(snakemake: Job) -> None:
     table = read_table(
         path,
         [
-            *("dist", "dist_ks", "r_geo", "parallax", "parallax_err", "x_gal", "y_gal", "z_gal"),
+            *(
+                "dist",
+                "dist_ks",
+                "r_geo",
+                "parallax",
+                "parallax_err",
+                "x_galcen",
+                "y_galcen",
+                "z_galcen",
+            ),
             *("mag_bp", "mag_rp", "ebv", "teff_rec", "logg_rec", "teff", "logg", "spectral_type"),
             *registry.flag_bits,
         ],
     )
-    x, y, z = (table[name].to_numpy() for name in ("x_gal", "y_gal", "z_gal"))
+    x, y, z = (table[name].to_numpy() for name in ("x_galcen", "y_galcen", "z_galcen"))
     save(positions(x, y, z, params.sun), outputs.positions)
     save(distances(table), outputs.distances)
     isochrone = read_isochrone(inputs.isochrone[0]) if inputs.isochrone else None

@@ -32,7 +32,7 @@ def main(snakemake: Job) -> None:
     fitter = left_out_fitter(inputs.emulator, inputs.without, stars_of_library, settings)
     emulator = fitter.whole.emulator
     with open_prepared(**params.prepared, log=log) as handle:
-        identity = read_columns(handle["meta"], ["spectrum_id", "obsid", "ra", "dec", "z"])
+        identity = read_columns(handle["meta"], ["spectrum_id", "obsid", "ra", "dec", "redshift"])
         of_networks = names_of_networks(handle)
         stars = None
         if params.method != "refine":
@@ -46,7 +46,7 @@ def main(snakemake: Job) -> None:
         examples = Examples(rows, flux[rows], ivar[rows])
     columns = {name: identity[name].to_numpy() for name in ("spectrum_id", "obsid")}
     columns |= fit_columns(emulator.label_names, fits) | {"in_library": fold >= 0}
-    columns |= line_columns(fits, identity["z"].to_numpy())
+    columns |= line_columns(fits, identity["redshift"].to_numpy())
     rejected = rejections(identity, fits, params.max_outlier_fraction)
     for name, reason in zip(rejected["spectrum_id"], rejected["reason"], strict=True):
         log.info("the emulator cannot label %s: %s", name, REASONS[reason])

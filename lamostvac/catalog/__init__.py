@@ -1,3 +1,3 @@
 """The catalogue: its columns, rows, flags, files, and the merge of all types."""
 
-VERSION = 18
+VERSION = 19

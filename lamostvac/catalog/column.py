@@ -63,6 +63,16 @@ class Column:
         return pa.string() if self.is_string else pa.from_numpy_dtype(np.dtype(self.dtype))
 
     @property
+    def in_dex(self) -> bool:
+        """Whether the values are logarithms to base 10, or differences of such, which FITS and
+        VOUnits have no unit for: surface gravities and abundances, with their errors.
+        """
+        if self.unit or not self.dtype.startswith("float"):
+            return False
+        said = "dex)" in self.description or "in dex" in self.description
+        return said or any(quantity in self.ucd for quantity in ("phys.gravity", "phys.abund"))
+
+    @property
     def missing(self) -> Any:
         """The missing value: NaN, -1, 0 for unsigned numbers, the empty text."""
         if self.is_string:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from astropy.io import fits
 from numpy.typing import NDArray
 
 from lamostvac.catalog.column import Column, fixed_width
@@ -26,6 +25,7 @@ from lamostvac.catalog.registry_file import (
     PLACE,
     column_lists,
 )
+from lamostvac.catalog.table_header import YAML_KEY, columns_yaml, fits_header
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.paths import COLUMNS_PATH
 
@@ -84,7 +84,7 @@ class EmulatorLabels:
 
     @property
     def columns(self) -> dict[str, str]:
-        """Label to its column; `{column}_err` and `{column}_random` are its errors."""
+        """Label to its column; `{column}_err` and `{column}_err_random` are its errors."""
         return {label: self.column(label) for label in self.labels}
 
     @property
@@ -213,9 +213,10 @@ class Registry:
             )
             for column in self.columns
         ]
-        # By which astropy knows the widths of texts without looking at each.
-        widths = {f"table::len::{one.name}": str(one.width) for one in self if one.is_string}
-        return pa.schema(fields, metadata={**widths, **(metadata or {})})
+        # By which astropy knows the widths of texts without looking at each, units and descriptions.
+        known = {f"table::len::{one.name}": str(one.width) for one in self if one.is_string}
+        known[YAML_KEY] = "\n".join(columns_yaml(self.columns, metadata or {}))
+        return pa.schema(fields, metadata={**known, **(metadata or {})})
 
     def to_arrow(
         self, rows: NDArray[np.void], metadata: Mapping[str, str] | None = None
@@ -240,42 +241,7 @@ class Registry:
         n : number of rows
         cards : provenance, keyword to (value, comment); goes into both headers
         """
-        header = fits.Header(self._table_cards(n, name))
-        primary = fits.PrimaryHDU().header
-        for target in (primary, header):
-            for keyword, (value, comment) in (cards or {}).items():
-                # A card has 80 characters; a comment that does not fit is left out, not cut.
-                fitting = comment if len(f"{keyword:8}= '{value}' / {comment}") <= 80 else ""
-                target[keyword] = (value, fitting)
-        return primary.tostring().encode("ascii") + header.tostring().encode("ascii")
-
-    def _table_cards(self, n: int, name: str) -> list[tuple[Any, ...]]:
-        """The cards of the header of a table with n rows, without provenance.
-
-        `astropy.io.fits.BinTableHDU` has the same but our own and takes longer than all else that a
-        small table's rule does, for arrays that nothing here needs.
-        """
-        cards: list[tuple[Any, ...]] = [
-            ("XTENSION", "BINTABLE", "binary table extension"),
-            ("BITPIX", 8, "array data type"),
-            ("NAXIS", 2, "number of array dimensions"),
-            ("NAXIS1", self.record.itemsize, "length of dimension 1"),
-            ("NAXIS2", n, "length of dimension 2"),
-            ("PCOUNT", 0, "number of group parameters"),
-            ("GCOUNT", 1, "number of groups"),
-            ("TFIELDS", len(self.columns), "number of table fields"),
-        ]
-        if any(len(f"'{column.description}'") > 70 for column in self.columns):
-            # Long descriptions continue in CONTINUE cards, which LONGSTRN announces.
-            cards.append(("LONGSTRN", "OGIP 1.0", "texts may go on in CONTINUE cards"))
-        for number, column in enumerate(self.columns, start=1):
-            cards += [(f"TTYPE{number}", column.name), (f"TFORM{number}", column.tform)]
-            if column.unit:
-                cards.append((f"TUNIT{number}", column.unit))
-            cards += [(f"TUCD{number}", column.ucd), (f"TCOMM{number}", column.description)]
-            if column.null is not None:
-                cards.append((f"TNULL{number}", column.null))
-        return [*cards, ("EXTNAME", name, "extension name")]
+        return fits_header(self.columns, self.record.itemsize, n, cards or {}, name)
 
     def datamodel(self, empty: Sequence[str] = ()) -> str:
         """The data model as Markdown; `empty` are columns without a value in a run."""

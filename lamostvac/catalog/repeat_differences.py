@@ -12,7 +12,7 @@ FLAG = "flag_repeats"
 FAR = 3.0
 """Sigma of the random errors beyond which spectra of one star differ by more than chance."""
 VALUES = tuple(f"{label}_rec" for label in LABELS)
-RANDOM = tuple(f"{label}_rec_random" for label in LABELS)
+RANDOM = tuple(f"{label}_rec_err_random" for label in LABELS)
 
 
 def differing(

@@ -60,7 +60,7 @@ def read_chunk(
         as `gaia_source_id_release`), preparation, fit and networks
         together. Columns of a system that does not label the spectrum are missing (NaN, -1), and
         the flag of that system's reason (`REASON_FLAGS`) is 1; `fit_status` is NO_FIT without a fit. With
-        `second_fit` its log g as `logg_imig` with `_err` and `_random`, NaN where it rejected the
+        `second_fit` its log g as `logg_imig` with `_err` and `_err_random`, NaN where it rejected the
         spectrum, with `grouped` the labels `{label}_grouped`, `chi2_grouped` and `fit_group`, and
         with `further_fit` the columns of `emulators`
     rejected : `spectrum_id obsid stage reason network_reason detail` plus the manifest's sort key
@@ -129,7 +129,7 @@ def read_chunk(
     return table[labelled].reset_index(drop=True), rejected
 
 
-_SECOND = ("logg", "logg_err", "logg_random")
+_SECOND = ("logg", "logg_err", "logg_err_random")
 
 
 def _read_further(path: str, emulator: EmulatorLabels, meta: pd.DataFrame) -> pd.DataFrame:
@@ -142,7 +142,7 @@ def _read_further(path: str, emulator: EmulatorLabels, meta: pd.DataFrame) -> pd
     names = {"spectrum_id": "spectrum_id", "chi2": f"chi2_{emulator.name}"}
     names |= {"fit_status": emulator.status, "in_library": f"in_library_{emulator.name}"}
     for label, column in emulator.columns.items():
-        names |= {f"{label}{part}": f"{column}{part}" for part in ("", "_err", "_random")}
+        names |= {f"{label}{part}": f"{column}{part}" for part in ("", "_err", "_err_random")}
     return tables["fit"][list(names)].rename(columns=names)
 
 
@@ -160,7 +160,7 @@ def _with_networks(
     for name in ("layout", "sum_ormask"):
         own, other = table[name], table.pop(f"{name}_too")
         table[name] = own.fillna(other) if own.notna().any() else other
-    table["network_masked"] = table["network_masked"].fillna(-1)
+    table["n_masked_network"] = table["n_masked_network"].fillna(-1)
     for label in labels:
         # Missing is beyond the grid; nothing was compared with the training cloud.
         beyond, unlike = label.flags
@@ -181,7 +181,8 @@ def _read_predicted(path: str | Path, labels: Sequence[NetworkLabel]) -> pd.Data
     for label in labels:
         name = label.label
         sources |= {
-            f"{name}{suffix}": f"{name}{suffix}" for suffix in ("", "_err", "_random", "_spread")
+            f"{name}{suffix}": f"{name}{suffix}"
+            for suffix in ("", "_err", "_err_random", "_spread")
         }
         sources |= dict(zip(label.flags, (f"flag_{name}", f"cloud_{name}"), strict=True))
     with open_hdf5(path) as handle:
@@ -299,7 +300,7 @@ def assemble(
 def apply_errors(
     rows: NDArray[np.void], models: Mapping[str, LabelErrors], block: int = ROW_GROUP
 ) -> None:
-    """Put the errors of `models` into `{label}_err` and `{label}_random` of rows (n,), in place.
+    """Put the errors of `models` into `{label}_err` and `{label}_err_random` of rows (n,), in place.
 
     Errors are within a hundredth of those of `LabelErrors.apply` (`uncertainty.factors`).
     """
@@ -317,9 +318,9 @@ def apply_errors(
             theta[part[status] != CONVERGED] = np.nan
             found = factors[band, names, status](theta, part[band].astype(np.float64))
             for number, label in enumerate(labels):
-                random = part[f"{label}_random"].astype(np.float64)
+                random = part[f"{label}_err_random"].astype(np.float64)
                 systematic = systematic_part(part[f"{label}_err"].astype(np.float64), random)
-                part[f"{label}_err"], part[f"{label}_random"] = models[label].corrected(
+                part[f"{label}_err"], part[f"{label}_err_random"] = models[label].corrected(
                     found[:, 2 * number], found[:, 2 * number + 1], random, systematic
                 )
 
@@ -341,5 +342,5 @@ def apply_curves(
         known = np.isfinite(rows[label])
         snr = rows[model.snr_band].astype(np.float64)
         rows[f"{label}_err"] = np.where(known, model.total(snr), np.nan)
-        rows[f"{label}_random"] = np.where(known, model.evaluate(snr), np.nan)
+        rows[f"{label}_err_random"] = np.where(known, model.evaluate(snr), np.nan)
     return unknown

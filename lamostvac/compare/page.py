@@ -49,6 +49,7 @@ def write_comparison(path: Path, found: Comparison) -> None:
         only_before=found.only_before,
         only_after=found.only_after,
         other_unit=found.other_unit,
+        renamed=found.renamed,
     )
 
 
@@ -134,6 +135,8 @@ def summary_text(found: Comparison) -> str:
         ("inputs", causes.inputs),
     )
     differing = [f"{len(entries)} of {what}" for what, entries in parts if entries]
+    if found.renamed:
+        lines.append("renamed columns: " + "; ".join(found.renamed))
     lines.append("what differs: " + (", ".join(differing) or "nothing that is recorded"))
     return "\n".join(lines)
 
@@ -165,6 +168,8 @@ def write_changelog(path: Path, found: Comparison) -> None:
     if found.only_before:
         gone = ", ".join(f"`{name}`" for name in found.only_before)
         lines.append(f"- Columns that are no longer there: {gone}.")
+    if found.renamed:
+        lines.append(f"- Renamed columns: {'; '.join(found.renamed)}.")
     if found.other_unit:
         lines.append(f"- Columns with another unit: {', '.join(found.other_unit)}.")
     causes = found.causes

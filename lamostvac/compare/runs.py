@@ -23,6 +23,7 @@ from lamostvac.compare.tables import Catalogue, Pairing, pair, reasons
 from lamostvac.core.atomic import atomic
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.files import write_csv
+from lamostvac.core.former_names import present_name
 from lamostvac.core.messages import nearest
 from lamostvac.core.vocabulary import LABELS, TYPE_ORDER
 from lamostvac.provenance.record import read_record
@@ -59,6 +60,7 @@ class Comparison:
     listed : labels with figures, and whose moved spectra are listed
     flags : of `labels.flag_changes`
     only_before, only_after, other_unit : names of columns
+    renamed : columns that the two catalogues call differently, `old, now new`
     causes : what differs between settings, versions and inputs
     images : label to its figure's source; "" is that of the counts
     """
@@ -79,6 +81,7 @@ class Comparison:
     only_before: list[str] = field(default_factory=list)
     only_after: list[str] = field(default_factory=list)
     other_unit: list[str] = field(default_factory=list)
+    renamed: list[str] = field(default_factory=list)
     units: dict[str, str] = field(default_factory=dict)
     causes: Causes = field(default_factory=Causes)
     images: dict[str, str] = field(default_factory=dict)
@@ -107,6 +110,7 @@ def compare_runs(
     old, new = Catalogue(before.catalogue), Catalogue(after.catalogue)
     found = Comparison((before.name, after.name), limit)
     names = compared_labels(old, new)
+    wanted = [present_name(name, names) for name in wanted]
     for name in wanted:
         if name not in names:
             raise UserError(
@@ -149,6 +153,11 @@ def compare_runs(
 
 
 def _columns(found: Comparison, old: Catalogue, new: Catalogue) -> None:
+    found.renamed = [
+        f"{old.stored[name]}, now {stored}"
+        for name, stored in new.stored.items()
+        if old.stored.get(name, stored) != stored
+    ]
     found.only_before = [name for name in old.columns if name not in new.columns]
     found.only_after = [name for name in new.columns if name not in old.columns]
     found.other_unit = [

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.former_names import new_name
 from lamostvac.core.vocabulary import TYPE_ORDER
 from lamostvac.spectra.names import fingerprint
 
@@ -25,7 +26,7 @@ _NAME_BYTES = 64  # of a spectrum's name; as many for both runs, so that fingerp
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The merged catalogue of one run (`recommended.parquet`).
+    """The merged catalogue of one run (`recommended.parquet`), its columns by their present names.
 
     Raises `UserError` when the file is absent or is no catalogue.
     """
@@ -49,14 +50,21 @@ class Catalogue:
         """Columns with type and metadata."""
         return pq.read_schema(self.path)
 
+    @cached_property
+    def stored(self) -> dict[str, str]:
+        """Each column's present name and its name in the file."""
+        names = self.schema.names
+        present = {name: new_name(name) for name in names}
+        return {(name if new in names else new): name for name, new in present.items()}
+
     @property
     def columns(self) -> list[str]:
-        """Names of the columns."""
-        return list(self.schema.names)
+        """Present names of the columns."""
+        return list(self.stored)
 
     def about(self, name: str, what: str) -> str:
         """A column's `unit` or `description`; empty where the file does not say."""
-        known = self.schema.field(name).metadata or {}
+        known = self.schema.field(self.stored[name]).metadata or {}
         return str(known.get(what.encode(), b"").decode())
 
     @cached_property
@@ -66,7 +74,8 @@ class Catalogue:
 
     def numbers(self, name: str) -> NDArray[Any]:
         """A column of numbers (n,)."""
-        return np.asarray(pq.read_table(self.path, columns=[name])[name].to_numpy())
+        stored = self.stored[name]
+        return np.asarray(pq.read_table(self.path, columns=[stored])[stored].to_numpy())
 
     def _texts(self, name: str) -> Iterator[pa.ChunkedArray]:
         with pq.ParquetFile(self.path) as file:

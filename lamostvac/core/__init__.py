@@ -1,3 +1,3 @@
 """What every stage uses: files, logs, messages, names of the field. It imports no stage."""
 
-VERSION = 6
+VERSION = 7

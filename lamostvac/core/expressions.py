@@ -10,7 +10,7 @@ A comparison with a missing value (NaN) is false,
 """
 
 import ast
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.former_names import present_name
 from lamostvac.core.messages import nearest
 
 FUNCTIONS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
@@ -64,7 +65,8 @@ class Expression:
 
         Parameters
         ----------
-        columns : arrays (n,) of numbers, booleans or texts by name (or a data frame)
+        columns : arrays (n,) of numbers, booleans or texts by name (or a data frame); a former
+            name in the expression means the column with the present one
 
         Returns
         -------
@@ -76,8 +78,9 @@ class Expression:
             A column is unknown (the message names the most similar one), or a text or condition is
             in the place of a number.
         """
-        check_names(self, [str(name) for name in columns])
-        arrays = {name: _array(columns[name]) for name in self.names}
+        known = [str(name) for name in columns]
+        check_names(self, known)
+        arrays = {name: _array(columns[present_name(name, known)]) for name in self.names}
         shape: tuple[int, ...] = (0,)
         if isinstance(columns, pd.DataFrame):
             shape = (len(columns),)
@@ -92,6 +95,12 @@ class Expression:
         if _kind(result) == _NUMBER:
             result = np.asarray(result, np.float64)
         return np.array(np.broadcast_to(result, shape))
+
+    def columns_of(self, known: Collection[str]) -> tuple[str, ...]:
+        """The expression's columns as a table with the columns `known` calls them
+        (`former_names`).
+        """
+        return tuple(present_name(name, known) for name in self.names)
 
     def holds(self, columns: Columns) -> NDArray[np.bool_]:
         """The condition (n,) bool for every row; `UserError` if it is not a condition."""
@@ -130,6 +139,20 @@ def parse(text: str, where: str = "") -> Expression:
     return Expression(text.strip(), tree, tuple(names), where)
 
 
+def renamed(text: str, known: Collection[str]) -> str:
+    """An expression with the present names of its columns, of a table with the columns `known`.
+
+    Raises `UserError` as `parse` does.
+    """
+    parsed = parse(text)
+    if parsed.columns_of(known) == parsed.names:
+        return text
+    for node in ast.walk(parsed.tree):
+        if isinstance(node, ast.Name):
+            node.id = present_name(node.id, known)
+    return ast.unparse(parsed.tree)
+
+
 def _depth(tree: ast.expr) -> int:
     """How many levels an expression has; a sum of n terms has n."""
     depth, level = 0, [tree]
@@ -148,7 +171,7 @@ def check_names(expression: Expression, known: Iterable[str]) -> None:
     """Raise `UserError` when the expression names a column that is not among `known`."""
     known = [str(name) for name in known]
     for name in expression.names:
-        if name not in known:
+        if present_name(name, known) not in known:
             raise UserError(
                 f"{expression._at()}{expression.text!r}: there is no column {name}{nearest(name, known)}"
             )

@@ -1,3 +1,3 @@
 """Photometry, extinction by star pairs, distances and positions."""
 
-VERSION = 9
+VERSION = 10

@@ -194,8 +194,8 @@ class Distance(Section):
     positions: Literal["all", "ks"] = Field(
         "all",
         description=(
-            "Distance that x_gal, y_gal and z_gal follow from: all, that of all bands (dist); ks, that of Ks alone "
-            "(dist_ks), as in Wang et al. (2022)."
+            "Distance that x_galcen, y_galcen and z_galcen follow from: all, that of all bands (dist); ks, that of Ks "
+            "alone (dist_ks), as in Wang et al. (2022)."
         ),
     )
     flagged: Literal["leave_out", "use"] = Field(

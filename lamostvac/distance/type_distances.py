@@ -210,7 +210,7 @@ def distances(
     place, place_err = distance.galactocentric(table["ra"], table["dec"], *placed, settings)
     added = {"ebv": red.ebv, "ebv_err": red.error}
     added |= {"dist": dist, "dist_err": dist_err, "dist_ks": dist_ks, "dist_ks_err": dist_ks_err}
-    for number, axis in enumerate(("x_gal", "y_gal", "z_gal")):
+    for number, axis in enumerate(("x_galcen", "y_galcen", "z_galcen")):
         added |= {axis: place[:, number], f"{axis}_err": place_err[:, number]}
     columns: dict[str, NDArray[Any]] = {k: v.astype(np.float32) for k, v in added.items()}
     columns["ebv_n_colours"] = red.n_colours.astype(np.int16)

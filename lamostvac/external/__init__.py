@@ -1,3 +1,3 @@
 """Tables from elsewhere: reading, joining, matching by position and identifier."""
 
-VERSION = 3
+VERSION = 4

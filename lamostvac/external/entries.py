@@ -118,7 +118,7 @@ class Join(TableFile):
 
 def check_known(expressions: Iterable[str], columns: Sequence[str], where: str) -> None:
     for text in expressions:
-        for name in parse(text).names:
+        for name in parse(text).columns_of(columns):
             if name not in columns:
                 raise ValueError(
                     f"{where}: {text!r}: there is no column {name}{nearest(name, columns)}"

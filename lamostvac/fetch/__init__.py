@@ -1,3 +1,3 @@
 """Download of public data from archives."""
 
-VERSION = 1
+VERSION = 2

@@ -34,9 +34,9 @@ def star_list(table: pa.Table, classes: Sequence[str]) -> npt.NDArray[np.float64
     rounded to 1e-5 deg; each is listed once, sorted by declination and then right ascension.
     """
     wanted = {name.upper() for name in classes}
-    chosen = selection.by_text(table["class"], lambda text: text.upper() in wanted, False).astype(
-        bool
-    )
+    chosen = selection.by_text(
+        table["lamost_class"], lambda text: text.upper() in wanted, False
+    ).astype(bool)
     ra = np.asarray(table["ra"].combine_chunks().to_numpy(zero_copy_only=False))
     dec = np.asarray(table["dec"].combine_chunks().to_numpy(zero_copy_only=False))
     chosen &= (ra >= 0) & (ra <= 360) & (np.abs(dec) <= 90)

@@ -59,7 +59,7 @@ def cross_validate(
     Returns
     -------
     one row per spectrum: `id fold spectral_type`, and for each label `{label}_true`, its error in
-    the library `{label}_true_err`, `{label}`, `{label}_err` and its parts `{label}_random` and
+    the library `{label}_true_err`, `{label}`, `{label}_err` and its parts `{label}_err_random` and
     `{label}_noise` (a library's spectra have no errors of velocity and line width), the first guess
     `{label}_first`, and `fit_status`
     """
@@ -92,7 +92,7 @@ def cross_validate(
                     **label_columns(names, known[test], "_true_err"),
                     **label_columns(names, fits.labels),
                     **label_columns(names, fits.errors, "_err"),
-                    **label_columns(names, fits.random, "_random"),
+                    **label_columns(names, fits.random, "_err_random"),
                     **label_columns(names, fits.noise, "_noise"),
                     **label_columns(names, fits.first, "_first"),
                     "fit_status": fits.status,

@@ -29,10 +29,10 @@ def fit_columns(names: tuple[str, ...], fits: StarFits) -> dict[str, NDArray[Any
     columns: dict[str, NDArray[Any]] = {
         f"{label}{suffix}": missing
         for label in LABELS
-        for suffix in ("", "_err", "_random", "_first", "_bound")
+        for suffix in ("", "_err", "_err_random", "_first", "_bound")
     }
     columns |= label_columns(names, fits.labels) | label_columns(names, fits.errors, "_err")
-    columns |= label_columns(names, fits.random, "_random")
+    columns |= label_columns(names, fits.random, "_err_random")
     columns |= label_columns(names, fits.first, "_first")
     columns |= label_columns(names, fits.bound, "_bound")
     return columns | {
@@ -109,15 +109,15 @@ def fit_tables(
 
     Parameters
     ----------
-    identity : `spectrum_id obsid` of the n spectra; with `z`, `fit` has `line_columns` too
+    identity : `spectrum_id obsid` of the n spectra; with `redshift`, `fit` has `line_columns` too
     names : labels of the emulator's library
     fold : (n,) of the library's star that each spectrum shows, -1 for others
     max_outlier_fraction : as for `rejections`
     """
     rejected = rejections(identity, fits, max_outlier_fraction)
     table = identity[["spectrum_id"]].assign(**fit_columns(names, fits), in_library=fold >= 0)
-    if "z" in identity:
-        table = table.assign(**line_columns(fits, identity["z"].to_numpy(np.float64)))
+    if "redshift" in identity:
+        table = table.assign(**line_columns(fits, identity["redshift"].to_numpy(np.float64)))
     return {"fit": table.drop(index=rejected.index), "rejected": rejected}
 
 

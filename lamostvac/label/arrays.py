@@ -211,17 +211,17 @@ def chunk_of(
         "spectrum_id": numbers,
         "ra": nowhere if ra is None else each("ra", angle("ra", ra), n, np.float64),
         "dec": nowhere if dec is None else each("dec", angle("dec", dec), n, np.float64),
-        "z": each("z", number("z", z), n, np.float64),
+        "redshift": each("z", number("z", z), n, np.float64),
         "path": numbers,
         "lmjd": np.zeros(n, np.int32),
         "spid": np.zeros(n, np.int32),
         "fiberid": np.zeros(n, np.int32),
         **spectra.snr(),
     }
-    texts = ("planid", "designation", "obsdate", "class", "subclass", "uid")
+    texts = ("planid", "designation", "obsdate", "lamost_class", "subclass", "uid")
     known |= dict.fromkeys(texts, "")
     known |= dict.fromkeys(("obsid", "gaia_source_id"), -1)
-    known |= dict.fromkeys(("z_err", "rv", "rv_err"), np.float32(np.nan))
+    known |= dict.fromkeys(("redshift_err", "rv", "rv_err"), np.float32(np.nan))
     return pd.DataFrame({name: known[name] for name in CHUNK_COLUMNS}, index=range(n))
 
 
@@ -230,7 +230,7 @@ def reader(spectra: Spectra) -> Any:
 
     def read(row: Any) -> StoredSpectrum:
         number = int(row.spectrum_id)
-        if not np.isfinite(row.z):
+        if not np.isfinite(row.redshift):
             raise SpectrumRejected("bad_redshift", "none was given, and none is reliable")
         return spectra.stored(number)
 

@@ -129,18 +129,19 @@ def _rejected(table: pa.Table, selection: Selection, snr_band: str) -> pd.DataFr
     """`REJECTED` of the rows that the selection leaves out, with what the headers say."""
     rows = pa.array(np.flatnonzero(selection.steps >= 0))
     found = rejections(table, selection).to_pandas()
+    # Our column, and what the header calls it.
     columns = {
-        "not_a_star": "class",
-        "no_spectral_type": "subclass",
-        "type_not_selected": "subclass",
-        "bad_redshift": "z",
-        "low_snr": snr_band,
+        "not_a_star": ("lamost_class", "class"),
+        "no_spectral_type": ("subclass", "subclass"),
+        "type_not_selected": ("subclass", "subclass"),
+        "bad_redshift": ("redshift", "z"),
+        "low_snr": (snr_band, snr_band),
     }
-    values = {name: table[name].take(rows).to_pylist() for name in columns.values()}
-    details = [
-        _said(columns[reason], values[columns[reason]][number]) if reason in columns else ""
-        for number, reason in enumerate(found["reason"])
-    ]
+    values = {name: table[name].take(rows).to_pylist() for name, _ in columns.values()}
+    details = []
+    for number, reason in enumerate(found["reason"]):
+        name, keyword = columns.get(reason, ("", ""))
+        details.append(_said(keyword, values[name][number]) if name else "")
     return found.assign(file=table["path"].take(rows).to_pylist(), detail=details)
 
 

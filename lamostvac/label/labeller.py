@@ -143,7 +143,7 @@ class Labeller(Closed):
         returns why (n,) a type could not be found.
         """
         why = np.full(len(spectra), "no_spectral_type: none that is reliable", object)
-        z = chunk["z"].to_numpy(copy=True)
+        z = chunk["redshift"].to_numpy(copy=True)
         for number in np.flatnonzero(~np.isfinite(z) | (types == "")).tolist():
             try:
                 one = spectra.stored(number).decoded()
@@ -155,10 +155,10 @@ class Labeller(Closed):
             found = look(arrays, self.models.templates, self.models.settings.prepare)
             if not known:
                 z[number] = found.z
-                chunk.loc[number, "z_err"] = found.z_err
+                chunk.loc[number, "redshift_err"] = found.z_err
             types[number] = types[number] or found.type
             why[number] = found.why or why[number]
-        chunk["z"] = z
+        chunk["redshift"] = z
         return why
 
     def label_files(self, paths: Sequence[str | os.PathLike[str]]) -> LabelledFiles:

@@ -58,22 +58,29 @@ def complete(
     ----------
     templates : made only where some spectrum needs them
     """
-    no_z = table["z"].is_null().to_numpy()
-    unclassified = table["class"].is_null().to_numpy() & table["subclass"].is_null().to_numpy()
-    stars = unclassified | by_text(table["class"], lambda text: text.upper() == "STAR", False)
+    no_z = table["redshift"].is_null().to_numpy()
+    unclassified = (
+        table["lamost_class"].is_null().to_numpy() & table["subclass"].is_null().to_numpy()
+    )
+    stars = unclassified | by_text(
+        table["lamost_class"], lambda text: text.upper() == "STAR", False
+    )
     typed = by_text(table["subclass"], lambda text: spectral_type(text) is not None, False)
     needs = unclassified | (no_z & stars & typed.astype(bool))
     if not needs.any():
         return table
-    columns = {name: table[name].to_pylist() for name in ("z", "z_err", "class", "subclass")}
+    columns = {
+        name: table[name].to_pylist()
+        for name in ("redshift", "redshift_err", "lamost_class", "subclass")
+    }
     ready = templates()
     for row in np.flatnonzero(needs).tolist():
         spectrum = _arrays(table["path"][row].as_py())
         found = NOTHING if spectrum is None else look(spectrum, ready, settings)
         if no_z[row] and np.isfinite(found.z):
-            columns["z"][row], columns["z_err"][row] = found.z, found.z_err
+            columns["redshift"][row], columns["redshift_err"][row] = found.z, found.z_err
         if unclassified[row] and found.type:
-            columns["class"][row], columns["subclass"][row] = "STAR", found.type
+            columns["lamost_class"][row], columns["subclass"][row] = "STAR", found.type
     for name, values in columns.items():
         kind = table.schema.field(name).type
         array = pa.array(values, pa.string() if pa.types.is_dictionary(kind) else kind)

@@ -1,3 +1,3 @@
 """Libraries of stars with known labels, brought to the survey's frame and resolution."""
 
-VERSION = 2
+VERSION = 3

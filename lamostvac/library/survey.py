@@ -123,5 +123,5 @@ def _read(row: Any, settings: Preparation) -> tuple[np.ndarray, np.ndarray]:
     """Flux and ivar (4901,) of one spectrum; `SpectrumRejected` where its file is not good."""
     spectrum = read_spectrum(row.path)
     check_header(spectrum.header, row, settings)
-    rest = rest_spectrum(spectrum.wave, spectrum.flux, spectrum.ivar, row.z)
+    rest = rest_spectrum(spectrum.wave, spectrum.flux, spectrum.ivar, row.redshift)
     return normalise_spectrum(rest, settings)

@@ -159,7 +159,7 @@ def predict(
     Yields
     ------
     (column, values (n,)) for each label: the label itself (mean of the members), `_err` (error at
-    the spectrum's S/N and the members' spread in quadrature), `_random` (its part that differs
+    the spectrum's S/N and the members' spread in quadrature), `_err_random` (its part that differs
     between spectra of a star), `_spread` (standard deviation of the members; 0 with one) and
     `cloud_{label}` (1 where the spectrum lies outside the training cloud)
     """
@@ -172,7 +172,7 @@ def predict(
         yield network.label, label
         random, systematic = network.error_parts(label, snr[network.label], spread)
         yield f"{network.label}_err", np.hypot(random, systematic)
-        yield f"{network.label}_random", random
+        yield f"{network.label}_err_random", random
         yield f"{network.label}_spread", spread
         yield f"cloud_{network.label}", outside.astype(np.uint8)
 
@@ -207,7 +207,11 @@ def _within(values: Array, bounds: tuple[float, float]) -> NDArray[np.bool_]:
 
 def column_names(label: str) -> list[str]:
     """Columns that `predict` may give for a label, in its order."""
-    return [label, *(f"{label}_{part}" for part in ("err", "random", "spread")), f"cloud_{label}"]
+    return [
+        label,
+        *(f"{label}_{part}" for part in ("err", "err_random", "spread")),
+        f"cloud_{label}",
+    ]
 
 
 def predict_chunk(
@@ -256,7 +260,7 @@ def joined(networks: Sequence[Network], parts: Mapping[str, Columns]) -> Columns
 def restrict(columns: Columns, label: str, condition: str) -> int:
     """Blank a label where a condition on columns does not hold; return how many spectra keep it."""
     holds = parse(condition, f"network.apply of {label}").holds(columns)
-    for suffix in ("", "_err", "_random", "_spread"):
+    for suffix in ("", "_err", "_err_random", "_spread"):
         columns[label + suffix][~holds] = np.nan
     return int(holds.sum())
 

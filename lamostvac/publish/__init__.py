@@ -1,3 +1,3 @@
 """Forms of the catalogue for archives and readers."""
 
-VERSION = 11
+VERSION = 12

@@ -42,7 +42,7 @@ def unit(column: Column) -> str:
     """A column's unit as CDS writes it: of a logarithm in brackets; --- for none."""
     if column.unit:
         return units.Unit(column.unit, format="fits").to_string("cds")
-    if "dex)" not in column.description and "in dex" not in column.description:
+    if not column.in_dex:
         return "---"
     return "[cm/s2]" if column.ucd.endswith("phys.gravity") else "[-]"
 

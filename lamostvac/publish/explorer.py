@@ -48,7 +48,7 @@ DEFAULT_COLUMNS = [
         "dist",
         "ebv",
     ),
-    *("z", "chi2", "recommended", "flags", "best_spectrum", "n_spectra"),
+    *("redshift", "chi2", "recommended", "flags", "best_spectrum", "n_spectra"),
     *(f"flag_{label}_{why}" for why in ("disagree", "extrapolated") for label in LABELS),
 ]
 # Title, and for each axis columns in order of preference: the first with values is shown.
@@ -162,8 +162,9 @@ def read_sample(
         n_catalogue = source.metadata.num_rows
         kept: list[NDArray[np.bool_]] = []
         if condition is not None:
-            for part in _row_groups(source, list(condition.names)):
-                held = condition.holds({name: _array(part[name]) for name in condition.names})
+            named = condition.columns_of(source.schema_arrow.names)
+            for part in _row_groups(source, list(named)):
+                held = condition.holds({name: _array(part[name]) for name in named})
                 kept.append(np.asarray(held))
         n_rows = sum(int(np.count_nonzero(part)) for part in kept) if kept else n_catalogue
         n = min(n_rows, max_rows)
@@ -277,7 +278,7 @@ def _described(column: Column, dtype: str, texts: dict[str, list[str]]) -> dict[
         "name": column.name,
         "dtype": dtype,
         "ucd": column.ucd,
-        "unit": column.unit or ("dex" if "dex)" in column.description else ""),
+        "unit": column.unit or ("dex" if column.in_dex else ""),
         "words": words[:1].upper() + words[1:],
         "description": column.description,
         "null": column.null,

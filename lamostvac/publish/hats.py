@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from lamostvac.catalog.files import ROW_GROUP, read_blocks
 from lamostvac.catalog.merge import repeated_texts
 from lamostvac.catalog.registry import Registry
+from lamostvac.catalog.table_header import YAML_KEY
 from lamostvac.core.atomic import atomic_folder
 from lamostvac.core.exceptions import UserError
 from lamostvac.publish.healpix import MAX_ORDER, partitions, pixels
@@ -71,6 +72,10 @@ def write_hats(
             nullable=False,
             metadata={"description": "HEALPix pixel, nested, order 29"},
         ),
+    )
+    # Astropy's text on columns has no pixel, and it takes a column that is not in the text for damage.
+    schema = schema.with_metadata(
+        {key: value for key, value in schema.metadata.items() if key != YAML_KEY.encode()}
     )
     with atomic_folder(path) as folder:
         parts = [folder / f"part-{number}" for number in range(len(files))]

@@ -19,6 +19,7 @@ from lamostvac.catalog.registry import Registry
 from lamostvac.core.atomic import atomic
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.expressions import Expression, check_names, parse
+from lamostvac.core.former_names import present_name
 from lamostvac.core.messages import nearest
 
 _TYPES = {
@@ -54,6 +55,7 @@ def chosen_columns(
         return list(registry.main)
     if names is None:
         return [registry[name] for name in default or () if name in registry.names]
+    names = [present_name(name, registry.names) for name in names]
     for name in names:
         if name not in registry.names:
             raise UserError(f"{key}: there is no column {name}{nearest(name, registry.names)}")
@@ -74,7 +76,7 @@ def chosen_rows(
 
 def _columns_of(rows: NDArray[np.void], condition: Expression) -> dict[str, NDArray[Any]]:
     """The columns that a condition names, texts as `str`."""
-    columns = {name: rows[name] for name in condition.names}
+    columns = {name: rows[name] for name in condition.columns_of(rows.dtype.names or ())}
     return {
         name: np.char.decode(values, "ascii") if values.dtype.kind == "S" else values
         for name, values in columns.items()

@@ -108,7 +108,7 @@ def _random_share(columns: Columns, name: str) -> NDArray[np.float64]:
     Without the column that says so all of it.
     """
     error = number(columns, f"{name}_err")
-    random = f"{name}_random"
+    random = f"{name}_err_random"
     known = columns.dtype.names if isinstance(columns, np.ndarray) else columns
     return number(columns, random) / error if random in (known or ()) else np.ones(len(error))
 
@@ -332,7 +332,7 @@ def apply(
         kinds = Kinds(block)
         for definition in definitions:
             names = names_of([definition], settings)
-            random = {f"{source.column}_random" for source in definition.sources}
+            random = {f"{source.column}_err_random" for source in definition.sources}
             names |= random.intersection(rows.dtype.names or ())
             columns = with_left_out(block, names, known)
             own = {name: item.numbers(len(block)) for name, item in known.items()}

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lamostvac.core.exceptions import UserError
-from lamostvac.core.expressions import parse
+from lamostvac.core.expressions import parse, renamed
 from lamostvac.core.files import read_yaml
+from lamostvac.core.former_names import present_keys, present_name
 from lamostvac.core.messages import entry_name, mistake, nearest
 
 CORE = 0.5  # a source counts as valid for fits where its weight is at least this
@@ -117,11 +118,16 @@ def load_definitions(path: str | Path, columns: Sequence[str]) -> list[Definitio
 
 
 def _present(definition: Definition, columns: Sequence[str], where: str) -> Definition:
-    """The definition with the sources whose columns are among `columns`."""
-    sources = [source for source in definition.sources if source.column in columns]
+    """The definition with the sources whose columns are among `columns`, under present names."""
+    sources = [
+        _with_present_names(source, columns)
+        for source in definition.sources
+        if source.column in columns
+    ]
+    covariates = [present_name(name, columns) for name in definition.covariates]
     for name in [
         *result_columns(definition.label),
-        *definition.covariates,
+        *covariates,
         *(name for source in sources for name in source.names),
     ]:
         if name not in columns:
@@ -130,13 +136,26 @@ def _present(definition: Definition, columns: Sequence[str], where: str) -> Defi
     scale = [name for name in definition.scale if name in names]
     if not scale:
         raise UserError(f"{where}: scale: the run has none of {', '.join(definition.scale)}")
-    return definition.model_copy(update={"sources": sources, "scale": scale})
+    return definition.model_copy(
+        update={"sources": sources, "scale": scale, "covariates": covariates}
+    )
+
+
+def _with_present_names(source: Source, columns: Sequence[str]) -> Source:
+    """The source with columns that it calls by former names (`core.former_names`) under theirs."""
+    return source.model_copy(
+        update={
+            "within": present_keys(source.within, columns),
+            "unless": [present_name(name, columns) for name in source.unless],
+            "where": source.where and renamed(source.where, columns),
+        }
+    )
 
 
 def result_columns(label: str) -> tuple[str, str, str, str, str, str]:
     """Value, error, source, disagreement, extrapolation and random error of a recommended label."""
     own = (f"{label}_rec", f"{label}_rec_err", f"{label}_rec_source")
-    return *own, f"flag_{label}_disagree", f"flag_{label}_extrapolated", f"{label}_rec_random"
+    return *own, f"flag_{label}_disagree", f"flag_{label}_extrapolated", f"{label}_rec_err_random"
 
 
 def ramp(x: NDArray[np.float64], limit: Limit) -> NDArray[np.float64]:

@@ -17,6 +17,7 @@ from lamostvac.configuration.libraries import with_libraries_on_disk
 from lamostvac.configuration.root import Configuration, configuration_hash, settings_of_rows
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.files import sha256
+from lamostvac.core.former_names import take_notes
 from lamostvac.core.paths import COLUMNS_PATH, shipped
 from lamostvac.core.vocabulary import BANDS
 from lamostvac.distance.schema import PhotometryFile, load_photometry
@@ -300,6 +301,7 @@ def resolve(configuration: Configuration, site: Site) -> Context:
         raise nothing, because the rule that fetches them must start without them
         (`Context.missing_data`).
     """
+    take_notes()  # what an earlier configuration left
     configuration = with_libraries_on_disk(configuration)
     results = configuration.run.results
     layout = Layout(results, None if configuration.prepare.keep else scratch_folder(site, results))
@@ -361,7 +363,7 @@ def resolve(configuration: Configuration, site: Site) -> Context:
         comparisons=[comparison for comparison in comparisons if comparison.name in files],
         comparison_files=files,
         comparisons_skipped=skipped,
-        notes=[*without_sets, *without_emulators, *without_tables],
+        notes=[*without_sets, *without_emulators, *without_tables, *take_notes()],
     )
 
 

@@ -1,3 +1,3 @@
 """Spectra of the survey: reading, rest frame, masks, normalisation, chunks of prepared spectra."""
 
-VERSION = 4
+VERSION = 5

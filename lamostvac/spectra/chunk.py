@@ -51,7 +51,7 @@ NEEDED = [
     "fiberid",
     "ra",
     "dec",
-    "z",
+    "redshift",
     "path",
 ]  # to read a spectrum
 
@@ -162,11 +162,11 @@ def prepare_chunk(
     -------
     `meta`, the rows that the emulator can use, with `layout n_masked sum_ormask`, and `rejected`,
     the others as `spectrum_id obsid stage reason detail`; with `networks` also `network_meta`, with
-    `layout network_masked sum_ormask`, and `network_rejected`
+    `layout n_masked_network sum_ormask`, and `network_rejected`
     """
     systems = {"": _System(handle, len(GRID), "", "n_masked")}
     if networks:
-        systems["network_"] = _System(handle, networks.n_pixels, "network_", "network_masked")
+        systems["network_"] = _System(handle, networks.n_pixels, "network_", "n_masked_network")
     preparer = Preparer(settings, networks)
     progress = Progress(log, len(rows), "spectra")
     named: Iterator[Any] = enumerate(rows[NEEDED].itertuples(index=False))
@@ -210,7 +210,7 @@ def _read_and_prepare(
     """A batch's rows with the layouts of their files and what `Preparer.prepare` says of them."""
     stored = [_outcome(read, row) for _, row in batch]
     usable = [
-        (one, row.z)
+        (one, row.redshift)
         for one, (_, row) in zip(stored, batch, strict=True)
         if not isinstance(one, SpectrumRejected)
     ]

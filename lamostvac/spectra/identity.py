@@ -22,7 +22,7 @@ class Row(Protocol):
     obsid: int
     ra: float
     dec: float
-    z: float
+    redshift: float
 
 
 def check_header(header: Mapping[str, object], row: Row, tolerances: HeaderTolerances) -> None:
@@ -40,7 +40,7 @@ def check_header(header: Mapping[str, object], row: Row, tolerances: HeaderToler
     if tolerances.position_tolerance > 0:
         _check_position(header, row.ra, row.dec, tolerances.position_tolerance)
     if tolerances.redshift_tolerance > 0:
-        _check_redshift(header.get("Z"), row.z, tolerances.redshift_tolerance)
+        _check_redshift(header.get("Z"), row.redshift, tolerances.redshift_tolerance)
 
 
 def check_identity(

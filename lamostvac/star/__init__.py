@@ -1,3 +1,3 @@
 """The page of one star."""
 
-VERSION = 11
+VERSION = 12

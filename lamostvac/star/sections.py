@@ -35,9 +35,9 @@ _DISTANCES = (
     ("distance from Ks alone", "dist_ks", 3, "kpc"),
     ("parallax", "parallax", 3, "mas"),
     ("geometric distance", "r_geo", 0, "pc"),
-    ("galactocentric X", "x_gal", 3, "kpc"),
-    ("galactocentric Y", "y_gal", 3, "kpc"),
-    ("galactocentric Z", "z_gal", 3, "kpc"),
+    ("galactocentric X", "x_galcen", 3, "kpc"),
+    ("galactocentric Y", "y_galcen", 3, "kpc"),
+    ("galactocentric Z", "z_galcen", 3, "kpc"),
 )
 
 
@@ -64,13 +64,13 @@ def head(
             (_with_error(row, "dist", 3, "kpc"), "Distance"),
             (_with_error(row, "ebv", 3), "E(B-V), mag"),
         ]
-    z = float(row["z"])
+    z = float(row["redshift"])
     return {
         "title": row["designation"] or row["spectrum_id"],
         "name": _name(row),
         "identity": f"spectrum {row['spectrum_id']}, {_name(row)}, observed {row['obsdate']}, "
         f"RA {float(row['ra']):.5f}, Dec {float(row['dec']):.5f} deg, type {row['spectral_type']} "
-        f"({row['class']} {row['subclass']}), z {z:.6f} ({_LIGHT_SPEED * z:.1f} km/s), "
+        f"({row['lamost_class']} {row['subclass']}), z {z:.6f} ({_LIGHT_SPEED * z:.1f} km/s), "
         f"S/N in {snr_band.removeprefix('snr')} {float(row[snr_band]):.1f}",
         "raised": [reason.flag for reason in reasons if reason.is_set],
         "entries": entries,
@@ -105,7 +105,7 @@ def labels(
 
     def add(quantity: str, name: str, system: str, unit: str, remark: str = "") -> None:
         digits = _digits(unit)
-        numbers = (row[name], row.get(f"{name}_err", np.nan), row.get(f"{name}_random", np.nan))
+        numbers = (row[name], row.get(f"{name}_err", np.nan), row.get(f"{name}_err_random", np.nan))
         values = (_value(number, digits) for number in numbers)
         recommended = row.get(f"{of_label}_rec", np.nan) if system != "recommended" else np.nan
         shift = float(recommended) - float(row[name])
@@ -205,7 +205,7 @@ def repeats(
     compared = [
         name
         for name in (*LABELS, *networks)
-        if f"{name}_random" in row
+        if f"{name}_err_random" in row
         and not name.startswith("abs_mag_")
         and np.isfinite(float(row[name]))
     ]
@@ -314,5 +314,5 @@ def _difference(row: Mapping[str, Any], other: Mapping[Any, Any], name: str) -> 
 
 def _sigmas(row: Mapping[str, Any], other: Mapping[Any, Any], name: str) -> float:
     """How far another spectrum's label is, in sigma of both random errors; NaN if unknown."""
-    sigma = float(np.hypot(float(row[f"{name}_random"]), float(other[f"{name}_random"])))
+    sigma = float(np.hypot(float(row[f"{name}_err_random"]), float(other[f"{name}_err_random"])))
     return (float(other[name]) - float(row[name])) / sigma if sigma > 0 else np.nan

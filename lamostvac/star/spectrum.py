@@ -90,7 +90,7 @@ def read_star(
     Parameters
     ----------
     path : of the survey's file
-    identity : `lmjd planid spid fiberid obsid ra dec z` of the spectrum
+    identity : `lmjd planid spid fiberid obsid ra dec redshift` of the spectrum
     preparation : as for the survey's spectra
     labels : (d,) in the emulator's order
     spectral_type : OB A F G K M
@@ -101,10 +101,10 @@ def read_star(
         The file is missing, damaged, or says something else than the catalogue.
     """
     spectrum = read_spectrum(path)
-    names = ("lmjd", "planid", "spid", "fiberid", "obsid", "ra", "dec", "z")
+    names = ("lmjd", "planid", "spid", "fiberid", "obsid", "ra", "dec", "redshift")
     row = SimpleNamespace(**{name: identity[name] for name in names})
     check_header(spectrum.header, row, preparation)
-    z = float(identity["z"])
+    z = float(identity["redshift"])
     flux, ivar = normalise_spectrum(
         rest_spectrum(spectrum.wave, spectrum.flux, spectrum.ivar, z),
         preparation,

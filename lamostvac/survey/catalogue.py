@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.former_names import present_name
 from lamostvac.core.messages import listed
 from lamostvac.external.columns import read_columns
 
@@ -26,10 +27,10 @@ COLUMNS: dict[str, pa.DataType] = {
     "snrr": pa.float32(),
     "snri": pa.float32(),
     "snrz": pa.float32(),
-    "class": TEXT,
+    "lamost_class": TEXT,
     "subclass": TEXT,
-    "z": pa.float64(),
-    "z_err": pa.float32(),
+    "redshift": pa.float64(),
+    "redshift_err": pa.float32(),
     "path": pa.large_string(),
     # Absent from many releases; then -1 in the chunks.
     "gaia_source_id": pa.int64(),
@@ -41,9 +42,26 @@ COLUMNS: dict[str, pa.DataType] = {
 """What is read from a catalogue: column and type in memory."""
 CARRIED = ("uid", "rv", "rv_err")
 """Columns that no stage before the catalogue looks at: a chunk's spectra do not depend on them."""
-WIDTHS = {"planid": 32, "uid": 24, "designation": 26, "obsdate": 10, "class": 10, "subclass": 20}
+WIDTHS = {
+    "planid": 32,
+    "uid": 24,
+    "designation": 26,
+    "obsdate": 10,
+    "lamost_class": 10,
+    "subclass": 20,
+}
 """Most characters of the texts that go into the catalogue (config/columns.yaml)."""
-REQUIRED = ("lmjd", "planid", "spid", "fiberid", "ra", "dec", "class", "subclass", "z")
+REQUIRED = (
+    "lmjd",
+    "planid",
+    "spid",
+    "fiberid",
+    "ra",
+    "dec",
+    "lamost_class",
+    "subclass",
+    "redshift",
+)
 ALIASES = {
     "ra_obs": "ra",
     "dec_obs": "dec",
@@ -67,11 +85,13 @@ ALIASES = {
     "date_obs": "obsdate",
     "sub_class": "subclass",
     "subcla": "subclass",
-    "redshift": "z",
+    "redshift": "redshift",
     "combined_obsid": "obsid",
     "gaia_id": "gaia_source_id",
 }
 """Names of the same columns in other releases (formats: shared facts on LAMOST files)."""
+IN_RELEASES = {"lamost_class": "class", "redshift": "z", "redshift_err": "z_err"}
+"""What every release calls a column that has another name here."""
 
 
 def read_catalogue(
@@ -80,10 +100,10 @@ def read_catalogue(
     """One catalogue as a table with exactly the columns `COLUMNS`.
 
     Text or FITS, plain or with gzip, by the rules of `lamostvac.external`. Column names are
-    compared in lower case, through `ALIASES` and `aliases` (name in the file: our name); a column
-    under its own name has precedence over one under an alias. Values that are missing or not
-    numbers are null, and so are absent columns that are not `REQUIRED`. Changes made in reading are
-    added to `notes`.
+    compared in lower case, through `IN_RELEASES`, `ALIASES` and `aliases` (name in the file: our
+    name); a column under the releases' usual name has precedence over one under an alias. Values
+    that are missing or not numbers are null, and so are absent columns that are not `REQUIRED`.
+    Changes made in reading are added to `notes`.
 
     Raises
     ------
@@ -116,7 +136,7 @@ def columns_by_our_names(
     required : of these
     what : the table in error messages, before its path
     """
-    known = {*kinds, *ALIASES, *(name.lower() for name in aliases or {})}
+    known = {*kinds, *IN_RELEASES.values(), *ALIASES, *(name.lower() for name in aliases or {})}
     columns, found = read_columns(
         path,
         lambda names: _match_columns(names, kinds, required, aliases or {}, f"{what} {path}"),
@@ -148,8 +168,11 @@ def _match_columns(
     Raises `UserError` naming the first required column that is absent and how to give an alias.
     """
     clean = [name.strip().strip('"').lstrip("#").strip().lower() for name in names]
-    own = {ours: clean.index(ours) for ours in kinds if ours in clean}
-    configured = {theirs.lower(): ours.lower() for theirs, ours in aliases.items()}
+    usual = {ours: IN_RELEASES.get(ours, ours) for ours in kinds}
+    own = {ours: clean.index(theirs) for ours, theirs in usual.items() if theirs in clean}
+    configured = {
+        theirs.lower(): present_name(ours.lower(), COLUMNS) for theirs, ours in aliases.items()
+    }
     for theirs, ours in configured.items():
         if ours not in COLUMNS:
             known = ", ".join(COLUMNS)
@@ -164,7 +187,7 @@ def _match_columns(
     for name in required:
         if name not in own:
             raise UserError(
-                f"{what} has no column {name}; if it stands there under another name, write "
+                f"{what} has no column {usual[name]}; if it stands there under another name, write "
                 f"`survey: column_aliases: {{that name: {name}}}` (its columns are {listed(clean)})"
             )
     return own

@@ -103,7 +103,7 @@ def scan(
     matter. A tar archive is read as a folder; its files are listed in every scan, and a path can lead
     into one. This program's own tables are passed over. Headers of every
     layout are understood (`lamostvac.spectra.reader`); what one does not have is null: no layout's
-    header has `gaia_source_id`, `uid` or `rv`. `z` is null without a redshift, S/N where the header
+    header has `gaia_source_id`, `uid` or `rv`. `redshift` is null without a redshift, S/N where the header
     has none. `obsdate` is the day on which the night LMJD began, as in the releases' catalogues.
     Where a spectrum is in several files the first that can be read counts, and each before it is
     rejected for what is wrong with it.
@@ -288,14 +288,14 @@ def catalogue_row(header: Header, name: str) -> dict[str, Any]:
         row["obsid"] = int(digits.group(1))
     row["obsdate"] = (_MJD_EPOCH + timedelta(days=row["lmjd"] - 1)).isoformat()
     row["designation"] = _text(header, "DESIG")
-    row["class"], row["subclass"] = _text(header, "CLASS"), _text(header, "SUBCLASS")
+    row["lamost_class"], row["subclass"] = _text(header, "CLASS"), _text(header, "SUBCLASS")
     row["ra"], row["dec"] = _position(header)
     for band in "ugriz":
         row[f"snr{band}"] = _first_number(
             header, (f"SNR{band.upper()}", f"SN_{band.upper()}"), _ABSENT, 1e9
         )
-    row["z"] = _first_number(header, ("Z",), -1.0, 20.0)  # -9999 where none was found
-    row["z_err"] = _first_number(header, ("Z_ERR",), -1.0, 20.0)
+    row["redshift"] = _first_number(header, ("Z",), -1.0, 20.0)  # -9999 where none was found
+    row["redshift_err"] = _first_number(header, ("Z_ERR",), -1.0, 20.0)
     return row
 
 

@@ -105,7 +105,7 @@ def select(table: pa.Table, survey: Survey) -> Selection:
     classes = {name.upper() for name in survey.classes}
     reject(
         "not_a_star",
-        ~by_text(table["class"], lambda text: text.upper() in classes, False).astype(bool),
+        ~by_text(table["lamost_class"], lambda text: text.upper() in classes, False).astype(bool),
     )
     index: dict[str, int] = {name: number for number, name in enumerate(SPECTRAL_TYPES)}
     types = by_text(
@@ -117,7 +117,7 @@ def select(table: pa.Table, survey: Survey) -> Selection:
     ra, dec = _floats(table["ra"]), _floats(table["dec"])
     reject("bad_coordinates", ~((ra >= 0) & (ra <= 360) & (np.abs(dec) <= 90)))
     del ra, dec
-    reject("bad_redshift", ~(np.abs(_floats(table["z"])) <= survey.max_abs_redshift))
+    reject("bad_redshift", ~(np.abs(_floats(table["redshift"])) <= survey.max_abs_redshift))
     thresholds = np.array([getattr(survey.snr_min, name) for name in SPECTRAL_TYPES])
     # NaN compares false, so a missing S/N is rejected too.
     reject("low_snr", ~(_floats(table[survey.snr_band]) > thresholds[types]))

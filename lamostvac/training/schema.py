@@ -25,7 +25,7 @@ from lamostvac.external.entries import (
 
 SURVEY_COLUMNS = (
     "spectrum_id", "obsid", "designation", "lmjd", "planid", "spid", "fiberid", "ra", "dec", "snru", "snrg",
-    "snrr", "snri", "snrz", "class", "subclass", "spectral_type", "z", "path",
+    "snrr", "snri", "snrz", "lamost_class", "subclass", "spectral_type", "redshift", "path",
 )  # fmt: skip
 """What candidates keep of the survey's columns."""
 ADDED_COLUMNS = ("snr", "l", "b", "separation", "star", "identifier")

@@ -90,7 +90,9 @@ def _read(row: Any, preparation: NetworkPreparation, tolerances: HeaderTolerance
     """Flux and ivar (n_pixels,) of one row; `SpectrumRejected` where its file is not good."""
     spectrum = read_spectrum(row.path)
     check_header(spectrum.header, row, tolerances)
-    return prepare_network_spectrum(spectrum.wave, spectrum.flux, spectrum.ivar, row.z, preparation)
+    return prepare_network_spectrum(
+        spectrum.wave, spectrum.flux, spectrum.ivar, row.redshift, preparation
+    )
 
 
 def own_set(

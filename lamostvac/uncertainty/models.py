@@ -251,7 +251,7 @@ def library_residuals(
     members = table if few else members
     points = members[list(theta)].to_numpy(np.float64)
     error, random, noise = (
-        members[f"{label}_{part}"].to_numpy(np.float64) for part in ("err", "random", "noise")
+        members[f"{label}_{part}"].to_numpy(np.float64) for part in ("err", "err_random", "noise")
     )
     return Residuals(
         theta=np.full_like(points, np.nan) if few else points,

@@ -38,7 +38,7 @@ class TypeErrors:
 
     Parameters
     ----------
-    columns : `spectrum_id` (bytes), `ra dec lmjd`, the S/N, each label with `{label}_random`, and
+    columns : `spectrum_id` (bytes), `ra dec lmjd`, the S/N, each label with `{label}_err_random`, and
         how fits of further emulators ended, all (n,)
     conditions : label to the S/N that its errors are functions of, and how alike the S/N of two
         spectra of one star must be
@@ -100,7 +100,7 @@ class TypeErrors:
     def _learn(self, label: str, kind: Kind, known: Residuals) -> LabelErrors:
         identity = self.row_of.fingerprints
         pairs = self.pairs[label].sample(self.settings["max_pairs"], identity)
-        random = self.columns[f"{label}_random"]
+        random = self.columns[f"{label}_err_random"]
         repeats = pair_residuals(self.columns[label], self.points, random, pairs)
         band = self.conditions[label].snr_band
         return learn(label, self.theta, kind, band, repeats, known, self._bases, self.status)

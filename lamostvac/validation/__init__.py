@@ -1,3 +1,3 @@
 """Comparison with other catalogues, with injected truth, with clusters."""
 
-VERSION = 10
+VERSION = 11

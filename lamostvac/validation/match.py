@@ -229,7 +229,8 @@ def needed_columns(comparison: Comparison, registry: Registry) -> list[str]:
         formulas += comparison.derived.values()
         formulas += [source for source in comparison.all_labels.values() if source]
         formulas += comparison.errors.values()
-    named = [name for formula in formulas for name in parse(formula).names]
+    known = registry.names
+    named = [name for formula in formulas for name in parse(formula).columns_of(known)]
     labels = [label for label in comparison.all_labels if label in registry.names]
     derived = [
         name for formula in comparison.catalogue_derived.values() for name in parse(formula).names

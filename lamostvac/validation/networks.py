@@ -219,7 +219,9 @@ def _labels_at(
     """Labels of some rows (increasing numbers), their random errors, and where they carry no warning."""
     values = {label: np.empty(len(rows), np.float32) for label in labels}
     random = {label: np.full(len(rows), np.nan, np.float32) for label in labels}
-    errors = {label: f"{label}_random" for label in labels if f"{label}_random" in registry.names}
+    errors = {
+        label: f"{label}_err_random" for label in labels if f"{label}_err_random" in registry.names
+    }
     good = {label: np.empty(len(rows), bool) for label in labels}
     start = 0
     for block in read_catalogue(catalogue, [*label_columns(labels, registry), *errors.values()]):

@@ -16,6 +16,7 @@ from lamostvac.catalog.registry import EmulatorLabels, Registry
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.expressions import parse
 from lamostvac.core.files import read_yaml, with_shipped
+from lamostvac.core.former_names import present_keys
 from lamostvac.core.messages import entry_name, mistake, nearest
 from lamostvac.core.paths import COMPARISONS_PATH
 from lamostvac.core.settings import PathText
@@ -336,6 +337,10 @@ def for_run(comparison: Comparison, registry: Registry, where: str) -> Compariso
         The entry names a label or column that the catalogue does not have; `where` names it.
     """
     known = registry.names
+    names = (*known, *comparison.columns, *comparison.derived, *comparison.catalogue_derived)
+    keys = ("labels", "network_labels", "errors", "units")
+    own = {key: present_keys(getattr(comparison, key), names) for key in keys}
+    comparison = comparison.model_copy(update=own)
     others = comparison.other.labels if comparison.other else []
     for name in others:
         if name in known:
@@ -349,7 +354,8 @@ def for_run(comparison: Comparison, registry: Registry, where: str) -> Compariso
             raise UserError(
                 f"{where}: catalogue_derived: {name} is a column of the catalogue; choose another name"
             )
-        wanting = [column for column in parse(formula).names if column not in (*known, *derived)]
+        present = (*known, *derived)
+        wanting = [name for name in parse(formula).columns_of(present) if name not in present]
         if wanting:
             absent[name] = wanting[0]
         else:
@@ -403,7 +409,7 @@ def for_run(comparison: Comparison, registry: Registry, where: str) -> Compariso
 
 
 def _check(where: str, text: str, names: Sequence[str]) -> None:
-    for name in parse(text).names:
+    for name in parse(text).columns_of(names):
         if name not in names:
             raise UserError(f"{where}: {text!r}: there is no column {name}{nearest(name, names)}")
 

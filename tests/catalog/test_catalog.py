@@ -99,7 +99,7 @@ def test_the_second_fit_gives_its_log_g_by_spectrum_or_none(tmp_path):
     ]  # in another order, and what the first fit rejected is among them
     refused = seen["spectrum_id"] == table["spectrum_id"][1]
     other = fitted(seen[~refused]).assign(
-        logg=seen["fiberid"] / 10, logg_err=0.3, logg_random=0.2, teff=1.0
+        logg=seen["fiberid"] / 10, logg_err=0.3, logg_err_random=0.2, teff=1.0
     )
     second = tmp_path / "second.h5"
     with atomic_hdf5(second) as handle:
@@ -114,7 +114,7 @@ def test_the_second_fit_gives_its_log_g_by_spectrum_or_none(tmp_path):
     rows, _ = assembled(table, [(accepted, rejected)])
     expected = np.where(rows["fiberid"] == table["fiberid"][1], np.nan, rows["fiberid"] / 10)
     np.testing.assert_allclose(rows["logg_imig"], expected, rtol=1e-6)
-    assert set(rows["logg_imig_random"][np.isfinite(expected)]) == {np.float32(0.2)}
+    assert set(rows["logg_imig_err_random"][np.isfinite(expected)]) == {np.float32(0.2)}
     np.testing.assert_allclose(
         rows["logg_imig_err"], np.where(np.isnan(expected), np.nan, 0.3), rtol=1e-6
     )
@@ -266,7 +266,7 @@ def test_values_arrive_in_the_table(tmp_path):
     for name in (
         "obsid",
         "ra",
-        "z",
+        "redshift",
         "snrr",
         "teff",
         "teff_err",

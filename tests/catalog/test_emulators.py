@@ -26,7 +26,7 @@ def test_each_has_columns_of_its_own_between_the_first_emulators_and_the_network
     plain, names = load_registry().names, REGISTRY.names
     added = [name for name in names if name not in plain]
     assert [name for name in names if name in plain] == plain
-    parts = ("", "_err", "_random")
+    parts = ("", "_err", "_err_random")
     expected = []
     for one in (MINE, OTHER):
         expected += [f"{column}{part}" for column in one.columns.values() for part in parts]
@@ -57,18 +57,22 @@ def chunk(tmp_path):
     predicted = tmp_path / "predicted.h5"
     seen = table.drop(index=2)
     with atomic_hdf5(predicted) as handle:
-        labels = {f"teff_net{part}": np.full(5, 5.0) for part in ("", "_err", "_random", "_spread")}
+        labels = {
+            f"teff_net{part}": np.full(5, 5.0) for part in ("", "_err", "_err_random", "_spread")
+        }
         labels |= {f"{start}_teff_net": np.zeros(5) for start in ("flag", "cloud")}
         write_columns(
             handle.create_group("labels"), {"spectrum_id": seen["spectrum_id"].to_numpy()} | labels
         )
     own = fitted(seen.drop(index=1).iloc[::-1])
-    own = own.assign(teff=own["obsid"] * 1.0, teff_random=7.0, feh_random=0.1, in_library=True)
+    own = own.assign(
+        teff=own["obsid"] * 1.0, teff_err_random=7.0, feh_err_random=0.1, in_library=True
+    )
     further = tmp_path / "further.h5"
     with atomic_hdf5(further) as handle:
         for name in ("stelib", "survey_mine"):
             group = handle.create_group(name)
-            write_columns(group.create_group("fit"), own.assign(logg_random=0.2))
+            write_columns(group.create_group("fit"), own.assign(logg_err_random=0.2))
             refused = rejections(seen.loc[[1]], "fit", "fit_failed")
             write_columns(group.create_group("rejected"), refused)
     return table, paths, predicted, further
@@ -92,7 +96,7 @@ def test_labels_come_by_spectrum_also_where_the_first_emulator_has_none(chunk):
             assert row["in_library_survey_mine"] == 0
         else:
             assert row["teff_survey_mine"] == row["obsid"] == row["teff_stelib"], number
-            assert row["teff_stelib_random"] == 7.0
+            assert row["teff_stelib_err_random"] == 7.0
             assert row["fit_status_stelib"] == CONVERGED
             assert row["in_library_stelib"] == 1
         assert row["in_library"] == 0
@@ -168,7 +172,7 @@ def crossvalidation(n=400):
         table[f"{label}_true"] = 5500.0 * (label == "teff") + rng.normal(0, 10 * error, n)
         table[label] = table[f"{label}_true"] + rng.normal(0, 3 * error, n)
         table |= {f"{label}_err": error, f"{label}_true_err": np.nan}
-        table |= {f"{label}_random": 0.0, f"{label}_noise": 0.0}
+        table |= {f"{label}_err_random": 0.0, f"{label}_noise": 0.0}
     return pd.DataFrame(table)
 
 
@@ -179,7 +183,7 @@ def test_errors_are_learned_from_its_own_library_and_depend_on_its_own_labels(tm
     rows["ra"], rows["dec"], rows["lmjd"], rows["snrg"] = np.arange(50), 0.0, 1, 50.0
     for column, error in (("teff_survey_mine", 30.0), ("feh_survey_mine", 0.02)):
         rows[column] = 5500.0 * (error > 1) + rng.normal(0, error, 50)
-        rows[f"{column}_err"], rows[f"{column}_random"] = error, 0.5 * error
+        rows[f"{column}_err"], rows[f"{column}_err_random"] = error, 0.5 * error
     rows["fit_status"], rows["fit_status_survey_mine"] = NO_FIT, CONVERGED
     rows["fit_status_survey_mine"][0] = EDGE
     conditions = {column: Alike("snrg", 0.2) for column in MINE.columns.values()}
@@ -197,7 +201,7 @@ def test_errors_are_learned_from_its_own_library_and_depend_on_its_own_labels(tm
     apply_errors(rows, models)
     # The part that repeats do not show, of which there are none, is three times as large.
     for column, error in (("teff_survey_mine", 30.0), ("feh_survey_mine", 0.02)):
-        random = rows[f"{column}_random"].astype(np.float64)
+        random = rows[f"{column}_err_random"].astype(np.float64)
         rest = np.sqrt(rows[f"{column}_err"].astype(np.float64) ** 2 - random**2)
         assert rest[1:] == pytest.approx(3 * np.sqrt(0.75) * error, rel=0.15)
         # The first spectrum's labels are on the edge, so nothing is learned or said of them.

@@ -1,5 +1,7 @@
 """Two runs compared: which spectra came, went and moved, by how much, and why."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -12,6 +14,7 @@ from lamostvac.compare.causes import causes, causes_of_cards
 from lamostvac.compare.labels import Shifts, moved, summary
 from lamostvac.compare.tables import Catalogue, pair
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.former_names import former_name
 from lamostvac.provenance.record import Record
 from lamostvac.run.layout import Layout
 
@@ -172,6 +175,23 @@ def test_columns_and_units_of_one_run_alone_are_named(runs, tmp_path):
     assert "In the second run alone: mass mass_err" in text
     assert "teff_rec (K, then mK)" in text
     assert "teff_rec" not in said
+
+
+def test_columns_of_an_older_run_are_compared_under_their_present_names(runs, tmp_path):
+    old = Path(Layout(str(runs[0])).catalogue)
+    table = pq.read_table(old)
+    table = table.rename_columns([former_name(name) for name in table.column_names])
+    assert "x_gal" in table.column_names
+    pq.write_table(table, old)
+    arguments = ("--label", "x_gal", "-o", str(tmp_path / "out"), "--changelog")
+    said = lamostvac("compare", *map(str, runs), *arguments)
+    assert said.count("x_gal, now x_galcen") == 1
+    assert "teff_random, now teff_err_random" in said
+    text = check_page(tmp_path / "out/index.html")
+    assert "Renamed, compared as the same: " in text
+    assert "In the first run alone" not in text
+    assert "x_galcen" in pd.read_csv(tmp_path / "out/labels.csv")["label"].tolist()
+    assert "Renamed columns: " in (tmp_path / "out/changelog.md").read_text()
 
 
 def test_another_label_and_another_limit_can_be_wanted(runs, tmp_path):

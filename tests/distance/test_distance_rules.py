@@ -153,7 +153,9 @@ def test_reddening_and_distances_are_the_injected_ones(sky, result):
         assert abs(ratio.median()) < 0.02
         assert 0.9 < robust(ratio / (result[f"{name}_err"] / result[name])) < 1.1
     assert robust(result["dist"] / stars.distance) < robust(result["dist_ks"] / stars.distance)
-    here = np.hypot(np.hypot(result["x_gal"] + 8.122, result["y_gal"]), result["z_gal"] - 0.0208)
+    here = np.hypot(
+        np.hypot(result["x_galcen"] + 8.122, result["y_galcen"]), result["z_galcen"] - 0.0208
+    )
     np.testing.assert_allclose(here[result["dist"].notna()], result["dist"].dropna(), atol=1e-4)
 
 
@@ -181,7 +183,9 @@ def test_positions_from_ks_and_flagged_magnitudes_as_published(project, sky, res
     folder, _ = sky
     published = {"correlation": 0.9, "positions": "ks", "flagged": "use"}
     found = run(project, folder, tmp_path / "G.parquet", distance=published)
-    here = np.hypot(np.hypot(found["x_gal"] + 8.122, found["y_gal"]), found["z_gal"] - 0.0208)
+    here = np.hypot(
+        np.hypot(found["x_galcen"] + 8.122, found["y_galcen"]), found["z_galcen"] - 0.0208
+    )
     known = found["dist_ks"].notna()
     np.testing.assert_allclose(here[known], found["dist_ks"][known], atol=1e-4)
     assert not np.allclose(found["dist_ks"][known], found["dist"][known], rtol=0.01)
@@ -265,7 +269,7 @@ def test_runs_without_networks_or_without_stars(project, sky, tmp_path):
     write_rows(folder / "plain.fits", rows, plain, {})
     found = run(project, folder, tmp_path / "plain.parquet", "plain.fits", [])
     assert found["ebv"].notna().mean() > 0.9
-    assert found[["dist", "dist_ks", "x_gal"]].isna().all(axis=None)
+    assert found[["dist", "dist_ks", "x_galcen"]].isna().all(axis=None)
     write_rows(folder / "none.fits", REGISTRY.empty(0), REGISTRY, {})
     empty = run(project, folder, tmp_path / "none.parquet", "none.fits")
     assert len(empty) == 0

@@ -524,7 +524,7 @@ def tap_source(server, **changes):
 def stars():
     rng = np.random.default_rng(3)
     frame = pd.DataFrame(
-        {"class": "STAR", "ra": rng.uniform(0, 360, 400), "dec": rng.uniform(-5, 60, 400)}
+        {"lamost_class": "STAR", "ra": rng.uniform(0, 360, 400), "dec": rng.uniform(-5, 60, 400)}
     ).sample(frac=1, random_state=1)
     # Pairs closer than the radius: each has the other's counterpart too.
     near = frame.head(60).assign(ra=frame["ra"] + 2e-4, dec=frame["dec"] + 2e-4)
@@ -534,7 +534,9 @@ def stars():
 def catalogue(frame):
     table = pa.Table.from_pandas(frame, preserve_index=False)
     return table.set_column(
-        table.column_names.index("class"), "class", table["class"].dictionary_encode()
+        table.column_names.index("lamost_class"),
+        "lamost_class",
+        table["lamost_class"].dictionary_encode(),
     ).unify_dictionaries()
 
 
@@ -584,7 +586,7 @@ def fetch_match(client, server, wanted, stars, folder, size, behave=sky_service)
 def test_the_stars_are_those_of_the_catalogue_once_each_by_declination():
     frame = pd.DataFrame(
         {
-            "class": ["STAR", "star", "STAR", "GALAXY", "STAR", "STAR", "STAR", "STAR"],
+            "lamost_class": ["STAR", "star", "STAR", "GALAXY", "STAR", "STAR", "STAR", "STAR"],
             "ra": [10.000001, 10.000002, 359.999999, 5.0, 20.0, np.nan, 400.0, 4.2],
             "dec": [20.0, 20.0, -3.0, 5.0, -90.0, 1.0, 1.0, 20.0],
         }

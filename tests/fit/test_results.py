@@ -62,7 +62,7 @@ def test_labels_that_the_library_lacks_are_nan():
     columns = fit_columns(("teff", "feh"), fits_of(4))
     assert np.all(columns["teff_err"] == 0.1)
     assert np.all(columns["feh_first"] == 1)
-    for name in ("logg", "alpha_fe_err", "alpha_fe_random"):
+    for name in ("logg", "alpha_fe_err", "alpha_fe_err_random"):
         assert np.isnan(columns[name]).all()
     assert columns["outlier_fraction"].tolist() == [0, 0, 0, 0]
 

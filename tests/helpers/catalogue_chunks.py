@@ -25,10 +25,10 @@ def spectra(n, seed=1, plate="HD1"):
             "obsdate": "2020-01-01",
             "ra": rng.uniform(0, 360, n),
             "dec": rng.uniform(-10, 60, n),
-            "class": "STAR",
+            "lamost_class": "STAR",
             "subclass": "G5",
-            "z": rng.normal(0, 1e-4, n),
-            "z_err": 1e-5,
+            "redshift": rng.normal(0, 1e-4, n),
+            "redshift_err": 1e-5,
             "path": "spectrum.fits.gz",
         }
     )
@@ -84,7 +84,7 @@ def write_chunk(folder, table, fates, unseen=None):
         write_columns(handle.create_group("rejected"), pd.concat([common, own]))
         if unseen is not None:
             readable = fates != 1
-            meta = table[readable & ~unseen].assign(network_masked=7, **COMMON)
+            meta = table[readable & ~unseen].assign(n_masked_network=7, **COMMON)
             write_columns(handle.create_group("network_meta"), meta)
             own = rejections(table[readable & unseen], "prepare", "too_few_pixels")
             write_columns(handle.create_group("network_rejected"), pd.concat([common, own]))

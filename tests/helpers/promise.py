@@ -60,7 +60,7 @@ def assert_same_catalogue(found: pd.DataFrame, expected: pd.DataFrame) -> None:
             assert found[name].tolist() == expected[name].tolist(), name
             continue
         values, others = found[name].to_numpy(float), expected[name].to_numpy(float)
-        stem = name.removesuffix("_err").removesuffix("_random").removesuffix("_spread")
+        stem = name.removesuffix("_err_random").removesuffix("_err").removesuffix("_spread")
         error = (
             expected[f"{stem}_err"].to_numpy(float) if f"{stem}_err" in expected else np.abs(others)
         )

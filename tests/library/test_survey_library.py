@@ -36,7 +36,7 @@ def stars(n=12):
     return pd.DataFrame(
         {
             "spectrum_id": [f"56000-P-1-{i}" for i in number], "obsid": number, "lmjd": 56000,
-            "planid": "P", "spid": 1, "fiberid": number, "z": 1e-4 * number,
+            "planid": "P", "spid": 1, "fiberid": number, "redshift": 1e-4 * number,
             # 0 and 1 are of one star, and so are 10 and 11
             "ra": np.array([0, 2 / 3600, *range(2, n - 1), n - 2 + 1 / 3600])[:n], "dec": 0.0,
             "path": [f"{i}.fits" for i in number], "snr": 10.0 * (number + 1),

@@ -149,7 +149,7 @@ def test_the_cds_reader_gets_values_units_and_what_is_missing(merged, tmp_path):
         column, values = field.column, rows[field.column.name]
         stored = table[cds_readme.label(column)]
         expected_unit = units.Unit(column.unit, format="fits") if column.unit else None
-        if "(dex)" in column.description or "dex)" in column.description:
+        if column.in_dex:
             gravity = column.ucd.endswith("phys.gravity")
             expected_unit = units.dex(units.cm / units.s**2) if gravity else units.dex
         assert stored.unit == expected_unit, column.name
@@ -203,14 +203,15 @@ def test_numbers_are_written_as_python_writes_them(tmp_path):
         [0, -0.0, 0.5, -0.00004, 9.99996, -9.99996, 123.4, 1e-3, -7, 99999.9, np.nan, np.inf, 0.25]
     )
     rows = REGISTRY.empty(len(values))
-    rows["teff"], rows["z"], rows["obsid"] = values, values, np.arange(len(values)) * -(10**17) + 5
+    rows["teff"], rows["redshift"] = values, values
+    rows["obsid"] = np.arange(len(values)) * -(10**17) + 5
     rows["chi2"] = values * 1e17
     fields, n = layout([rows[:5], rows[5:]], REGISTRY)
     write_text(tmp_path / "t.gz", [rows], fields)
     lines = gzip.decompress((tmp_path / "t.gz").read_bytes()).decode().splitlines()
     assert n == len(lines) == len(values)
     for field in fields:
-        if field.column.name not in ("teff", "z", "obsid", "chi2"):
+        if field.column.name not in ("teff", "redshift", "obsid", "chi2"):
             continue
         for line, value in zip(lines, rows[field.column.name].tolist(), strict=True):
             found = line[field.start : field.end]

@@ -169,9 +169,9 @@ def test_a_training_star_gets_what_the_network_says_without_it():
 def as_rows(columns):
     """A table of the columns, with those of the recommended label."""
     columns = columns | {
-        f"a_{end}": np.zeros(len(columns["e"])) for end in ("rec", "rec_err", "rec_random")
+        f"a_{end}": np.zeros(len(columns["e"])) for end in ("rec", "rec_err", "rec_err_random")
     }
-    columns |= {f"{name}_random": columns[f"{name}_err"] / 2 for name in "esw"}
+    columns |= {f"{name}_err_random": columns[f"{name}_err"] / 2 for name in "esw"}
     columns |= {"a_rec_source": np.zeros(len(columns["e"]), np.uint8)}
     flags = ("flag_a_disagree", "flag_a_extrapolated")
     columns |= {name: np.zeros(len(columns["e"]), np.uint8) for name in flags}
@@ -194,7 +194,7 @@ def test_the_table_is_filled_the_same_in_any_blocks_and_with_a_file_between(tmp_
     apply(again, load(tmp_path / "relations.h5"), [LABEL], SETTINGS, known)
     assert again.tobytes() == rows.tobytes()
     # Half of each stated error of 1 is random, by the relation's slope, whatever factors and weights.
-    np.testing.assert_allclose(rows["a_rec_random"], 0.5, rtol=0.01)
+    np.testing.assert_allclose(rows["a_rec_err_random"], 0.5, rtol=0.01)
     assert width((rows["a_rec"] - truth) / rows["a_rec_err"]) == pytest.approx(1.0, abs=0.1)
     text = "\n".join(in_words(fitted))
     assert "errors of e times 0." in text

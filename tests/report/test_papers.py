@@ -37,7 +37,7 @@ def test_repeats_of_each_system_differ_in_snr_as_its_paper_allows(tmp_path, scri
     )
     for name in ("teff", "teff_pastel"):
         rows[name] = 5500 + rng.normal(0, 50, 2 * n)
-        rows[f"{name}_random"] = 50
+        rows[f"{name}_err_random"] = 50
     pq.write_table(REGISTRY.to_arrow(rows), tmp_path / "c.parquet")
     params = SimpleNamespace(
         snr_band="snrr",

@@ -46,7 +46,11 @@ def spectrum_file(folder, fiber, kind):
     path = folder / f"{fiber}.fits.gz"
     if kind != GONE:
         path.write_bytes(gzip.compress(data, 1, mtime=0))
-    return row | {"path": str(path), "spectrum_id": f"55991-P1-05-{fiber:03d}"}
+    return row | {
+        "redshift": row["z"],
+        "path": str(path),
+        "spectrum_id": f"55991-P1-05-{fiber:03d}",
+    }
 
 
 @pytest.fixture
@@ -140,5 +144,5 @@ def test_a_chunk_of_which_a_system_can_use_nothing_is_an_empty_table(rows, tmp_p
     nothing = np.empty((0, NETWORKS.n_pixels), np.float32)
     columns = predict_chunk([network], nothing, nothing, {"teff_x": np.empty(0, np.float32)})
     assert {name: len(values) for name, values in columns["teff_x"].items()} == dict.fromkeys(
-        ("teff_x", "teff_x_err", "teff_x_random", "teff_x_spread", "cloud_teff_x"), 0
+        ("teff_x", "teff_x_err", "teff_x_err_random", "teff_x_spread", "cloud_teff_x"), 0
     )

@@ -44,7 +44,7 @@ def test_a_catalogue_without_obsid_does_not_compare_it():
         check_identity(HEADER, **(IDENTITY | {"obsid": -1}))
 
 
-ROW = SimpleNamespace(**IDENTITY, ra=120.0, dec=30.0, z=1e-4)
+ROW = SimpleNamespace(**IDENTITY, ra=120.0, dec=30.0, redshift=1e-4)
 FULL = HEADER | {"RA": 120.0, "DEC": 30.0, "Z": 1e-4, "VACUUM": True, "HELIO": True}
 
 

@@ -70,11 +70,13 @@ def catalogue_rows(registry, library_labels):
     for row, shift in ((REPEAT, 2.0), (REPEAT + 1, 4.0)):
         rows["ra"][row], rows["dec"][row] = rows["ra"][CLEAN], rows["dec"][CLEAN] + shift / 3600
     rows["designation"] = NAME.encode()
-    rows["spectral_type"], rows["class"], rows["subclass"] = b"G", b"STAR", b"G5"
-    rows["z"], rows["snrr"] = Z, rng.uniform(5, 100, N)
+    rows["spectral_type"], rows["lamost_class"], rows["subclass"] = b"G", b"STAR", b"G5"
+    rows["redshift"], rows["snrr"] = Z, rng.uniform(5, 100, N)
     for column, name in enumerate(("teff", "logg", "feh")):
         rows[name] = labels[:, column]
-        rows[f"{name}_err"], rows[f"{name}_random"] = (50, 30) if name == "teff" else (0.1, 0.06)
+        rows[f"{name}_err"], rows[f"{name}_err_random"] = (
+            (50, 30) if name == "teff" else (0.1, 0.06)
+        )
     rows["chi2"] = 1 + 0.3 * labels[:, 2] + rng.normal(0, 0.2, N)
     rows["chi2_first"], rows["n_pixels"], rows["n_iterations"] = 2.0, 3800, 7
     rows["outlier_fraction"], rows["n_outliers"] = 0.001, 4
@@ -86,7 +88,7 @@ def catalogue_rows(registry, library_labels):
     rows["snrr"][54] = 6.2
     rows["snrr"][[CLEAN, PILOT, LOST]] = 90.0
     rows["chi2"][CLEAN] = 0.1
-    rows["teff_pastel"], rows["teff_pastel_err"], rows["teff_pastel_random"] = (
+    rows["teff_pastel"], rows["teff_pastel_err"], rows["teff_pastel_err_random"] = (
         rows["teff"] + 40,
         80,
         40,
@@ -152,8 +154,9 @@ def run(tmp_path_factory):
         labels = np.array([rows[name][row] for name in ("teff", "logg", "feh")], dtype=float)
         own = {
             name: rows[name][row].item()
-            for name in ("obsid", "lmjd", "spid", "fiberid", "ra", "dec", "z")
+            for name in ("obsid", "lmjd", "spid", "fiberid", "ra", "dec")
         }
+        own["z"] = rows["redshift"][row].item()
         data = release.spectrum_bytes(
             base | own | {"planid": f"P{row}"}, "table", *(x.astype("f4") for x in spectrum(labels))
         )
@@ -236,7 +239,7 @@ def test_a_spectrum_whose_file_is_gone_still_has_a_page(run, tmp_path):
     assert "Nearest stars of the library" in said
 
 
-@pytest.mark.parametrize(("name", "reason"), [("dec", "position"), ("z", "redshift")])
+@pytest.mark.parametrize(("name", "reason"), [("dec", "position"), ("redshift", "redshift")])
 def test_a_file_that_contradicts_the_catalogue_is_refused(run, name, reason):
     row = dict(row_of(run, CLEAN))
     row[name] = float(row[name]) + 0.01
@@ -462,12 +465,12 @@ def test_labels_of_every_system_stand_beside_the_recommended_value(run):
 
 
 def test_other_spectra_that_differ_by_more_than_their_errors_are_named():
-    row = {"teff": 5000.0, "teff_random": 30.0}
+    row = {"teff": 5000.0, "teff_err_random": 30.0}
     other = {"obsid": 7, "obsdate": "", "separation": 0.1, "snrg": 50.0, "flags": 0}
     values = {"near": 5080.0, "far": 4800.0, "unknown": np.nan}
     others = pd.DataFrame(
         [
-            other | {"spectrum_id": name, "teff": v, "teff_random": 40.0}
+            other | {"spectrum_id": name, "teff": v, "teff_err_random": 40.0}
             for name, v in values.items()
         ]
     )

@@ -48,11 +48,12 @@ def test_a_row_says_what_the_header_of_any_layout_says(tmp_path, write, packed):
         "planid",
         "spid",
         "fiberid",
-        "class",
         "subclass",
     ):
         assert row[name] == ROW[name], name
-    for name in ("ra", "dec", "z", "z_err", *(f"snr{band}" for band in "ugriz")):
+    assert row["lamost_class"] == ROW["class"]
+    assert [row["redshift"], row["redshift_err"]] == pytest.approx([ROW["z"], ROW["z_err"]])
+    for name in ("ra", "dec", *(f"snr{band}" for band in "ugriz")):
         assert row[name] == pytest.approx(ROW[name], rel=1e-6), name
     assert [row[name] for name in ("gaia_source_id", "uid", "rv", "rv_err")] == [None] * 4
     assert found.rejected.empty
@@ -66,9 +67,9 @@ def test_what_the_header_does_not_say_is_null_and_never_zero(tmp_path):
         put(tmp_path / f"{fiber}.fits", data)
     missing, absent = scan([tmp_path]).table.to_pylist()
     for row in (missing, absent):
-        assert (row["z"], row["z_err"], row["snrg"]) == (None, None, None)
+        assert (row["redshift"], row["redshift_err"], row["snrg"]) == (None, None, None)
         assert row["snrr"] == 32.5
-    nothing = ("class", "subclass", "designation", "ra", "dec")
+    nothing = ("lamost_class", "subclass", "designation", "ra", "dec")
     assert [absent[name] for name in nothing] == [None] * 5
 
 
@@ -219,7 +220,7 @@ def test_no_header_does_anything_but_give_a_row_or_a_reason(cards):
         at = at[:start] + card + at[start + 80 :]
     row = outcome(catalogue_row, Header(at), "1.fits")
     assert row == "bad_identifier" or 0 <= row["lmjd"] <= 100_000
-    assert row == "bad_identifier" or row["z"] is None or -1 < row["z"] < 20
+    assert row == "bad_identifier" or row["redshift"] is None or -1 < row["redshift"] < 20
 
 
 def test_of_copies_of_a_spectrum_the_first_that_can_be_read_counts(tmp_path):

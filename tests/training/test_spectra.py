@@ -52,8 +52,9 @@ def spectrum(tmp_path):
 
 
 def usable(path, caplog, tolerances=None, **columns):
-    names = ("obsid", "lmjd", "planid", "spid", "fiberid", "ra", "dec", "z")
+    names = ("obsid", "lmjd", "planid", "spid", "fiberid", "ra", "dec")
     row = {name: ROW[name] for name in names} | {"spectrum_id": "s", "path": path, "star": 0}
+    row["redshift"] = ROW["z"]
     table = pd.DataFrame([row | {"snr": 30.0} | columns])
     log = logging.getLogger("test_spectra")
     with caplog.at_level(logging.INFO, log.name):

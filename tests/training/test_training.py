@@ -61,10 +61,10 @@ def survey_rows(n, **columns):
         "ra": np.arange(n) * 0.1,
         "dec": 0.0,
         **{band: np.full(n, 50.0) for band in ("snru", "snrg", "snrr", "snri", "snrz")},
-        "class": "STAR",
+        "lamost_class": "STAR",
         "subclass": "G2",
         "spectral_type": "G",
-        "z": 0.0,
+        "redshift": 0.0,
         "path": "x.fits",
     }
     return pd.DataFrame(rows | columns)

@@ -55,7 +55,7 @@ def library(n, seed=1):
             "feh_true_err": 0.03,
             "feh": truth + np.hypot(0.05, 0.03) * rng.normal(size=n),
             "feh_err": 0.1,
-            "feh_random": 1e-3,
+            "feh_err_random": 1e-3,
             "feh_noise": 1e-3,
         }
     )

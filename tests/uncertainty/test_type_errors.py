@@ -40,14 +40,14 @@ def red_stars(n_stars, seed=0, ratio=RATIO):
     rows = np.zeros(n, [
         ("spectrum_id", "S12"), ("ra", "f8"), ("dec", "f8"), ("lmjd", "i4"), ("snrg", "f4"),
         ("snrr", "f4"), ("teff", "f4"), ("fit_status", "i1"), ("feh_net", "f4"),
-        ("feh_net_err", "f4"), ("feh_net_random", "f4"), ("flag_feh_net", "u1"),
+        ("feh_net_err", "f4"), ("feh_net_err_random", "f4"), ("flag_feh_net", "u1"),
         ("flag_cloud_feh_net", "u1"),
     ])  # fmt: skip
     rows["spectrum_id"] = [f"{seed}-{number}".encode() for number in range(n)]
     rows["ra"], rows["dec"], rows["lmjd"] = star * 0.05, 10.0 * seed, np.arange(n)
     rows["snrg"], rows["snrr"] = snrg, ratio * snrg
     rows["teff"] = rng.uniform(3500, 4500, n_stars)[star]
-    rows["feh_net"], rows["feh_net_random"] = value, 0.1
+    rows["feh_net"], rows["feh_net_err_random"] = value, 0.1
     rows["feh_net_err"] = np.hypot(0.1, 0.2)
     left_out = pd.DataFrame(
         {
@@ -83,7 +83,7 @@ def test_a_networks_errors_are_functions_of_the_s_n_that_it_was_trained_with(tmp
     )
     models, _ = read_type_errors(tmp_path / "M.h5")
     apply_errors(rows, models)
-    part = rows["feh_net_random"].astype(float)
+    part = rows["feh_net_err_random"].astype(float)
     for low, high in ((10, 20), (20, 50), (50, 150)):
         some = (rows["snrg"] >= low) & (rows["snrg"] < high)
         assert np.median(part[some] / true_random[some]) == pytest.approx(1, abs=0.1)

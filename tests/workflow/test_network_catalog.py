@@ -55,7 +55,7 @@ def columns_of(label):
     return [
         label,
         f"{label}_err",
-        f"{label}_random",
+        f"{label}_err_random",
         f"{label}_spread",
         f"flag_{label}",
         f"flag_cloud_{label}",
@@ -155,7 +155,7 @@ def predictions(table):
     for label, value in (("teff_pastel", 5000 + fibre), ("mh_apogee", -fibre / 100)):
         value = value.astype(np.float32)
         columns[label], columns[f"{label}_err"] = value, np.abs(value) / 100
-        columns[f"{label}_random"] = np.abs(value) / 150
+        columns[f"{label}_err_random"] = np.abs(value) / 150
         columns[f"{label}_spread"] = np.abs(value) / 200
         columns[f"flag_{label}"] = np.isnan(value).astype(np.uint8)
         columns[f"cloud_{label}"] = (fibre % 2).astype(np.uint8)
@@ -202,7 +202,7 @@ def test_labels_of_networks_join_whatever_the_order_of_rows(tmp_path):
     assert all(
         np.isnan(unseen[f"{name}{end}"])
         for name in NAMES
-        for end in ("", "_err", "_random", "_spread")
+        for end in ("", "_err", "_err_random", "_spread")
     )
     assert unseen["flag_teff_pastel"].tolist() == [1]
     assert np.isfinite(unseen["teff"]).all()
@@ -241,9 +241,9 @@ def test_a_spectrum_that_one_system_cannot_label_has_the_labels_of_the_other(tmp
     assert sorted(own["n_masked"]) == [-1, 700]
     assert (own["layout"] == b"table").all()
     assert own["sum_ormask"].tolist() == [3, 3]
-    assert own["network_masked"].tolist() == [7, 7]
+    assert own["n_masked_network"].tolist() == [7, 7]
     (other,) = rows[rows["fiberid"] == 3]
-    assert (other["n_masked"], other["network_masked"], other["layout"]) == (700, -1, b"table")
+    assert (other["n_masked"], other["n_masked_network"], other["layout"]) == (700, -1, b"table")
 
 
 def test_without_networks_what_the_emulator_rejects_is_rejected(tmp_path):
@@ -475,8 +475,8 @@ def test_repeats_find_the_injected_scatter(tmp_path):
         "teff": 5500 + star + rng.normal(0, 20, n),
         "alpha_fe": rng.normal(0, 0.1, n), "flag_alpha_fe": star % 2,
         "flag_cloud_teff_pastel": (star < 100) & (visit == 0),
-        "teff_pastel_random": 50.0,
-        "teff_random": np.where(star < 200, 1.0, 1000.0),
+        "teff_pastel_err_random": 50.0,
+        "teff_err_random": np.where(star < 200, 1.0, 1000.0),
     }  # fmt: skip
     for band in "ugriz":
         columns[f"snr{band}"] = np.where(star % 2, 30.0, np.where(visit == 0, 30.0, 60.0))

@@ -1,0 +1,104 @@
+"""The catalogue as an astropy table, for whoever works with it in Python."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from astropy.io import fits
+from astropy.table import Table
+
+from lamostvac.core.exceptions import UserError
+from lamostvac.core.former_names import new_name, present_name
+from lamostvac.core.messages import nearest
+
+_OF_COLUMN = re.compile(r"(TUCD|TCOMM)[0-9]+")
+_LONG = "LONGSTRN"
+_FORMATS = {".fits": "fits", ".parquet": "parquet", ".vot": "votable"}
+
+
+def read_catalogue(path: str | Path, columns: Sequence[str] | None = None) -> Table:
+    """A table that this program wrote, with units and descriptions of its columns.
+
+    Unlike `Table.read` it keeps no card of a column in `meta`, and gives the columns of catalogues
+    by earlier releases their present names. Of a Parquet file only the columns that are asked for
+    are read: of ten million rows take that.
+
+    Parameters
+    ----------
+    path : FITS, Parquet or VOTable, of the catalogue or of `lamostvac label`
+    columns : names, also former ones; by default all
+
+    Returns
+    -------
+    Table of n rows with `unit`, `description` and `meta["ucd"]` of each column; `meta` has where
+    the rows come from. `astropy.table.QTable(table)` has quantities.
+
+    Raises
+    ------
+    UserError
+        There is no such file, it cannot be read, its name has another ending, or it has no column
+        of a name.
+    """
+    path = Path(path)
+    if path.suffix not in _FORMATS:
+        raise UserError(f"{path}: the name of a catalogue ends in {', '.join(_FORMATS)}")
+    if not path.is_file():
+        raise UserError(f"there is no file {path}")
+    try:
+        described = _described(path)
+        stored = {_present(name, described): name for name in described}
+        wanted = [present_name(name, stored) for name in columns or stored]
+        for name in wanted:
+            if name not in stored:
+                raise UserError(f"{path} has no column {name}{nearest(name, list(stored))}")
+        table = _read(path, [stored[name] for name in wanted])
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    for name, column in zip(wanted, list(table.itercols()), strict=True):
+        unit, ucd, description = described[column.name]
+        if column.unit is None and unit:
+            column.unit = unit
+        column.description = description
+        column.meta["ucd"] = ucd
+        column.name = name
+    for key in [key for key in table.meta if key == _LONG or _OF_COLUMN.fullmatch(key)]:
+        del table.meta[key]
+    return table
+
+
+def _present(name: str, names: object) -> str:
+    """A column's present name, unless the file has another column of that name."""
+    new = new_name(name)
+    return name if isinstance(names, dict) and new in names else new
+
+
+def _described(path: Path) -> dict[str, tuple[str, str, str]]:
+    """Unit, UCD and description of each column of a file; of a VOTable, which astropy knows, none."""
+    if path.suffix == ".parquet":
+        fields = {field.name: field.metadata or {} for field in pq.read_schema(path)}
+        return {
+            name: tuple(about.get(key, b"").decode() for key in (b"unit", b"ucd", b"description"))
+            for name, about in fields.items()
+        }
+    if path.suffix == ".fits":
+        header = fits.getheader(path, 1)
+        keys = ("TUNIT", "TUCD", "TCOMM")
+        return {
+            header[f"TTYPE{number}"]: tuple(header.get(f"{key}{number}", "") for key in keys)
+            for number in range(1, header["TFIELDS"] + 1)
+        }
+    table = Table.read(path, format=_FORMATS[path.suffix])
+    return {
+        column.name: (str(column.unit or ""), column.meta.get("ucd", ""), column.description or "")
+        for column in table.itercols()
+    }
+
+
+def _read(path: Path, names: list[str]) -> Table:
+    """These columns of a file, in this order."""
+    if path.suffix == ".parquet":
+        return Table.read(path, format="parquet", include_names=names)[names]
+    table = Table.read(path, format=_FORMATS[path.suffix])
+    table.keep_columns(names)
+    return table[names]
