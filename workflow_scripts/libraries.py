@@ -22,7 +22,8 @@ def main(snakemake: Job) -> None:
     save(libraries(table), snakemake.output.figure)
     fgk = table[table["subset"] == "FGK"].drop(columns=["subset", "offset"])
     log.info("errors of the FGK stars:\n%s", fgk.to_string(index=False, float_format="%.3g"))
-    log.info("labels of the stars of %d libraries, each from the other stars", len(tables))
+    count = f"{len(tables)} libraries" if len(tables) > 1 else "one library"
+    log.info("labels of the stars of %s, each star's from the others", count)
 
 
 if __name__ == "__main__":

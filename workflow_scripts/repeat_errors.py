@@ -31,6 +31,8 @@ def main(snakemake: Job) -> None:
     pairs = ", ".join(f"{one.n_pairs} of {one.label}" for one in models)
     log.info("pairs of one star with S/N alike: %s", pairs or "none")
     write_csv(snakemake.output[0], beside_published(models, published), digits=4)
+    most = max((one.n_pairs for one in models), default=0)
+    log.info("errors of %d labels from up to %d pairs of spectra of one star", len(models), most)
 
 
 if __name__ == "__main__":

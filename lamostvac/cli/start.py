@@ -117,4 +117,4 @@ def star(words: tuple[str, ...], config: Path | None, demo: bool, directory: Pat
         config, directory = started_by(results)
     page = Layout(results_folder(configuration_file(config, demo))).star.format(star=name)
     click.echo(f"page: {Layout(str(results)).star.format(star=name)}")
-    _start(config, demo, directory, (page, *options), cores="1")
+    _start(config, demo, directory, (page, *options), cores="1", stages=True)

@@ -64,6 +64,29 @@ def with_shipped(entries: list[Any], key: str, shipped: str | os.PathLike[str]) 
     return found
 
 
+def left_out_by(
+    own: str | os.PathLike[str], key: str, shipped: str | os.PathLike[str], option: str
+) -> list[str]:
+    """One sentence on the named entries of a `shipped` list that a user's list `own` leaves out; none
+    where it has all of them, or the word `default`.
+
+    `key` is the list's name in both files, `option` the setting that names `own`.
+    """
+    if Path(own).resolve() == Path(shipped).resolve():
+        return []
+    entries = read_yaml(own, option)[key]
+    if "default" in entries:
+        return []
+    names = [entry["name"] for entry in read_yaml(shipped, key)[key]]
+    given = {entry["name"] for entry in entries}
+    if not (without := [name for name in names if name not in given]):
+        return []
+    return [
+        f"{option}: {own} stands in the place of the shipped file, whose entries {', '.join(without)} are left "
+        "out; the word `default` in its list adds these"
+    ]
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
     """Hex SHA-256 of a file's bytes."""
     with open(path, "rb") as handle:

@@ -46,3 +46,9 @@ def describe_distilled(small: Emulator, distance: Mapping[str, float], log: logg
         len(small.process.inputs),
         ", ".join(f"{name} {value:.2g}" for name, value in distance.items()),
     )
+    log.info(
+        "%d spectra; %d directions give their flux to %.2g (rms of the worst one)",
+        len(small.library_scaled),
+        small.n_signal,
+        distance["signal_rms"],
+    )

@@ -1,3 +1,3 @@
 """Forms of the catalogue for archives and readers."""
 
-VERSION = 12
+VERSION = 13

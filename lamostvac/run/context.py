@@ -16,9 +16,9 @@ from lamostvac.catalog.registry import network_labels as as_labels
 from lamostvac.configuration.libraries import with_libraries_on_disk
 from lamostvac.configuration.root import Configuration, configuration_hash, settings_of_rows
 from lamostvac.core.exceptions import UserError
-from lamostvac.core.files import sha256
+from lamostvac.core.files import left_out_by, sha256
 from lamostvac.core.former_names import take_notes
-from lamostvac.core.paths import COLUMNS_PATH, shipped
+from lamostvac.core.paths import COLUMNS_PATH, COMPARISONS_PATH, TRAINING_SETS_PATH, shipped
 from lamostvac.core.vocabulary import BANDS
 from lamostvac.distance.schema import PhotometryFile, load_photometry
 from lamostvac.fit.settings import FitSettings
@@ -363,7 +363,13 @@ def resolve(configuration: Configuration, site: Site) -> Context:
         comparisons=[comparison for comparison in comparisons if comparison.name in files],
         comparison_files=files,
         comparisons_skipped=skipped,
-        notes=[*without_sets, *without_emulators, *without_tables, *take_notes()],
+        notes=[
+            *without_sets,
+            *without_emulators,
+            *without_tables,
+            *_left_out(configuration),
+            *take_notes(),
+        ],
     )
 
 
@@ -405,6 +411,19 @@ def _training_sets(
     coefficients = configuration.band_coefficients
     found = {entry.name: entry.with_coefficients(coefficients) for entry in sets}
     return found, skipped, missing
+
+
+def _left_out(configuration: Configuration) -> list[str]:
+    """Sentences on shipped training sets and comparisons that a file of one's own leaves out."""
+    sets, comparisons = configuration.networks.training_sets, configuration.validation.comparisons
+    notes = []
+    if sets:
+        option = "networks.training_sets"
+        notes += left_out_by(shipped(sets), "training_sets", TRAINING_SETS_PATH, option)
+    if comparisons and configuration.validation.enabled:
+        option = "validation.comparisons"
+        notes += left_out_by(shipped(comparisons), "comparisons", COMPARISONS_PATH, option)
+    return notes
 
 
 def _check_publication(configuration: Configuration, registry: Registry) -> None:

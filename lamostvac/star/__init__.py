@@ -1,3 +1,3 @@
 """The page of one star."""
 
-VERSION = 12
+VERSION = 13

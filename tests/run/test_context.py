@@ -129,6 +129,18 @@ def test_tables_of_magnitudes_that_are_not_there_are_left_out_with_a_sentence(si
     assert context({"photometry": {"enabled": False}}).photometry_files == []
 
 
+def test_what_a_file_of_ones_own_leaves_out_of_the_shipped_one_is_said(tmp_path, project):
+    sets = yaml.safe_load((project / "config/training_sets.yaml").read_text())["training_sets"]
+    own = tmp_path / "mine.yaml"
+    own.write_text(yaml.safe_dump({"training_sets": sets[:1]}))
+    note = context({"networks": {"training_sets": str(own)}}).notes[-1]
+    others = ", ".join(entry["name"] for entry in sets[1:])
+    assert note.startswith(f"networks.training_sets: {own} stands in the place of the shipped file")
+    assert f"entries {others} are left out" in note
+    own.write_text(yaml.safe_dump({"training_sets": ["default"]}))
+    assert context({"networks": {"training_sets": str(own)}}).notes == context().notes
+
+
 def test_comparisons_without_file_are_skipped_with_a_sentence(simulated, tmp_path):
     files = {name.removesuffix(".other") for name in simulated.comparison_files}
     assert {entry.name for entry in simulated.comparisons} == files

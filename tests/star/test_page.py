@@ -216,6 +216,16 @@ def test_the_page_of_a_star(run, tmp_path):
     assert (tmp_path / "a.html").read_text().count("data:image/svg+xml") == 4
 
 
+def test_flags_of_single_labels_stand_at_the_head_too(run, tmp_path):
+    """They have no bit in `flags`, so that a star with none of these may have one of them."""
+    said = {}
+    for row in (CLEAN, HOT):
+        write_star_page(tmp_path / "star.html", str(1000 + row), run.files, run.settings)
+        said[row] = check_page(tmp_path / "star.html")
+    assert "Flags of single labels that are set: flag_teff_disagree." in said[HOT]
+    assert "Flags of single labels" not in said[CLEAN]
+
+
 def test_a_pilot_spectrum_is_found_by_its_spectrum_id(run, tmp_path):
     name = run.rows["spectrum_id"][PILOT].decode()
     write_star_page(tmp_path / "a.html", name, run.files, run.settings)
