@@ -53,9 +53,8 @@ def main(snakemake: Job) -> None:
     )
     costs = stage_costs(params.benchmarks, accounting["n_in"])
     overview.write_overview(snakemake.output[0], numbers, lights, limits, costs, comparisons)
-    counts = lights["light"].replace("none", "without a light").value_counts()
-    shown = ", ".join(f"{n} {light}" for light, n in counts.items())
-    log.info("%d checks beside the papers: %s", len(lights), shown)
+    shown = ", ".join(f"{n} {light}" for light, n in lights["light"].value_counts().items())
+    log.info("%d checks: %s", len(lights), shown.replace("none", "without a light"))
 
 
 if __name__ == "__main__":
