@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from lamostvac.core.hdf5 import open_hdf5
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
 from lamostvac.core.progress import Progress
-from lamostvac.grouped.groups import order_of, write_order, write_sorted
+from lamostvac.grouped.groups import order_of, read_first_matches, write_order, write_sorted
 from lamostvac.library.library import read_library_labels
 
 
@@ -15,11 +14,10 @@ def main(snakemake: Job) -> None:
     log = rule_log(snakemake)
     inputs = snakemake.input
     identifiers, matches = [], []
-    for project, candidates in zip(inputs.project, inputs.candidates, strict=True):
-        with open_hdf5(project) as handle:
-            identifiers.append(handle["spectra/spectrum_id"][()])
-        with open_hdf5(candidates) as handle:
-            matches.append(handle["candidates"][:, 0])
+    for paths in zip(inputs.project, inputs.candidates, strict=True):
+        names, first = read_first_matches(*paths)
+        identifiers.append(names)
+        matches.append(first)
     chunks = [Path(path).stem for path in inputs.project]
     order = order_of(chunks, identifiers, matches, read_library_labels(inputs.library))
     progress = Progress(log, len(order.row), "spectra")

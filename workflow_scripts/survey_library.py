@@ -25,7 +25,9 @@ def main(snakemake: Job) -> None:
         for suffix in ("", "_err")
     }
     labels = table[["spectrum_id", "snr", *names]].rename(columns=names)
-    stars = labels.merge(pd.read_parquet(inputs.candidates)[NEEDED], on="spectrum_id")
+    stars = labels.merge(
+        pd.read_parquet(inputs.candidates)[NEEDED], on="spectrum_id", validate="1:1"
+    )
     progress = Progress(log, len(stars), "library spectra")
     library = survey_library(
         stars,

@@ -31,12 +31,12 @@ def main(snakemake: Job) -> None:
     if kept.restore(state, [outputs.network, outputs.left_out]):
         log.info("%s: trained on the same before; its network is kept", label)
         return
-    flux, ivar = read_spectra(inputs.spectra, train)
+    flux, ivar = read_spectra(inputs.spectra, table, train)
     network, left_out = train_label(
         table.iloc[train], flux, ivar, entry, preparation, settings, params.seed, log
     )
     save_network(outputs.network, network)
-    more = read_spectra(inputs.spectra, clipped)
+    more = read_spectra(inputs.spectra, table, clipped)
     flux, ivar = np.concatenate([flux, more[0]]), np.concatenate([ivar, more[1]])
     answer, spread = answers_of(network, left_out, flux, ivar)
     stars = pd.concat([table.iloc[train], table.iloc[clipped]])

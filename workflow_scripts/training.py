@@ -38,8 +38,9 @@ def main(snakemake: Job) -> None:
     name = entry.name
     accounting = Accounting(name) if entry.parent else Accounting.read(name, inputs.steps)
     if entry.parent:
-        table, rows = child_table(read_training(inputs.table), entry, accounting)
-        flux, ivar = read_spectra(inputs.spectra, rows)
+        parent = read_training(inputs.table)
+        table, rows = child_table(parent, entry, accounting)
+        flux, ivar = read_spectra(inputs.spectra, parent, rows)
     else:
         candidates, seed = pd.read_parquet(inputs.candidates), params.seed
         headers = HeaderTolerances(**params.headers)
@@ -63,7 +64,7 @@ def main(snakemake: Job) -> None:
         )
     cards = origin_cards(entry.parent, [str(path) for path in inputs.get("files", [])])
     write_training(outputs.table, table, entry, cards)
-    write_spectra(outputs.spectra, flux, ivar)
+    write_spectra(outputs.spectra, table["spectrum_id"], flux, ivar)
     counts = table["split"].value_counts()
     log.info(", ".join(f"{name}: {count} spectra" for name, count in counts.sort_index().items()))
 

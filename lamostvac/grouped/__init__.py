@@ -1,3 +1,3 @@
 """Grouped search of Liang et al. (2024): nearest library spectra, groups, Bayesian optimisation."""
 
-VERSION = 5
+VERSION = 6

@@ -86,6 +86,26 @@ def order_of(
     return Order(tuple(chunks), chunk[order], row[order], names[order])
 
 
+def read_first_matches(
+    project: str | PathLike[str], candidates: str | PathLike[str]
+) -> tuple[NDArray[np.bytes_], NDArray[np.integer]]:
+    """Names (n,) of a chunk's spectra, and the row in the library of the first match of each.
+
+    Raises
+    ------
+    UserError
+        The files of components and of candidates are not of the same spectra in the same order.
+    """
+    with open_hdf5(project) as handle:
+        names = handle["spectra/spectrum_id"][()]
+    with open_hdf5(candidates) as handle:
+        others = handle["spectrum_id"][()] if "spectrum_id" in handle else None
+        first = handle["candidates"][:, 0]
+    if others is None or not np.array_equal(names, others):
+        raise UserError(f"{candidates} has other spectra than {project}; delete both and run again")
+    return names, first
+
+
 def write_order(path: str | PathLike[str], order: Order) -> None:
     """Write as HDF5, one dataset per attribute."""
     with atomic_hdf5(path) as handle:

@@ -1,3 +1,3 @@
 """Stars with known labels that networks learn from."""
 
-VERSION = 5
+VERSION = 6

@@ -10,6 +10,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from lamostvac.core.atomic import atomic
+from lamostvac.core.exceptions import UserError
 from lamostvac.core.files import sha256
 from lamostvac.core.hdf5 import atomic_hdf5, open_hdf5
 from lamostvac.training.load import table_columns
@@ -108,16 +109,37 @@ def origin_cards(parent: str | None, files: Sequence[str]) -> list[tuple[str, st
     return cards
 
 
-def write_spectra(path: str | Path, flux: NDArray[np.float32], ivar: NDArray[np.float32]) -> None:
-    """The spectra (n, n_pixels) of a training set, in the order of its table."""
+def write_spectra(
+    path: str | Path, names: pd.Series, flux: NDArray[np.float32], ivar: NDArray[np.float32]
+) -> None:
+    """The spectra (n, n_pixels) of a training set with their `spectrum_id` (n,), in the order of its
+    table.
+    """
     with atomic_hdf5(path) as handle:
+        texts = np.asarray(names, "S") if len(names) else np.empty(0, "S1")
+        handle.create_dataset("spectrum_id", data=texts, track_times=False)
         for name, values in (("flux", flux), ("ivar", ivar)):
             handle.create_dataset(name, data=values, track_times=False)
 
 
 def read_spectra(
-    path: str | Path, rows: NDArray[np.integer]
+    path: str | Path, table: pd.DataFrame, rows: NDArray[np.integer]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Flux and ivar (k, n_pixels) of some rows, in increasing order, that `write_spectra` wrote."""
+    """Flux and ivar (k, n_pixels) of some rows of a set's table, in increasing order.
+
+    Raises
+    ------
+    UserError
+        The file, which `write_spectra` wrote, has other spectra than the table.
+    """
     with open_hdf5(path) as handle:
+        names = np.asarray(table["spectrum_id"].iloc[rows], str)
+        if "spectrum_id" not in handle or len(handle["spectrum_id"]) != len(table):
+            same = False
+        else:
+            same = np.array_equal(handle["spectrum_id"][()][rows].astype(str), names)
+        if not same:
+            raise UserError(
+                f"{path} has other spectra than the table beside it; delete both and run again"
+            )
         return handle["flux"][rows], handle["ivar"][rows]

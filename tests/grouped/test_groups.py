@@ -20,6 +20,7 @@ from lamostvac.grouped.groups import (
     gather,
     group_status,
     order_of,
+    read_first_matches,
     read_labels,
     read_order,
     write_labels,
@@ -45,6 +46,23 @@ def release(n=50, cuts=(20, 20, 31)):
     names = rng.permutation([f"55000-plan-01-{i:03d}" for i in range(n)]).astype("S")
     matches = rng.integers(0, 6, n)
     return np.split(names, cuts), np.split(matches, cuts)
+
+
+def test_candidates_of_other_spectra_are_refused(tmp_path):
+    names = np.array([b"one", b"two", b"three"])
+    with h5py.File(tmp_path / "project.h5", "w") as handle:
+        handle["spectra/spectrum_id"] = names
+    for path, others in (("same.h5", names), ("other.h5", names[::-1]), ("none.h5", None)):
+        with h5py.File(tmp_path / path, "w") as handle:
+            handle["candidates"] = np.arange(12).reshape(3, 4)
+            if others is not None:
+                handle["spectrum_id"] = others
+    found, first = read_first_matches(tmp_path / "project.h5", tmp_path / "same.h5")
+    assert found.tolist() == names.tolist()
+    assert first.tolist() == [0, 4, 8]
+    for path in ("other.h5", "none.h5"):
+        with pytest.raises(UserError, match="has other spectra than"):
+            read_first_matches(tmp_path / "project.h5", tmp_path / path)
 
 
 @pytest.mark.parametrize("n_stars", [0, 1, 6, 7, 20, 21])

@@ -472,6 +472,21 @@ def test_the_file_is_read_as_written_and_has_the_same_bytes(tmp_path):
     assert len(files.read_training(tmp_path / "empty.fits")) == 0
 
 
+def test_spectra_are_read_for_the_table_that_they_belong_to_alone(tmp_path):
+    table = survey_rows(5)
+    flux = np.arange(10, dtype=np.float32).reshape(5, 2)
+    files.write_spectra(tmp_path / "s.h5", table["spectrum_id"], flux, flux + 1)
+    rows = np.array([1, 4])
+    for found, expected in zip(
+        files.read_spectra(tmp_path / "s.h5", table, rows), (flux, flux + 1), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected[rows])
+    assert len(files.read_spectra(tmp_path / "s.h5", table, rows[:0])[0]) == 0
+    for other in (table.iloc[::-1], table.iloc[:4], pd.concat([table, table])):
+        with pytest.raises(UserError, match="has other spectra than the table beside it"):
+            files.read_spectra(tmp_path / "s.h5", other.reset_index(drop=True), rows[:1])
+
+
 def test_accounting_survives_its_file(tmp_path):
     accounting = training_accounting.Accounting("x")
     accounting.add("rows", "", None, 7)
