@@ -3,11 +3,13 @@
 `python tools/recommended_truth.py RESULTS [DEFINITIONS] [--weights stated]` after a simulated run; RESULTS is its
 folder. Relations and weights are fitted anew from the tables of the types, so that other definitions
 (config/recommended.yaml) can be tried on a finished run. Single stars without emission that no network learned from;
-prints a line per label and type for all stars of each column and for those that all systems share, with number, median
-and robust sigma of the difference and the robust width of the pulls, then the relations, factors and correlations.
+prints a line per label and type for all stars of each column and for those that all systems share, with number, median,
+robust sigma and mean of the absolute difference and the robust width of the pulls, then the relations, factors and
+correlations.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lamostvac.catalog.left_out import read_left_out
 from lamostvac.core.vocabulary import TYPE_ORDER
+from lamostvac.library.library import read_catalogue_labels
 from lamostvac.recommend.combine import combine, fit_all
 from lamostvac.recommend.definitions import load_definitions, result_columns
 from lamostvac.recommend.files import in_words
@@ -36,6 +39,13 @@ def trained_in(results: Path) -> dict[str, str]:
     ending = "_left_out.parquet"
     files = sorted((results / "networks").glob(f"*{ending}"))
     return {path.name.removesuffix(ending): str(path) for path in files}
+
+
+def library_of(results: Path) -> np.ndarray:
+    """Labels (m, 4) of the first emulator's library."""
+    made_of = json.loads((results / "catalog" / "provenance.json").read_text())
+    name = made_of["settings"]["library"]["name"]
+    return read_catalogue_labels(results / "library" / f"{name}.h5")
 
 
 def rows_of(results: Path, spectral_type: str) -> dict[str, np.ndarray]:
@@ -74,23 +84,29 @@ def lines(
             pulls = pull_statistics(value, columns[f"{name}_err"], truth[label])
             yield {
                 "stars": stars, "column": name, "n": found["n"], "offset": found["offset"],
-                "robust_sigma": found["robust_sigma"], "pull_width": pulls["width"],
+                "robust_sigma": found["robust_sigma"],
+                "mean_absolute": float(np.nanmean(np.abs(value - truth[label]))) if found["n"] else np.nan,
+                "pull_width": pulls["width"],
             }  # fmt: skip
 
 
 def main(results: Path, path: Path, settings: Settings) -> None:
-    truth = truth_of(results)
+    truth, library = truth_of(results), library_of(results)
     table, relations = [], []
     for spectral_type in TYPE_ORDER:
         columns = rows_of(results, spectral_type)
         definitions = load_definitions(path, list(columns))
         pairs = repeat_pairs(columns["ra"], columns["dec"], columns["lmjd"])
         left_out = read_left_out(columns["spectrum_id"].astype("S"), trained_in(results))
-        fitted = fit_all(columns, definitions, settings, pairs, left_out)
+        fitted = fit_all(columns, definitions, settings, pairs, left_out, library)
         found = truth.loc[columns["spectrum_id"].astype(str)]
         for definition, item in zip(definitions, fitted, strict=True):
             label = definition.label
-            values = combine(columns, definition, item, settings.disagreement, settings.snr_band)
+            values = combine(
+                columns, definition, item, settings.disagreement, settings.snr_band,
+                {name: known.numbers(len(found)) for name, known in left_out.items()},
+                library,
+            )  # fmt: skip
             columns |= dict(zip(result_columns(label), values, strict=True))
             both = np.ones(len(found), bool)
             for system in definition.systems:

@@ -45,7 +45,7 @@ def main(snakemake: Job) -> None:
     left_out = read_left_out(
         rows["spectrum_id"], dict(zip(params.trained_here, inputs.left_out, strict=True))
     )
-    fitted = combine.fit_all(rows, definitions, settings, pairs, left_out)
+    fitted = combine.fit_all(rows, definitions, settings, pairs, left_out, labels)
     combine.apply(rows, fitted, definitions, settings, left_out, labels)
     files.save(snakemake.output.relations, fitted)
     for line in files.in_words(fitted):

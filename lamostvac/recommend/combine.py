@@ -14,7 +14,6 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from lamostvac.core.vocabulary import LABELS as EMULATOR_LABELS
 from lamostvac.recommend.definitions import (
     Columns,
     Definition,
@@ -23,9 +22,9 @@ from lamostvac.recommend.definitions import (
     result_columns,
     validity,
 )
-from lamostvac.recommend.known import LABELS, Kinds, KnownStars, stars_of
+from lamostvac.recommend.known import LABELS, Kinds, KnownStars, Supports
 from lamostvac.recommend.learned import LeftOut, learn, with_left_out
-from lamostvac.recommend.relations import LabelRelations, fit, on_scale
+from lamostvac.recommend.relations import LabelRelations, fit_label, on_scale
 from lamostvac.recommend.scales import PLACE, place
 from lamostvac.recommend.settings import Recommended, Settings
 from lamostvac.recommend.weights import LEAST, weights_of
@@ -45,13 +44,16 @@ _BLOCK = 65536  # rows at a time: the columns of a block stay in the processor's
 
 @dataclass(frozen=True)
 class _System:
-    """One system's value, error, the random part of it, validity (n,), and each source's share and
-    error, on the scale.
+    """One system's value, error, the random part of it, what may be missing for want of known stars
+    beside the error, the share of sources with few known stars, validity (n,), and each source's
+    share and error, on the scale.
     """
 
     value: NDArray[np.float64]
     error: NDArray[np.float64]
     random: NDArray[np.float64]
+    missing: NDArray[np.float64]
+    few: NDArray[np.float64]
     valid: NDArray[np.float64]
     shares: dict[str, NDArray[np.float64]]
     errors: dict[str, NDArray[np.float64]]
@@ -63,6 +65,7 @@ def _system(
     fitted: LabelRelations,
     covariates: Sequence[NDArray[np.float64]],
     snr_band: str,
+    supports: Supports,
 ) -> _System:
     """The value of a system: the first source has its validity as weight, the next the remainder.
 
@@ -71,15 +74,17 @@ def _system(
     """
     n = len(columns[sources[0].column])
     left, value, error, random = np.ones(n), np.zeros(n), np.zeros(n), np.zeros(n)
+    missing, few = np.zeros(n), np.zeros(n)
     shares, errors = {}, {}
     for source in sources:
         name = source.column
         own = validity(source, columns)
         share = own * left
         left = left - share
-        source_value, whole, stated = on_scale(
-            columns, source, own, fitted.relations[name], covariates
-        )
+        source_value, whole, stated = on_scale(columns, source, own, fitted, covariates, supports)
+        support = fitted.support(name, supports, n)
+        missing += share * support.missing
+        few += share * support.few
         random += share * np.where(own > 0, stated * _random_share(columns, name), 0.0)
         if name in fitted.scales:
             # What the factor was learned on has the relation's own error in it.
@@ -96,6 +101,8 @@ def _system(
         value * inverse,
         error * inverse,
         random * inverse,
+        missing * inverse,
+        few * inverse,
         valid,
         {k: s * inverse for k, s in shares.items()},
         errors,
@@ -114,17 +121,20 @@ def _random_share(columns: Columns, name: str) -> NDArray[np.float64]:
 
 
 def _covariance(systems: Sequence[_System], fitted: LabelRelations) -> NDArray[np.float64]:
-    """Covariance (n, s, s) of the systems' errors."""
+    """Covariance (n, s, s) of the systems' errors.
+
+    What they miss for want of known stars they have in common, since they learned from the same.
+    """
     found = np.empty((len(systems[0].value), len(systems), len(systems)))
     for i, one in enumerate(systems):
-        found[:, i, i] = one.error**2
+        found[:, i, i] = one.error**2 + one.missing**2
         for j, two in enumerate(systems[:i]):
             shared = np.zeros(len(found))
             for a, share_a in one.shares.items():
                 for b, share_b in two.shares.items():
                     correlation = fitted.correlation(a, b)
                     shared += correlation * share_a * one.errors[a] * share_b * two.errors[b]
-            found[:, i, j] = found[:, j, i] = shared
+            found[:, i, j] = found[:, j, i] = shared + one.missing * two.missing
     return found
 
 
@@ -153,7 +163,7 @@ def combine(
     disagreement: float = _SECTION.disagreement,
     snr_band: str = "",
     own: Mapping[str, NDArray[np.int64]] | None = None,
-    library: KnownStars | None = None,
+    library: NDArray[np.floating] | None = None,
     kinds: Kinds | None = None,
 ) -> Combined:
     """Recommended value, error, source bits, disagreement, extrapolation, random error (n,).
@@ -163,7 +173,7 @@ def combine(
     columns : columns (n,) of the catalogue, errors and flags included
     snr_band : the S/N that learned factors depend on; not needed where `fitted` has none
     own : the stars' numbers (n,) in a source's training set, -1 for those that are not in it
-    library : the stars that the first emulator's own labels rest on
+    library : labels (m, k) of the first emulator's library
     kinds : of these stars; for several labels of the same stars, so that none is searched for twice
 
     Returns
@@ -174,7 +184,7 @@ def combine(
         difference. The value remains the weighted mean, and its error is multiplied by the Birge
         ratio |difference| / sigma, to the degree that both are valid
     extrapolated : 1 where sources that learned from few stars of the kind (`known.py`) have more
-        than half of the weight. The error then covers what they may miss
+        than half of the weight. What they may miss is in their errors, and so in the weights
     random : float32, standard deviation from spectrum to spectrum of a star: the weighted sum of the
         sources' stated random errors, as if they were fully correlated, since all read the same
         noise. Learned factors, disagreement and extrapolation do not change it
@@ -182,6 +192,7 @@ def combine(
     covariates = [number(columns, name) for name in definition.covariates]
     n = len(columns[definition.sources[0].column])
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        supports = (kinds or Kinds(columns)).supports(definition, fitted.known, own or {}, library)
         systems = [
             _system(
                 columns,
@@ -189,6 +200,7 @@ def combine(
                 fitted,
                 covariates,
                 snr_band,
+                supports,
             )
             for name in definition.systems
         ]
@@ -201,13 +213,7 @@ def combine(
         sigmas, degree = _largest_difference(systems, covariance)
         disagree = sigmas > disagreement
         error = np.where(disagree, error * (1.0 + (sigmas - 1.0) * degree), error)
-        known = dict(fitted.known)
-        if library is not None:
-            known |= {s.column: library for s in definition.sources if s.column in EMULATOR_LABELS}
-        few, lacking = _extrapolated(
-            columns, definition, fitted, known, systems, weights, own or {}, kinds
-        )
-        error = np.where(few, np.hypot(error, lacking), error)
+        few = sum(weights[:, i] * system.few for i, system in enumerate(systems)) > 0.5
         value32, error32 = np.asarray(value, np.float32), error.astype(np.float32)
     some = weights.sum(axis=1) > 0
     usable = some & np.isfinite(value32) & np.isfinite(error32) & (error32 > 0)
@@ -227,36 +233,6 @@ def combine(
     )
 
 
-def _extrapolated(
-    columns: Columns,
-    definition: Definition,
-    fitted: LabelRelations,
-    known: Mapping[str, KnownStars],
-    systems: Sequence[_System],
-    weights: NDArray[np.float64],
-    own: Mapping[str, NDArray[np.int64]],
-    kinds: Kinds | None,
-) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Where more than half of the weight is with sources that know few stars of the kind (n,), and
-    the standard deviation of what these may miss.
-    """
-    n = len(weights)
-    few, missing = np.zeros(n), np.zeros(n)
-    if not known:
-        return few > 0, missing
-    kinds, labels = kinds or Kinds(columns), number(columns, definition.label)
-    found = {
-        name: kinds.spread(labels, stars, stars_of(own, name, n)) for name, stars in known.items()
-    }
-    for i, system in enumerate(systems):
-        for name, share in system.shares.items():
-            if needed := [other for other in fitted.rests_on(name) if other in found]:
-                weight = weights[:, i] * share
-                few += weight * np.any([found[other][0] for other in needed], axis=0)
-                missing += weight * np.max([found[other][1] for other in needed], axis=0)
-    return few > 0.5, missing
-
-
 def names_of(definitions: Sequence[Definition], settings: Settings) -> set[str]:
     """All columns that relations, factors and recommended values are made from."""
     names = {settings.snr_band, *PLACE, *LABELS, *(item.label for item in definitions)}
@@ -272,6 +248,7 @@ def fit_all(
     settings: Settings,
     pairs: tuple[NDArray[np.integer], NDArray[np.integer]] | None = None,
     left_out: Mapping[str, LeftOut] | None = None,
+    library: NDArray[np.floating] | None = None,
 ) -> list[LabelRelations]:
     """Relations of one spectral type, with `weights: learned` also factors on errors.
 
@@ -280,21 +257,22 @@ def fit_all(
     rows : (n,) of the catalogue, errors and flags included
     pairs : see `relations.fit_label`
     left_out : by label of a network
+    library : labels (m, k) of the first emulator's library
     """
     known = left_out or {}
     columns = with_left_out(rows, names_of(definitions, settings), known)
-    fitted = [
-        replace(item, known=_known_stars(columns, definition, known))
-        for item, definition in zip(
-            fit(columns, definitions, settings, pairs), definitions, strict=True
-        )
-    ]
-    if settings.weights == "stated":
-        return fitted
-    return [
-        learn(columns, definition, item, known, settings)
-        for definition, item in zip(definitions, fitted, strict=True)
-    ]
+    n = len(columns[settings.snr_band])
+    own = {name: item.numbers(n) for name, item in known.items()}
+    kinds, found = Kinds(columns), []
+    for definition in definitions:
+        trained = _known_stars(columns, definition, known)
+        supports = kinds.supports(definition, trained, own, library)
+        fitted = fit_label(columns, definition, settings, pairs, supports)
+        fitted = replace(fitted, known=trained)
+        if settings.weights == "learned":
+            fitted = learn(columns, definition, fitted, known, settings, library)
+        found.append(fitted)
+    return found
 
 
 def _known_stars(
@@ -324,7 +302,6 @@ def apply(
     without it (`left_out`, by label), so that its error holds. `library` has the labels (m, k) of
     the first emulator's library.
     """
-    stars = None if library is None else KnownStars.of_library(library)
     found = {item.label: item for item in fitted}
     for start in range(0, len(rows), _BLOCK):
         block = rows[start : start + _BLOCK]
@@ -339,7 +316,7 @@ def apply(
             results = combine(
                 {name: np.ascontiguousarray(values) for name, values in columns.items()},
                 definition, found[definition.label], settings.disagreement, settings.snr_band, own,
-                stars, kinds,
+                library, kinds,
             )  # fmt: skip
             for name, values in zip(result_columns(definition.label), results, strict=True):
                 block[name] = values

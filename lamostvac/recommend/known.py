@@ -5,10 +5,15 @@ was fitted to; neither its error nor a comparison with another network of the sa
 tells. The number of training stars that are like a star does. Stars are compared by the labels of
 the first emulator, which learned from others: the answer of a source without a star's kind lies
 near the stars that it has, so its own labels do not tell either. Of the first emulator itself its own
-library's stars are counted. All of this is ours, not of a paper (docs/recommended.md).
+library's stars are counted.
+
+What is known of a source at such stars (an offset from another scale, say) is known beyond them as
+the value of a Gaussian process of zero mean: with the correlation r of the two places it counts r
+times, and 1 - r^2 of the process's variance is left. All of this is ours, not of a paper
+(docs/recommended.md).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from lamostvac.recommend.definitions import Columns, number
+from lamostvac.core.vocabulary import LABELS as EMULATOR_LABELS
+from lamostvac.recommend.definitions import Columns, Definition, number
 
 Array = NDArray[np.float64]
 LABELS = ("teff", "logg", "feh")  # the first emulator's
@@ -60,14 +66,15 @@ class KnownStars:
         return cls(np.stack(means[:3], axis=1), means[3], stars)
 
     @classmethod
-    def of_library(cls, labels: NDArray[np.floating]) -> "KnownStars":
-        """The stars of the first emulator's library by their labels (m, k), the first three those of
-        `LABELS`. Its errors have been learned from left-out stars, so there is nothing to add.
+    def of_library(cls, labels: NDArray[np.floating], label: str) -> "KnownStars":
+        """The stars of the first emulator's library by their labels (m, k) in the order of
+        `EMULATOR_LABELS`.
         """
-        columns = dict(zip(LABELS, np.asarray(labels, np.float64).T, strict=False))
+        columns = dict(zip(EMULATOR_LABELS, np.asarray(labels, np.float64).T, strict=False))
         places = places_of(columns)
-        places = places[np.isfinite(places).all(axis=1)]
-        return cls(places, np.full(len(places), np.nan), np.arange(len(places)))
+        usable = np.isfinite(places).all(axis=1)
+        own = columns[label] if label in columns else np.full(len(places), np.nan)
+        return cls(places[usable], own[usable], np.arange(usable.sum()))
 
     def few(self, places: Array, own: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Where fewer than `ENOUGH` other stars are within one step, or the place is unknown.
@@ -77,13 +84,14 @@ class KnownStars:
         places : (n, 3)
         own : (n,) the star's number where it is one of these, else -1
         """
-        return (self._near(places, own, 1.0) >= 0).sum(axis=1) < ENOUGH
+        return (self._near(places, own, 1.0)[0] >= 0).sum(axis=1) < ENOUGH
 
-    def nearest(self, places: Array, own: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The nearest other stars (n, `ENOUGH`), however far; -1 where there are none or the place is
-        unknown.
+    def nearest(self, places: Array, own: NDArray[np.int64]) -> tuple[NDArray[np.int64], Array]:
+        """The nearest other stars (n, `ENOUGH`), however far, -1 where there are none or the place is
+        unknown, and the distance (n,) of the last of them, infinite where there are too few.
         """
-        return self._near(places, own, np.inf)
+        near, distance = self._near(places, own, np.inf)
+        return near, distance[:, -1]
 
     def apart(self, labels: Array, nearest: NDArray[np.int64]) -> Array:
         """How far (n,) the label is from those of the `nearest` stars (n, `ENOUGH`): a root mean
@@ -100,24 +108,62 @@ class KnownStars:
         """Whether these are the same stars, whatever label is kept of them."""
         return np.array_equal(self.star, other.star) and np.array_equal(self.places, other.places)
 
-    def _near(self, places: Array, own: NDArray[np.int64], reach: float) -> NDArray[np.int64]:
-        """The nearest other stars (n, `ENOUGH`) within a reach, -1 where there are no more."""
+    def _near(
+        self, places: Array, own: NDArray[np.int64], reach: float
+    ) -> tuple[NDArray[np.int64], Array]:
+        """The nearest other stars within a reach and their distances, each (n, `ENOUGH`); -1 and
+        infinity where there are no more.
+        """
         found = np.full((len(places), ENOUGH), -1)
+        distance = np.full((len(places), ENOUGH), np.inf)
         asked = np.flatnonzero(np.isfinite(places).all(axis=1))
         if len(self.star) and len(asked):
-            found[asked] = self._others(places[asked], own[asked], reach)
-        return found
+            found[asked], distance[asked] = self._others(places[asked], own[asked], reach)
+        return found, distance
 
-    def _others(self, places: Array, own: NDArray[np.int64], reach: float) -> NDArray[np.int64]:
-        """The nearest other stars (n, `ENOUGH`) within a reach; -1 where there are no more."""
+    def _others(
+        self, places: Array, own: NDArray[np.int64], reach: float
+    ) -> tuple[NDArray[np.int64], Array]:
+        """The nearest other stars within a reach and their distances, each (n, `ENOUGH`); -1 and
+        infinity where there are no more.
+        """
         # One more than needed, as the nearest may be the star itself.
         reach = np.nextafter(reach, np.inf)  # which the tree leaves out
         wanted = np.arange(ENOUGH + 1) + 1
-        near = cKDTree(self.places).query(places, k=wanted, distance_upper_bound=reach)[1]
+        distance, near = cKDTree(self.places).query(places, k=wanted, distance_upper_bound=reach)
         itself = np.append(self.star, -2)[near] == own[:, None]
         near = np.where((near == len(self.star)) | itself, -1, near)
-        order = np.argsort(near < 0, axis=1, kind="stable")
-        return np.take_along_axis(near, order, axis=1)[:, :ENOUGH]
+        distance = np.where(near < 0, np.inf, distance)
+        order = np.argsort(near < 0, axis=1, kind="stable")[:, :ENOUGH]
+        return np.take_along_axis(near, order, axis=1), np.take_along_axis(distance, order, axis=1)
+
+
+@dataclass(frozen=True)
+class Support:
+    """What the known stars of a source say of others.
+
+    Attributes
+    ----------
+    few : (n,) fewer than `ENOUGH` others are within a step
+    correlation : (n,) of what is known of the source there with the stars': 1 where they are not
+        few, exp(-d^2 / 2) where the last of the `ENOUGH` nearest is d steps beyond one step
+    missing : (n,) standard deviation of what the source's answer may be off for want of them: it may
+        be drawn to the nearest known stars by any part of the way, and all parts are equally likely,
+        so it is the root mean square difference of the first emulator's label from theirs over the
+        square root of 3, times sqrt(1 - correlation^2)
+    """
+
+    few: NDArray[np.bool_]
+    correlation: Array
+    missing: Array
+
+    @classmethod
+    def everywhere(cls, n: int) -> "Support":
+        """That of a source whose stars are not known: it is taken as it stands."""
+        return cls(np.zeros(n, bool), np.ones(n), np.zeros(n))
+
+
+Supports = Mapping[str, Support]  # by source, for those whose stars are known
 
 
 @dataclass(frozen=True)
@@ -127,6 +173,7 @@ class _Searched:
     known: KnownStars
     own: NDArray[np.int64]
     few: NDArray[np.bool_]
+    correlation: Array
     nearest: NDArray[np.int64]  # of those with few
 
 
@@ -143,29 +190,66 @@ class Kinds:
     def _places(self) -> Array:
         return places_of(self._columns)
 
-    def spread(
-        self, labels: Array, known: KnownStars, own: NDArray[np.int64]
-    ) -> tuple[NDArray[np.bool_], Array]:
-        """`few`, and where it is True the standard deviation of what may be missing; else 0, each (n,).
+    def support(self, labels: Array, known: KnownStars, own: NDArray[np.int64]) -> Support:
+        """What known stars say of these.
 
-        `labels` are the first emulator's (n,).
-
-        An answer may be drawn to the nearest known stars by any part of the way, and all parts are
-        equally likely: the difference over the square root of 3.
+        Parameters
+        ----------
+        labels : (n,) the first emulator's
+        own : (n,) the star's number where it is one of the known, else -1
         """
         search = self._search(known, own)
-        missing = np.zeros(len(labels))
-        missing[search.few] = known.apart(labels[search.few], search.nearest) / np.sqrt(3.0)
-        return search.few, missing
+        few, missing = search.few, np.zeros(len(labels))
+        missing[few] = known.apart(labels[few], search.nearest) / np.sqrt(3.0)
+        missing[few] *= np.sqrt(1.0 - search.correlation[few] ** 2)
+        return Support(few, search.correlation, missing)
+
+    def supports(
+        self,
+        definition: Definition,
+        trained: Mapping[str, KnownStars],
+        own: Mapping[str, NDArray[np.int64]],
+        library: NDArray[np.floating] | None = None,
+    ) -> dict[str, Support]:
+        """`support` for a label by source, for those sources whose stars are known.
+
+        Parameters
+        ----------
+        trained : the stars of sources that the run has trained
+        own : the stars' numbers (n,) in a source's training set
+        library : labels (m, k) of the first emulator's library
+        """
+        known = dict(trained)
+        if library is not None:
+            stars = KnownStars.of_library(library, definition.label)
+            known |= {s.column: stars for s in definition.sources if s.column in EMULATOR_LABELS}
+        if not known:
+            return {}
+        labels = number(self._columns, definition.label)
+        return {
+            name: self.support(labels, stars, stars_of(own, name, len(labels)))
+            for name, stars in known.items()
+        }
 
     def _search(self, known: KnownStars, own: NDArray[np.int64]) -> _Searched:
         for done in self._searches:
             if known.same_stars(done.known) and np.array_equal(own, done.own):
                 return done
         few = known.few(self._places, own)
-        nearest = known.nearest(self._places[few], own[few])
-        self._searches.append(_Searched(known, own, few, nearest))
+        correlation = np.ones(len(few))
+        nearest, distance = known.nearest(self._places[few], own[few])
+        correlation[few] = np.exp(-0.5 * np.maximum(distance - 1.0, 0.0) ** 2)
+        self._searches.append(_Searched(known, own, few, correlation, nearest))
         return self._searches[-1]
+
+
+def least_correlation(supports: Supports, names: Iterable[str], n: int) -> Array:
+    """The smallest correlation (n,) among these sources, of those whose stars are known."""
+    found = np.ones(n)
+    for name in names:
+        if name in supports:
+            found = np.minimum(found, supports[name].correlation)
+    return found
 
 
 def stars_of(own: Mapping[str, NDArray[np.int64]], name: str, n: int) -> NDArray[np.int64]:

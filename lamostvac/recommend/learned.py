@@ -18,6 +18,12 @@ from numpy.typing import NDArray
 
 from lamostvac.recommend.correlations import MAX_CORRELATION, between
 from lamostvac.recommend.definitions import CORE, Columns, Definition, Source, number, validity
+from lamostvac.recommend.known import (
+    LABELS,
+    Kinds,
+    Supports,
+    least_correlation,
+)
 from lamostvac.recommend.relations import LabelRelations, on_scale
 from lamostvac.recommend.scales import FAR, PLACE, ErrorScale, place
 from lamostvac.recommend.settings import Settings
@@ -150,6 +156,7 @@ def learn(
     fitted: LabelRelations,
     left_out: Mapping[str, LeftOut],
     settings: Settings,
+    library: NDArray[np.floating] | None = None,
 ) -> LabelRelations:
     """`fitted` with factors on the sources' errors and correlations learned from left-out stars.
 
@@ -157,6 +164,7 @@ def learn(
     ----------
     columns : columns (n,) of one type's stars, with the answers of `left_out` for training stars
     left_out : by source; sources of networks that are not in it have no stars to learn from
+    library : labels (m, k) of the first emulator's library
 
     Returns
     -------
@@ -168,15 +176,21 @@ def learn(
     rows = np.unique(np.concatenate([known.rows for known in own.values()]))
     names = {name for source in definition.sources for name in source.names}
     names |= {*definition.covariates, settings.snr_band, *PLACE}
+    if fitted.known or library is not None:
+        names |= {*LABELS, definition.label}
     part = {name: columns[name][rows] for name in names}
+    n = len(columns[settings.snr_band])
+    numbers = {name: item.numbers(n)[rows] for name, item in own.items()}
+    supports = Kinds(part).supports(definition, fitted.known, numbers, library)
     truths = {
-        name: _truth(part, definition, fitted, name, known, rows) for name, known in own.items()
+        name: _truth(part, definition, fitted, name, known, rows, supports)
+        for name, known in own.items()
     }
     known, scales, factors = {}, {}, {}
     for source in definition.sources:
         name = source.column
         chosen = {name: truths[name]} if name in truths else truths
-        known[name] = _residuals(part, definition, fitted, source, chosen)
+        known[name] = _residuals(part, definition, fitted, source, chosen, supports)
         found, at = known[name], place(part, settings.snr_band, source.distance)
         used = np.isfinite(found.residual) & np.isfinite(at).all(axis=1)
         scales[name] = fit_scale(
@@ -204,6 +218,7 @@ def _truth(
     name: str,
     known: LeftOut,
     rows: NDArray[np.int64],
+    supports: Supports,
 ) -> tuple[Array, Array]:
     """A training set's labels of the rows on the scale of the recommended value, and their errors."""
     here = np.searchsorted(rows, known.rows)
@@ -211,7 +226,8 @@ def _truth(
     reference[here] = known.reference
     error[here] = np.nan_to_num(known.reference_err)
     covariates = [number(part, covariate) for covariate in definition.covariates]
-    value, slope, _ = fitted.relations[name].apply(reference, covariates)
+    both = least_correlation(supports, (name, fitted.scale), len(rows))
+    value, slope, _ = fitted.relations[name].apply(reference, covariates, both)
     return value, slope * error
 
 
@@ -221,11 +237,12 @@ def _residuals(
     fitted: LabelRelations,
     source: Source,
     truths: Mapping[str, tuple[Array, Array]],
+    supports: Supports,
 ) -> _Known:
     """A source against the first of the `truths` that a star has, where the source is valid."""
     covariates = [number(part, name) for name in definition.covariates]
     valid = validity(source, part)
-    value, error, _ = on_scale(part, source, valid, fitted.relations[source.column], covariates)
+    value, error, _ = on_scale(part, source, valid, fitted, covariates, supports)
     truth, truth_err = np.full(len(value), np.nan), np.zeros(len(value))
     for reference, reference_err in truths.values():
         free = np.isnan(truth)

@@ -17,7 +17,7 @@ from lamostvac.recommend.definitions import (
     number,
     validity,
 )
-from lamostvac.recommend.known import KnownStars
+from lamostvac.recommend.known import KnownStars, Support, Supports, least_correlation
 from lamostvac.recommend.scales import ErrorScale
 from lamostvac.recommend.settings import Recommended, Settings
 
@@ -46,6 +46,8 @@ class Relation:
     limits : (v, 2) of the label and the covariates
     scatter : standard deviation about the relation beyond what the errors explain
     n : stars that it was fitted to; 0 for the identity
+    shift : root mean square of the correction over these stars, its own error included: by how much
+        the two scales differ where nothing is known of them
     """
 
     order: int
@@ -54,6 +56,7 @@ class Relation:
     limits: NDArray[np.float64]
     scatter: float = 0.0
     n: int = 0
+    shift: float = 0.0
 
     @property
     def is_identity(self) -> bool:
@@ -61,11 +64,21 @@ class Relation:
         return self.n == 0
 
     def apply(
-        self, x: NDArray[np.float64], covariates: Sequence[NDArray[np.float64]]
+        self,
+        x: NDArray[np.float64],
+        covariates: Sequence[NDArray[np.float64]],
+        correlation: NDArray[np.float64] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """g(x), its slope dg/dx and the relation's own variance with its scatter, each (n,)."""
+        """g(x), its slope dg/dx and the relation's own variance with its scatter, each (n,).
+
+        `correlation` (n,) is that of the correction at a star with the one at the stars that both
+        sources know (`known.Support`; None: 1). The correction is a Gaussian process of mean zero
+        and standard deviation `shift`: of what is known at those stars the correlation's part is
+        applied, and the variance grows to shift^2 where nothing is known.
+        """
         if self.is_identity:
             return x, np.ones_like(x), np.zeros_like(x)
+        r = np.ones_like(x) if correlation is None else correlation
         phi, slope = _basis(x, covariates, self.order, self.limits)
         variance = np.zeros_like(x)
         for i, row in enumerate(self.covariance):
@@ -74,12 +87,13 @@ class Relation:
             variance += row[i] * phi[i] ** 2
         value = x.copy()
         for coefficient, column in zip(self.coefficients, phi, strict=True):
-            value += coefficient * column
-        gradient = 1.0 + sum(
+            value += r * coefficient * column
+        gradient = 1.0 + r * sum(
             (c * s for c, s in zip(self.coefficients[1:], slope, strict=False)),
             start=np.zeros_like(x),
         )
-        return value, np.clip(gradient, *_SLOPES), np.maximum(variance, 0.0) + self.scatter**2
+        variance = r**2 * np.maximum(variance, 0.0) + (1.0 - r**2) * self.shift**2
+        return value, np.clip(gradient, *_SLOPES), variance + self.scatter**2
 
 
 def identity(n_variables: int = 1) -> Relation:
@@ -169,7 +183,9 @@ def fit_relation(
         hidden = x + (slope * x_err**2 - shared) / variance * bounded
         if step < 1e-7 * prior:
             break
-    return Relation(order, c, covariance, limits, scatter, len(x))
+    design = np.array(_basis(x, covariates, order, limits)[0])
+    squares = (c @ design) ** 2 + np.einsum("in,ij,jn->n", design, covariance, design)
+    return Relation(order, c, covariance, limits, scatter, len(x), float(np.sqrt(squares.mean())))
 
 
 def _limits(values: NDArray[np.float64]) -> tuple[float, float]:
@@ -242,11 +258,14 @@ class LabelRelations:
     learned: dict[tuple[str, str], float] = field(default_factory=dict)
     known: dict[str, KnownStars] = field(default_factory=dict)
 
-    def rests_on(self, name: str) -> tuple[str, ...]:
-        """The sources whose known stars a source on the scale needs: its own, and where its relation
-        was fitted those of the scale.
+    def support(self, name: str, supports: Supports, n: int) -> Support:
+        """That of a source on the scale (n,): of its own known stars. A source whose stars are not
+        listed, such as an emulator of the survey's own spectra, rests on those of the scale that its
+        relation was fitted to.
         """
-        return (name,) if self.relations[name].is_identity else (name, self.scale)
+        if name not in supports and not self.relations[name].is_identity:
+            name = self.scale
+        return supports.get(name, Support.everywhere(n))
 
     def correlation(self, a: str, b: str) -> float:
         """Correlation of the errors of two sources of different systems."""
@@ -260,8 +279,9 @@ def on_scale(
     columns: Columns,
     source: Source,
     valid: NDArray[np.float64],
-    relation: Relation,
+    fitted: LabelRelations,
     covariates: Sequence[NDArray[np.float64]],
+    supports: Supports,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """A source's value on the scale, its stated error with the relation's own, and the stated error
     without that (n,); those of the value 0 where its validity `valid` (n,) is 0.
@@ -269,7 +289,8 @@ def on_scale(
     some = valid > 0
     x = np.where(some, number(columns, source.column), 0.0)
     x_err = np.where(some, number(columns, f"{source.column}_err"), 0.0)
-    value, slope, variance = relation.apply(x, covariates)
+    both = least_correlation(supports, (source.column, fitted.scale), len(x))
+    value, slope, variance = fitted.relations[source.column].apply(x, covariates, both)
     return value, np.sqrt((slope * x_err) ** 2 + variance), slope * x_err
 
 
@@ -278,6 +299,7 @@ def fit_label(
     definition: Definition,
     settings: Settings,
     pairs: tuple[NDArray[np.integer], NDArray[np.integer]] | None = None,
+    supports: Supports | None = None,
 ) -> LabelRelations:
     """Relations and correlations of a label on the rows of one spectral type.
 
@@ -286,6 +308,8 @@ def fit_label(
     rows : columns (n,) of the catalogue with errors and flags, of one spectral type
     pairs : rows of the first and of the second spectrum (p,) of each pair of repeats, in any order;
         None: no repeats
+    supports : of the rows by source; the scale, and relations between two sources, are taken from
+        stars of which both know enough of the kind. None: from all
     """
     sources = definition.sources
     values = {s.column: number(rows, s.column) for s in sources}
@@ -301,6 +325,8 @@ def fit_label(
     bright = number(rows, settings.snr_band) > settings.snr_min
     for array in covariates:
         bright &= np.isfinite(array)
+    for name, support in (supports or {}).items():
+        core[name] = core[name] & ~support.few
     wanted = max(settings.min_stars, settings.min_share * bright.sum())
     scale = next(
         (name for name in definition.scale if (core[name] & bright).sum() >= wanted),
@@ -336,13 +362,3 @@ def fit_label(
             settings.max_stars,
         )
     return LabelRelations(definition.label, scale, relations, correlations)
-
-
-def fit(
-    rows: Columns,
-    definitions: Sequence[Definition],
-    settings: Settings,
-    pairs: tuple[NDArray[np.integer], NDArray[np.integer]] | None = None,
-) -> list[LabelRelations]:
-    """`fit_label` for each label."""
-    return [fit_label(rows, definition, settings, pairs) for definition in definitions]

@@ -59,15 +59,19 @@ def test_a_star_is_not_its_own_company_nor_do_its_spectra_count_twice():
 def test_the_error_covers_the_way_to_the_nearest_known_stars():
     columns = one_star(feh=-3.0)
     known = known_at([*np.full(ENOUGH, -2.0), *np.full(50, 0.0)])
-    few, missing = Kinds(columns).spread(columns["feh"], known, NOBODY)
-    assert few.tolist() == [True]
-    assert missing[0] == pytest.approx(1.0 / np.sqrt(3))
+    found = Kinds(columns).support(columns["feh"], known, NOBODY)
+    assert found.few.tolist() == [True]
+    assert found.correlation[0] == pytest.approx(np.exp(-0.5 * (1.0 / 0.3 - 1.0) ** 2))
+    assert found.missing[0] == pytest.approx(np.sqrt((1.0 - found.correlation[0] ** 2) / 3))
     near = one_star(feh=-2.1)
-    assert Kinds(near).spread(near["feh"], known, NOBODY)[1].tolist() == [0.0]
+    found = Kinds(near).support(near["feh"], known, NOBODY)
+    assert (found.correlation.tolist(), found.missing.tolist()) == ([1.0], [0.0])
     # The only stars that there are; the star itself is not one of them.
-    few, missing = Kinds(columns).spread(columns["feh"], known_at([-2.0, -3.0]), np.array([1]))
-    assert missing[0] == pytest.approx(1.0 / np.sqrt(3))
-    assert Kinds(columns).spread(columns["feh"], known_at([]), NOBODY)[1].tolist() == [0.0]
+    few = Kinds(columns).support(columns["feh"], known_at([-2.0, -3.0]), np.array([1]))
+    assert few.missing[0] == pytest.approx(1.0 / np.sqrt(3))
+    assert few.correlation.tolist() == [0.0]
+    none = Kinds(columns).support(columns["feh"], known_at([]), NOBODY)
+    assert (none.correlation.tolist(), none.missing.tolist()) == ([0.0], [0.0])
 
 
 def test_stars_that_labels_share_are_searched_once(monkeypatch):
@@ -75,21 +79,21 @@ def test_stars_that_labels_share_are_searched_once(monkeypatch):
     monkeypatch.setattr(
         KnownStars, "_near", lambda self, *given: asked.append(self) or near(self, *given)
     )
-    columns = one_star(feh=-3.0)
+    columns = one_star(feh=-5.0)
     known = known_at([*np.full(ENOUGH, -2.0), 0.0])
     logg = replace(known, labels=known.labels + 6.0)
     kinds = Kinds(columns)
-    _, of_feh = kinds.spread(columns["feh"], known, NOBODY)
+    of_feh = kinds.support(columns["feh"], known, NOBODY)
     searches = len(asked)
-    _, of_logg = kinds.spread(columns["logg"], logg, NOBODY)
+    of_logg = kinds.support(columns["logg"], logg, NOBODY)
     assert len(asked) == searches
-    assert of_feh[0] == pytest.approx(1.0 / np.sqrt(3))
-    assert of_logg[0] == pytest.approx(0.0, abs=1e-12)
+    assert of_feh.missing[0] == pytest.approx(3.0 / np.sqrt(3))
+    assert of_logg.missing[0] == pytest.approx(0.0, abs=1e-12)
     # The star is one of them, or they are others: another search.
-    few, missing = kinds.spread(columns["feh"], known, np.array([2]))
-    assert missing[0] == pytest.approx(np.sqrt((4 * 1.0 + 9.0) / 5 / 3))
-    few, _ = kinds.spread(columns["feh"], known_at(np.full(ENOUGH, -3.0)), NOBODY)
-    assert few.tolist() == [False]
+    found = kinds.support(columns["feh"], known, np.array([2]))
+    assert found.missing[0] == pytest.approx(np.sqrt((4 * 9.0 + 25.0) / 5 / 3))
+    found = kinds.support(columns["feh"], known_at(np.full(ENOUGH, -5.0)), NOBODY)
+    assert found.few.tolist() == [False]
 
 
 def survey(n=3000, seed=1):
@@ -112,6 +116,9 @@ def survey(n=3000, seed=1):
     return feh, rows, {"feh_w": left_out}
 
 
+LIBRARY = np.column_stack([np.full(400, 5500.0), np.full(400, 4.4), np.linspace(-4, 1.5, 400)])
+
+
 def definition(scale):
     sources = [
         {"column": "feh", "system": "emulator", "bit": 0},
@@ -122,23 +129,115 @@ def definition(scale):
 
 
 @pytest.mark.parametrize("scale", ["feh_w", "feh"])
-def test_values_beyond_the_training_stars_are_flagged_and_their_errors_grow(scale, tmp_path):
+def test_beyond_the_training_stars_the_value_follows_the_system_that_knows(scale, tmp_path):
+    """The networks say -1 with an error of 0.1, the emulator is right with one of 0.3."""
     feh, rows, left_out = survey()
-    fitted = fit_all(rows, [definition(scale)], SETTINGS, None, left_out)
-    apply(rows, fitted, [definition(scale)], SETTINGS, left_out)
-    flagged = rows["flag_feh_extrapolated"] == 1
-    assert flagged[feh < -2.2].mean() > 0.95
-    assert flagged[(feh > -0.5) & (feh < 0)].mean() < 0.05
+    fitted = fit_all(rows, [definition(scale)], SETTINGS, None, left_out, LIBRARY)
+    apply(rows, fitted, [definition(scale)], SETTINGS, left_out, LIBRARY)
+    beyond, among = feh < -2.2, (feh > -0.5) & (feh < 0)
+    off = np.abs(rows["feh_rec"] - feh)
+    assert not rows["flag_feh_extrapolated"][among].any()
+    assert rows["flag_feh_extrapolated"][beyond].mean() < 0.05
+    assert off[among].mean() < 0.12
+    assert (off / rows["feh_rec_err"])[beyond].mean() < 1.5
+    # Without what is known of the training stars.
     before = survey()[1]
     apply(before, [replace(fitted[0], known={})], [definition(scale)], SETTINGS, left_out)
-    assert (before["feh_rec"] == rows["feh_rec"]).all()
-    wider = rows["feh_rec_err"] / before["feh_rec_err"]
-    assert (wider[~flagged] == 1).all()
-    assert np.median(wider[flagged & (feh < -2.2)]) > 2
+    assert off[beyond].mean() < 0.6 * np.abs(before["feh_rec"] - feh)[beyond].mean()
     save(tmp_path / "relations.h5", fitted)
     again = survey()[1]
-    apply(again, load(tmp_path / "relations.h5"), [definition(scale)], SETTINGS, left_out)
+    apply(again, load(tmp_path / "relations.h5"), [definition(scale)], SETTINGS, left_out, LIBRARY)
     assert again.tobytes() == rows.tobytes()
+
+
+@pytest.mark.parametrize("scale", ["feh_w", "feh"])
+def test_where_only_the_networks_count_beyond_their_stars_the_value_is_flagged(scale):
+    """Emulator errors that say nothing leave the networks, whose error covers what they miss."""
+    feh, rows, left_out = survey()
+    rows["feh_err"] = 30.0
+    stated = SETTINGS.changed(weights="stated")
+    fitted = fit_all(rows, [definition(scale)], stated, None, left_out, LIBRARY)
+    apply(rows, fitted, [definition(scale)], stated, left_out, LIBRARY)
+    beyond = feh < -2.2
+    assert rows["flag_feh_extrapolated"][beyond].mean() > 0.95
+    assert not rows["flag_feh_extrapolated"][(feh > -0.5) & (feh < 0)].any()
+    # They are off by the whole way to their stars, of which all parts are taken as equally likely.
+    # The stated error of 0.1 is the one of stars among those.
+    assert np.median(rows["feh_rec_err"][beyond]) > 0.4
+    pulls = np.abs(rows["feh_rec"] - feh)[beyond] / rows["feh_rec_err"][beyond]
+    assert 1.0 < np.median(pulls) < 3.5
+
+
+def half_related(n=4000, seed=2):
+    """The emulator is 0.4 below the networks' scale where these have training stars, above -1, and
+    on it below -2.2, where the networks answer at random. Truth, columns, left-out stars.
+    """
+    rng = np.random.default_rng(seed)
+    feh = np.where(rng.random(n) < 0.7, rng.uniform(-1, 0.5, n), rng.uniform(-3, -2.2, n))
+    known = feh > -1
+    columns = {"snrr": np.full(n, 50.0), "teff": np.full(n, 5500.0), "logg": np.full(n, 4.4)}
+    columns |= {"feh": feh - 0.4 * known + rng.normal(0, 0.05, n), "feh_err": np.full(n, 0.05)}
+    answers = np.where(known, feh, rng.uniform(-1, 0.5, n)) + rng.normal(0, 0.05, n)
+    columns |= {"feh_w": answers, "feh_w_err": np.full(n, 0.05)}
+    some = np.flatnonzero(known)[:800]
+    left_out = LeftOut(some, answers[some], feh[some], np.full(800, np.nan), some)
+    return feh, columns, {"feh_w": left_out}
+
+
+def test_a_relation_is_not_applied_where_the_scale_has_no_known_stars():
+    feh, columns, left_out = half_related()
+    label = definition("feh_w")
+    (fitted,) = fit_all(columns, [label], SETTINGS, None, left_out, LIBRARY)
+    relation = fitted.relations["feh"]
+    assert fitted.scale == "feh_w"
+    # The random answers have no part in it.
+    assert relation.n == pytest.approx((feh > -1).sum(), rel=0.02)
+    assert relation.shift == pytest.approx(0.4, abs=0.02)
+    alone = columns | {"feh_w": np.full(len(feh), np.nan)}
+    found = combine(alone, label, fitted, 3.0, "snrr", None, LIBRARY)
+    value, error, extrapolated = found[0], found[1], found[4]
+    among, beyond = (feh > -0.8) & (feh < 0.3), feh < -2.6
+    assert np.median((value - feh)[among]) == pytest.approx(0.0, abs=0.02)
+    assert np.median((value - feh)[beyond]) == pytest.approx(0.0, abs=0.02)
+    assert np.median(error[among]) < 0.08
+    # Nothing says that the scales do not differ by as much as elsewhere.
+    assert np.median(error[beyond]) == pytest.approx(np.hypot(0.4, 0.05), rel=0.1)
+    assert not extrapolated.any()
+    # Relations know nothing of this without the training stars.
+    (blind,) = fit_all(columns, [label], SETTINGS)
+    off = combine(alone, label, blind, 3.0, "snrr")[0] - feh
+    assert np.abs(np.median(off[beyond])) > 0.2
+
+
+def test_a_relation_fades_without_a_step():
+    _, columns, left_out = half_related()
+    label = definition("feh_w")
+    (fitted,) = fit_all(columns, [label], SETTINGS, None, left_out, LIBRARY)
+    n = 20_001
+    grid = {name: np.full(n, values[0]) for name, values in columns.items()}
+    grid |= {"feh": np.linspace(-3, 0.4, n), "feh_w": np.full(n, np.nan)}
+    value, error, *_ = combine(grid, label, fitted, 3.0, "snrr", None, LIBRARY)
+    correction = value - grid["feh"]
+    assert correction[0] == pytest.approx(0.0, abs=1e-4)
+    assert correction[-1] == pytest.approx(0.4, abs=0.03)
+    # exp(-d^2 / 2) is nowhere steeper than 0.61 a step of 0.3, each point 0.00017 from the next.
+    assert np.abs(np.diff(correction)).max() < 0.4 * 0.61 / 0.3 * 0.00017 * 1.5
+    # The error's square root rises more steeply where it begins, but by no jump.
+    assert np.abs(np.diff(error)).max() < 0.002
+
+
+def test_the_scale_is_one_that_knows_the_types_stars():
+    _, columns, left_out = half_related()
+    label = definition("feh_w").model_copy(update={"scale": ["feh_w", "feh"]})
+    assert fit_all(columns, [label], SETTINGS, None, left_out)[0].scale == "feh_w"
+    few = left_out["feh_w"].chosen(left_out["feh_w"].reference > 0.3)
+    (fitted,) = fit_all(columns, [label], SETTINGS, None, {"feh_w": few})
+    assert fitted.scale == "feh"
+    # And a library may have too few as well.
+    library = np.array([[5500.0, 4.4, -2.9]] * 10)
+    (fitted,) = fit_all(columns, [label], SETTINGS, None, left_out, library)
+    assert fitted.scale == "feh_w"
+    assert fitted.relations["feh"].is_identity
 
 
 def test_a_value_that_rests_on_the_emulator_alone_is_no_extrapolation_of_networks():
@@ -155,7 +254,7 @@ def test_a_run_that_trained_nothing_flags_nothing():
 
 
 def test_a_value_of_the_emulator_rests_on_the_stars_of_its_library():
-    """The flag is set where the library has few stars, and the emulator's error stays its own."""
+    """The flag is set where the library has few stars, and the error grows away from them."""
     _, rows, _ = survey()
     rows["feh_w_err"] = np.nan
     (fitted,) = fit_all(rows, [definition("feh")], SETTINGS)
@@ -165,7 +264,10 @@ def test_a_value_of_the_emulator_rests_on_the_stars_of_its_library():
     flagged = rows["flag_feh_extrapolated"] == 1
     assert flagged[rows["feh"] < -1.35].all()
     assert flagged[near].mean() < 0.05
-    assert (rows["feh_rec_err"] == np.float32(0.3)).all()
+    assert (rows["feh_rec_err"][~flagged] == np.float32(0.3)).all()
+    far = rows["feh"] < -2.5
+    covered = (-1 - rows["feh"][far]) / np.sqrt(3)
+    np.testing.assert_allclose(rows["feh_rec_err"][far], np.hypot(0.3, covered), rtol=0.02)
 
 
 def test_the_steps_are_those_of_the_documents():

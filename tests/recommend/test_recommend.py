@@ -13,7 +13,7 @@ from registries import PROJECT, REGISTRY, shipped_registry
 from lamostvac.catalog.registry import load_registry
 from lamostvac.core.exceptions import UserError
 from lamostvac.recommend import combine as recommend_combine
-from lamostvac.recommend.combine import apply, combine
+from lamostvac.recommend.combine import apply, combine, fit_all
 from lamostvac.recommend.correlations import Correlation, fit_correlation
 from lamostvac.recommend.definitions import (
     Definition,
@@ -26,7 +26,6 @@ from lamostvac.recommend.files import load, save
 from lamostvac.recommend.relations import (
     LabelRelations,
     Relation,
-    fit,
     fit_label,
     fit_relation,
     identity,
@@ -468,7 +467,7 @@ def survey(n=3000, registry=REGISTRY, seed=1):
 def test_the_shipped_definitions_follow_the_papers():
     rows, truth, pairs = survey()
     definitions = load_definitions(DEFINITIONS, REGISTRY.names)
-    apply(rows, fit(rows, definitions, SETTINGS, pairs), definitions, SETTINGS)
+    apply(rows, fit_all(rows, definitions, SETTINGS, pairs), definitions, SETTINGS)
     good = rows["flag_edge"] == 0
     hot, cool = truth["teff"] > 7400, truth["teff"] < 6000
     assert (rows["alpha_fe_rec_source"][hot] == 0).all()
@@ -494,7 +493,7 @@ def test_without_networks_the_value_is_the_emulators():
     registry = load_registry()
     rows, _, pairs = survey(registry=registry)
     definitions = load_definitions(DEFINITIONS, registry.names)
-    apply(rows, fit(rows, definitions, SETTINGS, pairs), definitions, SETTINGS)
+    apply(rows, fit_all(rows, definitions, SETTINGS, pairs), definitions, SETTINGS)
     good = rows["flag_edge"] == 0
     np.testing.assert_array_equal(rows["teff_rec"][good], rows["teff"][good])
     np.testing.assert_array_equal(rows["logg_rec_err"][good], rows["logg_err"][good])
@@ -507,7 +506,7 @@ def test_cool_giants_take_the_log_g_of_the_second_emulator():
     rows, truth, pairs = survey()
     rows["logg_imig"], rows["logg_imig_err"] = truth["logg"] + 0.35, 0.1
     definitions = load_definitions(DEFINITIONS, REGISTRY.names)
-    apply(rows, fit(rows, definitions, SETTINGS, pairs), definitions, SETTINGS)
+    apply(rows, fit_all(rows, definitions, SETTINGS, pairs), definitions, SETTINGS)
     good = rows["flag_edge"] == 0
     giant, dwarf = truth["logg"] < 3, truth["logg"] > 4.2
     cool, warm = (truth["teff"] > 3700) & (truth["teff"] < 4200), truth["teff"] > 5400
@@ -522,7 +521,7 @@ def test_other_networks_take_their_place():
     registry = shipped_registry("training_sets_real.yaml")
     rows, truth, pairs = survey(registry=registry)
     definitions = load_definitions(DEFINITIONS, registry.names)
-    apply(rows, fit(rows, definitions, SETTINGS, pairs), definitions, SETTINGS)
+    apply(rows, fit_all(rows, definitions, SETTINGS, pairs), definitions, SETTINGS)
     middle = (truth["teff"] < 6900) & (rows["flag_edge"] == 0)
     assert set(rows["logg_rec_source"][middle]) == {33}
     assert set(rows["alpha_fe_rec_source"][middle]) <= {0, 1}
@@ -536,8 +535,8 @@ def test_the_order_of_rows_does_not_matter():
     shuffled = rows[order].copy()
     turned = where[second][::-1], where[first][::-1]
     one, two = (
-        fit(rows, definitions, SETTINGS, (first, second)),
-        fit(shuffled, definitions, SETTINGS, turned),
+        fit_all(rows, definitions, SETTINGS, (first, second)),
+        fit_all(shuffled, definitions, SETTINGS, turned),
     )
     apply(rows, one, definitions, SETTINGS)
     apply(shuffled, two, definitions, SETTINGS)
@@ -547,7 +546,7 @@ def test_the_order_of_rows_does_not_matter():
 def test_blocks_do_not_matter(monkeypatch):
     rows, _, pairs = survey(1000)
     definitions = load_definitions(DEFINITIONS, REGISTRY.names)
-    fitted = fit(rows, definitions, SETTINGS, pairs)
+    fitted = fit_all(rows, definitions, SETTINGS, pairs)
     other = rows.copy()
     apply(rows, fitted, definitions, SETTINGS)
     monkeypatch.setattr(recommend_combine, "_BLOCK", 7)
@@ -558,7 +557,7 @@ def test_blocks_do_not_matter(monkeypatch):
 def test_relations_survive_a_file_and_files_are_equal(tmp_path):
     rows, _, pairs = survey()
     definitions = load_definitions(DEFINITIONS, REGISTRY.names)
-    fitted = fit(rows, definitions, SETTINGS, pairs)
+    fitted = fit_all(rows, definitions, SETTINGS, pairs)
     save(tmp_path / "one.h5", fitted)
     found = load(tmp_path / "one.h5")
     save(tmp_path / "two.h5", found[::-1])
@@ -572,14 +571,14 @@ def test_relations_survive_a_file_and_files_are_equal(tmp_path):
 def test_with_few_stars_sources_are_taken_as_they_stand():
     rows, _, pairs = survey(60)
     definitions = load_definitions(DEFINITIONS, REGISTRY.names)
-    for item in fit(rows, definitions, SETTINGS, (pairs[0][:0], pairs[1][:0])):
+    for item in fit_all(rows, definitions, SETTINGS, (pairs[0][:0], pairs[1][:0])):
         assert all(relation.is_identity for relation in item.relations.values())
 
 
 def test_no_rows_are_no_trouble():
     definitions = load_definitions(DEFINITIONS, REGISTRY.names)
     rows = REGISTRY.empty(0)
-    fitted = fit(rows, definitions, SETTINGS)
+    fitted = fit_all(rows, definitions, SETTINGS)
     assert [item.label for item in fitted] == [item.label for item in definitions]
     assert all(r.is_identity for item in fitted for r in item.relations.values())
     apply(rows, fitted, definitions, SETTINGS)
