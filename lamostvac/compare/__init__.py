@@ -1,3 +1,3 @@
 """Two runs' catalogues compared: which spectra came, went and moved, and why."""
 
-VERSION = 2
+VERSION = 3

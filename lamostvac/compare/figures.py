@@ -92,6 +92,7 @@ def counts_figure(counts: Mapping[str, Sequence[int]]) -> Figure:
             axes.bar_label(bars, [f"{value:,}" for value in values], fontsize=7)
         axes.set_xticks(np.arange(len(TYPE_ORDER)), TYPE_ORDER)
         axes.set(ylabel="spectra")
-        axes.margins(y=0.18)
+        most = max(max(values) for values in counts.values())
+        axes.set_ylim(0, 1.18 * max(most, 1))  # not around zero where nothing came, went or moved
         axes.legend(loc="upper right", ncols=3)
     return figure

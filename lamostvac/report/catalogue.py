@@ -23,6 +23,7 @@ from lamostvac.report.style import (
     STYLE,
     TITLES,
     TYPE_COLOURS,
+    VIRIDIS,
     message,
     plain_log_axis,
     point_size,
@@ -58,7 +59,7 @@ def kiel(
         mappable: Any
         if len(teff) < MANY:
             mappable = left.scatter(
-                teff, logg, c=feh, s=point_size(len(teff)), norm=shade, cmap="viridis", linewidths=0
+                teff, logg, c=feh, s=point_size(len(teff)), norm=shade, cmap=VIRIDIS, linewidths=0
             )
         else:
             mappable = _mean_map(left, np.log10(teff), logg, feh, shade)
@@ -113,10 +114,10 @@ def _mean_map(
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(counts > 0, total / counts, np.nan)
     opacity = np.where(counts > 0, 0.25 + 0.75 * np.log1p(counts) / np.log1p(counts.max()), 0.0)
-    colours = plt.colormaps["viridis"](shade(np.nan_to_num(mean.T)))
+    colours = VIRIDIS(shade(np.nan_to_num(mean.T)))
     colours[..., 3] = opacity.T
     axes.pcolormesh(10**x_edges, y_edges, colours)
-    return ScalarMappable(shade, "viridis")
+    return ScalarMappable(shade, VIRIDIS)
 
 
 def _median_line(

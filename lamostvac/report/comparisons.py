@@ -27,6 +27,7 @@ from lamostvac.report.style import (
     REJECTED,
     STYLE,
     TITLES,
+    VIRIDIS,
     digits_of,
     message,
     point_size,
@@ -165,7 +166,7 @@ def _points(panel: Panel, y: str, table: pd.DataFrame) -> bool:
         linewidths=0.5, zorder=1,
     )  # fmt: skip
     coloured = bool(good["snr"].notna().any())
-    how: dict[str, Any] = {"norm": _SNR, "cmap": "viridis"} if coloured else {"color": ACCEPTED}
+    how: dict[str, Any] = {"norm": _SNR, "cmap": VIRIDIS} if coloured else {"color": ACCEPTED}
     panel.points(
         good["reference"], good[y], good["snr"].clip(5, 200) if coloured else None,
         s=point_size(len(good)), linewidths=0, zorder=1.5, **how,
@@ -184,7 +185,7 @@ def _colour_bar(page: Page, bottom: float, height: float) -> None:
         )
     )
     bar = page.figure.colorbar(
-        ScalarMappable(_SNR, "viridis"), cax=axes, label="S/N (g)", ticks=[5, 10, 20, 50, 100, 200]
+        ScalarMappable(_SNR, VIRIDIS), cax=axes, label="S/N (g)", ticks=[5, 10, 20, 50, 100, 200]
     )
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.label.set_fontsize(9)

@@ -18,6 +18,7 @@ from lamostvac.report.style import (
     REJECTED,
     STYLE,
     TITLES,
+    VIRIDIS,
     message,
     overall_title,
     point_size,
@@ -75,7 +76,7 @@ def cluster_kiel(title: str, pairs: pd.DataFrame, isochrones: pd.DataFrame | Non
                 warned["teff"], warned["logg"], s=9, facecolors="none", edgecolors="#adb5bd", lw=0.6
             )
             mappable = axes.scatter(
-                good["teff"], good["logg"], s=12, c=good["value"], norm=shade, cmap="viridis", lw=0,
+                good["teff"], good["logg"], s=12, c=good["value"], norm=shade, cmap=VIRIDIS, lw=0,
                 zorder=3,
             )  # fmt: skip
             middle = float(good["value"].median())

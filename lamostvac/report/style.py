@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 from matplotlib.transforms import Bbox
@@ -37,6 +38,8 @@ TYPE_COLOURS = {
     "M": "#c92a2a",
 }
 ACCEPTED, REJECTED, GREY = "#3d7ea6", "#d9674f", "#6c757d"
+# Viridis without its last part, whose yellow vanishes on white paper.
+VIRIDIS = ListedColormap(plt.colormaps["viridis"](np.linspace(0, 0.87, 256)), "viridis_dark")
 # Above this number of stars a density map is clearer than points.
 MANY = 20_000
 # Any, because Matplotlib's type allows listed keys only.

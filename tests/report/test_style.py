@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lamostvac.report.style import STYLE, lay_out, lay_out_grid, save, title_of
+from lamostvac.report.style import STYLE, VIRIDIS, lay_out, lay_out_grid, save, title_of
 
 
 def panels(title):
@@ -45,6 +45,12 @@ def test_a_label_has_a_title_for_people_whatever_system_it_is_of():
         "chi2_of_nothing": "chi2_of_nothing",
     }
     assert {label: title_of(label) for label in titles} == titles
+
+
+def test_no_colour_of_points_vanishes_on_white():
+    light = VIRIDIS(np.linspace(0, 1, 256))[:, :3] @ [0.2126, 0.7152, 0.0722]
+    assert light.max() < 0.8
+    assert plt.colormaps["viridis"](1.0)[1] > 0.85  # what it would be
 
 
 # Of 1.15 inches no whole number of pixels comes out in binary arithmetic.
