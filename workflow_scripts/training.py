@@ -32,10 +32,9 @@ def main(snakemake: Job) -> None:
     params, inputs, outputs = snakemake.params, snakemake.input, snakemake.output
     entry = TrainingSet.model_validate(params.entry)
     preparation = NetworkPreparation.model_validate(params.preparation)
+    name, threads = entry.name, str(snakemake.threads)
     # TensorFlow reads these when it is imported, which clipping does.
-    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-        os.environ[name] = str(snakemake.threads)
-    name = entry.name
+    os.environ.update(TF_NUM_INTRAOP_THREADS=threads, TF_NUM_INTEROP_THREADS=threads)
     accounting = Accounting(name) if entry.parent else Accounting.read(name, inputs.steps)
     if entry.parent:
         parent = read_training(inputs.table)
