@@ -1,3 +1,3 @@
 """Figures and tables of the report."""
 
-VERSION = 21
+VERSION = 22

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -13,10 +12,7 @@ from lamostvac.report.style import (
     ACCEPTED,
     GREY,
     REJECTED,
-    STYLE,
-    lay_out_grid,
     message,
-    overall_title,
     title_of,
 )
 from lamostvac.validation.trends import QUANTITIES
@@ -110,71 +106,70 @@ def clusters(title: str, pairs: pd.DataFrame, table: pd.DataFrame, labels: Seque
     ]
     if not names or not labels:
         return message(f"{title}: no spectrum of a member.")
-    with plt.rc_context(STYLE):
-        figure, grid = plt.subplots(
-            len(labels),
-            len(names),
-            figsize=(2.7 * len(names) + 0.8, 1.9 * len(labels) + 0.6),
-            sharex="row",
-            sharey="row",
-            squeeze=False,
-        )
-        for label, line in zip(labels, grid, strict=True):
-            against = "logg" if label == "c_n" else "teff"
-            of_label = pairs[
-                (pairs["label"] == label)
-                & np.isfinite(pairs["value"])
-                & np.isfinite(pairs[against])
-            ]
-            shown = of_label[of_label["group"].isin(names) & ~of_label["fit_flagged"]]
-            for name, axes in zip(names, line, strict=True):
-                stars = of_label[of_label["group"] == name]
-                good, warned = stars[~stars["fit_flagged"]], stars[stars["fit_flagged"]]
-                axes.scatter(
-                    warned[against],
-                    warned["value"],
-                    s=8,
-                    facecolors="none",
-                    edgecolors="#adb5bd",
-                    lw=0.5,
-                )
-                axes.errorbar(
-                    good[against],
-                    good["value"],
-                    yerr=good["error"].where(good["error"] > 0),
-                    fmt="none",
-                    ecolor="#ced4da",
-                    lw=0.6,
-                    zorder=1,
-                )
-                colours = np.where(good["logg"] < GIANT_LOGG, REJECTED, ACCEPTED)
-                axes.scatter(good[against], good["value"], s=7, c=colours, linewidths=0, zorder=2)
-                row = table[(table["cluster"] == name) & (table["label"] == label)]
-                if len(row) and np.isfinite(row["median"].iloc[0]):
-                    middle, width = row["median"].iloc[0], row["robust_sigma"].iloc[0]
-                    axes.axhline(middle, color="black", lw=0.9)
-                    for edge in (middle - width, middle + width):
-                        axes.axhline(edge, color="black", lw=0.7, ls="--")
-                    axes.text(
-                        0.03,
-                        0.97,
-                        f"{middle:+.2f}, $\\sigma$ {width:.2f}\nerror {row['typical_error'].iloc[0]:.2f}, "
-                        f"own {row['intrinsic'].iloc[0]:.2f}",
-                        transform=axes.transAxes,
-                        va="top",
-                        fontsize=7.5,
-                        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1},
-                    )
-                axes.set_xlabel(_AXES[against], fontsize=8)
-            if len(shown):
-                low, high = np.percentile(shown["value"], [1, 99])
-                margin = max(0.25 * (high - low), 0.05)
-                line[0].set_ylim(low - margin, high + 2 * margin)
-            line[0].set_ylabel(title_of(label).replace(" (", "\n("), fontsize=8)
-            # Hot stars are on the left, giants at the top, as usual.
-            line[0].invert_xaxis()
-        for name, axes in zip(names, grid[0], strict=True):
-            axes.set_title(name)
-        overall_title(figure, f"{title} (blue dwarfs, red giants)")
-        lay_out_grid(figure, grid, 0)
-    return figure
+    wide, high = 2.7, 1.9
+    page = Page(wide * len(names) + 0.85, high * len(labels) + 0.7)
+    for line, label in enumerate(labels):
+        against = "logg" if label == "c_n" else "teff"
+        of_label = pairs[
+            (pairs["label"] == label) & np.isfinite(pairs["value"]) & np.isfinite(pairs[against])
+        ]
+        of_label = of_label[of_label["group"].isin(names)]
+        # Hot stars and dwarfs are on the left, as usual.
+        x = scale_of(of_label[against])
+        shown = of_label.loc[~of_label["fit_flagged"], "value"]
+        y = _cluster_axis(shown if len(shown) else of_label["value"])
+        bottom = high * (len(labels) - 1 - line) + 0.48
+        for number, name in enumerate(names):
+            left = 0.85 + wide * number
+            panel = page.panel(left, bottom, wide - 0.1, high - 0.52)
+            panel.x, panel.y = Scale(x.high, x.low), y
+            row = table[(table["cluster"] == name) & (table["label"] == label)]
+            _members(panel, of_label[of_label["group"] == name], against, row)
+            panel.frame(beside=number == 0)
+            page.text(left + 0.5 * panel.width, bottom - 0.38, _AXES[against], ha="center")
+            if line == 0:
+                panel.note(0.5, 1.03, name, fontsize=10, ha="center", va="bottom")
+        page.text(
+            0.32, bottom + 0.5 * (high - 0.52), title_of(label).replace(" (", "\n("),
+            rotation=90, ha="right", va="center", multialignment="center",
+        )  # fmt: skip
+    page.title(f"{title} (blue dwarfs, red giants)")
+    return page.finish()
+
+
+def _cluster_axis(values: pd.Series) -> Scale:
+    if not len(values):
+        return Scale(0.0, 1.0)
+    low, high = np.percentile(values, [1, 99])
+    margin = max(0.25 * (high - low), 0.05)
+    return Scale(low - margin, high + 2 * margin)
+
+
+def _members(panel: Panel, stars: pd.DataFrame, against: str, row: pd.DataFrame) -> None:
+    """A cluster's stars, and of its row in clusters.csv the median and the scatter."""
+    good, warned = stars[~stars["fit_flagged"]], stars[stars["fit_flagged"]]
+    panel.points(
+        warned[against], warned["value"], s=8, facecolors="none", edgecolors="#adb5bd",
+        linewidths=0.5, zorder=1.5,
+    )  # fmt: skip
+    value, error = good["value"], good["error"].where(good["error"] > 0)
+    panel.bars(good[against], value - error, value + error, "#ced4da", 0.6, 1)
+    giant = good["logg"] < GIANT_LOGG
+    for kind, colour in ((~giant, ACCEPTED), (giant, REJECTED)):
+        panel.points(good[against][kind], value[kind], s=7, color=colour, linewidths=0, zorder=2)
+    if not len(row) or not np.isfinite(row["median"].iloc[0]):
+        return
+    middle, width = row["median"].iloc[0], row["robust_sigma"].iloc[0]
+    across = [panel.x.low, panel.x.high]
+    panel.line(across, [middle, middle], "black", 0.9, order=2.2)
+    for edge in (middle - width, middle + width):
+        panel.line(across, [edge, edge], "black", 0.7, "--", order=2.2)
+    panel.note(
+        0.03,
+        0.97,
+        f"{middle:+.2f}, \u03c3 {width:.2f}\nerror {row['typical_error'].iloc[0]:.2f}, "
+        f"own {row['intrinsic'].iloc[0]:.2f}",
+        va="top",
+        fontsize=7.5,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1},
+    )

@@ -1,8 +1,8 @@
 """Pages of many small panels, drawn in one pair of axes.
 
-Matplotlib's axes take some 50 ms each before anything is drawn in them: ticks, their labels, and the
-search for places that leave room for these. A page of a hundred panels is drawn here in one pair of
-axes whose unit is the inch: places are given, and what looks alike in all panels is one artist.
+Where each panel is a pair of Matplotlib's axes, most of the time goes into ticks, their labels and the
+search for places that leave room for these (docs/speed.md). Here a page of a hundred panels is one pair
+of axes whose unit is the inch: places are given, and what looks alike in all panels is one artist.
 """
 
 from collections import defaultdict

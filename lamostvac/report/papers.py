@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from lamostvac.report.density import DENSE, axis_limits, density, quartiles
+from lamostvac.report.panels import Page, Panel, Scale, scale_of
 from lamostvac.report.style import (
     ACCEPTED,
     GREY,
@@ -18,7 +20,6 @@ from lamostvac.report.style import (
     STYLE,
     TYPE_COLOURS,
     message,
-    overall_title,
     plain_log_axis,
     point_size,
     temperature_axis,
@@ -227,57 +228,67 @@ def repeats(
         return message("Too few stars were observed twice with like S/N to show random errors.")
     columns = min(4, len(shown))
     lines = -(-len(shown) // columns)
-    with plt.rc_context(STYLE):
-        figure, grid = plt.subplots(
-            lines, columns, figsize=(3.2 * columns, 2.6 * lines + 0.4), squeeze=False
+    page, with_curve = Page(3.2 * columns + 0.2, 2.6 * lines + 0.6), False
+    for number, (name, residual) in enumerate(shown.items()):
+        line, column = divmod(number, columns)
+        panel = page.panel(0.75 + 3.2 * column, 2.6 * (lines - 1 - line) + 0.5, 2.6, 2.1)
+        own_pairs = pairs[name]
+        own = 0.5 * (stated[name][own_pairs.earlier] + stated[name][own_pairs.later])
+        with_curve |= _repeats_panel(
+            panel, own_pairs, residual, own, curves[curves["label"] == name]
         )
-        for axes in grid.flat[len(shown) :]:
-            axes.axis("off")
-        for number, (axes, (name, residual)) in enumerate(
-            zip(grid.flat, shown.items(), strict=False)
-        ):
-            own_pairs, known = pairs[name], np.isfinite(residual)
-            snr, size = own_pairs.snr[known], np.abs(residual[known])
-            axes.scatter(snr, size, s=point_size(4 * len(snr)), color="#ced4da", linewidths=0)
-            bins = bin_residuals(own_pairs.snr, residual, own_pairs.weight, bins=12, smallest=10.0)
-            axes.errorbar(
-                bins.snr,
-                bins.sigma,
-                yerr=bins.error,
-                fmt="o",
-                ms=4,
-                color=ACCEPTED,
-                label="repeats",
-            )
-            own = 0.5 * (stated[name][own_pairs.earlier] + stated[name][own_pairs.later])
-            lines_stated = quartiles(np.log(own_pairs.snr[np.isfinite(own)]), own[np.isfinite(own)])
-            if len(lines_stated):
-                axes.plot(
-                    np.exp(lines_stated[:, 0]),
-                    lines_stated[:, 2],
-                    color=REJECTED,
-                    lw=1.4,
-                    label="stated",
-                )
-            row = curves[curves["label"] == name]
-            x = np.geomspace(max(snr.min(), 1), snr.max(), 60)
-            if len(row) and np.isfinite(row[["a", "b", "c"]].to_numpy(np.float64)).all():
-                a, b, c, scale = (float(row[key].iloc[0]) for key in ("a", "b", "c", "scale"))
-                axes.plot(
-                    x, scale * (a + c / x**b), color="black", lw=1.2, label=r"$a + c / {\rm S/N}^b$"
-                )
-            top = max(np.percentile(size, 95), np.max(bins.sigma, initial=0) * 1.3)
-            axes.set(ylim=(0, top or 1), xscale="log", title=title_of(name))
-            plain_log_axis(axes.xaxis, snr.min(), snr.max())
-            if number >= len(shown) - columns:
-                axes.set_xlabel("S/N")
-            if number % columns == 0:
-                axes.set_ylabel(r"|difference| / $\sqrt{2}$")
-            if number == 0:
-                axes.legend(loc="upper right")
-        numbers = " and ".join(f"{n:,}" for n in dict.fromkeys(len(pairs[name]) for name in shown))
-        overall_title(figure, f"Random errors: {numbers} pairs of spectra of one star")
-    return figure
+        panel.note(0.5, 1.03, title_of(name), fontsize=10, ha="center", va="bottom")
+        if number >= len(shown) - columns:
+            panel.note(0.5, -0.17, "S/N", fontsize=9, ha="center", va="top")
+        if column == 0:
+            page.text(
+                0.08, panel.bottom + 1.05, r"|difference| / $\sqrt{2}$",
+                fontsize=9, rotation=90, va="center",
+            )  # fmt: skip
+    numbers = " and ".join(f"{n:,}" for n in dict.fromkeys(len(pairs[name]) for name in shown))
+    page.title(f"Random errors: {numbers} pairs of spectra of one star")
+    handles = [
+        Line2D([], [], color=ACCEPTED, marker="o", ms=4, label="repeats"),
+        Line2D([], [], color=REJECTED, lw=1.4, label="stated"),
+    ]
+    if with_curve:
+        handles.append(Line2D([], [], color="black", lw=1.2, label=r"$a + c / {\rm S/N}^b$"))
+    page.axes.legend(
+        handles=handles, loc="upper right", bbox_to_anchor=(3.35, 2.6 * lines), borderaxespad=0,
+        bbox_transform=page.axes.transData, fontsize=8, frameon=False,
+    )  # fmt: skip
+    return page.finish()
+
+
+def _repeats_panel(
+    panel: Panel,
+    pairs: RepeatPairs,
+    residual: NDArray[Any],
+    stated: NDArray[Any],
+    curve: pd.DataFrame,
+) -> bool:
+    """A label's residuals of pairs, their scatter in bins, the stated errors (n,) and the curve;
+    whether there is a curve.
+    """
+    known = np.isfinite(residual)
+    snr, size = pairs.snr[known], np.abs(residual[known])
+    bins = bin_residuals(pairs.snr, residual, pairs.weight, bins=12, smallest=10.0)
+    top = max(np.percentile(size, 95), np.max(bins.sigma, initial=0) * 1.3) or 1.0
+    panel.x, panel.y = scale_of(snr, log=True), Scale(0.0, float(top))
+    panel.points(snr, size, s=point_size(4 * len(snr)), color="#ced4da", linewidths=0, zorder=1)
+    panel.bars(bins.snr, bins.sigma - bins.error, bins.sigma + bins.error, ACCEPTED, 1.5, 2)
+    panel.points(bins.snr, bins.sigma, s=16, color=ACCEPTED, zorder=3)
+    usable = np.isfinite(stated)
+    lines = quartiles(np.log(pairs.snr[usable]), stated[usable])
+    if len(lines):
+        panel.line(np.exp(lines[:, 0]), lines[:, 2], REJECTED, 1.4)
+    known_curve = len(curve) > 0 and np.isfinite(curve[["a", "b", "c"]].to_numpy(np.float64)).all()
+    if known_curve:
+        a, b, c, scale = (float(curve[key].iloc[0]) for key in ("a", "b", "c", "scale"))
+        x = np.geomspace(max(snr.min(), 1), snr.max(), 60)
+        panel.line(x, scale * (a + c / x**b), "black", 1.2)
+    panel.frame()
+    return bool(known_curve)
 
 
 def flags(table: pd.DataFrame, names: Sequence[str]) -> Figure:

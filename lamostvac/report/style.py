@@ -16,7 +16,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
-from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -88,27 +87,6 @@ def lay_out(figure: Figure) -> None:
         engine.execute(figure)
         with plt.rc_context({"figure.constrained_layout.use": False, "figure.autolayout": False}):
             figure.set_layout_engine(None)
-
-
-def lay_out_grid(figure: Figure, grid: NDArray[np.object_], row: int) -> None:
-    """`lay_out` for panels (lines, columns) whose labels are those of the first in their line.
-
-    Most of the time that `lay_out` takes goes into how large each panel's labels are. Only those of
-    the first column and of one row, which has the titles or the labels of the columns, are asked;
-    the other panels get their places from these.
-    """
-    inner = [
-        (axes, grid[line, 0], grid[row, column])
-        for (line, column), axes in np.ndenumerate(grid)
-        if column and line != row % len(grid)
-    ]
-    for axes, _, _ in inner:
-        axes.set_in_layout(False)
-    lay_out(figure)
-    for axes, left, above in inner:
-        line, column = left.get_position(), above.get_position()
-        axes.set_position(Bbox.from_extents(column.x0, line.y0, column.x1, line.y1))
-        axes.set_in_layout(True)
 
 
 def svg_source(figure: Figure) -> str:
