@@ -99,7 +99,7 @@ class Page:
         self.axes.set(xlim=(0, self.width), ylim=(0, self.height), autoscale_on=False)
         self._lines: dict[Any, list[Array]] = defaultdict(list)
         self._areas: dict[Any, list[Array]] = defaultdict(list)
-        self._points: dict[Any, list[tuple[Array, Array, Any]]] = defaultdict(list)
+        self._points: dict[Any, tuple[dict[str, Any], list[tuple[Array, Array, Any]]]] = {}
 
     def panel(self, left: float, bottom: float, width: float, height: float) -> "Panel":
         """A panel whose lower left corner is `left` and `bottom` inches from the page's."""
@@ -127,11 +127,10 @@ class Page:
                 capstyle="projecting" if style == "-" else "butt",
             )  # fmt: skip
             self.axes.add_collection(drawn, autolim=False)
-        for key, points in self._points.items():
+        for options, points in self._points.values():
             x, y, colours = (
                 np.concatenate([part[number] for part in points]) for number in range(3)
             )
-            options: dict[str, Any] = dict(key)
             own: dict[str, Any] = {"c": colours} if "norm" in options else {}
             self.axes.scatter(x, y, **options, **own)
         return self.figure
@@ -208,8 +207,14 @@ class Panel:
         with np.errstate(invalid="ignore"):
             shown = ((places >= self.box.min) & (places <= self.box.max)).all(axis=1)
         values = np.zeros(len(places)) if colours is None else np.asarray(colours, np.float64)
-        key = tuple(sorted(options.items(), key=lambda item: item[0]))
-        self.page._points[key].append((*places[shown].T, values[shown]))
+        # Scales of colours are told apart by what they are, not by what they contain.
+        key = tuple(
+            (name, option if isinstance(option, str | float | int) else id(option))
+            for name, option in sorted(options.items())
+        )
+        self.page._points.setdefault(key, (options, []))[1].append(
+            (*places[shown].T, values[shown])
+        )
 
     def frame(self, below: bool = True, beside: bool = True) -> None:
         """Axes at the left and below, with ticks, and their labels where they are asked for."""

@@ -7,7 +7,7 @@ from matplotlib.collections import LineCollection, PathCollection, PolyCollectio
 from matplotlib.transforms import Bbox
 
 from lamostvac.report.panels import Page, Scale, clipped, scale_of
-from lamostvac.report.style import STYLE
+from lamostvac.report.style import STYLE, VIRIDIS
 
 BOX = Bbox.from_bounds(1.0, 1.0, 2.0, 1.0)
 
@@ -98,18 +98,18 @@ def test_bands_and_points_stay_in_the_panel(panel):
 
 
 def test_a_page_has_one_pair_of_axes_and_one_artist_for_what_looks_alike(panel):
-    other = panel.page.panel(1.0, 2.2, 2.0, 0.5)
+    other, norm = panel.page.panel(1.0, 2.2, 2.0, 0.5), plt.Normalize(0, 100)
     for one in (panel, other):
         one.x, one.y = Scale(0.0, 10.0), Scale(-1.0, 1.0)
         one.line([0, 10], [0, 0], "red")
-        one.points([5], [0], [50.0], norm=plt.Normalize(0, 100), s=4)
+        one.points([5], [0], [50.0], norm=norm, cmap=VIRIDIS, s=4)
         one.frame(beside=False)
     figure = panel.page.finish()
     assert len(figure.axes) == 1
     kinds = [type(one) for one in figure.axes[0].collections]
     # Of the lines one artist has the red ones, one the frames and ticks.
     assert kinds.count(LineCollection) == 2
-    assert kinds.count(PathCollection) == 2  # the scales of colours are two objects
+    assert kinds.count(PathCollection) == 1
     assert [text.get_text() for text in figure.axes[0].texts].count("10") == 2
 
 
