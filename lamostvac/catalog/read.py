@@ -17,7 +17,7 @@ _LONG = "LONGSTRN"
 _FORMATS = {".fits": "fits", ".parquet": "parquet", ".vot": "votable"}
 
 
-def read_catalogue(path: str | Path, columns: Sequence[str] | None = None) -> Table:
+def read_catalogue(path: str | Path, columns: str | Sequence[str] | None = None) -> Table:
     """A table that this program wrote, with units and descriptions of its columns.
 
     Unlike `Table.read` it keeps no card of a column in `meta`, and gives the columns of catalogues
@@ -27,7 +27,7 @@ def read_catalogue(path: str | Path, columns: Sequence[str] | None = None) -> Ta
     Parameters
     ----------
     path : FITS, Parquet or VOTable, of the catalogue or of `lamostvac label`
-    columns : names, also former ones; by default all
+    columns : names, each once, also former ones, or one name; by default all
 
     Returns
     -------
@@ -38,7 +38,7 @@ def read_catalogue(path: str | Path, columns: Sequence[str] | None = None) -> Ta
     ------
     UserError
         There is no such file, it cannot be read, its name has another ending, or it has no column
-        of a name.
+        of a name; or a column is named twice or by something that is no text.
     """
     path = Path(path)
     if path.suffix not in _FORMATS:
@@ -48,10 +48,7 @@ def read_catalogue(path: str | Path, columns: Sequence[str] | None = None) -> Ta
     try:
         described = _described(path)
         stored = {_present(name, described): name for name in described}
-        wanted = [present_name(name, stored) for name in columns or stored]
-        for name in wanted:
-            if name not in stored:
-                raise UserError(f"{path} has no column {name}{nearest(name, list(stored))}")
+        wanted = _wanted(path, columns, stored)
         table = _read(path, [stored[name] for name in wanted])
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
@@ -65,6 +62,26 @@ def read_catalogue(path: str | Path, columns: Sequence[str] | None = None) -> Ta
     for key in [key for key in table.meta if key == _LONG or _OF_COLUMN.fullmatch(key)]:
         del table.meta[key]
     return table
+
+
+def _wanted(path: Path, columns: str | Sequence[str] | None, stored: dict[str, str]) -> list[str]:
+    """Present names of the columns that are asked for, of a file with the columns `stored`."""
+    if columns is None:
+        return list(stored)
+    names = [columns] if isinstance(columns, str) else list(columns)
+    if not names:
+        raise UserError(f"{path}: no column is asked for; leave `columns` out for all")
+    wanted: list[str] = []
+    for name in names:
+        if not isinstance(name, str):
+            raise UserError(f"{path}: columns are asked for by name, and {name!r} is none")
+        present = present_name(name, stored)
+        if present not in stored:
+            raise UserError(f"{path} has no column {name}{nearest(name, list(stored))}")
+        if present in wanted:
+            raise UserError(f"{path}: the column {present} is asked for twice")
+        wanted.append(present)
+    return wanted
 
 
 def _present(name: str, names: object) -> str:

@@ -225,6 +225,10 @@ def pack(
             raise Wrong(f"the run is named twice, by its configuration and as {words[0]}")
         config, directory = started_by(words[0])
         words = words[1:]
+    elif config is None and not demo:
+        raise Wrong(
+            "name the run by its results folder, or by its configuration with --config FILE"
+        )
     path = configuration_file(config, demo)
     result = make_pack(path, (directory or Path()).absolute(), words)
     if not isinstance(result, Path):

@@ -129,14 +129,20 @@ def run_of_words(
         The run is named twice or not at all, or no star is named.
     """
     first = next((n for n, word in enumerate(words) if word.startswith("-")), len(words))
+    if first > 1 and "/" in words[first - 1] and not Path(words[first - 1]).is_dir():
+        raise Wrong(f"{words[first - 1]} is no obsid or spectrum_id of a star")
     named = config is not None or demo
     if first == (1 if named else 2):
+        if not named and Path(words[1]).is_dir() and not Path(words[0]).exists():
+            raise Wrong(f"name the run before the star: {words[1]} {words[0]}")
         given = None if named else Path(words[0])
         return results_of(given, config, demo, directory), words[0 if named else 1 :]
     if not first:
         raise Wrong("name a star by its obsid or spectrum_id")
     if named:
         raise Wrong(f"one star at a time, and the run named once: {' '.join(words[:first])}")
+    if first == 1 and Path(words[0]).is_dir():
+        raise Wrong(f"name a star of {words[0]} after it, by its obsid or spectrum_id")
     raise Wrong(
         f"name the run before the star by its results folder, as in `results/dr10 {words[0]}`, or its configuration "
         "with --config FILE"

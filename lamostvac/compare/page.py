@@ -15,6 +15,7 @@ _HEAD = (
     *("label", "type", "in both", "changed", "gained", "lost", "median shift", "robust sigma"),
     *("median error", "beyond 1 error", "beyond 3"),
 )
+_RENAMED_SHOWN = 5  # renamed columns that the terminal shows; the page has all
 _LONGEST = 200  # characters of a value that the page and the changelog show
 
 
@@ -136,7 +137,9 @@ def summary_text(found: Comparison) -> str:
     )
     differing = [f"{len(entries)} of {what}" for what, entries in parts if entries]
     if found.renamed:
-        lines.append("renamed columns: " + "; ".join(found.renamed))
+        shown = found.renamed[:_RENAMED_SHOWN]
+        more = len(found.renamed) - len(shown)
+        lines.append("renamed columns: " + "; ".join(shown) + (f"; {more} more" if more else ""))
     lines.append("what differs: " + (", ".join(differing) or "nothing that is recorded"))
     return "\n".join(lines)
 

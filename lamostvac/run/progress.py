@@ -330,7 +330,7 @@ def text(state: Progress, now: float) -> str:
         left = "done" if line.done == line.jobs else duration(line.remaining_seconds)
         lines.append(
             f"{line.rule:12s}{line.type or 'all':>5s}{line.done:>7,d}/{line.jobs:<6,d}"
-            f"{line.spectra_done:>13,d}/{line.spectra:<12,d}{share:>6.1f}%{rates[0]:>11s}{rates[1]:>9s}  {left}"
+            f"{line.spectra_done:>13,d}/{line.spectra:<12,d}{share:>6.1f}%{rates[0]:>11s} {rates[1]:>8s}  {left}"
         )
     lines.append(f"other jobs: {state.others[0]} of {state.others[1]} that are known")
     lines.append(f"rejected so far: {state.rejected:,} spectra")

@@ -112,6 +112,15 @@ def test_mistakes_are_told_in_a_sentence(path, tmp_path):
             read_catalogue(wrong)
     with pytest.raises(UserError, match=r"has no column tef_rec.*did you mean teff_rec\?"):
         read_catalogue(path, ["tef_rec"])
+    for columns, said in (
+        (["teff_rec", "teff_rec"], "the column teff_rec is asked for twice"),
+        (["z", "redshift"], "the column redshift is asked for twice"),
+        ([3], "3 is none"),
+        ([], "no column is asked for"),
+    ):
+        with pytest.raises(UserError, match=said):
+            read_catalogue(path, columns)
+    assert read_catalogue(path, "teff_rec").colnames == ["teff_rec"]
     path.write_bytes(b"damaged")
     with pytest.raises(UserError, match="cannot be read"):
         read_catalogue(path)

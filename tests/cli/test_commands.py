@@ -261,6 +261,7 @@ def test_a_pack_is_made_from_the_results_folder_alone(here, finished, monkeypatc
     assert (folder, options) == (here, ("--quiet",))
     assert "the run is named twice" in lamostvac("pack", "out", "--demo", code=2)
     assert "there is no results folder" in lamostvac("pack", "outt", code=1)
+    assert "name the run by its results folder" in lamostvac("pack", code=2)
 
 
 def test_a_run_that_was_moved_as_a_whole_is_found_again(started, here, tmp_path_factory, finished):
@@ -289,11 +290,16 @@ def test_results_without_a_record_ask_for_the_configuration(here):
         (["--demo"], "name a star by its obsid or spectrum_id"),
         (["out", "10198279", "--demo"], "the run named once"),
         (["out", "1", "2"], "name the run before the star"),
+        (["10198279", "{folder}"], "name the run before the star: {folder} 10198279"),
+        (["{folder}"], "name a star of {folder} after it"),
+        (["{folder}", "../x"], "../x is no obsid or spectrum_id"),
     ],
 )
-def test_a_star_without_a_run_or_with_two_ends_in_one_sentence(started, name, words, sentence):
-    shown = lamostvac(name, *words, code=2)
-    assert sentence in shown
+def test_a_star_without_a_run_or_with_two_ends_in_one_sentence(
+    started, tmp_path, name, words, sentence
+):
+    shown = lamostvac(name, *(word.format(folder=tmp_path) for word in words), code=2)
+    assert sentence.format(folder=tmp_path) in shown
     assert len(shown.splitlines()) == 1
 
 
