@@ -30,7 +30,7 @@ from lamostvac.spectra.network_grid import NetworkPreparation
 from lamostvac.spectra.settings import Preparation
 from lamostvac.survey.settings import SnrThresholds
 
-FORMAT = "lamost-vac pack 1"
+FORMAT = "lamost-vac pack 2"
 CONTENT = "pack.json"
 _LARGEST = 1 << 24  # bytes of `pack.json`; real ones have 0.1 MB
 _READ = 1 << 20
@@ -66,7 +66,7 @@ class PackSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal["lamost-vac pack 1"] = "lamost-vac pack 1"
+    format: Literal["lamost-vac pack 2"] = "lamost-vac pack 2"
     name: str
     simulated: bool
     provenance: dict[str, str]

@@ -119,10 +119,11 @@ def test_a_member_that_pack_json_does_not_list_is_not_read(pack):
         opened.file("more")
 
 
-def test_a_pack_of_another_format_says_which_key_does_not_fit(pack):
+@pytest.mark.parametrize("number", [1, 9])  # relations in packs of format 1 have no shift
+def test_a_pack_of_another_format_says_which_key_does_not_fit(pack, number):
     def change(members):
         content = json.loads(members[CONTENT])
-        content["settings"]["format"] = "lamost-vac pack 9"
+        content["settings"]["format"] = f"lamost-vac pack {number}"
         members[CONTENT] = json.dumps(content).encode()
 
     with pytest.raises(UserError, match=r"another version .*settings\.format.*make it anew"):
