@@ -7,6 +7,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from lamostvac.catalog.table_header import YAML_KEY
+
 
 def column(path: str, name: str) -> NDArray[Any]:
     """One column of the catalogue."""
@@ -21,9 +23,15 @@ def network_numbers(networks: pd.DataFrame) -> dict[str, tuple[int, int, int]]:
     }
 
 
+# What Arrow and astropy keep beside them: descriptions of all columns, widths of texts.
+_OF_COLUMNS = (b"ARROW:schema", YAML_KEY.encode(), b"table::len::")
+
+
 def catalogue_versions(path: str) -> dict[str, str]:
     """Versions, settings and inputs in the catalogue's header."""
     metadata = pq.read_schema(path).metadata
     return {
-        key.decode(): value.decode() for key, value in metadata.items() if key != b"ARROW:schema"
+        key.decode(): value.decode()
+        for key, value in metadata.items()
+        if not key.startswith(_OF_COLUMNS)
     }
