@@ -31,8 +31,8 @@ def read_catalogue(path: str | Path, columns: str | Sequence[str] | None = None)
 
     Returns
     -------
-    Table of n rows with `unit`, `description` and `meta["ucd"]` of each column; `meta` has where
-    the rows come from. `astropy.table.QTable(table)` has quantities.
+    Table of n rows, texts as `str`, with `unit`, `description` and `meta["ucd"]` of each column;
+    `meta` has where the rows come from. `astropy.table.QTable(table)` has quantities.
 
     Raises
     ------
@@ -118,4 +118,6 @@ def _read(path: Path, names: list[str]) -> Table:
         return Table.read(path, format="parquet", include_names=names)[names]
     table = Table.read(path, format=_FORMATS[path.suffix])
     table.keep_columns(names)
+    # Bytes, as which astropy keeps texts of FITS, equal no text in NumPy's isin and in pandas.
+    table.convert_bytestring_to_unicode()
     return table[names]
