@@ -57,6 +57,8 @@ with user_errors():
 FILES = CTX.layout
 for sentence in CTX.notes:
     logger.info(sentence)
+for sentence in CTX.warnings:
+    logger.warning(sentence)
 
 
 # Runs once, with the run locked and before the first job: what an earlier Snakemake, which was killed, left in Slurm's

@@ -62,7 +62,9 @@ class Context(Emulators):
     definitions : the recommended labels
     comparisons, comparison_files, comparisons_skipped : possible comparisons, the file of each by
         name ("" for the catalogue itself), and a sentence for each of the others
-    notes : sentences on missing optional files, shown when the run starts
+    notes : sentences on missing optional files, which Snakemake shows when the run starts
+    warnings : sentences on what the configuration does without saying so, which `lamostvac run`
+        shows too: shipped entries that a file of one's own leaves out, former names of columns
     """
 
     site: Site
@@ -81,6 +83,7 @@ class Context(Emulators):
     comparison_files: dict[str, str]
     comparisons_skipped: list[str]
     notes: list[str]
+    warnings: list[str]
 
     @property
     def headers(self) -> bool:
@@ -363,13 +366,8 @@ def resolve(configuration: Configuration, site: Site) -> Context:
         comparisons=[comparison for comparison in comparisons if comparison.name in files],
         comparison_files=files,
         comparisons_skipped=skipped,
-        notes=[
-            *without_sets,
-            *without_emulators,
-            *without_tables,
-            *_left_out(configuration),
-            *take_notes(),
-        ],
+        notes=[*without_sets, *without_emulators, *without_tables],
+        warnings=[*_left_out(configuration), *take_notes()],
     )
 
 

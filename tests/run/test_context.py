@@ -133,12 +133,12 @@ def test_what_a_file_of_ones_own_leaves_out_of_the_shipped_one_is_said(tmp_path,
     sets = yaml.safe_load((project / "config/training_sets.yaml").read_text())["training_sets"]
     own = tmp_path / "mine.yaml"
     own.write_text(yaml.safe_dump({"training_sets": sets[:1]}))
-    note = context({"networks": {"training_sets": str(own)}}).notes[-1]
+    (note,) = context({"networks": {"training_sets": str(own)}}).warnings
     others = ", ".join(entry["name"] for entry in sets[1:])
     assert note.startswith(f"networks.training_sets: {own} stands in the place of the shipped file")
     assert f"entries {others} are left out" in note
     own.write_text(yaml.safe_dump({"training_sets": ["default"]}))
-    assert context({"networks": {"training_sets": str(own)}}).notes == context().notes
+    assert context({"networks": {"training_sets": str(own)}}).warnings == []
 
 
 def test_comparisons_without_file_are_skipped_with_a_sentence(simulated, tmp_path):
