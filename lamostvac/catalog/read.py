@@ -9,7 +9,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from lamostvac.core.exceptions import UserError
-from lamostvac.core.former_names import new_name, present_name
+from lamostvac.core.former_names import present_name, present_names
 from lamostvac.core.messages import nearest
 
 _OF_COLUMN = re.compile(r"(TUCD|TCOMM)[0-9]+")
@@ -47,7 +47,7 @@ def read_catalogue(path: str | Path, columns: str | Sequence[str] | None = None)
         raise UserError(f"there is no file {path}")
     try:
         described = _described(path)
-        stored = {_present(name, described): name for name in described}
+        stored = present_names(described)
         wanted = _wanted(path, columns, stored)
         table = _read(path, [stored[name] for name in wanted])
     except (OSError, ValueError, KeyError, IndexError) as error:
@@ -82,12 +82,6 @@ def _wanted(path: Path, columns: str | Sequence[str] | None, stored: dict[str, s
             raise UserError(f"{path}: the column {present} is asked for twice")
         wanted.append(present)
     return wanted
-
-
-def _present(name: str, names: object) -> str:
-    """A column's present name, unless the file has another column of that name."""
-    new = new_name(name)
-    return name if isinstance(names, dict) and new in names else new
 
 
 def _described(path: Path) -> dict[str, tuple[str, str, str]]:

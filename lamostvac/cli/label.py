@@ -13,6 +13,7 @@ import click
 
 from lamostvac.cli.options import (
     FILE,
+    NAME_THE_RUN,
     OUTPUT_FILE,
     OUTPUT_FOLDER,
     Wrong,
@@ -226,9 +227,7 @@ def pack(
         config, directory = started_by(words[0])
         words = words[1:]
     elif config is None and not demo:
-        raise Wrong(
-            "name the run by its results folder, or by its configuration with --config FILE"
-        )
+        raise Wrong(NAME_THE_RUN)
     path = configuration_file(config, demo)
     result = make_pack(path, (directory or Path()).absolute(), words)
     if not isinstance(result, Path):

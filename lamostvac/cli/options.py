@@ -43,6 +43,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 OUTPUT_FILE = Output(path_type=Path, dir_okay=False)
 OUTPUT_FOLDER = Output(path_type=Path, file_okay=False)
+NAME_THE_RUN = "name the run by its results folder, or by its configuration with --config FILE"
 Command = Callable[..., Any]
 
 
@@ -107,9 +108,7 @@ def results_of(
 
     named = config is not None or demo
     if named == (results is not None):
-        raise Wrong(
-            "name the run by its results folder, or by its configuration with --config FILE"
-        )
+        raise Wrong(NAME_THE_RUN)
     if results is not None:
         return results
     return (directory or Path()) / results_folder(configuration_file(config, demo))

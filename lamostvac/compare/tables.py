@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lamostvac.core.exceptions import UserError
-from lamostvac.core.former_names import new_name
+from lamostvac.core.former_names import present_names
 from lamostvac.core.vocabulary import TYPE_ORDER
 from lamostvac.spectra.names import fingerprint
 
@@ -53,9 +53,7 @@ class Catalogue:
     @cached_property
     def stored(self) -> dict[str, str]:
         """Each column's present name and its name in the file."""
-        names = self.schema.names
-        present = {name: new_name(name) for name in names}
-        return {(name if new in names else new): name for name, new in present.items()}
+        return present_names(self.schema.names)
 
     @property
     def columns(self) -> list[str]:

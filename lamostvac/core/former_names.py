@@ -38,6 +38,15 @@ def present_name(name: str, known: Collection[str]) -> str:
     return new
 
 
+def present_names(stored: Collection[str]) -> dict[str, str]:
+    """The present name of each column of a file, to its name there.
+
+    A column keeps its name where the file has another column of its present name.
+    """
+    present = {name: new_name(name) for name in stored}
+    return {(name if new in stored else new): name for name, new in present.items()}
+
+
 def present_keys(mapping: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
     """A mapping whose keys are columns, with their present names (`present_name`)."""
     return {present_name(name, known): value for name, value in mapping.items()}
