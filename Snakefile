@@ -53,7 +53,7 @@ with user_errors():
     CFG = load_configuration(config)
     SITE = load_site(workflow.basedir)
     # What the configuration means, and where every file of the run is.
-    CTX = resolve(CFG, SITE)
+    CTX = resolve(CFG, SITE, in_job=not workflow.is_main_process)
 FILES = CTX.layout
 for sentence in CTX.notes:
     logger.info(sentence)

@@ -3,13 +3,13 @@
 from lamostvac.catalog.registry import emulator_labels, run_registry
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
+from lamostvac.publish.choice import chosen_columns, chosen_rows
 from lamostvac.publish.explorer import (
     default_columns,
     explorer_columns,
     read_sample,
     write_explorer,
 )
-from lamostvac.publish.votable import chosen_columns, chosen_rows
 
 
 def main(snakemake: Job) -> None:

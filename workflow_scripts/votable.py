@@ -4,7 +4,8 @@ from lamostvac.catalog.files import read_blocks, read_cards
 from lamostvac.catalog.registry import run_registry
 from lamostvac.core.job import Job
 from lamostvac.core.log import rule_log
-from lamostvac.publish.votable import chosen_columns, chosen_rows, selected, write_votable
+from lamostvac.publish.choice import chosen_columns, chosen_rows, selected
+from lamostvac.publish.votable import write_votable
 
 
 def main(snakemake: Job) -> None:

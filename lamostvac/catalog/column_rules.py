@@ -1,10 +1,7 @@
-"""The rules that a column of the catalogue obeys: its name, type, unit, UCD, and its bit."""
+"""The rules that a column of the catalogue obeys: its name, type, description, and its bit."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-
-from astropy import units
-from astropy.io.votable.ucd import check_ucd
 
 from lamostvac.catalog.column import FITS_CODES, STRING, Column
 
@@ -22,10 +19,6 @@ def problems(registry: Iterable[Column], columns: Sequence[Column] | None = None
             yield f"column {column.name!r} stands twice"
         if column.dtype not in FITS_CODES and not STRING.fullmatch(column.dtype):
             yield f"column {column.name!r} has unknown dtype {column.dtype!r}; use string[N], {', '.join(FITS_CODES)}"
-        if column.unit and not _is_fits_unit(column.unit):
-            yield f"column {column.name!r} has unit {column.unit!r}, which the FITS standard does not know"
-        if not check_ucd(column.ucd, check_controlled_vocabulary=True, has_colon=False):
-            yield f"column {column.name!r} has UCD {column.ucd!r}, which is not UCD1+"
         if not column.description.isascii():
             yield f"the description of column {column.name!r} is not ASCII, as FITS headers must be"
         if column.name.endswith("_err"):
@@ -42,11 +35,3 @@ def problems(registry: Iterable[Column], columns: Sequence[Column] | None = None
     bits = [column.bit for column in every if column.bit is not None]
     if len(set(bits)) < len(bits):
         yield "two flags share a bit"
-
-
-def _is_fits_unit(text: str) -> bool:
-    try:
-        units.Unit(text, format="fits")
-    except ValueError:
-        return False
-    return True

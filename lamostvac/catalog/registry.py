@@ -312,6 +312,7 @@ def load_registry(
     labels: Sequence[NetworkLabel] = (),
     path: str | Path = COLUMNS_PATH,
     emulators: Sequence[EmulatorLabels] = (),
+    vocabulary: bool = True,
 ) -> Registry:
     """Read and check the registry.
 
@@ -319,6 +320,7 @@ def load_registry(
     ----------
     labels : labels that networks give in this run, in the order of the catalogue
     emulators : the emulators beside the first that this run has
+    vocabulary : look at units and UCDs as well; jobs of a run, which has done so, need not
 
     Raises
     ------
@@ -331,7 +333,7 @@ def load_registry(
     places = (PLACE, EMULATORS)
     parts = [entry if entry in places else _column(entry, path) for entry in lists["columns"]]
     shipped = [part for part in parts if isinstance(part, Column)]
-    for problem in problems(Registry(tuple(shipped))):
+    for problem in _problems(Registry(tuple(shipped)), shipped, vocabulary):
         raise UserError(f"{path}: {problem}")
     first = {column.name: column for column in shipped}
     made: dict[str, dict[str, list[Column]]] = {PLACE: {}, EMULATORS: {}}
@@ -356,18 +358,27 @@ def load_registry(
     # A set is checked against the fixed columns and the sets before it.
     registry = Registry(tuple(columns), tuple(lists[MAIN]))
     for owner, own in made[EMULATORS].items():
-        for problem in problems(registry, own):
+        for problem in _problems(registry, own, vocabulary):
             raise UserError(f"{owner}: {problem}; choose another name")
     for owner, own in made[PLACE].items():
-        for problem in problems(registry, own):
+        for problem in _problems(registry, own, vocabulary):
             raise UserError(f"{owner}: {problem}")
     return registry
+
+
+def _problems(registry: Registry, columns: Sequence[Column], vocabulary: bool) -> Iterator[str]:
+    yield from problems(registry, columns)
+    if vocabulary:
+        from lamostvac.catalog.column_vocabulary import unknown_words
+
+        yield from unknown_words(columns)
 
 
 def run_registry(params: Any) -> Registry:
     """The registry of a run, from a rule's params `network_labels` and `emulators`."""
     further = emulator_labels(params.emulators)
-    return load_registry(network_labels(params.network_labels), emulators=further)
+    labels = network_labels(params.network_labels)
+    return load_registry(labels, emulators=further, vocabulary=False)
 
 
 def _words(emulator: EmulatorLabels, label: str, shipped: Mapping[str, Column]) -> dict[str, str]:

@@ -9,8 +9,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from astropy.io import fits
-
 from lamostvac.catalog.column import Column
 
 BEGIN = "--BEGIN-ASTROPY-SERIALIZED-COLUMNS--"
@@ -51,6 +49,8 @@ def fits_header(
     n : number of rows
     cards : provenance, keyword to (value, comment); goes into both headers
     """
+    from astropy.io import fits  # only here, since every start of Snakemake reads this module
+
     header = fits.Header(_table_cards(columns, row_bytes, n, name))
     primary = fits.PrimaryHDU().header
     for target in (primary, header):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lamostvac.catalog.published_samples import MetalPoor
 from lamostvac.catalog.registry import Registry
-from lamostvac.publish.votable import chosen_rows, selected
+from lamostvac.publish.choice import chosen_rows, selected
 
 COLUMNS = (
     "name",

@@ -15,7 +15,7 @@ from lamostvac.catalog.files import FITS_BLOCK
 from lamostvac.catalog.published import PublishedTable
 from lamostvac.catalog.registry import Registry
 from lamostvac.core.atomic import atomic
-from lamostvac.publish.votable import chosen_rows, selected
+from lamostvac.publish.choice import chosen_rows, selected
 
 
 def published_registry(table: PublishedTable, registry: Registry) -> Registry:

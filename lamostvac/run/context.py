@@ -24,7 +24,7 @@ from lamostvac.distance.schema import PhotometryFile, load_photometry
 from lamostvac.fit.settings import FitSettings
 from lamostvac.library.source import folder_state
 from lamostvac.networks.settings import PACK_SUFFIX, NetworkTraining
-from lamostvac.publish.votable import chosen_columns, chosen_rows
+from lamostvac.publish.choice import chosen_columns, chosen_rows
 from lamostvac.recommend.definitions import Definition, load_definitions
 from lamostvac.run.emulators import Emulators, emulator_labels, with_training_sets
 from lamostvac.run.inputs import require_map, stellar_inputs, survey_inputs
@@ -294,8 +294,8 @@ class Context(Emulators):
         return self.configuration.validation.truth
 
 
-def resolve(configuration: Configuration, site: Site) -> Context:
-    """Resolve a configuration with the existing files.
+def resolve(configuration: Configuration, site: Site, in_job: bool = False) -> Context:
+    """Resolve a configuration with the existing files; `in_job` where the start of the run did so before.
 
     Raises
     ------
@@ -333,7 +333,8 @@ def resolve(configuration: Configuration, site: Site) -> Context:
         photometry, without_tables = tables.present(photometry_root, produced=simulated)
     require_map(configuration)
     emulators = as_emulators(emulator_labels(configuration))
-    registry = load_registry(as_labels(_network_labels(training_sets)), emulators=emulators)
+    labels = as_labels(_network_labels(training_sets))
+    registry = load_registry(labels, emulators=emulators, vocabulary=not in_job)
     definitions = load_definitions(shipped(configuration.recommended.definitions), registry.names)
     _check_publication(configuration, registry)
     comparisons: list[Comparison] = []

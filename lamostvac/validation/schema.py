@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from astropy import units as astropy_units
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lamostvac.catalog.registry import EmulatorLabels, Registry
@@ -65,6 +64,8 @@ def _pattern(text: str) -> str:
 def _unit(text: str) -> str:
     if text.strip() == POSITION_NAME:
         return text
+    from astropy import units as astropy_units  # only here: every job reads this module
+
     for part in text.split("->"):
         try:
             astropy_units.Unit(part.strip())

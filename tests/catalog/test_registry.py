@@ -10,6 +10,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from lamostvac.catalog.column_rules import problems
+from lamostvac.catalog.column_vocabulary import unknown_words
 from lamostvac.catalog.registry import NetworkLabel, Registry, load_registry
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.paths import COLUMNS_PATH, PROJECT
@@ -41,11 +42,22 @@ def broken(**change):
         dataclasses.replace(column, **change) if column.name == "teff" else column
         for column in REGISTRY
     ]
-    return list(problems(Registry(tuple(columns))))
+    return [*problems(Registry(tuple(columns))), *unknown_words(columns)]
 
 
 def test_shipped_registry_is_valid():
-    assert list(problems(REGISTRY)) == []
+    assert broken() == []
+
+
+def test_units_are_looked_at_when_a_run_starts_and_not_in_its_jobs(tmp_path):
+    text = COLUMNS_PATH.read_text()
+    unknown = text.replace("unit: km s-1", "unit: furlong", 1)
+    assert unknown != text
+    (tmp_path / "columns.yaml").write_text(unknown)
+    with pytest.raises(UserError, match="furlong"):
+        load_registry(path=tmp_path / "columns.yaml")
+    in_job = load_registry(path=tmp_path / "columns.yaml", vocabulary=False)
+    assert in_job.names == REGISTRY.names
 
 
 @pytest.mark.parametrize(

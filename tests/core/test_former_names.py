@@ -15,7 +15,7 @@ from lamostvac.core.former_names import (
     take_notes,
 )
 from lamostvac.core.paths import PROJECT
-from lamostvac.publish.votable import chosen_columns, chosen_rows
+from lamostvac.publish.choice import chosen_columns, chosen_rows
 from lamostvac.recommend.definitions import load_definitions
 from lamostvac.validation.schema import load_comparisons
 

@@ -24,7 +24,7 @@ from lamostvac.catalog.registry import NetworkLabel, load_registry
 from lamostvac.configuration.root import load_configuration
 from lamostvac.core.exceptions import UserError
 from lamostvac.publish import explorer
-from lamostvac.publish.votable import chosen_columns, chosen_rows
+from lamostvac.publish.choice import chosen_columns, chosen_rows
 
 pytestmark = pytest.mark.slow
 

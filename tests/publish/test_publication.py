@@ -22,7 +22,7 @@ from lamostvac.catalog.best_spectrum import set_unique
 from lamostvac.catalog.registry import NetworkLabel, load_registry
 from lamostvac.configuration.root import load_configuration
 from lamostvac.core.exceptions import UserError
-from lamostvac.publish import cds_readme, votable
+from lamostvac.publish import cds_readme, choice, votable
 from lamostvac.publish.error_summary import internal_errors, published_errors
 from lamostvac.publish.fixed_width import is_present, layout, write_text
 from lamostvac.publish.hats import write_hats
@@ -104,8 +104,8 @@ def write_cds(folder, target, size=100):
 
 
 def write_vot(folder, path, columns=None, rows=None, limit=None):
-    chosen = votable.chosen_columns(columns, REGISTRY)
-    found = votable.selected(blocks(folder), votable.chosen_rows(rows, REGISTRY), limit)
+    chosen = choice.chosen_columns(columns, REGISTRY)
+    found = choice.selected(blocks(folder), choice.chosen_rows(rows, REGISTRY), limit)
     cards = catalog_files.read_cards(folder / "recommended.fits")
     return votable.write_votable(path, found, chosen, REGISTRY, cards, TITLE)
 
@@ -290,17 +290,17 @@ def test_wrong_columns_and_conditions_are_named():
     with pytest.raises(
         UserError, match=r"votable_columns: there is no column tef; did you mean teff\?"
     ):
-        votable.chosen_columns(["obsid", "tef"], REGISTRY)
+        choice.chosen_columns(["obsid", "tef"], REGISTRY)
     with pytest.raises(UserError, match=r"votable_rows: .* there is no column tef"):
-        votable.chosen_rows("tef > 3", REGISTRY)
+        choice.chosen_rows("tef > 3", REGISTRY)
     with pytest.raises(UserError, match=r"votable_rows: .*is a number"):
-        votable.chosen_rows("teff + 3", REGISTRY)
+        choice.chosen_rows("teff + 3", REGISTRY)
     with pytest.raises(UserError, match=r"publication\.title .*it must be ASCII"):
         load_configuration({"publication": {"title": "Étoiles"}})
     default = load_configuration({"simulation": {"enabled": True}}).publication
-    assert votable.chosen_rows(default.votable_rows, REGISTRY) is not None
+    assert choice.chosen_rows(default.votable_rows, REGISTRY) is not None
     assert {"spectrum_id", "ra", "dec", "flags"} <= {
-        column.name for column in votable.chosen_columns(default.votable_columns, REGISTRY)
+        column.name for column in choice.chosen_columns(default.votable_columns, REGISTRY)
     }
 
 
@@ -528,10 +528,8 @@ def test_two_runs_give_the_same_bytes_for_any_block(tmp_path):
         folder.mkdir()
         merge(folder)
         write_cds(folder, folder, size)
-        chosen = votable.chosen_columns(None, REGISTRY)
-        found = votable.selected(
-            blocks(folder, size), votable.chosen_rows("teff > 0", REGISTRY), 50
-        )
+        chosen = choice.chosen_columns(None, REGISTRY)
+        found = choice.selected(blocks(folder, size), choice.chosen_rows("teff > 0", REGISTRY), 50)
         votable.write_votable(folder / "recommended.vot", found, chosen, REGISTRY, {}, TITLE)
         write_hats(folder / "hats", folder / "recommended.fits", REGISTRY, {}, 60, TITLE, size)
         table = internal_errors(blocks(folder, size), "snrr", published_errors())
