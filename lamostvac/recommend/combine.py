@@ -138,22 +138,28 @@ def _covariance(systems: Sequence[_System], fitted: LabelRelations) -> NDArray[n
     return found
 
 
-def _largest_difference(
-    systems: Sequence[_System], covariance: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The largest difference of two systems in its sigma (n,), 0 with fewer than two valid systems,
-    and the degree to which both of them are valid.
+def _disagreement(
+    systems: Sequence[_System], covariance: NDArray[np.float64], limit: float
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Whether two valid systems differ by more than `limit` of the difference's sigma (n,), and the
+    factor (n,) on the recommended value's error that follows from the largest such difference.
+
+    A difference of z sigma is one of right errors with the likelihood exp(-z^2 / 2); that errors are
+    wrong is as likely as that at the limit, whatever z. So they are with the probability p = 1 / (1 +
+    exp((limit^2 - z^2) / 2)), and then the error is z times larger (Birge ratio), to the degree that
+    both are valid.
     """
-    largest, degree = np.zeros(len(covariance)), np.zeros(len(covariance))
+    beyond, factor = np.zeros(len(covariance), bool), np.ones(len(covariance))
     for i, j in combinations(range(len(systems)), 2):
         one, two = systems[i], systems[j]
         both = one.valid * two.valid
         v1, v2 = covariance[:, i, i], covariance[:, j, j]
         variance = np.maximum(v1 + v2 - 2.0 * covariance[:, i, j], LEAST * (v1 + v2))
         sigmas = np.where(both > 0, np.abs(two.value - one.value) / np.sqrt(variance), 0.0)
-        degree = np.where(sigmas > largest, both, degree)
-        largest = np.maximum(largest, sigmas)
-    return largest, degree
+        beyond |= sigmas > limit
+        wrong = 1.0 / (1.0 + np.exp(0.5 * (limit**2 - sigmas**2)))
+        factor = np.maximum(factor, 1.0 + both * wrong * (sigmas - 1.0))
+    return beyond, factor
 
 
 def combine(
@@ -181,8 +187,8 @@ def combine(
     value, error : float32; NaN where no source is valid
     source : sum of 2^bit of the sources that have a weight; 0 where there is none
     disagree : 1 where two valid systems differ by more than `disagreement` sigma of their
-        difference. The value remains the weighted mean, and its error is multiplied by the Birge
-        ratio |difference| / sigma, to the degree that both are valid
+        difference. The value remains the weighted mean, and its error is multiplied by a factor that
+        rises around the limit from 1 to the Birge ratio |difference| / sigma (`_disagreement`)
     extrapolated : 1 where sources that learned from few stars of the kind (`known.py`) have more
         than half of the weight. What they may miss is in their errors, and so in the weights
     random : float32, standard deviation from spectrum to spectrum of a star: the weighted sum of the
@@ -210,9 +216,8 @@ def combine(
         variance = np.einsum("ni,nij,nj->n", weights, covariance, weights)
         error = np.sqrt(np.maximum(variance, 0.0))
         random = sum(weights[:, i] * system.random for i, system in enumerate(systems))
-        sigmas, degree = _largest_difference(systems, covariance)
-        disagree = sigmas > disagreement
-        error = np.where(disagree, error * (1.0 + (sigmas - 1.0) * degree), error)
+        disagree, factor = _disagreement(systems, covariance, disagreement)
+        error *= factor
         few = sum(weights[:, i] * system.few for i, system in enumerate(systems)) > 0.5
         value32, error32 = np.asarray(value, np.float32), error.astype(np.float32)
     some = weights.sum(axis=1) > 0

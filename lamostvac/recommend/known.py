@@ -29,6 +29,9 @@ LABELS = ("teff", "logg", "feh")  # the first emulator's
 # Stars are alike within one step in 5040 K/Teff, log g and [Fe/H] together.
 STEPS = np.array([0.1, 0.5, 0.3])
 ENOUGH = 5  # stars of a kind
+# With weights that fall to 0 at the next star, as many as count like `ENOUGH` with equal weights:
+# 1 - x^2 has (mean)^2 / mean square = 0.7 where stars are evenly spread in three dimensions.
+NEIGHBOURS = 7
 
 
 def places_of(columns: Columns) -> Array:
@@ -84,58 +87,74 @@ class KnownStars:
         places : (n, 3)
         own : (n,) the star's number where it is one of these, else -1
         """
-        return (self._near(places, own, 1.0)[0] >= 0).sum(axis=1) < ENOUGH
+        return self._near(places, own, ENOUGH, 1.0)[0][:, -1] < 0
 
-    def nearest(self, places: Array, own: NDArray[np.int64]) -> tuple[NDArray[np.int64], Array]:
-        """The nearest other stars (n, `ENOUGH`), however far, -1 where there are none or the place is
-        unknown, and the distance (n,) of the last of them, infinite where there are too few.
+    def nearest(
+        self, places: Array, own: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], Array, Array]:
+        """The nearest other stars, however far.
+
+        Returns
+        -------
+        near : (n, `NEIGHBOURS`), -1 where there are none or the place is unknown
+        weight : (n, `NEIGHBOURS`) 1 - (distance / that of the star after them)^2, so that nothing
+            jumps where another star takes a place among them; 1 where there is no star after them
+        distance : (n,) of the `ENOUGH`th, infinite where there are too few
         """
-        near, distance = self._near(places, own, np.inf)
-        return near, distance[:, -1]
+        near, distance = self._near(places, own, NEIGHBOURS + 1, np.inf)
+        here, after = distance[:, :-1], distance[:, -1:]
+        with np.errstate(invalid="ignore"):
+            weight = 1.0 - (here / after) ** 2
+        # All at one distance are as good as each other.
+        weight[(here[:, 0] >= after[:, 0]) | np.isinf(after[:, 0])] = 1.0
+        return near[:, :-1], weight, distance[:, ENOUGH - 1]
 
-    def apart(self, labels: Array, nearest: NDArray[np.int64]) -> Array:
-        """How far (n,) the label is from those of the `nearest` stars (n, `ENOUGH`): a root mean
-        square; 0 where nothing is known.
+    def apart(self, labels: Array, nearest: NDArray[np.int64], weight: Array) -> Array:
+        """How far (n,) the label is from those of the `nearest` stars (n, k): a root mean square
+        with weights; 0 where nothing is known.
         """
         if not len(self.star):
             return np.zeros(len(labels))
         off = np.where(nearest >= 0, self.labels[nearest] - labels[:, None], np.nan)
-        known = np.isfinite(off)
-        total = np.where(known, off, 0.0) ** 2
-        return np.sqrt(total.sum(axis=1) / np.maximum(known.sum(axis=1), 1))
+        weight = np.where(np.isfinite(off), weight, 0.0)
+        total = (weight * np.nan_to_num(off) ** 2).sum(axis=1)
+        among = weight.sum(axis=1)
+        return np.sqrt(total / np.where(among > 0, among, 1.0))
 
     def same_stars(self, other: "KnownStars") -> bool:
         """Whether these are the same stars, whatever label is kept of them."""
         return np.array_equal(self.star, other.star) and np.array_equal(self.places, other.places)
 
     def _near(
-        self, places: Array, own: NDArray[np.int64], reach: float
+        self, places: Array, own: NDArray[np.int64], number_of: int, reach: float
     ) -> tuple[NDArray[np.int64], Array]:
-        """The nearest other stars within a reach and their distances, each (n, `ENOUGH`); -1 and
+        """The nearest other stars within a reach and their distances, each (n, `number_of`); -1 and
         infinity where there are no more.
         """
-        found = np.full((len(places), ENOUGH), -1)
-        distance = np.full((len(places), ENOUGH), np.inf)
+        found = np.full((len(places), number_of), -1)
+        distance = np.full((len(places), number_of), np.inf)
         asked = np.flatnonzero(np.isfinite(places).all(axis=1))
         if len(self.star) and len(asked):
-            found[asked], distance[asked] = self._others(places[asked], own[asked], reach)
+            near = self._others(places[asked], own[asked], number_of, reach)
+            found[asked], distance[asked] = near
         return found, distance
 
     def _others(
-        self, places: Array, own: NDArray[np.int64], reach: float
+        self, places: Array, own: NDArray[np.int64], number_of: int, reach: float
     ) -> tuple[NDArray[np.int64], Array]:
-        """The nearest other stars within a reach and their distances, each (n, `ENOUGH`); -1 and
-        infinity where there are no more.
-        """
+        """`_near` where there are stars and the places are known."""
         # One more than needed, as the nearest may be the star itself.
         reach = np.nextafter(reach, np.inf)  # which the tree leaves out
-        wanted = np.arange(ENOUGH + 1) + 1
-        distance, near = cKDTree(self.places).query(places, k=wanted, distance_upper_bound=reach)
-        itself = np.append(self.star, -2)[near] == own[:, None]
-        near = np.where((near == len(self.star)) | itself, -1, near)
-        distance = np.where(near < 0, np.inf, distance)
-        order = np.argsort(near < 0, axis=1, kind="stable")[:, :ENOUGH]
-        return np.take_along_axis(near, order, axis=1), np.take_along_axis(distance, order, axis=1)
+        wanted = np.arange(number_of + 1) + 1
+        tree = cKDTree(self.places)
+        distance, near = map(np.asarray, tree.query(places, k=wanted, distance_upper_bound=reach))
+        near[near == len(self.star)] = -1
+        mine = np.flatnonzero(own >= 0)
+        itself = (near[mine] >= 0) & (self.star[near[mine]] == own[mine, None])
+        order = np.argsort(itself, axis=1, kind="stable")  # behind the others
+        for found in (near, distance):
+            found[mine] = np.take_along_axis(found[mine], order, axis=1)
+        return near[:, :number_of], distance[:, :number_of]
 
 
 @dataclass(frozen=True)
@@ -149,8 +168,8 @@ class Support:
         few, exp(-d^2 / 2) where the last of the `ENOUGH` nearest is d steps beyond one step
     missing : (n,) standard deviation of what the source's answer may be off for want of them: it may
         be drawn to the nearest known stars by any part of the way, and all parts are equally likely,
-        so it is the root mean square difference of the first emulator's label from theirs over the
-        square root of 3, times sqrt(1 - correlation^2)
+        so it is the root mean square difference of the first emulator's label from those of the
+        `NEIGHBOURS` nearest, weighted, over the square root of 3, times sqrt(1 - correlation^2)
     """
 
     few: NDArray[np.bool_]
@@ -175,6 +194,7 @@ class _Searched:
     few: NDArray[np.bool_]
     correlation: Array
     nearest: NDArray[np.int64]  # of those with few
+    weight: Array
 
 
 class Kinds:
@@ -200,7 +220,8 @@ class Kinds:
         """
         search = self._search(known, own)
         few, missing = search.few, np.zeros(len(labels))
-        missing[few] = known.apart(labels[few], search.nearest) / np.sqrt(3.0)
+        missing[few] = known.apart(labels[few], search.nearest, search.weight)
+        missing[few] /= np.sqrt(3.0)
         missing[few] *= np.sqrt(1.0 - search.correlation[few] ** 2)
         return Support(few, search.correlation, missing)
 
@@ -237,9 +258,9 @@ class Kinds:
                 return done
         few = known.few(self._places, own)
         correlation = np.ones(len(few))
-        nearest, distance = known.nearest(self._places[few], own[few])
+        nearest, weight, distance = known.nearest(self._places[few], own[few])
         correlation[few] = np.exp(-0.5 * np.maximum(distance - 1.0, 0.0) ** 2)
-        self._searches.append(_Searched(known, own, few, correlation, nearest))
+        self._searches.append(_Searched(known, own, few, correlation, nearest, weight))
         return self._searches[-1]
 
 

@@ -227,7 +227,7 @@ def _truth(
     error[here] = np.nan_to_num(known.reference_err)
     covariates = [number(part, covariate) for covariate in definition.covariates]
     both = least_correlation(supports, (name, fitted.scale), len(rows))
-    value, slope, _ = fitted.relations[name].apply(reference, covariates, both)
+    value, slope, _ = fitted.relations[name].apply(reference, covariates, both, error)
     return value, slope * error
 
 

@@ -68,9 +68,12 @@ class Relation:
         x: NDArray[np.float64],
         covariates: Sequence[NDArray[np.float64]],
         correlation: NDArray[np.float64] | None = None,
+        error: NDArray[np.float64] | float = 0.0,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """g(x), its slope dg/dx and the relation's own variance with its scatter, each (n,).
+        """g(x), its slope and the relation's own variance with its scatter, each (n,).
 
+        The slope is that between x - `error` and x + `error` (n,), since dg/dx has a step at the
+        limits: the slope times the error is half the difference of g there.
         `correlation` (n,) is that of the correction at a star with the one at the stars that both
         sources know (`known.Support`; None: 1). The correction is a Gaussian process of mean zero
         and standard deviation `shift`: of what is known at those stars the correlation's part is
@@ -79,7 +82,7 @@ class Relation:
         if self.is_identity:
             return x, np.ones_like(x), np.zeros_like(x)
         r = np.ones_like(x) if correlation is None else correlation
-        phi, slope = _basis(x, covariates, self.order, self.limits)
+        phi, _ = _basis(x, covariates, self.order, self.limits)
         variance = np.zeros_like(x)
         for i, row in enumerate(self.covariance):
             for j in range(i):
@@ -88,12 +91,23 @@ class Relation:
         value = x.copy()
         for coefficient, column in zip(self.coefficients, phi, strict=True):
             value += r * coefficient * column
-        gradient = 1.0 + r * sum(
-            (c * s for c, s in zip(self.coefficients[1:], slope, strict=False)),
-            start=np.zeros_like(x),
-        )
+        gradient = 1.0 + r * self._slope(x, error)
         variance = r**2 * np.maximum(variance, 0.0) + (1.0 - r**2) * self.shift**2
         return value, np.clip(gradient, *_SLOPES), variance + self.scatter**2
+
+    def _slope(
+        self, x: NDArray[np.float64], error: NDArray[np.float64] | float
+    ) -> NDArray[np.float64]:
+        """That of the correction (n,) between x - error and x + error."""
+        low, high = self.limits[0]
+        centre, width = 0.5 * (low + high), 0.5 * (high - low)
+        reach = np.maximum(np.abs(error), 1e-6 * width)
+        below, above = ((np.clip(x + side, low, high) - centre) / width for side in (-reach, reach))
+        rise = sum(
+            c * (above**power - below**power)
+            for power, c in enumerate(self.coefficients[1 : self.order + 1], start=1)
+        )
+        return rise / (2.0 * reach)
 
 
 def identity(n_variables: int = 1) -> Relation:
@@ -290,7 +304,7 @@ def on_scale(
     x = np.where(some, number(columns, source.column), 0.0)
     x_err = np.where(some, number(columns, f"{source.column}_err"), 0.0)
     both = least_correlation(supports, (source.column, fitted.scale), len(x))
-    value, slope, variance = fitted.relations[source.column].apply(x, covariates, both)
+    value, slope, variance = fitted.relations[source.column].apply(x, covariates, both, x_err)
     return value, np.sqrt((slope * x_err) ** 2 + variance), slope * x_err
 
 

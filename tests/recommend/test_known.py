@@ -8,7 +8,14 @@ import pytest
 from lamostvac.recommend.combine import apply, combine, fit_all
 from lamostvac.recommend.definitions import Definition, result_columns
 from lamostvac.recommend.files import load, save
-from lamostvac.recommend.known import ENOUGH, STEPS, Kinds, KnownStars, places_of
+from lamostvac.recommend.known import (
+    ENOUGH,
+    NEIGHBOURS,
+    STEPS,
+    Kinds,
+    KnownStars,
+    places_of,
+)
 from lamostvac.recommend.learned import LeftOut
 from lamostvac.recommend.settings import Recommended, Settings
 
@@ -80,7 +87,7 @@ def test_stars_that_labels_share_are_searched_once(monkeypatch):
         KnownStars, "_near", lambda self, *given: asked.append(self) or near(self, *given)
     )
     columns = one_star(feh=-5.0)
-    known = known_at([*np.full(ENOUGH, -2.0), 0.0])
+    known = known_at([*np.full(ENOUGH, -2.0), *np.full(3, 0.0)])
     logg = replace(known, labels=known.labels + 6.0)
     kinds = Kinds(columns)
     of_feh = kinds.support(columns["feh"], known, NOBODY)
@@ -91,7 +98,7 @@ def test_stars_that_labels_share_are_searched_once(monkeypatch):
     assert of_logg.missing[0] == pytest.approx(0.0, abs=1e-12)
     # The star is one of them, or they are others: another search.
     found = kinds.support(columns["feh"], known, np.array([2]))
-    assert found.missing[0] == pytest.approx(np.sqrt((4 * 9.0 + 25.0) / 5 / 3))
+    assert found.missing[0] == pytest.approx(np.sqrt((4 * 9.0 + 3 * 25.0) / 7 / 3))
     found = kinds.support(columns["feh"], known_at(np.full(ENOUGH, -5.0)), NOBODY)
     assert found.few.tolist() == [False]
 
@@ -134,7 +141,8 @@ def test_beyond_the_training_stars_the_value_follows_the_system_that_knows(scale
     feh, rows, left_out = survey()
     fitted = fit_all(rows, [definition(scale)], SETTINGS, None, left_out, LIBRARY)
     apply(rows, fitted, [definition(scale)], SETTINGS, left_out, LIBRARY)
-    beyond, among = feh < -2.2, (feh > -0.5) & (feh < 0)
+    # By the label that the stars' kind is told by.
+    beyond, among = rows["feh"] < -2.5, (feh > -0.5) & (feh < 0)
     off = np.abs(rows["feh_rec"] - feh)
     assert not rows["flag_feh_extrapolated"][among].any()
     assert rows["flag_feh_extrapolated"][beyond].mean() < 0.05
@@ -271,4 +279,18 @@ def test_a_value_of_the_emulator_rests_on_the_stars_of_its_library():
 
 
 def test_the_steps_are_those_of_the_documents():
-    assert (*STEPS, ENOUGH) == (0.1, 0.5, 0.3, 5)
+    assert (*STEPS, ENOUGH, NEIGHBOURS) == (0.1, 0.5, 0.3, 5, 7)
+
+
+def test_as_many_neighbours_with_their_weights_count_like_enough_with_equal_ones():
+    places = np.random.default_rng(3).uniform(-20, 20, (64_000, 3))  # one in a unit's cube
+    known = KnownStars(places, np.zeros(len(places)), np.arange(len(places)))
+    asked = np.random.default_rng(4).uniform(-10, 10, (2000, 3))
+    near, weight, distance = known.nearest(asked, np.full(2000, -1))
+    assert near.shape == (2000, NEIGHBOURS)
+    assert ((weight > 0) & (weight < 1)).all()
+    assert (np.diff(weight, axis=1) < 0).all()
+    counts = weight.sum(axis=1) ** 2 / (weight**2).sum(axis=1)
+    assert counts.mean() == pytest.approx(ENOUGH, abs=0.3)
+    off = np.linalg.norm(places[near] - asked[:, None], axis=2)
+    np.testing.assert_allclose(off[:, ENOUGH - 1], distance)

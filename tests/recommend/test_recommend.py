@@ -155,6 +155,17 @@ def test_outside_its_stars_the_correction_stays():
     assert value[0] - 3.0 == pytest.approx(0.2, abs=0.02)
 
 
+def test_at_the_limits_of_the_correction_its_slope_goes_over_within_an_error():
+    limits = np.array([[0.0, 1.0]])
+    relation = Relation(1, np.array([0.0, 0.2]), np.zeros((2, 2)), limits, n=100)
+    x, error = np.array([0.5, 0.9, 1.0, 1.05, 1.2]), np.full(5, 0.1)
+    slope = relation.apply(x, [], error=error)[1]
+    np.testing.assert_allclose(slope, [1.4, 1.4, 1.2, 1.1, 1.0])
+    np.testing.assert_allclose(relation.apply(x[:2], [])[1], 1.4)
+    half = relation.apply(x, [], np.full(5, 0.5), error)[1]
+    np.testing.assert_allclose(half - 1.0, 0.5 * (slope - 1.0))
+
+
 def test_few_stars_change_little():
     """The prior holds a correction that two stars would ask for."""
     x = np.array([1.0, 2.0])
@@ -272,7 +283,7 @@ def test_pulls_are_one_and_the_mean_beats_both(rho):
     if rho == 0:
         assert set(source) == {5}
         naive = (d1 / e1**2 + d2 / e2**2) / (1 / e1**2 + 1 / e2**2)
-        agree = disagree == 0
+        agree = np.abs(d1 - d2) < np.hypot(e1, e2)
         np.testing.assert_allclose(value, naive, atol=1e-6)
         np.testing.assert_allclose(error[agree], ((e1**-2 + e2**-2) ** -0.5)[agree], rtol=1e-6)
 
@@ -309,16 +320,19 @@ def test_a_worse_source_of_correlated_error_gets_no_negative_weight():
 
 def test_disagreement_is_flagged_and_the_error_covers_both():
     columns = {
-        "e": np.zeros(3),
-        "e_err": np.ones(3),
-        "w": np.array([4.2, 4.3, 40.0]),
-        "w_err": np.ones(3),
+        "e": np.zeros(5),
+        "e_err": np.ones(5),
+        "w": np.array([1.4, 4.2, 3.0 * np.sqrt(2.0) * (1 + 1e-9), 5.7, 40.0]),
+        "w_err": np.ones(5),
     }
     value, error, _, disagree, *_ = combine(columns, two_sources(), relations())
-    assert disagree.tolist() == [0, 1, 1]
+    assert disagree.tolist() == [0, 0, 1, 1, 1]
     np.testing.assert_allclose(value, columns["w"] / 2, rtol=1e-6)
-    # Birge: sqrt(1/2) |d| / sqrt(2)
-    np.testing.assert_allclose(error, [np.sqrt(0.5), 4.3 / 2, 20.0], rtol=1e-6)
+    # Birge: sqrt(1/2) |d| / sqrt(2); at the limit of 3 sigma as likely as not.
+    assert error[0] == pytest.approx(np.sqrt(0.5))
+    assert error[2] == pytest.approx(np.sqrt(0.5) * (1.0 + 0.5 * (3.0 - 1.0)))
+    np.testing.assert_allclose(error[3:], [5.7 / 2, 20.0], rtol=0.03)
+    np.testing.assert_allclose(error[4], 20.0, rtol=1e-6)
 
 
 def test_correlated_systems_disagree_sooner():
