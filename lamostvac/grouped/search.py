@@ -214,6 +214,15 @@ class _Found:
     settled: bool
 
 
+def bayes_opt() -> Any:
+    """The package bayes_opt, not imported above because every fit imports this module, most do not
+    use this search, and scikit-learn takes a second to load.
+    """
+    import bayes_opt.acquisition
+
+    return bayes_opt
+
+
 def search_bayesian(
     objective: Callable[[NDArray[np.float64]], float],
     low: NDArray[np.float64],
@@ -245,12 +254,9 @@ def search_bayesian(
             best_value, best = value, d
         return -value
 
-    # Imported here because every fit imports this module, most do not use this search, and
-    # scikit-learn takes a second to load.
-    from bayes_opt import BayesianOptimization
-    from bayes_opt.acquisition import UpperConfidenceBound
+    package = bayes_opt()
 
-    class Acquisition(UpperConfidenceBound):
+    class Acquisition(package.acquisition.UpperConfidenceBound):  # type: ignore[misc,name-defined]
         """With fewer trials than the package has by default, which take most of a search's time."""
 
         def suggest(
@@ -265,7 +271,7 @@ def search_bayesian(
             surrogate = Surrogate(gp)
             return super().suggest(surrogate, target_space, n_random, n_smart, fit_gp, random_state)
 
-    optimiser = BayesianOptimization(
+    optimiser = package.BayesianOptimization(
         f=target,
         pbounds={name: (0.0, float(limit)) for name, limit in zip(names, top, strict=True)},
         acquisition_function=Acquisition(kappa=settings.kappa),

@@ -45,9 +45,13 @@ def _ranks(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     return (np.cumsum(present) - 1)[numbers]
 
 
-@lru_cache(maxsize=2)
 def resampled_counts(n_stars: int, seed: int, resamples: int = RESAMPLES) -> NDArray[np.float64]:
     """How often each star was drawn in each resample (resamples, n_stars); not to be written to."""
+    keep = _counts_of_few if n_stars <= _FEW else _counts_of_many
+    return keep(n_stars, seed, resamples)
+
+
+def _counts(n_stars: int, seed: int, resamples: int) -> NDArray[np.float64]:
     rng = np.random.default_rng(seed)
     drawn = rng.integers(0, n_stars, (resamples, n_stars))
     drawn += n_stars * np.arange(resamples)[:, None]
@@ -55,6 +59,36 @@ def resampled_counts(n_stars: int, seed: int, resamples: int = RESAMPLES) -> NDA
     result = counts.astype(np.float64)
     result.flags.writeable = False
     return result
+
+
+# A table has thousands of small bins, nearly all of some hundred different numbers of stars: their
+# draws take 50 MB. Those of the largest, 8 MB each, come one after the other.
+_FEW = 256
+_counts_of_few = lru_cache(maxsize=_FEW)(_counts)
+_counts_of_many = lru_cache(maxsize=2)(_counts)
+
+
+@lru_cache(maxsize=1024)
+def _middle_places(n_stars: int, seed: int) -> NDArray[np.int64]:
+    """`_middles` of so many stars with one value each, for which it is the same whatever they are."""
+    counts = resampled_counts(n_stars, seed)
+    places = _middles(counts, np.full(len(counts), float(n_stars)))
+    places.flags.writeable = False
+    return places
+
+
+def _middles(counts: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Where half of a resample's values are reached and passed (2, resamples), as places in `counts`
+    flattened (resamples, n): how often each sorted value was drawn, `total` (resamples,) in all.
+
+    In whole numbers; all resamples are one sum, because a search for each would take longer than
+    the sums.
+    """
+    whole: type[np.signedinteger] = np.int32 if total.sum() < 2**31 else np.int64
+    running = np.cumsum(counts.astype(whole), dtype=whole)
+    before = np.cumsum(total) - total
+    half = np.array([before + np.ceil(0.5 * total), before + np.floor(0.5 * total) + 1])
+    return np.searchsorted(running, half.astype(whole))
 
 
 def resampled_weights(
@@ -84,9 +118,15 @@ def offset_and_scatter_errors(
     index, n_stars = star_index(np.full(len(values), -1) if star is None else star)
     if n_stars < 2:
         return float("nan"), float("nan"), n_stars
-    # Stars are numbered by their smallest value, so that the order of rows does not matter.
-    order = by_value(values, [index])
-    values, index = values[order], pd.factorize(index[order])[0]
+    alone = n_stars == len(values)
+    if alone:
+        # Each row is a star, and stars are numbered by their values.
+        values = np.sort(values)
+        index = np.arange(n_stars)
+    else:
+        # Stars are numbered by their smallest value, so that the order of rows does not matter.
+        order = by_value(values, [index])
+        values, index = values[order], pd.factorize(index[order])[0]
     scale = 1.0
     if n_stars > MOST_STARS:
         chosen = np.linspace(0, n_stars - 1, MOST_STARS).round().astype(np.int64)
@@ -100,13 +140,8 @@ def offset_and_scatter_errors(
     # A star comes with all its spectra: what is summed over rows can be summed over stars.
     counts = resampled_counts(drawn, seed)
     total = counts @ np.bincount(index, minlength=drawn)
-    # Where half of a resample's spectra are reached and passed, in whole numbers; all resamples are
-    # one sum, because a search for each would take longer than the sums.
-    whole: type[np.signedinteger] = np.int32 if total.sum() < 2**31 else np.int64
-    running = np.cumsum(counts.astype(whole)[:, index], dtype=whole)
-    before = np.cumsum(total) - total
-    half = np.array([before + np.ceil(0.5 * total), before + np.floor(0.5 * total) + 1])
-    low, high = values[np.searchsorted(running, half.astype(whole)) % len(values)]
+    places = _middle_places(drawn, seed) if alone else _middles(counts[:, index], total)
+    low, high = values[places % len(values)]
     centred = values - values.mean()
     mean = counts @ np.bincount(index, centred, drawn) / total
     variance = counts @ np.bincount(index, centred**2, drawn) / total - mean**2

@@ -31,9 +31,12 @@ from lamostvac.run.stopping import stopped
 SERVER = Path(__file__).with_name("fork_server.py")
 # The longest path of a socket on Linux has 107 characters.
 _LONGEST = 90
-# Modules that import a large library when they first need it, and the function that does so: scripts that reach them
-# are forked from a process of their own, so that the others are not as large as with it.
-_BRANCHES = {LIBRARY / "networks" / "optimise.py": "lamostvac.networks.optimise:tensorflow"}
+# Modules that reach a large library only when they first need it, and a function that imports it: scripts that reach
+# them are forked from a process of their own, so that the others are not as large as with it.
+_BRANCHES = {
+    LIBRARY / "networks" / "optimise.py": "lamostvac.networks.optimise:tensorflow",
+    LIBRARY / "grouped" / "batch.py": "lamostvac.grouped.search:bayes_opt",
+}
 
 
 class ServerGone(Exception):

@@ -1,8 +1,9 @@
 """Comparison of the catalogue with other catalogues, cross-validation, truth and training sets."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,13 @@ from lamostvac.validation.comparisons import (
 from lamostvac.validation.match import match
 from lamostvac.validation.schema import Comparison
 from lamostvac.validation.statistics import pull_rows
-from lamostvac.validation.subsets import RECOMMENDED
+from lamostvac.validation.subsets import (
+    FIT_FLAGS,
+    RECOMMENDED,
+    emulator_flag,
+    network_flags,
+    recommended_flags,
+)
 from lamostvac.validation.trends import trend_rows
 from lamostvac.validation.truth import (
     DERIVED,
@@ -103,17 +110,32 @@ def against_catalogue(
     other = comparison.other.name if comparison.other else ""
     log.info("%s: %d spectra of %d stars", name, len(table), table["star"].nunique())
     group = None if comparison.group is None else f"ref_{comparison.group}"
-    used, sets = table, None
-    for label in comparison.all_labels:
-        # The same rows for the next label of the same training sets.
-        if sets != (sets := sets_of_label(label, set_of, catalogue.trained)):
-            used = without_training(table, label, set_of, catalogue.trained)
-        found.rows += compare(used, comparison.only(label), seed)
-        found.trends += trend_rows(name, used, [label], snr_band, seed)
-        found.pairs.append(pairs(name, used, [label], group=group, other=other))
-        if group is not None:
-            found.clusters += cluster_rows(name, used, group, [label], snr_band, seed)
+    # Labels of the same training sets are tested on the same rows.
+    for _, same in groupby(
+        comparison.all_labels, lambda label: sets_of_label(label, set_of, catalogue.trained)
+    ):
+        labels = list(same)
+        used = without_training(table, labels[0], set_of, catalogue.trained)
+        for label in labels:
+            found.rows += compare(used, comparison.only(label), seed)
+            found.trends += trend_rows(name, used, [label], snr_band, seed)
+            if group is not None:
+                found.clusters += cluster_rows(name, used, group, [label], snr_band, seed)
+        found.pairs.append(pairs(name, used, labels, group=group, other=other))
     return found
+
+
+def narrow(table: pd.DataFrame, labels: Iterable[str], snr_band: str) -> pd.DataFrame:
+    """The columns of a table of truth that subsets, statistics and pulls of labels use.
+
+    There are dozens of subsets, and a copy of hundreds of columns for each takes most of the time.
+    """
+    names = ["spectral_type", "binary", "emission", "star", "ref_feh", snr_band, "flag_alpha_fe"]
+    names += FIT_FLAGS
+    for label in labels:
+        names += [label, f"{label}_err", f"ref_{label}", emulator_flag(label)]
+        names += [*network_flags(label), *recommended_flags(label)]
+    return table[[name for name in dict.fromkeys(names) if name in table]]
 
 
 def against_library(crossvalidation: pd.DataFrame, library: str) -> Findings:
@@ -132,19 +154,21 @@ def against_truth(catalogue: Catalogue, path: str) -> Findings:
     names = [*RECOMMENDED, *DERIVED, *further, *(label.label for label in labels)]
     truth = read_truth(path, labels, catalogue.emulators)
     table = match_spectra(catalogue.path, truth, names, catalogue.registry)
-    subsets = truth_subsets(table, snr_band)
+    subsets = truth_subsets(narrow(table, LABELS, snr_band), snr_band)
     rows, pulls = comparison_rows("truth", subsets), pull_rows(subsets)
     single = ~table["binary"] & ~table["emission"]
     drawn = [pairs("truth", table[single], [*LABELS, *further])]
     for system in catalogue.emulators:
-        subsets = truth_subsets(table, snr_band, [system.flag])
-        rows += comparison_rows("truth", subsets, system.columns.values())
-        pulls += pull_rows(subsets, system.columns.values())
+        own = list(system.columns.values())
+        subsets = truth_subsets(narrow(table, own, snr_band), snr_band, [system.flag])
+        rows += comparison_rows("truth", subsets, own)
+        pulls += pull_rows(subsets, own)
     seen = {
         name: networks.mark_trained(table, spectra) for name, spectra in catalogue.trained.items()
     }
     known = np.any([np.zeros(len(table), bool), *seen.values()], axis=0)
-    subsets = recommended_subsets(table, known, snr_band)
+    needed = narrow(table, [*RECOMMENDED, *DERIVED], snr_band)
+    subsets = recommended_subsets(needed, known, snr_band)
     rows += comparison_rows("truth", subsets, RECOMMENDED)
     pulls += pull_rows(subsets, RECOMMENDED)
     pulls += pull_rows(subsets, DERIVED)
@@ -155,10 +179,14 @@ def against_truth(catalogue: Catalogue, path: str) -> Findings:
     drawn.append(pairs("truth", table[single & ~known], [*RECOMMENDED, *DERIVED]))
     for label in labels:
         known = seen.get(label.set, np.zeros(len(table), bool))
-        subsets = networks.truth_subsets(table, label.label, known, label.snr_band)
+        needed = narrow(table, [label.label], label.snr_band)
+        subsets = networks.truth_subsets(needed, label.label, known, label.snr_band)
         rows += comparison_rows("truth", subsets, [label.label])
         pulls += pull_rows(subsets, [label.label])
-        drawn.append(pairs("truth", table[single & ~known], [label.label]))
+    # Labels of one training set are drawn on the same stars.
+    for name, same in groupby(labels, lambda label: label.set):
+        known = seen.get(name, np.zeros(len(table), bool))
+        drawn.append(pairs("truth", table[single & ~known], [label.label for label in same]))
     return Findings(rows, pulls, pairs=drawn)
 
 

@@ -141,9 +141,13 @@ def pairs(
     """
     if len(table) > limit:
         table = table.iloc[np.linspace(0, len(table) - 1, limit).round().astype(int)]
-    frames = []
+    frames, parts = [], {}
     for label in labels:
+        # All labels but [alpha/Fe] have the same rows, whose context is found once.
         used = _recommended(table, label)
+        if id(used) not in parts:
+            parts[id(used)] = used, _contexts(used, group, other)
+        before, after = parts[id(used)][1]
         empty = pd.Series(np.nan, used.index)
         columns = {
             "dataset": dataset,
@@ -152,19 +156,31 @@ def pairs(
             "value": used[label].astype(np.float64),
             "error": used.get(f"{label}_err", empty).astype(np.float64),
             "reference": used[f"ref_{label}"].astype(np.float64),
-            "snr": used.get("snrg", empty).astype(np.float64),
-            "spectral_type": used.get("spectral_type", pd.Series("", used.index)).astype(str),
+            **before,
             "fit_flagged": warned(used, label),
             "reference_error": used.get(f"ref_{label}_err", empty).astype(np.float64),
-            "star": used.get("star", pd.Series(-1, used.index)).astype(np.int64),
-            "teff": _context(used, "teff", other),
-            "logg": _context(used, "logg", other),
-            "bp_rp": used.get("mag_bp", empty) - used.get("mag_rp", empty),
-            "ebv": used.get("ebv", empty).astype(np.float64),
-            "group": used[group].astype(str) if group else pd.Series("", used.index),
+            **after,
         }
         frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True)
+
+
+def _contexts(
+    table: pd.DataFrame, group: str | None, other: str
+) -> tuple[dict[str, pd.Series], dict[str, pd.Series]]:
+    """Columns of `pairs` that no label has of its own: `snr spectral_type`, and those from `star` on."""
+    empty = pd.Series(np.nan, table.index)
+    return {
+        "snr": table.get("snrg", empty).astype(np.float64),
+        "spectral_type": table.get("spectral_type", pd.Series("", table.index)).astype(str),
+    }, {
+        "star": table.get("star", pd.Series(-1, table.index)).astype(np.int64),
+        "teff": _context(table, "teff", other),
+        "logg": _context(table, "logg", other),
+        "bp_rp": table.get("mag_bp", empty) - table.get("mag_rp", empty),
+        "ebv": table.get("ebv", empty).astype(np.float64),
+        "group": table[group].astype(str) if group else pd.Series("", table.index),
+    }
 
 
 def _context(table: pd.DataFrame, label: str, other: str = "") -> pd.Series:

@@ -86,7 +86,17 @@ def warned(table: pd.DataFrame, label: str) -> pd.Series:
     names: tuple[str, ...] = own if own[1] in table else FIT_FLAGS
     if label in RECOMMENDED:
         names = recommended_flags(label)
-    return table[[name for name in names if name in table]].any(axis=1).astype(bool)
+    return any_of(table, names)
+
+
+def any_of(table: pd.DataFrame, names: Iterable[str]) -> pd.Series:
+    """Where any of the flags (n,) is set, of those that a table has."""
+    result = np.zeros(len(table), bool)
+    for name in names:
+        if name in table:
+            # `any` of a frame copies it first.
+            result |= table[name].to_numpy(bool)
+    return pd.Series(result, table.index)
 
 
 def recommended(table: pd.DataFrame, label: str) -> pd.DataFrame:
@@ -97,8 +107,7 @@ def recommended(table: pd.DataFrame, label: str) -> pd.DataFrame:
     recommended one that is an extrapolation.
     """
     own = [*own_flags(label, table), recommended_flags(label)[1]]
-    own = [name for name in own if name in table]
-    return table[(table["recommended"] == 1) & ~table[own].any(axis=1).astype(bool)]
+    return table[(table["recommended"] == 1) & ~any_of(table, own)]
 
 
 def own_flags(label: str, table: pd.DataFrame) -> list[str]:

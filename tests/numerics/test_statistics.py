@@ -69,6 +69,20 @@ def test_one_draw_is_the_weighted_median_and_deviation(monkeypatch):
     assert found[1] == pytest.approx(np.std([np.std(row) for row in drawn], ddof=1))
 
 
+def test_stars_of_one_value_each_have_the_errors_of_stars_that_are_numbered():
+    """Where each row is a star, the places of the middles are kept for a number of stars; a star of
+    two equal values goes the other way through the function, with the same draws.
+    """
+    values = np.random.default_rng(2).normal(size=(20, 31)).round(1)
+    kept = [offset_and_scatter_errors(row, None, 4)[:2] for row in values]
+    star = np.tile(np.arange(31), 2)
+    searched = [offset_and_scatter_errors(np.r_[row, row], star, 4)[:2] for row in values]
+    np.testing.assert_allclose(searched, kept, rtol=1e-12)
+    assert len(set(kept)) == 20
+    assert bootstrap.resampled_counts(31, 4) is bootstrap.resampled_counts(31, 4)
+    assert bootstrap.resampled_counts(31, 4) is not bootstrap.resampled_counts(31, 5)
+
+
 def test_neither_the_order_of_rows_nor_the_numbers_of_stars_matter():
     rng = np.random.default_rng(3)
     values, star = rng.normal(size=200), rng.integers(-1, 50, 200)

@@ -133,10 +133,25 @@ def test_without_the_server_scripts_have_a_python_of_their_own(runs):
     assert (runs[True][0] / "alone").read_text() == "False"
 
 
-def test_scripts_that_reach_tensorflow_are_forked_from_a_process_of_their_own():
+def test_scripts_that_reach_large_libraries_are_forked_from_processes_of_their_own():
     scripts = PROJECT / "workflow_scripts"
     calls = {path.stem: branch_of(path) for path in scripts.glob("*.py")}
-    assert {name for name, call in calls.items() if call} == {"train", "training"}
+    tensorflow, bayes_opt = (
+        "lamostvac.networks.optimise:tensorflow",
+        "lamostvac.grouped.search:bayes_opt",
+    )
+    assert {name: call for name, call in calls.items() if call} == {
+        **dict.fromkeys(("train", "training"), tensorflow),
+        **dict.fromkeys(("search", "search_chunk"), bayes_opt),
+    }
+
+
+def test_the_function_of_a_branch_imports_its_library():
+    call = "from lamostvac.grouped.search import bayes_opt; import sys; assert 'bayes_opt' not in sys.modules; "
+    done = subprocess.run(
+        [sys.executable, "-c", f"{call}bayes_opt(); assert 'bayes_opt' in sys.modules"]
+    )
+    assert done.returncode == 0
 
 
 @pytest.mark.slow
