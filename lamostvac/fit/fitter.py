@@ -214,6 +214,11 @@ class StarFitter:
         beside = self._lines.read(
             spectral_type, sums, difference, left_out, solution.jacobian, slope
         )
+        if self.settings.line_width_scatter > 0:
+            sums = self._at_own_widths(
+                sums, condensed, solution, spectral_type, low, high, left_out, difference
+            )
+            difference = self._difference(sums.residual, solution.components)
         errors, noise, lines = refine.label_errors(
             emulator, solution, partial(design.covariances, condensed, spectral_type)
         )
@@ -331,6 +336,43 @@ class StarFitter:
             solution.put(rows, replace(fits, n_iterations=fits.n_iterations + earlier))
             difference[rows] = self._difference(sums.residual[rows], fits.components)
         return left_out, difference
+
+    def _at_own_widths(
+        self,
+        sums: Sums,
+        condensed: Condensed,
+        solution: refine.Fit,
+        spectral_type: str,
+        low: NDArray[np.float64],
+        high: NDArray[np.float64],
+        left_out: NDArray[np.bool_],
+        difference: NDArray[np.float32],
+    ) -> Sums:
+        """Fit again with the widths that the spectra's own lines have (`LineReader.change`).
+
+        Returns the sums of the spectra less what their lines' widths change. `condensed` and
+        `solution` are changed in place.
+        """
+        seen = sums, difference, left_out, solution.jacobian
+        change = self._lines.change(spectral_type, *seen, self.settings.line_width_scatter)
+        sums = self.design.less(sums, change)
+        again = self.design.condense(sums, spectral_type, left_out=left_out)
+        for name in Condensed.__dataclass_fields__:
+            getattr(condensed, name)[...] = getattr(again, name)
+        rows = np.arange(len(change))
+        fits = refine.refine(
+            self.emulator,
+            again,
+            rows,
+            solution.scaled,
+            low,
+            high,
+            self.prior,
+            self.settings.max_iterations,
+        )
+        total = solution.n_iterations + fits.n_iterations
+        solution.put(rows, replace(fits, n_iterations=total))
+        return sums
 
     def _difference(
         self, residual: NDArray[np.float32], components: NDArray[np.float64]

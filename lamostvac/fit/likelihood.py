@@ -24,7 +24,7 @@ tables are small. The emulator's error is integrated out in double precision, th
 that of the sums.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -219,7 +219,7 @@ class Design:
             self._fill(flux[rows], ivar[rows], spectral_type, weight[rows], residual[rows])
             np.multiply(weight[rows], residual[rows], out=weighted[rows])
         d = len(self.emulator.basis)
-        linear = (weighted @ self._rows.T)[:n].astype(np.float64)
+        linear = self._linear(weighted, n)
         b = len(self.bumps)
         bump_basis = np.empty((n, b, d), dtype=np.float32)
         bump_bump = np.zeros((n, b, b), dtype=np.float32)
@@ -237,6 +237,26 @@ class Design:
             n_pixels=np.count_nonzero(weight[:n], axis=1),
             weight=weight[:n],
             residual=residual[:n],
+        )
+
+    def _linear(self, weighted: NDArray[np.float32], n: int) -> NDArray[np.float64]:
+        """Sums of basis rows and bumps times the first n of weighted residuals (m, p)."""
+        return np.asarray((weighted @ self._rows.T)[:n].astype(np.float64))
+
+    def less(self, sums: Sums, change: NDArray[np.float32]) -> Sums:
+        """The sums that the spectra less `change` (n, p) would have; they share what is the same."""
+        n, p = change.shape
+        residual = np.where(sums.weight > 0, sums.residual - change, np.float32(0.0))
+        weighted = np.zeros((-(-n // _ROWS) * _ROWS, p), dtype=np.float32)  # as in `sums`
+        np.multiply(sums.weight, residual, out=weighted[:n])
+        d = len(self.emulator.basis)
+        linear = self._linear(weighted, n)
+        return replace(
+            sums,
+            basis_flux=linear[:, :d],
+            bump_flux=linear[:, d:],
+            square=np.vecdot(weighted[:n], residual).astype(np.float64),
+            residual=residual,
         )
 
     def _fill(

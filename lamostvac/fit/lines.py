@@ -23,6 +23,7 @@ from lamostvac.emulator.model import Emulator
 from lamostvac.fit.likelihood import Sums
 from lamostvac.spectra.grid import GRID
 
+ARM_BORDER = 5875.0  # A, the middle of what the dichroic takes; blue arm below, red arm above
 LIGHT = float(c.to_value("km/s"))
 _RIDGE = 1e-6  # of the directions' correlations: what is not constrained gets a large error
 _MOST = 1e30  # of an inverse: what is not constrained stays finite in single precision
@@ -66,6 +67,7 @@ class LineReader:
         # The pixels are a few runs with gaps between them; a run's ends have no neighbour.
         ends = np.flatnonzero(np.diff(np.flatnonzero(emulator.pixels)) > 1)
         self._ends = np.concatenate([[0], ends, ends + 1, [len(wave) - 1]])
+        self._arms = np.stack([wave < ARM_BORDER, wave >= ARM_BORDER]).astype(np.float32)
         self._errors: dict[str, tuple[Array, NDArray[np.float32]]] = {}
 
     def _error(self, spectral_type: str) -> tuple[Array, NDArray[np.float32]]:
@@ -99,33 +101,8 @@ class LineReader:
         jacobian : (n, d, r) of the emulator's components by scaled labels
         derivative : (n, d) of the labels by the scaled labels
         """
-        n, d, r = jacobian.shape
-        error, spread = self._error(spectral_type)
-        found, errors = np.empty((n, 2)), np.empty((n, 2))
-        unseen = np.empty(n, dtype=bool)
-        for start in range(0, n, _BLOCK):
-            rows = slice(start, start + _BLOCK)
-            noise = np.where(left_out[rows], np.float32(0.0), sums.weight[rows])
-            m, p = noise.shape
-            shapes = np.empty((2 + d, m, p), dtype=np.float32)
-            self._fill(sums.residual[rows] - difference[rows] + self._mean, shapes)
-            along = jacobian[rows].swapaxes(0, 1).reshape(d * m, r).astype(np.float32)
-            np.matmul(along, self._basis[:r], out=shapes[2:].reshape(d * m, p))
-            # Weights are noise times the share of a pixel's variance that is noise.
-            weighted = shapes * (noise / (1.0 + noise * spread))
-            each = weighted.swapaxes(0, 1)
-            inverse = _inverse((each @ shapes.transpose(1, 2, 0)).astype(np.float64))[:, :2]
-            # Velocity and variance are sums over the pixels of these filters times the difference.
-            filters = np.clip(inverse, -_MOST, _MOST).astype(np.float32) @ each
-            found[rows] = np.vecdot(filters, difference[rows, None])
-            moved = (filters.reshape(2 * m, p) @ self._basis.T).reshape(m, 2, -1)
-            moved = moved.astype(np.float64)
-            filters *= filters
-            # Where there is no weight the filters are 0.
-            noisy = np.matvec(filters, 1.0 / np.maximum(noise, _LEAST_WEIGHT))
-            variance = noisy.astype(np.float64) + np.vecdot(moved @ error, moved)
-            errors[rows] = np.sqrt(np.maximum(variance, 0.0))
-            unseen[rows] = ~noise.any(axis=1)
+        n, _, r = jacobian.shape
+        found, errors, unseen = self._solve(spectral_type, sums, difference, left_out, jacobian)
         i, j = np.tril_indices(r)
         products = np.empty((n, r, r))
         products[:, i, j] = products[:, j, i] = sums.pairs[:, : len(i)]
@@ -134,6 +111,107 @@ class LineReader:
         for values in (found, errors, bound):
             values[unseen] = np.nan
         return Lines(found[:, 0], errors[:, 0], found[:, 1], errors[:, 1], bound)
+
+    def change(
+        self,
+        spectral_type: str,
+        sums: Sums,
+        difference: NDArray[np.float32],
+        left_out: NDArray[np.bool_],
+        jacobian: Array,
+        scatter: float,
+    ) -> NDArray[np.float32]:
+        """What the widths of a spectrum's own lines add to its model (n, p).
+
+        A width is found in each arm of the spectrograph, as its camera has its own focus. It is the
+        posterior mean for a Gaussian prior about the library's width, so that a spectrum that does
+        not say how wide its lines are keeps that.
+
+        Parameters
+        ----------
+        scatter : km/s, the root of the prior's standard deviation of the variance
+        others : as for `read`
+        """
+        found, errors = self.widths(spectral_type, sums, difference, left_out, jacobian)
+        share = scatter**4 / (scatter**4 + errors**2)
+        variance = np.nan_to_num(share * found)
+        shapes = np.empty((2, *difference.shape), dtype=np.float32)
+        self._fill(sums.residual - difference + self._mean, shapes)
+        return np.asarray(shapes[1] * (variance.astype(np.float32) @ self._arms))
+
+    def widths(
+        self,
+        spectral_type: str,
+        sums: Sums,
+        difference: NDArray[np.float32],
+        left_out: NDArray[np.bool_],
+        jacobian: Array,
+    ) -> tuple[Array, Array]:
+        """As `Lines.variance` and its error, in each arm: both (n, 2), blue and red.
+
+        Parameters are those of `read`.
+        """
+        found, errors, unseen = self._solve(
+            spectral_type, sums, difference, left_out, jacobian, self._arms
+        )
+        found[unseen] = errors[unseen] = np.nan
+        return found[:, 1:], errors[:, 1:]
+
+    def _solve(
+        self,
+        spectral_type: str,
+        sums: Sums,
+        difference: NDArray[np.float32],
+        left_out: NDArray[np.bool_],
+        jacobian: Array,
+        arms: NDArray[np.float32] | None = None,
+    ) -> tuple[Array, Array, NDArray[np.bool_]]:
+        """A velocity and a variance in each of some parts of the spectra, beside the labels.
+
+        Parameters
+        ----------
+        arms : (a, p) 1 in the pixels of a part, else 0; by default the whole spectrum is one
+        others : as for `read`
+
+        Returns
+        -------
+        found, errors : (n, 1 + a) velocity and variances, and their standard deviations
+        unseen : (n,) no pixel is used
+        """
+        n, d, r = jacobian.shape
+        k = 2 if arms is None else 1 + len(arms)
+        error, spread = self._error(spectral_type)
+        found, errors = np.empty((n, k)), np.empty((n, k))
+        unseen = np.empty(n, dtype=bool)
+        for start in range(0, n, _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            noise = np.where(left_out[rows], np.float32(0.0), sums.weight[rows])
+            m, p = noise.shape
+            shapes = np.empty((k + d, m, p), dtype=np.float32)
+            self._fill(sums.residual[rows] - difference[rows] + self._mean, shapes)
+            if (
+                arms is not None
+            ):  # the last one first, because the whole is in the first one's place
+                for arm in range(k - 1, 0, -1):
+                    np.multiply(shapes[1], arms[arm - 1], out=shapes[arm])
+            along = jacobian[rows].swapaxes(0, 1).reshape(d * m, r).astype(np.float32)
+            np.matmul(along, self._basis[:r], out=shapes[k:].reshape(d * m, p))
+            # Weights are noise times the share of a pixel's variance that is noise.
+            weighted = shapes * (noise / (1.0 + noise * spread))
+            each = weighted.swapaxes(0, 1)
+            inverse = _inverse((each @ shapes.transpose(1, 2, 0)).astype(np.float64))[:, :k]
+            # Velocity and variance are sums over the pixels of these filters times the difference.
+            filters = np.clip(inverse, -_MOST, _MOST).astype(np.float32) @ each
+            found[rows] = np.vecdot(filters, difference[rows, None])
+            moved = (filters.reshape(k * m, p) @ self._basis.T).reshape(m, k, -1)
+            moved = moved.astype(np.float64)
+            filters *= filters
+            # Where there is no weight the filters are 0.
+            noisy = np.matvec(filters, 1.0 / np.maximum(noise, _LEAST_WEIGHT))
+            variance = noisy.astype(np.float64) + np.vecdot(moved @ error, moved)
+            errors[rows] = np.sqrt(np.maximum(variance, 0.0))
+            unseen[rows] = ~noise.any(axis=1)
+        return found, errors, unseen
 
     def _fill(self, model: NDArray[np.float32], shapes: NDArray[np.float32]) -> None:
         """The change of models (m, p) per km/s and per km2/s2, into the first two of (k, m, p)."""

@@ -71,10 +71,21 @@ class FitSettings(Section):
         ),
     )
     outlier_rounds: PositiveInt = Field(3, description="Most rounds of leaving pixels out.")
+    line_width_scatter: NonNegativeFloat = Field(
+        0.0,
+        description=(
+            "By how much the lines of a spectrum are typically wider or narrower than the library's (dispersions, in "
+            "quadrature), in km/s: each star is fitted again with the width that its own lines have in each arm; 0 "
+            "takes the library's width for all, as published."
+        ),
+    )
 
     def at_given_labels(self) -> Self:
-        """For errors at known labels: no iteration (which users cannot configure), no outlier."""
-        return self.model_copy(update={"max_iterations": 0, "outlier_sigma": 0.0})
+        """For errors at known labels: no iteration (which users cannot configure), no outlier, no
+        second fit.
+        """
+        none = {"max_iterations": 0, "outlier_sigma": 0.0, "line_width_scatter": 0.0}
+        return self.model_copy(update=none)
 
 
 class Fit(FitSettings, FitMethod):

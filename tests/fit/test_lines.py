@@ -95,3 +95,59 @@ def test_a_spectrum_without_pixels_says_nothing(emulator):
     fits = StarFitter(emulator, SETTINGS.changed(prior="density")).fit(flux, ivar, TYPE)
     for values in (fits.velocity, fits.velocity_err, fits.variance, fits.bound[:, 0]):
         assert np.isfinite(values).tolist() == [True, False]
+
+
+BORDER = 5875  # A, between the arms
+
+
+def in_one_arm(emulator, labels, dispersion, blue):
+    """The same stars with the same noise twice: with the library's lines, and with wider ones in one arm."""
+    same, ivar = observed(emulator, labels)
+    wide, _ = observed(emulator, labels, dispersion=dispersion)
+    return same, np.where((BORDER > GRID) == blue, wide, same), ivar
+
+
+@pytest.mark.parametrize("blue", [True, False])
+def test_lines_that_are_wider_in_one_arm_move_labels_less_when_their_own_width_is_used(
+    emulator, blue
+):
+    same, wide, ivar = in_one_arm(emulator, inner_labels(100), 60.0, blue)
+    moved, chi2 = {}, {}
+    for scatter in (0.0, 60.0):
+        fitter = StarFitter(emulator, SETTINGS.changed(line_width_scatter=scatter))
+        before, after = fitter.fit(same, ivar, TYPE), fitter.fit(wide, ivar, TYPE)
+        moved[scatter] = np.abs((after.labels - before.labels) / before.errors).mean(axis=0)
+        chi2[scatter] = after.chi2
+    assert (moved[60.0] < 0.4 * moved[0.0]).all()
+    assert np.median(chi2[60.0] / chi2[0.0]) < 1
+
+
+def test_own_widths_leave_labels_and_their_errors_where_lines_are_as_wide_as_the_librarys(emulator):
+    labels = inner_labels(200)
+    flux, ivar = observed(emulator, labels)
+    library, own = (
+        StarFitter(emulator, SETTINGS.changed(line_width_scatter=scatter)).fit(flux, ivar, TYPE)
+        for scatter in (0.0, 40.0)
+    )
+    shift = (own.labels - library.labels) / library.errors
+    assert np.abs(np.median(shift, axis=0)).max() < 0.1
+    np.testing.assert_allclose(own.errors, library.errors, rtol=0.2)
+    for way in (library, own):
+        for pull in ((way.labels - labels) / way.errors).T:
+            assert width_of(pull) == pytest.approx(1, abs=0.2)
+    for name in ("velocity", "variance", "bound"):  # read off the fit at the library's width
+        np.testing.assert_array_equal(getattr(own, name), getattr(library, name))
+
+
+def test_own_widths_with_outliers_few_spectra_or_no_pixels(emulator):
+    flux, ivar = observed(emulator, inner_labels(6), dispersion=60.0)
+    flux[0, 2000:2010] += 1.0
+    ivar[5] = 0
+    settings = SETTINGS.changed(line_width_scatter=60.0, prior="density")
+    many = StarFitter(emulator, settings).fit(flux, ivar, TYPE)
+    few = StarFitter(emulator, settings, few=True).fit(flux, ivar, TYPE)
+    assert many.n_outliers[0] >= 10
+    assert many.n_pixels[5] == 0
+    for name in ("labels", "errors"):
+        a, b = getattr(many, name)[:5], getattr(few, name)[:5]
+        assert (np.abs(a - b) < 1e-3 * many.errors[:5]).all()

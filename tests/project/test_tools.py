@@ -47,6 +47,7 @@ RUN_BY = {
     "fuzz_inputs.py": "project/test_fuzz.py::test_every_damaged_file_is_a_sentence_or_a_finite_result",
     "fuzz_mutations.py": "project/test_fuzz.py::test_every_damaged_file_is_a_sentence_or_a_finite_result",
     "fuzz_readers.py": "project/test_fuzz.py::test_every_damaged_file_is_a_sentence_or_a_finite_result",
+    "line_widths.py": "project/test_tools.py::test_line_widths_moves_labels_less_with_own_widths",
     "lint_rules.py": "project/test_lint_rules.py::test_the_rules_have_no_lint_that_is_not_meant",
     "grouped_forms.py": "workflow/test_grouped_workflow.py::test_the_forms_of_the_search_are_compared_with_the_truth",
     "install_test_programs.sh": "project/test_isolation.py::test_what_is_missing_is_installed_after_an_update",
@@ -183,6 +184,19 @@ def test_survey_choice_judges_on_stars_that_had_no_part_in_the_choice(project, r
     for _, _, values in found:
         assert len(values.split()) == 4  # Teff and [Fe/H], robust sigma and mean absolute
         assert all(0 < float(value) < 3000 for value in values.split())
+
+
+def test_line_widths_moves_labels_less_with_own_widths(project, run):
+    shown = run_tool(project, "line_widths.py", run, "--emulator", "mastar", cwd=run.parent)
+    kinds = [line.split()[0] for line in shown.splitlines()]
+    assert {"widths", "shift", "widened"} <= set(kinds)
+    moved: dict[str, list[float]] = {"library": [], "own": []}
+    for line in shown.splitlines():
+        words = line.split()
+        if words[:2] == ["widened", "blue"] and words[2] in ("F", "G", "K"):
+            moved[words[4]].append(abs(numbers(line)[0]))  # K
+    assert len(moved["own"]) >= 2
+    assert np.mean(moved["own"]) < np.mean(moved["library"])
 
 
 def test_redshifts_are_found_again_in_the_simulated_spectra(project, run):
