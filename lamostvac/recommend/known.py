@@ -99,7 +99,7 @@ class KnownStars:
         near : (n, `NEIGHBOURS`), -1 where there are none or the place is unknown
         weight : (n, `NEIGHBOURS`) 1 - (distance / that of the star after them)^2, so that nothing
             jumps where another star takes a place among them; 1 where there is no star after them
-        distance : (n,) of the `ENOUGH`th, infinite where there are too few
+        distance : (n,) of star number `ENOUGH`, infinite where there are too few
         """
         near, distance = self._near(places, own, NEIGHBOURS + 1, np.inf)
         here, after = distance[:, :-1], distance[:, -1:]
