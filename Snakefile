@@ -25,6 +25,7 @@ from lamostvac.run.job_records import write_run
 from lamostvac.run.site import load_site, scratch_folder
 from lamostvac.run.slurm import cancel_leftovers, require_safe_settings
 from lamostvac.run.stages import watch
+from lamostvac.run.start import check_targets, typed_targets
 
 min_version("9.0")
 collect_rarely()
@@ -51,6 +52,8 @@ with user_errors():
     for path in workflow.configfiles:
         read_sections(path)
     CFG = load_configuration(config)
+    # Snakemake would say that no rule makes them.
+    check_targets(typed_targets(sys.argv[1:]), CFG.survey.types)
     SITE = load_site(workflow.basedir)
     # What the configuration means, and where every file of the run is.
     CTX = resolve(CFG, SITE, in_job=not workflow.is_main_process)

@@ -49,24 +49,42 @@ def pack_settings(wildcards):
     }
 
 
+PACK_FILES = {
+    # Its header says what the models were made from.
+    "catalogue": FILES.catalogue_fits,
+    "record": FILES.provenance,
+    "emulators": list(PACK_EMULATORS.values()),
+    "libraries": [FILES.library.format(library=name) for name in PACK_LIBRARIES],
+    "crossvalidations": [
+        FILES.crossvalidation.format(library=name)
+        for name in PACK_LIBRARIES
+        if CTX.library_stars(name)
+    ],
+    "networks": NETWORK_INPUTS,
+    "left_out": CTX.left_out,
+    "errors": expand(FILES.errors, type=CFG.survey.types),
+    "curves": [FILES.network_curves] if CTX.published_curves else [],
+    "relations": expand(FILES.recommended_relations, type=CFG.survey.types),
+    "rows": expand(FILES.recommended, type=CFG.survey.types),
+}
+
+
+def own_catalogue(wildcards):
+    """The catalogue; where only the pack may be made, as `lamostvac pack` asks, of a run that has all that is in it.
+
+    Without this Snakemake would run what is missing, and take what is there for results of settings that it is not of.
+    """
+    if "pack" in workflow.dag_settings.allowed_rules:
+        from lamostvac.run.inputs import require_finished
+
+        with user_errors():
+            require_finished(PACK_FILES, CTX.row_settings, workflow.configfiles[0])
+    return PACK_FILES["catalogue"]
+
+
 rule pack:
     input:
-        # Its header says what the models were made from.
-        catalogue=FILES.catalogue_fits,
-        record=FILES.provenance,
-        emulators=list(PACK_EMULATORS.values()),
-        libraries=[FILES.library.format(library=name) for name in PACK_LIBRARIES],
-        crossvalidations=[
-            FILES.crossvalidation.format(library=name)
-            for name in PACK_LIBRARIES
-            if CTX.library_stars(name)
-        ],
-        networks=NETWORK_INPUTS,
-        left_out=CTX.left_out,
-        errors=expand(FILES.errors, type=CFG.survey.types),
-        curves=[FILES.network_curves] if CTX.published_curves else [],
-        relations=expand(FILES.recommended_relations, type=CFG.survey.types),
-        rows=expand(FILES.recommended, type=CFG.survey.types),
+        **{**PACK_FILES, "catalogue": own_catalogue},
     output:
         FILES.pack,
     log:

@@ -8,11 +8,13 @@ import pyarrow.parquet as pq
 from astropy.io import fits
 from astropy.table import Table
 
+from lamostvac.catalog.table_header import BEGIN, END
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.fits_headers import data_size
 from lamostvac.core.former_names import present_name, present_names
 from lamostvac.core.messages import nearest
 
-_OF_COLUMN = re.compile(r"(TUCD|TCOMM)[0-9]+")
+_OF_COLUMN = re.compile(r"T[A-Z]+[0-9]+")
 _LONG = "LONGSTRN"
 _FORMATS = {".fits": "fits", ".parquet": "parquet", ".vot": "votable"}
 
@@ -21,8 +23,8 @@ def read_catalogue(path: str | Path, columns: str | Sequence[str] | None = None)
     """A table that this program wrote, with units and descriptions of its columns.
 
     Unlike `Table.read` it keeps no card of a column in `meta`, and gives the columns of catalogues
-    by earlier releases their present names. Of a Parquet file only the columns that are asked for
-    are read: of ten million rows take that.
+    by earlier releases their present names. Of FITS and Parquet only the columns that are asked for
+    come into memory. Parquet is also read no further than these: of ten million rows take that.
 
     Parameters
     ----------
@@ -46,10 +48,13 @@ def read_catalogue(path: str | Path, columns: str | Sequence[str] | None = None)
     if not path.is_file():
         raise UserError(f"there is no file {path}")
     try:
-        described = _described(path)
+        # All columns of a VOTable stand between each other in one text.
+        whole = Table.read(path, format="votable") if path.suffix == ".vot" else None
+        described = _described(path, whole)
         stored = present_names(described)
         wanted = _wanted(path, columns, stored)
-        table = _read(path, [stored[name] for name in wanted])
+        names = [stored[name] for name in wanted]
+        table = _read(path, names) if whole is None else whole[names]
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     for name, column in zip(wanted, list(table.itercols()), strict=True):
@@ -84,34 +89,56 @@ def _wanted(path: Path, columns: str | Sequence[str] | None, stored: dict[str, s
     return wanted
 
 
-def _described(path: Path) -> dict[str, tuple[str, str, str]]:
-    """Unit, UCD and description of each column of a file; of a VOTable, which astropy knows, none."""
+def _described(path: Path, whole: Table | None) -> dict[str, tuple[str, str, str]]:
+    """Unit, UCD and description of each column of a file, or of what `whole` has of it."""
+    if whole is not None:
+        return {
+            column.name: (
+                str(column.unit or ""),
+                column.meta.get("ucd", ""),
+                column.description or "",
+            )
+            for column in whole.itercols()
+        }
     if path.suffix == ".parquet":
         fields = {field.name: field.metadata or {} for field in pq.read_schema(path)}
         return {
             name: tuple(about.get(key, b"").decode() for key in (b"unit", b"ucd", b"description"))
             for name, about in fields.items()
         }
-    if path.suffix == ".fits":
-        header = fits.getheader(path, 1)
-        keys = ("TUNIT", "TUCD", "TCOMM")
-        return {
-            header[f"TTYPE{number}"]: tuple(header.get(f"{key}{number}", "") for key in keys)
-            for number in range(1, header["TFIELDS"] + 1)
-        }
-    table = Table.read(path, format=_FORMATS[path.suffix])
+    header = fits.getheader(path, 1)
+    keys = ("TUNIT", "TUCD", "TCOMM")
     return {
-        column.name: (str(column.unit or ""), column.meta.get("ucd", ""), column.description or "")
-        for column in table.itercols()
+        header[f"TTYPE{number}"]: tuple(header.get(f"{key}{number}", "") for key in keys)
+        for number in range(1, header["TFIELDS"] + 1)
     }
 
 
 def _read(path: Path, names: list[str]) -> Table:
-    """These columns of a file, in this order."""
+    """These columns of a FITS or Parquet file, in this order."""
     if path.suffix == ".parquet":
         return Table.read(path, format="parquet", include_names=names)[names]
-    table = Table.read(path, format=_FORMATS[path.suffix])
-    table.keep_columns(names)
+    with fits.open(path, memmap=True) as hdus:
+        missing = hdus[1].fileinfo()["datLoc"] + data_size(hdus[1].header) - path.stat().st_size
+        if missing > 0:
+            raise ValueError(f"the last {missing} bytes of its rows are missing")
+        columns = fits.ColDefs([hdus[1].columns[name] for name in names])
+        # Copies them, while the others stay on disk.
+        part = fits.BinTableHDU.from_columns(
+            columns, header=_without_columns(hdus[1].header), character_as_bytes=True
+        )
+    table = Table.read(part)
     # Bytes, as which astropy keeps texts of FITS, equal no text in NumPy's isin and in pandas.
     table.convert_bytestring_to_unicode()
-    return table[names]
+    return table
+
+
+def _without_columns(header: fits.Header) -> fits.Header:
+    """A table's header without what it says of single columns, the YAML text for astropy included."""
+    kept, inside = [], False
+    for card in header.cards:
+        inside = inside or card.value == BEGIN
+        if not inside and not _OF_COLUMN.fullmatch(card.keyword):
+            kept.append(card)
+        inside = inside and card.value != END
+    return fits.Header(kept)

@@ -213,7 +213,8 @@ def pack(
 ) -> None:
     """Put what a run has learned into one file.
 
-    The run is named by its results folder, or by its configuration.
+    The run is named by its results folder, or by its configuration, and has to be finished: its
+    results are taken as they are. `--demo` runs what is missing of the simulated survey.
     """
     from lamostvac.cli.demo_pack import make_pack
     from lamostvac.networks.settings import PACK_SUFFIX
@@ -229,6 +230,9 @@ def pack(
     elif config is None and not demo:
         raise Wrong(NAME_THE_RUN)
     path = configuration_file(config, demo)
+    if not demo:
+        # Of the others nothing is made, whatever times results have, as after a copy.
+        words = ("--allowed-rules", "pack", *words)
     result = make_pack(path, (directory or Path()).absolute(), words)
     if not isinstance(result, Path):
         sys.exit(result)

@@ -128,11 +128,15 @@ def run_of_words(
         The run is named twice or not at all, or no star is named.
     """
     first = next((n for n, word in enumerate(words) if word.startswith("-")), len(words))
-    if first > 1 and "/" in words[first - 1] and not Path(words[first - 1]).is_dir():
-        raise Wrong(f"{words[first - 1]} is no obsid or spectrum_id of a star")
     named = config is not None or demo
+    star = words[first - 1] if first > (0 if named else 1) else ""
+    reversed_order = (
+        not named and first == 2 and Path(star).is_dir() and not Path(words[0]).exists()
+    )
+    if "/" in star and not reversed_order:
+        raise Wrong(f"{star} is no obsid or spectrum_id of a star")
     if first == (1 if named else 2):
-        if not named and Path(words[1]).is_dir() and not Path(words[0]).exists():
+        if reversed_order:
             raise Wrong(f"name the run before the star: {words[1]} {words[0]}")
         given = None if named else Path(words[0])
         return results_of(given, config, demo, directory), words[0 if named else 1 :]

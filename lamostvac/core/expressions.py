@@ -1,15 +1,17 @@
 """Conditions and formulas over columns, as configuration files write them.
 
 `not bit(aspcapflag, 7)`, `1.0857 / phot_g_mean_flux_over_error`, `3800 < teff_pastel < 6500`: names
-of columns, numbers, `+ - * / **`, comparisons (chained too), `and`, `or`, `not`, and the functions
-of `FUNCTIONS`. A column of text can be compared with a text by `==` and `!=`. No other Python is
-accepted, so a configuration file cannot run code.
+of columns (words of Python too, as `class`), numbers, `+ - * / **`, comparisons (chained too),
+`and`, `or`, `not`, and the functions of `FUNCTIONS`. A column of text can be compared with a text
+by `==` and `!=`. No other Python is accepted, so a configuration file cannot run code.
 
 A comparison with a missing value (NaN) is false,
 `!=` included; `not` turns that into true, so write `error < 0.1` rather than `not error >= 0.1`.
 """
 
 import ast
+import keyword
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -48,6 +50,9 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 Columns: TypeAlias = Mapping[str, Any] | pd.DataFrame
 _MAX_LENGTH = 2000  # characters; much longer ones could exhaust Python's stack
 _MAX_DEPTH = 100  # levels; far below Python's limit, of which callers use a part
+# Texts in quotes, and, as a group, words of Python that mean nothing here.
+_OURS = {"and", "or", "not", "True", "False", "None"}
+_WORD = re.compile(rf"""'[^']*'|"[^"]*"|\b({"|".join(sorted({*keyword.kwlist} - _OURS))})\b""")
 _NUMBER, _TRUTH, _TEXT = "a number", "a condition", "a text"
 
 
@@ -126,17 +131,36 @@ def parse(text: str, where: str = "") -> Expression:
         raise UserError(
             f"{at}an expression of {len(text)} characters is too long ({_MAX_LENGTH} at most)"
         )
-    try:
-        tree = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = _tree(text.strip()) or _tree_with_words(text.strip())
+    if tree is None:
         raise UserError(
             f"{at}{text!r} is no expression; write for example `snr > 50 and abs(b) > 30`"
-        ) from None
+        )
     names: dict[str, None] = {}
     if _depth(tree) > _MAX_DEPTH:
         raise UserError(f"{at}an expression is nested too deeply; write it as several")
     _check(tree, names, f"{at}{text!r}: ")
     return Expression(text.strip(), tree, tuple(names), where)
+
+
+def _tree(text: str) -> ast.expr | None:
+    """The syntax tree of a text, if it is an expression of Python."""
+    try:
+        return ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _tree_with_words(text: str) -> ast.expr | None:
+    """The tree of an expression in which columns have names that are words of Python, as `class`."""
+    ending = "_"
+    while ending in text:
+        ending += "_"
+    tree = _tree(_WORD.sub(lambda found: f"{found[1]}{ending}" if found[1] else found[0], text))
+    for node in ast.walk(tree) if tree is not None else ():
+        if isinstance(node, ast.Name):
+            node.id = node.id.removesuffix(ending)
+    return tree
 
 
 def renamed(text: str, known: Collection[str]) -> str:

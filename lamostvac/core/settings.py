@@ -1,13 +1,16 @@
 """What all sections of the configuration share."""
 
 import re
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, get_args
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    ValidationInfo,
+    field_validator,
 )
+from pydantic_core import PydanticCustomError
 
 
 def _increasing(region: tuple[float, float]) -> tuple[float, float]:
@@ -36,6 +39,23 @@ PathText = Annotated[str, AfterValidator(plain_path)]
 Region = Annotated[tuple[float, float], AfterValidator(_increasing)]
 
 
+def _has_truth(value: Any) -> bool:
+    """Whether a value of a file is, or has, true or false."""
+    parts = value.values() if isinstance(value, dict) else value
+    return isinstance(value, bool) or (
+        isinstance(value, dict | list | tuple) and any(_has_truth(part) for part in parts)
+    )
+
+
+def _takes_truth(annotation: Any) -> bool:
+    """Whether true and false can stand in a value; sections in it look after themselves."""
+    if annotation in (bool, Any) or isinstance(annotation, bool):
+        return True
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return True
+    return any(_takes_truth(part) for part in get_args(annotation))
+
+
 class Section(BaseModel):
     """A part of the configuration; unknown keys are refused.
 
@@ -48,6 +68,32 @@ class Section(BaseModel):
     )
 
     not_in_rows: ClassVar[frozenset[str]] = frozenset()
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuses true and false, `yes` and `on` of YAML, for a number: pydantic takes them for 1 and 0."""
+        if _has_truth(value) and not _takes_truth(
+            cls.model_fields[str(info.field_name)].annotation
+        ):
+            raise PydanticCustomError("truth", "true and false are no numbers")
+        return value
+
+    @field_validator("*")
+    @classmethod
+    def _in_one_order(cls, value: Any, info: ValidationInfo) -> Any:
+        """Mappings in the order of the default, then of the alphabet, whatever order a file has.
+
+        Snakemake runs a job again whose params have another order.
+        """
+        if not isinstance(value, dict):
+            return value
+        default = cls.model_fields[str(info.field_name)].get_default(call_default_factory=True)
+        # A key that has to be given has no default.
+        names = default if isinstance(default, dict) else {}
+        first = {name: number for number, name in enumerate(names)}
+        order = sorted(value, key=lambda key: (first.get(key, len(first)), key))
+        return {key: value[key] for key in order}
 
     def part(self, model: "type[Section]") -> dict[str, Any]:
         """The section's keys from `model`, as in JSON: a rule's params for its script."""

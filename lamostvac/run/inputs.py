@@ -1,12 +1,15 @@
 """The release's files as the configuration names them."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lamostvac.configuration.root import Configuration
 from lamostvac.core.exceptions import UserError
+from lamostvac.core.messages import listed
 from lamostvac.core.settings import plain_path
-from lamostvac.provenance.record import read_record
+from lamostvac.provenance.record import flat, read_record
 from lamostvac.run.layout import Layout
 from lamostvac.simulate import reference_files
 
@@ -73,6 +76,34 @@ def require_own_survey(configuration: Configuration) -> None:
         raise UserError(
             f"{results} has the catalogue of another survey ({names} differ), which this run would replace; name "
             "another folder (--config 'run={results: results/mine}'), the configuration of that run, or delete it"
+        )
+
+
+def require_finished(
+    files: Mapping[str, str | Sequence[str]], settings: Mapping[str, Any], configfile: str | Path
+) -> None:
+    """Raise `UserError` where the results that a pack takes are not all there, or not of this run.
+
+    Parameters
+    ----------
+    files : what a pack takes; `record` is the run's record
+    settings : those that rows of the catalogue depend on
+    configfile : which the sentence names
+    """
+    run = f"`lamostvac run --config {configfile} --directory {Path.cwd()}`"
+    lists = ([paths] if isinstance(paths, str) else paths for paths in files.values())
+    missing = [path for paths in lists for path in paths if not Path(path).exists()]
+    if missing:
+        raise UserError(
+            f"a pack is made of a finished run, and this one lacks {listed(missing, 3)}; {run} makes what is missing"
+        )
+    # A key that an earlier version did not have is no difference.
+    before = flat(read_record(str(files["record"])).settings)
+    now = flat(json.loads(json.dumps(settings)))
+    if other := [name for name in now if before.get(name, now[name]) != now[name]]:
+        raise UserError(
+            f"the results are those of other settings than {configfile} has now ({listed(other, 3)}); {run} makes "
+            "anew what depends on these"
         )
 
 

@@ -23,6 +23,7 @@ from lamostvac.run.site import FILE as SITE
 _PLUGINS = Path(__file__).resolve().parent / "snakemake_plugin"
 _STAGES = ("--logger", "stages")
 _RULE = re.compile(r"^(?:rule|checkpoint) (\w+):$", re.MULTILINE)
+_TYPE_TARGET = re.compile(r"type\w*", re.IGNORECASE)
 # Options of Snakemake on what it says, or with which it runs nothing and only says something.
 _SAYING = frozenset(
     {"--logger", "--verbose", "--quiet", "-q", "--printshellcmds", "-p", "--debug-dag"}
@@ -144,6 +145,19 @@ def check_targets(targets: Sequence[str], of_run: Sequence[str] | None = None) -
                 f"there is no target {target}; those of the types are {' '.join(types)}"
             )
         raise UserError(f"there is no target {target}{nearest(target, [*rules, *types])}")
+
+
+def typed_targets(words: Sequence[str]) -> list[str]:
+    """The targets of Snakemake's own command line, without its first word, that name spectral types.
+
+    Snakemake parses its options before it reads the Snakefile and keeps the targets to itself.
+    """
+    if not any(_TYPE_TARGET.fullmatch(word) for word in words):
+        return []  # so that jobs need not load the parser
+    from snakemake.cli import get_argument_parser
+
+    targets = get_argument_parser().parse_known_args(list(words))[0].targets
+    return [target for target in targets if _TYPE_TARGET.fullmatch(target)]
 
 
 def workflow_files() -> list[Path]:

@@ -1,11 +1,14 @@
 """Catalogues are read with units and descriptions, by our function and by astropy's."""
 
+import tracemalloc
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from astropy import units
 from astropy.io import fits
 from astropy.table import QTable, Table
+from astropy.utils.exceptions import AstropyUserWarning
 
 from lamostvac import read_catalogue
 from lamostvac.catalog.files import write_rows
@@ -78,6 +81,44 @@ def test_some_columns_are_read_in_the_order_wanted_also_by_former_names(path):
     assert (table.to_pandas()["spectrum_id"] == "two").tolist() == [False, True, False]
 
 
+def test_of_fits_the_columns_that_are_asked_for_alone_come_into_memory(rows, tmp_path):
+    path = tmp_path / "long.fits"
+    write_rows(path, np.repeat(rows, 20_000), REGISTRY, CARDS)
+    read_catalogue(path, "teff")  # imports
+    tracemalloc.start()
+    table = read_catalogue(path, ["teff", "n_spectra"])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert table["n_spectra"][-1] == 2
+    assert table["teff"][20_000] == 5000
+    assert peak < 0.25 * path.stat().st_size
+
+
+def test_a_file_is_read_once(path, monkeypatch):
+    calls = []
+    real = Table.read
+
+    def read(*args, **options):
+        calls.append(args)
+        return real(*args, **options)
+
+    monkeypatch.setattr(Table, "read", read)
+    read_catalogue(path, ["teff"])
+    assert len(calls) == 1
+
+
+def test_some_columns_are_as_they_are_among_all(path):
+    every = read_catalogue(path)
+    names = ["gaia_release", "teff", "n_spectra", "flag_bad", "spectrum_id"]
+    names = [name for name in names if name in every.colnames]
+    some = read_catalogue(path, names)
+    for name in names:
+        assert type(some[name]) is type(every[name])
+        assert some[name].dtype == every[name].dtype
+        assert repr(some[name].tolist()) == repr(every[name].tolist())
+    assert some.meta == every.meta
+
+
 def test_a_catalogue_of_an_earlier_release_gets_present_names(rows, tmp_path):
     write_rows(tmp_path / "old.fits", rows, REGISTRY, CARDS)
     with fits.open(tmp_path / "old.fits", mode="update") as hdus:
@@ -122,6 +163,13 @@ def test_mistakes_are_told_in_a_sentence(path, tmp_path):
         with pytest.raises(UserError, match=said):
             read_catalogue(path, columns)
     assert read_catalogue(path, "teff_rec").colnames == ["teff_rec"]
+    if path.suffix == ".fits":
+        path.write_bytes(path.read_bytes()[:-2880])
+        with (
+            pytest.warns(AstropyUserWarning),
+            pytest.raises(UserError, match=r"the last \d+ bytes of its rows are missing"),
+        ):
+            read_catalogue(path, "teff_rec")
     path.write_bytes(b"damaged")
     with pytest.raises(UserError, match="cannot be read"):
         read_catalogue(path)

@@ -258,7 +258,9 @@ def test_a_pack_is_made_from_the_results_folder_alone(here, finished, monkeypatc
     lamostvac("pack", "out", "--", "--quiet")
     configuration, folder, options = asked[0]
     assert yaml.safe_load(configuration.read_text())["survey"] == {"root": "release"}
-    assert (folder, options) == (here, ("--quiet",))
+    assert (folder, options) == (here, ("--allowed-rules", "pack", "--quiet"))
+    lamostvac("pack", "--demo")
+    assert asked[1][2] == ()
     assert "the run is named twice" in lamostvac("pack", "out", "--demo", code=2)
     assert "there is no results folder" in lamostvac("pack", "outt", code=1)
     assert "name the run by its results folder" in lamostvac("pack", code=2)
@@ -293,6 +295,8 @@ def test_results_without_a_record_ask_for_the_configuration(here):
         (["10198279", "{folder}"], "name the run before the star: {folder} 10198279"),
         (["{folder}"], "name a star of {folder} after it"),
         (["{folder}", "../x"], "../x is no obsid or spectrum_id"),
+        (["--demo", "../x"], "../x is no obsid or spectrum_id"),
+        (["{folder}", "{folder}"], "{folder} is no obsid or spectrum_id"),
     ],
 )
 def test_a_star_without_a_run_or_with_two_ends_in_one_sentence(

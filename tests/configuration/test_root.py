@@ -136,6 +136,8 @@ def test_schema_refuses_unknown_keys(project):
         ({"emulator": {"variance": 1.5}}, ["emulator.variance = 1.5", "at most 1", "nearest: 1"]),
         ({"emulator": {"length_scale": float("nan")}}, ["emulator.length_scale"]),
         ({"prepare": {"keep": "perhaps"}}, ["prepare.keep", "true or false"]),
+        ({"survey": {"chunk_size": True}}, ["survey.chunk_size = true", "a whole number above 0"]),
+        ({"simulation": {"n_stars": {"G": True}}}, ["simulation.n_stars", "to a whole number"]),
         ({"simulation": {"n_stars": {"Q": 3}}}, ["simulation.n_stars.Q does not exist"]),
         ({"simulation": {"n_stars": {"G": "x"}}}, ['simulation.n_stars.G = "x"', "whole number"]),
         ({"simulation": {"enabled": False}}, ["survey.catalogues is empty"]),
@@ -218,6 +220,23 @@ def test_any_value_is_accepted_or_answered_with_one_sentence(path, value):
         sentence = str(error)
     assert "\n" not in sentence
     assert path.split(".")[0] in sentence
+
+
+def test_the_order_of_a_mapping_in_a_file_is_nothing_that_params_have():
+    stars = {"OB": 6, "A": 12, "M": 14}
+    aliases = {"teff": "b", "ra": "a"}
+    one, other = (
+        load_configuration(
+            {
+                "simulation": {"n_stars": dict(order(stars.items()))},
+                "survey": {"column_aliases": dict(order(aliases.items()))},
+            }
+        )
+        for order in (list, sorted)
+    )
+    assert repr(one.model_dump()) == repr(other.model_dump())
+    # The simulated survey draws its stars in this order.
+    assert list(one.simulation.n_stars) == ["OB", "A", "M"]
 
 
 def test_an_empty_section_counts_as_left_out():

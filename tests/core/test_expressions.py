@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lamostvac.core.exceptions import UserError
-from lamostvac.core.expressions import parse
+from lamostvac.core.expressions import parse, renamed
 
 COLUMNS = {
     "snr": np.array([10.0, 50.0, 90.0, np.nan]),
@@ -57,6 +57,24 @@ def test_flags_with_missing_rows_keep_their_bits():
 def test_integers_of_64_bits_compare_exactly():
     ids = np.array([2**62 + 1, 2**62 + 2])
     assert values(f"id == {2**62 + 1}", {"id": ids}) == [True, False]
+
+
+def test_columns_may_be_called_by_words_of_python():
+    columns = {"class": np.array(["STAR", "class"], object), "in": np.array([1.0, 3.0])}
+    assert values("class == 'class' and not in < 2", columns) == [False, True]
+    assert values('class == "STAR" or in > 2', columns) == [True, True]
+    assert parse("class == 'class'").names == ("class",)
+    with pytest.raises(UserError, match="bit\\(class, 2\\)': class is a text"):
+        values("bit(class, 2)", columns)
+    for text in ("snr in", "class class", "1 if class else 2"):
+        with pytest.raises(UserError, match="is no expression"):
+            parse(text)
+
+
+def test_a_former_name_that_is_a_word_of_python_is_understood():
+    columns = {"lamost_class": np.array(["STAR", "QSO"], object)}
+    assert values("class == 'STAR'", columns) == [True, False]
+    assert renamed("class == 'STAR'", list(columns)) == "lamost_class == 'STAR'"
 
 
 def test_data_frames_serve_as_columns():

@@ -665,6 +665,16 @@ def test_the_address_of_a_view_brings_it_back(page):
     assert page.evaluate("plots[0].x") == "teff_rec"
 
 
+def test_the_legend_has_grey_while_something_is_selected(page):
+    shown = "$('legend').querySelector('.swatch').offsetWidth > 0"
+    assert not page.evaluate(shown)
+    page.evaluate("select(plots[0], [[4000, 1], [6000, 1], [6000, 5], [4000, 5]], true)")
+    page.wait("selecting()")
+    assert page.evaluate(shown)
+    page.evaluate("$('clear').onclick()")
+    page.wait(f"!({shown})")
+
+
 def test_a_third_column_colours_the_stars(page):
     page.evaluate("$('colour').value = 'feh_rec'; update()")
     _, table = unpacked(page_path(page))

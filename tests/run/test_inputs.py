@@ -7,7 +7,7 @@ import pytest
 from lamostvac.configuration.root import Configuration
 from lamostvac.core.exceptions import UserError
 from lamostvac.provenance.record import Record
-from lamostvac.run.inputs import require_own_survey
+from lamostvac.run.inputs import require_finished, require_own_survey
 
 
 def configuration(results, **simulation) -> Configuration:
@@ -40,3 +40,31 @@ def test_another_simulated_survey_is_refused_with_what_differs(finished):
 def test_an_empty_folder_takes_any_survey(tmp_path):
     with does_not_raise():
         require_own_survey(configuration(tmp_path, n_other=9))
+
+
+@pytest.fixture
+def of_pack(finished):
+    """What a pack of the finished run takes, and the settings that its rows depend on."""
+    (finished / "K.h5").touch()
+    record = str(finished / "catalog/provenance.json")
+    settings = configuration(finished, n_other=8).model_dump(mode="json")
+    return {"record": record, "errors": [str(finished / "K.h5")]}, settings
+
+
+def test_a_pack_takes_a_finished_run_as_it_is(of_pack):
+    with does_not_raise():
+        require_finished(*of_pack, "mine.yaml")
+
+
+def test_what_a_run_lacks_is_told_and_not_made_for_a_pack(of_pack, finished):
+    files, settings = of_pack
+    files["errors"] += [str(finished / f"{number}.h5") for number in range(4)]
+    with pytest.raises(UserError, match=r"0\.h5, .*2\.h5 and 1 more; `lamostvac run --config mine"):
+        require_finished(files, settings, "mine.yaml")
+
+
+def test_a_pack_is_not_made_of_results_of_other_settings(of_pack):
+    files, settings = of_pack
+    settings["simulation"]["n_other"] = 9
+    with pytest.raises(UserError, match=r"than mine\.yaml has now \(simulation\.n_other\)"):
+        require_finished(files, settings, "mine.yaml")

@@ -11,7 +11,7 @@ from warm_python import warm_python
 from lamostvac.core.exceptions import UserError
 from lamostvac.run.inputs import survey_inputs
 from lamostvac.run.site import Site, scratch_folder
-from lamostvac.run.start import snakemake_command, snakemake_environment
+from lamostvac.run.start import snakemake_command, snakemake_environment, typed_targets
 
 
 @pytest.fixture
@@ -19,6 +19,28 @@ def config(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text("simulation: {enabled: true}\n")
     return path
+
+
+@pytest.mark.parametrize(
+    ("words", "targets"),
+    [
+        (["-n", "type_m", "all", "--configfile", "m.yaml"], ["type_m"]),
+        (["--cores", "2", "Types", "type_K"], ["Types", "type_K"]),
+        (["-n", "--directory", "type_M"], []),
+        (["all"], []),
+    ],
+)
+def test_types_that_are_asked_of_snakemake_itself_are_found(words, targets):
+    assert typed_targets(words) == targets
+
+
+def test_a_type_that_the_run_has_not_ends_in_a_sentence_before_snakemakes(project, tmp_path):
+    (tmp_path / "c.yaml").write_text("simulation: {enabled: true}\nsurvey: {types: [M]}\n")
+    command = [warm_python(), "-m", "snakemake", "-n", "type_m", "--directory", str(tmp_path)]
+    command += ["--snakefile", str(project / "Snakefile"), "--configfile", str(tmp_path / "c.yaml")]
+    done = subprocess.run([*command, "--cores", "1"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Error: there is no target type_m; those of the types are type_M" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,7 @@ function showStatus() {
   if (N < META.n_rows) whole += `, evenly drawn from ${number(META.n_rows)}`;
   if (META.rows) whole += ` with ${META.rows}`;
   $("status").textContent = [...parts, whole].join(" · ");
+  $("legend").classList.toggle("whole", !selecting()); // nothing is grey
 }
 
 // ---- plots
