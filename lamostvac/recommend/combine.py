@@ -157,7 +157,9 @@ def _disagreement(
         variance = np.maximum(v1 + v2 - 2.0 * covariance[:, i, j], LEAST * (v1 + v2))
         sigmas = np.where(both > 0, np.abs(two.value - one.value) / np.sqrt(variance), 0.0)
         beyond |= sigmas > limit
-        wrong = 1.0 / (1.0 + np.exp(0.5 * (limit**2 - sigmas**2)))
+        # No exponent that overflows, whatever limit a configuration has.
+        right = np.exp(np.minimum(0.5 * (limit - sigmas) * (limit + sigmas), 700.0))
+        wrong = 1.0 / (1.0 + right)
         factor = np.maximum(factor, 1.0 + both * wrong * (sigmas - 1.0))
     return beyond, factor
 

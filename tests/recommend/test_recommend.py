@@ -335,6 +335,13 @@ def test_disagreement_is_flagged_and_the_error_covers_both():
     np.testing.assert_allclose(error[4], 20.0, rtol=1e-6)
 
 
+def test_a_limit_beyond_all_differences_switches_disagreement_off():
+    columns = {"e": np.zeros(1), "e_err": np.ones(1), "w": np.array([40.0]), "w_err": np.ones(1)}
+    _, error, _, disagree, *_ = combine(columns, two_sources(), relations(), disagreement=1e9)
+    assert disagree[0] == 0
+    assert error[0] == pytest.approx(np.sqrt(0.5))
+
+
 def test_correlated_systems_disagree_sooner():
     columns = {"e": np.zeros(1), "e_err": np.ones(1), "w": np.full(1, 2.5), "w_err": np.ones(1)}
     assert combine(columns, two_sources(), relations(0.0))[3][0] == 0
