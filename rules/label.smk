@@ -74,7 +74,7 @@ def own_catalogue(wildcards):
 
     Without this Snakemake would run what is missing, and take what is there for results of settings that it is not of.
     """
-    if "pack" in workflow.dag_settings.allowed_rules:
+    if "pack" in (workflow.dag_settings.allowed_rules or ()):
         from lamostvac.run.inputs import require_finished
 
         with user_errors():
