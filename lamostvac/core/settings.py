@@ -10,7 +10,6 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_core import PydanticCustomError
 
 
 def _increasing(region: tuple[float, float]) -> tuple[float, float]:
@@ -76,7 +75,8 @@ class Section(BaseModel):
         if _has_truth(value) and not _takes_truth(
             cls.model_fields[str(info.field_name)].annotation
         ):
-            raise PydanticCustomError("truth", "true and false are no numbers")
+            # Not ValueError, whose text would stand for what the key must be.
+            raise AssertionError("true and false are no numbers")
         return value
 
     @field_validator("*")

@@ -60,7 +60,7 @@ RUN_BY = {
     "recommended_truth.py": "project/test_tools.py::test_recommended_truth_compares_each_system_with_the_truth",
     "redshifts.py": "project/test_tools.py::test_redshifts_are_found_again_in_the_simulated_spectra",
     "scaling.py": "project/test_tools.py::test_scaling_prepares_fits_and_predicts_anew",
-    "slurm_lab.py": "workflow/test_slurm.py::test_the_catalogue_is_that_of_an_undisturbed_local_run",
+    "slurm_lab.py": "workflow/test_slurm.py::test_the_tables_are_those_of_an_undisturbed_local_run",
     "survey_choice.py": "project/test_tools.py::test_survey_choice_judges_on_stars_that_had_no_part_in_the_choice",
     "time_training.py": "project/test_tools.py::test_time_training_trains_one_label_of_each_set",
     "versions.py": "core/test_code_version.py::test_the_versions_are_those_of_the_code",
