@@ -20,7 +20,6 @@ import sys
 from itertools import combinations
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -31,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import logging
 import tempfile
 
+from lamostvac.core.hdf5 import atomic_hdf5
 from lamostvac.emulator.model import read_emulator, spectral_type_of
 from lamostvac.external.match import STAR_RADIUS, group_stars
 from lamostvac.fit.fitter import StarFits, StarFitter
@@ -55,7 +55,7 @@ def spectra(results: Path) -> tuple[pd.DataFrame, Pixels, Pixels]:
     tables, flux, ivar = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         for path in sorted((results / "survey/chunks").glob("*/*.parquet")):
-            with h5py.File(f"{folder}/chunk.h5", "w") as handle:
+            with atomic_hdf5(f"{folder}/chunk.h5") as handle:
                 log = logging.getLogger("lamostvac.quiet")
                 meta = prepare_chunk(pd.read_parquet(path), handle, Preparation(), None, log)[
                     "meta"

@@ -321,8 +321,10 @@ def test_the_report_shows_the_figures(run, tmp_path):
 
 def test_chunks_and_cores_do_not_change_the_catalogue(run, accepted, project, tmp_path):
     folder = copy_project(project, tmp_path / "run")
+    for name in ("simulated", "library"):  # from before there are chunks
+        shutil.copytree(run / name, folder / "results" / name)
     snakemake(
-        folder, "--cores", "1", "--config", "survey={chunk_size: 45}", "validation={enabled: false}"
+        folder, "--cores", "1", "--config", "survey={chunk_size: 80}", "validation={enabled: false}"
     )
     n_chunks = [
         len(pd.read_csv(path / "survey/manifest.csv")) for path in (run, folder / "results")
