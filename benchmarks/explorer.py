@@ -25,13 +25,13 @@ from browser import Browser
 from benchmarks.memory import peak_mb
 from lamostvac.catalog.column import Column
 from lamostvac.catalog.registry import Registry, load_registry
+from lamostvac.publish.choice import chosen_columns
 from lamostvac.publish.explorer import (
     DEFAULT_COLUMNS,
     explorer_columns,
     read_sample,
     write_explorer,
 )
-from lamostvac.publish.votable import chosen_columns
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = 131072
