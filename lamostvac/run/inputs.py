@@ -94,8 +94,9 @@ def require_finished(
     lists = ([paths] if isinstance(paths, str) else paths for paths in files.values())
     missing = [path for paths in lists for path in paths if not Path(path).exists()]
     if missing:
+        some = listed(missing, 3, longest=4096)  # whole paths
         raise UserError(
-            f"a pack is made of a finished run, and this one lacks {listed(missing, 3)}; {run} makes what is missing"
+            f"a pack is made of a finished run, and this one lacks {some}; {run} makes what is missing"
         )
     # A key that an earlier version did not have is no difference.
     before = flat(read_record(str(files["record"])).settings)
