@@ -16,7 +16,7 @@ from lamostvac.core.messages import nearest
 
 _OF_COLUMN = re.compile(r"T[A-Z]+[0-9]+")
 _LONG = "LONGSTRN"
-_FORMATS = {".fits": "fits", ".parquet": "parquet", ".vot": "votable"}
+_ENDINGS = (".fits", ".parquet", ".vot")
 
 
 def read_catalogue(path: str | Path, columns: str | Sequence[str] | None = None) -> Table:
@@ -43,8 +43,8 @@ def read_catalogue(path: str | Path, columns: str | Sequence[str] | None = None)
         of a name; or a column is named twice or by something that is no text.
     """
     path = Path(path)
-    if path.suffix not in _FORMATS:
-        raise UserError(f"{path}: the name of a catalogue ends in {', '.join(_FORMATS)}")
+    if path.suffix not in _ENDINGS:
+        raise UserError(f"{path}: the name of a catalogue ends in {', '.join(_ENDINGS)}")
     if not path.is_file():
         raise UserError(f"there is no file {path}")
     try:

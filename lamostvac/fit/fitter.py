@@ -301,7 +301,7 @@ class StarFitter:
         Returns the pixels left out (n, p), and the differences (n, p) between spectra and models.
         `condensed` and `solution` are changed in place for the stars that have outliers.
         """
-        emulator, settings = self.emulator, self.settings
+        settings = self.settings
         difference = self._difference(sums.residual, solution.components)
         left_out = np.zeros(difference.shape, dtype=bool)
         rows = np.arange(len(left_out))
@@ -319,22 +319,8 @@ class StarFitter:
             if len(rows) == 0:
                 break
             left_out[rows] = found[new]
-            again = self.design.condense(sums, spectral_type, rows, left_out[rows])
-            for name in Condensed.__dataclass_fields__:
-                getattr(condensed, name)[rows] = getattr(again, name)
-            fits = refine.refine(
-                emulator,
-                again,
-                np.arange(len(rows)),
-                solution.scaled[rows],
-                low[rows],
-                high[rows],
-                self.prior,
-                settings.max_iterations,
-            )
-            earlier = solution.n_iterations[rows]
-            solution.put(rows, replace(fits, n_iterations=fits.n_iterations + earlier))
-            difference[rows] = self._difference(sums.residual[rows], fits.components)
+            self._fit_again(sums, condensed, solution, spectral_type, rows, low, high, left_out)
+            difference[rows] = self._difference(sums.residual[rows], solution.components[rows])
         return left_out, difference
 
     def _at_own_widths(
@@ -356,23 +342,40 @@ class StarFitter:
         seen = sums, difference, left_out, solution.jacobian
         change = self._lines.change(spectral_type, *seen, self.settings.line_width_scatter)
         sums = self.design.less(sums, change)
-        again = self.design.condense(sums, spectral_type, left_out=left_out)
-        for name in Condensed.__dataclass_fields__:
-            getattr(condensed, name)[...] = getattr(again, name)
         rows = np.arange(len(change))
+        self._fit_again(sums, condensed, solution, spectral_type, rows, low, high, left_out)
+        return sums
+
+    def _fit_again(
+        self,
+        sums: Sums,
+        condensed: Condensed,
+        solution: refine.Fit,
+        spectral_type: str,
+        rows: NDArray[np.int64],
+        low: NDArray[np.float64],
+        high: NDArray[np.float64],
+        left_out: NDArray[np.bool_],
+    ) -> None:
+        """Fit the stars `rows` again from where they are, without the pixels left out (n, p).
+
+        `condensed` and `solution` are changed in place.
+        """
+        again = self.design.condense(sums, spectral_type, rows, left_out[rows])
+        for name in Condensed.__dataclass_fields__:
+            getattr(condensed, name)[rows] = getattr(again, name)
         fits = refine.refine(
             self.emulator,
             again,
-            rows,
-            solution.scaled,
-            low,
-            high,
+            np.arange(len(rows)),
+            solution.scaled[rows],
+            low[rows],
+            high[rows],
             self.prior,
             self.settings.max_iterations,
         )
-        total = solution.n_iterations + fits.n_iterations
-        solution.put(rows, replace(fits, n_iterations=total))
-        return sums
+        earlier = solution.n_iterations[rows]
+        solution.put(rows, replace(fits, n_iterations=fits.n_iterations + earlier))
 
     def _difference(
         self, residual: NDArray[np.float32], components: NDArray[np.float64]

@@ -189,9 +189,8 @@ class LineReader:
             m, p = noise.shape
             shapes = np.empty((k + d, m, p), dtype=np.float32)
             self._fill(sums.residual[rows] - difference[rows] + self._mean, shapes)
-            if (
-                arms is not None
-            ):  # the last one first, because the whole is in the first one's place
+            if arms is not None:
+                # The last one first, because the whole is in the first one's place.
                 for arm in range(k - 1, 0, -1):
                     np.multiply(shapes[1], arms[arm - 1], out=shapes[arm])
             along = jacobian[rows].swapaxes(0, 1).reshape(d * m, r).astype(np.float32)
