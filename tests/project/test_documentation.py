@@ -337,7 +337,7 @@ def test_troubleshooting_quotes_what_the_program_says(project):
     parts = {part.strip(" ;:,({") for part in messages(project)}
     parts = {part for part in parts if len(part) >= 10}
     text = (project / "docs/troubleshooting.md").read_text().split("## Snakemake and Slurm")[0]
-    of_snakemake = ("FileNotFoundError", "MissingInputException", "LockException")
+    of_snakemake = ("FileNotFoundError", "MissingInputException", "LockException", "Config file")
     quoted = 0
     for cell in re.findall(r"^\| (`[^|]*`) \|", text, re.MULTILINE):
         for sentence in re.findall(r"`([^`]+)`", cell):

@@ -119,6 +119,37 @@ def test_snakemake_typed_without_a_file_says_the_same_of_the_default_one(project
     assert done.returncode == 1
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("survey: [", []),
+        ("- survey", []),
+        ("simulation: {enabled: true}", ["type_M"]),
+        ("simulation: {enabled: true}", ["--", "type_m"]),
+    ],
+)
+def test_what_snakemake_says_of_its_configfile_is_in_the_documents(
+    project, tmp_path, content, words
+):
+    """Before any code of ours; behind `--` a target is one again, and its sentence is ours."""
+    (tmp_path / "c.yaml").write_text(content)
+    command = [warm_python(), "-m", "snakemake", "-n", "--snakefile", str(project / "Snakefile")]
+    command += ["--directory", str(tmp_path), "--cores", "1", "--configfile", "c.yaml", *words]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    said = done.stdout.strip().splitlines()[-1]
+    pages = (project / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    quoted = [piece.split("...")[0] for piece in re.findall(r"`([^`]+)`", pages)]
+    assert any(len(piece) > 20 and piece in said for piece in quoted), said
+
+
 def test_names_that_snakemake_would_take_for_wildcards_are_refused(tmp_path, monkeypatch):
     from lamostvac.configuration.root import load_configuration
 
