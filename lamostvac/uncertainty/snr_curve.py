@@ -195,12 +195,13 @@ def fit_repeats(
         found = bin_residuals(
             noise, values, parts, bins=bins, smallest=smallest, width=width, curve=curve
         )
-        curve = fit_curve(found)[0]
+        fitted = fit_curve(found)
+        curve = fitted[0]
         if not np.isfinite(curve).all():
             break
     with np.errstate(invalid="ignore"):
         n_pairs = int(np.sum(np.isfinite(values) & (noise > 0)))
-    return _model(label, found, scale, sigma_m, n_pairs, "repeats", snr_band)
+    return _model(label, found, fitted, scale, sigma_m, n_pairs, "repeats", snr_band)
 
 
 def fit_training(
@@ -228,19 +229,21 @@ def fit_training(
     count = np.full(len(width), float(n_stars))
     error = width * _RELATIVE_ERROR["robust"] / np.sqrt(count)
     found = Bins(np.asarray(snr, np.float64), width, error, count)
-    return _model(label, found, scale, (0.0, 0.0), n_stars, "training", snr_band)
+    zero = (0.0, 0.0)
+    return _model(label, found, fit_curve(found), scale, zero, n_stars, "training", snr_band)
 
 
 def _model(
     label: str,
     bins: Bins,
+    fitted: tuple[Array, Array, float],
     scale: float,
     sigma_m: tuple[float, float],
     n: int,
     source: Source,
     snr_band: str,
 ) -> RandomErrorModel:
-    (a, b, c), covariance, chi2 = fit_curve(bins)
+    (a, b, c), covariance, chi2 = fitted
     return RandomErrorModel(
         label,
         float(a),

@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import least_squares, nnls
+from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from lamostvac.uncertainty.widths import Array
 
 MIN_BINS = 4  # one more than there are coefficients
 # With an exponent nearer 0 the term is nearly constant and cannot be distinguished from a.
 _EXPONENTS = (0.05, 4.0)
+_GRID = np.geomspace(*_EXPONENTS, 60)
 _REWEIGHTINGS = 20
 
 
@@ -38,8 +40,9 @@ def fit_curve(bins: Bins) -> tuple[Array, Array, float]:
 
     A bin's weight comes from the curve, not from its own width, since a bin that is narrow by
     chance would otherwise count more than one that is wide by chance. Fit and weights alternate
-    until both converge. The first values are the best of a grid of exponents, for each of which a
-    and c follow by non-negative least squares.
+    until both converge. For an exponent a and c follow by non-negative least squares, so that the
+    search is for b alone (variable projection; Golub & Pereyra 1973). It begins at the best of a
+    grid of exponents.
 
     Returns
     -------
@@ -61,60 +64,73 @@ def fit_curve(bins: Bins) -> tuple[Array, Array, float]:
     x = bins.snr / middle
     relative = bins.error / bins.sigma
     model = bins.sigma
-    start = _first_values(x, bins.sigma, bins.error)
+    log_x = np.log(x)
+    b = _first_exponent(log_x, bins)
+    before, step = np.full(3, np.inf), 0.02
     for _ in range(_REWEIGHTINGS):
-        noise = relative * model
-        fitted = least_squares(
-            _misfit,
-            start,
-            jac=_misfit_slope,
-            args=(x, bins.sigma, noise),
-            bounds=([0, 0, _EXPONENTS[0]], [np.inf, np.inf, _EXPONENTS[1]]),
-            x_scale=np.array([start[0] + start[1], start[0] + start[1], 1.0]),
-            xtol=1e-12,
-            ftol=1e-12,
-            gtol=1e-12,
-        )
-        done = np.allclose(fitted.x, start, rtol=1e-8, atol=1e-10 * bins.sigma.max())
-        start = fitted.x
-        model = start[0] + start[1] * x ** -start[2]
-        if done:
+        weight = (relative * model) ** -2
+        b = _exponent_near(b, step, log_x, bins.sigma, weight)
+        a, c_middle = _linear(b, log_x, bins.sigma, weight)
+        now = np.array([a, c_middle, b])
+        # Next time b is looked for where it will be if it moves no more than now.
+        step = float(np.clip(abs(b / before[2] - 1), 1e-8, 0.02)) if before[2] < np.inf else step
+        model = a + c_middle * x**-b
+        if np.allclose(now, before, rtol=1e-8, atol=1e-10 * bins.sigma.max()):
             break
-    a, c_middle, b = start
+        before = now
     noise = relative * model
     chi2 = float(np.sum(((model - bins.sigma) / noise) ** 2))
     free = len(bins) - 3
     with np.errstate(over="ignore"):
         coefficients = np.array([a, b, c_middle * middle**b])
-    covariance = _inverse(_jacobian(start, x) / noise[:, None])
+    covariance = _inverse(_jacobian(now, x) / noise[:, None])
     # From (a, c at the middle, b) to (a, b, c).
     turn = np.array([[1, 0, 0], [0, 0, 1], [0, middle**b, coefficients[2] * np.log(middle)]])
     return coefficients, turn @ covariance @ turn.T, chi2 / free
 
 
-def _first_values(x: Array, sigma: Array, error: Array) -> Array:
-    """a, c and b in units of the middle S/N: the best of a grid of exponents."""
-    best = np.inf, np.array([0.0, 0.0, 1.0])
-    for b in np.geomspace(*_EXPONENTS, 60):
-        design = np.column_stack([np.ones_like(x), x**-b])
-        linear, misfit = nnls(design / error[:, None], sigma / error)
-        if misfit < best[0]:
-            best = misfit, np.array([*linear, b])
-    # The search begins inside its bounds.
-    low, high = _EXPONENTS
-    floor = 1e-6 * float(sigma.min())
-    first = best[1]
-    return np.array(
-        [max(first[0], floor), max(first[1], floor), np.clip(first[2], low * 1.01, high * 0.99)]
-    )
+def _linear(
+    b: float | Array, log_x: Array, sigma: Array, weight: Array
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """a and c, both >= 0, with the least sum of weighted squares for exponents b (...)."""
+    power = np.exp(-np.asarray(b)[..., None] * log_x)
+    total = weight.sum()
+    mean, level = power @ weight / total, float(sigma @ weight / total)
+    apart = power - mean[..., None]
+    c = (apart * (sigma - level)) @ weight / ((apart * apart) @ weight)
+    # The least squares with one of the two at 0 where it would be negative; widths are positive.
+    a = np.where(c > 0, level - c * mean, level)
+    alone = (power * sigma) @ weight / ((power * power) @ weight)
+    return np.maximum(a, 0.0), np.where(a < 0, alone, np.maximum(c, 0.0))
 
 
-def _misfit(p: Array, x: Array, sigma: Array, noise: Array) -> Array:
-    return (p[0] + p[1] * x ** -p[2] - sigma) / noise
+def _first_exponent(log_x: Array, bins: Bins) -> float:
+    """The best b of the grid, with the bins' own errors."""
+    weight = bins.error**-2
+    a, c = _linear(_GRID, log_x, bins.sigma, weight)
+    misfit = a[:, None] + c[:, None] * np.exp(-_GRID[:, None] * log_x) - bins.sigma
+    return float(_GRID[np.argmin((misfit * misfit) @ weight)])
 
 
-def _misfit_slope(p: Array, x: Array, sigma: Array, noise: Array) -> Array:
-    return _jacobian(p, x) / noise[:, None]
+def _exponent_near(start: float, step: float, log_x: Array, sigma: Array, weight: Array) -> float:
+    """The b of the least sum of weighted squares downhill from `start`, first looked for within a relative `step`."""
+
+    def slope(b: float) -> float:
+        """Half the derivative by b; that of a and c does not count where they are the best."""
+        a, c = _linear(b, log_x, sigma, weight)
+        power = c * np.exp(-b * log_x)
+        return -float(((a + power - sigma) * power * log_x) @ weight)
+
+    b, here = start, slope(start)
+    while here:
+        ahead = float(np.clip(b * (1 + step) if here < 0 else b / (1 + step), *_EXPONENTS))
+        if ahead == b:
+            return b  # at the end of what is allowed
+        there = slope(ahead)
+        if here * there <= 0:
+            return float(brentq(slope, b, ahead, xtol=1e-13, rtol=1e-13))
+        b, here, step = ahead, there, 3 * step
+    return b
 
 
 def _jacobian(p: Array, x: Array) -> Array:

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import median_filter
-from scipy.optimize import least_squares
 
 Array = NDArray[np.float64]
 
@@ -37,6 +36,9 @@ _THRESHOLDS = 80
 _RELATION = 16.3
 _END = 13.8
 _EXPONENTS = (0.1, 4.0)
+_LARGEST_SLOPE = 4.0  # of chi2 below the threshold
+_LARGEST_ODDS = 12.0  # logarithm
+_STEPS = 100  # at most, of the search for the numbers at a threshold
 
 
 @dataclass(frozen=True)
@@ -156,19 +158,13 @@ def find_threshold(snr: ArrayLike, chi2: ArrayLike) -> SnrThreshold:
     n = len(_usable(snr, chi2)[0])
     if n < _FEWEST_STARS or len(x) < _FEWEST_BINS:
         return SnrThreshold(False, np.nan, np.nan, np.nan, n, "few stars")
-    unbroken, start = _fit(x, level, error, x[0], None)
     logs = np.log(x)
+    unbroken = float(_misfits(logs, level, error, logs[:1])[0])
     # Between the bins that leave enough of them on either side.
     trials = np.exp(
         np.linspace(logs[_SIDE - 1 : _SIDE + 1].mean(), logs[-_SIDE - 1 :][:2].mean(), _THRESHOLDS)
     )
-    misfit = np.empty(len(trials))
-    for number, trial in enumerate(trials):
-        misfit[number], start = _fit(x, level, error, trial, start)
-    # In both directions: each fit begins with its neighbour's result, which may give a better one.
-    for number in range(len(trials) - 1, -1, -1):
-        again, start = _fit(x, level, error, trials[number], start)
-        misfit[number] = min(misfit[number], again)
+    misfit = _misfits(logs, level, error, np.log(trials))
     best = int(np.argmin(misfit))
     constant = min(_fit_level(logs - np.log(trial), level, error) for trial in trials)
     unit = max(1.0, misfit[best] / max(len(x) - 5, 1))
@@ -206,13 +202,20 @@ def _interval(x: Array, rise: Array, best: int) -> tuple[float, float, float]:
     return value, min(ends[0], value), max(ends[1], value)
 
 
-def _model(p: Array, x: Array, t: float) -> Array:
-    """ln chi2 (k,); p is ln chi2 at t, ln of the ratio of its noise part to the rest, g, k."""
-    top, odds, g, k = p
-    above = np.log(x / t)
+def _model(p: Array, above: Array) -> tuple[Array, Array]:
+    """ln chi2 (m, k) and its derivatives (m, k, 4) at ln S/N `above` (m, k) thresholds.
+
+    p (m, 4) is ln chi2 at the threshold, ln of the ratio of its noise part to the rest, g, k.
+    """
+    top, odds, g, k = p.T[:, :, None]
+    over, under = np.maximum(above, 0), np.minimum(above, 0)
     share = 1 / (1 + np.exp(-odds))
-    upper = np.log(1 - share + share * np.exp(-g * np.maximum(above, 0)))
-    return top + upper + k * np.minimum(above, 0)
+    fall = np.exp(-g * over)
+    rest = 1 - share + share * fall
+    by_odds = share * (1 - share) * (fall - 1) / rest
+    by_g = -over * share * fall / rest
+    slopes = np.stack([np.ones_like(over), by_odds, by_g, under], axis=-1)
+    return top + np.log(rest) + k * under, slopes
 
 
 def _fit_level(above: Array, level: Array, error: Array) -> float:
@@ -226,27 +229,72 @@ def _fit_level(above: Array, level: Array, error: Array) -> float:
     return float(np.sum(((level - np.average(level, weights=error**-2)) / error) ** 2))
 
 
-def _misfit(p: Array, x: Array, t: float, level: Array, error: Array) -> Array:
-    return (_model(p, x, t) - level) / error
+def _misfits(logs: Array, level: Array, error: Array, thresholds: Array) -> Array:
+    """Best misfit (sum of squares) with the threshold at each of `thresholds` (m,), ln S/N.
+
+    Levenberg-Marquardt for all of them together, each from the best of a grid of the two numbers
+    that do not enter linearly.
+    """
+    above = logs - thresholds[:, None]
+    low = np.array([-np.inf, -_LARGEST_ODDS, _EXPONENTS[0], 0.0])
+    high = np.array([np.inf, _LARGEST_ODDS, _EXPONENTS[1], _LARGEST_SLOPE])
+    p = _best_of_grid(above, level, error)
+    model, slopes = _model(p, above)
+    residual = (level - model) / error
+    misfit = np.einsum("mk,mk->m", residual, residual)
+    damping = np.full(len(p), 1e-3)
+    for _ in range(_STEPS):
+        weighted = slopes / error[:, None]
+        gradient = np.einsum("mki,mk->mi", weighted, residual)
+        # A number at its bound stays there while the misfit falls beyond it.
+        free = ~(((p <= low) & (gradient < 0)) | ((p >= high) & (gradient > 0)))
+        matrix = np.einsum("mki,mkj->mij", weighted, weighted)
+        matrix *= free[:, :, None] & free[:, None, :]
+        diagonal = np.einsum("mii->mi", matrix)
+        diagonal += damping[:, None] * diagonal + np.where(free, 1e-12, 1.0)
+        step = np.linalg.solve(matrix, (gradient * free)[..., None])[..., 0]
+        trial = np.clip(p + step, low, high)
+        model, slopes_there = _model(trial, above)
+        there = (level - model) / error
+        squares = np.einsum("mk,mk->m", there, there)
+        better = squares <= misfit
+        settled = misfit - squares < 1e-6
+        p, slopes = (
+            np.where(better[:, None], trial, p),
+            np.where(better[:, None, None], slopes_there, slopes),
+        )
+        residual = np.where(better[:, None], there, residual)
+        misfit = np.where(better, squares, misfit)
+        damping = np.where(better, damping / 5, damping * 5)
+        if (settled & (better | (damping > 1e8))).all():
+            break
+    return misfit
 
 
-def _fit(
-    x: Array, level: Array, error: Array, t: float, start: Array | None
-) -> tuple[float, Array]:
-    """Best misfit (sum of squares) with the threshold at t, and the numbers that give it."""
-    low = np.array([-np.inf, -12.0, _EXPONENTS[0], 0.0])
-    high = np.array([np.inf, 12.0, _EXPONENTS[1], 4.0])
-    if start is None:
-        start = np.array([level[:2].mean(), 2.0, 1.5, 0.1])
-    first = np.clip(start, low + 1e-6, high - 1e-6)
-    fitted = least_squares(
-        _misfit,
-        first,
-        args=(x, t, level, error),
-        bounds=(low, high),
-        x_scale=np.array([1, 1, 1, 0.5]),
-    )
-    return float(2 * fitted.cost), fitted.x
+def _best_of_grid(above: Array, level: Array, error: Array) -> Array:
+    """Numbers (m, 4) to begin with at each of m thresholds."""
+    best = np.full(len(above), np.inf)
+    p = np.empty((len(above), 4))
+    weight = error**-2
+    under = np.minimum(above, 0)
+    for odds in np.linspace(-6, 8, 8):
+        for g in np.geomspace(0.3, 4, 6):
+            shape = _model(np.tile([0.0, odds, g, 0.0], (len(above), 1)), above)[0]
+            target = level - shape
+            # The two linear numbers: the level at the threshold, and the slope below it, 0 or more.
+            mean, base = under @ weight / weight.sum(), target @ weight / weight.sum()
+            apart = under - mean[:, None]
+            spread = (apart * apart) @ weight
+            k = (apart * (target - base[:, None])) @ weight
+            k = np.clip(np.divide(k, spread, where=spread > 0, out=np.zeros_like(k)), 0, 4)
+            top = base - k * mean
+            misfit = ((target - top[:, None] - k[:, None] * under) ** 2) @ weight
+            here = misfit < best
+            best = np.where(here, misfit, best)
+            p[here] = np.stack([top, np.full_like(top, odds), np.full_like(top, g), k], axis=-1)[
+                here
+            ]
+    return p
 
 
 def threshold_in_use(configured: tuple[float, float], found: float) -> tuple[float, float]:
