@@ -57,6 +57,7 @@ RUN_BY = {
     "versions.json": "core/test_code_version.py::test_the_versions_are_those_of_the_code",
     "other_kernel.py": "project/test_isolation.py::test_the_second_kernel_is_not_the_first",
     "pin_environments.sh": "project/test_environments.py::test_pins_are_written_for_both_environments",
+    "pull_shares.py": "project/test_tools.py::test_pull_shares_counts_cells_with_enough_stars",
     "recommended_truth.py": "project/test_tools.py::test_recommended_truth_compares_each_system_with_the_truth",
     "redshifts.py": "project/test_tools.py::test_redshifts_are_found_again_in_the_simulated_spectra",
     "scaling.py": "project/test_tools.py::test_scaling_prepares_fits_and_predicts_anew",
@@ -152,6 +153,34 @@ def test_recommended_truth_compares_each_system_with_the_truth(project, run):
     assert [row[0] for row in compared] == list(TYPE_ORDER)
     assert sum(int(row[4]) for row in compared) > 20
     assert sum(row[1:4] == ["teff", "teff_pastel", "teff"] for row in rows) == len(TYPE_ORDER)
+
+
+def test_pull_shares_counts_cells_with_enough_stars(project, tmp_path):
+    (tmp_path / "validation").mkdir()
+    rows = [
+        ("teff", "G S/N>=80", 30, 1.0),
+        ("teff", "G S/N 40-80", 29, 9.0),  # too few stars
+        ("logg", "K S/N>=80", 300, 0.84),
+        ("feh", "K S/N>=80", 300, 1.16),
+        ("feh", "S/N>=80", 300, 9.0),  # all types together are no cell
+        ("feh", "K", 600, 1.07),
+        ("teff_rec", "G S/N>=80", 40, 1.15),
+        ("teff_pastel", "unflagged K", 40, 0.5),
+        ("teff_pastel", "unflagged S/N>=80", 40, 1.1),
+        ("abs_mag_j", "unflagged K", 40, 1.3),
+        ("ebv", "A S/N>=80", 40, 0.9),
+    ]
+    table = pd.DataFrame(rows, columns=["label", "subset", "n", "width"])
+    table.to_csv(tmp_path / "validation/pulls.csv", index=False)
+    shown = run_tool(project, "pull_shares.py", tmp_path).splitlines()
+    # Where a name stands in more than one table, the first counts.
+    found = {line.split("  ")[0].strip(): numbers(line) for line in reversed(shown) if "  " in line}
+    assert found["emulator"][:3] == [0.33, 0.33, 0.33]
+    assert found["networks, by type"] == [0.0, 1.0, 0.0, 0.5]
+    assert found["networks, by S/N"] == [1.0, 0.0, 0.0, 1.1]
+    assert found["absolute magnitudes, by type"][2] == 1.0
+    assert found["recommended"][0] == found["ebv"][0] == 1.0
+    assert found["feh"][-1] == 1.07  # over all S/N
 
 
 def test_ablation_compares_each_system_and_their_means(project, run):
