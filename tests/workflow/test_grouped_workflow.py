@@ -47,6 +47,8 @@ CONFIGURATION = {
     "networks": {"training_sets": None},
     "validation": {"enabled": False},
 }
+# Its forms for publishing and its figures are none of the search's.
+CATALOGUE = ("--cores", "2", "results/catalog/recommended.parquet")
 
 
 def prepare_run(project: Path, folder: Path, like: Path | None = None, **changes: dict) -> Path:
@@ -67,7 +69,7 @@ def prepare_run(project: Path, folder: Path, like: Path | None = None, **changes
 def grouped(project, tmp_path_factory) -> Path:
     """Results of a run with `fit.method: grouped`; tests only read them."""
     folder = prepare_run(project, tmp_path_factory.mktemp("grouped") / "run")
-    snakemake(folder, "--cores", "2")
+    snakemake(folder, *CATALOGUE)
     return folder / "results"
 
 
@@ -82,7 +84,7 @@ def refined(project, grouped, tmp_path_factory) -> Path:
         grouped={"groups_per_job": 1},
         fit={"method": "grouped_refine"},
     )
-    snakemake(folder, "--cores", "2")
+    snakemake(folder, *CATALOGUE)
     return folder / "results"
 
 
@@ -216,7 +218,7 @@ def published(project, grouped, tmp_path_factory) -> Path:
     settings["grouped"] = {"form": "published"}
     settings["survey"]["chunk_size"] = 10
     (folder / "tiny.yaml").write_text(yaml.safe_dump(settings))
-    snakemake(folder, "--cores", "2")
+    snakemake(folder, *CATALOGUE)
     return folder / "results"
 
 
@@ -241,7 +243,7 @@ def test_the_labels_of_each_star_do_not_depend_on_the_groups(project, published,
     folder = prepare_run(
         project, tmp_path / "run", published, fit={"method": "refine"}, grouped={"run": False}
     )
-    snakemake(folder, "--cores", "2", "results/catalog/recommended.parquet")
+    snakemake(folder, *CATALOGUE)
     one = pd.read_parquet(published / "catalog/recommended.parquet").set_index("spectrum_id")
     other = pd.read_parquet(folder / "results/catalog/recommended.parquet").set_index("spectrum_id")
     other = other.loc[one.index]

@@ -182,14 +182,14 @@ def test_a_release_and_settings_that_change_between_runs_give_what_a_run_from_no
     before, n_before, configuration = manifest(copy), sizes(copy), (copy / "tiny.yaml").read_text()
     listed(copy, run, left_out)
     configure(copy, changes)
-    snakemake(copy, "--cores", "2")
+    snakemake(copy, "type_K", "--cores", "2")
     after = manifest(copy)
     assert (after.keys(), sizes(copy)) == (before.keys(), n_before)
     assert after != before
     fresh = set_up(project, run, tmp_path / "fresh", lambda lmjd: True)
     listed(fresh, run, left_out)
     configure(fresh, changes)
-    snakemake(fresh, "--cores", "2")
+    snakemake(fresh, "type_K", "--cores", "2")
     assert_as_from_nothing(copy, fresh)
     # The whole release with the settings of the start: what the run `whole` has made from nothing.
     select(copy, run, lambda lmjd: True)
@@ -467,13 +467,10 @@ ROWS = FLAGS | {"collect", "errors", "photometry"}
 FITS = ROWS | {"fit", "search_chunk", "predict"}
 KEYS = [
     ({"catalog": {"snr_flag_threshold": {"M": 33}}}, FLAGS),
-    ({"catalog": {"outlier_flag_fraction": 0.011}}, FLAGS),
-    ({"catalog": {"alpha_max_teff": 5555}}, FLAGS),
     ({"recommended": {"disagreement": 4.4}}, FLAGS),
     ({"errors": {"emulator": "published"}}, FLAGS | {"errors"}),
     ({"recommended": {"definitions": "other.yaml"}}, FLAGS),
     ({"distance": {"r0": 8.3}}, HEADER | {"distance"}),
-    ({"fit": {"max_outlier_fraction": 0.21}}, FITS),
     ({"fit": {"outlier_sigma": 7.5}}, FITS | {"crossvalidation"}),
     ({"emulator": {"variance": 0.98}}, FITS | {"emulator", "crossvalidation"}),
     ({"emulator": {"folds": 3}}, FLAGS | {"errors", "crossvalidation"}),

@@ -27,8 +27,8 @@ from tools.slurm_lab import Lab, LabError, command_line
 pytestmark = pytest.mark.slow
 
 # Each Slurm job starts Snakemake once for itself and once for each of its rules, which is nearly all of its time. So
-# half of the types run here, with all kinds of jobs; what comes after them is no other kind.
-TYPES = ("G", "K", "M")
+# two of the types run here, with all kinds of jobs; what comes after them is no other kind.
+TYPES = ("K", "M")
 TARGETS = tuple(f"type_{name}" for name in TYPES)
 SETTINGS = ("--config", "validation={enabled: false}")
 # What a test cannot wait for, and a job that asks for too little memory at first.
