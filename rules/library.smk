@@ -18,9 +18,18 @@ def library_digests(wildcards):
     return digests([CTX.library_spectra(name), *CTX.library_labels(name)])
 
 
+def library_spectra(wildcards):
+    """The spectra of a library that is to be made; what of its files is missing is told here."""
+    if not os.path.exists(FILES.library.format(**wildcards)):
+        with user_errors():
+            for sentence in CTX.missing_of_library(wildcards.library):
+                raise UserError(sentence)
+    return outside(CTX.library_spectra(wildcards.library))
+
+
 rule library:
     input:
-        spectra=lambda wildcards: outside(CTX.library_spectra(wildcards.library)),
+        spectra=library_spectra,
         labels=lambda wildcards: outside(CTX.library_labels(wildcards.library)),
     output:
         FILES.library,

@@ -27,7 +27,13 @@ from lamostvac.networks.settings import PACK_SUFFIX, NetworkTraining
 from lamostvac.publish.choice import chosen_columns, chosen_rows
 from lamostvac.recommend.definitions import Definition, load_definitions
 from lamostvac.run.emulators import Emulators, emulator_labels, with_training_sets
-from lamostvac.run.inputs import require_map, stellar_inputs, survey_inputs
+from lamostvac.run.inputs import (
+    catalogues_folder,
+    require_files,
+    simulated_files,
+    stellar_inputs,
+    survey_inputs,
+)
 from lamostvac.run.layout import Layout
 from lamostvac.run.site import Site, scratch_folder
 from lamostvac.spectra.settings import HeaderTolerances, NetworkWindows, Preparation
@@ -93,7 +99,7 @@ class Context(Emulators):
     @cached_property
     def simulated(self) -> list[str]:
         """Files that the run simulates; none in a run on real data."""
-        return _simulated(self.configuration, self.layout)
+        return simulated_files(self.configuration)
 
     # Networks and the labels they give.
 
@@ -308,13 +314,9 @@ def resolve(configuration: Configuration, site: Site, in_job: bool = False) -> C
     configuration = with_libraries_on_disk(configuration)
     results = configuration.run.results
     layout = Layout(results, None if configuration.prepare.keep else scratch_folder(site, results))
-    simulated = _simulated(configuration, layout)
+    simulated = simulated_files(configuration)
     survey_root, catalogues = survey_inputs(configuration)
-    catalogues_root = (
-        layout.simulated_catalogues
-        if configuration.simulation.enabled
-        else configuration.networks.root or configuration.survey.root
-    )
+    catalogues_root = catalogues_folder(configuration)
     training_sets, without_sets, missing = _training_sets(configuration, catalogues_root, simulated)
     configuration, without_emulators = with_training_sets(
         configuration, training_sets, without_sets
@@ -331,7 +333,7 @@ def resolve(configuration: Configuration, site: Site, in_job: bool = False) -> C
     if configuration.photometry.enabled:
         tables = load_photometry(shipped(configuration.photometry.file))
         photometry, without_tables = tables.present(photometry_root, produced=simulated)
-    require_map(configuration)
+    require_files(configuration)
     emulators = as_emulators(emulator_labels(configuration))
     labels = as_labels(_network_labels(training_sets))
     registry = load_registry(labels, emulators=emulators, vocabulary=not in_job)
@@ -370,16 +372,6 @@ def resolve(configuration: Configuration, site: Site, in_job: bool = False) -> C
         notes=[*without_sets, *without_emulators, *without_tables],
         warnings=[*_left_out(configuration), *take_notes()],
     )
-
-
-def _simulated(configuration: Configuration, layout: Layout) -> list[str]:
-    if not configuration.simulation.enabled:
-        return []
-    return [
-        *layout.simulated_files().values(),
-        *layout.simulated_library().values(),
-        *layout.simulated_references(),
-    ]
 
 
 def _network_labels(training_sets: dict[str, TrainingSet]) -> list[dict[str, str]]:

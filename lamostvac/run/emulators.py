@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from lamostvac.configuration.root import Configuration
@@ -111,6 +112,33 @@ class Emulators:
             return [self.layout.simulated_library()["labels"]]
         file = self.libraries[name].labels_file
         return [str(shipped(file))] if file else []
+
+    def missing_of_library(self, name: str) -> list[str]:
+        """A sentence for each key of a library whose file is not there; none for files that the run
+        makes itself.
+        """
+        library = self.libraries[name]
+        if library.format == "survey" or self._is_simulated(name):
+            return []
+        named = [("spectra", self.library_spectra(name), "put it there or name where it is")]
+        named += [
+            ("labels_file", path, "put it there, name where it is, or leave the key out where the "
+             "spectra's own file has the labels")
+            for path in self.library_labels(name)
+        ]  # fmt: skip
+        place = self._place(name)
+        return [
+            f"{place}{key}: there is no file or folder {path}; {remedy}"
+            for key, path, remedy in named
+            if path is None or not Path(path).exists()
+        ]
+
+    def _place(self, name: str) -> str:
+        """What stands before the keys of a library in the configuration."""
+        if name in (self.configuration.library.name, self.second):
+            return "library."
+        emulator = name in self.further
+        return f"{'emulators' if emulator else 'validation.libraries'}: {name}: "
 
     def _is_simulated(self, name: str) -> bool:
         own = name in (self.configuration.library.name, self.second)

@@ -58,6 +58,25 @@ def stellar_inputs(configuration: Configuration) -> list[str]:
     return list(dict.fromkeys(file for files in found for file in sorted(files)))
 
 
+def simulated_files(configuration: Configuration) -> list[str]:
+    """Files that the run simulates, which need not exist yet; none in a run on real data."""
+    if not configuration.simulation.enabled:
+        return []
+    layout = Layout(configuration.run.results)
+    return [
+        *layout.simulated_files().values(),
+        *layout.simulated_library().values(),
+        *layout.simulated_references(),
+    ]
+
+
+def catalogues_folder(configuration: Configuration) -> str:
+    """The folder to which paths of the training sets' and comparisons' catalogues are relative."""
+    if configuration.simulation.enabled:
+        return Layout(configuration.run.results).simulated_catalogues
+    return configuration.networks.root or configuration.survey.root
+
+
 def require_own_survey(configuration: Configuration) -> None:
     """Raise `UserError` where a simulated run would replace the survey of another finished run.
 
@@ -108,13 +127,27 @@ def require_finished(
         )
 
 
-def require_map(configuration: Configuration) -> None:
-    """Raise `UserError` if the configuration names a dust map that is not there."""
-    path = configuration.photometry.bayestar
-    if path is not None and not Path(path).is_file():
-        raise UserError(
-            f"photometry.bayestar: there is no file {path}; name bayestar2019.h5, or write null"
-        )
+def missing_files(configuration: Configuration) -> list[str]:
+    """A sentence for each single file, besides release, libraries and training sets, that is named
+    and not there.
+    """
+    named = [("photometry.bayestar", configuration.photometry.bayestar, "name bayestar2019.h5")]
+    if configuration.validation.enabled:
+        for key in ("truth", "isochrone", "cluster_isochrones"):
+            path = getattr(configuration.validation, key)
+            if key != "truth" or not configuration.simulation.enabled:  # which has its own truth
+                named.append((f"validation.{key}", path, "name where it is"))
+    return [
+        f"{key}: there is no file {path}; {remedy}, or write null"
+        for key, path, remedy in named
+        if path is not None and not Path(path).is_file()
+    ]
+
+
+def require_files(configuration: Configuration) -> None:
+    """Raise `UserError` with the first of `missing_files`."""
+    for sentence in missing_files(configuration):
+        raise UserError(sentence)
 
 
 def _files(root: str, patterns: Iterable[str], key: str) -> list[list[str]]:
