@@ -172,7 +172,7 @@ rule figures_spectra:
         # A function, because Snakemake would take the names in braces for wildcards.
         chunks=lambda wildcards: FILES.chunk,
         preparation=CTX.prepare_settings,
-        fit=CTX.fit_settings | ({"outlier_sigma": 0.0} if CFG.fit.method == "grouped" else {}),
+        fit=CTX.drawn_fit,
         snr_band=CFG.survey.snr_band,
         code_version=version_of("figures_spectra"),
     script:

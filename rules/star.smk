@@ -51,7 +51,7 @@ rule star:
         files=lambda wildcards: STAR_FILES
         | {"manifest": FILES.manifest, "chunks": FILES.chunk, "networks": CTX.network_files},
         catalogue_time=catalogue_time,
-        fit=CTX.fit_settings | ({"outlier_sigma": 0.0} if CFG.fit.method == "grouped" else {}),
+        fit=CTX.drawn_fit,
         snr_flag=CFG.catalog.snr_flag,
         snr_thresholds={name: CFG.catalog.snr_flag_threshold.of(name) for name in CFG.survey.types},
         errors=STAR_ERRORS,

@@ -50,7 +50,9 @@ def main(snakemake: Job) -> None:
     rejected = rejections(identity, fits, params.max_outlier_fraction)
     for name, reason in zip(rejected["spectrum_id"], rejected["reason"], strict=True):
         log.info("the emulator cannot label %s: %s", name, REASONS[reason])
-    write_fit(snakemake.output[0], columns, rejected, examples, fits.labels, emulator)
+    write_fit(
+        snakemake.output[0], columns, rejected, examples, fits.labels, fitter.whole, wildcards.type
+    )
     if params.last:
         Path(params.prepared["spectra"]).unlink(missing_ok=True)
     progress.done()

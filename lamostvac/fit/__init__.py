@@ -1,3 +1,3 @@
 """Labels of single stars from their spectra, with covariance."""
 
-VERSION = 6
+VERSION = 7

@@ -17,6 +17,7 @@ from lamostvac.fit.likelihood import Condensed, Design, Sums
 from lamostvac.fit.lines import LineReader
 from lamostvac.fit.outliers import find_outliers, hat_functions
 from lamostvac.fit.priors import DensityPrior, prior_intervals
+from lamostvac.fit.residuals import Residuals
 from lamostvac.fit.settings import FitSettings
 from lamostvac.numerics.pivoted_cholesky import pivoted_cholesky
 from lamostvac.spectra.grid import GRID
@@ -61,24 +62,6 @@ class StarFits:
     variance: NDArray[np.float64]
     variance_err: NDArray[np.float64]
     bound: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Residuals:
-    """Prepared spectra beside the models at given labels, all (n, 4901).
-
-    Attributes
-    ----------
-    model : normalised flux; NaN outside the emulator's pixels
-    sigma : standard deviation that flux less model should have, from the spectrum's noise, the
-        floor and the emulator's error; NaN where the pixel is not used. Slow errors of the flux
-        calibration are not included.
-    left_out : pixels that the fit leaves out because they are unlike any star
-    """
-
-    model: NDArray[np.float32]
-    sigma: NDArray[np.float32]
-    left_out: NDArray[np.bool_]
 
 
 class StarFitter:
@@ -246,6 +229,8 @@ class StarFitter:
     ) -> Residuals:
         """Spectra beside their models at labels that are already known.
 
+        Widths of a spectrum's own lines are found again at these labels, where the fit has such.
+
         Parameters
         ----------
         flux, ivar : (n, 4901) prepared spectra
@@ -254,7 +239,8 @@ class StarFitter:
         """
         pixels, settings = self.emulator.pixels, self.settings
         sums = self.design.sums(flux, ivar, spectral_type)
-        components = self.emulator.process.predict(self.emulator.to_scaled(labels))
+        scaled = self.emulator.to_scaled(labels)
+        components = self.emulator.process.predict(scaled)
         difference = self._difference(sums.residual, components)
         spread = self._spread(spectral_type)
         left_out = np.zeros(np.shape(flux), dtype=bool)
@@ -266,6 +252,12 @@ class StarFitter:
         model[:, pixels] = (
             self.emulator.mean + components @ self.emulator.basis[: self.emulator.n_signal]
         )
+        if settings.line_width_scatter > 0:
+            _, jacobian = self.emulator.process.predict_with_jacobian(scaled)
+            seen = sums, difference, left_out[:, pixels], jacobian
+            model[:, pixels] += self._lines.change(
+                spectral_type, *seen, settings.line_width_scatter
+            )
         with np.errstate(divide="ignore"):
             sigma[:, pixels] = np.where(
                 sums.weight > 0, np.sqrt(1.0 / sums.weight + spread), np.nan

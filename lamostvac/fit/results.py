@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from lamostvac.core.hdf5 import atomic_hdf5, write_columns
 from lamostvac.core.manifest import rejected_table
 from lamostvac.core.vocabulary import LABELS, STATUS_NAMES
-from lamostvac.emulator.model import Emulator, label_columns
-from lamostvac.fit.fitter import StarFits
+from lamostvac.emulator.model import label_columns
+from lamostvac.fit.fitter import StarFits, StarFitter
 from lamostvac.fit.lines import LIGHT
 from lamostvac.spectra.grid import GRID
 
@@ -156,7 +156,8 @@ def write_fit(
     rejected: pd.DataFrame,
     examples: Examples,
     labels: NDArray[np.floating],
-    emulator: Emulator,
+    fitter: StarFitter,
+    spectral_type: str,
 ) -> None:
     """Write a chunk's fit as HDF5, groups `fit rejected examples`.
 
@@ -164,20 +165,22 @@ def write_fit(
     ----------
     columns : of all n spectra; the rows in the index of `rejected` are left out
     labels : (n, L) that the models of the examples have
+    fitter, spectral_type : by which these were found
     """
     accepted = np.ones(len(labels), bool)
     accepted[rejected.index] = False
     shown = accepted[examples.rows]
     best = examples.rows[shown]
+    flux, ivar = examples.flux[shown], examples.ivar[shown]
     models = np.ones((len(best), len(GRID)), dtype=np.float32)
     if len(best):
-        models[:, emulator.pixels] = emulator.spectra(labels[best])
-    used = (examples.ivar[shown] > 0) & emulator.pixels
+        models = fitter.residuals(flux, ivar, labels[best], spectral_type).whole_model
+    used = (ivar > 0) & fitter.emulator.pixels
     with atomic_hdf5(path) as handle:
         kept = {name: values[accepted] for name, values in columns.items()}
         write_columns(handle.create_group("fit"), kept)
         write_columns(handle.create_group("rejected"), rejected)
         group = handle.create_group("examples")
         write_columns(group, {"spectrum_id": columns["spectrum_id"][best]})
-        for name, values in (("flux", examples.flux[shown]), ("model", models), ("used", used)):
+        for name, values in (("flux", flux), ("model", models), ("used", used)):
             group.create_dataset(name, data=values, track_times=False)

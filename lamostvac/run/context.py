@@ -230,6 +230,16 @@ class Context(Emulators):
         """The settings on which the fit of a spectrum depends."""
         return self.configuration.fit.part(FitSettings)
 
+    @cached_property
+    def drawn_fit(self) -> Settings:
+        """The settings by which a spectrum is drawn beside its model again: at the labels of the
+        grouped search no pixel is left out, and no line is fitted.
+        """
+        none = FitSettings().at_given_labels().model_dump(mode="json")
+        kept = ("outlier_sigma", "line_width_scatter")
+        grouped = self.configuration.fit.method == "grouped"
+        return self.fit_settings | ({name: none[name] for name in kept} if grouped else {})
+
     # The catalogue and its comparisons.
 
     @property

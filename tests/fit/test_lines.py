@@ -122,6 +122,20 @@ def test_lines_that_are_wider_in_one_arm_move_labels_less_when_their_own_width_i
     assert np.median(chi2[60.0] / chi2[0.0]) < 1
 
 
+@pytest.mark.parametrize("blue", [True, False])
+def test_the_model_beside_a_spectrum_has_the_widths_with_which_it_was_fitted(emulator, blue):
+    _, flux, ivar = in_one_arm(emulator, inner_labels(20), 60.0, blue)
+    flux[3, 2000:2010] += 1.0
+    for scatter, closest in ((0.0, 1e-5), (60.0, 1e-3)):  # widths are found again
+        fitter = StarFitter(emulator, SETTINGS.changed(line_width_scatter=scatter))
+        fits = fitter.fit(flux, ivar, TYPE)
+        found = fitter.residuals(flux, ivar, fits.labels, TYPE)
+        used = np.isfinite(found.sigma) & ~found.left_out
+        np.testing.assert_array_equal(used.sum(axis=1), fits.n_pixels)
+        difference = np.where(used, flux - found.model, 0).astype(np.float64)
+        np.testing.assert_allclose((difference**2).sum(axis=1), fits.chi2, rtol=closest)
+
+
 def test_own_widths_leave_labels_and_their_errors_where_lines_are_as_wide_as_the_librarys(emulator):
     labels = inner_labels(200)
     flux, ivar = observed(emulator, labels)

@@ -11,7 +11,7 @@ from toy import BUILD, toy_library
 from lamostvac.core.hdf5 import read_columns
 from lamostvac.core.rejection import REASONS
 from lamostvac.emulator.model import build_emulator
-from lamostvac.fit.fitter import StarFits
+from lamostvac.fit.fitter import StarFits, StarFitter
 from lamostvac.fit.results import (
     Examples,
     choose_examples,
@@ -20,6 +20,7 @@ from lamostvac.fit.results import (
     rejections,
     write_fit,
 )
+from lamostvac.fit.settings import FitSettings
 from lamostvac.spectra.grid import GRID
 
 
@@ -90,7 +91,8 @@ def test_rejected_spectra_are_neither_in_the_table_nor_among_the_examples(emulat
     ivar[:, :100] = 0
     examples = Examples(np.array([2, 3]), np.ones_like(ivar), ivar)
     rejected = rejections(identity, fits, 0.2)
-    write_fit(tmp_path / "fit.h5", columns, rejected, examples, fits.labels, emulator)
+    fitter = StarFitter(emulator, FitSettings())
+    write_fit(tmp_path / "fit.h5", columns, rejected, examples, fits.labels, fitter, "G")
     with h5py.File(tmp_path / "fit.h5") as handle:
         assert read_columns(handle["fit"])["spectrum_id"].tolist() == [
             "star0",
