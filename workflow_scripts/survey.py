@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from lamostvac.core.progress import Progress
 from lamostvac.core.rejection import REASONS
 from lamostvac.survey import files, selection
 from lamostvac.survey.chunks import chunks, groups
+from lamostvac.survey.copies import damaged_rows
 from lamostvac.survey.paths import check_paths
 from lamostvac.survey.release import Folder, read_release
 from lamostvac.survey.settings import survey_section
@@ -45,7 +47,8 @@ def main(snakemake: Job) -> None:
     table = with_velocities(snakemake.input.stellar, release.table, settings.column_aliases, log)
     check_paths(table, settings.file_pattern)
     selection.require_snr(table, settings.snr_band)
-    selected = selection.select(table, settings)
+    damaged = partial(damaged_rows, table, params.root, settings.file_pattern)
+    selected = selection.select(table, settings, damaged)
     totals = selection.counts(selected)
     for reason, n in totals["rejected"].items():
         log.info("%d rejected: %s", n, REASONS[reason])

@@ -1,3 +1,3 @@
 """Labels of spectra without a release's catalogue: from files or arrays, by the models of a run."""
 
-VERSION = 8
+VERSION = 9

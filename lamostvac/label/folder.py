@@ -25,6 +25,7 @@ from lamostvac.label.models import Labels, Models
 from lamostvac.label.pack import CONTENT, Pack, PackSettings
 from lamostvac.label.tables import joined, with_files
 from lamostvac.survey.chunks import chunk_table
+from lamostvac.survey.copies import Copies
 from lamostvac.survey.headers import scan
 from lamostvac.survey.selection import Selection, rejections, select
 from lamostvac.survey.settings import Survey
@@ -88,7 +89,9 @@ def find_work(
     ----------
     progress : called with the headers read so far and those to read
     """
-    scanned = scan(paths, threads=min(8, (os.cpu_count() or 1) * 2), progress=progress)
+    copies = Copies(models.settings.prepare, models.settings.networks)
+    threads = min(8, (os.cpu_count() or 1) * 2)
+    scanned = scan(paths, threads=threads, progress=progress, copies=copies)
     table = complete(scanned.table, lambda: models.templates, models.settings.prepare)
     with models.pack.using(CONTENT):
         survey = survey_of(models.settings)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,9 @@ from numpy.typing import NDArray
 from lamostvac.core.rejection import SpectrumRejected
 from lamostvac.spectra import archive
 from lamostvac.spectra.identity import POSITIONS, as_integer
-from lamostvac.spectra.reader import Header, finite_number, read_header, read_spectrum
-from lamostvac.spectra.rest_frame import good_pixels
+from lamostvac.spectra.reader import Header, finite_number, read_header, read_stored
 from lamostvac.survey.catalogue import COLUMNS, TEXT
+from lamostvac.survey.copies import Copies, known
 from lamostvac.survey.paths import spectrum_ids
 from lamostvac.survey.scan_cache import FileState, ScanCache
 from lamostvac.survey.tree import SUFFIXES, TAKEN, ending, folders_below
@@ -95,6 +96,7 @@ def scan(
     cache: Path | None = None,
     skip: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    copies: Copies | None = None,
 ) -> Scanned:
     """The catalogue of the spectra in files and folders.
 
@@ -105,7 +107,7 @@ def scan(
     layout are understood (`lamostvac.spectra.reader`); what one does not have is null: no layout's
     header has `gaia_source_id`, `uid` or `rv`. `redshift` is null without a redshift, S/N where the header
     has none. `obsdate` is the day on which the night LMJD began, as in the releases' catalogues.
-    Where a spectrum is in several files the first that can be read counts, and each before it is
+    Where a spectrum is in several files the first that can be used counts, and each before it is
     rejected for what is wrong with it.
 
     Parameters
@@ -115,6 +117,7 @@ def scan(
         not read again. An interrupted scan goes on from there.
     skip : a folder in which nothing is looked for
     progress : called with the files read so far and those to read
+    copies : by which a file can be used; by default as spectra are prepared by default
     """
     with ThreadPoolExecutor(max(threads, 1)) as pool:
         files = _find([os.fspath(path) for path in paths], skip, pool)
@@ -140,7 +143,7 @@ def scan(
     order = np.concatenate([np.flatnonzero(known >= 0), new])
     whole = pa.concat_tables(parts).take(pa.array(np.argsort(order)))
     whole = whole.append_column("path", pa.array(files.paths, pa.large_string()))
-    return _scanned(whole, files, len(new))
+    return _scanned(whole, files, len(new), copies or Copies())
 
 
 def _find(
@@ -342,7 +345,7 @@ def _first_number(header: Header, keywords: Iterable[str], low: float, high: flo
     return None
 
 
-def _scanned(whole: pa.Table, files: _Files, n_read: int) -> Scanned:
+def _scanned(whole: pa.Table, files: _Files, n_read: int, copies: Copies) -> Scanned:
     """Rows of `_SCHEMA`, in the order of the files, as `Scanned`."""
     identities = spectrum_ids(whole).to_pandas()
     reasons, details = (whole[name].to_pandas().to_numpy(object) for name in ("reason", "detail"))
@@ -351,8 +354,9 @@ def _scanned(whole: pa.Table, files: _Files, n_read: int) -> Scanned:
     paths = whole["path"].to_pandas().to_numpy(object)
     spectra = identities[~bad]
     repeated = spectra[spectra.duplicated(keep=False)]
+    redshifts = whole["redshift"].to_pandas().to_numpy() if len(repeated) else []
     for rows in repeated.groupby(repeated).groups.values():
-        for row, (reason, detail) in _repeats(rows.tolist(), paths).items():
+        for row, (reason, detail) in _repeats(rows.tolist(), paths, redshifts, copies).items():
             reasons[row], details[row], bad[row] = reason, detail, True
     lost = np.flatnonzero(bad & ~own)
     known = whole["lmjd"].is_valid().to_numpy()[lost]
@@ -372,22 +376,20 @@ def _scanned(whole: pa.Table, files: _Files, n_read: int) -> Scanned:
     )
 
 
-def _repeats(rows: list[int], paths: NDArray[np.object_]) -> dict[int, tuple[str, str]]:
-    """Reason and detail for all files of one spectrum but the first that can be read.
+def _repeats(
+    rows: list[int], paths: NDArray[np.object_], redshifts: Sequence[float], copies: Copies
+) -> dict[int, tuple[str, str]]:
+    """Reason and detail for all files of one spectrum but the first that can be used.
 
-    Where none can be read the first stays too, and is rejected when it is prepared.
+    Where none can the first stays too, and is rejected when it is prepared.
     """
-    broken: dict[int, tuple[str, str]] = {}
-    for row in rows:
-        try:
-            spectrum = read_spectrum(paths[row])
-            good_pixels(spectrum.flux, spectrum.ivar)
-        except SpectrumRejected as why:
-            broken[row] = why.reason, why.detail
-            continue
-        said = "duplicate_spectrum", f"it is {paths[row]}"
-        return broken | {later: said for later in rows if later > row}
-    return {row: why for row, why in broken.items() if row != rows[0]}
+    named = ((row, partial(read_stored, paths[row]), known(redshifts[row])) for row in rows)
+    first, found = copies.before_the_first_whole(named)
+    broken = {row: (why.reason, why.detail) for row, why in found.items()}
+    if first is None:
+        return {row: why for row, why in broken.items() if row != rows[0]}
+    said = "duplicate_spectrum", f"it is {paths[first]}"
+    return broken | {later: said for later in rows if later > first}
 
 
 def _passed_over(n_tables: int, others: Counter[str]) -> Iterator[str]:

@@ -1,9 +1,9 @@
 """Which rows of the catalogue are stars that can be labelled, and why the others are not."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,11 @@ STEPS = (
     "low_snr",
     "bad_text",
 )
+# Numbers in `Selection.steps`: a row whose file is damaged may have any other reason.
+_CODES = (*STEPS, *(reason for reason in REASONS if reason not in STEPS))
+Damaged: TypeAlias = Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], dict[int, str]]
+"""Says which of rows (n,) of spectra (n,), each in several of these rows, have damaged files."""
+
 _MAIN_SEQUENCE_LETTERS = re.compile(r"(?:OB|[OBAFGKM])(?=$|[0-9IV:+./ emnps-])")
 _COOL_WITH_PREFIX = re.compile(r"(?:d|g|sd|esd|usd)([GKM])(?=$|[0-9IV:+./ emnps-])")
 
@@ -61,7 +66,8 @@ class Selection:
     types : (n,) int8
         Index into `SPECTRAL_TYPES`, -1 where SUBCLASS belongs to none.
     steps : (n,) int8
-        Index into `STEPS` of the first step the row failed, -1 where it is selected.
+        Number of the reason for which the row is rejected, -1 where it is selected: the first of
+        `STEPS` that it failed, or what is wrong with its file.
     order : (n,) int64
         Row numbers sorted by lmjd, planid, spid, fiberid (rows with a bad identifier anywhere).
     plates : (n,) int64
@@ -74,13 +80,14 @@ class Selection:
     plates: npt.NDArray[np.int64]
 
 
-def select(table: pa.Table, survey: Survey) -> Selection:
+def select(table: pa.Table, survey: Survey, damaged: Damaged | None = None) -> Selection:
     """Apply the selection to every row of a table with the columns `COLUMNS`.
 
-    Of rows that repeat a spectrum (or an obsid) the first in the table is kept.
+    Of rows that repeat a spectrum (or an obsid) the first in the table is kept, without those whose
+    files are `damaged`, if that is given (`copies.damaged_rows`).
     """
     n = len(table)
-    codes = {name: index for index, name in enumerate(STEPS)}
+    codes = {name: index for index, name in enumerate(_CODES)}
     steps = np.full(n, -1, np.int8)
 
     def reject(step: str, bad: npt.NDArray[np.bool_]) -> None:
@@ -92,7 +99,14 @@ def select(table: pa.Table, survey: Survey) -> Selection:
     reject("bad_identifier", _too_long(table["planid"], WIDTHS["planid"]))
     identity, plates = _identity(lmjd, planid, spid, fiberid)
     order = np.argsort(identity, kind="stable")
-    reject("duplicate_spectrum", _repeats(identity, order) & (steps < 0))
+    repeated = _repeats(identity, _counted(order, steps))
+    if damaged is not None and repeated.any():
+        rows = _counted(order, steps)
+        rows = rows[np.isin(identity[rows], identity[repeated])]
+        for row, reason in damaged(rows, identity[rows]).items():
+            steps[row] = codes[reason]
+        repeated = _repeats(identity, _counted(order, steps))
+    reject("duplicate_spectrum", repeated)
     del identity
     obsid = _integers(table["obsid"])
     # Pilot spectra have no obsid or a negative placeholder, which does not identify them.
@@ -141,7 +155,7 @@ def require_some(selection: Selection, paths: Sequence[str]) -> None:
         return
     codes, numbers = np.unique(selection.steps, return_counts=True)
     reasons = sorted(
-        zip(numbers.tolist(), (STEPS[code] for code in codes), strict=True), reverse=True
+        zip(numbers.tolist(), (_CODES[code] for code in codes), strict=True), reverse=True
     )
     told = "; ".join(f"{number}: {REASONS[step]}" for number, step in reasons[:3])
     raise UserError(
@@ -211,12 +225,20 @@ def _identity(
 
 
 def _repeats(keys: npt.NDArray[np.int64], order: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Which rows repeat an earlier row's key; `order` sorts the keys stably."""
+    """Which rows repeat an earlier row's key; `order` sorts the keys of all rows, or of those that
+    count, stably.
+    """
     repeated = np.zeros(len(keys), bool)
-    if len(keys):
+    if len(order):
         ordered = keys[order]
         repeated[order[1:]] = ordered[1:] == ordered[:-1]
     return repeated
+
+
+def _counted(order: npt.NDArray[np.int64], steps: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
+    """Those of the rows `order` that are not rejected; without a copy where none is."""
+    counted = steps < 0
+    return order if counted.all() else order[counted[order]]
 
 
 def rejections(table: pa.Table, selection: Selection) -> pa.Table:
@@ -224,7 +246,7 @@ def rejections(table: pa.Table, selection: Selection) -> pa.Table:
     rows = np.flatnonzero(selection.steps >= 0)
     part = table.select(["obsid", "lmjd", "planid", "spid", "fiberid"]).take(pa.array(rows))
     reasons = pa.DictionaryArray.from_arrays(
-        pa.array(selection.steps[rows].astype(np.int32)), list(STEPS)
+        pa.array(selection.steps[rows].astype(np.int32)), list(_CODES)
     )
     stage = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rows), np.int32)), ["survey"])
     return pa.table(
@@ -242,11 +264,11 @@ def counts(selection: Selection) -> dict[str, Any]:
     """Number of rows read, selected per type, and rejected per reason."""
     selected = selection.steps < 0
     by_type = np.bincount(selection.types[selected], minlength=len(SPECTRAL_TYPES))
-    by_step = np.bincount(selection.steps[~selected], minlength=len(STEPS))
+    by_step = np.bincount(selection.steps[~selected], minlength=len(_CODES))
     return {
         "n_in": len(selection.steps),
         "n_selected": int(selected.sum()),
         "n_rejected": int((~selected).sum()),
         "selected": {name: int(n) for name, n in zip(SPECTRAL_TYPES, by_type, strict=True)},
-        "rejected": {name: int(n) for name, n in zip(STEPS, by_step, strict=True) if n},
+        "rejected": {name: int(n) for name, n in zip(_CODES, by_step, strict=True) if n},
     }

@@ -19,8 +19,11 @@ from lamostvac.run.mock import mock_snakemake
 from lamostvac.simulate import release
 from lamostvac.spectra import file_bytes
 from lamostvac.spectra.file_bytes import read_bytes
+from lamostvac.spectra.network_grid import NetworkPreparation
 from lamostvac.spectra.reader import Header, read_stored
+from lamostvac.spectra.settings import Preparation
 from lamostvac.survey.catalogue import COLUMNS, TEXT
+from lamostvac.survey.copies import Copies
 from lamostvac.survey.headers import REJECTED, catalogue_row, scan
 from lamostvac.survey.paths import spectrum_ids
 from lamostvac.survey.tree import tree_state
@@ -240,6 +243,34 @@ def test_of_copies_of_a_spectrum_the_first_that_can_be_read_counts(tmp_path):
     left = scan([tmp_path])
     assert left.table["path"].to_pylist() == [str(tmp_path / "a.fits")]
     assert reasons(left) == {"b.fits.gz": "corrupt_gzip"}
+
+
+def few_pixels(**changes):
+    """A spectrum of which most pixels have lost their inverse variance."""
+    with fits.open(io.BytesIO(spectrum("image", **changes))) as hdus:
+        hdus[0].data[1, 400:] = 0
+        out = io.BytesIO()
+        hdus.writeto(out)
+    return out.getvalue()
+
+
+def test_a_copy_that_can_be_read_but_not_used_gives_way_to_one_that_can(tmp_path):
+    damaged, whole = put(tmp_path / "a.fits", few_pixels()), tmp_path / "b.fits"
+    assert scan([tmp_path]).table["path"].to_pylist() == [str(damaged)]
+    put(whole, spectrum())
+    put(tmp_path / "c.fits", few_pixels())
+    found = scan([tmp_path])
+    assert found.table["path"].to_pylist() == [str(whole)]
+    assert reasons(found) == {"a.fits": "too_few_pixels", "c.fits": "duplicate_spectrum"}
+    networks = NetworkPreparation(windows=[(3900.0, 5000.0)])  # which see enough of it
+    assert scan([tmp_path], copies=Copies(None, networks)).table["path"].to_pylist() == [str(whole)]
+    whole.unlink()
+    found = scan([tmp_path], copies=Copies(None, networks))
+    assert found.table["path"].to_pylist() == [str(damaged)]
+    assert reasons(found) == {"c.fits": "duplicate_spectrum"}
+    put(whole, spectrum())
+    of_all_pixels = Copies(Preparation(min_good_fraction=0.0))  # a pack's own settings count
+    assert scan([tmp_path], copies=of_all_pixels).table["path"].to_pylist() == [str(damaged)]
 
 
 def test_own_tables_and_other_files_are_passed_over_with_their_numbers(tmp_path):

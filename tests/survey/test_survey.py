@@ -280,6 +280,11 @@ def test_the_first_of_repeated_rows_is_kept(tmp_path):
     assert reasons(read(tmp_path, rows)) == expected
 
 
+def test_a_row_without_identity_makes_no_other_a_repeated_one(tmp_path):
+    rows = [star(planid="", fiberid=2, obsid=7), star(fiberid=2, obsid=8)]
+    assert reasons(read(tmp_path, rows)) == ["bad_identifier", ""]
+
+
 def test_the_first_over_several_catalogues_is_that_of_the_first_file(tmp_path):
     one = catalogue(tmp_path / "a.csv", [star()])
     two = catalogue(tmp_path / "b.csv", [star(subclass="K1"), star(planid="A", obsid=5)])
@@ -682,6 +687,30 @@ class TestScript:
         assert files.loc["duplicate_spectrum", "path"] == str(tree / "copy" / "1.fits")
         again = pd.read_csv(folder / "headers" / "catalogue.csv", sep="|")
         assert again["path"].tolist() == [f"{n}.fits.gz" for n in range(1, 6)]
+
+    def test_of_rows_of_a_spectrum_the_first_with_a_whole_file_counts(self, project, tmp_path):
+        tree = tmp_path / "tree"
+        lamost.put(tree / "cut.fits", lamost.spectrum()[:-9000])
+        lamost.put(tree / "whole.fits", lamost.spectrum())
+        lamost.put(tree / "other.fits", lamost.spectrum(fiberid=7, obsid=7))
+        named = ("none.fits", "cut.fits", "whole.fits", "cut.fits")
+        rows = [lamost.ROW | {"path": name} for name in named]
+        rows += [lamost.ROW | {"fiberid": 7, "obsid": 7, "path": "other.fits"}] * 2
+        rows += [lamost.ROW | {"fiberid": 8, "obsid": 8, "path": name} for name in named[:2]]
+        pd.DataFrame(rows).to_csv(tree / "c.csv", sep="|", index=False)
+        folder = run_script(project, tmp_path, configured(tree, ["c.csv"]))
+        (path,) = (folder / "chunks").rglob("*.parquet")
+        chunk = pq.read_table(path).to_pandas()
+        taken = {path.rpartition("/")[2] for path in chunk["path"]}
+        assert taken == {"whole.fits", "other.fits", "none.fits"}
+        summary = json.loads((folder / "summary.json").read_text())
+        assert (summary["n_in"], summary["n_selected"], summary["n_rejected"]) == (8, 3, 5)
+        assert summary["rejected"] == {
+            "duplicate_spectrum": 3, "missing_file": 1, "truncated_fits": 1,
+        }  # fmt: skip
+        rejected = pd.read_csv(folder / "rejected.csv")
+        assert rejected["reason"].tolist()[:2] == ["missing_file", "truncated_fits"]
+        assert set(rejected["stage"]) == {"survey"}
 
     def test_real_headers_give_the_rows_of_real_catalogues(self, project, tmp_path, real_data):
         found = []
