@@ -3,6 +3,8 @@
 python tools/at_scale.py RESULTS TARGET G=140 K=20 [--do errors recommend ...]
 python tools/at_scale.py RESULTS TARGET G=900 F=900 --stage catalog --do merge explorer
 
+With `--do photometry` and one type the tables of other surveys have as many copies of their stars, and are joined anew.
+
 With --stage catalog the finished rows of the types' catalogues are multiplied instead, one copy in memory at a time:
 what reads the whole catalogue is measured at the size of a release on a machine that could not make it.
 
@@ -44,11 +46,13 @@ from lamostvac.core.vocabulary import TYPE_ORDER
 from lamostvac.external.match import group_stars
 from lamostvac.run.layout import LOG_FOLDERS, Layout
 from lamostvac.uncertainty.repeats import RADIUS
+from tools.copies import TABLES, moved, raised, write_copies
 from tools.error_models import labels_of
 
 ROOT = Path(__file__).resolve().parent.parent
 # The rules that are measured: those of a type, or of a published table, with the file that is asked for, ...
 PATTERNS = {
+    "photometry": Layout.photometry,
     "errors": Layout.errors,
     "recommend": Layout.recommended,
     "distance": Layout.distance,
@@ -167,6 +171,21 @@ def multiply_photometry(source: Path, target: Path, times: int, star: NDArray[np
             writer.write_table(pa.Table.from_pandas(new, read.schema, preserve_index=False))
 
 
+def multiply_tables(target: Path, times: int) -> None:
+    """Let the tables of other surveys have the stars of `copy_rows`, with the release's names of Gaia's."""
+
+    def change(rows: pd.DataFrame, copy: int) -> None:
+        if "source_id" in rows:
+            rows["source_id"] = raised(rows["source_id"], copy * FAR)
+        if "ra" in rows:
+            rows["ra"] = moved(rows["ra"], copy * 360.0 / times)
+
+    for name in TABLES:
+        path = target / Layout.simulated_catalogues / name
+        source = path.rename(path.with_suffix(".once"))  # the run's own file by another name
+        print(f"{name}: {write_copies(source, path, ',', times, change):,} rows", flush=True)
+
+
 def keep_others(results: Path, target: Path, changed: Iterable[str]) -> None:
     """Copy what is there of the types that stay as they are, with its times: it is not made anew."""
     for pattern in OF_TYPES:
@@ -251,12 +270,15 @@ def main() -> None:
     parser.add_argument("results", type=Path)
     parser.add_argument("target", type=Path)
     parser.add_argument("types", type=multiplicity, nargs="+", metavar="TYPE=TIMES")
-    parser.add_argument("--do", nargs="+", choices=rules, default=rules, metavar="RULE")
+    usual = [rule for rule in rules if rule != "photometry"]
+    parser.add_argument("--do", nargs="+", choices=rules, default=usual, metavar="RULE")
     parser.add_argument("--stage", choices=STAGES, default="collected")
     parser.add_argument("--config", type=Path, default=ROOT / "config/fifty_thousand.yaml")
     parser.add_argument("--directory", type=Path, default=ROOT)
     given = parser.parse_args()
     target, times = given.target.resolve(), dict(given.types)
+    if "photometry" in given.do and (len(times) > 1 or given.stage != "collected"):
+        parser.error("--do photometry needs one type and its collected rows")
     if not target.exists():
         ignored = shutil.ignore_patterns(*NOT_LINKED)
         shutil.copytree(given.results, target, copy_function=os.link, ignore=ignored)
@@ -268,6 +290,8 @@ def main() -> None:
                 f"{name}: {multiply(given.results, target, name, number, registry, given.stage):,} rows",
                 flush=True,
             )
+        if "photometry" in given.do:
+            multiply_tables(target, *times.values())
         account(target, times)
     status = run_rules(target, given.config, given.directory, given.do, times)
     files = {name: target / STAGES[given.stage].format(type=name) for name in TYPE_ORDER}

@@ -361,15 +361,24 @@ def test_copies_are_a_release_of_other_stars_in_the_same_files(project, run, tmp
 
 def test_at_scale_multiplies_a_run_and_does_its_rules(project, run, beside):
     target = beside / "target"
-    options = ["--do", "recommend", "--config", beside / "tiny.yaml", "--directory", beside]
+    options = ["--do", "photometry", "recommend", "--config", beside / "tiny.yaml"]
+    options += ["--directory", beside]
     # It shows the memory of jobs, so that they have to be processes of their own.
     plain = {"python": sys.executable}
     shown = run_tool(project, "at_scale.py", run, target, "K=3", *options, **plain)
-    counts = [len(pd.read_parquet(folder / "photometry/K.parquet")) for folder in (run, target)]
-    assert counts[1] == 3 * counts[0]
-    rows = [line.split() for line in shown.splitlines() if line.startswith("recommend ")]
-    assert [row[1] for row in rows] == ["K"]
-    assert float(rows[0][3]) > 0
+    once, thrice = (pd.read_parquet(folder / "photometry/K.parquet") for folder in (run, target))
+    assert len(thrice) == 3 * len(once)
+    # Each copy finds its own stars in the tables, at places of their own.
+    assert (once["gaia_source_id"] >= 0).sum() > 100
+    found = thrice["gaia_source_id"].to_numpy().reshape(3, -1)
+    assert (np.diff(found, axis=0)[:, found[0] >= 0] == 10**12).all()
+    for name in ("gaia_source_id", "mag_ks", "mag_w1"):
+        known = thrice[name].notna().to_numpy().reshape(3, -1)
+        assert (known == once[name].notna().to_numpy()).all()
+    rows = [line.split() for line in shown.splitlines()]
+    for rule in ("photometry", "recommend"):
+        (row,) = (row for row in rows if row[:2] == [rule, "K"])
+        assert float(row[3]) > 0
     with h5py.File(target / "recommended/K.h5") as handle:
         assert handle.keys() or handle.attrs.keys()
 

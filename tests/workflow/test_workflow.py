@@ -17,7 +17,7 @@ import yaml
 from astropy.io import ascii, fits
 from astropy.table import Table
 from promise import assert_same_catalogue
-from workflow_run import FEW_LABELS, TYPES, copy_project, same_files, snakemake
+from workflow_run import FEW_LABELS, TYPES, copy_project, snakemake
 
 from lamostvac.catalog.registry import load_registry, network_labels
 from lamostvac.core.hdf5 import read_columns
