@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import brentq
 
 from lamostvac.uncertainty.widths import _RELATIVE_ERROR, weighted_width
 
@@ -58,13 +59,12 @@ def method_error(
         """The sigma at which the width, which falls with sigma, is `target`, or 0 if it is
         below.
         """
-        low, high = 0.0, float(np.abs(values).max()) * 1.5 / target
         if not width(0.0) > target:
             return 0.0
-        for _ in range(60):
-            centre = 0.5 * (low + high)
-            low, high = (centre, high) if width(centre) > target else (low, centre)
-        return 0.5 * (low + high)
+        high = float(np.abs(values).max()) * 1.5 / target
+        # Without any known error the width at 0 is infinite.
+        low = 0.0 if np.isfinite(width(0.0)) else 1e-12 * high
+        return float(brentq(lambda sigma: width(sigma) - target, low, high, xtol=1e-13 * high))
 
     # Relative error of the width at the solution; sigma_m is computed for widths higher and lower
     # by it.
