@@ -18,7 +18,8 @@ RUN := lamostvac run --cores $(CORES) $(if $(V),--verbose)
 SPHINX := python -m sphinx --quiet --fail-on-warning -b html docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo real plan progress test test-fast test-kernel fuzz check docs bench lock generated clean
+.PHONY: help setup demo real plan progress test test-fast test-kernel fuzz bench lock generated clean
+.PHONY: check check-code check-types check-documents docs
 
 help:
 	@echo "make demo    simulate a small survey, run the whole workflow, write catalogue and report, into results/demo"
@@ -93,16 +94,22 @@ MINUTES ?= 60
 fuzz: $(STAMP)
 	python tools/fuzz.py --minutes $(MINUTES)
 
-check: $(STAMP)
+check: check-code check-types check-documents
+
+check-code: $(STAMP)
 	ruff check .
 	ruff format --check .
 	snakefmt --check Snakefile rules
-	mypy
 	python tools/architecture.py
 	python tools/versions.py
 	python -m lamostvac.configuration.generate
 	python -m lamostvac.catalog.data_model
 	python tools/lint_rules.py
+
+check-types: $(STAMP)
+	mypy
+
+check-documents: $(STAMP)
 	$(SPHINX) results/docs
 
 docs: $(STAMP)

@@ -10,7 +10,7 @@ from claims import some
 def test_hooks_are_local_and_their_tools_are_those_of_make_check(project):
     config = yaml.safe_load((project / ".pre-commit-config.yaml").read_text())
     assert [repo["repo"] for repo in config["repos"]] == ["local"]
-    check = (project / "Makefile").read_text().split("\ncheck: ")[1].split("\n\n")[0]
+    check = (project / "Makefile").read_text().split("\ncheck: ")[1].split("\ndocs: ")[0]
     for hook in some(config["repos"][0]["hooks"]):
         assert hook["language"] == "system"
         program, *arguments = hook["entry"].split()
