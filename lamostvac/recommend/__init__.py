@@ -1,3 +1,3 @@
 """One recommended value of each label from all systems."""
 
-VERSION = 12
+VERSION = 13

@@ -129,8 +129,24 @@ def test_the_errors_of_the_reference_are_not_the_sources():
     for residual in residuals:
         scale = fit_scale(residual, np.ones(n), np.full(n, reference), at, 30)
         assert np.exp(scale.coefficients[0]) == pytest.approx(own, rel=0.07)
-    rho = correlation_of(*residuals, np.full(n, reference**2), 0.0, 30)
+    rho = correlation_of(*residuals, np.full(n, reference**2), 0.0)
     assert rho == pytest.approx(0.0, abs=0.12)
+
+
+@pytest.mark.parametrize(("prior", "rho"), [(0.3, 0.3), (0.3, 0.45)])
+def test_a_correlation_of_few_stars_is_nearer_the_truth_than_what_they_say(prior, rho):
+    """And of many it is what they say."""
+    rng = np.random.default_rng(12)
+    cholesky = np.linalg.cholesky([[1, rho], [rho, 1]])
+
+    def found(n, times):
+        pairs = cholesky @ rng.normal(size=(times, 2, n))
+        return np.array([correlation_of(a, b, np.zeros(n), prior) for a, b in pairs])
+
+    few = found(25, 400)
+    alone = 1 / np.sqrt(0.37 * 25)  # how well 25 stars know it, by medians
+    assert np.sqrt(np.mean((few - rho) ** 2)) < 0.7 * alone
+    assert found(40_000, 3) == pytest.approx(rho, abs=0.03)
 
 
 def test_few_stars_with_a_reference_no_better_than_the_label_change_little():
