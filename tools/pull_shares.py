@@ -80,7 +80,8 @@ def tables(pulls: pd.DataFrame, stars: int) -> tuple[pd.DataFrame, pd.DataFrame,
     for name, chosen, is_cell in kinds(labels)[:2]:
         cells = enough[enough["label"].isin(chosen) & enough["subset"].map(is_cell)]
         for spectral_type in SPECTRAL_TYPES:
-            part = cells[cells["subset"].str.partition(" ")[0] == spectral_type]
+            here = [name.partition(" ")[0] == spectral_type for name in cells["subset"]]
+            part = cells[np.array(here, bool)]
             by_type[name, spectral_type] = shares(part)
     whole = enough.assign(subset=enough["subset"].str.removeprefix("unflagged "))
     whole = whole[whole["subset"].isin([*SPECTRAL_TYPES, *METALLICITIES, "training stars"])]

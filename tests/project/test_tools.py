@@ -181,6 +181,7 @@ def test_pull_shares_counts_cells_with_enough_stars(project, tmp_path):
     assert found["absolute magnitudes, by type"][2] == 1.0
     assert found["recommended"][0] == found["ebv"][0] == 1.0
     assert found["feh"][-1] == 1.07  # over all S/N
+    assert "emulator" in run_tool(project, "pull_shares.py", tmp_path, "--stars", 1000)
 
 
 def test_ablation_compares_each_system_and_their_means(project, run):
