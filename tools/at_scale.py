@@ -3,7 +3,8 @@
 python tools/at_scale.py RESULTS TARGET G=140 K=20 [--do errors recommend ...]
 python tools/at_scale.py RESULTS TARGET G=900 F=900 --stage catalog --do merge explorer
 
-With `--do photometry` and one type the tables of other surveys have as many copies of their stars, and are joined anew.
+With `--do photometry` and one type the tables of Gaia, 2MASS, WISE, SDSS and of reddening have as many copies of their
+stars, and all are joined anew; that of APASS stays as it is.
 
 With --stage catalog the finished rows of the types' catalogues are multiplied instead, one copy in memory at a time:
 what reads the whole catalogue is measured at the size of a release on a machine that could not make it.
@@ -237,7 +238,10 @@ def measured(target: Path, rules: Iterable[str], rows: dict[str, int]) -> Iterat
 
 
 def multiplicity(text: str) -> tuple[str, int]:
+    """A type, and how many times it is to be there."""
     name, _, number = text.partition("=")
+    if name not in TYPE_ORDER or not number.isdecimal() or int(number) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no type with a number above 0, as G=140 is")
     return name, int(number)
 
 
@@ -277,8 +281,13 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, default=ROOT)
     given = parser.parse_args()
     target, times = given.target.resolve(), dict(given.types)
+    if len(times) < len(given.types):
+        parser.error("a type is there twice")
     if "photometry" in given.do and (len(times) > 1 or given.stage != "collected"):
         parser.error("--do photometry needs one type and its collected rows")
+    made = target / ".multiplied"
+    if target.exists() and not (made.exists() and made.read_text() == repr(times)):
+        parser.error(f"{target} is not of these types and numbers, or half made; remove it")
     if not target.exists():
         ignored = shutil.ignore_patterns(*NOT_LINKED)
         shutil.copytree(given.results, target, copy_function=os.link, ignore=ignored)
@@ -293,6 +302,7 @@ def main() -> None:
         if "photometry" in given.do:
             multiply_tables(target, *times.values())
         account(target, times)
+        made.write_text(repr(times))
     status = run_rules(target, given.config, given.directory, given.do, times)
     files = {name: target / STAGES[given.stage].format(type=name) for name in TYPE_ORDER}
     rows = {name: count_rows(path) for name, path in files.items() if path.exists()}

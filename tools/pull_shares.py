@@ -108,7 +108,10 @@ def main() -> None:
     path = arguments.results / "validation/pulls.csv"
     if not path.exists():
         parser.exit(1, f"Error: there is no {path}; the run has no truth, or is not finished\n")
-    for table in tables(pd.read_csv(path), arguments.stars):
+    pulls = pd.read_csv(path)
+    if pulls.empty:
+        parser.exit(1, f"Error: {path} has no rows; the run has no truth\n")
+    for table in tables(pulls, arguments.stars):
         print(table.round(2).to_string(), end="\n\n")
 
 

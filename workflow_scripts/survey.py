@@ -47,7 +47,8 @@ def main(snakemake: Job) -> None:
     table = with_velocities(snakemake.input.stellar, release.table, settings.column_aliases, log)
     check_paths(table, settings.file_pattern)
     selection.require_snr(table, settings.snr_band)
-    damaged = partial(damaged_rows, table, params.root, settings.file_pattern)
+    limit = settings.max_abs_redshift
+    damaged = partial(damaged_rows, table, params.root, settings.file_pattern, limit)
     selected = selection.select(table, settings, damaged)
     totals = selection.counts(selected)
     for reason, n in totals["rejected"].items():

@@ -1,3 +1,3 @@
 """The run itself: plan, progress, resources, Slurm, paths, records of jobs."""
 
-VERSION = 9
+VERSION = 10

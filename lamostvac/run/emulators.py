@@ -130,7 +130,7 @@ class Emulators:
         return [
             f"{place}{key}: there is no file or folder {path}; {remedy}"
             for key, path, remedy in named
-            if path is None or not Path(path).exists()
+            if not path or not Path(path).exists()
         ]
 
     def _place(self, name: str) -> str:

@@ -131,7 +131,10 @@ def missing_files(configuration: Configuration) -> list[str]:
     """A sentence for each single file, besides release, libraries and training sets, that is named
     and not there.
     """
-    named = [("photometry.bayestar", configuration.photometry.bayestar, "name bayestar2019.h5")]
+    named = list[tuple[str, str | None, str]]()
+    if configuration.photometry.enabled:
+        path = configuration.photometry.bayestar
+        named.append(("photometry.bayestar", path, "name bayestar2019.h5"))
     if configuration.validation.enabled:
         for key in ("truth", "isochrone", "cluster_isochrones"):
             path = getattr(configuration.validation, key)

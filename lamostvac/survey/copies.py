@@ -85,18 +85,21 @@ def damaged_rows(
     table: pa.Table,
     root: str,
     file_pattern: str,
+    max_abs_redshift: float,
     rows: NDArray[np.int64],
     spectra: NDArray[np.int64],
 ) -> dict[int, str]:
-    """The catalogue's rows whose file no system can use while a later row of the same spectrum has
-    one that can be used, with the reason; for `selection.select`.
+    """The catalogue's rows whose file or redshift cannot be used while a later row of the same
+    spectrum has such that can, with the reason; for `selection.select`.
 
-    Files are read only where rows of one spectrum name different ones.
+    Files are read only where rows of one spectrum name different ones. They are prepared as for the
+    emulator: a run's networks have no say, so that the survey does not hang on their settings.
 
     Parameters
     ----------
     table : `catalogue.COLUMNS`
     root, file_pattern : as for `paths.spectrum_paths`
+    max_abs_redshift : beyond which a redshift is none, as is one that is not finite
     rows, spectra : (n,) rows of spectra that have several, sorted by the spectrum, and a number for
         the spectrum of each
     """
@@ -113,11 +116,17 @@ def damaged_rows(
         for _, members in several.groupby("spectrum", sort=False):
             whole, broken = copies.before_the_first_whole(
                 (one.row, partial(read_row, one, copies.settings), known(one.redshift))
+                if abs(one.redshift) <= max_abs_redshift
+                else (one.row, _without_redshift, None)
                 for one in members.itertuples(index=False)
             )
             if whole is not None:
                 found |= {row: why.reason for row, why in broken.items()}
     return found
+
+
+def _without_redshift() -> StoredSpectrum:
+    raise SpectrumRejected("bad_redshift")
 
 
 def _names_files_apart(file_pattern: str) -> bool:

@@ -65,12 +65,16 @@ def fit_curve(bins: Bins) -> tuple[Array, Array, float]:
     relative = bins.error / bins.sigma
     model = bins.sigma
     log_x = np.log(x)
-    b = _first_exponent(log_x, bins)
+    b = _best_of_grid(log_x, bins.sigma, bins.error**-2)
     before, step = np.full(3, np.inf), 0.02
     for _ in range(_REWEIGHTINGS):
         weight = (relative * model) ** -2
         b = _exponent_near(b, step, log_x, bins.sigma, weight)
         a, c_middle = _linear(b, log_x, bins.sigma, weight)
+        if c_middle == 0:  # no b is downhill of such a one, but another may be lower
+            b = _best_of_grid(log_x, bins.sigma, weight)
+            b = _exponent_near(b, step, log_x, bins.sigma, weight)
+            a, c_middle = _linear(b, log_x, bins.sigma, weight)
         now = np.array([a, c_middle, b])
         # Next time b is looked for where it will be if it moves no more than now.
         step = float(np.clip(abs(b / before[2] - 1), 1e-8, 0.02)) if before[2] < np.inf else step
@@ -97,18 +101,18 @@ def _linear(
     total = weight.sum()
     mean, level = power @ weight / total, float(sigma @ weight / total)
     apart = power - mean[..., None]
-    c = (apart * (sigma - level)) @ weight / ((apart * apart) @ weight)
+    spread = (apart * apart) @ weight
+    c = (apart * (sigma - level)) @ weight / np.where(spread > 0, spread, 1.0)
     # The least squares with one of the two at 0 where it would be negative; widths are positive.
     a = np.where(c > 0, level - c * mean, level)
     alone = (power * sigma) @ weight / ((power * power) @ weight)
     return np.maximum(a, 0.0), np.where(a < 0, alone, np.maximum(c, 0.0))
 
 
-def _first_exponent(log_x: Array, bins: Bins) -> float:
-    """The best b of the grid, with the bins' own errors."""
-    weight = bins.error**-2
-    a, c = _linear(_GRID, log_x, bins.sigma, weight)
-    misfit = a[:, None] + c[:, None] * np.exp(-_GRID[:, None] * log_x) - bins.sigma
+def _best_of_grid(log_x: Array, sigma: Array, weight: Array) -> float:
+    """The b of the grid with the least sum of weighted squares."""
+    a, c = _linear(_GRID, log_x, sigma, weight)
+    misfit = a[:, None] + c[:, None] * np.exp(-_GRID[:, None] * log_x) - sigma
     return float(_GRID[np.argmin((misfit * misfit) @ weight)])
 
 

@@ -182,6 +182,9 @@ def test_pull_shares_counts_cells_with_enough_stars(project, tmp_path):
     assert found["recommended"][0] == found["ebv"][0] == 1.0
     assert found["feh"][-1] == 1.07  # over all S/N
     assert "emulator" in run_tool(project, "pull_shares.py", tmp_path, "--stars", 1000)
+    table.iloc[:0].to_csv(tmp_path / "validation/pulls.csv", index=False)
+    with pytest.raises(AssertionError, match="has no rows; the run has no truth"):
+        run_tool(project, "pull_shares.py", tmp_path)
 
 
 def test_ablation_compares_each_system_and_their_means(project, run):
@@ -376,6 +379,13 @@ def test_at_scale_multiplies_a_run_and_does_its_rules(project, run, beside):
     for name in ("gaia_source_id", "mag_ks", "mag_w1"):
         known = thrice[name].notna().to_numpy().reshape(3, -1)
         assert (known == once[name].notna().to_numpy()).all()
+    for wrong, said in (
+        ("K=4", "is not of these types"),
+        ("X=2", "is no type"),
+        ("K=0", "is no type"),
+    ):
+        with pytest.raises(AssertionError, match=said):
+            run_tool(project, "at_scale.py", run, target, wrong, *options, **plain)
     rows = [line.split() for line in shown.splitlines()]
     for rule in ("photometry", "recommend"):
         (row,) = (row for row in rows if row[:2] == [rule, "K"])

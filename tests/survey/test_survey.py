@@ -712,6 +712,18 @@ class TestScript:
         assert rejected["reason"].tolist()[:2] == ["missing_file", "truncated_fits"]
         assert set(rejected["stage"]) == {"survey"}
 
+    @pytest.mark.parametrize("z", [-9999.0, 5.0, 0.5, np.nan, np.inf, ""])
+    def test_a_row_without_a_redshift_gives_way_to_one_of_another_file(self, project, tmp_path, z):
+        tree = tmp_path / "tree"
+        for name in ("one.fits", "two.fits"):
+            lamost.put(tree / name, lamost.spectrum())
+        rows = [lamost.ROW | {"path": "one.fits", "z": z}, lamost.ROW | {"path": "two.fits"}]
+        pd.DataFrame(rows).to_csv(tree / "c.csv", sep="|", index=False)
+        folder = run_script(project, tmp_path, configured(tree, ["c.csv"]))
+        (path,) = (folder / "chunks").rglob("*.parquet")
+        assert pq.read_table(path)["path"].to_pylist()[0].endswith("two.fits")
+        assert pd.read_csv(folder / "rejected.csv")["reason"].tolist() == ["bad_redshift"]
+
     def test_real_headers_give_the_rows_of_real_catalogues(self, project, tmp_path, real_data):
         found = []
         for root, catalogues in (

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import nnls
 
 from lamostvac.core.exceptions import UserError
 from lamostvac.uncertainty.method_error import method_error, published_method_error
@@ -24,7 +25,7 @@ from lamostvac.uncertainty.snr_curve import (
     fit_training,
     network_curve,
 )
-from lamostvac.uncertainty.snr_fit import fit_curve
+from lamostvac.uncertainty.snr_fit import Bins, fit_curve
 from lamostvac.uncertainty.widths import weighted_width
 
 pytestmark = pytest.mark.numeric
@@ -201,6 +202,29 @@ def test_exact_widths_give_exact_coefficients():
     ]
     weighted = np.array(slopes).T / bins.error[:, None]
     np.testing.assert_allclose(covariance, np.linalg.inv(weighted.T @ weighted), rtol=1e-3)
+
+
+def test_a_falling_curve_is_found_behind_bins_that_look_constant():
+    """With the bins' own weights a constant is best, with those of the curve one that falls."""
+    widths = np.array([0.1288, 0.0514, 0.4332, 0.0965, 0.0973, 0.1204, 0.0662, 0.124])
+    count = np.array([34.0, 18, 57, 46, 37, 8, 42, 20])
+    found = Bins(np.geomspace(10, 100, 8), widths, widths * 1.17 / np.sqrt(count), count)
+    (a, b, c), _, chi2 = fit_curve(found)
+    model = a + c * found.snr**-b
+    noise = found.error / found.sigma * model
+    grid = np.geomspace(0.05, 4, 400)
+    for exponent in grid:
+        design = np.column_stack([np.ones(8), (found.snr / 30) ** -exponent]) / noise[:, None]
+        best, misfit = nnls(design, widths / noise)
+        assert chi2 * 5 <= misfit**2 * (1 + 1e-9), (exponent, best)
+
+
+def test_bins_at_hardly_different_snr_are_a_constant():
+    snr = 30.0 * (1 + 1e-15 * np.arange(5))
+    widths = np.array([0.1, 0.12, 0.09, 0.11, 0.1])
+    coefficients, _, _ = fit_curve(Bins(snr, widths, widths / 10, np.full(5, 50.0)))
+    a, b, c = coefficients
+    assert a + c * 30.0**-b == pytest.approx(0.1, rel=0.1)
 
 
 @pytest.mark.parametrize("n", [0, 3, 99])
