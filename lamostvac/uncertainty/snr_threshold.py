@@ -286,14 +286,14 @@ def _best_of_grid(above: Array, level: Array, error: Array) -> Array:
             apart = under - mean[:, None]
             spread = (apart * apart) @ weight
             k = (apart * (target - base[:, None])) @ weight
-            k = np.clip(np.divide(k, spread, where=spread > 0, out=np.zeros_like(k)), 0, 4)
+            k = np.divide(k, spread, where=spread > 0, out=np.zeros_like(k))
+            k = np.clip(k, 0, _LARGEST_SLOPE)
             top = base - k * mean
             misfit = ((target - top[:, None] - k[:, None] * under) ** 2) @ weight
             here = misfit < best
             best = np.where(here, misfit, best)
-            p[here] = np.stack([top, np.full_like(top, odds), np.full_like(top, g), k], axis=-1)[
-                here
-            ]
+            numbers = [top, np.full_like(top, odds), np.full_like(top, g), k]
+            p[here] = np.stack(numbers, axis=-1)[here]
     return p
 
 
