@@ -1,6 +1,5 @@
 """From candidates to a training set: cuts, spectra, split, clipping."""
 
-import os
 import zlib
 
 import pandas as pd
@@ -32,9 +31,7 @@ def main(snakemake: Job) -> None:
     params, inputs, outputs = snakemake.params, snakemake.input, snakemake.output
     entry = TrainingSet.model_validate(params.entry)
     preparation = NetworkPreparation.model_validate(params.preparation)
-    name, threads = entry.name, str(snakemake.threads)
-    # TensorFlow reads these when it is imported, which clipping does.
-    os.environ.update(TF_NUM_INTRAOP_THREADS=threads, TF_NUM_INTEROP_THREADS=threads)
+    name = entry.name
     accounting = Accounting(name) if entry.parent else Accounting.read(name, inputs.steps)
     if entry.parent:
         parent = read_training(inputs.table)

@@ -1,3 +1,3 @@
 """Neural networks for labels (Wang et al. 2022): training, prediction, range of validity."""
 
-VERSION = 5
+VERSION = 6

@@ -14,18 +14,20 @@ from lamostvac.core.progress import Progress
 from lamostvac.networks.problem import Array, Problem, noise_factors
 from lamostvac.networks.settings import NetworkTraining
 
-# These must be set before the first import of TensorFlow, which otherwise prints a page of text in
+# It must be set before the first import of TensorFlow, which otherwise prints a page of text in
 # every job.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# One thread: with more, sums are split differently and the last digits change. Labels are trained
-# in parallel in jobs of their own, which uses the cores better than threads in one small network.
-os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
 
 _HUBER = 1.0  # errors beyond this, in units of the scaled label, count linearly
 
 
 def tensorflow() -> Any:
-    """TensorFlow, imported in about half the time, and without what it says then.
+    """TensorFlow on one thread, imported in about half the time, and without what it says then.
+
+    With more threads sums are split differently and the last digits change; labels are trained in
+    parallel in jobs of their own, which uses the cores better than threads in one small network.
+    Variables of the environment would not do: a forked script has its own, and TensorFlow looks at
+    them when it first computes.
 
     Keras imports scikit-learn and Matplotlib, if they are installed, for wrappers and plots that
     nothing here uses; that takes as long as all other imports, so they are hidden from it.
@@ -38,6 +40,8 @@ def tensorflow() -> Any:
     finally:
         for name in absent:
             del sys.modules[name]
+    tensorflow.config.threading.set_intra_op_parallelism_threads(1)
+    tensorflow.config.threading.set_inter_op_parallelism_threads(1)
     return tensorflow
 
 

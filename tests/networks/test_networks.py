@@ -246,6 +246,27 @@ def test_same_seed_same_bytes_on_one_core_or_two(tmp_path):
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
 
 
+FORKED_SCRIPT = """
+import os
+from lamostvac.networks.optimise import tensorflow
+tensorflow()
+os.environ.clear()  # as a script's that is forked behind the import
+import tensorflow as tf
+print(tf.config.threading.get_intra_op_parallelism_threads(), tf.config.threading.get_inter_op_parallelism_threads())
+"""
+
+
+def test_a_forked_training_has_one_thread():
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED_SCRIPT],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(PROJECT), "PATH": "/usr/bin:/bin"},
+    )
+    assert done.stdout.split() == ["1", "1"]
+
+
 def test_what_an_import_said_is_shown_when_it_fails(capfd):
     @_silent_unless_it_fails()
     def broken():
