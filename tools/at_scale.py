@@ -183,7 +183,9 @@ def multiply_tables(target: Path, times: int) -> None:
 
     for name in TABLES:
         path = target / Layout.simulated_catalogues / name
-        source = path.rename(path.with_suffix(".once"))  # the run's own file by another name
+        source = path.with_suffix(".once")  # the run's own file by another name
+        if not source.exists():
+            path.rename(source)
         print(f"{name}: {write_copies(source, path, ',', times, change):,} rows", flush=True)
 
 
@@ -299,10 +301,12 @@ def main() -> None:
                 f"{name}: {multiply(given.results, target, name, number, registry, given.stage):,} rows",
                 flush=True,
             )
-        if "photometry" in given.do:
-            multiply_tables(target, *times.values())
         account(target, times)
         made.write_text(repr(times))
+    tables = target / ".multiplied_tables"
+    if "photometry" in given.do and not tables.exists():
+        multiply_tables(target, *times.values())
+        tables.touch()
     status = run_rules(target, given.config, given.directory, given.do, times)
     files = {name: target / STAGES[given.stage].format(type=name) for name in TYPE_ORDER}
     rows = {name: count_rows(path) for name, path in files.items() if path.exists()}

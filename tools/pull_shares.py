@@ -18,11 +18,10 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lamostvac.core.vocabulary import LABELS, SPECTRAL_TYPES
-from lamostvac.validation.subsets import RECOMMENDED
+from lamostvac.validation.subsets import RECOMMENDED, feh_bins
 from lamostvac.validation.truth import DERIVED
 
 RIGHT = (0.85, 1.15)
-METALLICITIES = ("[Fe/H]<-1.5", "[Fe/H] -1.5 to -0.5", "[Fe/H]>=-0.5")
 Choice = Callable[[str], bool]
 
 
@@ -72,28 +71,27 @@ def tables(pulls: pd.DataFrame, stars: int) -> tuple[pd.DataFrame, pd.DataFrame,
     """Shares by kind of label; shares and median width by type; widths over all S/N."""
     enough = pulls[(pulls["n"] >= stars) & np.isfinite(pulls["width"])]
     labels = list(dict.fromkeys(pulls["label"]))
-    by_kind = {}
-    for name, chosen, is_cell in kinds(labels):
-        cells = enough[enough["label"].isin(chosen) & enough["subset"].map(is_cell)]
-        by_kind[name] = shares(cells)
+    cells = {
+        name: enough[enough["label"].isin(chosen) & enough["subset"].map(is_cell)]
+        for name, chosen, is_cell in kinds(labels)
+    }
     by_type = {}
-    for name, chosen, is_cell in kinds(labels)[:2]:
-        cells = enough[enough["label"].isin(chosen) & enough["subset"].map(is_cell)]
+    for name in ("emulator", "recommended"):
+        types = np.array([subset.partition(" ")[0] for subset in cells[name]["subset"]], str)
         for spectral_type in SPECTRAL_TYPES:
-            here = [name.partition(" ")[0] == spectral_type for name in cells["subset"]]
-            part = cells[np.array(here, bool)]
-            by_type[name, spectral_type] = shares(part)
+            by_type[name, spectral_type] = shares(cells[name][types == spectral_type])
+    columns = [*SPECTRAL_TYPES, *feh_bins(), "training stars"]
     whole = enough.assign(subset=enough["subset"].str.removeprefix("unflagged "))
-    whole = whole[whole["subset"].isin([*SPECTRAL_TYPES, *METALLICITIES, "training stars"])]
+    whole = whole[whole["subset"].isin(columns)]
     widths = whole.drop_duplicates(["label", "subset"]).pivot(
         index="label", columns="subset", values="width"
     )
-    order = [name for name in (*SPECTRAL_TYPES, *METALLICITIES, "training stars") if name in widths]
     rows = [name for name in labels if name in widths.index]
+    by_kind = {name: shares(found) for name, found in cells.items()}
     return (
         pd.DataFrame(by_kind).T.astype({"cells": int}),
         pd.DataFrame(by_type).T.astype({"cells": int}),
-        widths.loc[rows, order],
+        widths.loc[rows, [name for name in columns if name in widths]],
     )
 
 

@@ -166,7 +166,9 @@ def find_threshold(snr: ArrayLike, chi2: ArrayLike) -> SnrThreshold:
     )
     misfit = _misfits(logs, level, error, np.log(trials))
     best = int(np.argmin(misfit))
-    constant = min(_fit_level(logs - np.log(trial), level, error) for trial in trials)
+    # Without a relation: chi2 constant above the threshold, constant or rising below.
+    under = np.minimum(logs - np.log(trials)[:, None], 0)
+    constant = float(_line(under, level, error)[2].min())
     unit = max(1.0, misfit[best] / max(len(x) - 5, 1))
     if (constant - min(misfit[best], unbroken)) / unit < _RELATION:
         return SnrThreshold(False, np.nan, np.nan, np.nan, n, "no relation")
@@ -218,15 +220,22 @@ def _model(p: Array, above: Array) -> tuple[Array, Array]:
     return top + np.log(rest) + k * under, slopes
 
 
-def _fit_level(above: Array, level: Array, error: Array) -> float:
-    """Best misfit without a relation: chi2 constant above the threshold, constant or rising
-    below.
+def _line(
+    under: Array, target: Array, error: Array, largest: float = np.inf
+) -> tuple[Array, Array, Array]:
+    """The best top + k under, k from 0 to `largest`: top, k and the misfit (m,).
+
+    `under` is (m, n), `target` (n,) or (m, n), `error` (n,).
     """
-    design = np.column_stack([np.ones_like(above), np.minimum(above, 0)]) / error[:, None]
-    numbers, squares = np.linalg.lstsq(design, level / error, rcond=None)[:2]
-    if numbers[1] >= 0 and len(squares):
-        return float(squares[0])
-    return float(np.sum(((level - np.average(level, weights=error**-2)) / error) ** 2))
+    weight = error**-2
+    mean, base = under @ weight / weight.sum(), target @ weight / weight.sum()
+    apart = under - mean[:, None]
+    spread = (apart * apart) @ weight
+    k = (apart * (target - np.asarray(base)[..., None])) @ weight
+    k = np.clip(np.divide(k, spread, where=spread > 0, out=np.zeros_like(k)), 0, largest)
+    top = base - k * mean
+    misfit = ((target - top[:, None] - k[:, None] * under) ** 2) @ weight
+    return top, k, misfit
 
 
 def _misfits(logs: Array, level: Array, error: Array, thresholds: Array) -> Array:
@@ -275,21 +284,12 @@ def _best_of_grid(above: Array, level: Array, error: Array) -> Array:
     """Numbers (m, 4) to begin with at each of m thresholds."""
     best = np.full(len(above), np.inf)
     p = np.empty((len(above), 4))
-    weight = error**-2
-    under = np.minimum(above, 0)
+    over, under = np.maximum(above, 0), np.minimum(above, 0)
     for odds in np.linspace(-6, 8, 8):
+        share = 1 / (1 + np.exp(-odds))
         for g in np.geomspace(0.3, 4, 6):
-            shape = _model(np.tile([0.0, odds, g, 0.0], (len(above), 1)), above)[0]
-            target = level - shape
-            # The two linear numbers: the level at the threshold, and the slope below it, 0 or more.
-            mean, base = under @ weight / weight.sum(), target @ weight / weight.sum()
-            apart = under - mean[:, None]
-            spread = (apart * apart) @ weight
-            k = (apart * (target - base[:, None])) @ weight
-            k = np.divide(k, spread, where=spread > 0, out=np.zeros_like(k))
-            k = np.clip(k, 0, _LARGEST_SLOPE)
-            top = base - k * mean
-            misfit = ((target - top[:, None] - k[:, None] * under) ** 2) @ weight
+            target = level - np.log(1 - share + share * np.exp(-g * over))
+            top, k, misfit = _line(under, target, error, _LARGEST_SLOPE)
             here = misfit < best
             best = np.where(here, misfit, best)
             numbers = [top, np.full_like(top, odds), np.full_like(top, g), k]

@@ -130,15 +130,20 @@ def by_feh(table: pd.DataFrame, prefix: str = "") -> dict[str, pd.DataFrame]:
     """Rows of each bin of true [Fe/H], by the bin's name with a prefix; none if it is unknown."""
     if "ref_feh" not in table:
         return {}
+    return {
+        prefix + name: table[(table["ref_feh"] >= low) & (table["ref_feh"] < high)]
+        for name, (low, high) in feh_bins().items()
+    }
+
+
+def feh_bins() -> dict[str, tuple[float, float]]:
+    """Name and limits of each [Fe/H] bin."""
     names = [
         f"[Fe/H]<{FEH_EDGES[1]:g}",
         f"[Fe/H] {FEH_EDGES[1]:g} to {FEH_EDGES[2]:g}",
         f"[Fe/H]>={FEH_EDGES[2]:g}",
     ]
-    return {
-        prefix + name: table[(table["ref_feh"] >= low) & (table["ref_feh"] < high)]
-        for name, (low, high) in zip(names, itertools.pairwise(FEH_EDGES), strict=True)
-    }
+    return dict(zip(names, itertools.pairwise(FEH_EDGES), strict=True))
 
 
 def snr_bins() -> dict[str, tuple[float, float]]:
