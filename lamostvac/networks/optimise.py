@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -40,9 +41,22 @@ def tensorflow() -> Any:
     finally:
         for name in absent:
             del sys.modules[name]
-    tensorflow.config.threading.set_intra_op_parallelism_threads(1)
-    tensorflow.config.threading.set_inter_op_parallelism_threads(1)
+    _use_one_thread(tensorflow)
     return tensorflow
+
+
+def _use_one_thread(tensorflow: Any) -> None:
+    """Give TensorFlow one thread, or warn that it has computed with another number before."""
+    threading = tensorflow.config.threading
+    try:
+        threading.set_intra_op_parallelism_threads(1)
+        threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:
+        warnings.warn(
+            "TensorFlow has computed in this process before lamostvac could give it one thread: "
+            "the last digits of networks trained here depend on the number of cores.",
+            stacklevel=3,
+        )
 
 
 @contextmanager

@@ -267,6 +267,34 @@ def test_a_forked_training_has_one_thread():
     assert done.stdout.split() == ["1", "1"]
 
 
+ALREADY_RUNNING_SCRIPT = """
+import tensorflow as tf
+tf.zeros(1) + 1
+from registries import PROJECT
+from toy_networks import ALL, SMALL, WAVE, toy_spectra
+from lamostvac.networks.train import train_network
+found, teff, _ = toy_spectra(150, 50)
+train_network("t", teff, found, WAVE, ALL, SMALL.changed(epochs=1), 1)
+print("trained")
+"""
+
+
+def test_a_notebook_that_has_used_tensorflow_is_told_what_that_does():
+    done = subprocess.run(
+        [sys.executable, "-c", ALREADY_RUNNING_SCRIPT],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={
+            "PYTHONPATH": f"{PROJECT}:{PROJECT}/tests/helpers",
+            "PATH": "/usr/bin:/bin",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        },
+    )
+    assert done.stdout == "trained\n"
+    assert "TensorFlow has computed in this process before" in done.stderr
+
+
 def test_what_an_import_said_is_shown_when_it_fails(capfd):
     @_silent_unless_it_fails()
     def broken():

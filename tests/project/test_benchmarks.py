@@ -10,12 +10,14 @@ from browser import chromium_or_skip
 from benchmarks import explorer
 from benchmarks import run as benchmarks
 from benchmarks.sizes import TOY
+from lamostvac.networks.optimise import tensorflow
 
 CONTRACT = {"name", "value", "unit", "baseline", "ratio", "hardware", "commit"}
 
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
+    tensorflow()  # Keras would give TensorFlow more threads, for other tests of this process too
     folder = tmp_path_factory.mktemp("benchmarks")
     return benchmarks.Workload(TOY, folder / "bench", folder / "work")
 
