@@ -2,6 +2,7 @@
 
     python tools/measure_resources.py results/one results/two ... --write
     python tools/measure_resources.py --run config/mine.yaml --cores 2 --write    (runs Snakemake first)
+    python tools/measure_resources.py results/one --rules train predict --write   (other rules keep theirs)
 
 Each finished job has left what it asked for, how much it had to do and what it took in its log
 (`lamostvac.run.job_records`). For each rule the coefficients of its terms are fitted to these: seconds (of CPU, so that
@@ -243,6 +244,7 @@ def main() -> None:
     )
     parser.add_argument("--cores", default="1", help="for --run; 1 measures best")
     parser.add_argument("--table", type=Path, default=Path(RESOURCES))
+    parser.add_argument("--rules", nargs="+", metavar="RULE", help="fit these alone (all)")
     parser.add_argument("--write", action="store_true", help="write the table")
     arguments = parser.parse_args()
     folders = list(arguments.results)
@@ -266,16 +268,28 @@ def main() -> None:
         jobs, also = measured(folders), points(content.get("also") or [])
     except UserError as error:
         sys.exit(f"Error: {error}")
+    absent = set(arguments.rules or ()) - set(jobs["rule"])
+    if absent:
+        sys.exit(f"Error: --rules {' '.join(sorted(absent))}: these runs have no such jobs")
     with pd.option_context("display.width", 140, "display.max_rows", None):
         print(errors(jobs, also).round(3).to_string())
     if arguments.write:
-        content["rules"] = content["rules"] | table(pd.concat([jobs, also]), content["rules"])
-        content["measured"] = {
-            "hardware": f"{_processor()}, {os.cpu_count()} cores",
-            "date": f"{date.today():%Y-%m-%d}",
-            "command": f"python tools/measure_resources.py {' '.join(map(str, folders))} --write",
-            "jobs": len(jobs),
+        fitted = table(pd.concat([jobs, also]), content["rules"])
+        content["rules"] |= {
+            rule: costs for rule, costs in fitted.items() if rule in (arguments.rules or fitted)
         }
+        hardware, today = f"{_processor()}, {os.cpu_count()} cores", f"{date.today():%Y-%m-%d}"
+        command = " ".join(("python tools/measure_resources.py", *sys.argv[1:]))
+        if arguments.rules:
+            content["measured"]["date"] += f"; {', '.join(arguments.rules)}: {today}, {hardware}"
+            content["measured"]["command"] += f"; {command}"
+        else:
+            content["measured"] = {
+                "hardware": hardware,
+                "date": today,
+                "command": command,
+                "jobs": len(jobs),
+            }
         order = ["measured", "memory", "runtime", "rules", "also", "typical"]
         ordered = {name: content[name] for name in order if name in content}
         text = yaml.safe_dump(ordered, sort_keys=False, default_flow_style=None, width=140)

@@ -238,6 +238,29 @@ def test_the_command_writes_a_table_that_is_read_again(project, tmp_path):
     assert yaml.safe_load(path.read_text())["rules"]["merge"] == before["rules"]["merge"]
 
 
+def test_the_command_fits_the_rules_that_are_named_alone(project, tmp_path):
+    folders = invented_runs(tmp_path)
+    for number, n in enumerate((100, 1000)):
+        used = {"seconds": 9, "cpu_seconds": n, "memory_mb": n, "read_mb": 1, "written_mb": 1}
+        write_job(folders[0], "survey", f"{number}", 1.0, 2.0, asked={"text_kb": n}, used=used)
+    path = tmp_path / "table.yaml"
+    path.write_text((project / "config/resources.yaml").read_text())
+    before = yaml.safe_load(path.read_text())
+    command = [sys.executable, "-m", "tools.measure_resources", *map(str, folders)]
+    command += ["--table", str(path), "--write", "--rules"]
+    subprocess.run([*command, "fit"], cwd=project, capture_output=True, check=True)
+    after = yaml.safe_load(path.read_text())
+    assert after["rules"]["fit"]["jobs"] == 7
+    assert after["rules"]["survey"] == before["rules"]["survey"]
+    assert after["measured"]["hardware"] == before["measured"]["hardware"]
+    assert after["measured"]["date"].startswith(f"{before['measured']['date']}; fit: ")
+
+    done = subprocess.run([*command, "fitt"], cwd=project, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "Error: --rules fitt: these runs have no such jobs\n"
+    assert yaml.safe_load(path.read_text()) == after
+
+
 def test_what_hardly_grows_in_the_runs_stays_as_it_was(tmp_path):
     for number, n in enumerate((100, 110, 120)):
         used = {
