@@ -12,7 +12,7 @@ def validation_targets():
     """Tables and figures of validation that a complete run has; none when it is switched off."""
     if not CFG.validation.enabled:
         return []
-    names = ["accounting", "kiel", "chi2", "spectra", "anomalous"]
+    names = ["accounting", "kiel", "kiel_emulator", "chi2", "spectra", "anomalous"]
     names += ["repeats", "bound", "hr", "positions", "distances", "colour_teff", "flags"]
     for comparison in CTX.comparisons:
         names += [f"comparison_{comparison.name}", f"trends_{comparison.name}"]
@@ -88,6 +88,7 @@ rule figures_catalog:
     output:
         accounting=figure("accounting", "complete", "What became of every spectrum"),
         kiel=figure("kiel", "labels", "1 Kiel diagram and abundances"),
+        kiel_emulator=figure("kiel_emulator", "labels", "2 The same by the emulator alone"),
         chi2=figure("chi2", "use", "Misfit by spectral type"),
     log:
         FILES.log("figures_catalog"),

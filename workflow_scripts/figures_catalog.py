@@ -18,19 +18,16 @@ def main(snakemake: Job) -> None:
         accounting(json.loads(Path(inputs.accounting).read_text(encoding="utf-8"))),
         outputs.accounting,
     )
-    table = read_table(
-        inputs.catalogue, [*LABELS, "chi2", "spectral_type", "flag_alpha_fe", params.snr_band]
-    )
-    alpha_fe = table["alpha_fe"].where(table["flag_alpha_fe"] == 0)
-    save(
-        kiel(
-            table["teff"].to_numpy(),
-            table["logg"].to_numpy(),
-            table["feh"].to_numpy(),
-            alpha_fe.to_numpy(),
-        ),
-        outputs.kiel,
-    )
+    recommended = [f"{label}_rec" for label in LABELS]
+    others = ["chi2", "spectral_type", "flag_alpha_fe", params.snr_band]
+    table = read_table(inputs.catalogue, [*LABELS, *recommended, *others])
+    table["alpha_fe"] = table["alpha_fe"].where(table["flag_alpha_fe"] == 0)
+    for labels, whose, path in (
+        (recommended, "Recommended labels", outputs.kiel),
+        (LABELS, "The emulator's labels", outputs.kiel_emulator),
+    ):
+        teff, logg, feh, alpha_fe = (table[label].to_numpy() for label in labels)
+        save(kiel(teff, logg, feh, alpha_fe, whose), path)
     save(chi2(table, params.snr_band, params.thresholds), outputs.chi2)
     log.info("figures of %d stars", len(table))
 

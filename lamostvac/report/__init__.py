@@ -1,3 +1,3 @@
 """Figures and tables of the report."""
 
-VERSION = 23
+VERSION = 24

@@ -38,11 +38,12 @@ def kiel(
     logg: NDArray[np.floating],
     feh: NDArray[np.floating],
     alpha_fe: NDArray[np.floating],
+    whose: str,
 ) -> Figure:
     """Teff against log g by [Fe/H]; [Fe/H] against [alpha/Fe] (Liang et al. 2024, Figure 12).
 
     All (n,); stars without Teff or log g are left out. The second panel is drawn if there is
-    [alpha/Fe].
+    [alpha/Fe]. `whose` labels they are stands in the title.
     """
     known = np.isfinite(teff) & np.isfinite(logg) & np.isfinite(feh) & (teff > 0)
     if not known.any():
@@ -69,7 +70,7 @@ def kiel(
         left.set(
             xlabel=TITLES["teff"],
             ylabel=TITLES["logg"],
-            title=f"Kiel diagram, {len(teff):,} spectra",
+            title=f"{whose}, {len(teff):,} spectra",
         )
         figure.colorbar(
             mappable, ax=left, label="[Fe/H]" if len(teff) < MANY else "mean [Fe/H]", pad=0.02

@@ -228,8 +228,8 @@ def every_figure(frame):
     labels = [frame[label].to_numpy() for label in validation.LABELS]
     thresholds = dict.fromkeys(style.TYPE_COLOURS, 8.0)
     return [
-        report_catalogue.kiel(*labels),
-        report_catalogue.kiel(*(np.tile(label, 600) for label in labels)),
+        report_catalogue.kiel(*labels, "Mine"),
+        report_catalogue.kiel(*(np.tile(label, 600) for label in labels), "Mine"),
         report_catalogue.chi2(frame, "snrr", thresholds),
         report_catalogue.spectra(wave, [example] if len(frame) else []),
         report_catalogue.anomalous([anomaly] if len(frame) else []),
