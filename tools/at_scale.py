@@ -282,6 +282,8 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=ROOT / "config/fifty_thousand.yaml")
     parser.add_argument("--directory", type=Path, default=ROOT)
     given = parser.parse_args()
+    if not (given.results / "logs").is_dir():
+        parser.error(f"{given.results} is no folder of a finished run")
     target, times = given.target.resolve(), dict(given.types)
     if len(times) < len(given.types):
         parser.error("a type is there twice")

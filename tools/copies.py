@@ -110,8 +110,10 @@ def write_copies(
 def copy_catalogue(source: Path, target: Path, n: int) -> int:
     """Write the general catalogue with n copies of each row, whose files are in folders copy_0, copy_1, ..."""
 
+    original = pd.read_csv(source, sep="|", dtype=str, keep_default_na=False)
+    paths = original.apply(path_of, axis=1)
+
     def change(rows: pd.DataFrame, k: int) -> None:
-        paths = rows.apply(path_of, axis=1)
         rows["path"] = paths.where(paths == "", f"copy_{k}/" + paths)
         rows["planid"] += f"C{k}"
         rows["obsid"] = raised(rows["obsid"], k * OBSID_STEP)

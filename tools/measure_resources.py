@@ -93,7 +93,8 @@ def measured(folders: Sequence[Path]) -> pd.DataFrame:
             )
     if not rows:
         raise UserError(
-            f"no job in {', '.join(map(str, folders))} has written what it used into its log"
+            f"no job in {', '.join(map(str, folders))} can be measured: there are none, or all were "
+            "forked; make the run with run.fork_scripts: false"
         )
     return pd.DataFrame(rows)
 
@@ -247,6 +248,8 @@ def main() -> None:
     parser.add_argument("--rules", nargs="+", metavar="RULE", help="fit these alone (all)")
     parser.add_argument("--write", action="store_true", help="write the table")
     arguments = parser.parse_args()
+    if not arguments.results and not arguments.run:
+        parser.error("give folders of finished runs, or --run")
     folders = list(arguments.results)
     for path in arguments.run:
         command = [

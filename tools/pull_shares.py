@@ -109,6 +109,10 @@ def main() -> None:
     pulls = pd.read_csv(path)
     if pulls.empty:
         parser.exit(1, f"Error: {path} has no rows; the run has no truth\n")
+    if (pulls["n"] < arguments.stars).all():
+        parser.exit(
+            1, f"Error: no cell has {arguments.stars} stars; the largest {pulls['n'].max()}\n"
+        )
     for table in tables(pulls, arguments.stars):
         print(table.round(2).to_string(), end="\n\n")
 

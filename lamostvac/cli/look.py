@@ -28,7 +28,10 @@ _RESULTS = click.argument("results", type=FOLDER)
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
 @run_options
 @click.option(
-    "--spectra", type=int, metavar="N", help="Rows of a catalogue that has not been read."
+    "--spectra",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Rows of a catalogue that has not been read.",
 )
 @click.option(
     "--jobs",

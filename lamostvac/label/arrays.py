@@ -140,6 +140,28 @@ def each(what: str, given: ArrayLike, n: int, kind: Any) -> NDArray[Any]:
         ) from None
 
 
+def position(
+    n: int, ra: ArrayLike | None, dec: ArrayLike | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Right ascension and declination (n,), deg; NaN where there are none.
+
+    Raises `UserError` where one is given without the other, or is no place on the sky.
+    """
+    if (ra is None) != (dec is None):
+        raise UserError("ra and dec belong together: give both or none")
+    if ra is None or dec is None:
+        return np.full(n, np.nan), np.full(n, np.nan)
+    found = (
+        each("ra", angle("ra", ra), n, np.float64),
+        each("dec", angle("dec", dec), n, np.float64),
+    )
+    for what, values, low, high in (("ra", found[0], -360, 360), ("dec", found[1], -90, 90)):
+        beyond = values[(values < low) | (values > high)]
+        if len(beyond):
+            raise UserError(f"{what} is {beyond[0]:g}; it is in degrees, {low} to {high}")
+    return found
+
+
 def angle(what: str, given: Any) -> Any:
     """Degrees of a quantity, or numbers as they are."""
     try:
@@ -206,11 +228,11 @@ def chunk_of(
     """Rows of a chunk (`CHUNK_COLUMNS`) for spectra without a catalogue; z (n,)."""
     n = len(spectra)
     numbers = [f"{number:08d}" for number in range(n)]
-    nowhere = np.full(n, np.nan)
+    right_ascension, declination = position(n, ra, dec)
     known: dict[str, Any] = {
         "spectrum_id": numbers,
-        "ra": nowhere if ra is None else each("ra", angle("ra", ra), n, np.float64),
-        "dec": nowhere if dec is None else each("dec", angle("dec", dec), n, np.float64),
+        "ra": right_ascension,
+        "dec": declination,
         "redshift": each("z", number("z", z), n, np.float64),
         "path": numbers,
         "lmjd": np.zeros(n, np.int32),

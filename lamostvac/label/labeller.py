@@ -161,9 +161,14 @@ class Labeller(Closed):
         chunk["redshift"] = z
         return why
 
-    def label_files(self, paths: Sequence[str | os.PathLike[str]]) -> LabelledFiles:
-        """Labels of the spectra in files and folders, by what their headers say (`label.folder`)."""
-        work = find_work(paths, self.models)
+    def label_files(
+        self, paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+    ) -> LabelledFiles:
+        """Labels of the spectra in a file or folder, or several, by what their headers say
+        (`label.folder`).
+        """
+        several = [paths] if isinstance(paths, (str, os.PathLike)) else paths
+        work = find_work(several, self.models)
         return label_work(work, self.models)
 
     def model(

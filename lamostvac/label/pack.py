@@ -204,6 +204,8 @@ class Pack(Closed):
 
     def file(self, name: str) -> Path:
         """A member as a file; raises `UserError` where it is missing or damaged."""
+        if self._archive.fp is None:
+            raise UserError(f"{self.path} was closed; label inside the `with` statement")
         place = self.folder / hashlib.sha256(name.encode()).hexdigest()
         place = place.with_suffix(Path(name).suffix)
         if place.exists():

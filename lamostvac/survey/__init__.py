@@ -1,3 +1,3 @@
 """The release: its catalogue, selection of stars, chunks, its tree of files."""
 
-VERSION = 8
+VERSION = 9

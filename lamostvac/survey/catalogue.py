@@ -40,6 +40,7 @@ COLUMNS: dict[str, pa.DataType] = {
     "rv_err": pa.float32(),
 }
 """What is read from a catalogue: column and type in memory."""
+ERRORS = ("redshift_err", "rv_err")
 CARRIED = ("uid", "rv", "rv_err")
 """Columns that no stage before the catalogue looks at: a chunk's spectra do not depend on them."""
 WIDTHS = {
@@ -194,12 +195,14 @@ def _match_columns(
 
 
 def _complete(table: pa.Table) -> pa.Table:
-    """Columns in the order of `COLUMNS`; absent ones null."""
-    columns = [
-        table[name].cast(kind) if name in table.column_names else pa.nulls(len(table), kind)
+    """Columns in the order of `COLUMNS`; absent ones null, and errors that are negative."""
+    columns = {
+        name: table[name].cast(kind) if name in table.column_names else pa.nulls(len(table), kind)
         for name, kind in COLUMNS.items()
-    ]
-    return pa.table(columns, names=list(COLUMNS))
+    }
+    for name in ERRORS:  # -9999 or another negative number where the release has none
+        columns[name] = pc.if_else(pc.less(columns[name], 0), None, columns[name])
+    return pa.table(columns)
 
 
 def read_catalogues(

@@ -298,7 +298,7 @@ def catalogue_row(header: Header, name: str) -> dict[str, Any]:
             header, (f"SNR{band.upper()}", f"SN_{band.upper()}"), _ABSENT, 1e9
         )
     row["redshift"] = _first_number(header, ("Z",), -1.0, 20.0)  # -9999 where none was found
-    row["redshift_err"] = _first_number(header, ("Z_ERR",), -1.0, 20.0)
+    row["redshift_err"] = _first_number(header, ("Z_ERR",), 0.0, 20.0)
     return row
 
 

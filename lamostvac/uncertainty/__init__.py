@@ -1,3 +1,3 @@
 """Errors of labels from repeat observations and from stars left out."""
 
-VERSION = 9
+VERSION = 11

@@ -172,6 +172,7 @@ def learn(
     known: Residuals,
     bases: Bases | None = None,
     status: str = "fit_status",
+    amplitudes: Sequence[float] | None = None,
 ) -> LabelErrors:
     """Both processes of a label.
 
@@ -185,6 +186,7 @@ def learn(
         (networks from elsewhere) theta has no columns
     bases : of labels before, which may have learned from the same stars
     status : column that is CONVERGED where the labels of `theta` may be used
+    amplitudes : of the processes, see `scale_process.train`
     """
     if not len(known.residual):
         known = replace(known, theta=np.empty((0, len(theta))))
@@ -199,6 +201,7 @@ def learn(
         repeats.random if calibrated else None,
         weight=repeats.weight,
         bases=bases,
+        amplitudes=amplitudes,
     )
     scaling = _scaling(known.theta, names, MIN_STARS)
     part = known.theta[:, : len(scaling.names)]
@@ -209,7 +212,7 @@ def learn(
         other = np.hypot(noise, known.known)
         systematic = train(
             scaling, part, known.residual, base=known.systematic, known=other, weight=known.weight,
-            bases=bases,
+            bases=bases, amplitudes=amplitudes,
         )  # fmt: skip
     else:
         systematic = train(scaling, part, known.residual, weight=known.weight, bases=bases)

@@ -43,8 +43,9 @@ _POINTS = 150
 _TOLERANCE = 1e-3  # share of the variance of f that the points may miss
 # In widths of the sample; some hundred residuals cannot determine shorter ones in five dimensions.
 _LENGTH_SCALES = (2.0, 4.0)
-# Of f: for the correction of predicted errors beyond a constant factor, and for errors themselves.
-_CORRECTIONS, _ERRORS = (0.1, 0.2, 0.3), (0.3, 0.6, 1.0)
+# Amplitudes of f. For the correction of errors that the fit predicts for each star, beyond a constant
+# factor; for that of errors that know nothing of a star but its S/N; for errors themselves.
+_CORRECTIONS, COARSE, _ERRORS = (0.1, 0.2, 0.3), (0.1, 0.2, 0.3, 0.6, 1.0), (0.3, 0.6, 1.0)
 # Prior standard deviation of f's mean for the same two.
 _FACTOR, _CONSTANT = 0.5, 3.0
 _MAX_STEPS = 60
@@ -250,6 +251,7 @@ def train(
     known: NDArray[np.floating] | None = None,
     weight: NDArray[np.floating] | None = None,
     bases: Bases | None = None,
+    amplitudes: Sequence[float] | None = None,
 ) -> ScaleProcess:
     """Learn f from residuals.
 
@@ -262,6 +264,7 @@ def train(
     weight : (n,) how much each residual counts, at most 1 (residuals of one star are not
         independent)
     bases : of processes before, which may have learned from the same stars
+    amplitudes : that f may have; (0.1, 0.2, 0.3) with `base` and (0.3, 0.6, 1) without
 
     Returns
     -------
@@ -281,9 +284,10 @@ def train(
     inputs, residuals, sizes, others, counts = (
         array[usable] for array in (inputs, residuals, sizes, others, counts)
     )
-    start, allowed, amplitudes = 0.0, _FACTOR, _CORRECTIONS
+    start, allowed = 0.0, _FACTOR
+    amplitudes = amplitudes or (_CORRECTIONS if correction else _ERRORS)
     if not correction:
-        allowed, amplitudes = _CONSTANT, _ERRORS
+        allowed = _CONSTANT
         if len(residuals):
             size = 1.4826 * np.median(np.abs(residuals))
             start = float(np.log(size)) if size > 0 else 0.0

@@ -25,7 +25,7 @@ from lamostvac.uncertainty.models import (
     write_errors,
 )
 from lamostvac.uncertainty.repeats import Alike, RepeatPairs, pairs_of_labels
-from lamostvac.uncertainty.scale_process import Bases
+from lamostvac.uncertainty.scale_process import COARSE, Bases
 from lamostvac.uncertainty.snr_curve import RandomErrorModel, network_curve
 
 Array = NDArray[np.float64]
@@ -97,13 +97,21 @@ class TypeErrors:
             for label, column in columns.items()
         }
 
-    def _learn(self, label: str, kind: Kind, known: Residuals) -> LabelErrors:
+    def _learn(
+        self,
+        label: str,
+        kind: Kind,
+        known: Residuals,
+        amplitudes: Sequence[float] | None = None,
+    ) -> LabelErrors:
         identity = self.row_of.fingerprints
         pairs = self.pairs[label].sample(self.settings["max_pairs"], identity)
         random = self.columns[f"{label}_err_random"]
         repeats = pair_residuals(self.columns[label], self.points, random, pairs)
         band = self.conditions[label].snr_band
-        return learn(label, self.theta, kind, band, repeats, known, self._bases, self.status)
+        return learn(
+            label, self.theta, kind, band, repeats, known, self._bases, self.status, amplitudes
+        )
 
     def emulator_label(
         self, label: str, crossvalidation: pd.DataFrame, spectral_type: str, name: str
@@ -135,7 +143,9 @@ class TypeErrors:
         if left_out is not None:
             rows = self.row_of(left_out["spectrum_id"])
             known = left_out_residuals(left_out, rows, self.points)
-        return self._learn(label, "calibrated", known)
+        # What a network's error is without these processes is one number at one S/N, but for the
+        # members' spread, where a giant's may be five times a dwarf's.
+        return self._learn(label, "calibrated", known, COARSE)
 
     def network_curve(
         self,

@@ -155,7 +155,7 @@ def test_files_without_redshift_and_class_in_the_header_are_labelled(labeller, l
         for keyword in ("CLASS", "SUBCLASS"):
             header.remove(keyword, ignore_missing=True)
         handle.writeto(tmp_path / source.name)
-    found = labeller.label_files([tmp_path])
+    found = labeller.label_files(str(tmp_path))  # one path; its letters are none
     assert found.rejected.empty
     assert found.rows["lamost_class"][0] == b"STAR"
     assert found.rows["redshift"][0] == pytest.approx(row["redshift"], abs=30 / 299792.458)
@@ -238,6 +238,16 @@ def test_units_of_lists_and_columns_count(labeller, some):
         labeller.label(*one, z=30 * units.km / units.s, spectral_type="G")
     with pytest.raises(UserError, match="ra is no angle"):
         labeller.label(*one, **known, ra=10 * units.K, dec=0)
+
+
+def test_a_place_that_is_none_on_the_sky_is_refused(labeller, some):
+    arrays, known = given(some[:1])
+    with pytest.raises(UserError, match="ra and dec belong together"):
+        labeller.label(*arrays, **known, ra=10)
+    with pytest.raises(UserError, match="dec is 100; it is in degrees, -90 to 90"):
+        labeller.label(*arrays, **known, ra=10, dec=100)
+    with pytest.raises(UserError, match="ra is 1000"):
+        labeller.label(*arrays, **known, ra=1000, dec=0)
 
 
 def test_too_few_pixels_are_rejected_like_those_of_a_file(labeller):

@@ -85,6 +85,13 @@ def test_temporary_files_are_gone_after_use(pack):
     assert not file.exists()
 
 
+def test_a_closed_pack_is_not_called_damaged(pack):
+    with Pack(pack) as opened:
+        pass
+    with pytest.raises(UserError, match=r"was closed; label inside the `with` statement"):
+        opened.file("networks/teff.h5")
+
+
 def test_a_changed_member_is_found_when_it_is_read(pack):
     def change(members):
         members["networks/teff.h5"] = members["networks/teff.h5"][:-1] + b"x"

@@ -181,7 +181,9 @@ def test_pull_shares_counts_cells_with_enough_stars(project, tmp_path):
     assert found["absolute magnitudes, by type"][2] == 1.0
     assert found["recommended"][0] == found["ebv"][0] == 1.0
     assert found["feh"][-1] == 1.07  # over all S/N
-    assert "emulator" in run_tool(project, "pull_shares.py", tmp_path, "--stars", 1000)
+    assert "emulator" in run_tool(project, "pull_shares.py", tmp_path, "--stars", 600)
+    with pytest.raises(AssertionError, match="no cell has 1000 stars; the largest 600"):
+        run_tool(project, "pull_shares.py", tmp_path, "--stars", 1000)
     table.iloc[:0].to_csv(tmp_path / "validation/pulls.csv", index=False)
     with pytest.raises(AssertionError, match="has no rows; the run has no truth"):
         run_tool(project, "pull_shares.py", tmp_path)

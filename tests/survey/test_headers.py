@@ -68,7 +68,10 @@ def test_what_the_header_does_not_say_is_null_and_never_zero(tmp_path):
         if not changes:
             data = without(data, "Z", "Z_ERR", "SNRG", "CLASS", "SUBCLASS", "DESIG", "RA", "RA_OBS")
         put(tmp_path / f"{fiber}.fits", data)
-    missing, absent = scan([tmp_path]).table.to_pylist()
+    put(tmp_path / "3.fits", spectrum(fiberid=3, z_err=-0.03335))  # so in a file of DR10
+    missing, absent, negative = scan([tmp_path]).table.to_pylist()
+    assert negative["redshift"] is not None
+    assert negative["redshift_err"] is None
     for row in (missing, absent):
         assert (row["redshift"], row["redshift_err"], row["snrg"]) == (None, None, None)
         assert row["snrr"] == 32.5
