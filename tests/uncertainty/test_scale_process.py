@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lamostvac.numerics.kernel import rbf
 from lamostvac.uncertainty.scale_process import (
+    COARSE,
     Bases,
     ScaleProcess,
     _likelihood,
@@ -44,6 +45,23 @@ def test_an_injected_scale_comes_back(predicted):
     ratio = found / true_scale(new, new_snr)
     assert np.median(ratio) == pytest.approx(1, abs=0.04)
     assert np.quantile(np.abs(np.log(ratio)), 0.9) < 0.25
+
+
+def test_coarse_errors_of_giants_and_dwarfs_come_apart_from_few_stars():
+    """As absolute magnitudes of K stars: the same error predicted, four times the scatter."""
+    rng = np.random.default_rng(5)
+    giant = rng.random(180) < 0.4
+    labels = np.column_stack([rng.uniform(4000, 5200, 180), np.where(giant, 2.5, 4.6)])
+    labels[:, 1] += 0.2 * rng.normal(size=180)
+    residual = np.where(giant, 0.48, 0.12) * rng.normal(size=180)
+    scaling, base = scaling_of(labels, NAMES), np.full(180, 0.25)
+    apart = []
+    for amplitudes in (COARSE, None):
+        process = train(scaling, labels, residual, base=base, amplitudes=amplitudes)
+        factor = process.factor_of_error(np.array([[4600.0, 2.5], [4600.0, 4.6]]))
+        apart.append(factor[0] / factor[1])
+    assert 2.8 < apart[0] < 5.5
+    assert apart[1] < 0.8 * apart[0]
 
 
 def test_what_is_known_besides_is_taken_off():
