@@ -41,6 +41,7 @@ COLUMNS: dict[str, pa.DataType] = {
 }
 """What is read from a catalogue: column and type in memory."""
 ERRORS = ("redshift_err", "rv_err")
+"""Null where they are negative."""
 CARRIED = ("uid", "rv", "rv_err")
 """Columns that no stage before the catalogue looks at: a chunk's spectra do not depend on them."""
 WIDTHS = {
@@ -200,7 +201,7 @@ def _complete(table: pa.Table) -> pa.Table:
         name: table[name].cast(kind) if name in table.column_names else pa.nulls(len(table), kind)
         for name, kind in COLUMNS.items()
     }
-    for name in ERRORS:  # -9999 or another negative number where the release has none
+    for name in ERRORS:  # DR10 has -0.033, beside -9999 for none
         columns[name] = pc.if_else(pc.less(columns[name], 0), None, columns[name])
     return pa.table(columns)
 

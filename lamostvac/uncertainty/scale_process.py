@@ -46,7 +46,7 @@ _LENGTH_SCALES = (2.0, 4.0)
 # Amplitudes of f. For the correction of errors that the fit predicts for each star, beyond a constant
 # factor; for that of errors that know nothing of a star but its S/N; for errors themselves.
 _CORRECTIONS, COARSE, _ERRORS = (0.1, 0.2, 0.3), (0.1, 0.2, 0.3, 0.6, 1.0), (0.3, 0.6, 1.0)
-# Prior standard deviation of f's mean for the same two.
+# Prior standard deviation of f's mean, for corrections and for errors themselves.
 _FACTOR, _CONSTANT = 0.5, 3.0
 _MAX_STEPS = 60
 _HUGE = 1e50  # larger residuals are set to this, whose square is finite

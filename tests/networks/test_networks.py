@@ -229,19 +229,24 @@ save_network(path, train_network("t", teff, found, WAVE, ALL, SMALL.changed(epoc
 """
 
 
+def in_another_process(script, *words):
+    """What a script has written, in a Python of its own with next to no environment."""
+    return subprocess.run(
+        [sys.executable, "-c", script, *map(str, words)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={
+            "PYTHONPATH": f"{PROJECT}:{PROJECT}/tests/helpers",
+            "PATH": "/usr/bin:/bin",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        },
+    )
+
+
 def test_same_seed_same_bytes_on_one_core_or_two(tmp_path):
     for name, threads in (("a", "1"), ("b", "2")):
-        done = subprocess.run(
-            [sys.executable, "-c", TRAIN_SCRIPT, threads, str(tmp_path / name)],
-            check=True,
-            capture_output=True,
-            text=True,
-            env={
-                "PYTHONPATH": f"{PROJECT}:{PROJECT}/tests/helpers",
-                "PATH": "/usr/bin:/bin",
-                "TF_CPP_MIN_LOG_LEVEL": "3",
-            },
-        )
+        done = in_another_process(TRAIN_SCRIPT, threads, tmp_path / name)
         assert done.stderr == ""  # TensorFlow's libraries have nothing to say to a user
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
 
@@ -257,14 +262,7 @@ print(tf.config.threading.get_intra_op_parallelism_threads(), tf.config.threadin
 
 
 def test_a_forked_training_has_one_thread():
-    done = subprocess.run(
-        [sys.executable, "-c", FORKED_SCRIPT],
-        check=True,
-        capture_output=True,
-        text=True,
-        env={"PYTHONPATH": str(PROJECT), "PATH": "/usr/bin:/bin"},
-    )
-    assert done.stdout.split() == ["1", "1"]
+    assert in_another_process(FORKED_SCRIPT).stdout.split() == ["1", "1"]
 
 
 ALREADY_RUNNING_SCRIPT = """
@@ -280,17 +278,7 @@ print("trained")
 
 
 def test_a_notebook_that_has_used_tensorflow_is_told_what_that_does():
-    done = subprocess.run(
-        [sys.executable, "-c", ALREADY_RUNNING_SCRIPT],
-        check=True,
-        capture_output=True,
-        text=True,
-        env={
-            "PYTHONPATH": f"{PROJECT}:{PROJECT}/tests/helpers",
-            "PATH": "/usr/bin:/bin",
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-        },
-    )
+    done = in_another_process(ALREADY_RUNNING_SCRIPT)
     assert done.stdout == "trained\n"
     assert "TensorFlow has computed in this process before" in done.stderr
 
