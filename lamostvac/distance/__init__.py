@@ -1,3 +1,3 @@
 """Photometry, extinction by star pairs, distances and positions."""
 
-VERSION = 10
+VERSION = 11

@@ -19,6 +19,7 @@ from lamostvac.external.sky import unit_vectors
 _CENTRE_RA, _CENTRE_DEC, _ROLL = 266.4051, -28.936175, 58.5986320306
 Array = NDArray[np.float64]
 _BLOCK = 1024  # stars at a time; no result depends on it
+_RATIO_STARS = 100_000  # medians over so many are known to a thousandth
 _PER_MAGNITUDE = np.log(10) / 5  # d(ln d) / d(mu)
 
 
@@ -62,6 +63,7 @@ def modulus_of_bands(
     correlation: Array,
     clip: float,
     guarded: bool = True,
+    typical_err: Array | None = None,
 ) -> Modulus:
     """mu from all bands that a star has, by generalised least squares.
 
@@ -74,7 +76,8 @@ def modulus_of_bands(
     With errors so strongly correlated, small differences between the bands' D would give some bands
     large weights and others negative ones, and D is not known that well. So the weights follow from
     K_ij min(D_i, D_j)^2 in place of D K D: the excess of a band's error over another's is treated
-    as independent. The error of the result is that of these weights under C itself.
+    as independent. The error of the result is that of these weights under C itself, in which D should
+    be `typical_err`: the weights prefer the bands whose D came out small by chance.
 
     Parameters
     ----------
@@ -85,7 +88,9 @@ def modulus_of_bands(
     clip : a band that deviates from the others' prediction by more standard deviations is left out;
         two at most
     guarded : False takes the weights from C
+    typical_err : (n, bands) `errors_of_level`, for the error of the result; None: `absolute_err`
     """
+    typical_err = absolute_err if typical_err is None else typical_err
     n = len(apparent)
     value, error, number = np.full(n, np.nan), np.full(n, np.nan), np.zeros(n, np.int64)
     for start in range(0, n, _BLOCK):
@@ -104,16 +109,18 @@ def modulus_of_bands(
         others = dust[:, None] * dust[None, :]
         diagonal = np.arange(len(others))
         others[diagonal, diagonal] += np.where(good, apparent_err[rows], 1.0).T ** 2
-        full = correlation[:, :, None] * scale[:, None] * scale[None, :] + others
+        typical = np.where(good, typical_err[rows], 1.0).T
+        full = correlation[:, :, None] * typical[:, None] * typical[None, :] + others
         smaller = np.minimum(scale[:, None], scale[None, :])
-        weighing = correlation[:, :, None] * smaller**2 + others if guarded else full
+        stated = smaller**2 if guarded else scale[:, None] * scale[None, :]
+        weighing = correlation[:, :, None] * stated + others
         found = fit_bands(
             y,
             np.ones((*y.shape, 1)),
             np.moveaxis(weighing, -1, 0),
             clip,
             min_bands=1,
-            error_covariance=np.moveaxis(full, -1, 0) if guarded else None,
+            error_covariance=np.moveaxis(full, -1, 0),
         )
         value[rows], error[rows], number[rows] = (
             found.values[:, 0],
@@ -121,6 +128,39 @@ def modulus_of_bands(
             found.n_bands,
         )
     return Modulus(value, error, number)
+
+
+def errors_of_level(errors: Array) -> Array:
+    """Errors (n, bands) that are each star's level times each band's ratio to the others.
+
+    A star's errors in several bands have one cause, its spectrum, but each is estimated on its own
+    and scatters by some 12 % about the others. The level is the median over a star's bands, the
+    ratio the median over all stars, or an even sample of many; NaN stays NaN.
+    """
+    if len(errors) == 0:
+        return errors
+    known = np.isfinite(errors) & (errors > 0)
+    logarithm = np.log(np.where(known, errors, np.nan))
+    ratio, some = np.zeros(errors.shape[1]), logarithm[:: len(errors) // _RATIO_STARS + 1]
+    # A star's level depends on which bands it has until their ratios are known.
+    for _ in range(2):
+        ratio = _medians(some - _medians(some - ratio, 1)[:, None], 0)
+    level = _medians(logarithm - ratio, 1)
+    return np.where(known, np.exp(level[:, None] + ratio), np.nan)
+
+
+def _medians(values: Array, axis: int) -> Array:
+    """Medians of what is not NaN along an axis that is not empty; NaN where there is nothing else.
+
+    As np.nanmedian, which warns of rows of NaN.
+    """
+    ordered = np.sort(values, axis=axis)
+    count = np.isfinite(values).sum(axis=axis, keepdims=True)
+    low, high = (
+        np.take_along_axis(ordered, np.maximum(middle, 0), axis)
+        for middle in ((count - 1) // 2, count // 2)
+    )
+    return ((low + high) / 2).squeeze(axis)
 
 
 def estimate_correlation(

@@ -202,8 +202,9 @@ def distances(
         coefficients[:, ks], ebv, ebv_err
     )  # fmt: skip
     combined = distance.modulus_of_bands(
-        apparent, apparent_err, value, error, coefficients, ebv, ebv_err, correlation, settings.clip
-    )
+        apparent, apparent_err, value, error, coefficients, ebv, ebv_err, correlation, settings.clip,
+        typical_err=distance.errors_of_level(error)
+    )  # fmt: skip
     dist, dist_err = distance.distance_kpc(combined.value, combined.error)
     dist_ks, dist_ks_err = distance.distance_kpc(one.value, one.error)
     placed = (dist_ks, dist_ks_err) if settings.positions == "ks" else (dist, dist_err)

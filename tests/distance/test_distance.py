@@ -116,6 +116,35 @@ def test_wrong_ratios_of_errors_do_not_make_guarded_errors_too_small():
     assert robust((free.value - mu) / free.error) > 1.6
 
 
+def test_errors_that_scatter_about_a_star_s_level_do_not_make_that_of_the_distance_too_small():
+    """Each band's error is estimated on its own; weights go to those that came out small."""
+    correlation = 0.93 + 0.07 * np.eye(14)
+    sample, mu = stars(6000, 13, correlation)
+    right = sample["absolute_err"]
+    stated = right * np.exp(np.random.default_rng(14).normal(0, 0.15, right.shape))
+    sample["absolute_err"] = stated
+    typical = distance.errors_of_level(stated)
+    assert robust(np.log(typical / right)) < 0.5 * robust(np.log(stated / right))
+    naive, levelled = (
+        distance.modulus_of_bands(**sample, correlation=correlation, clip=CLIP, typical_err=err)
+        for err in (None, typical)
+    )
+    np.testing.assert_array_equal(naive.value, levelled.value)
+    assert robust((naive.value - mu) / naive.error) > 1.1
+    assert 0.95 < robust((levelled.value - mu) / levelled.error) < 1.05
+
+
+def test_errors_of_level_are_a_level_times_a_ratio_and_missing_stay_missing():
+    rng = np.random.default_rng(15)
+    errors = rng.uniform(0.1, 0.5, (300, 1)) * rng.uniform(0.5, 2.0, 14)
+    errors[rng.random(errors.shape) < 0.3] = np.nan
+    errors[7], errors[:, 3] = np.nan, np.nan
+    np.testing.assert_allclose(distance.errors_of_level(errors), errors, rtol=0.03)
+    wild = distance.errors_of_level(np.array([[0.0, 0.2, np.inf], [-1.0, np.nan, 0.1]]))
+    np.testing.assert_allclose(wild, [[np.nan, 0.2, np.nan], [np.nan, np.nan, 0.1]], rtol=1e-12)
+    assert distance.errors_of_level(np.empty((0, 14))).shape == (0, 14)
+
+
 def test_with_one_band_it_is_the_published_distance():
     sample, _ = stars(50, 4, correlated(), missing=0.0)
     one = ks_alone(sample)
