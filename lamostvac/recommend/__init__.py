@@ -1,3 +1,3 @@
 """One recommended value of each label from all systems."""
 
-VERSION = 13
+VERSION = 14

@@ -81,19 +81,22 @@ def _system(
         own = validity(source, columns)
         share = own * left
         left = left - share
-        source_value, whole, stated = on_scale(columns, source, own, fitted, covariates, supports)
+        source_value, whole, stated, common = on_scale(
+            columns, source, own, fitted, covariates, supports
+        )
         support = fitted.support(name, supports, n)
         missing += share * support.missing
         few += share * support.few
         random += share * np.where(own > 0, stated * _random_share(columns, name), 0.0)
         if name in fitted.scales:
-            # What the factor was learned on has the relation's own error in it.
+            # What the factor was learned on has the relation's own error in it, but not what all stars
+            # have in common, the labels that it was learned from among them.
             at = place(columns, snr_band, source.distance)
             whole = whole * fitted.scales[name].factor(at)
             stated = whole
         shares[name], errors[name] = share, stated
         value += share * source_value
-        error += share * whole
+        error += share * np.hypot(whole, common)
     valid = np.sum(list(shares.values()), axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         inverse = np.where(valid > 0, 1.0 / np.where(valid > 0, valid, 1.0), 0.0)

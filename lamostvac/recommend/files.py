@@ -12,7 +12,7 @@ from lamostvac.recommend.known import KnownStars
 from lamostvac.recommend.relations import LabelRelations, Relation
 from lamostvac.recommend.scales import ErrorScale
 
-_RELATION = ("order", "scatter", "n", "shift")
+_RELATION = ("order", "scatter", "n", "shift", "common")
 _CORRELATION = ("rho", "shares", "systematic", "n")
 
 
@@ -84,6 +84,7 @@ def _load_label(group: h5py.Group, label: str) -> LabelRelations:
             float(part.attrs["scatter"]),
             int(part.attrs["n"]),
             float(part.attrs["shift"]),
+            float(part.attrs["common"]),
         )
         for name, part in group["relations"].items()
     }

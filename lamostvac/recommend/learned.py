@@ -233,7 +233,7 @@ def _truth(
     error[here] = np.nan_to_num(known.reference_err)
     covariates = [number(part, covariate) for covariate in definition.covariates]
     both = least_correlation(supports, (name, fitted.scale), len(rows))
-    value, slope, _ = fitted.relations[name].apply(reference, covariates, both, error)
+    value, slope, *_ = fitted.relations[name].apply(reference, covariates, both, error)
     return value, slope * error
 
 
@@ -248,7 +248,7 @@ def _residuals(
     """A source against the first of the `truths` that a star has, where the source is valid."""
     covariates = [number(part, name) for name in definition.covariates]
     valid = validity(source, part)
-    value, error, _ = on_scale(part, source, valid, fitted, covariates, supports)
+    value, error, *_ = on_scale(part, source, valid, fitted, covariates, supports)
     truth, truth_err = np.full(len(value), np.nan), np.zeros(len(value))
     for reference, reference_err in truths.values():
         free = np.isnan(truth)

@@ -45,6 +45,8 @@ class Relation:
     covariance : (k, k) of the coefficients
     limits : (v, 2) of the label and the covariates
     scatter : standard deviation about the relation beyond what the errors explain
+    common : standard deviation of each coefficient as far as all stars have it in common, because
+        what was fitted is in part no difference of scales (`fit_relation`)
     n : stars that it was fitted to; 0 for the identity
     shift : root mean square of the correction over these stars, its own error included: by how much
         the two scales differ where nothing is known of them
@@ -57,6 +59,7 @@ class Relation:
     scatter: float = 0.0
     n: int = 0
     shift: float = 0.0
+    common: float = 0.0
 
     @property
     def is_identity(self) -> bool:
@@ -69,8 +72,9 @@ class Relation:
         covariates: Sequence[NDArray[np.float64]],
         correlation: NDArray[np.float64] | None = None,
         error: NDArray[np.float64] | float = 0.0,
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """g(x), its slope and the relation's own variance with its scatter, each (n,).
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """g(x), its slope, the relation's own variance with its scatter, and the variance that stars
+        have in common, each (n,).
 
         The slope is that between x - `error` and x + `error` (n,), since dg/dx has a step at the
         limits: the slope times the error is half the difference of g there.
@@ -80,7 +84,7 @@ class Relation:
         applied, and the variance grows to shift^2 where nothing is known.
         """
         if self.is_identity:
-            return x, np.ones_like(x), np.zeros_like(x)
+            return x, np.ones_like(x), np.zeros_like(x), np.zeros_like(x)
         r = np.ones_like(x) if correlation is None else correlation
         phi, _ = _basis(x, covariates, self.order, self.limits)
         variance = np.zeros_like(x)
@@ -93,7 +97,8 @@ class Relation:
             value += r * coefficient * column
         gradient = 1.0 + r * self._slope(x, error)
         variance = r**2 * np.maximum(variance, 0.0) + (1.0 - r**2) * self.shift**2
-        return value, np.clip(gradient, *_SLOPES), variance + self.scatter**2
+        common = (r * self.common) ** 2 * sum(column**2 for column in phi)
+        return value, np.clip(gradient, *_SLOPES), variance + self.scatter**2, common
 
     def _slope(
         self, x: NDArray[np.float64], error: NDArray[np.float64] | float
@@ -145,6 +150,7 @@ def fit_relation(
     order: int = 1,
     prior: float = 1.0,
     max_stars: int = _SECTION.max_stars,
+    drawn: float = 0.0,
 ) -> Relation:
     """The relation between the true values behind x and y.
 
@@ -154,12 +160,17 @@ def fit_relation(
     star has a point on the curve, and the curve is fitted to the residuals linearised there.
     Residuals beyond 1.345 sigma have linear loss (Huber). Covariates are taken as exact.
 
+    What is found is the difference of the scales and how far both were drawn (`drawn_by_prior`). No
+    number of stars tells the two apart, but how large each may be: the share prior^2 / (prior^2 +
+    drawn^2) of the coefficients is applied, and `common` is what remains unknown.
+
     Parameters
     ----------
     x, x_err, y, y_err : (n,) finite, errors positive; y is on the wanted scale
     covariates : arrays (n,)
     correlation : of the two errors of a star
-    prior : standard deviation of the coefficients about 0
+    prior : standard deviation of the coefficients about 0, as far as they are the scales'
+    drawn : the same of what priors did to x and y
 
     Returns
     -------
@@ -173,7 +184,7 @@ def fit_relation(
     covariates = [array[order_of] for array in covariates]
     limits = np.array([_limits(values) for values in (x, *covariates)])
     size = order + 1 + len(covariates)
-    ridge = np.eye(size) / prior**2
+    ridge = np.eye(size) / (prior**2 + drawn**2)
     c, hidden, scatter = np.zeros(size), x.copy(), 0.0
     covariance: NDArray[np.floating] = np.linalg.inv(ridge)
     shared = correlation * x_err * y_err
@@ -197,9 +208,12 @@ def fit_relation(
         hidden = x + (slope * x_err**2 - shared) / variance * bounded
         if step < 1e-7 * prior:
             break
+    share = prior**2 / (prior**2 + drawn**2)
+    c, covariance, common = share * c, share**2 * covariance, float(np.sqrt(share) * drawn)
     design = np.array(_basis(x, covariates, order, limits)[0])
     squares = (c @ design) ** 2 + np.einsum("in,ij,jn->n", design, covariance, design)
-    return Relation(order, c, covariance, limits, scatter, len(x), float(np.sqrt(squares.mean())))
+    shift = float(np.sqrt((squares + common**2 * (design**2).sum(axis=0)).mean()))
+    return Relation(order, c, covariance, limits, scatter, len(x), shift, common)
 
 
 def _limits(values: NDArray[np.float64]) -> tuple[float, float]:
@@ -218,6 +232,25 @@ def _excess(residual: NDArray[np.float64], variance: NDArray[np.float64]) -> flo
     return float(np.sqrt(max(np.median((1.4826 * residual) ** 2 - variance), 0.0)))
 
 
+def _variances(value: NDArray[np.float64], error: NDArray[np.float64]) -> tuple[float, float]:
+    """That of all but the outermost values (n,), and the square of the errors' median."""
+    low, high = _limits(value)
+    # Sorted, so that the sum does not depend on the order of the stars.
+    return float(np.sort(np.clip(value, low, high)).var()), float(np.median(error)) ** 2
+
+
+def drawn_by_prior(value: NDArray[np.float64], error: NDArray[np.float64]) -> float:
+    """By how much all values (n,) of the `shrunk` kind may be off together.
+
+    A value is the mean of what the spectrum says and of the stars that the system learned from, and
+    these have the share 1 - a of it, with the reliability a. Their mean may well differ from that
+    of these stars by the scatter s of these, and that draws the values by (1 - a) s: for errors e
+    by e^2 / s, little where they are small, and all of e where the spectrum says nothing.
+    """
+    variance, noise = _variances(value, error)
+    return noise / float(np.sqrt(variance + noise))
+
+
 def reliability(value: NDArray[np.float64], error: NDArray[np.float64], shrunk: bool) -> float:
     """The share of the variance that is true scatter of the stars and not due to errors.
 
@@ -225,10 +258,7 @@ def reliability(value: NDArray[np.float64], error: NDArray[np.float64], shrunk: 
     their median. For `shrunk` values the stars' variance is the sum of both, for others the
     difference.
     """
-    low, high = _limits(value)
-    # Sorted, so that the sum does not depend on the order of the stars.
-    variance = float(np.sort(np.clip(value, low, high)).var())
-    noise = float(np.median(error)) ** 2
+    variance, noise = _variances(value, error)
     if shrunk:
         return variance / (variance + noise)
     return max(variance - noise, 0.0) / variance if variance > 0 else 0.0
@@ -296,16 +326,19 @@ def on_scale(
     fitted: LabelRelations,
     covariates: Sequence[NDArray[np.float64]],
     supports: Supports,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """A source's value on the scale, its stated error with the relation's own, and the stated error
-    without that (n,); those of the value 0 where its validity `valid` (n,) is 0.
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """A source's value on the scale, its stated error with the relation's own, the stated error
+    without that, and what all stars have in common of the relation's error beside both (n,); those
+    of the value 0 where its validity `valid` (n,) is 0.
     """
     some = valid > 0
     x = np.where(some, number(columns, source.column), 0.0)
     x_err = np.where(some, number(columns, f"{source.column}_err"), 0.0)
     both = least_correlation(supports, (source.column, fitted.scale), len(x))
-    value, slope, variance = fitted.relations[source.column].apply(x, covariates, both, x_err)
-    return value, np.sqrt((slope * x_err) ** 2 + variance), slope * x_err
+    relation = fitted.relations[source.column]
+    value, slope, variance, common = relation.apply(x, covariates, both, x_err)
+    stated = slope * x_err
+    return value, np.sqrt(stated**2 + variance), stated, np.sqrt(common)
 
 
 def fit_label(
@@ -359,6 +392,7 @@ def fit_label(
         reliable = all(
             reliability(*pair, kind) >= _RELIABLE for pair, kind in zip(both, kinds, strict=True)
         )
+        drawn = [drawn_by_prior(*pair) for pair, kind in zip(both, kinds, strict=True) if kind]
         if reliable:
             both = [
                 unshrunk(*pair) if kind else pair for pair, kind in zip(both, kinds, strict=True)
@@ -374,5 +408,6 @@ def fit_label(
             definition.order if reliable else 0,
             definition.prior,
             settings.max_stars,
+            float(np.linalg.norm(drawn)),
         )
     return LabelRelations(definition.label, scale, relations, correlations)

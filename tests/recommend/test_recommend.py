@@ -103,7 +103,7 @@ def test_the_relation_has_the_slope_of_the_true_values(rho, slope):
     x, y = truth + dx, 0.3 + slope * truth + dy
     relation = fit_relation(x, e1, y, e2, correlation=rho, prior=10.0)
     at = np.array([-1.0, 1.0])
-    value, gradient, _ = relation.apply(at, [])
+    value, gradient, *_ = relation.apply(at, [])
     assert (value[1] - value[0]) / 2 == pytest.approx(slope, abs=0.02)
     assert gradient == pytest.approx([slope, slope], abs=0.02)
     assert value.mean() == pytest.approx(0.3, abs=0.02)
@@ -119,7 +119,7 @@ def test_the_relations_error_covers_what_it_gets_wrong():
         truth = rng.uniform(-1, 1, 150)
         x, y = truth + rng.normal(0, 0.2, 150), 0.1 + 0.9 * truth + rng.normal(0, 0.2, 150)
         relation = fit_relation(x, np.full(150, 0.2), y, np.full(150, 0.2), prior=10.0)
-        value, _, variance = dataclasses.replace(relation, scatter=0.0).apply(np.array([0.5]), [])
+        value, _, variance, _ = dataclasses.replace(relation, scatter=0.0).apply(np.array([0.5]), [])
         pulls.append((value[0] - 0.55) / np.sqrt(variance[0]))
     assert 0.8 < np.std(pulls) < 1.2
     assert abs(np.mean(pulls)) < 0.25
@@ -149,7 +149,7 @@ def test_outside_its_stars_the_correction_stays():
     rng = np.random.default_rng(3)
     x = rng.uniform(0, 1, 500)
     relation = fit_relation(x, np.full(500, 0.01), 1.2 * x, np.full(500, 0.01), prior=10.0)
-    value, slope, _ = relation.apply(np.array([3.0, 9.0]), [])
+    value, slope, *_ = relation.apply(np.array([3.0, 9.0]), [])
     assert value[1] - value[0] == pytest.approx(6.0)
     assert slope.tolist() == [1.0, 1.0]
     assert value[0] - 3.0 == pytest.approx(0.2, abs=0.02)
@@ -214,6 +214,54 @@ def test_shrunk_values_and_plain_ones_both_get_the_true_relation(kind):
     if kind:
         # What a shrunk value predicts is the truth's mean on the scale, by definition.
         assert np.polyfit(w, 0.1 + 1.2 * truth, 1)[0] == pytest.approx(1.2, abs=0.02)
+
+
+def test_what_priors_did_is_no_difference_of_scales():
+    """Scales that differ and values that are drawn, in many surveys: errors cover what cannot be told apart."""
+    rng = np.random.default_rng(21)
+    prior, drawn, pulls, naive = 0.3, 0.4, [], []
+    for _ in range(150):
+        scales, drawn_by = rng.normal(0, prior), rng.normal(0, drawn)
+        truth = rng.uniform(-1, 1, 400)
+        x, y = truth + rng.normal(0, 0.1, 400), truth + scales + drawn_by + rng.normal(0, 0.1, 400)
+        e = np.full(400, 0.1)
+        found = fit_relation(x, e, y, e, order=0, prior=prior, drawn=drawn)
+        value, _, variance, common = found.apply(np.zeros(1), [])
+        pulls.append((value[0] - scales) / np.sqrt(variance[0] + common[0]))
+        as_before = fit_relation(x, e, y, e, order=0, prior=prior)
+        naive.append((as_before.apply(np.zeros(1), [])[0][0] - scales) / 0.1)
+    assert 0.85 < np.std(pulls) < 1.15
+    assert np.std(naive) > 3
+
+
+def test_a_system_drawn_to_other_stars_does_not_take_the_others_with_it():
+    """Hot stars: the emulator hardly sees the label and has its library's mean, 0.8 below that of these stars."""
+    rng = np.random.default_rng(22)
+    n = 4000
+    truth = rng.normal(0, 0.3, n)
+
+    def drawn(error, mean, spread):
+        share = spread**2 / (spread**2 + error**2)
+        return mean + share * (truth + rng.normal(0, error, n) - mean), np.sqrt(share) * error
+
+    def rows(error):
+        (e, e_err), (w, w_err) = drawn(error, -0.8, 0.6), drawn(0.15, 0.0, 0.3)
+        errors = {"e_err": np.full(n, e_err), "w_err": np.full(n, w_err)}
+        return {"e": e, "w": w, "snrr": np.full(n, 50.0)} | errors
+
+    definition, wrong = two_sources().model_copy(update={"prior": 0.3}), rows(0.6)
+    fitted = fit_label(wrong, definition, SETTINGS)
+    value, error, *_ = combine(wrong, definition, fitted)
+    assert np.median(wrong["e"] - truth) < -0.35
+    assert abs(np.median(value - truth)) < 0.6 * abs(np.median(wrong["e"] - truth))
+    assert np.mean(np.abs(value - truth) > 3 * error) < 0.01
+    # Where both see the label, a difference is one of scales, and is applied.
+    right = rows(0.05)
+    right["e"] += 0.2
+    fitted = fit_label(right, definition, SETTINGS)
+    assert fitted.relations["w"].common < 0.1
+    value, *_ = combine(right, definition, fitted)
+    assert np.median(value - truth) == pytest.approx(0.2, abs=0.03)
 
 
 def test_a_slope_that_hangs_on_the_errors_is_not_fitted():
