@@ -1,3 +1,3 @@
 """One recommended value of each label from all systems."""
 
-VERSION = 14
+VERSION = 15

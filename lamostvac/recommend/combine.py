@@ -89,10 +89,10 @@ def _system(
         few += share * support.few
         random += share * np.where(own > 0, stated * _random_share(columns, name), 0.0)
         if name in fitted.scales:
-            # What the factor was learned on has the relation's own error in it, but not what all stars
-            # have in common, the labels that it was learned from among them.
-            at = place(columns, snr_band, source.distance)
-            whole = whole * fitted.scales[name].factor(at)
+            # What the factor was learned on has the relation's own error in it. What all stars have in
+            # common, which follows from stated errors, those do not show.
+            factor = fitted.scales[name].factor(place(columns, snr_band, source.distance))
+            whole, common = whole * factor, common * factor
             stated = whole
         shares[name], errors[name] = share, stated
         value += share * source_value
