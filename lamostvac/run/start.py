@@ -111,13 +111,18 @@ def _check_names(options: Sequence[str]) -> None:
 
 
 def _check_overrides(options: Sequence[str]) -> None:
-    """Raise `UserError` for a value of --config that is no YAML or breaks the limits of one."""
+    """Raise `UserError` for a value of --config that is none, is no YAML or breaks the limits of one."""
     inside = False
     for word in options:
         if word.startswith("-"):
             inside = word.split("=")[0] in ("--config", "-C")
             word = word.partition("=")[2] if inside else ""
         key, given, value = word.partition("=")
+        if inside and word and not given:
+            raise UserError(
+                f"--config wants SECTION=VALUE, and {word} is none; a target stands before the options: "
+                f"lamostvac run {word} --config FILE -- --config ..."
+            )
         if inside and given:
             read_yaml_text(value.encode(errors="surrogateescape"), f"--config {key}")
 

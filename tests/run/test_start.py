@@ -62,6 +62,16 @@ def test_a_wrong_value_of_config_is_named(config, tmp_path, value, sentence, bef
     assert str(caught.value).startswith(sentence)
 
 
+@pytest.mark.parametrize("before", [["--config", "fit={}"], ["-C"], ["--config=fit={}"]])
+def test_a_target_behind_values_of_config_is_told_where_it_belongs(config, tmp_path, before):
+    """Snakemake takes it for another value, and ends in a traceback."""
+    with pytest.raises(UserError) as caught:
+        snakemake_command(config, tmp_path, [*before, "type_M", "--cores", "2"])
+    assert "type_M is none; a target stands before the options: lamostvac run type_M" in str(
+        caught.value
+    )
+
+
 def test_other_options_are_left_to_snakemake(config, tmp_path):
     words = ["all", "--config", "run={seed: 2}", "--set-resources", "fit:mem_mb=[", "--cores", "2"]
     assert snakemake_command(config, tmp_path, words)[-len(words) + 1 :] == words[1:]
