@@ -22,13 +22,17 @@ from lamostvac.run.site import FILE as SITE
 
 _PLUGINS = Path(__file__).resolve().parent / "snakemake_plugin"
 _STAGES = ("--logger", "stages")
-_RULE = re.compile(r"^(?:rule|checkpoint) (\w+):$", re.MULTILINE)
+# With those that a configuration may switch off, and those made from others.
+_RULE = re.compile(r"^ *(?:rule|checkpoint|use rule \w+ as) (\w+)(?:| with):$", re.MULTILINE)
 _TYPE_TARGET = re.compile(r"type\w*", re.IGNORECASE)
 # Options of Snakemake on what it says, or with which it runs nothing and only says something.
 _SAYING = frozenset(
     {"--logger", "--verbose", "--quiet", "-q", "--printshellcmds", "-p", "--debug-dag"}
     | {"--dry-run", "--dryrun", "-n", "--unlock", "--cleanup-metadata", "--lint"}
 )
+# Options of Snakemake whose values are rules, or files, and that for a configuration file.
+_OF_RULES = ("--until", "-U", "--omit-from", "-O", "--forcerun", "-R", "--allowed-rules")
+_CONFIGURATION = ("--configfile", "--configfiles")
 # Options of Snakemake for the number of parallel jobs.
 _CORES = ("-c", "--cores", "-j", "--jobs", "--profile", "--workflow-profile")
 
@@ -66,6 +70,7 @@ def snakemake_command(
     targets, options = list(words[:first]), list(words[first:])
     _check_overrides(options)
     _check_names(options)
+    _check_values(options)
     _check_cores([*(("--cores", cores) if cores else ()), *options])
     # Options may set other types than the file.
     check_targets(targets, None if "--config" in options else types_of(content))
@@ -125,6 +130,29 @@ def _check_overrides(options: Sequence[str]) -> None:
             )
         if inside and given:
             read_yaml_text(value.encode(errors="surrogateescape"), f"--config {key}")
+
+
+def _check_values(options: Sequence[str]) -> None:
+    """Raise `UserError` for rules that there are not, without which Snakemake may do nothing and say that
+    all is well, and for values with which it ends in a traceback.
+    """
+    option = ""
+    for word in options:
+        if word.startswith("-"):
+            option, given, word = word.partition("=")
+            if option in _CONFIGURATION:
+                raise UserError(
+                    f"the configuration of a run is the file behind lamostvac's own --config; {option} behind -- "
+                    "is none of it"
+                )
+            if not given:
+                continue
+        if option in _OF_RULES:
+            check_targets([word])
+        if option == "--set-resources" and not re.fullmatch(r"[^:=]+:[^:=]+=.*", word):
+            raise UserError(
+                f"--set-resources wants RULE:RESOURCE=VALUE, as fit:mem_mb=4000, not {word}"
+            )
 
 
 def types_of(content: Any) -> Sequence[str]:

@@ -119,7 +119,9 @@ def test_the_relations_error_covers_what_it_gets_wrong():
         truth = rng.uniform(-1, 1, 150)
         x, y = truth + rng.normal(0, 0.2, 150), 0.1 + 0.9 * truth + rng.normal(0, 0.2, 150)
         relation = fit_relation(x, np.full(150, 0.2), y, np.full(150, 0.2), prior=10.0)
-        value, _, variance, _ = dataclasses.replace(relation, scatter=0.0).apply(np.array([0.5]), [])
+        value, _, variance, _ = dataclasses.replace(relation, scatter=0.0).apply(
+            np.array([0.5]), []
+        )
         pulls.append((value[0] - 0.55) / np.sqrt(variance[0]))
     assert 0.8 < np.std(pulls) < 1.2
     assert abs(np.mean(pulls)) < 0.25

@@ -72,6 +72,44 @@ def test_a_target_behind_values_of_config_is_told_where_it_belongs(config, tmp_p
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        # Snakemake finds nothing to be done.
+        (["--allowed-rules", "fitt"], "there is no target fitt; did you mean fit?"),
+        (["--until", "merge", "vallidation"], "there is no target vallidation; did you mean"),
+        (["--omit-from=reprot"], "there is no target reprot"),
+        (["-R", "nosuch", "--cores", "2"], "there is no target nosuch"),
+        # It ends in a traceback.
+        (["--set-resources", "fit=3"], "--set-resources wants RULE:RESOURCE=VALUE"),
+        (
+            ["--configfile", "mine.yaml"],
+            "the configuration of a run is the file behind lamostvac's",
+        ),
+    ],
+)
+def test_values_that_snakemake_would_take_without_a_word_or_in_a_traceback_are_refused(
+    config, tmp_path, words, sentence
+):
+    with pytest.raises(UserError) as caught:
+        snakemake_command(config, tmp_path, words)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_rules_and_files_behind_options_are_passed_on(config, tmp_path):
+    rules = ["fit", "search_chunk", "fit_imig", "survey"]
+    words = [
+        "--until",
+        *rules,
+        "results/x.fits",
+        "--forcerun",
+        "type_M",
+        "-R",
+        "--allowed-rules=fit",
+    ]
+    assert snakemake_command(config, tmp_path, words)[-len(words) :] == words
+
+
 def test_other_options_are_left_to_snakemake(config, tmp_path):
     words = ["all", "--config", "run={seed: 2}", "--set-resources", "fit:mem_mb=[", "--cores", "2"]
     assert snakemake_command(config, tmp_path, words)[-len(words) + 1 :] == words[1:]
