@@ -84,7 +84,7 @@ def _load_label(group: h5py.Group, label: str) -> LabelRelations:
             float(part.attrs["scatter"]),
             int(part.attrs["n"]),
             float(part.attrs["shift"]),
-            float(part.attrs["common"]),
+            float(part.attrs.get("common", 0.0)),  # packs of before have none
         )
         for name, part in group["relations"].items()
     }

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import h5py
 import numpy as np
 import pytest
 import yaml
@@ -637,6 +638,24 @@ def test_relations_survive_a_file_and_files_are_equal(tmp_path):
     apply(rows, fitted, definitions, SETTINGS)
     apply(other, found, definitions, SETTINGS)
     assert rows.tobytes() == other.tobytes()
+
+
+def test_relations_of_an_earlier_pack_stay_as_they_were(tmp_path):
+    """They do not say what stars have in common of their errors."""
+    rows, _, pairs = survey()
+    fitted = fit_all(rows, load_definitions(DEFINITIONS, REGISTRY.names), SETTINGS, pairs)
+    assert any(r.common > 0 for item in fitted for r in item.relations.values())
+    save(tmp_path / "relations.h5", fitted)
+    with h5py.File(tmp_path / "relations.h5", "a") as handle:
+        for group in handle.values():
+            for part in group["relations"].values():
+                del part.attrs["common"]
+    for before, after in zip(
+        sorted(fitted, key=lambda item: item.label), load(tmp_path / "relations.h5"), strict=True
+    ):
+        for name, relation in before.relations.items():
+            assert after.relations[name].common == 0
+            np.testing.assert_array_equal(after.relations[name].coefficients, relation.coefficients)
 
 
 def test_with_few_stars_sources_are_taken_as_they_stand():
