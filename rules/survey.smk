@@ -4,8 +4,9 @@
 def release_catalogues(wildcards):
     """The release's catalogues. All that follows needs them, so here it is told what else is missing."""
     with user_errors():
-        if CTX.missing_data is not None:
-            raise UserError(CTX.missing_data)
+        for missing in (CTX.missing_data, CTX.missing_networks):
+            if missing is not None:
+                raise UserError(missing)
         spectra_files()  # says what is wrong with a folder that is its own catalogue
     return outside(CTX.catalogues)
 

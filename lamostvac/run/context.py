@@ -147,6 +147,19 @@ class Context(Emulators):
         pattern = self.layout.network_of_pack if self.network_pack else self.layout.network
         return {label: pattern.format(label=label) for label in self.set_of_label}
 
+    @property
+    def missing_networks(self) -> str | None:
+        """A sentence where networks of another run are named and not all there."""
+        given = self.configuration.networks.pretrained
+        files = [self.network_pack] if self.network_pack else [*self.network_files.values()]
+        missing = [path for path in files if not os.path.isfile(path)] if given else []
+        if not missing:
+            return None
+        return (
+            f"networks.pretrained: there is no file {missing[0]}; name the pack of a run or the folder with its "
+            "networks, or write null, which trains them here"
+        )
+
     @cached_property
     def left_out(self) -> list[str]:
         """Files with members' answers for spectra that they were not trained on, for each label."""

@@ -1,11 +1,9 @@
 """What a configuration names and is not there, all of it, before a run says the first."""
 
-from pathlib import Path
-
 from lamostvac.configuration.root import Configuration
 from lamostvac.core.exceptions import UserError
 from lamostvac.core.paths import shipped
-from lamostvac.run.context import Context, resolve
+from lamostvac.run.context import resolve
 from lamostvac.run.emulators import Emulators
 from lamostvac.run.inputs import (
     catalogues_folder,
@@ -45,8 +43,8 @@ def missing_inputs(configuration: Configuration, site: Site) -> list[str]:
         if name != libraries.second:  # whose files are those of the first
             found += libraries.missing_of_library(name)
     found += _training_sets(configuration)
-    if not found:
-        found += _networks(resolve(configuration, site))
+    if not found and (missing := resolve(configuration, site).missing_networks):
+        found.append(missing)
     return found
 
 
@@ -64,16 +62,3 @@ def _training_sets(configuration: Configuration) -> list[str]:
         except UserError as error:
             found.append(str(error))
     return found
-
-
-def _networks(context: Context) -> list[str]:
-    """A sentence where networks of another run are named and not all there."""
-    given = context.configuration.networks.pretrained
-    files = [context.network_pack] if context.network_pack else [*context.network_files.values()]
-    missing = [path for path in files if not Path(path).is_file()] if given else []
-    if not missing:
-        return []
-    return [
-        f"networks.pretrained: there is no file {missing[0]}; name the pack of a run or the folder with its networks, "
-        "or write null, which trains them here"
-    ]

@@ -121,16 +121,28 @@ def test_the_command_tells_all_that_is_missing_and_fails(real, tmp_path):
     assert "no folder" in lamostvac(*check, "--directory", str(tmp_path / "none"), code=1)
 
 
-def test_a_run_says_the_same_of_its_library(real, tmp_path, project):
-    settings = real(library={"spectra": "spectra.fits"})
-    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(settings))
-    (sentence,) = missing(settings)
+def last_line_of_a_dry_run(project, folder, settings):
+    (folder / "mine.yaml").write_text(yaml.safe_dump(settings))
     command = [warm_python(), "-m", "snakemake", "-n", "--snakefile", str(project / "Snakefile")]
-    command += ["--directory", str(tmp_path), "--configfile", str(tmp_path / "mine.yaml")]
+    command += ["--directory", str(folder), "--configfile", str(folder / "mine.yaml")]
     done = subprocess.run(
         [*command, "--cores", "1"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert done.stdout.strip().splitlines()[-1] == f"Error: {sentence}"
     assert "Traceback" not in done.stdout
+    return done.stdout.strip().splitlines()[-1]
+
+
+def test_a_run_says_the_same_of_its_library(real, tmp_path, project):
+    settings = real(library={"spectra": "spectra.fits"})
+    (sentence,) = missing(settings)
+    assert last_line_of_a_dry_run(project, tmp_path, settings) == f"Error: {sentence}"
+
+
+def test_a_run_says_the_same_of_networks(tmp_path, project):
+    """Snakemake would list as many files as there are labels."""
+    settings = {"networks": {"pretrained": str(tmp_path / "none")}}
+    said = last_line_of_a_dry_run(project, tmp_path, settings)
+    expected = f"Error: networks.pretrained: there is no file {tmp_path}/none/teff_pastel.h5; name"
+    assert said.startswith(expected)
