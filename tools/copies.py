@@ -32,7 +32,9 @@ NAMES_THE_SPECTRUM = (
     "OBSID", "LMJD", "PLANID", "SPID", "FIBERID", "RA", "DEC", "RA_OBS", "DEC_OBS", "DESIG", "Z", "FILENAME",
 )  # fmt: skip
 OBSID_STEP = 10**11
-SOURCE_STEP = 10**17
+# Not round, so that no copy has the identifiers of other stars of the simulation; identifiers have 63 bits.
+SOURCE_STEP = 1_000_003_000_000_007
+MOST = 2300
 # Tables of stars on the sky; the others are of training sets and comparisons, and stay as they are.
 TABLES = (
     "gaia/gaia_edr3.csv", "gaia/bailer_jones_edr3.csv", "extinction/ebv.csv", "twomass/twomass.csv",
@@ -162,6 +164,8 @@ def main() -> None:
     parser.add_argument("target", type=Path, help="a folder that is made")
     parser.add_argument("copies", type=int, help="how many times each spectrum is to be there")
     options = parser.parse_args()
+    if not 1 <= options.copies <= MOST:
+        parser.error(f"copies has to be from 1 to {MOST}, beyond which Gaia's identifiers overflow")
     target = options.target.resolve()
     target.mkdir(parents=True)
     files = copy_spectra(options.simulated / "lamost", target / "lamost/copy_0")

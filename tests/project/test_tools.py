@@ -25,6 +25,7 @@ from lamostvac.library.library import read_library
 from lamostvac.spectra.chunk import prepare_chunk, settings_of
 from lamostvac.spectra.reader import read_spectrum
 from lamostvac.survey.catalogue import read_catalogue
+from tools import copies
 
 pytestmark = pytest.mark.slow
 
@@ -331,6 +332,20 @@ def test_time_training_trains_one_label_of_each_set(project, run):
     lines = run_tool(project, "time_training.py", run, *options).splitlines()
     assert [line.split(":")[0] for line in lines] == ["pastel", "apogee", "lgmwas", "all 23"]
     assert all("30 stars, 1 members, 2 epochs" in line for line in lines[:3])
+
+
+def test_identifiers_of_as_many_copies_as_may_be_are_whole_numbers_of_a_table(project, tmp_path):
+    """With 2,063 copies most were beyond 64 bits: a survey took them for rounded, a join for no numbers."""
+    largest = 6_917_528_997_577_384_320  # of Gaia's
+    (text,) = copies.raised(pd.Series([str(largest)]), copies.MOST * copies.SOURCE_STEP)
+    assert np.int64(int(text)) - largest == copies.MOST * copies.SOURCE_STEP
+    command = [warm_python(), project / "tools/copies.py", "simulated", tmp_path / "x"]
+    done = subprocess.run(
+        [*command, str(copies.MOST + 1)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "copies has to be from 1 to 2300" in done.stderr
+    assert not (tmp_path / "x").exists()
 
 
 def test_copies_are_a_release_of_other_stars_in_the_same_files(project, run, tmp_path):
