@@ -41,10 +41,12 @@ rule raises:
 rule killed:
     output: "killed"
     script: "killed.py"
+# It kills the server, and with it what it says of other jobs: both cores, so that there are none.
 rule alone:
     input: "seen.json"
     output: "alone"
     retries: 1
+    threads: 2
     script: "alone.py"
 """
 SCRIPTS = {
