@@ -4,7 +4,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -115,38 +115,41 @@ def _check_names(options: Sequence[str]) -> None:
             raise UserError(f"Snakemake has no option {name}; {said}")
 
 
-def _check_overrides(options: Sequence[str]) -> None:
-    """Raise `UserError` for a value of --config that is none, is no YAML or breaks the limits of one."""
-    inside = False
+def _values(options: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each value with the option that it stands behind, also where that is glued to it by `=`."""
+    option = ""
     for word in options:
         if word.startswith("-"):
-            inside = word.split("=")[0] in ("--config", "-C")
-            word = word.partition("=")[2] if inside else ""
+            option, glued, word = word.partition("=")
+            if not glued:
+                continue
+        yield option, word
+
+
+def _check_overrides(options: Sequence[str]) -> None:
+    """Raise `UserError` for a value of --config that is none, is no YAML or breaks the limits of one."""
+    for option, word in _values(options):
+        if option not in ("--config", "-C") or not word:
+            continue
         key, given, value = word.partition("=")
-        if inside and word and not given:
+        if not given:
             raise UserError(
                 f"--config wants SECTION=VALUE, and {word} is none; a target stands before the options: "
                 f"lamostvac run {word} --config FILE -- --config ..."
             )
-        if inside and given:
-            read_yaml_text(value.encode(errors="surrogateescape"), f"--config {key}")
+        read_yaml_text(value.encode(errors="surrogateescape"), f"--config {key}")
 
 
 def _check_values(options: Sequence[str]) -> None:
     """Raise `UserError` for rules that there are not, without which Snakemake may do nothing and say that
     all is well, and for values with which it ends in a traceback.
     """
-    option = ""
-    for word in options:
-        if word.startswith("-"):
-            option, given, word = word.partition("=")
-            if option in _CONFIGURATION:
-                raise UserError(
-                    f"the configuration of a run is the file behind lamostvac's own --config; {option} behind -- "
-                    "is none of it"
-                )
-            if not given:
-                continue
+    for option, word in _values(options):
+        if option in _CONFIGURATION:
+            raise UserError(
+                f"the configuration of a run is the file behind lamostvac's own --config; {option} behind -- "
+                "is none of it"
+            )
         if option in _OF_RULES:
             check_targets([word])
         if option == "--set-resources" and not re.fullmatch(r"[^:=]+:[^:=]+=.*", word):
